@@ -1,0 +1,57 @@
+"""The model: hierarchical latent trees on a networkx graph.
+
+A tree (`HLTM`) is a frozen, validated wrapper of a `networkx.DiGraph`; builders make common shapes; exact
+laws come by enumeration, in rational arithmetic or by message passing; samples, resampling below kept
+latents and finite populations give data; trees are read from and written to files. All of it is statement 6
+(arXiv 2010.00578).
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader as lazy
+
+if TYPE_CHECKING:
+    from hltm.build import caterpillar_tree as caterpillar_tree
+    from hltm.build import complete_tree as complete_tree
+    from hltm.build import random_tree as random_tree
+    from hltm.build import star_tree as star_tree
+    from hltm.errors import InputError as InputError
+    from hltm.exact import enumerate_leaves as enumerate_leaves
+    from hltm.exact import leaf_distribution as leaf_distribution
+    from hltm.exact import leaf_table as leaf_table
+    from hltm.exact import root_polarities as root_polarities
+    from hltm.exact import root_transitions as root_transitions
+    from hltm.files import load as load
+    from hltm.files import save as save
+    from hltm.inference import marginals as marginals
+    from hltm.inference import posterior as posterior
+    from hltm.nodelink import tree_from_json as tree_from_json
+    from hltm.nodelink import tree_to_json as tree_to_json
+    from hltm.population import LeafPopulation as LeafPopulation
+    from hltm.population import leaf_population as leaf_population
+    from hltm.rational import rational_leaf_distribution as rational_leaf_distribution
+    from hltm.sampling import resample as resample
+    from hltm.sampling import sample as sample
+    from hltm.tree import HLTM as HLTM
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "build": ["caterpillar_tree", "complete_tree", "random_tree", "star_tree"],
+        "errors": ["InputError"],
+        "exact": [
+            "enumerate_leaves",
+            "leaf_distribution",
+            "leaf_table",
+            "root_polarities",
+            "root_transitions",
+        ],
+        "files": ["load", "save"],
+        "inference": ["marginals", "posterior"],
+        "nodelink": ["tree_from_json", "tree_to_json"],
+        "population": ["LeafPopulation", "leaf_population"],
+        "rational": ["rational_leaf_distribution"],
+        "sampling": ["resample", "sample"],
+        "tree": ["HLTM"],
+    },
+)

@@ -1,0 +1,154 @@
+"""Tree files: read and write a tree by the suffix of the file's name.
+
+A format is a pair of pure functions, tree to text and text to tree, in `_FORMATS`; reading and writing the
+bytes, the limits and the messages are shared.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hltm.checks import count, show
+from hltm.errors import InputError
+from hltm.nodelink import tree_from_json, tree_to_json
+from hltm.tree import HLTM
+
+FILE_LIMIT = 64 * 2**20  # bytes of a tree file
+
+
+def save(tree: HLTM, path: str | os.PathLike[str]) -> None:
+    """Write a tree to a file; the suffix chooses the format (``.json``: node-link form).
+
+    The file appears complete or not at all: it is written under a temporary name beside its place and
+    renamed.
+
+    Parameters
+    ----------
+    tree : HLTM
+        The tree. Floats keep all their digits.
+    path : path
+        An existing file is replaced.
+
+    Raises
+    ------
+    InputError
+        Another suffix, or a place that cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from hltm.build import star_tree
+    >>> tree = star_tree(3, polarity=0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(tree, pathlib.Path(folder) / "tree.json")
+    ...     load(pathlib.Path(folder) / "tree.json") == tree
+    True
+    """
+    if not isinstance(tree, HLTM):
+        raise InputError(f"tree of type {type(tree).__name__}: must be an HLTM")
+    target = _path(path)
+    to_text, _ = _format(target)
+    content = to_text(tree).encode()
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+        temporary.replace(target)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        with contextlib.suppress(OSError, ValueError):
+            temporary.unlink()
+        raise InputError(f"path={show(str(target))}: cannot be written: {_reason(error)}") from None
+
+
+def load(path: str | os.PathLike[str]) -> HLTM:
+    """Read a tree from a file; the suffix tells the format (``.json``: node-link form).
+
+    Parameters
+    ----------
+    path : path
+        A file of at most 64 MiB, UTF-8.
+
+    Returns
+    -------
+    HLTM
+
+    Raises
+    ------
+    InputError
+        Another suffix, a file that cannot be read or is too large, broken content, or no valid tree.
+    """
+    source = _path(path)
+    _, from_text = _format(source)
+    try:
+        if source.exists() and not source.is_file():
+            raise InputError(f"path={show(str(source))}: must be a file")
+        with source.open("rb") as file:
+            content = file.read(FILE_LIMIT + 1)
+        if len(content) > FILE_LIMIT:
+            raise InputError(
+                f"path={show(str(source))}: must have at most {count(FILE_LIMIT)} bytes (64 MiB)"
+            )
+        return from_text(content.decode("utf-8-sig"))
+    except InputError as error:
+        raise InputError(f"{source}: {error}" if not str(error).startswith("path=") else str(error)) from None
+    except UnicodeDecodeError:
+        raise InputError(f"path={show(str(source))}: must be UTF-8 text") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"path={show(str(source))}: cannot be read: {_reason(error)}") from None
+
+
+def _json_text(tree: HLTM) -> str:
+    """Write one node and one edge a line: short to read, easy to compare."""
+    data = tree_to_json(tree)
+    lists = [
+        f'  "{key}": [\n    ' + ",\n    ".join(map(json.dumps, data.pop(key))) + "\n  ]"
+        for key in ("nodes", "edges")
+    ]
+    heads = [f'  "{key}": {json.dumps(value)}' for key, value in data.items()]
+    return "{\n" + ",\n".join(heads + lists) + "\n}\n"
+
+
+def _json_tree(text: str) -> HLTM:
+    try:
+        data = json.loads(text, object_pairs_hook=_unique)
+    except RecursionError:
+        raise InputError("not a tree: the JSON is nested too deeply") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"not valid JSON: {error}") from None
+    return tree_from_json(data)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object; a key given twice would otherwise silently win over the first."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise InputError(f"key {show(twice)}: must not be given twice in one JSON object")
+    return result
+
+
+_Format = tuple[Callable[[HLTM], str], Callable[[str], HLTM]]
+_FORMATS: dict[str, _Format] = {".json": (_json_text, _json_tree)}
+
+
+def _format(path: Path) -> _Format:
+    if path.suffix.lower() not in _FORMATS:
+        raise InputError(f"path={show(str(path))}: the suffix must be one of {', '.join(_FORMATS)}")
+    return _FORMATS[path.suffix.lower()]
+
+
+def _path(path: object) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"path={show(path)}: must be a path, got {type(path).__name__}")
+    return Path(path)
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

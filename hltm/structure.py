@@ -1,0 +1,139 @@
+"""The shape of a tree: one root, parents, children, levels; no tables.
+
+Every function is linear in the number of nodes and free of recursion, so a path of thousands of nodes works.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import networkx as nx
+
+from hltm.checks import Node, node_name, show
+from hltm.errors import InputError
+
+_NAMES_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The validated shape of a rooted tree.
+
+    Attributes
+    ----------
+    root : Node
+    order : tuple of Node
+        All nodes, level by level, children in the order in which their edges were added.
+    levels : tuple of tuple of Node
+        The same nodes grouped by their distance from the root.
+    leaves : tuple of Node
+        Depth first, left to right: the leaves below any node are neighbours.
+    parent : dict
+        Node to parent; the root is missing.
+    children : dict
+        Node to the tuple of its children.
+    """
+
+    root: Node
+    order: tuple[Node, ...]
+    levels: tuple[tuple[Node, ...], ...]
+    leaves: tuple[Node, ...]
+    parent: dict[Node, Node]
+    children: dict[Node, tuple[Node, ...]]
+
+
+def structure_of(graph: object) -> Structure:
+    """Check that a graph is a rooted tree with at least one edge and return its shape.
+
+    Raises
+    ------
+    InputError
+        Not a `networkx.DiGraph`, no edge, a cycle, a node with two parents, two roots, a bad name.
+    """
+    checked = _directed(graph)
+    children = {node_name(v): tuple(node_name(c) for c in checked.successors(v)) for v in checked}
+    parents = {node_name(v): tuple(node_name(p) for p in checked.predecessors(v)) for v in checked}
+    _no_cycle(children, parents)
+    for node, above in parents.items():
+        if len(above) > 1:
+            raise InputError(
+                f"node {show(node)} has parents {_names(above)}: a node of a tree has one parent"
+            )
+    roots = tuple(node for node, above in parents.items() if not above)
+    if len(roots) > 1:
+        raise InputError(f"the nodes {_names(roots)} have no parent: a tree is connected and has one root")
+    root = roots[0]
+    levels = _levels(root, children)
+    return Structure(
+        root=root,
+        order=tuple(node for level in levels for node in level),
+        levels=levels,
+        leaves=_leaves(root, children),
+        parent={node: above[0] for node, above in parents.items() if above},
+        children=children,
+    )
+
+
+def _directed(graph: object) -> nx.DiGraph:
+    if not isinstance(graph, nx.Graph):
+        raise InputError(f"graph of type {type(graph).__name__}: must be a networkx.DiGraph")
+    if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
+        raise InputError(
+            f"graph of type {type(graph).__name__}: must be a networkx.DiGraph, edges from parent to child"
+        )
+    if not graph:
+        raise InputError("graph with 0 nodes: a tree has at least one edge")
+    if not graph.size():
+        raise InputError(f"graph with {len(graph)} nodes and 0 edges: a tree has at least one edge")
+    return graph
+
+
+def _no_cycle(children: dict[Node, tuple[Node, ...]], parents: dict[Node, tuple[Node, ...]]) -> None:
+    """Peel nodes without parents off; what is left over lies on a cycle or below one."""
+    missing = {node: len(above) for node, above in parents.items()}
+    ready = [node for node, degree in missing.items() if not degree]
+    while ready:
+        node = ready.pop()
+        del missing[node]
+        for child in children[node]:
+            missing[child] -= 1
+            if not missing[child]:
+                ready.append(child)
+    if not missing:
+        return
+    # Every node left has a parent left, so going up must come back to a node seen before.
+    seen: dict[Node, None] = {}
+    node = next(iter(missing))
+    while node not in seen:
+        seen[node] = None
+        node = next(above for above in parents[node] if above in missing)
+    walk = list(seen)
+    cycle = [node, *reversed(walk[walk.index(node) :])]
+    raise InputError(f"cycle {_names(cycle, ' -> ')}: a tree has no cycle")
+
+
+def _levels(root: Node, children: dict[Node, tuple[Node, ...]]) -> tuple[tuple[Node, ...], ...]:
+    levels: list[tuple[Node, ...]] = [(root,)]
+    while below := tuple(child for node in levels[-1] for child in children[node]):
+        levels.append(below)
+    return tuple(levels)
+
+
+def _leaves(root: Node, children: dict[Node, tuple[Node, ...]]) -> tuple[Node, ...]:
+    leaves: list[Node] = []
+    stack = deque([root])
+    while stack:
+        node = stack.pop()
+        if children[node]:
+            stack.extend(reversed(children[node]))
+        else:
+            leaves.append(node)
+    return tuple(leaves)
+
+
+def _names(nodes: tuple[Node, ...] | list[Node], joint: str = ", ") -> str:
+    if len(nodes) <= _NAMES_SHOWN:
+        return joint.join(map(show, nodes))
+    return (
+        joint.join([*map(show, nodes[: _NAMES_SHOWN - 1]), "...", show(nodes[-1])])
+        + f" ({len(nodes)} in all)"
+    )

@@ -1,0 +1,177 @@
+"""The numbers of a tree, read from graph attributes: cardinalities, the root's prior, a table for each edge.
+
+Node attributes are ``prior`` (root only) and ``cardinality`` (default 2); an edge carries ``transition``
+(row s is the law of the child given state s of the parent) or ``polarity`` rho, short for the symmetric
+binary table ``[[(1+rho)/2, (1-rho)/2], [(1-rho)/2, (1+rho)/2]]`` (statement 6).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from hltm.checks import SUM_TOLERANCE, Node, Number, halves, integer, number, polarity, show, suggestion
+from hltm.errors import InputError
+from hltm.structure import Structure
+
+NODE_ATTRIBUTES = ("prior", "cardinality")
+EDGE_ATTRIBUTES = ("polarity", "transition")
+GRAPH_ATTRIBUTES = ("name", "description")
+
+Row = tuple[Number, ...]
+
+
+@dataclass(frozen=True)
+class EdgeTable:
+    """The table of one edge: a polarity, or the rows of a transition table, as they were given."""
+
+    rho: Number | None
+    rows: tuple[Row, ...] | None
+
+    def exact_rows(self) -> tuple[Row, ...]:
+        """Return the rows of the table; rational numbers stay rational."""
+        if self.rows is not None:
+            return self.rows
+        low, high = halves(self.rho)  # type: ignore[arg-type]
+        return ((high, low), (low, high))
+
+    def array(self) -> np.ndarray:
+        """Return the table as float64, shape (states of the parent, states of the child)."""
+        return np.array(self.exact_rows(), dtype=np.float64)
+
+    def polarity(self) -> float:
+        """Return rho = P(child=1 | parent=1) - P(child=1 | parent=0) of a binary table."""
+        return float(self.rho) if self.rows is None else float(self.rows[1][1] - self.rows[0][1])  # type: ignore[arg-type]
+
+    def is_symmetric(self) -> bool:
+        """Tell whether a binary table is left unchanged when both states swap names, compared exactly."""
+        return self.rows is None or self.rows == tuple(row[::-1] for row in self.rows[::-1])
+
+    def attribute(self) -> dict[str, Any]:
+        """Return the edge attribute that the table was read from, in plain form."""
+        return {"polarity": self.rho} if self.rows is None else {"transition": self.rows}
+
+
+def cardinality_of(node: Node, attributes: Mapping[Any, Any]) -> int:
+    """Read the number of states of a node (default 2) and refuse attributes that a node cannot have."""
+    known_attributes(attributes, NODE_ATTRIBUTES, f"node {show(node)}")
+    if "cardinality" not in attributes:
+        return 2
+    return integer(attributes["cardinality"], "cardinality", 2, f" of node {show(node)}")
+
+
+def prior_of(root: Node, attributes: Mapping[Any, Any], states: int) -> Row:
+    """Read the prior of the root: one probability for each state."""
+    if "prior" not in attributes:
+        raise InputError(
+            f"root {show(root)} has no attribute 'prior': the root needs the list of its probabilities"
+        )
+    place = f" of root {show(root)}"
+    values = _sequence(attributes["prior"], f"prior{place}", "a list of probabilities")
+    if len(values) != states:
+        raise InputError(
+            f"prior={show(list(values))}{place}: must have {states} entries, one a state, got {len(values)}"
+        )
+    return _law(values, "prior", place, f"prior={show(list(values))}{place}")
+
+
+def no_prior(node: Node, root: Node, attributes: Mapping[Any, Any]) -> None:
+    """Refuse a prior on a node that has a parent."""
+    if "prior" in attributes:
+        raise InputError(
+            f"prior={show(attributes['prior'])} on node {show(node)}: only the root {show(root)} has a prior"
+        )
+
+
+def edge_table(edge: tuple[Node, Node], attributes: Mapping[Any, Any], states: tuple[int, int]) -> EdgeTable:
+    """Read the table of an edge; `states` are those of the parent and of the child."""
+    place = f" on edge {show(edge)}"
+    known_attributes(attributes, EDGE_ATTRIBUTES, f"edge {show(edge)}")
+    given = [name for name in EDGE_ATTRIBUTES if name in attributes]
+    if len(given) != 1:
+        state = "both 'polarity' and 'transition'" if given else "neither 'polarity' nor 'transition'"
+        raise InputError(f"edge {show(edge)} has {state}: an edge needs exactly one of them")
+    if given == ["transition"]:
+        return EdgeTable(None, _transition(attributes["transition"], place, states))
+    if states != (2, 2):
+        raise InputError(
+            f"polarity={show(attributes['polarity'])}{place}: a polarity needs binary nodes, "
+            f"the cardinalities are {states[0]} and {states[1]}; give 'transition'"
+        )
+    return EdgeTable(polarity(attributes["polarity"], "polarity", place), None)
+
+
+def known_attributes(attributes: Iterable[object], allowed: Sequence[str], owner: str) -> None:
+    """Refuse an attribute that is not in `allowed`, with the nearest allowed name."""
+    for name in attributes:
+        if name not in allowed:
+            near = suggestion(name, allowed)
+            raise InputError(f"attribute {show(name)} of {owner}: must be one of {', '.join(allowed)}{near}")
+
+
+def graph_texts(attributes: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the attributes of the whole graph: a name and a description, both text, both optional."""
+    known_attributes(attributes, GRAPH_ATTRIBUTES, "the graph")
+    for name, value in attributes.items():
+        if not isinstance(value, str):
+            raise InputError(f"{name}={show(value)} of the graph: must be a str, got {type(value).__name__}")
+    return {name: str(value) for name, value in attributes.items()}
+
+
+def normalized(row: Row) -> tuple[Fraction, ...]:
+    """Return a row as exact fractions that sum to one: a row of floats does so only within rounding."""
+    exact = [Fraction(value) for value in row]
+    total = sum(exact)
+    return tuple(value / total for value in exact)
+
+
+def cardinalities_of(shape: Structure, attributes: Mapping[Any, Mapping[Any, Any]]) -> dict[Node, int]:
+    """Read the cardinality of every node and check that only the root has a prior."""
+    states = {node: cardinality_of(node, attributes[node]) for node in shape.order}
+    for node in shape.order[1:]:
+        no_prior(node, shape.root, attributes[node])
+    return states
+
+
+def _transition(value: object, place: str, states: tuple[int, int]) -> tuple[Row, ...]:
+    rule = f"must have shape {states}, the cardinalities of parent and child"
+    rows = [
+        _sequence(row, f"row of transition{place}", "a list of numbers; the table is a list of rows")
+        for row in _sequence(value, f"transition{place}", "a list of rows")
+    ]
+    widths = {len(row) for row in rows}
+    if len(widths) > 1:
+        raise InputError(f"transition{place}: {rule}, got rows of lengths {show([len(row) for row in rows])}")
+    got = (len(rows), *widths) if rows else (0, 0)
+    if got != states:
+        raise InputError(f"transition{place}: {rule}, got {got}")
+    return tuple(
+        _law(row, f"transition[{i}]", place, f"row {i} of transition{place}") for i, row in enumerate(rows)
+    )
+
+
+def _law(values: Sequence[object], name: str, place: str, whole: str) -> Row:
+    """Check a probability vector: finite entries, none negative, sum one (exactly if all are rational)."""
+    row: Row = tuple(number(value, f"{name}[{i}]", place) for i, value in enumerate(values))
+    for i, value in enumerate(row):
+        if value < 0:
+            raise InputError(f"{name}[{i}]={show(value)}{place}: must not be negative")
+    if any(isinstance(value, float) for value in row):
+        # fsum refuses sums beyond the largest float.
+        total: Number = math.fsum(row) if all(value <= 2 for value in row) else sum(row)
+        if abs(float(total) - 1) > SUM_TOLERANCE:
+            raise InputError(f"{whole}: must sum to one within {SUM_TOLERANCE}, sums to {total!r}")
+    elif sum(row) != 1:
+        raise InputError(f"{whole}: must sum to one, sums to {sum(row)}")
+    return row
+
+
+def _sequence(value: object, name: str, rule: str) -> Sequence[object]:
+    if isinstance(value, np.ndarray) and value.ndim > 0:
+        return list(value)
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f"{name}={show(value)}: must be {rule}, got {type(value).__name__}")
+    return value

@@ -1,0 +1,68 @@
+"""What networks do: dual ReLU towers, connections, operators and exact populations in torch.
+
+Names are loaded on first use, so that ``import numeric`` does not load torch.
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader as lazy
+
+if TYPE_CHECKING:
+    from numeric.connection import ConnectionFactors as ConnectionFactors
+    from numeric.connection import connection_factors as connection_factors
+    from numeric.connection import connections as connections
+    from numeric.connection import normalized_connections as normalized_connections
+    from numeric.digits import digit_population as digit_population
+    from numeric.general import function_population_gradient as function_population_gradient
+    from numeric.general import general_update as general_update
+    from numeric.gradient import expected_loss as expected_loss
+    from numeric.gradient import pair_gradient as pair_gradient
+    from numeric.gradient import population_gradient as population_gradient
+    from numeric.losses import LossSpec as LossSpec
+    from numeric.losses import loss_derivatives as loss_derivatives
+    from numeric.losses import loss_spec as loss_spec
+    from numeric.losses import loss_value as loss_value
+    from numeric.losses import pair_weight as pair_weight
+    from numeric.network import Trace as Trace
+    from numeric.network import check_device as check_device
+    from numeric.network import check_slope as check_slope
+    from numeric.network import check_weights as check_weights
+    from numeric.network import check_widths as check_widths
+    from numeric.network import forward as forward
+    from numeric.network import random_weights as random_weights
+    from numeric.network import trace as trace
+    from numeric.network import unvec as unvec
+    from numeric.network import vec as vec
+    from numeric.operator import covariance_operator as covariance_operator
+    from numeric.operator import pair_matrix as pair_matrix
+    from numeric.operator import predicted_update as predicted_update
+    from numeric.population import FinitePopulation as FinitePopulation
+    from numeric.population import output_spread as output_spread
+    from numeric.product import CovarianceProduct as CovarianceProduct
+    from numeric.product import covariance_operator_product as covariance_operator_product
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "connection": ["ConnectionFactors", "connection_factors", "connections", "normalized_connections"],
+        "digits": ["digit_population"],
+        "general": ["function_population_gradient", "general_update"],
+        "gradient": ["expected_loss", "pair_gradient", "population_gradient"],
+        "losses": ["LossSpec", "loss_derivatives", "loss_spec", "loss_value", "pair_weight"],
+        "network": [
+            "Trace",
+            "check_device",
+            "check_slope",
+            "check_weights",
+            "check_widths",
+            "forward",
+            "random_weights",
+            "trace",
+            "unvec",
+            "vec",
+        ],
+        "operator": ["covariance_operator", "pair_matrix", "predicted_update"],
+        "population": ["FinitePopulation", "output_spread"],
+        "product": ["CovarianceProduct", "covariance_operator_product"],
+    },
+)

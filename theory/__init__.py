@@ -1,0 +1,1 @@
+"""What the mathematics says: derivations in SymPy, each a chain of checked steps."""

@@ -1,0 +1,117 @@
+"""A derivation as data: statement, assumptions, a chain of checked steps, residual, and what decided it.
+
+The statements of arXiv 2010.00578 come out of ``theory.derive`` in this form; ``theory.latex`` writes it.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sympy
+
+from theory.zero import Decision, combine, decide_positive, decide_zero
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: an equation or inequality, the named identity that gives it, and what decided it.
+
+    Attributes
+    ----------
+    expression
+        Unevaluated SymPy relation (``Eq``, ``Gt``, ``Lt``).
+    justification
+        The named identity, in plain words.
+    decision
+        What decided that the relation holds.
+    """
+
+    expression: sympy.Basic
+    justification: str
+    decision: Decision
+
+    @property
+    def proved(self) -> bool:
+        """Whether the step was decided true by a proof method."""
+        return self.decision.value is True
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a derivation claims: a text, and the SymPy relation."""
+
+    text: str
+    expression: sympy.Basic
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A statement with the chain of checked steps that proves it, or with what is left where it fails.
+
+    Attributes
+    ----------
+    slug
+        Canonical name of the statement ("dual-gradient", ...).
+    statement
+        Text and SymPy relation.
+    assumptions
+        What the statement needs, one text each.
+    steps
+        Checked steps, each with a named identity.
+    residual
+        Left-hand side minus right-hand side in normal form: 0 (or a zero matrix) where the statement holds.
+    decision
+        What decided that the residual is zero.
+
+    Examples
+    --------
+    >>> import theory
+    >>> theory.derive("dual-gradient", widths=(2, 1, 1)).proved
+    True
+    """
+
+    slug: str
+    statement: Statement
+    assumptions: tuple[str, ...]
+    steps: tuple[Step, ...]
+    residual: sympy.Basic
+    decision: Decision
+
+    @property
+    def proved(self) -> bool:
+        """True only if every step and the residual are decided true by a proof method."""
+        return self.decision.value is True and all(step.proved for step in self.steps)
+
+    def latex(self, form: str = "align") -> str:
+        """LaTeX of the derivation: "equation", "align" or "standalone" (see ``theory.to_latex``)."""
+        from theory.latex import to_latex
+
+        return to_latex(self, form)
+
+
+def verdict(steps: "Iterable[Step]", decision: Decision) -> Decision:
+    """The decision of the residual, overruled by a step that is refuted or undecided."""
+    worst = combine([decision, *(step.decision for step in steps)])
+    return decision if worst.value is True else worst
+
+
+def equation(left: sympy.Basic, right: sympy.Basic) -> sympy.Basic:
+    """An equation that SymPy does not evaluate."""
+    return sympy.Eq(left, right, evaluate=False)
+
+
+def zero_step(left: sympy.Expr, right: sympy.Expr, justification: str) -> Step:
+    """A step ``left = right`` of scalar or explicit matrix expressions, decided by ``decide_zero``."""
+    return Step(equation(left, right), justification, decide_zero(left - right))
+
+
+def sign_step(expression: sympy.Expr, shown: sympy.Expr, positive: bool, justification: str) -> Step:
+    """A step ``shown > 0`` or ``shown < 0``, decided on ``expression``, which equals ``shown``."""
+    if positive:
+        return Step(sympy.Gt(shown, 0, evaluate=False), justification, decide_positive(expression))
+    return Step(sympy.Lt(shown, 0, evaluate=False), justification, decide_positive(-expression))

@@ -1,0 +1,98 @@
+"""Symbols and LaTeX, one notation for every derivation (section 0 of the conventions; arXiv 2010.00578).
+
+Plain amsmath: the derivations need no macro of their own.
+"""
+
+import re
+from typing import Any
+
+import sympy
+from sympy import IndexedBase, MatrixExpr, MatrixSymbol, Symbol
+
+H = Symbol("H", integer=True, positive=True)
+"""Number of negatives."""
+k = Symbol("k", integer=True, positive=True)
+"""Index of a negative, summed over."""
+j = Symbol("j", integer=True, positive=True)
+"""Index of a negative, free: 1 <= j <= H."""
+tau = Symbol("tau", positive=True)
+"""Temperature."""
+r_0 = Symbol("r_0", real=True)
+"""Margin of the soft triplet loss."""
+r_p = Symbol("r_p", nonnegative=True)
+"""Squared distance of the positive pair, r_+; prints as r_{+}."""
+r = IndexedBase("r", nonnegative=True)
+"""Squared distances of the H negatives: ``r[k]``."""
+pair_distance = Symbol("r", nonnegative=True)
+"""Argument of a pair weight xi(r)."""
+
+PREAMBLE = r"""\documentclass{article}
+\usepackage{amsmath,amssymb}
+\setlength{\oddsidemargin}{-1cm}\setlength{\textwidth}{18cm}
+\allowdisplaybreaks
+\begin{document}
+"""
+"""Start of a standalone document."""
+END = "\\end{document}\n"
+"""End of a standalone document."""
+
+SYMBOL_NAMES = {r_p: "r_{+}"}
+"""How symbols print that are not printed by their name."""
+
+
+def negative(number: int) -> Symbol:
+    """The squared distance ``r_1``, ``r_2``, ... of one negative, for an explicit number of them."""
+    return Symbol(f"r_{number}", nonnegative=True)
+
+
+def dimension(layer: str) -> Symbol:
+    """The symbolic width ``n_{layer}``, a positive integer."""
+    return Symbol(f"n_{{{layer}}}", integer=True, positive=True)
+
+
+def matrix(name: str, rows: sympy.Expr | int, columns: sympy.Expr | int) -> MatrixSymbol:
+    """A matrix symbol whose name is LaTeX."""
+    return MatrixSymbol(name, rows, columns)
+
+
+class Vec(MatrixExpr):
+    """``vec`` of a matrix expression: its columns stacked, entry (b, a) at index ``a * rows + b``.
+
+    Examples
+    --------
+    >>> Vec(MatrixSymbol("W", 2, 3)).shape
+    (6, 1)
+    """
+
+    @property
+    def shape(self) -> tuple[sympy.Expr, sympy.Expr]:
+        """Rows times columns, and 1."""
+        rows, columns = self.args[0].shape
+        return rows * columns, sympy.Integer(1)
+
+    def _entry(self, i: sympy.Expr, j: sympy.Expr, **_: object) -> sympy.Expr:
+        rows = self.args[0].shape[0]
+        return self.args[0][sympy.Mod(i, rows), sympy.floor(i / rows)]
+
+    def _latex(self, printer: Any) -> str:
+        return rf"\operatorname{{vec}}\left({printer._print(self.args[0])}\right)"
+
+
+def plain(text: str) -> str:
+    """Text that LaTeX sets as it stands.
+
+    Examples
+    --------
+    >>> plain("r_+ > 0 & tau")
+    'r\\\\_+ \\\\ensuremath{>} 0 \\\\& tau'
+    """
+    special = {
+        "\\": r"\textbackslash{}",
+        "^": r"\^{}",
+        "~": r"\~{}",
+        "<": r"\ensuremath{<}",
+        ">": r"\ensuremath{>}",
+        "|": r"\ensuremath{|}",
+        **{c: "\\" + c for c in "&%$#_{}"},
+    }
+    return re.sub(r"[\\^~<>|&%$#_{}]", lambda match: special[match.group()], text)

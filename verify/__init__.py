@@ -1,0 +1,1 @@
+"""Where the two sides meet: statements, their evidence and the verdicts."""

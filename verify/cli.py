@@ -1,0 +1,277 @@
+"""The command line: `python -m verify`, `python -m verify.theoremN`, and `covop`.
+
+Exit codes: 0 all that was asked for holds, 1 refuted, 2 wrong input or usage, 3 abstained, 130 interrupted. Results go to
+stdout, progress and errors to stderr; with `--json -` the document is all that stdout gets. Nothing heavy is
+imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import enum
+import json as json_module
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hltm.errors import InputError
+from verify.registry import Entry, covered, entry
+from verify.statement import Context
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Typer may carry its own copy of click: the root of its usage errors is reached through the one that it exports.
+UsageError = typer.BadParameter.__mro__[2]
+
+EXIT = {"holds": 0, "refuted": 1, "abstained": 3}
+INPUT_ERROR = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+class ProfileName(enum.StrEnum):
+    """How much is tried."""
+
+    quick = "quick"
+    thorough = "thorough"
+
+
+class DeviceName(enum.StrEnum):
+    """Where the float checks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Profile = Annotated[ProfileName, typer.Option(help="How much is tried.")]
+Device = Annotated[DeviceName, typer.Option(help="Where float checks run; auto takes a GPU if there is one.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Every random choice derives from it.")]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON document.")]
+Report = Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.json and counterexamples there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only what does not hold; no progress.")]
+Variants = Annotated[bool, typer.Option("--variants", help="Refute and shrink every false variant instead.")]
+
+app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def verify(
+    context: typer.Context,
+    profile: Profile = ProfileName.quick,
+    device: Device = DeviceName.auto,
+    seed: Seed = 0,
+    json: Json = None,
+    report: Report = None,
+    quiet: Quiet = False,
+    variants: Variants = False,
+) -> int:
+    """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, false variants."""
+    if context.invoked_subcommand is not None:
+        return 0
+    return execute(covered(), Output(json, report, quiet), str(profile), str(device), seed, variants)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="A saved counterexample or instance.")],
+    device: Device = DeviceName.auto,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> int:
+    """Measure one saved counterexample or instance again."""
+    from verify.files import read_instance
+    from verify.report import replay_json
+    from verify.runner import replay as measure
+
+    output = Output(json, None, quiet)
+    run_context = make_context("quick", str(device), 0)
+    output.check()
+    statement, variant, instance = read_instance(file)
+    claim = None if variant is None else statement.variant(variant).claim
+    found = measure(statement, claim, instance)
+    decided = [m.status for m in found.values() if m.decided]
+    verdict = "abstained" if not decided else "refuted" if "refuted" in decided else "holds"
+    output.document(replay_json(run_context, statement.slug, variant, found, verdict))
+    console = output.console()
+    if not quiet:
+        for kind, m in found.items():
+            line = f"{kind}: {m.status}, residual {m.residual:.3e}, may be {m.tolerance:.3e} {m.detail}"
+            console.print(line, markup=False, soft_wrap=True)
+    name = f"{statement.slug}, variant {variant}" if variant else statement.slug
+    if not quiet or verdict != "holds":
+        console.print(f"{name}: {verdict}", markup=False, soft_wrap=True)
+    return EXIT[verdict]
+
+
+def make_context(profile: str, device: str, seed: int) -> Context:
+    """The context of a run; an absent device is an InputError."""
+    import numeric
+
+    return Context(seed=seed, profile=profile, device=str(numeric.check_device(device)))  # type: ignore[arg-type]
+
+
+class Output:
+    """Where results go: the terminal, a JSON file or stdout, a report folder."""
+
+    def __init__(self, json: str | None, report: Path | None, quiet: bool) -> None:
+        self.json, self.report, self.quiet = json, report, quiet
+
+    def check(self) -> None:
+        """Refuse targets that cannot be written, before anything runs."""
+        from verify.files import check_folder, check_target
+
+        if self.json not in (None, "-"):
+            check_target(Path(str(self.json)))
+        if self.report is not None:
+            check_folder(self.report)
+
+    def console(self) -> Console:
+        """Tables go to stdout, unless the document does."""
+        from rich.console import Console
+
+        return Console(stderr=self.json == "-", highlight=False)
+
+    def document(self, document: dict[str, Any], report_name: str = "report.json") -> None:
+        """Write the JSON document to each place that was asked for."""
+        from verify.files import write_json
+
+        if self.json == "-":
+            sys.stdout.write(json_module.dumps(document, indent=1, allow_nan=False) + "\n")
+        elif self.json is not None:
+            write_json(Path(self.json), document)
+        if self.report is not None:
+            write_json(self.report / report_name, document)
+
+    def counterexamples(self) -> Path:
+        """The folder for counterexamples, made when the first one is saved."""
+        from verify.files import check_folder
+
+        return check_folder((self.report or Path()) / "counterexamples")
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str], None]]:
+        """Say on stderr what is running, if somebody is looking."""
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        if self.quiet or not console.is_terminal:
+            yield lambda _: None
+            return
+        with console.status("starting") as status:
+            yield status.update
+
+
+def execute(
+    entries: Sequence[Entry], output: Output, profile: str, device: str, seed: int, variants: bool
+) -> int:
+    """Run statements, or their false variants, and give the exit code."""
+    context = make_context(profile, device, seed)
+    output.check()
+    return run_variants(entries, output, context) if variants else run_statements(entries, output, context)
+
+
+def run_statements(entries: Sequence[Entry], output: Output, context: Context) -> int:
+    """Run statements; save counterexamples, write documents, print tables."""
+    from verify.files import save_instance
+    from verify.report import print_results, results_json
+    from verify.runner import run
+
+    with output.progress() as progress:
+        results = list(run(entries, context, progress))
+    files: dict[tuple[str, int], str] = {}
+    for result in results:
+        for index, row in enumerate(result.evidence):
+            if hasattr(row.counterexample, "as_json"):
+                name = f"{row.kind}-{row.source}".replace(", ", "-").replace(" ", "-")
+                found = {"residual": str(row.worst_residual), "tolerance": str(row.tolerance), "detail": row.detail}
+                path = save_instance(
+                    output.counterexamples(), result.statement, row.counterexample,
+                    name=name, variant=None, seed=context.seed, found=found,
+                )  # fmt: skip
+                files[result.statement.slug, index] = str(path)
+    output.document(results_json(context, results, files))
+    print_results(output.console(), results, files, output.quiet)
+    verdicts = {result.verdict for result in results}
+    return EXIT["refuted" if "refuted" in verdicts else "abstained" if "abstained" in verdicts else "holds"]
+
+
+def run_variants(entries: Sequence[Entry], output: Output, context: Context) -> int:
+    """Refute every false variant, save the shrunk counterexamples; a survivor is exit code 1."""
+    from verify.files import save_instance
+    from verify.report import print_variants, variants_json
+    from verify.runner import refutations
+
+    folder = output.counterexamples()
+    with output.progress() as progress:
+        found = list(refutations(entries, context, progress))
+    files: list[str | None] = []
+    for row in found:
+        if row.instance is None or row.measurement is None:
+            files.append(None)
+            continue
+        kept = {"refuted_by": list(row.refuted_by), "residual": str(row.measurement.residual)}
+        path = save_instance(
+            folder, row.statement, row.instance,
+            name=row.variant.name, variant=row.variant.name, seed=context.seed, found=kept,
+        )  # fmt: skip
+        files.append(str(path))
+    output.document(variants_json(context, found, files), "variants.json")
+    print_variants(output.console(), found, files, output.quiet)
+    return 1 if any(row.survived for row in found) else 0
+
+
+def run_statement(slug: str) -> None:
+    """Entry point of `python -m verify.theoremN`: the same options, one statement."""
+    single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    chosen = entry(slug)
+
+    def one(
+        profile: Profile = ProfileName.quick,
+        device: Device = DeviceName.auto,
+        seed: Seed = 0,
+        json: Json = None,
+        report: Report = None,
+        quiet: Quiet = False,
+        variants: Variants = False,
+    ) -> int:
+        return execute((chosen,), Output(json, report, quiet), str(profile), str(device), seed, variants)
+
+    one.__doc__ = f"Check Theorem {chosen.theorem}, {chosen.title}."
+    single.command()(one)
+    finish(single, f"python -m verify.theorem{chosen.theorem}")
+
+
+def finish(application: typer.Typer, name: str) -> None:
+    """Run an application and leave with the contract's exit code; every error is one line on stderr."""
+    try:
+        code = typer.main.get_command(application).main(prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except InputError as error:
+        code = complain(str(error))
+    except UsageError as error:
+        code = complain(error.format_message())  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted\n")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader has left: nothing more can be said on stdout, not even at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = BROKEN_PIPE
+    sys.exit(code or 0)
+
+
+def complain(message: str) -> int:
+    """One line on stderr."""
+    sys.stderr.write("error: " + " ".join(message.split()) + "\n")
+    return INPUT_ERROR
+
+
+def main() -> None:
+    """Entry point of `python -m verify` and `covop`."""
+    finish(app, "python -m verify")

@@ -1,0 +1,189 @@
+"""Measurements, evidence and verdicts: what a check found, and what follows from it.
+
+A `Measurement` is one comparison of two sides on one instance. An `Evidence` is the summary of many, of one
+kind and one source. A verdict is drawn from all evidence of a statement: one refutation refutes it, an
+abstention leaves it open, and evidence that did not run counts for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Kind = Literal["symbolic", "exact", "float", "property", "trained", "variants", "assumptions"]
+Status = Literal["holds", "refuted", "abstained", "not-run"]
+Verdict = Literal["holds", "refuted", "abstained"]
+
+KINDS: tuple[Kind, ...] = ("symbolic", "exact", "float", "property", "trained", "variants", "assumptions")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One comparison of two sides on one instance.
+
+    Parameters
+    ----------
+    residual : float
+        Largest absolute difference of the two sides (0 means identical in exact arithmetic).
+    tolerance : float
+        What rounding can explain on this instance; 0 in exact arithmetic.
+    decided : bool
+        False where the comparison cannot tell (a gate within rounding of its kink, a ball that holds 0 but is
+        too wide): such an instance counts neither for nor against.
+    detail : str
+        What was compared where the difference is largest.
+
+    Examples
+    --------
+    >>> Measurement(1e-16, 1e-14).status
+    'holds'
+    >>> Measurement(float("nan"), 1e-14).status
+    'refuted'
+    """
+
+    residual: float
+    tolerance: float
+    decided: bool = True
+    detail: str = ""
+
+    @property
+    def status(self) -> Verdict:
+        """`holds`, `refuted` or `abstained`; a residual that is not a number refutes."""
+        if not self.decided:
+            return "abstained"
+        return "holds" if self.residual <= self.tolerance else "refuted"
+
+    @property
+    def severity(self) -> float:
+        """Residual in units of the tolerance, for choosing the worst of many."""
+        if math.isnan(self.residual):
+            return math.inf
+        if self.tolerance > 0:
+            return self.residual / self.tolerance
+        return math.inf if self.residual > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one kind of check found on one source of instances.
+
+    `kind` and `status` are the contract's words; `source` says where the instances came from (`proof`,
+    `toy`, `tree`, `digits`, `search`). `counterexample` holds the instance that refuted, if any.
+    """
+
+    kind: Kind
+    status: Status
+    source: str = ""
+    instances: int = 0
+    abstained: int = 0
+    worst_residual: float | None = None
+    tolerance: float | None = None
+    detail: str = ""
+    seconds: float = 0.0
+    counterexample: Any = field(default=None, compare=False)
+    variant: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The evidence as plain JSON data (no NaN: a residual that is not a number is written as a string)."""
+        row: dict[str, Any] = {
+            "kind": self.kind,
+            "status": self.status,
+            "source": self.source,
+            "instances": self.instances,
+            "abstained_instances": self.abstained,
+            "worst_residual": finite_or_text(self.worst_residual),
+            "tolerance": finite_or_text(self.tolerance),
+            "seconds": round(self.seconds, 3),
+            "detail": self.detail,
+        }
+        if self.variant is not None:
+            row["variant"] = self.variant
+        return row
+
+
+def finite_or_text(value: float | None) -> float | str | None:
+    """A finite number as it is, anything else as text, since JSON has no NaN and no infinity."""
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+def tally(
+    kind: Kind,
+    source: str,
+    instances: Iterable[Any],
+    measure: Callable[[Any], Measurement],
+    *,
+    at_least: int,
+    detail: str = "",
+) -> Evidence:
+    """Measure every instance and summarise; stop at the first refutation.
+
+    An empty list, or too few decided instances, abstains: a check that compared nothing has not passed.
+
+    Parameters
+    ----------
+    kind, source
+        As in `Evidence`.
+    instances : iterable
+        What to measure, in order.
+    measure : callable
+        Instance to `Measurement`.
+    at_least : int
+        Number of decided instances below which the evidence abstains.
+    detail : str
+        What the two sides are.
+
+    Examples
+    --------
+    >>> tally("float", "toy", [], lambda i: Measurement(0.0, 0.0), at_least=1).status
+    'abstained'
+    """
+    worst: Measurement | None = None
+    decided = abstained = 0
+    for instance in instances:
+        found = measure(instance)
+        if found.status == "abstained":
+            abstained += 1
+            continue
+        decided += 1
+        if worst is None or found.severity > worst.severity:
+            worst = found
+        if found.status == "refuted":
+            return Evidence(
+                kind, "refuted", source, decided, abstained, found.residual, found.tolerance,
+                detail=_joined(detail, found.detail), counterexample=instance,
+            )  # fmt: skip
+    enough = decided >= at_least
+    note = "" if enough else f"only {decided} of at least {at_least} instances could be decided"
+    return Evidence(
+        kind, "holds" if enough else "abstained", source, decided, abstained,
+        worst.residual if worst else None, worst.tolerance if worst else None, detail=_joined(detail, note),
+    )  # fmt: skip
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def verdict(evidence: Sequence[Evidence]) -> Verdict:
+    """Draw the verdict: refuted before abstained before holds; nothing run at all abstains.
+
+    Examples
+    --------
+    >>> verdict([Evidence("exact", "holds"), Evidence("float", "abstained")])
+    'abstained'
+    >>> verdict([])
+    'abstained'
+    """
+    ran = {row.status for row in evidence} - {"not-run"}
+    if "refuted" in ran:
+        return "refuted"
+    if "abstained" in ran or not ran:
+        return "abstained"
+    return "holds"
+
+
+def timed(evidence: Evidence, seconds: float) -> Evidence:
+    """The same evidence with the time that it took, in seconds."""
+    return replace(evidence, seconds=seconds)

@@ -1,0 +1,36 @@
+"""Symbolic evidence: derivations of `theory`, each proved, refuted or abstained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from verify.evidence import Evidence
+
+
+def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
+    """Derive the statement with each set of options; all must be proved.
+
+    A derivation with a step that is decided false refutes; one that could not be decided abstains.
+    """
+    import theory
+
+    if not options:
+        raise ValueError(f"no derivation of {slug!r} was asked for")
+    decided_by: list[str] = []
+    for option in options:
+        derivation = theory.derive(slug, **option)
+        named = ", ".join(f"{key}={value}" for key, value in option.items()) or "as stated"
+        if not derivation.proved:
+            values = [step.decision.value for step in derivation.steps] + [derivation.decision.value]
+            status = "refuted" if False in values else "abstained"
+            return Evidence(
+                "symbolic", "refuted" if status == "refuted" else "abstained", "proof", len(options),
+                detail=f"{named}: {derivation.decision.method}: {derivation.decision.detail}",
+            )  # fmt: skip
+        if derivation.decision.method not in decided_by:
+            decided_by.append(derivation.decision.method)
+    return Evidence(
+        "symbolic", "holds", "proof", len(options), worst_residual=0.0, tolerance=0.0,
+        detail=f"{len(options)} derivations proved by {', '.join(decided_by)}",
+    )  # fmt: skip

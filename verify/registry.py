@@ -1,0 +1,67 @@
+"""The list of statements, covered and not yet covered, as plain data.
+
+Modules are named by strings and imported on demand: `python -m verify.theorem1` would otherwise load that
+module twice, and the command line would load torch before it is needed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hltm.errors import InputError
+
+if TYPE_CHECKING:
+    from verify.statement import Statement
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A statement's slug, number, title, and the module that holds it (None: not yet covered)."""
+
+    slug: str
+    theorem: int
+    title: str
+    module: str | None
+
+    def load(self) -> Statement:
+        """Import the module and give its statement."""
+        if self.module is None:
+            raise InputError(f"statement={self.slug!r}: is not covered yet")
+        statement: Statement = importlib.import_module(self.module).STATEMENT
+        return statement
+
+
+REGISTRY: tuple[Entry, ...] = (
+    Entry("dual-gradient", 1, "gradient of the squared distance of two towers", "verify.theorem1"),
+    Entry("contrastive-losses", 2, "common property of contrastive losses", "verify.theorem2"),
+    Entry("covariance-operator", 3, "simple loss: the covariance operator", "verify.theorem3"),
+    Entry("weighted-covariance-operator", 4, "soft triplet and InfoNCE: weighted operator", "verify.theorem4"),
+    Entry("two-layer-dynamics", 5, "dynamics with one hidden layer", None),
+    Entry("activation-covariance", 6, "hierarchical latent tree model", None),
+    Entry("lucky-nodes", 7, "over-parametrised initialisation", None),
+)
+
+
+def covered() -> tuple[Entry, ...]:
+    """The entries that have a module."""
+    return tuple(entry for entry in REGISTRY if entry.module is not None)
+
+
+def entry(name: str) -> Entry:
+    """The entry of a slug or a number.
+
+    Examples
+    --------
+    >>> entry("dual-gradient").theorem, entry("1").slug
+    (1, 'dual-gradient')
+    """
+    for candidate in REGISTRY:
+        if name in (candidate.slug, str(candidate.theorem), f"theorem{candidate.theorem}"):
+            return candidate
+    slugs = [candidate.slug for candidate in REGISTRY]
+    near = difflib.get_close_matches(name, slugs, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"statement={name!r}: must be one of {', '.join(slugs)}{hint}")

@@ -1,0 +1,204 @@
+"""Rendering: results as JSON documents and as terminal tables. Nothing is computed here, nothing is written."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from verify.evidence import KINDS, Evidence, Kind, Measurement, finite_or_text
+from verify.registry import REGISTRY
+from verify.runner import Refutation, Result
+from verify.statement import Context
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+LIBRARIES = ("torch", "numpy", "scipy", "sympy", "networkx", "hypothesis", "python-flint", "scikit-learn")
+STYLES = {"holds": "green", "refuted": "bold red", "abstained": "yellow", "not-run": "dim"}
+
+
+def environment(device: str) -> dict[str, str]:
+    """Versions of what the run stands on, and the device."""
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {"python": platform.python_version(), **versions, "device": device}
+
+
+def header(context: Context) -> dict[str, Any]:
+    """What every JSON document of a run begins with."""
+    return {
+        "schema": 1,
+        "seed": context.seed,
+        "profile": context.profile,
+        "environment": environment(context.device),
+    }
+
+
+def results_json(context: Context, results: Sequence[Result], files: Mapping[tuple[str, int], str]) -> dict[str, Any]:
+    """The document of a run of statements.
+
+    Parameters
+    ----------
+    files : mapping
+        (slug, index of the evidence) to the file of its counterexample.
+    """
+    statements = []
+    for result in results:
+        rows = []
+        for index, evidence in enumerate(result.evidence):
+            row = evidence.as_json()
+            if (result.statement.slug, index) in files:
+                row["counterexample"] = files[result.statement.slug, index]
+            rows.append(row)
+        statements.append(
+            {
+                "slug": result.statement.slug,
+                "theorem": result.statement.theorem,
+                "title": result.statement.title,
+                "verdict": result.verdict,
+                "seconds": round(result.seconds, 3),
+                "assumptions": list(result.statement.assumptions),
+                "not_covered": list(result.statement.not_covered),
+                "evidence": rows,
+            }
+        )
+    missing = [entry.slug for entry in REGISTRY if entry.module is None]
+    return {**header(context), "statements": statements, "not_yet_covered": missing}
+
+
+def variants_json(context: Context, found: Sequence[Refutation], files: Sequence[str | None]) -> dict[str, Any]:
+    """The document of a run over the false variants."""
+    rows = [
+        {
+            "variant": row.variant.name,
+            "statement": row.statement.slug,
+            "change": row.variant.change,
+            "refuted_by": list(row.refuted_by),
+            "survived": row.survived,
+            "counterexample": file,
+        }
+        for row, file in zip(found, files, strict=True)
+    ]
+    return {**header(context), "statements": [], "variants": rows}
+
+
+def replay_json(
+    context: Context, slug: str, variant: str | None, found: Mapping[Kind, Measurement], verdict: str
+) -> dict[str, Any]:
+    """The document of a replay."""
+    rows = [
+        {
+            "kind": kind,
+            "status": measurement.status,
+            "worst_residual": finite_or_text(measurement.residual),
+            "tolerance": finite_or_text(measurement.tolerance),
+            "detail": measurement.detail,
+        }
+        for kind, measurement in found.items()
+    ]
+    return {**header(context), "replay": {"statement": slug, "variant": variant, "verdict": verdict, "evidence": rows}}
+
+
+def combined(evidence: Sequence[Evidence]) -> str:
+    """The worst status of several pieces of evidence of one kind."""
+    for status in ("refuted", "abstained", "holds"):
+        if any(row.status == status for row in evidence):
+            return status
+    return "not-run"
+
+
+def matrix(results: Sequence[Result]) -> Table:
+    """Statement x kind of evidence: status and how many instances stand behind it."""
+    from rich.table import Table
+
+    table = Table(title="Statements and their evidence", title_justify="left")
+    kinds = [kind for kind in KINDS if any(e.kind == kind and e.status != "not-run" for r in results for e in r.evidence)]
+    for column in ("", "statement", *kinds):
+        table.add_column(column)
+    for result in results:
+        cells = []
+        for kind in kinds:
+            rows = [e for e in result.evidence if e.kind == kind]
+            status = combined(rows)
+            cells.append(f"[{STYLES[status]}]{status}[/] {sum(e.instances for e in rows) or ''}")
+        table.add_row(str(result.statement.theorem), result.statement.slug, *cells)
+    return table
+
+
+def details(results: Sequence[Result]) -> Table:
+    """One line for each piece of evidence: residual, tolerance and what was compared."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="What was measured", title_justify="left", show_lines=False)
+    for column, justify in (("", "left"), ("evidence", "left"), ("n", "right"), ("residual", "right"), ("may be", "right")):
+        table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("what", overflow="fold")
+    for result in results:
+        for row in result.evidence:
+            if row.status == "not-run":
+                continue
+            numbers = ["" if v is None else f"{v:.1e}" for v in (row.worst_residual, row.tolerance)]
+            label = f"[{STYLES[row.status]}]{row.kind}[/]"
+            table.add_row(
+                str(result.statement.theorem), label, str(row.instances), *numbers, escape(f"{row.source}: {row.detail}")
+            )
+        table.add_section()
+    return table
+
+
+def print_results(console: Console, results: Sequence[Result], files: Mapping[tuple[str, int], str], quiet: bool) -> None:
+    """Matrix, details and verdicts; with `quiet` only what does not hold."""
+    from rich.markup import escape
+
+    if not quiet:
+        console.print(matrix(results))
+        console.print(details(results))
+    for result in results:
+        if quiet and result.verdict == "holds":
+            continue
+        console.print(
+            f"Theorem {result.statement.theorem} {escape(f'[{result.statement.slug}]')} "
+            f"[{STYLES[result.verdict]}]{result.verdict}[/]: {escape(result.statement.title)}",
+            soft_wrap=True,
+        )
+        for index, row in enumerate(result.evidence):
+            if row.status in ("refuted", "abstained"):
+                file = files.get((result.statement.slug, index))
+                saved = f"; replay {file}" if file else ""
+                console.print(f"  {row.kind} {row.status}: {escape(row.detail + saved)}", soft_wrap=True)
+    missing = [f"{entry.theorem} {entry.slug}" for entry in REGISTRY if entry.module is None]
+    if missing and not quiet:
+        console.print("not yet covered: " + ", ".join(missing), style="dim", soft_wrap=True)
+
+
+def print_variants(console: Console, found: Sequence[Refutation], files: Sequence[str | None], quiet: bool) -> None:
+    """One line for each false variant."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="False variants", title_justify="left")
+    for column in ("", "variant", "refuted by", "counterexample", "the change"):
+        table.add_column(column, overflow="fold")
+    for row, file in zip(found, files, strict=True):
+        if quiet and not row.survived:
+            continue
+        by = ", ".join(row.refuted_by) or "nothing"
+        size = "" if row.instance is None else _size(row)
+        style = "bold red" if row.survived else "green"
+        table.add_row(
+            str(row.statement.theorem), row.variant.name, f"[{style}]{by}[/]", f"{size} {file or ''}", escape(row.variant.change)
+        )
+    if table.row_count:
+        console.print(table)
+    survivors = [row.variant.name for row in found if row.survived]
+    if survivors or not quiet:
+        verdict = f"{len(survivors)} survive: {', '.join(survivors)}" if survivors else "all refuted"
+        console.print(f"{len(found)} false variants: {verdict}", soft_wrap=True)
+
+
+def _size(row: Refutation) -> str:
+    layers, width = row.instance.size
+    return f"{layers} layers, width {width}:" if layers else f"H = {width}:"

@@ -1,0 +1,106 @@
+"""Searching for a counterexample with Hypothesis, and shrinking the one that is found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import HealthCheck, find, settings
+from hypothesis.errors import NoSuchExample, Unsatisfiable
+
+from verify.evidence import Evidence, Kind, Measurement
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The smallest refuting instance (None if none was found), and how much was tried."""
+
+    instance: Any
+    tried: int
+    undecided: int
+
+
+def search(
+    strategy: Any, measure: Callable[[Any], Measurement], *, examples: int, seed: int, shrink: bool = True
+) -> SearchResult:
+    """Look for an instance that `measure` refutes and shrink it.
+
+    Parameters
+    ----------
+    strategy : hypothesis strategy of instances
+    measure : callable
+        Instance to `Measurement`.
+    examples : int
+        How many instances are tried before giving up.
+    seed : int
+        The search is a function of it.
+    shrink : bool
+        Whether a counterexample is made as small as Hypothesis can.
+    """
+    tried = undecided = 0
+
+    def refutes(instance: Any) -> bool:
+        nonlocal tried, undecided
+        found = measure(instance)
+        tried += 1
+        undecided += found.status == "abstained"
+        return found.status == "refuted"
+
+    options = settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    if not shrink:
+        from hypothesis import Phase
+
+        options = settings(options, phases=[Phase.generate])
+    try:
+        instance = find(strategy, refutes, settings=options, random=random.Random(seed))  # noqa: S311
+    except (NoSuchExample, Unsatisfiable):
+        instance = None
+    return SearchResult(instance, tried, undecided)
+
+
+def property_evidence(
+    kinds: dict[Kind, Callable[[Any], Measurement]], strategy: Any, *, examples: int, seed: int, detail: str
+) -> Evidence:
+    """Property-based evidence: no instance of the strategy may be refuted by any of the measuring functions.
+
+    The kinds are tried together on each instance; it counts as decided if one of them could decide it.
+    """
+
+    def measure(instance: Any) -> Measurement:
+        results = [function(instance) for function in kinds.values()]
+        decided = [result for result in results if result.decided]
+        if not decided:
+            return results[0]
+        return max(decided, key=lambda result: result.severity)
+
+    worst = Measurement(0.0, 0.0)
+
+    def watch(instance: Any) -> Measurement:
+        nonlocal worst
+        found = measure(instance)
+        if found.decided and found.severity >= worst.severity:
+            worst = found
+        return found
+
+    result = search(strategy, watch, examples=examples, seed=seed)
+    if result.instance is not None:
+        found = measure(result.instance)
+        return Evidence(
+            "property", "refuted", "search", result.tried, result.undecided, found.residual, found.tolerance,
+            detail=f"{detail}; {found.detail}", counterexample=result.instance,
+        )  # fmt: skip
+    decided = result.tried - result.undecided
+    # Hypothesis stops early where a strategy has few instances; half of what was asked for is the least that counts.
+    status = "holds" if decided >= examples // 2 else "abstained"
+    return Evidence(
+        "property", status, "search", decided, result.undecided, worst.residual, worst.tolerance,
+        detail=f"{detail}, by {' and '.join(kinds)}",
+    )  # fmt: skip

@@ -1,0 +1,120 @@
+"""What a statement is made of: its text, its checks, and the false variants that it is told apart from.
+
+A statement is data. Its checks are functions of a `Context`, so that the runner needs to know nothing of what
+they compare, and a statement of a user's own runs in the same way as those of the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from verify.evidence import Evidence, Kind, Measurement
+
+Profile = Literal["quick", "thorough"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that a check may depend on besides its own code.
+
+    Parameters
+    ----------
+    seed : int
+        Every random choice of the run derives from it.
+    profile : {"quick", "thorough"}
+        How much is tried.
+    device : str
+        Torch device of the float checks, already resolved (`cpu` or `cuda`).
+
+    Examples
+    --------
+    >>> Context(seed=0).pick(quick=10, thorough=1000)
+    10
+    """
+
+    seed: int = 0
+    profile: Profile = "quick"
+    device: str = "cpu"
+
+    def pick(self, *, quick: int, thorough: int) -> int:
+        """The number that belongs to the profile."""
+        return quick if self.profile == "quick" else thorough
+
+
+@dataclass(frozen=True)
+class Check:
+    """One piece of evidence that can be asked for: its kind, where its instances come from, how to run it."""
+
+    kind: Kind
+    source: str
+    run: Callable[[Context], Evidence]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A false one-line change of a statement, which the named kinds of evidence must refute.
+
+    Parameters
+    ----------
+    name : str
+        Short, hyphenated, unique within the statement.
+    change : str
+        The change in words or formulas.
+    claim : object
+        What the statement's measuring functions take in place of the stated formula.
+    caught_by : tuple of str
+        Kinds of evidence that must refute it.
+    """
+
+    name: str
+    change: str
+    claim: Any
+    caught_by: tuple[Kind, ...] = ("exact", "float")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement with its evidence.
+
+    Parameters
+    ----------
+    slug, theorem, title
+        Canonical name, number in the paper, one line.
+    claim : str
+        The statement in LaTeX.
+    assumptions, not_covered : tuple of str
+        What it needs, and what the checks do not reach.
+    source : str
+        Where it is stated.
+    checks : tuple of Check
+        Evidence in the order in which it is shown.
+    strategy : callable
+        Gives the Hypothesis strategy of instances, made on demand.
+    measures : mapping
+        Kind of evidence to a function ``(instance, claim) -> Measurement``; claim None is the statement itself.
+    variants : tuple of Variant
+        False variants.
+    """
+
+    slug: str
+    theorem: int
+    title: str
+    claim: str
+    assumptions: tuple[str, ...]
+    not_covered: tuple[str, ...]
+    source: str
+    checks: tuple[Check, ...]
+    strategy: Callable[[], Any]
+    measures: Mapping[Kind, Callable[[Any, Any], Measurement]]
+    instance_type: type
+    variants: tuple[Variant, ...] = field(default=())
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name; KeyError lists what there is."""
+        for candidate in self.variants:
+            if candidate.name == name:
+                return candidate
+        known = ", ".join(v.name for v in self.variants)
+        raise KeyError(f"variant={name!r} of statement {self.slug!r}: must be one of {known}")

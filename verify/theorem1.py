@@ -1,0 +1,286 @@
+r"""Theorem 1 [dual-gradient]: the gradient of the squared distance of two towers.
+
+Statement
+    ``vec(dr/dW_{1,l}) = K_{1,l} (K_{1,l}^T vec W_{1,l} - K_{2,l}^T vec W_{2,l})`` with ``r = 1/2 ||f_1 - f_2||^2`` and the
+    connection ``K_l(x) = f_{l-1}(x) kron J_l(x)^T``, for every layer l and any two weight sets.
+Assumptions
+    No biases; a piecewise-linear homogeneous activation (ReLU, leaky ReLU, linear); no activation on the top layer.
+    Extension: an l2-normalised output, with forward connection ``J/||u||`` and backward connection ``P J/||u||``.
+Evidence
+    Symbolic: identically zero residual with symbolic gates, for given widths and for all sizes. Exact: central
+    differences in rationals against the formula, residual 0. Float: automatic differentiation against `numeric`.
+Not covered
+    Biases with ReLU, smooth activations and batch normalisation break it; the update that follows from it is
+    Theorem 3.
+Source
+    arXiv 2010.00578, Theorem 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from flint import fmpq
+
+from verify import rounding, sources, variants
+from verify.differences import pair_gradient
+from verify.evidence import Evidence, Measurement, tally
+from verify.instance import PairInstance
+from verify.proofs import proof_evidence
+from verify.search import property_evidence
+from verify.statement import Check, Context, Statement, Variant
+from verify.towers import Array, Tower, connection, exact_tower, float_towers, largest, vec
+
+SLUG = "dual-gradient"
+Formula = Callable[[Tower, Tower, int], Array]
+
+
+def stated(one: Tower, two: Tower, layer: int) -> Array:
+    """K_1 (K_1^T vec W_1 - K_2^T vec W_2) for one layer."""
+    return with_connection(connection)(one, two, layer)
+
+
+def with_connection(k: Callable[[Tower, int], Array]) -> Formula:
+    """The formula with another definition of the connection."""
+
+    def formula(one: Tower, two: Tower, layer: int) -> Array:
+        w_1, w_2 = vec(one.weights[layer - 1]), vec(two.weights[layer - 1])
+        return k(one, layer) @ (k(one, layer).T @ w_1 - k(two, layer).T @ w_2)
+
+    return formula
+
+
+def second_sign(one: Tower, two: Tower, layer: int) -> Array:
+    """K_1 (K_1^T vec W_1 + K_2^T vec W_2)."""
+    k_1, k_2 = connection(one, layer), connection(two, layer)
+    return k_1 @ (k_1.T @ vec(one.weights[layer - 1]) + k_2.T @ vec(two.weights[layer - 1]))
+
+
+def second_dropped(one: Tower, two: Tower, layer: int) -> Array:
+    """K_1 K_1^T vec W_1."""
+    k_1 = connection(one, layer)
+    return k_1 @ (k_1.T @ vec(one.weights[layer - 1]))
+
+
+def second_in_front(one: Tower, two: Tower, layer: int) -> Array:
+    """K_2 (K_1^T vec W_1 - K_2^T vec W_2)."""
+    k_1, k_2 = connection(one, layer), connection(two, layer)
+    return k_2 @ (k_1.T @ vec(one.weights[layer - 1]) - k_2.T @ vec(two.weights[layer - 1]))
+
+
+def row_stacked(one: Tower, two: Tower, layer: int) -> Array:
+    """vec by rows with the connection of the columns."""
+    k_1, k_2 = connection(one, layer), connection(two, layer)
+    return k_1 @ (k_1.T @ variants.row_stacked(one, layer) - k_2.T @ variants.row_stacked(two, layer))
+
+
+def half_missing(one: Tower, two: Tower, layer: int) -> Array:
+    """The gradient of ||f_1 - f_2||^2 in place of 1/2 ||f_1 - f_2||^2."""
+    return stated(one, two, layer) * 2
+
+
+VARIANTS = (
+    Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", with_connection(variants.swapped)),
+    Variant("row-stacking", "vec by rows in place of columns", row_stacked),
+    Variant("second-tower-sign", "K_1 (K_1^T w_1 + K_2^T w_2)", second_sign),
+    Variant("second-tower-dropped", "K_1 K_1^T w_1: K_2 left out", second_dropped),
+    Variant("second-tower-in-front", "K_2 in front in place of K_1", second_in_front),
+    Variant("jacobian-after-gate", "J_l = d f_L / d f_l in place of d f_L / d p_l", with_connection(variants.after_gate)),
+    Variant("gate-on-top", "an activation on the top layer", with_connection(variants.gate_on_top)),
+    Variant("half-missing", "r = ||f_1 - f_2||^2 without its 1/2", half_missing),
+)
+
+
+def measure_exact(instance: PairInstance, formula: Formula | None = None) -> Measurement:
+    """Central differences against the formula, in rationals: any difference refutes."""
+    gradient, kinked = pair_gradient(instance)
+    one = exact_tower(instance.weights_1, instance.x_1, instance.slope)
+    two = exact_tower(instance.weights_2, instance.x_2, instance.slope)
+    worst, place = 0.0, ""
+    for layer in range(1, one.depth + 1):
+        right = (formula or stated)(one, two, layer)
+        difference = largest(vec(gradient[layer - 1]) - right * fmpq(1))
+        if difference > worst:
+            worst, place = difference, f"layer {layer}"
+    return Measurement(worst, 0.0, detail=place + (" on a kink" if kinked and place else ""))
+
+
+@lru_cache(maxsize=512)
+def float_sides(instance: PairInstance, device: str) -> tuple[list[Array], Tower, Tower, list[Array], bool]:
+    """Autograd gradients, both towers from `numeric`, tolerances per layer, and whether a gate is near its kink."""
+    import torch
+
+    import numeric
+
+    def tensors(weights: object) -> list[torch.Tensor]:
+        return [torch.as_tensor(np.asarray(w), dtype=torch.float64, device=device) for w in weights]  # type: ignore[attr-defined]
+
+    x_1, x_2 = (torch.tensor(x, dtype=torch.float64, device=device) for x in (instance.x_1, instance.x_2))
+    first, second = tensors(instance.weights_1), tensors(instance.weights_2)
+    gradient = [g.cpu().numpy() for g in numeric.pair_gradient(first, second, x_1, x_2, instance.slope)]
+    one = float_towers(instance.weights_1, [instance.x_1], instance.slope, device)[0]
+    two = float_towers(instance.weights_2, [instance.x_2], instance.slope, device)[0]
+    bounds, near = tolerances(instance, one, two)
+    return gradient, one, two, bounds, near
+
+
+def tolerances(instance: PairInstance, one: Tower, two: Tower) -> tuple[list[Array], bool]:
+    """Per layer and entry, what rounding can explain on both sides together."""
+    b_1 = rounding.magnitudes(one.weights, np.array([instance.x_1]), instance.slope)
+    b_2 = rounding.magnitudes(two.weights, np.array([instance.x_2]), instance.slope)
+    # Either side is J_1^T (f_1 - f_2) f_{1,l-1}^T, whether f is summed directly or as K^T vec W.
+    roundings = 2 * (b_1.roundings + b_2.roundings) + 8
+    u = b_1.output + b_2.output
+    bounds = [2 * rounding.gamma(roundings) * vec(b_1.contract(layer, u)) for layer in range(1, one.depth + 1)]
+    return bounds, bool(b_1.near_kink.any() or b_2.near_kink.any())
+
+
+def measure_float(instance: PairInstance, formula: Formula | None = None, device: str = "cpu") -> Measurement:
+    """Automatic differentiation against the formula on `numeric`'s connections, in float64."""
+    gradient, one, two, bounds, near = float_sides(instance, device)
+    worst = Measurement(0.0, float(max(b.max() for b in bounds)))
+    for layer, bound in enumerate(bounds, start=1):
+        difference = np.abs(vec(gradient[layer - 1]) - (formula or stated)(one, two, layer))
+        worst = rounding.worse(worst, difference, bound, f"layer {layer}")
+    return worst if not near else Measurement(worst.residual, worst.tolerance, False, "a gate is near its kink")
+
+
+def normalized_sides(instance: PairInstance, device: str, dtype: Any) -> tuple[list[Array], list[Array]]:
+    """Autograd and formula for l2-normalised outputs, in the given precision."""
+    import torch
+
+    import numeric
+
+    first, second = (
+        [torch.as_tensor(np.asarray(w), dtype=dtype, device=device) for w in weights]
+        for weights in (instance.weights_1, instance.weights_2)
+    )
+    x_1, x_2 = (torch.tensor([x], dtype=dtype, device=device) for x in (instance.x_1, instance.x_2))
+    gradient = numeric.pair_gradient(first, second, x_1[0], x_2[0], instance.slope, output="normalized")
+    factors_1 = numeric.normalized_connections(first, x_1, instance.slope)
+    factors_2 = numeric.normalized_connections(second, x_2, instance.slope)
+    right = []
+    for w_1, w_2, (forward_1, backward_1), (forward_2, _) in zip(first, second, factors_1, factors_2, strict=True):
+        k_f1, k_f2, k_b1 = (k.dense()[0] for k in (forward_1, forward_2, backward_1))
+        right.append(k_b1 @ (k_f1.T @ numeric.vec(w_1) - k_f2.T @ numeric.vec(w_2)))
+    return [vec(g.cpu().numpy()) for g in gradient], [side.cpu().numpy() for side in right]
+
+
+def measure_normalized(instance: PairInstance, device: str = "cpu") -> Measurement:
+    """The reversible extension: l2-normalised outputs, forward and backward connections."""
+    import torch
+
+    towers = (exact_tower(instance.weights_1, instance.x_1, instance.slope), exact_tower(instance.weights_2, instance.x_2, instance.slope))
+    if not all(any(entry != 0 for entry in tower.output) for tower in towers):
+        return Measurement(0.0, 0.0, False, "an output is zero and has no direction")
+    left, right = normalized_sides(instance, device, torch.float64)
+    left_32, right_32 = normalized_sides(instance, device, torch.float32)
+    bound = rounding.measured_tolerance(left, left_32) + rounding.measured_tolerance(right, right_32)
+    worst = Measurement(0.0, bound)
+    for layer, (a, b) in enumerate(zip(left, right, strict=True), start=1):
+        worst = rounding.worse(worst, np.abs(a - b), np.array(bound), f"layer {layer}, normalised output")
+    return worst
+
+
+def symbolic(context: Context) -> Evidence:
+    """All derivations: given widths, all sizes, and the normalised output."""
+    options: list[dict[str, object]] = [
+        {"widths": (3, 2, 2)},
+        {"widths": (2, 2, 2, 2)},
+        {"widths": None},
+        {"widths": (2, 2, 2), "output": "normalized"},
+        {"widths": None, "output": "normalized"},
+    ]
+    return proof_evidence(SLUG, options)
+
+
+def exact(context: Context) -> Evidence:
+    """Random rational networks: residual exactly zero."""
+    count = context.pick(quick=60, thorough=1000)
+    return tally(
+        "exact", "toy", sources.toy_pairs(context.seed, count), measure_exact,
+        at_least=count, detail="central differences in rationals = K_1 (K_1^T w_1 - K_2^T w_2)",
+    )  # fmt: skip
+
+
+def floats(source: str, context: Context) -> Evidence:
+    """Automatic differentiation in float64 on toys, tree leaves or digits."""
+    count = context.pick(quick=60, thorough=1000)
+    instances = {
+        "toy": lambda: sources.toy_pairs(context.seed + 1, count, layers=5, width=8),
+        "tree": lambda: sources.pairs_of(sources.tree_populations(context.seed, 3), context.seed, count // 3),
+        "digits": lambda: sources.pairs_of(sources.digit_populations(context.seed, 3), context.seed, count // 3),
+    }[source]()
+    return tally(
+        "float", source, instances, lambda i: measure_float(i, device=context.device),
+        at_least=count // 2, detail="autograd in float64 = K_1 (K_1^T w_1 - K_2^T w_2)",
+    )  # fmt: skip
+
+
+def normalized(context: Context) -> Evidence:
+    """The reversible extension on toys and digits."""
+    count = context.pick(quick=30, thorough=300)
+    instances = [
+        *sources.toy_pairs(context.seed + 2, count, layers=3, width=6),
+        *sources.pairs_of(sources.digit_populations(context.seed + 2, 3), context.seed, 2),
+    ]
+    return tally(
+        "float", "toy, digits", instances, lambda i: measure_normalized(i, context.device),
+        at_least=count // 2, detail="l2-normalised output: autograd = K^b_1 (K^fT_1 w_1 - K^fT_2 w_2)",
+    )  # fmt: skip
+
+
+def strategy() -> object:
+    """Hypothesis strategy of pairs."""
+    from verify.strategies import pair_instances
+
+    return pair_instances()
+
+
+def properties(context: Context) -> Evidence:
+    """Hypothesis search for a counterexample, in rationals and in floating point."""
+    return property_evidence(
+        {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
+        strategy(),
+        examples=context.pick(quick=120, thorough=3000),
+        seed=context.seed,
+        detail="no counterexample among shrinking pairs of towers",
+    )
+
+
+STATEMENT = Statement(
+    slug=SLUG,
+    theorem=1,
+    title="gradient of the squared distance of two towers",
+    claim=r"\mathrm{vec}\,\frac{\partial r}{\partial W_{1,l}} = K_{1,l}\,"
+    r"\bigl(K_{1,l}^{\top}\mathrm{vec}\,W_{1,l} - K_{2,l}^{\top}\mathrm{vec}\,W_{2,l}\bigr)",
+    assumptions=(
+        "no biases",
+        "piecewise-linear homogeneous activation",
+        "no activation on the top layer",
+        "output linear, or l2-normalised with forward and backward connections",
+    ),
+    not_covered=("biases with ReLU", "smooth activations", "batch normalisation"),
+    source="arXiv 2010.00578, Theorem 1",
+    checks=(
+        Check("symbolic", "proof", symbolic),
+        Check("exact", "toy", exact),
+        Check("float", "toy", lambda context: floats("toy", context)),
+        Check("float", "tree", lambda context: floats("tree", context)),
+        Check("float", "digits", lambda context: floats("digits", context)),
+        Check("float", "toy, digits", normalized),
+        Check("property", "search", properties),
+    ),
+    strategy=strategy,
+    measures={"exact": measure_exact, "float": measure_float},
+    instance_type=PairInstance,
+    variants=VARIANTS,
+)
+
+if __name__ == "__main__":
+    from verify.cli import run_statement
+
+    run_statement(SLUG)

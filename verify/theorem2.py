@@ -1,0 +1,246 @@
+r"""Theorem 2 [contrastive-losses]: the common property of contrastive losses.
+
+Statement
+    ``dL/dr_+ > 0``, ``dL/dr_{k-} < 0`` and ``dL/dr_+ + sum_k dL/dr_{k-} = 0`` for the simple loss, the soft triplet and
+    InfoNCE with any number H of negatives.
+Assumptions
+    The loss is a function of the distances; tau > 0; H >= 1.
+Evidence
+    Symbolic: with symbolic H, signs by the positivity of exponentials. Exact: certified enclosures in ball arithmetic.
+    Float: automatic differentiation against the closed forms of `numeric`, for tau down to 1e-4.
+Not covered
+    The hinge triplet (strictness fails where the hinge is flat), losses whose derivatives do not cancel, and losses
+    that are no function of the distances.
+Source
+    arXiv 2010.00578, Theorem 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flint import arb
+
+from verify import balls, sources
+from verify.evidence import Evidence, Measurement, tally
+from verify.instance import LossInstance
+from verify.proofs import proof_evidence
+from verify.rounding import UNIT_ROUNDOFF
+from verify.search import property_evidence
+from verify.statement import Check, Context, Statement, Variant
+
+SLUG = "contrastive-losses"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is claimed of the derivatives ``d = (dL/dr_+, dL/dr_1, ..)``: each entry of `zero` vanishes, of `positive` is > 0.
+
+    `loss` replaces the loss of the instance by another expression, for claims about losses outside the family.
+    """
+
+    zero: Callable[[Sequence[Any]], list[Any]] = lambda d: [sum(d[1:], d[0])]
+    positive: Callable[[Sequence[Any]], list[Any]] = lambda d: [d[0], *(-e for e in d[1:])]
+    loss: Callable[[Any, Sequence[Any], float], Any] | None = None
+
+
+STATED = Claim()
+
+
+def hinge(r_pos: Any, r_neg: Sequence[Any], margin: float) -> Any:
+    """max(0, r_+ - r_1 + r_0): flat where the negative is far enough."""
+    gap = r_pos - r_neg[0] + margin
+    return gap if value_of(gap) > 0 else gap * 0
+
+
+def quadratic_negative(r_pos: Any, r_neg: Sequence[Any], margin: float) -> Any:
+    """r_+ - r_1^2: attraction and repulsion do not cancel."""
+    return r_pos - r_neg[0] * r_neg[0]
+
+
+def attraction_only(r_pos: Any, r_neg: Sequence[Any], margin: float) -> Any:
+    """r_+ alone: nothing repels."""
+    return r_pos + r_neg[0] * 0
+
+
+def value_of(series: Any) -> Any:
+    """Constant term of a power series, or the value of a tensor."""
+    return series.item() if hasattr(series, "item") else series[0]
+
+
+def halves(d: Sequence[Any]) -> list[Any]:
+    """dL/dr_+ + 1/2 sum_k dL/dr_k."""
+    return [sum(d[1:], d[0] * 0) / 2 + d[0]]
+
+
+VARIANTS = (
+    Variant("sum-with-minus", "dL/dr_+ - sum_k dL/dr_k = 0", Claim(zero=lambda d: [d[0] - sum(d[1:], d[0] * 0)])),
+    Variant("sum-halved", "dL/dr_+ + 1/2 sum_k dL/dr_k = 0", Claim(zero=halves)),
+    Variant("attraction-negative", "dL/dr_+ < 0", Claim(positive=lambda d: [-d[0]])),
+    Variant("repulsion-positive", "dL/dr_k > 0", Claim(positive=lambda d: list(d[1:]))),
+    Variant("only-first-negative", "dL/dr_+ + dL/dr_1 = 0 for every H", Claim(zero=lambda d: [d[0] + d[1]])),
+    Variant("hinge-is-strict", "the hinge triplet is a member", Claim(loss=hinge)),
+    Variant("quadratic-negative", "r_+ - r_-^2 is a member", Claim(loss=quadratic_negative)),
+    Variant("no-repulsion", "r_+ alone is a member", Claim(loss=attraction_only)),
+)
+
+
+def measure_exact(instance: LossInstance, claim: Claim | None = None) -> Measurement:
+    """Certified: every zero is held by a ball of radius below 1e-30, every sign by a ball away from zero.
+
+    The precision is raised until each question is answered; a ball that still holds zero at the highest precision
+    leaves a sign undecided.
+    """
+    claim = claim or STATED
+    parameters = dict(instance.parameters)
+    for bits in balls.PRECISIONS:
+        with balls.precision(bits):
+            loss = (
+                balls.literal_loss(instance.loss, parameters)
+                if claim.loss is None
+                else lambda p, n: claim.loss(p, n, balls.to_ball(parameters.get("margin", 0.0)))  # type: ignore[misc]
+            )
+            d = balls.derivatives(loss, instance.r_pos, instance.r_neg)
+            zeros, signs = claim.zero(d), claim.positive(d)
+            found = judge(zeros, signs)
+        if found is not None:
+            return found
+    return Measurement(0.0, 0.0, False, "a ball holds zero at the highest precision")
+
+
+def judge(zeros: Sequence[arb], signs: Sequence[arb]) -> Measurement | None:
+    """Refuted by any ball that excludes the claim, held when all balls are decided, None to raise the precision."""
+    for ball in zeros:
+        if not ball.contains(0):
+            return Measurement(float(abs(ball).mid()), 0.0, detail="sum of the derivatives")
+    for ball in signs:
+        if ball < 0 or (ball.is_exact() and ball == 0):
+            return Measurement(max(float(abs(ball).mid()), 5e-324), 0.0, detail="sign of a derivative")
+    if balls.widest(zeros) < balls.RADIUS and all(ball > 0 for ball in signs):
+        return Measurement(balls.widest([*zeros, *signs]), balls.RADIUS)
+    return None
+
+
+def measure_float(instance: LossInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
+    """Automatic differentiation of `numeric.loss_value` in float64: closed forms, zero sum and signs.
+
+    In float64 a derivative below 1e-308 underflows to zero, so the sign that is asked for is "not of the wrong sign";
+    a derivative of exactly zero counts against strictness only where the exponent cannot have underflowed.
+    """
+    import torch
+
+    import numeric
+
+    claim = claim or STATED
+    spec = numeric.loss_spec(instance.loss, **dict(instance.parameters))
+    r_pos = torch.tensor(instance.r_pos, dtype=torch.float64, device=device, requires_grad=True)
+    r_neg = [torch.tensor(r, dtype=torch.float64, device=device, requires_grad=True) for r in instance.r_neg]
+    if claim.loss is None:
+        value = numeric.loss_value(spec, r_pos, torch.stack(r_neg))
+    else:
+        value = claim.loss(r_pos, r_neg, float(dict(instance.parameters).get("margin", 0.0)))
+    gradient = torch.autograd.grad(value, [r_pos, *r_neg], allow_unused=True)
+    d = [0.0 if g is None else float(g) for g in gradient]
+    tolerance = derivative_tolerance(instance)
+    residual = max(abs(z) for z in claim.zero(d))
+    if claim.loss is None:
+        closed_pos, closed_neg = numeric.loss_derivatives(spec, r_pos.detach(), torch.stack(r_neg).detach())
+        closed = np.array([float(closed_pos), *closed_neg.cpu().tolist()])
+        residual = max(residual, float(np.max(np.abs(closed - np.array(d)))))
+    for sign in claim.positive(d):
+        if sign < -tolerance or (sign == 0 and not may_underflow(instance)):
+            return Measurement(max(abs(sign), 2 * tolerance), tolerance, detail="sign of a derivative")
+    return Measurement(residual, tolerance, detail="sum of the derivatives, or closed form against autograd")
+
+
+def derivative_tolerance(instance: LossInstance) -> float:
+    """What rounding can explain in a derivative.
+
+    The exponent (r_+ - r_k + r_0)/tau carries an absolute error of at most 4 u (|r_+| + |r_k| + |r_0|)/tau; softmax and
+    sigmoid are 1-Lipschitz in it; the sum over k adds one rounding a term.
+    """
+    parameters = dict(instance.parameters)
+    tau = parameters.get("tau", 1.0) if instance.loss != "simple" else 1.0
+    scale = instance.r_pos + max(instance.r_neg) + parameters.get("margin", 0.0)
+    return UNIT_ROUNDOFF * 4 * (len(instance.r_neg) + 2) * (1 + 2 * scale / tau)
+
+
+def may_underflow(instance: LossInstance) -> bool:
+    """Whether exp of the largest difference of distances over tau leaves the range of float64."""
+    parameters = dict(instance.parameters)
+    if instance.loss == "simple":
+        return False
+    values = (instance.r_pos, *instance.r_neg)
+    return (max(values) - min(values) + parameters.get("margin", 0.0)) / parameters.get("tau", 0.1) > 700
+
+
+def symbolic(context: Context) -> Evidence:
+    """The three losses, symbolic H."""
+    return proof_evidence(SLUG, [{"loss": "simple"}, {"loss": "triplet"}, {"loss": "infonce"}])
+
+
+def exact(context: Context) -> Evidence:
+    """Certified enclosures on random distances."""
+    count = context.pick(quick=90, thorough=1500)
+    return tally(
+        "exact", "toy", sources.toy_losses(context.seed, count), measure_exact,
+        at_least=count, detail="certified signs; zero sum enclosed with radius below 1e-30 (Arb)",
+    )  # fmt: skip
+
+
+def floats(context: Context) -> Evidence:
+    """Autograd against the closed forms, tau from 1e-4 to 10."""
+    count = context.pick(quick=90, thorough=1500)
+    return tally(
+        "float", "toy", sources.toy_losses(context.seed + 1, count),
+        lambda instance: measure_float(instance, device=context.device),
+        at_least=count, detail="autograd = closed forms, zero sum, signs; tau from 1e-4 to 10",
+    )  # fmt: skip
+
+
+def strategy() -> object:
+    """Hypothesis strategy of losses and distances."""
+    from verify.strategies import loss_instances
+
+    return loss_instances()
+
+
+def properties(context: Context) -> Evidence:
+    """Hypothesis search for a counterexample, certified and in floating point."""
+    return property_evidence(
+        {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
+        strategy(),
+        examples=context.pick(quick=150, thorough=3000),
+        seed=context.seed,
+        detail="no counterexample among shrinking losses and distances",
+    )
+
+
+STATEMENT = Statement(
+    slug=SLUG,
+    theorem=2,
+    title="common property of contrastive losses",
+    claim=r"\frac{\partial L}{\partial r_+} > 0,\quad \frac{\partial L}{\partial r_{k-}} < 0,\quad "
+    r"\frac{\partial L}{\partial r_+} + \sum_{k=1}^{H} \frac{\partial L}{\partial r_{k-}} = 0",
+    assumptions=("the loss is a function of the distances", "tau > 0", "H >= 1"),
+    not_covered=("hinge triplet", "losses that are no function of the distances"),
+    source="arXiv 2010.00578, Theorem 2",
+    checks=(
+        Check("symbolic", "proof", symbolic),
+        Check("exact", "toy", exact),
+        Check("float", "toy", floats),
+        Check("property", "search", properties),
+    ),
+    strategy=strategy,
+    measures={"exact": measure_exact, "float": measure_float},
+    instance_type=LossInstance,
+    variants=VARIANTS,
+)
+
+if __name__ == "__main__":
+    from verify.cli import run_statement
+
+    run_statement(SLUG)

@@ -1,0 +1,259 @@
+r"""Theorem 3 [covariance-operator]: the simple loss.
+
+Statement
+    ``-E[grad_{W_l} L_simp] = 2 V_x[Kbar_l(x)] vec W_l`` when the gradient flows through every tower (shared), and half of
+    it when it flows through x_1 only (one-branch), exactly on every finite population. For every differentiable
+    network, ``-E[grad] = 2 Cov_x[Kbar_l(x), fbar_L(x)]``; the operator form needs f_L = K_l^T vec W_l.
+Assumptions
+    x_1 and x_+ are independent augmentations of the same point, the negative an augmentation of an independent point;
+    the network is homogeneous (no biases, piecewise linear) for the operator form.
+Evidence
+    Symbolic: an algebra of expectations over independent copies. Exact: the expected loss in rationals, differentiated
+    by central differences, residual 0. Float: automatic differentiation of the literal sum against `numeric`.
+Not covered
+    Minibatches (the statement is about their expectation); the error of a minibatch update.
+Source
+    arXiv 2010.00578, Theorem 3; the general form goes beyond the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from flint import fmpq
+
+from verify import rounding, sources, variants
+from verify.differences import simple_loss_gradient
+from verify.ensembles import Connection, Ensemble, exact_ensemble, float_ensemble, weighted_sum
+from verify.evidence import Evidence, Measurement, tally
+from verify.general import general_evidence
+from verify.instance import PopulationInstance
+from verify.proofs import proof_evidence
+from verify.search import property_evidence
+from verify.statement import Check, Context, Statement, Variant
+from verify.tensors import arrays_of, population_of, weights_of
+from verify.towers import Array, connection, largest, vec
+
+SLUG = "covariance-operator"
+DENSE_LIMIT = 1024
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A formula for -E[grad] of one layer, and the sampling scheme under which it is claimed."""
+
+    formula: Callable[[Ensemble, int], Array]
+    scheme: str = "stated"
+
+
+def covariance(values: list[Array], p: Any, v: Array) -> Array:
+    """(E[A A^T] - E[A] E[A]^T) v for matrices A with probabilities p."""
+    mean = weighted_sum(values, p)
+    return weighted_sum([a @ (a.T @ v) for a in values], p) - mean @ (mean.T @ v)
+
+
+def stated(ensemble: Ensemble, layer: int) -> Array:
+    """2 V_x[Kbar_l] vec W_l."""
+    return covariance(ensemble.mean_connections(layer), ensemble.p, ensemble.weights(layer)) * 2
+
+
+def with_connection(k: Connection) -> Callable[[Ensemble, int], Array]:
+    """The formula with another definition of the connection."""
+    return lambda ensemble, layer: covariance(ensemble.mean_connections(layer, k), ensemble.p, ensemble.weights(layer)) * 2
+
+
+def times(factor: int, divisor: int = 1) -> Callable[[Ensemble, int], Array]:
+    """The formula with another factor in place of 2."""
+    return lambda ensemble, layer: stated(ensemble, layer) * factor / (2 * divisor)
+
+
+def not_averaged(ensemble: Ensemble, layer: int) -> Array:
+    """2 V[K] vec W: the variance over augmented inputs, without averaging over augmentations."""
+    towers = [tower for row in ensemble.towers for tower in row]
+    joint = [w * v for w, row in zip(ensemble.p, ensemble.q, strict=True) for v in row]
+    return covariance([connection(t, layer) for t in towers], joint, ensemble.weights(layer)) * 2
+
+
+def second_moment(ensemble: Ensemble, layer: int) -> Array:
+    """2 E[Kbar Kbar^T] vec W: the product of the means left out."""
+    values = ensemble.mean_connections(layer)
+    return weighted_sum([a @ (a.T @ ensemble.weights(layer)) for a in values], ensemble.p) * 2
+
+
+def uniform_points(ensemble: Ensemble, layer: int) -> Array:
+    """Every point weighted alike."""
+    values = ensemble.mean_connections(layer)
+    uniform = [ensemble.p[0] * 0 + 1] * len(values)
+    share = [one / len(values) for one in uniform]
+    return covariance(values, share, ensemble.weights(layer)) * 2
+
+
+def row_stacked(ensemble: Ensemble, layer: int) -> Array:
+    """vec by rows with the connection of the columns."""
+    values = ensemble.mean_connections(layer)
+    return covariance(values, ensemble.p, variants.row_stacked(ensemble.towers[0][0], layer)) * 2
+
+
+VARIANTS = (
+    Variant("not-averaged", "V[K] in place of V[Kbar]", Claim(not_averaged)),
+    Variant("second-moment", "E[Kbar Kbar^T] in place of the covariance", Claim(second_moment)),
+    Variant("factor-two-missing", "V vec W for the shared gradient", Claim(times(1))),
+    Variant("factor-two-doubled", "4 V vec W for the shared gradient", Claim(times(4))),
+    Variant("sign", "-2 V vec W: descent taken for ascent", Claim(times(-2))),
+    Variant("uniform-points", "point weights left out of the covariance", Claim(uniform_points)),
+    Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", Claim(with_connection(variants.swapped))),
+    Variant("row-stacking", "vec by rows in place of columns", Claim(row_stacked)),
+    Variant(
+        "dependent-augmentations", "x_1 and x_+ share one augmentation", Claim(stated, "dependent-augmentations"), ("exact",)
+    ),
+    Variant("x1-not-augmented", "x_1 is shown without augmentation", Claim(stated, "x1-not-augmented"), ("exact",)),
+)
+
+
+def measure_exact(instance: PopulationInstance, claim: Claim | None = None) -> Measurement:
+    """Central differences of the expected simple loss against the formula, in rationals."""
+    claim = claim or Claim(stated)
+    gradient, kinked = simple_loss_gradient(instance, claim.scheme)
+    ensemble = exact_ensemble(instance)
+    worst, place = 0.0, ""
+    for layer in range(1, ensemble.depth + 1):
+        right = claim.formula(ensemble, layer) * fmpq(1)
+        difference = largest(vec(gradient[layer - 1]) + right)
+        if difference > worst:
+            worst, place = difference, f"layer {layer}" + (" on a kink" if kinked else "")
+    return Measurement(worst, 0.0, detail=place)
+
+
+@lru_cache(maxsize=512)
+def left_side(instance: PopulationInstance, device: str) -> tuple[list[Array], list[Array], bool]:
+    """-E[grad] by automatic differentiation, the bounds per layer, and whether a gate is near its kink."""
+    import numeric
+
+    population = population_of(instance, device)
+    update = arrays_of(numeric.population_gradient(weights_of(instance, device), population, "simple", instance.slope))
+    bounds, near = rounding.population_bounds(
+        [np.asarray(w) for w in instance.weights],
+        np.asarray(instance.points),
+        population.point_weights.cpu().numpy(),
+        population.augmentation_weights.cpu().numpy(),
+        instance.slope,
+    )
+    return update, bounds, near
+
+
+def right_sides(instance: PopulationInstance, claim: Claim | None, device: str) -> dict[str, list[Array]]:
+    """Matrices that should equal -E[grad]: by `numeric` for the statement itself, by the formula for a variant."""
+    import numeric
+
+    if claim is not None:
+        ensemble = float_ensemble(instance, device)
+        flat = [claim.formula(ensemble, layer) for layer in range(1, ensemble.depth + 1)]
+        shapes = [np.asarray(w).shape for w in instance.weights]
+        return {"formula": [f.reshape(s[1], s[0]).T for f, s in zip(flat, shapes, strict=True)]}
+    weights, population = weights_of(instance, device), population_of(instance, device)
+    sides = {"matrix-free": arrays_of(numeric.predicted_update(weights, population, "simple", instance.slope))}
+    if max(w.numel() for w in weights) <= DENSE_LIMIT:
+        dense = []
+        for layer, w in enumerate(weights, start=1):
+            operator = numeric.covariance_operator(weights, population, layer, "simple", instance.slope)
+            dense.append(numeric.unvec(2 * operator @ numeric.vec(w), w.shape[0]))
+        sides["dense"] = arrays_of(dense)
+    return sides
+
+
+def measure_float(instance: PopulationInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
+    """Automatic differentiation of the literal expected loss against the operator, in float64."""
+    update, bounds, near = left_side(instance, device)
+    worst = Measurement(0.0, float(max(b.max() for b in bounds)))
+    for name, side in right_sides(instance, claim, device).items():
+        for layer, (left, right, bound) in enumerate(zip(update, side, bounds, strict=True), start=1):
+            worst = rounding.worse(worst, np.abs(left - right), bound, f"layer {layer}, {name}")
+    return worst if not near else Measurement(worst.residual, worst.tolerance, False, "a gate is near its kink")
+
+
+def symbolic(context: Context) -> Evidence:
+    """Both conventions, and the general form."""
+    options = [
+        {"convention": convention, "form": form}
+        for convention in ("shared", "one-branch")
+        for form in ("operator", "general")
+    ]
+    return proof_evidence(SLUG, options)
+
+
+def exact(context: Context) -> Evidence:
+    """Random rational populations: residual exactly zero."""
+    count = context.pick(quick=40, thorough=500)
+    return tally(
+        "exact", "toy", sources.toy_populations(context.seed, count), measure_exact,
+        at_least=count, detail="central differences of E[r_+ - r_-] in rationals = -2 V_x[Kbar] vec W",
+    )  # fmt: skip
+
+
+def floats(source: str, context: Context) -> Evidence:
+    """Automatic differentiation in float64 on toys, tree populations or digits."""
+    count = {"toy": context.pick(quick=40, thorough=600), "tree": 6, "digits": 3}[source]
+    instances = {
+        "toy": lambda: sources.toy_populations(context.seed + 1, count, points=5, layers=4, width=6),
+        "tree": lambda: sources.tree_populations(context.seed, count),
+        "digits": lambda: sources.digit_populations(context.seed, count),
+    }[source]()
+    return tally(
+        "float", source, instances, lambda i: measure_float(i, device=context.device),
+        at_least=-(-count // 2), detail="autograd of the literal sum = 2 V_x[Kbar] vec W",
+    )  # fmt: skip
+
+
+def strategy() -> object:
+    """Hypothesis strategy of networks and populations."""
+    from verify.strategies import population_instances
+
+    return population_instances()
+
+
+def properties(context: Context) -> Evidence:
+    """Hypothesis search for a counterexample, in rationals and in floating point."""
+    return property_evidence(
+        {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
+        strategy(),
+        examples=context.pick(quick=80, thorough=2000),
+        seed=context.seed,
+        detail="no counterexample among shrinking networks and populations",
+    )
+
+
+STATEMENT = Statement(
+    slug=SLUG,
+    theorem=3,
+    title="simple loss: the covariance operator",
+    claim=r"-\mathbb{E}\,\nabla_{W_l} L_{\mathrm{simp}} = 2\,\mathbb{V}_x\bigl[\bar K_l(x)\bigr]\,\mathrm{vec}\,W_l",
+    assumptions=(
+        "x_1, x_+ independent augmentations of x",
+        "the negative an augmentation of an independent point",
+        "homogeneous network for the operator form; any differentiable network for the general form",
+    ),
+    not_covered=("minibatches",),
+    source="arXiv 2010.00578, Theorem 3",
+    checks=(
+        Check("symbolic", "proof", symbolic),
+        Check("exact", "toy", exact),
+        Check("float", "toy", lambda context: floats("toy", context)),
+        Check("float", "tree", lambda context: floats("tree", context)),
+        Check("float", "digits", lambda context: floats("digits", context)),
+        Check("float", "toy, general", general_evidence),
+        Check("property", "search", properties),
+    ),
+    strategy=strategy,
+    measures={"exact": measure_exact, "float": measure_float},
+    instance_type=PopulationInstance,
+    variants=VARIANTS,
+)
+
+if __name__ == "__main__":
+    from verify.cli import run_statement
+
+    run_statement(SLUG)

@@ -1,0 +1,165 @@
+"""The quantities of one tower at one input, in any arithmetic: what the formulas of statements 1, 3 and 4 eat.
+
+A `Tower` holds NumPy arrays whose entries are float64, exact rationals (`flint.fmpq`) or balls (`flint.arb`); the
+formulas use only `+`, `*`, `@` and `numpy.kron`, so that one formula serves every arithmetic. In float64 the
+quantities come from `numeric`, in exact arithmetic from the recursions below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from flint import arb, fmpq
+
+Array = np.ndarray
+Number = Callable[[float], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Tower:
+    """One tower at one input.
+
+    Parameters
+    ----------
+    weights : list of arrays (n_l, n_{l-1})
+    activations : list of arrays (n_{l-1},)
+        f_0 .. f_{L-1}.
+    jacobians : list of arrays (n_L, n_l)
+        J_1 .. J_L.
+    gates : list of arrays (n_l,)
+        D_1 .. D_L; the last one, which the network does not apply, is kept for the variant that does.
+    output : array (n_L,)
+    """
+
+    weights: Sequence[Array]
+    activations: Sequence[Array]
+    jacobians: Sequence[Array]
+    gates: Sequence[Array]
+    output: Array
+
+    @property
+    def depth(self) -> int:
+        """Number of layers L."""
+        return len(self.weights)
+
+
+def rational(value: float) -> fmpq:
+    """The float as the exact rational that it is.
+
+    Examples
+    --------
+    >>> rational(0.375)
+    3/8
+    """
+    return fmpq(*value.as_integer_ratio())
+
+
+def ball(value: float) -> arb:
+    """The float as a ball of radius zero.
+
+    Examples
+    --------
+    >>> ball(0.375).rad() == 0
+    True
+    """
+    return arb(rational(value))
+
+
+def array(value: Any, number: Number) -> Array:
+    """Nested tuples of floats as an array whose entries are made by `number`; float64 stays float64."""
+    plain = np.asarray(value, dtype=np.float64)
+    if number is float:
+        return plain
+    entries = np.empty(plain.shape, dtype=object)
+    entries.ravel()[:] = [number(float(entry)) for entry in plain.ravel()]
+    return entries
+
+
+def gate(preactivations: Array, slope: Any, one: Any) -> Array:
+    """Diagonal of D: one where p > 0, else the slope, at exactly zero too (section 0)."""
+    return np.array([one if bool(p > 0) else slope for p in preactivations], dtype=preactivations.dtype)
+
+
+def forward(weights: Sequence[Array], x: Array, slope: Any, one: Any) -> tuple[list[Array], list[Array], Array]:
+    """Activations f_0 .. f_{L-1}, gates D_1 .. D_L and the output f_L of one input."""
+    activations, gates = [x], []
+    p = x
+    for layer, matrix in enumerate(weights, start=1):
+        p = matrix @ activations[-1]
+        gates.append(gate(p, slope, one))
+        if layer < len(weights):
+            activations.append(gates[-1] * p)
+    return activations, gates, p
+
+
+def tower(weights: Sequence[Array], x: Array, slope: Any, one: Any) -> Tower:
+    """All quantities of one input, by the recursion J_l = J_{l+1} W_{l+1} D_l from J_L = I (section 0)."""
+    activations, gates, output = forward(weights, x, slope, one)
+    n_out = len(output)
+    identity = np.empty((n_out, n_out), dtype=output.dtype)
+    identity[:] = one - one
+    for index in range(n_out):
+        identity[index, index] = one
+    jacobians = [identity]
+    for layer in range(len(weights) - 1, 0, -1):
+        jacobians.append((jacobians[-1] @ weights[layer]) * gates[layer - 1])
+    return Tower(weights, activations, jacobians[::-1], gates, output)
+
+
+@lru_cache(maxsize=4096)
+def exact_tower(weights: tuple, x: tuple, slope: float) -> Tower:
+    """The tower of nested tuples of floats, in exact rationals."""
+    return tower([array(w, rational) for w in weights], array(x, rational), rational(slope), fmpq(1))
+
+
+def float_towers(weights: Any, points: Any, slope: float, device: str = "cpu") -> list[Tower]:
+    """The towers of many inputs (N, d) in float64, computed by `numeric` on the device."""
+    import torch
+
+    import numeric
+
+    tensors = [torch.as_tensor(np.asarray(w), dtype=torch.float64, device=device) for w in weights]
+    x = torch.as_tensor(np.asarray(points), dtype=torch.float64, device=device)
+    trace = numeric.trace(tensors, x, slope)
+    factors = numeric.connection_factors(tensors, x, slope)
+    arrays = [w.cpu().numpy() for w in tensors]
+    activations = [f.activation.cpu().numpy() for f in factors]
+    jacobians = [f.jacobian.cpu().numpy() for f in factors]
+    preactivations = [p.cpu().numpy() for p in trace.preactivations]
+    return [
+        Tower(
+            arrays,
+            [f[n] for f in activations],
+            [j[n] for j in jacobians],
+            [gate(p[n], slope, 1.0) for p in preactivations],
+            preactivations[-1][n],
+        )
+        for n in range(len(x))
+    ]
+
+
+def connection(one: Tower, layer: int) -> Array:
+    """K_l = f_{l-1} kron J_l^T, shape (n_l n_{l-1}, n_L)."""
+    return np.kron(one.activations[layer - 1][:, None], one.jacobians[layer - 1].T)
+
+
+def vec(matrix: Array) -> Array:
+    """Column stacking: entry (b, a) of a matrix with n rows at index a n + b."""
+    return matrix.T.reshape(-1)
+
+
+def largest(difference: Array) -> float:
+    """Largest absolute entry as a float, rounded up where the entries are exact; an empty array is an error."""
+    if difference.size == 0:
+        raise ValueError("nothing to compare: the arrays are empty")
+    if difference.dtype != object:
+        return float(np.max(np.abs(difference))) if not np.isnan(difference).any() else float("nan")
+    entries = [abs(entry) for entry in difference.ravel()]
+    worst = max(entries)
+    value = float(worst.p) / float(worst.q) if isinstance(worst, fmpq) else float(worst)
+    # An exact difference too small for float64 must not read as zero.
+    return value if value > 0 or worst == 0 else 5e-324
