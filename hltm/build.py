@@ -51,7 +51,9 @@ def complete_tree(
     InputError
         A size below 1 or a tree of more than 2^20 nodes, a polarity outside [-1, 1], a range without seed.
 
-    Source: statement 6, symmetric binary trees.
+    Source
+    ------
+    Statement 6, symmetric binary trees.
 
     Examples
     --------

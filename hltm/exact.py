@@ -32,7 +32,9 @@ def root_polarities(tree: HLTM) -> dict[Node, float]:
     InputError
         A node that is not binary.
 
-    Source: statement 6, rho_{0 mu} in o_mu = rho_{0 mu}^2 (1 - rho_0^2).
+    Source
+    ------
+    Statement 6, rho_{0 mu} in o_mu = rho_{0 mu}^2 (1 - rho_0^2).
 
     Examples
     --------
@@ -56,7 +58,9 @@ def root_transitions(tree: HLTM) -> dict[Node, np.ndarray]:
     dict of Node to numpy.ndarray
         float64, shape (states of the root, states of the node), in the order of ``tree.nodes``.
 
-    Source: statement 6, categorical form.
+    Source
+    ------
+    Statement 6, categorical form.
 
     Examples
     --------
@@ -91,7 +95,9 @@ def leaf_distribution(tree: HLTM, evidence: Evidence | None = None) -> np.ndarra
     InputError
         An unknown node or state, evidence of probability zero in double precision, a tree that is too large.
 
-    Source: statement 6.
+    Source
+    ------
+    Statement 6.
 
     Examples
     --------
@@ -128,7 +134,9 @@ def leaf_table(tree: HLTM) -> np.ndarray:
     InputError
         More than 2^22 leaf configurations.
 
-    Source: statement 6, p_aug(. | z_0).
+    Source
+    ------
+    Statement 6, p_aug(. | z_0).
 
     Examples
     --------

@@ -38,7 +38,9 @@ def marginals(tree: HLTM, evidence: Evidence | None = None) -> dict[Node, np.nda
     InputError
         An unknown node or state, or evidence of probability zero in double precision.
 
-    Source: statement 6 (the tree); sum-product algorithm, rescaled at each step.
+    Source
+    ------
+    Statement 6 (the tree); sum-product algorithm, rescaled at each step.
 
     Examples
     --------
@@ -73,7 +75,9 @@ def posterior(tree: HLTM, node: Node, evidence: Evidence) -> np.ndarray:
     InputError
         An unknown node or state, or evidence of probability zero in double precision.
 
-    Source: statement 7, the ceiling E[z_mu | leaves].
+    Source
+    ------
+    Statement 7, the ceiling E[z_mu | leaves].
 
     Examples
     --------

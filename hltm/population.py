@@ -54,7 +54,9 @@ def leaf_population(tree: HLTM, drop_zero: bool = True) -> LeafPopulation:
     InputError
         A tree that is too large.
 
-    Source: statement 6 (augmentation) and section 0 (finite population).
+    Source
+    ------
+    Statement 6 (augmentation) and section 0 (finite population).
 
     Examples
     --------

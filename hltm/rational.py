@@ -45,7 +45,9 @@ def rational_leaf_distribution(
     InputError
         An unknown node or state, evidence of probability zero, a tree that is too large.
 
-    Source: statement 6.
+    Source
+    ------
+    Statement 6.
 
     Examples
     --------

@@ -35,7 +35,9 @@ def sample(tree: HLTM, n: int, seed: int = 0) -> dict[Node, np.ndarray]:
     InputError
         A size or seed that is not allowed.
 
-    Source: statement 6, x ~ p.
+    Source
+    ------
+    Statement 6, x ~ p.
 
     Examples
     --------
@@ -74,7 +76,9 @@ def resample(tree: HLTM, kept: Mapping[Node, np.ndarray], seed: int = 0) -> dict
     InputError
         Nothing kept, an unknown node or state, unequal lengths, a leaf without a kept node above it, a gap.
 
-    Source: statement 6, x' ~ p_aug(. | z_0).
+    Source
+    ------
+    Statement 6, x' ~ p_aug(. | z_0).
 
     Examples
     --------

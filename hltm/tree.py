@@ -50,7 +50,9 @@ class HLTM:
     Two trees are equal if shape, order of children, cardinalities, prior and edge attributes are equal (a
     ``polarity`` differs from the ``transition`` that spells it out); name and description do not count.
 
-    Source: statement 6 (arXiv 2010.00578, section on the hierarchical latent tree model).
+    Source
+    ------
+    Statement 6 (arXiv 2010.00578, section on the hierarchical latent tree model).
 
     Examples
     --------
@@ -203,7 +205,9 @@ class HLTM:
         InputError
             A node on the path is not binary, an unknown node, or `ancestor` is not above `node`.
 
-        Source: statement 6, rho_{mu nu}.
+        Source
+        ------
+        Statement 6, rho_{mu nu}.
         """
         path = self.path(ancestor, node)
         for step in path:
@@ -231,7 +235,9 @@ class HLTM:
         InputError
             An unknown node, or `ancestor` is not above `node`.
 
-        Source: statement 6, T_{mu nu} of the categorical form.
+        Source
+        ------
+        Statement 6, T_{mu nu} of the categorical form.
         """
         path = self.path(ancestor, node)
         if len(path) == 1:

@@ -20,7 +20,7 @@ from numeric.pairs import coupling
 from numeric.pairs import pair_matrix as pair_matrix
 from numeric.population import FinitePopulation
 
-_COLUMNS = 2**25  # numbers of G held at a time: 256 MB in double precision
+_COLUMNS = 2**23  # numbers of G held at a time: 64 MB in double precision
 _BLOCK = 512  # rows of the operator per product; only the upper triangle of blocks is computed
 
 

@@ -1,8 +1,8 @@
 """Statement 1 (dual-gradient) at given widths: Theorem 1 of arXiv 2010.00578.
 
-``vec(dr/dW_{1,l}) = K_{1,l} (K_{1,l}^T vec W_{1,l} - K_{2,l}^T vec W_{2,l})`` for two different weight sets, with symbolic
-weights, inputs and gates, and the reversible extension to the normalised output. The left-hand side is differentiated
-entry by entry; the residual is brought to polynomial normal form.
+``vec(dr/dW_{1,l}) = K_{1,l} (K_{1,l}^T vec W_{1,l} - K_{2,l}^T vec W_{2,l})`` for two different weight sets,
+with symbolic weights, inputs and gates, and the reversible extension to the normalised output. The left-hand
+side is differentiated entry by entry; the residual is brought to polynomial normal form.
 """
 
 import sympy

@@ -1,15 +1,14 @@
 """Statement 1 (dual-gradient) for all sizes: Theorem 1 of arXiv 2010.00578 on matrix symbols.
 
-Dimensions ``n_l`` are symbols and the layer l is generic: the two inductions over layers have a base and a step, both
-checked in index notation (``theory.index``), as is every other identity of the chain. The derivation covers a linear
-and an l2-normalised output. ``D_l`` enters as a fixed matrix, so gates of any piecewise-linear homogeneous activation
-are covered.
+Dimensions ``n_l`` are symbols and the layer l is generic: the two inductions over layers have a base and a
+step, both checked in index notation (``theory.index``), as is every other identity of the chain. The
+derivation covers a linear and an l2-normalised output. ``D_l`` enters as a fixed matrix, so gates of any
+piecewise-linear homogeneous activation are covered.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import sympy
 from sympy import (
     Identity,
     KroneckerProduct,
@@ -95,7 +94,9 @@ def layer_steps(first: Side) -> list[Step]:
     moved = (first.weight + STEP_SIZE * weight_change) * first.previous
     straight = first.weight * first.previous + STEP_SIZE * weight_change * first.previous
     return [
-        checked(moved, straight, "product rule of a layer, f_(l-1) does not depend on W_l: dp_l = dW_l f_(l-1)"),
+        checked(
+            moved, straight, "product rule of a layer, f_(l-1) does not depend on W_l: dp_l = dW_l f_(l-1)"
+        ),
         checked(
             final,
             jac_top * top,
@@ -179,7 +180,12 @@ def normalized_steps(first: Side, second: Side) -> list[Step]:
             squares,
             "norm, nu^2 = u^T u: the coefficient of t is 2 nu dnu, so dnu = u^T du / nu",
         ),
-        checked(outer, projector * change / nu, "quotient rule df = du/nu - u dnu/nu^2 = P du/nu, P = I - f f^T", unit),
+        checked(
+            outer,
+            projector * change / nu,
+            "quotient rule df = du/nu - u dnu/nu^2 = P du/nu, P = I - f f^T",
+            unit,
+        ),
         checked(
             gap.T * projector * first.jacobian * weight_change * first.previous / nu,
             Vec(grad).T * Vec(weight_change),
@@ -189,7 +195,8 @@ def normalized_steps(first: Side, second: Side) -> list[Step]:
         checked(
             Vec(grad),
             KroneckerProduct(first.previous, back.T) * gap,
-            "vec(A X B) = (B^T kron A) vec X with A = J_l^T P/nu, X = f_1 - f_2, B = f_(l-1)^T; J^b = P J_l/nu",
+            "vec(A X B) = (B^T kron A) vec X with A = J_l^T P/nu, X = f_1 - f_2, B = f_(l-1)^T; "
+            "J^b = P J_l/nu",
             {**unit, back: projector * first.jacobian / nu},
         ),
     ]

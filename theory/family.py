@@ -1,7 +1,8 @@
 """Statement 2 (contrastive-losses): membership in the loss family, Theorem 2 of arXiv 2010.00578.
 
-``dL/dr_+ > 0``, ``dL/dr_k < 0`` and ``dL/dr_+ + sum_k dL/dr_k = 0``, proved for symbolic H: the derivatives are quotients of
-polynomials with positive coefficients in positive generators, and finite sums are compared by linearity.
+``dL/dr_+ > 0``, ``dL/dr_k < 0`` and ``dL/dr_+ + sum_k dL/dr_k = 0``, proved for symbolic H: the derivatives
+are quotients of polynomials with positive coefficients in positive generators, and finite sums are compared
+by linearity.
 """
 
 import sympy
@@ -12,7 +13,11 @@ from theory.losses import FREE_NEGATIVE, Loss, derivative, linear_sums, loss_of,
 from theory.notation import H, j, r_p
 from theory.zero import decide_zero
 
-ASSUMPTIONS = ("distances r_+, r_1, ..., r_H are not negative", "tau > 0, r_0 real", "H is a positive integer")
+ASSUMPTIONS = (
+    "distances r_+, r_1, ..., r_H are not negative",
+    "tau > 0, r_0 real",
+    "H is a positive integer",
+)
 TEXT = "dL/dr_+ > 0, dL/dr_k < 0, dL/dr_+ + sum_k dL/dr_k = 0"
 SLOPE_POSITIVE = Symbol(r"\frac{\partial L}{\partial r_{+}}", real=True)
 
@@ -33,14 +38,16 @@ def family_membership(expression: object, negatives: int | None = None) -> Deriv
     Parameters
     ----------
     expression
-        A canonical name, or an expression in ``r_p``, ``r_1``, ..., ``tau``, ``r_0`` (see ``theory.losses.loss_of``).
+        A canonical name, or an expression in ``r_p``, ``r_1``, ..., ``tau``, ``r_0`` (see
+        ``theory.losses.loss_of``).
     negatives
         Explicit number of negatives, or None: what the expression says; symbolic H for a canonical name.
 
     Returns
     -------
     Derivation
-        ``decision.value`` is True (member), False (with an exact refuting point in ``decision.detail``) or None.
+        ``decision.value`` is True (member), False (with an exact refuting point in ``decision.detail``) or
+        None.
 
     Source
     ------
@@ -59,7 +66,9 @@ def family_membership(expression: object, negatives: int | None = None) -> Deriv
 def membership_of(loss: Loss) -> Derivation:
     """The five kinds of steps: two derivatives, two signs, the zero sum."""
     steps = _slope_steps(loss.expression, r_p, SLOPE_POSITIVE, positive=True)
-    distances = [(FREE_NEGATIVE, "j")] if loss.negatives is None else [(n, str(n)[2:]) for n in loss.negatives]
+    distances = (
+        [(FREE_NEGATIVE, "j")] if loss.negatives is None else [(n, str(n)[2:]) for n in loss.negatives]
+    )
     for distance, label in distances:
         steps += _slope_steps(loss.expression, distance, slope_symbol(label), positive=False)
     total, shown, why = _zero_sum(loss)

@@ -1,14 +1,14 @@
 """Checking a matrix identity for all sizes at once, in index notation.
 
-Both sides are written component by component, as sums over dummy indices of products of matrix entries, and the
-canonical forms are compared. The row of ``vec(A)`` is the double index (b, a) of A[b, a], and
-``(P kron Q)[(b, a), (i, j)] = P[a, j] Q[b, i]``, so column stacking is part of the notation: a Kronecker product in the
-wrong order, or stacked rows, does not pass. Every identity is also instantiated at small sizes, which may refute it.
-Used for statement 1 in all sizes (arXiv 2010.00578).
+Both sides are written component by component, as sums over dummy indices of products of matrix entries, and
+the canonical forms are compared. The row of ``vec(A)`` is the double index (b, a) of A[b, a], and
+``(P kron Q)[(b, a), (i, j)] = P[a, j] Q[b, i]``, so column stacking is part of the notation: a Kronecker
+product in the wrong order, or stacked rows, does not pass. Every identity is also instantiated at small
+sizes, which may refute it. Used for statement 1 in all sizes (arXiv 2010.00578).
 """
 
 from collections.abc import Iterable, Mapping
-from itertools import permutations, product
+from itertools import pairwise, permutations, product
 from math import prod
 from typing import NamedTuple
 
@@ -97,7 +97,7 @@ def axes(expr: MatrixExpr) -> Axes:
 
 
 def _axes_of_product(parts: list[Axes]) -> Axes:
-    for left, right in zip(parts, parts[1:], strict=False):
+    for left, right in pairwise(parts):
         if left[1] != right[0]:
             raise ShapeError(f"factors do not chain: columns {left[1]}, rows {right[0]}")
     return parts[0][0], parts[-1][1]
@@ -238,7 +238,8 @@ def check_identity(
     Returns
     -------
     Decision
-        True by equal canonical forms, cross-checked at small sizes; False by an instance of small size; else None.
+        True by equal canonical forms, cross-checked at small sizes; False by an instance of small size; else
+        None.
 
     Examples
     --------

@@ -1,6 +1,7 @@
-"""Instances of a matrix identity at small sizes: random integer entries that may refute it, and never prove it.
+"""Instances of a matrix identity at small sizes: random integer entries may refute it, and never prove it.
 
-Shares no code with the index notation of ``theory.index``: SymPy's explicit ``kronecker_product`` and ``Matrix.vec``.
+Shares no code with the index notation of ``theory.index``: SymPy's explicit ``kronecker_product`` and
+``Matrix.vec``.
 """
 
 from collections.abc import Mapping

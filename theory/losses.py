@@ -1,7 +1,8 @@
-"""The loss family of statement 2: canonical losses, a user's loss, derivatives, pair weights (arXiv 2010.00578).
+"""Losses of statement 2 (arXiv 2010.00578): canonical ones, a user's, derivatives, pair weights.
 
 A loss is an expression in ``r_+`` and the distances of the negatives: ``r[k]``, k = 1..H with symbolic H, or
-``r_1, r_2, ...``. With several negatives the simple and the triplet loss are the mean over them; H = 1 gives the paper's.
+``r_1, r_2, ...``. With several negatives the simple and the triplet loss are the mean over them; H = 1 gives
+the paper's.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from sympy import Expr, Indexed, Rational, Sum, Symbol, exp, log
 from sympy.concrete.delta import deltasummation
 
 from hltm.errors import InputError
-from theory.normal import NotExactError, Normaliser
+from theory.normal import Normaliser, NotExactError
 from theory.notation import H, j, k, negative, pair_distance, r, r_0, r_p, tau
 
 _RANGE = (k, 1, H)
@@ -62,9 +63,9 @@ def loss_of(loss: object, negatives: int | None = None) -> Loss:
     Parameters
     ----------
     loss
-        "simple", "triplet", "infonce", a SymPy expression in ``r_p``, ``r_1``, ..., ``tau``, ``r_0`` (found by name), or
-        text in the same symbols (numbers, ``+ - * / **``, parentheses, exp, log, sqrt, max). A floating-point
-        number is read as the decimal number that it prints as.
+        "simple", "triplet", "infonce", a SymPy expression in ``r_p``, ``r_1``, ..., ``tau``, ``r_0`` (found
+        by name), or text in the same symbols (numbers, ``+ - * / **``, parentheses, exp, log, sqrt, max). A
+        floating-point number is read as the decimal number that it prints as.
     negatives
         Explicit H, or None: symbolic for a canonical name.
 
@@ -73,7 +74,9 @@ def loss_of(loss: object, negatives: int | None = None) -> Loss:
     InputError
         Where the name or a symbol is not known, or H < 1.
     """
-    if negatives is not None and (isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1):
+    if negatives is not None and (
+        isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1
+    ):
         raise InputError(f"negatives={negatives!r} of loss {loss!r}: must be a positive integer or None")
     if isinstance(loss, str):
         if loss in CANONICAL:
@@ -90,7 +93,9 @@ def _parsed(text: str) -> Expr:
     if text.isidentifier() and text not in ("r_p", "r_1", "tau", "r_0"):
         near = get_close_matches(text, CANONICAL, 1, 0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"loss={text!r}: must be one of {', '.join(CANONICAL)} or an expression in {_ALLOWED}{hint}")
+        raise InputError(
+            f"loss={text!r}: must be one of {', '.join(CANONICAL)} or an expression in {_ALLOWED}{hint}"
+        )
     return parse_loss(text)
 
 
@@ -107,7 +112,9 @@ def _resolved(expression: Expr, name: str, negatives: int | None) -> Loss:
     decimals = {number: Rational(str(number)) for number in expression.atoms(sympy.Float)}
     expression = expression.xreplace(decimals)
     if expanded_size(expression) > _SIZE_LIMIT:
-        raise InputError(f"loss {name[:60]!r}: expands to more than {_SIZE_LIMIT} terms, too many to be decided")
+        raise InputError(
+            f"loss {name[:60]!r}: expands to more than {_SIZE_LIMIT} terms, too many to be decided"
+        )
     if expression.has(Indexed):
         return _indexed(expression, name, negatives)
     known: dict[str, Symbol] = {"r_p": r_p, "tau": tau, "r_0": r_0}
@@ -139,7 +146,7 @@ def expanded_size(expression: Expr) -> int:
 
 def _indexed(expression: Expr, name: str, negatives: int | None) -> Loss:
     allowed = {r_p, tau, r_0, H, r.label, r}
-    strange = sorted((str(s) for s in expression.free_symbols - allowed if not isinstance(s, Indexed)))
+    strange = sorted(str(s) for s in expression.free_symbols - allowed if not isinstance(s, Indexed))
     if strange:
         raise InputError(f"symbol {strange[0]!r} of loss {name!r}: must be one of {_ALLOWED}")
     return _explicit(expression, name, negatives)
@@ -148,8 +155,8 @@ def _indexed(expression: Expr, name: str, negatives: int | None) -> Loss:
 def derivative(expression: Expr, distance: Expr) -> Expr:
     """Derivative of a loss with respect to a distance.
 
-    For ``r[j]`` with a free index j, 1 <= j <= H, only the term k = j of a sum over the negatives stays: SymPy's
-    derivative of an indexed symbol is a Kronecker delta, which is summed out.
+    For ``r[j]`` with a free index j, 1 <= j <= H, only the term k = j of a sum over the negatives stays:
+    SymPy's derivative of an indexed symbol is a Kronecker delta, which is summed out.
     """
     result = sympy.diff(expression, distance)
     if not isinstance(distance, Indexed):
@@ -175,7 +182,7 @@ def quotient(expression: Expr) -> Expr:
 
 
 def linear_sums(expression: Expr) -> Expr:
-    """Write every finite sum by linearity: factors free of the index leave it, summands are cancelled quotients."""
+    """Write finite sums by linearity: factors free of the index leave them, summands are cancelled."""
     nodes = [node for node in expression.atoms(Sum) if len(node.limits) == 1]
     return expression.xreplace({node: _linear_sum(node) for node in nodes})
 
@@ -210,7 +217,8 @@ def pair_weight(loss: object) -> Expr:
     Parameters
     ----------
     loss
-        A canonical name ("simple", "triplet", "infonce"), a SymPy expression or text in ``r_p``, ``r_1``, ``tau``, ``r_0``.
+        A canonical name ("simple", "triplet", "infonce"), a SymPy expression or text in ``r_p``, ``r_1``,
+        ``tau``, ``r_0``.
 
     Returns
     -------
@@ -220,7 +228,8 @@ def pair_weight(loss: object) -> Expr:
     Raises
     ------
     InputError
-        Where the loss has more than one negative, is not proved to be in the family of statement 2, or is not one.
+        Where the loss has more than one negative, is not proved to be in the family of statement 2, or is not
+        one.
 
     Source
     ------

@@ -1,8 +1,8 @@
 """Symbolic towers: forward pass, Jacobians and connections of section 0 (arXiv 2010.00578).
 
-Weights, input and gates are symbols. A gate is an independent symbol of its own, so whatever is proved holds for ReLU,
-leaky ReLU and linear towers at once. The gradient side at the end differentiates the squared distance entry by entry
-and knows nothing of connections.
+Weights, input and gates are symbols. A gate is an independent symbol of its own, so whatever is proved holds
+for ReLU, leaky ReLU and linear towers at once. The gradient side at the end differentiates the squared
+distance entry by entry and knows nothing of connections.
 """
 
 import operator
@@ -60,10 +60,13 @@ def checked_widths(widths: object, output: str = "linear") -> tuple[int, ...]:
     Raises
     ------
     InputError
-        Where a width is not a positive integer, there are fewer than two, or the tower is too large to write out.
+        Where a width is not a positive integer, there are fewer than two, or the tower is too large to write
+        out.
     """
     if isinstance(widths, str) or not hasattr(widths, "__iter__"):
-        raise InputError(f"widths={widths!r} of 'dual-gradient': must be a sequence of positive integers or None")
+        raise InputError(
+            f"widths={widths!r} of 'dual-gradient': must be a sequence of positive integers or None"
+        )
     values = tuple(widths)
     if len(values) < 2:
         raise InputError(f"widths={values!r} of 'dual-gradient': must have at least two entries, n_0 and n_1")
@@ -85,7 +88,7 @@ def checked_widths(widths: object, output: str = "linear") -> tuple[int, ...]:
 
 
 def gradient_terms(widths: tuple[int, ...]) -> int:
-    """Number of monomials of all entries of the gradients: entries of W_l, times paths through W_l, times paths."""
+    """About how many monomials the gradients have: entries of W_l, times paths through one, times paths."""
     paths = 1
     for width in widths:
         paths *= width
@@ -130,7 +133,7 @@ def _real(name: str) -> Symbol:
 
 
 def jacobian(net: Tower, layer: int) -> ImmutableDenseMatrix:
-    """``J_l = d u / d p_l`` at fixed gates by ``J_L = I``, ``J_l = J_{l+1} W_{l+1} D_l``; shape (n_L, n_l)."""
+    """``J_l = du/dp_l`` at fixed gates by ``J_L = I``, ``J_l = J_{l+1} W_{l+1} D_l``; shape (n_L, n_l)."""
     size = net.weights[-1].rows
     result = ImmutableDenseMatrix(sympy.eye(size))
     for upper in range(net.layers, layer, -1):
@@ -154,8 +157,8 @@ def connection(net: Tower, layer: int, side: str = "forward") -> ImmutableDenseM
     layer
         The paper's l, 1 .. L.
     side
-        "forward" uses ``J^u_l / ||u||``, "backward" ``P J^u_l / ||u||`` with ``P = I - f f^T``. Both are ``J_l`` for a
-        linear output.
+        "forward" uses ``J^u_l / ||u||``, "backward" ``P J^u_l / ||u||`` with ``P = I - f f^T``. Both are
+        ``J_l`` for a linear output.
     """
     jac = jacobian(net, layer)
     if net.normalized:

@@ -1,8 +1,9 @@
 """Normal form of an expression as a quotient of polynomials, in ``sympy.polys.rings``.
 
-Generators are symbols, indexed symbols, ``exp`` of a monomial, roots (with their relation ``g**q = base``) and any
-other function taken as it stands. The equality of two normal forms proves an identity; their difference refutes it
-only where every generator is a free symbol. Used for the residuals of statements 1, 2 and 4 (arXiv 2010.00578).
+Generators are symbols, indexed symbols, ``exp`` of a monomial, roots (with their relation ``g**q = base``)
+and any other function taken as it stands. The equality of two normal forms proves an identity; their
+difference refutes it only where every generator is a free symbol. Used for the residuals of statements 1, 2
+and 4 (arXiv 2010.00578).
 """
 
 from collections.abc import Iterable
@@ -60,8 +61,8 @@ class Normaliser:
     expressions
         SymPy expressions; every generator that they need is collected beforehand.
     follow_signs
-        Take exp(-m) as a generator where only negative multiples of m occur (smaller polynomials); without it the
-        generator is exp(m), whatever the context.
+        Take exp(-m) as a generator where only negative multiples of m occur (smaller polynomials); without it
+        the generator is exp(m), whatever the context.
     """
 
     def __init__(self, expressions: Iterable[Expr], follow_signs: bool = True) -> None:
@@ -150,10 +151,10 @@ class Normaliser:
         return self.reduced(fraction.numerator), denominator
 
     def cancelled(self, expr: Expr) -> tuple[PolyElement, PolyElement]:
-        """Numerator and denominator without the common factors that were found, the latter's leading coefficient 1.
+        """Numerator and denominator without the common factors that were found; the latter is monic.
 
-        The factors of the denominator are tried by exact division; a general greatest common divisor is taken only of
-        small polynomials in few generators, where it is cheap.
+        The factors of the denominator are tried by exact division; a general greatest common divisor is taken
+        only of small polynomials in few generators, where it is cheap.
 
         Raises
         ------

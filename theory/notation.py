@@ -55,7 +55,7 @@ def matrix(name: str, rows: sympy.Expr | int, columns: sympy.Expr | int) -> Matr
     return MatrixSymbol(name, rows, columns)
 
 
-class Vec(MatrixExpr):
+class Vec(MatrixExpr):  # type: ignore[misc]
     """``vec`` of a matrix expression: its columns stacked, entry (b, a) at index ``a * rows + b``.
 
     Examples
@@ -70,7 +70,7 @@ class Vec(MatrixExpr):
         rows, columns = self.args[0].shape
         return rows * columns, sympy.Integer(1)
 
-    def _entry(self, i: sympy.Expr, j: sympy.Expr, **_: object) -> sympy.Expr:
+    def _entry(self, i: sympy.Expr, _j: sympy.Expr, **_: object) -> sympy.Expr:
         rows = self.args[0].shape[0]
         return self.args[0][sympy.Mod(i, rows), sympy.floor(i / rows)]
 
@@ -79,12 +79,12 @@ class Vec(MatrixExpr):
 
 
 def plain(text: str) -> str:
-    """Text that LaTeX sets as it stands.
+    r"""Text that LaTeX sets as it stands.
 
     Examples
     --------
     >>> plain("r_+ > 0 & tau")
-    'r\\\\_+ \\\\ensuremath{>} 0 \\\\& tau'
+    'r\\_+ \\ensuremath{>} 0 \\& tau'
     """
     special = {
         "\\": r"\textbackslash{}",

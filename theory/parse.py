@@ -1,7 +1,7 @@
 """Reading a loss that is given as text: a small grammar of its own, nothing is evaluated as code.
 
-Numbers, the symbols ``r_p``, ``r_1``, ``r_2``, ..., ``tau``, ``r_0``, the operators ``+ - * / ** ^``, parentheses, and the
-functions exp, log, sqrt and max. Length, nesting and exponents are limited.
+Numbers, the symbols ``r_p``, ``r_1``, ``r_2``, ..., ``tau``, ``r_0``, the operators ``+ - * / ** ^``,
+parentheses, and the functions exp, log, sqrt and max. Length, nesting and exponents are limited.
 """
 
 import re
@@ -94,7 +94,9 @@ class _Parser:
     def _sum(self) -> Expr:
         self._depth += 1
         if self._depth > _DEPTH:
-            raise self._error("(", self._tokens[self._next][2], f"at most {_DEPTH} levels of nesting are allowed")
+            raise self._error(
+                "(", self._tokens[self._next][2], f"at most {_DEPTH} levels of nesting are allowed"
+            )
         terms = [self._product()]
         while sign := self._accept("+", "-"):
             term = self._product()

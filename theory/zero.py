@@ -1,8 +1,8 @@
 """Deciding that an expression is zero or positive, and saying what decided it.
 
-The order is: SymPy's assumptions, the polynomial normal form (with ``exp`` of monomials and roots as generators),
-``simplify``, exact rational points. Points may refute; they never prove. Where nothing decides, the decision
-abstains. Every residual of statements 1 to 4 (arXiv 2010.00578) goes through here.
+The order is: SymPy's assumptions, the polynomial normal form (with ``exp`` of monomials and roots as
+generators), ``simplify``, exact rational points. Points may refute; they never prove. Where nothing decides,
+the decision abstains. Every residual of statements 1 to 4 (arXiv 2010.00578) goes through here.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from random import Random
 import sympy
 from sympy import Expr, Indexed, Integer, MatrixBase, Rational, Symbol
 
-from theory.normal import NotExactError, Normaliser
+from theory.normal import Normaliser, NotExactError
 
 POLYNOMIAL, SIMPLIFY, ASSUMPTIONS = "polynomial normal form", "simplify", "assumptions"
 POINT, ABSTAINED = "numeric point", "abstained"
@@ -33,8 +33,8 @@ class Decision:
     value
         True (proved), False (refuted) or None (abstained).
     method
-        "polynomial normal form", "simplify", "assumptions", "numeric point" or "abstained". A numeric point never
-        comes with True.
+        "polynomial normal form", "simplify", "assumptions", "numeric point" or "abstained". A numeric point
+        never comes with True.
     detail
         What was found: the number of generators, the refuting point.
 
@@ -75,8 +75,8 @@ def exact_points(expr: Expr, count: int = _POINTS) -> Iterator[tuple[dict[Expr, 
     """Yield rational points that respect the assumptions of the symbols, with the value there.
 
     A symbolic upper limit of a sum is given a small number first and the sum written out; a free index is 1.
-    The generator is seeded, so the points are the same in every run. The last points are all ones and all zeros, where
-    strict inequalities fail first.
+    The generator is seeded, so the points are the same in every run. The last points are all ones and all
+    zeros, where strict inequalities fail first.
     """
     random = Random(20100578)  # noqa: S311 (points of a deterministic search, nothing secret)
     for attempt in range(count + len(_CORNERS)):
@@ -139,7 +139,8 @@ def decide_zero(expr: Expr | MatrixBase) -> Decision:
     Parameters
     ----------
     expr
-        SymPy expression or explicit matrix. Floating-point numbers make the decision abstain: they are not exact.
+        SymPy expression or explicit matrix. Floating-point numbers make the decision abstain: they are not
+        exact.
 
     Returns
     -------
@@ -196,8 +197,8 @@ def _decide_rest(expr: Expr, free: bool, terms: int) -> Decision:
 def decide_positive(expr: Expr) -> Decision:
     """Decide whether an expression is greater than zero wherever its symbols' assumptions hold.
 
-    Proved by SymPy's assumptions, or by a normal form whose numerator and denominator have coefficients of one sign in
-    positive generators. Exact points may refute.
+    Proved by SymPy's assumptions, or by a normal form whose numerator and denominator have coefficients of
+    one sign in positive generators. Exact points may refute.
 
     Examples
     --------
@@ -230,7 +231,7 @@ def decide_positive(expr: Expr) -> Decision:
 
 
 def _is_positive(expr: Expr) -> bool:
-    """Positivity by assumptions; a finite sum over k = 1..H with H >= 1 is positive if each of its terms is."""
+    """Positivity by assumptions; a sum over k = 1..H, H >= 1, is positive if each of its terms is."""
     if isinstance(expr, sympy.Sum) and len(expr.limits) == 1:
         _, low, high = expr.limits[0]
         return bool(expr.function.is_positive and (high - low).is_nonnegative)

@@ -222,7 +222,7 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context) -> 
         )  # fmt: skip
         files.append(str(path))
     output.document(variants_json(context, found, files), "variants.json")
-    print_variants(output.console(), found, files, output.quiet)
+    print_variants(output.console(), found, str(folder), output.quiet)
     return 1 if any(row.survived for row in found) else 0
 
 

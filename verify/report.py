@@ -174,31 +174,31 @@ def print_results(console: Console, results: Sequence[Result], files: Mapping[tu
         console.print("not yet covered: " + ", ".join(missing), style="dim", soft_wrap=True)
 
 
-def print_variants(console: Console, found: Sequence[Refutation], files: Sequence[str | None], quiet: bool) -> None:
+def print_variants(console: Console, found: Sequence[Refutation], folder: str, quiet: bool) -> None:
     """One line for each false variant."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="False variants", title_justify="left")
-    for column in ("", "variant", "refuted by", "counterexample", "the change"):
+    for column in ("", "variant", "refuted by", "smallest found", "the change"):
         table.add_column(column, overflow="fold")
-    for row, file in zip(found, files, strict=True):
+    for row in found:
         if quiet and not row.survived:
             continue
         by = ", ".join(row.refuted_by) or "nothing"
         size = "" if row.instance is None else _size(row)
         style = "bold red" if row.survived else "green"
         table.add_row(
-            str(row.statement.theorem), row.variant.name, f"[{style}]{by}[/]", f"{size} {file or ''}", escape(row.variant.change)
+            str(row.statement.theorem), row.variant.name, f"[{style}]{by}[/]", size, escape(row.variant.change)
         )
     if table.row_count:
         console.print(table)
     survivors = [row.variant.name for row in found if row.survived]
     if survivors or not quiet:
         verdict = f"{len(survivors)} survive: {', '.join(survivors)}" if survivors else "all refuted"
-        console.print(f"{len(found)} false variants: {verdict}", soft_wrap=True)
+        console.print(f"{len(found)} false variants: {verdict}; counterexamples to replay in {folder}", soft_wrap=True)
 
 
 def _size(row: Refutation) -> str:
     layers, width = row.instance.size
-    return f"{layers} layers, width {width}:" if layers else f"H = {width}:"
+    return f"{layers} layer{'s' * (layers > 1)}, width {width}" if layers else f"H = {width}"

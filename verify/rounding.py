@@ -174,7 +174,7 @@ def measured_tolerance(double: Sequence[np.ndarray], single: Sequence[np.ndarray
 def worse(worst: Measurement, difference: np.ndarray, bound: np.ndarray, place: str) -> Measurement:
     """The worst of a measurement so far and an array of absolute differences with entrywise bounds."""
     residual, tolerance = difference.ravel(), np.broadcast_to(bound, difference.shape).ravel()
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         severity = np.where(residual <= tolerance, residual / np.maximum(tolerance, 5e-324), np.inf)
         excess = np.where(np.isnan(residual), np.inf, residual)
     index = int(np.lexsort((excess, severity))[-1])

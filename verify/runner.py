@@ -18,7 +18,7 @@ NOT_RUN: tuple[tuple[Kind, str], ...] = (
     ("trained", "networks along training are not covered yet"),
     ("assumptions", "dropping assumptions in turn is not covered yet"),
 )
-VARIANT_EXAMPLES = 600
+VARIANT_EXAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def refute(statement: Statement, variant: Variant, context: Context, *, shrink: 
 
     Where none is found, the kinds are searched one by one, so that the survivor is known by name.
     """
-    from verify.search import search
+    from verify.search import deepening
 
     def together(kinds: Sequence[Kind]) -> Callable[[Any], Measurement]:
         def measure(instance: Any) -> Measurement:
@@ -99,8 +99,8 @@ def refute(statement: Statement, variant: Variant, context: Context, *, shrink: 
 
     tried = 0
     for kinds in (variant.caught_by, *((kind,) for kind in variant.caught_by)):
-        found = search(
-            statement.strategy(), together(kinds), examples=VARIANT_EXAMPLES, seed=context.seed, shrink=shrink
+        found = deepening(
+            statement.stages, together(kinds), examples=VARIANT_EXAMPLES, seed=context.seed, shrink=shrink
         )
         tried += found.tried
         if found.instance is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,12 +66,39 @@ def search(
     return SearchResult(instance, tried, undecided)
 
 
-def property_evidence(
-    kinds: dict[Kind, Callable[[Any], Measurement]], strategy: Any, *, examples: int, seed: int, detail: str
-) -> Evidence:
-    """Property-based evidence: no instance of the strategy may be refuted by any of the measuring functions.
+def deepening(
+    stages: Sequence[Callable[[], Any]],
+    measure: Callable[[Any], Measurement],
+    *,
+    examples: int,
+    seed: int,
+    shrink: bool = True,
+) -> SearchResult:
+    """Search stage by stage, from the smallest instances on, so that what is found is small in structure.
 
-    The kinds are tried together on each instance; it counts as decided if one of them could decide it.
+    Hypothesis shrinks numbers well; the widths of a network, which decide how many numbers there are, it shrinks less
+    well, and every attempt at a large network costs more than a whole search among small ones.
+    """
+    tried = undecided = 0
+    for stage in stages:
+        found = search(stage(), measure, examples=examples, seed=seed, shrink=shrink)
+        tried, undecided = tried + found.tried, undecided + found.undecided
+        if found.instance is not None:
+            return SearchResult(found.instance, tried, undecided)
+    return SearchResult(None, tried, undecided)
+
+
+def property_evidence(
+    kinds: dict[Kind, Callable[[Any], Measurement]],
+    stages: Sequence[Callable[[], Any]],
+    *,
+    examples: int,
+    seed: int,
+    detail: str,
+) -> Evidence:
+    """Property-based evidence: no instance of the last stage may be refuted by any of the measuring functions.
+
+    What is found there is looked for again from the first stage on, and shrunk. The kinds are tried together on each instance; it counts as decided if one of them could decide it.
     """
 
     def measure(instance: Any) -> Measurement:
@@ -90,8 +117,9 @@ def property_evidence(
             worst = found
         return found
 
-    result = search(strategy, watch, examples=examples, seed=seed)
+    result = search(stages[-1](), watch, examples=examples, seed=seed, shrink=False)
     if result.instance is not None:
+        result = deepening(stages, measure, examples=examples, seed=seed)
         found = measure(result.instance)
         return Evidence(
             "property", "refuted", "search", result.tried, result.undecided, found.residual, found.tolerance,

@@ -15,6 +15,8 @@ import numpy as np
 from verify.instance import LossInstance, PairInstance, PopulationInstance, freeze
 
 SLOPES = (0.0, 0.25, 1.0)
+# (layers, width), from the smallest networks to those that the search for a counterexample ends with.
+SIZES = ((1, 1), (1, 2), (2, 2), (2, 3), (3, 3))
 
 
 def generator(seed: int, stream: str) -> np.random.Generator:

@@ -90,8 +90,9 @@ class Statement:
         Where it is stated.
     checks : tuple of Check
         Evidence in the order in which it is shown.
-    strategy : callable
-        Gives the Hypothesis strategy of instances, made on demand.
+    stages : tuple of callables
+        Each gives a Hypothesis strategy of instances, made on demand, from the smallest instances to all of them. A
+        counterexample is looked for in this order, so that it is small before it is shrunk.
     measures : mapping
         Kind of evidence to a function ``(instance, claim) -> Measurement``; claim None is the statement itself.
     variants : tuple of Variant
@@ -106,7 +107,7 @@ class Statement:
     not_covered: tuple[str, ...]
     source: str
     checks: tuple[Check, ...]
-    strategy: Callable[[], Any]
+    stages: tuple[Callable[[], Any], ...]
     measures: Mapping[Kind, Callable[[Any, Any], Measurement]]
     instance_type: type
     variants: tuple[Variant, ...] = field(default=())

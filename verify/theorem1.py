@@ -19,7 +19,7 @@ Source
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -233,18 +233,21 @@ def normalized(context: Context) -> Evidence:
     )  # fmt: skip
 
 
-def strategy() -> object:
-    """Hypothesis strategy of pairs."""
+def instances(layers: int, width: int) -> Any:
+    """Hypothesis strategy of pairs up to that size."""
     from verify.strategies import pair_instances
 
-    return pair_instances()
+    return pair_instances(layers, width)
+
+
+STAGES = tuple(partial(instances, *size) for size in sources.SIZES)
 
 
 def properties(context: Context) -> Evidence:
     """Hypothesis search for a counterexample, in rationals and in floating point."""
     return property_evidence(
         {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
-        strategy(),
+        STAGES,
         examples=context.pick(quick=120, thorough=3000),
         seed=context.seed,
         detail="no counterexample among shrinking pairs of towers",
@@ -274,7 +277,7 @@ STATEMENT = Statement(
         Check("float", "toy, digits", normalized),
         Check("property", "search", properties),
     ),
-    strategy=strategy,
+    stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},
     instance_type=PairInstance,
     variants=VARIANTS,

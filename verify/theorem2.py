@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -201,18 +202,21 @@ def floats(context: Context) -> Evidence:
     )  # fmt: skip
 
 
-def strategy() -> object:
-    """Hypothesis strategy of losses and distances."""
+def instances(negatives: int) -> Any:
+    """Hypothesis strategy of losses and distances, up to that many negatives."""
     from verify.strategies import loss_instances
 
-    return loss_instances()
+    return loss_instances(negatives)
+
+
+STAGES = tuple(partial(instances, negatives) for negatives in (1, 2, 4))
 
 
 def properties(context: Context) -> Evidence:
     """Hypothesis search for a counterexample, certified and in floating point."""
     return property_evidence(
         {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
-        strategy(),
+        STAGES,
         examples=context.pick(quick=150, thorough=3000),
         seed=context.seed,
         detail="no counterexample among shrinking losses and distances",
@@ -234,7 +238,7 @@ STATEMENT = Statement(
         Check("float", "toy", floats),
         Check("property", "search", properties),
     ),
-    strategy=strategy,
+    stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},
     instance_type=LossInstance,
     variants=VARIANTS,

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -208,18 +208,21 @@ def floats(source: str, context: Context) -> Evidence:
     )  # fmt: skip
 
 
-def strategy() -> object:
-    """Hypothesis strategy of networks and populations."""
+def instances(layers: int, width: int) -> Any:
+    """Hypothesis strategy of networks and populations up to that size."""
     from verify.strategies import population_instances
 
-    return population_instances()
+    return population_instances(max_layers=layers, max_width=width, max_points=min(width + 1, 3))
+
+
+STAGES = tuple(partial(instances, *size) for size in sources.SIZES[:-1])
 
 
 def properties(context: Context) -> Evidence:
     """Hypothesis search for a counterexample, in rationals and in floating point."""
     return property_evidence(
         {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
-        strategy(),
+        STAGES,
         examples=context.pick(quick=80, thorough=2000),
         seed=context.seed,
         detail="no counterexample among shrinking networks and populations",
@@ -247,7 +250,7 @@ STATEMENT = Statement(
         Check("float", "toy, general", general_evidence),
         Check("property", "search", properties),
     ),
-    strategy=strategy,
+    stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},
     instance_type=PopulationInstance,
     variants=VARIANTS,

@@ -324,23 +324,27 @@ def orders(distances: str, claimed: int, source: str, context: Context) -> Evide
     return fitted_order(instances, distances, claimed, source=source, wanted=wanted, device=context.device)
 
 
-def strategy() -> object:
-    """Hypothesis strategy of networks, populations and losses; half of them without augmentation."""
+def instances(layers: int, width: int, negatives: int) -> Any:
+    """Hypothesis strategy of networks, populations and losses up to that size; half of them without augmentation."""
     from hypothesis import strategies as st
 
     from verify.strategies import population_instances
 
+    size: dict[str, Any] = {"max_layers": layers, "max_width": width}
     return st.one_of(
-        population_instances(LOSSES, max_augmentations=1, max_negatives=2),
-        population_instances(LOSSES, max_points=2, max_augmentations=2),
+        population_instances(LOSSES, max_augmentations=1, max_negatives=negatives, **size),
+        population_instances(LOSSES, max_points=2, max_augmentations=2, **size),
     )
+
+
+STAGES = tuple(partial(instances, *size, 1 + (size[1] > 2)) for size in sources.SIZES[:-1])
 
 
 def properties(context: Context) -> Evidence:
     """Hypothesis search for a counterexample, certified and in floating point."""
     return property_evidence(
         {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
-        strategy(),
+        STAGES,
         examples=context.pick(quick=80, thorough=1500),
         seed=context.seed,
         detail="no counterexample among shrinking networks, populations and losses",
@@ -375,7 +379,7 @@ STATEMENT = Statement(
         Check("float", "toy, tree, digits, general", weighted_general_evidence),
         Check("property", "search", properties),
     ),
-    strategy=strategy,
+    stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},
     instance_type=PopulationInstance,
     variants=VARIANTS,

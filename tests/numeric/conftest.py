@@ -137,7 +137,9 @@ class Balls:
         return arb(fraction.numerator) / arb(fraction.denominator)
 
     def excess(self, r_pos, r_neg, tau, margin):
-        return [self.number(Fraction(r_pos) - Fraction(r) + Fraction(margin)) / self.number(tau) for r in r_neg]
+        return [
+            self.number(Fraction(r_pos) - Fraction(r) + Fraction(margin)) / self.number(tau) for r in r_neg
+        ]
 
     def loss(self, r_pos, r_neg, tau, margin=0):
         """tau log(1 + sum_k exp((r_+ - r_k + r_0)/tau))."""

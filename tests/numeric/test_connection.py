@@ -58,7 +58,9 @@ def test_factored_products_are_products_with_the_dense_form(seed, make_tower, ma
         assert torch.equal(factors.adjoint_apply(other), torch.einsum("bpc,p->bc", dense, vec(other)))
         total = torch.einsum("bpc,bc,b->p", dense, vectors, scales)
         assert torch.equal(factors.apply(vectors, scales), unvec(total, len(other)))
-        assert torch.equal(factors.apply(vectors), unvec(torch.einsum("bpc,bc->p", dense, vectors), len(other)))
+        assert torch.equal(
+            factors.apply(vectors), unvec(torch.einsum("bpc,bc->p", dense, vectors), len(other))
+        )
 
 
 @pytest.mark.parametrize("common", [False, True], ids=["own-inputs", "common-inputs"])
@@ -108,7 +110,9 @@ def test_normalised_forward_connections_reproduce_the_output(make_tower, make_in
     weights, x = make_tower(3, (3, 4, 2)), make_inputs(3, 5, 3)
     unit = torch.nn.functional.normalize(forward(weights, x, 0.5), dim=-1)
     for (ahead, back), matrix in zip(normalized_connections(weights, x, 0.5), weights, strict=True):
-        torch.testing.assert_close(ahead.adjoint_apply(matrix), unit, rtol=0, atol=16 * torch.finfo(torch.float64).eps)
+        torch.testing.assert_close(
+            ahead.adjoint_apply(matrix), unit, rtol=0, atol=16 * torch.finfo(torch.float64).eps
+        )
         # The backward one annihilates the direction of the output: P f = 0.
         along = torch.einsum("bc,bcn->bn", unit, back.jacobian)
         assert along.abs().max() <= 16 * torch.finfo(torch.float64).eps * ahead.jacobian.abs().sum()

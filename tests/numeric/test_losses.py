@@ -99,7 +99,9 @@ def test_pair_weight_is_the_derivative_without_a_positive_distance(spec):
 
 @pytest.mark.parametrize("spec", SPECS, ids=NAMES)
 def test_pair_weight_of_points_that_coincide(spec):
-    oracle = 1 / (1 + math.exp(-spec.margin / spec.tau)) if spec.name == "triplet" else 1 / (1 + spec.negatives)
+    oracle = (
+        1 / (1 + math.exp(-spec.margin / spec.tau)) if spec.name == "triplet" else 1 / (1 + spec.negatives)
+    )
     found = pair_weight(spec, torch.zeros(1, spec.negatives).double())
     assert (found - oracle).abs().max() <= 8 * EPS
 
@@ -156,7 +158,11 @@ REFUSED = [
     ("infonce", {"margin": 1.0}, "margin=1.0 of loss 'infonce': this loss takes only tau, negatives"),
     ("triplet", {"negatives": 2}, "negatives=2 of loss 'triplet': this loss takes only tau, margin"),
     ("simple", {"tau": 0.1}, "tau=0.1 of loss 'simple': this loss takes no parameter"),
-    ("infonce", {"temperature": 0.1}, "temperature=0.1 of loss 'infonce': this loss takes only tau, negatives"),
+    (
+        "infonce",
+        {"temperature": 0.1},
+        "temperature=0.1 of loss 'infonce': this loss takes only tau, negatives",
+    ),
     ("hinge", {}, "loss='hinge': must be one of 'simple', 'triplet', 'infonce'"),
     (LossSpec("simple"), {"tau": 1.0}, "tau beside a ready loss 'simple': must be part of it"),
 ]

@@ -37,7 +37,9 @@ def test_forward_and_trace_equal_loops_over_fractions(seed, widths, slope, exact
     weights, x = make_tower(seed, widths), make_inputs(seed, 4, widths[0])
     output, run = forward(weights, x, slope), trace(weights, x, slope)
     for sample in range(len(x)):
-        activations, top, _ = exact.tower([exact.rational(w) for w in weights], exact.rational(x[sample]), slope)
+        activations, top, _ = exact.tower(
+            [exact.rational(w) for w in weights], exact.rational(x[sample]), slope
+        )
         assert exact.rational(output[sample]) == top
         assert exact.rational(run.preactivations[-1][sample]) == top
         assert [exact.rational(f[sample]) for f in run.activations] == activations
@@ -96,7 +98,9 @@ def test_unvec_refuses_a_length_that_does_not_fit():
 
 
 def test_random_weights_come_from_the_generator():
-    first, second = (random_weights([64, 50, 7], generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    first, second = (
+        random_weights([64, 50, 7], generator=torch.Generator().manual_seed(3)) for _ in range(2)
+    )
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert [tuple(w.shape) for w in first] == [(50, 64), (7, 50)]
     # 3200 normal numbers of variance 1/64: the sample variance lies within 6 standard errors but for one seed in 10^9.
@@ -131,7 +135,11 @@ def test_widths_that_are_refused(widths, message):
 @pytest.mark.parametrize("slope", [-0.1, 1.5, math.nan, math.inf])
 def test_slopes_that_are_refused(slope, make_tower, make_inputs):
     weights, x = make_tower(0, (2, 2)), make_inputs(0, 1, 2)
-    for call in (lambda: check_slope(slope), lambda: forward(weights, x, slope), lambda: trace(weights, x, slope)):
+    for call in (
+        lambda: check_slope(slope),
+        lambda: forward(weights, x, slope),
+        lambda: trace(weights, x, slope),
+    ):
         with refused(f"slope={slope!r} of the activation: must lie in [0, 1]"):
             call()
 
@@ -189,7 +197,9 @@ BAD_WEIGHTS = [
 ]
 
 
-@pytest.mark.parametrize(("weights", "message"), BAD_WEIGHTS, ids=[message[:60] for _, message in BAD_WEIGHTS])
+@pytest.mark.parametrize(
+    ("weights", "message"), BAD_WEIGHTS, ids=[message[:60] for _, message in BAD_WEIGHTS]
+)
 def test_weights_that_are_refused(weights, message):
     with refused(message):
         check_weights(weights)

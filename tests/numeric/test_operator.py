@@ -89,7 +89,9 @@ def test_weighted_operator_equals_its_enumeration(
         expected = enumerated(exact, table, oracle, 0.25, layer, strength)
         found = covariance_operator(weights, population, layer, loss, 0.25, **parameters).numpy()
         # A share has a relative error of |r|/tau roundings (it is negligible beyond 40); L G cancels against its row sums.
-        size = max(float(np.abs(k.astype(float)).max()) for k in exact.mean_connections(table, oracle, 0.25, layer))
+        size = max(
+            float(np.abs(k.astype(float)).max()) for k in exact.mean_connections(table, oracle, 0.25, layer)
+        )
         bound = EPS * (terms + 64) * 8 * size**2 * oracle["negatives"]
         assert np.abs(found - expected).max() <= bound
         assert np.abs(expected).max() > 1e6 * bound
@@ -100,7 +102,9 @@ def test_weighted_operator_equals_its_enumeration(
 def test_statements_3_and_4_without_spread(seed, loss, parameters, make_tower, make_population):
     """Equal augmentations leave no theta: the operator gives the gradient, for every number of negatives."""
     weights = [w / 4 for w in make_tower(seed, (2, 3, 2))]
-    arguments = make_population(seed, 4, 2 if parameters.get("negatives", 1) < 3 else 1, 2, spread=False, weights=weights)
+    arguments = make_population(
+        seed, 4, 2 if parameters.get("negatives", 1) < 3 else 1, 2, spread=False, weights=weights
+    )
     population = FinitePopulation(**arguments)
     gradients = population_gradient(weights, population, loss, **parameters)
     updates = predicted_update(weights, population, loss, **parameters)
@@ -130,7 +134,9 @@ def test_statement_3_holds_exactly_with_augmentation(seed, slope, make_tower, ma
 
 @pytest.mark.parametrize(("loss", "parameters"), [("simple", {}), *LOSSES], ids=["simple", *NAMES])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_general_form_is_the_operator_form_on_dense_towers(seed, loss, parameters, make_tower, make_population):
+def test_general_form_is_the_operator_form_on_dense_towers(
+    seed, loss, parameters, make_tower, make_population
+):
     weights, population = make_tower(seed, (2, 3, 2)), FinitePopulation(**make_population(seed, 4, 2, 2))
     operator_form = predicted_update(weights, population, loss, 0.25, **parameters)
     general = general_update(weights, population, loss, 0.25, **parameters)
@@ -171,13 +177,20 @@ def test_chunks_of_negatives_do_not_matter(monkeypatch, make_tower, make_populat
 
 @pytest.mark.parametrize(("loss", "parameters"), LOSSES, ids=NAMES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_pair_matrix_equals_its_enumeration(seed, loss, parameters, balls, exact, make_inputs, make_population):
+def test_pair_matrix_equals_its_enumeration(
+    seed, loss, parameters, balls, exact, make_inputs, make_population
+):
     outputs, w = make_inputs(seed, 4, 2) / 2, make_population(seed, 4, 1, 1)["point_weights"]
     negatives = parameters.get("negatives", 1)
     expected = np.zeros((4, 4))
     rows = exact.rational(outputs)
     for i, *others in product(range(4), repeat=1 + negatives):
-        shares = balls.shares(0, [exact.distance(rows[i], rows[j]) for j in others], parameters["tau"], parameters.get("margin", 0))
+        shares = balls.shares(
+            0,
+            [exact.distance(rows[i], rows[j]) for j in others],
+            parameters["tau"],
+            parameters.get("margin", 0),
+        )
         for j, share in zip(others, shares, strict=True):
             weight = math.prod(w[k].item() for k in (i, *others)) * float(share.mid().str(30, radius=False))
             expected[i, j] += weight / 2
@@ -233,8 +246,9 @@ def test_small_temperatures_stay_finite(tau, make_tower, make_population):
 
 def test_single_precision(make_tower, make_population):
     weights, population = make_tower(0, (2, 3, 2)), FinitePopulation(**make_population(0, 4, 2, 2))
-    exactly = covariance_operator(weights, population, 1, "triplet")
-    single = covariance_operator([w.float() for w in weights], population.to("cpu", torch.float32), 1, "triplet")
+    exactly = covariance_operator(weights, population, 1, "triplet", tau=64)
+    moved = population.to("cpu", torch.float32)
+    single = covariance_operator([w.float() for w in weights], moved, 1, "triplet", tau=64)
     assert single.dtype == torch.float32
     assert (single - exactly).abs().max() <= 256 * torch.finfo(torch.float32).eps * exactly.abs().max()
 

@@ -12,7 +12,9 @@ import numeric
 
 def loaded_after(statement):
     code = f"import sys; {statement}; print(*sorted(m for m in ('torch', 'scipy', 'sklearn', 'sympy') if m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     return done.stdout.split()
 
 
@@ -35,7 +37,10 @@ def test_lazy_names_are_those_that_type_checkers_see():
     seen = {f"{node.module}.{alias.asname}" for node in guarded.body for alias in node.names}
     lazy = {f"{getattr(numeric, name).__module__}.{name}" for name in numeric.__all__}
     # Checks live in a module of their own; `numeric.network` hands them on.
-    assert {name.replace("numeric.checks.", "numeric.network.").replace("numeric.pairs.", "numeric.operator.") for name in lazy} == seen
+    assert {
+        name.replace("numeric.checks.", "numeric.network.").replace("numeric.pairs.", "numeric.operator.")
+        for name in lazy
+    } == seen
 
 
 def test_unknown_names_are_refused():

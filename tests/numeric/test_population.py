@@ -43,7 +43,9 @@ def test_mean_over_augmentations(seed, exact, make_population, exact_population)
     population, oracle = FinitePopulation(**arguments), exact_population(arguments)
     found = population.mean(population.flat_points)
     for i, (group, shares) in enumerate(zip(oracle["points"], oracle["u"], strict=True)):
-        assert exact.rational(found[i]) == [sum(s * x[k] for s, x in zip(shares, group, strict=True)) for k in range(2)]
+        assert exact.rational(found[i]) == [
+            sum(s * x[k] for s, x in zip(shares, group, strict=True)) for k in range(2)
+        ]
     wide = population.flat_points.reshape(12, 1, 2).expand(12, 3, 2)
     assert torch.equal(population.mean(wide), found.unsqueeze(1).expand(4, 3, 2))
     assert torch.equal(population.mean(population.flat_points[:, 0]), found[:, 0])
@@ -60,7 +62,10 @@ def test_spread_of_the_output(seed, slope, exact, make_population, exact_populat
     square = 0
     for w, shares, group in zip(oracle["w"], oracle["u"], table, strict=True):
         mean = [sum(s * f[c] for s, f in zip(shares, group, strict=True)) for c in range(2)]
-        square += w * sum(s * sum((a - b) ** 2 for a, b in zip(f, mean, strict=True)) for s, f in zip(shares, group, strict=True))
+        square += w * sum(
+            s * sum((a - b) ** 2 for a, b in zip(f, mean, strict=True))
+            for s, f in zip(shares, group, strict=True)
+        )
     # All numbers are dyadic but the square root.
     assert output_spread(weights, FinitePopulation(**arguments), slope) == math.sqrt(square)
 
@@ -78,7 +83,9 @@ def test_spread_needs_two_augmentations():
 def test_moving_a_population():
     population = FinitePopulation(POINTS, [0.3, 0.7], [[0.1, 0.9], [0.2, 0.8]])
     moved = population.to("cpu", torch.float32)
-    assert {moved.points.dtype, moved.point_weights.dtype, moved.augmentation_weights.dtype} == {torch.float32}
+    assert {moved.points.dtype, moved.point_weights.dtype, moved.augmentation_weights.dtype} == {
+        torch.float32
+    }
     assert torch.equal(moved.point_weights, population.point_weights.float())
     assert population.to("cpu").points.dtype == torch.float64
 
@@ -90,11 +97,23 @@ def test_a_population_is_frozen():
 
 REFUSED = [
     ({"points": []}, "points of the population: shape (0,): must be (M, A, d), none empty"),
-    ({"points": np.zeros((0, 2, 2))}, "points of the population: shape (0, 2, 2): must be (M, A, d), none empty"),
-    ({"points": np.zeros((2, 0, 2))}, "points of the population: shape (2, 0, 2): must be (M, A, d), none empty"),
-    ({"points": np.zeros((2, 2, 0))}, "points of the population: shape (2, 2, 0): must be (M, A, d), none empty"),
+    (
+        {"points": np.zeros((0, 2, 2))},
+        "points of the population: shape (0, 2, 2): must be (M, A, d), none empty",
+    ),
+    (
+        {"points": np.zeros((2, 0, 2))},
+        "points of the population: shape (2, 0, 2): must be (M, A, d), none empty",
+    ),
+    (
+        {"points": np.zeros((2, 2, 0))},
+        "points of the population: shape (2, 2, 0): must be (M, A, d), none empty",
+    ),
     ({"points": [[1.0, 2.0]]}, "points of the population: shape (1, 2): must be (M, A, d), none empty"),
-    ({"points": [[[1.0]], [[1.0], [2.0]]]}, "points of the population: must be a rectangular array of numbers"),
+    (
+        {"points": [[[1.0]], [[1.0], [2.0]]]},
+        "points of the population: must be a rectangular array of numbers",
+    ),
     ({"points": [[[math.nan]]]}, "points of the population: entry (0, 0, 0) is nan: must be finite"),
     ({"points": [[[1.0], [math.inf]]]}, "points of the population: entry (0, 1, 0) is inf: must be finite"),
     ({"point_weights": [0.5, 0.25]}, "point_weights: sum 0.75: must be 1"),
@@ -102,12 +121,18 @@ REFUSED = [
     ({"point_weights": [1.5, -0.5]}, "point_weights: entry (1,) is -0.5: must not be negative"),
     ({"point_weights": [math.nan, 1.0]}, "point_weights: entry (0,) is nan: must be finite"),
     ({"point_weights": [1.0]}, "point_weights: shape (1,): must be (2,), as the points have it"),
-    ({"augmentation_weights": [[0.5, 0.5], [0.5, 1.0]]}, "augmentation_weights of point 1: sum 1.5: must be 1"),
+    (
+        {"augmentation_weights": [[0.5, 0.5], [0.5, 1.0]]},
+        "augmentation_weights of point 1: sum 1.5: must be 1",
+    ),
     (
         {"augmentation_weights": [[0.5, 0.5], [1.25, -0.25]]},
         "augmentation_weights: entry (1, 1) is -0.25: must not be negative",
     ),
-    ({"augmentation_weights": [0.5, 0.5]}, "augmentation_weights: shape (2,): must be (2, 2), as the points have it"),
+    (
+        {"augmentation_weights": [0.5, 0.5]},
+        "augmentation_weights: shape (2,): must be (2, 2), as the points have it",
+    ),
 ]
 
 

@@ -45,19 +45,35 @@ def test_every_loss(seed, layer, loss, parameters, make_tower, make_population):
     # Sums over 5 * 3 points and at most 12 weights.
     assert (found - dense).abs().max() <= 128 * EPS * dense.abs().max()
     other = covariance_operator_product(
-        weights, population, layer, loss, 0.25, distances_from=population.points[:, 0, :2].contiguous(), **parameters
+        weights,
+        population,
+        layer,
+        loss,
+        0.25,
+        distances_from=population.points[:, 0, :2].contiguous(),
+        **parameters,
     )
     oracle = covariance_operator(
-        weights, population, layer, loss, 0.25, distances_from=population.points[:, 0, :2].contiguous(), **parameters
+        weights,
+        population,
+        layer,
+        loss,
+        0.25,
+        distances_from=population.points[:, 0, :2].contiguous(),
+        **parameters,
     )
-    assert (other.product(torch.eye(len(dense)).double()) - oracle).abs().max() <= 128 * EPS * oracle.abs().max()
+    assert (
+        other.product(torch.eye(len(dense)).double()) - oracle
+    ).abs().max() <= 128 * EPS * oracle.abs().max()
 
 
 def test_parts_of_the_sample_do_not_matter(monkeypatch, make_tower, make_population):
     weights, population = make_tower(0, (3, 4, 2)), FinitePopulation(**make_population(0, 5, 3, 3))
     monkeypatch.setattr(product, "_NUMBERS", 9)
     operator = covariance_operator_product(weights, population, 1, slope=0.25)
-    assert torch.equal(operator.product(torch.eye(12).double()), covariance_operator(weights, population, 1, slope=0.25))
+    assert torch.equal(
+        operator.product(torch.eye(12).double()), covariance_operator(weights, population, 1, slope=0.25)
+    )
 
 
 def test_it_is_a_linear_operator_of_scipy(make_tower, make_population):
@@ -92,7 +108,9 @@ def test_leading_eigenpairs(loss, parameters):
 
 def test_kinds_of_tensors(make_tower, make_population):
     weights, population = make_tower(1, (3, 4, 2)), FinitePopulation(**make_population(1, 5, 3, 3))
-    operator = covariance_operator_product([w.float() for w in weights], population.to("cpu", torch.float32), 1)
+    operator = covariance_operator_product(
+        [w.float() for w in weights], population.to("cpu", torch.float32), 1
+    )
     assert operator.product(torch.ones(12)).dtype == torch.float32
     exactly = covariance_operator_product(weights, population, 1).product(torch.ones(12).double())
     assert torch.equal(operator.product(torch.ones(12).double()), exactly)

@@ -1,0 +1,276 @@
+"""An algebra of expectations over independent copies, used for statements 3 and 4 (arXiv 2010.00578).
+
+Letters are random matrices labelled by a point and an augmentation copy; words are products, in order; a
+moment is a linear combination of words, with scalar words as factors. The normal form of an expectation uses
+three rules only: given the points, copies are independent, so a copy that occurs once is averaged (tower
+rule; zero-mean noise vanishes); points are independent; points and copies are identically distributed, so
+their names do not matter. A dropped assumption switches its rule off, and the same algebra shows what is
+left.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import permutations, product
+from typing import NamedTuple
+
+import sympy
+from sympy import Expr
+
+Label = tuple[str, str]
+GIVEN = ""
+"""The copy of a quantity that depends on its point only."""
+
+
+class Letter(NamedTuple):
+    """A random quantity: its name, its labels (point, copy), and whether it is transposed."""
+
+    name: str
+    labels: tuple[Label, ...] = ()
+    transposed: bool = False
+
+
+Word = tuple[Letter, ...]
+
+
+class Term(NamedTuple):
+    """A matrix word, times scalar words."""
+
+    word: Word
+    scalars: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True)
+class Law:
+    """What is known of the letters and of the sampling.
+
+    Attributes
+    ----------
+    means
+        Name of the average over augmentations of a letter with a copy; a name mapped to None has mean zero.
+    symmetric
+        +1 or -1 for scalars that are symmetric or antisymmetric in their labels.
+    dependent_copies
+        Copies of one point that are not independent given the point.
+    dependent_points
+        Points that are not independent of each other.
+    other_law
+        Points that do not have the law of the others.
+    """
+
+    means: Mapping[str, str | None] = field(default_factory=dict)
+    symmetric: Mapping[str, int] = field(default_factory=dict)
+    dependent_copies: frozenset[str] = frozenset()
+    dependent_points: frozenset[str] = frozenset()
+    other_law: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A linear combination of terms with exact coefficients."""
+
+    terms: Mapping[Term, Expr]
+
+    @staticmethod
+    def of(*letters: Letter) -> "Moment":
+        """The product of letters, with coefficient 1."""
+        return Moment({Term(tuple(letters)): sympy.S.One})
+
+    @staticmethod
+    def collect(pairs: "list[tuple[Term, Expr]]") -> "Moment":
+        """Add coefficients of equal terms and leave out zeros."""
+        sums: dict[Term, Expr] = {}
+        for term, coefficient in pairs:
+            sums[term] = sums.get(term, sympy.S.Zero) + coefficient
+        return Moment({term: value for term, value in sums.items() if value != 0})
+
+    def __add__(self, other: "Moment") -> "Moment":
+        """Sum of two moments."""
+        return Moment.collect([*self.terms.items(), *other.terms.items()])
+
+    def __neg__(self) -> "Moment":
+        """All coefficients with the other sign."""
+        return self.scaled(-1)
+
+    def __sub__(self, other: "Moment") -> "Moment":
+        """Difference of two moments."""
+        return self + (-other)
+
+    def scaled(self, factor: Expr | int) -> "Moment":
+        """All coefficients times a number."""
+        return Moment.collect([(term, sympy.sympify(factor) * value) for term, value in self.terms.items()])
+
+    def __mul__(self, other: "Moment") -> "Moment":
+        """Product in order; scalar factors commute."""
+        return Moment.collect(
+            [
+                (Term(a.word + b.word, a.scalars + b.scalars), x * y)
+                for (a, x), (b, y) in product(self.terms.items(), other.terms.items())
+            ]
+        )
+
+    def as_scalar(self) -> "Moment":
+        """The words of a 1 x 1 moment as scalar factors."""
+        return Moment.collect(
+            [(Term((), (*t.scalars, t.word) if t.word else t.scalars), c) for t, c in self.terms.items()]
+        )
+
+    def transposed(self) -> "Moment":
+        """Words reversed, letters transposed."""
+        return Moment.collect([(Term(flipped(t.word), t.scalars), c) for t, c in self.terms.items()])
+
+    def replaced(self, name: str, word: "tuple[tuple[str, bool], ...]") -> "Moment":
+        """Replace a letter by a product of letters (name, transposed) at the same label ("w" has none)."""
+        return Moment.collect(
+            [
+                (Term(_replace(t.word, name, word), tuple(_replace(s, name, word) for s in t.scalars)), c)
+                for t, c in self.terms.items()
+            ]
+        )
+
+
+def _replace(word: Word, name: str, by: "tuple[tuple[str, bool], ...]") -> Word:
+    result: list[Letter] = []
+    for letter in word:
+        if letter.name != name:
+            result.append(letter)
+            continue
+        new = tuple(Letter(n, letter.labels if n != CONSTANT else (), flip) for n, flip in by)
+        result.extend(flipped(new) if letter.transposed else new)
+    return tuple(result)
+
+
+CONSTANT = "w"
+"""Name of the letter vec W: deterministic, no label."""
+
+
+def flipped(word: Word) -> Word:
+    """The transpose of a word."""
+    return tuple(letter._replace(transposed=not letter.transposed) for letter in reversed(word))
+
+
+def letter(name: str, point: str, copy: str = GIVEN) -> Moment:
+    """The moment of one letter."""
+    return Moment.of(Letter(name, ((point, copy),)))
+
+
+def expect(moment: Moment, law: Law) -> Moment:
+    """Normal form of the expectation of a moment.
+
+    Parameters
+    ----------
+    moment
+        Linear combination of words.
+    law
+        Means of the letters, and which independence holds.
+
+    Returns
+    -------
+    Moment
+        Equal for two moments that the rules make equal. Names of independent points are ``p0, p1, ...``.
+
+    Examples
+    --------
+    >>> law = Law(means={"K": "Kbar"})
+    >>> first = letter("K", "x", "1") * letter("K", "x", "2").transposed()
+    >>> second = letter("Kbar", "y") * letter("Kbar", "y").transposed()
+    >>> expect(first, law) == expect(second, law)
+    True
+    """
+    pairs = []
+    for term, coefficient in moment.terms.items():
+        averaged = _averaged(term, law)
+        if averaged is None:
+            continue
+        sign, canonical = _canonical(averaged, law)
+        if sign:
+            pairs.append((canonical, coefficient * sign))
+    return Moment.collect(pairs)
+
+
+def _letters(term: Term) -> list[Letter]:
+    return [letter for word in (term.word, *term.scalars) for letter in word]
+
+
+def _averaged(term: Term, law: Law) -> Term | None:
+    """Average every copy that occurs once; None where a zero-mean letter is left alone."""
+    labels = [label for item in _letters(term) for label in item.labels if label[1] != GIVEN]
+
+    def alone(label: Label) -> bool:
+        point, copy = label
+        partners = law.dependent_copies if copy in law.dependent_copies else frozenset()
+        bound = any(p == point and c != copy and c in partners for p, c in labels)
+        return labels.count(label) == 1 and not bound
+
+    def average(word: Word) -> Word | None:
+        result = []
+        for item in word:
+            single = len(item.labels) == 1 and item.labels[0][1] != GIVEN and alone(item.labels[0])
+            if not single:
+                result.append(item)
+                continue
+            mean = law.means[item.name]
+            if mean is None:
+                return None
+            result.append(Letter(mean, ((item.labels[0][0], GIVEN),), item.transposed))
+        return tuple(result)
+
+    words = [average(word) for word in (term.word, *term.scalars)]
+    kept = [word for word in words if word is not None]
+    return Term(kept[0], tuple(kept[1:])) if len(kept) == len(words) else None
+
+
+def _canonical(term: Term, law: Law) -> tuple[int, Term]:
+    """Least form over the names of free points and copies; sign 0 where antisymmetry makes it vanish."""
+    labels = sorted({label for item in _letters(term) for label in item.labels})
+    points = sorted({point for point, _ in labels})
+    bound = [p for p in points if p in law.dependent_points]
+    fixed = {p for p in points if p in law.other_law} | (set(bound) if len(bound) > 1 else set())
+    free = [p for p in points if p not in fixed]
+    found: dict[Term, set[int]] = {}
+    for order in permutations(range(len(free))):
+        names = {p: p for p in fixed} | {p: f"p{number}" for p, number in zip(free, order, strict=True)}
+        for copies in _copy_names(labels, law):
+            sign, candidate = _relabelled(term, names, copies, law)
+            found.setdefault(candidate, set()).add(sign)
+    best = min(found)
+    signs = found[best]
+    return (0 if len(signs) > 1 else signs.pop()), best
+
+
+def _copy_names(labels: list[Label], law: Law) -> list[dict[Label, str]]:
+    """All ways to name the copies of each point; dependent copies that meet keep their names."""
+    options: list[list[dict[Label, str]]] = []
+    for point in sorted({p for p, _ in labels}):
+        copies = [c for p, c in labels if p == point and c != GIVEN]
+        kept = [c for c in copies if c in law.dependent_copies]
+        kept = kept if len(kept) > 1 else []
+        rest = [c for c in copies if c not in kept]
+        fixed = {(point, c): c for c in kept}
+        options.append(
+            [
+                fixed | {(point, c): f"a{number}" for c, number in zip(rest, order, strict=True)}
+                for order in permutations(range(len(rest)))
+            ]
+        )
+    return [{key: value for part in choice for key, value in part.items()} for choice in product(*options)]
+
+
+def _relabelled(
+    term: Term, points: Mapping[str, str], copies: Mapping[Label, str], law: Law
+) -> tuple[int, Term]:
+    sign = 1
+
+    def rename(item: Letter) -> Letter:
+        nonlocal sign
+        labels = tuple((points[p], GIVEN if c == GIVEN else copies[(p, c)]) for p, c in item.labels)
+        parity = law.symmetric.get(item.name)
+        if parity is not None and labels != tuple(sorted(labels)):
+            labels, sign = tuple(sorted(labels)), sign * parity
+        return Letter(item.name, labels, item.transposed)
+
+    word = tuple(rename(item) for item in term.word)
+    scalars = []
+    for scalar in term.scalars:
+        renamed = tuple(rename(item) for item in scalar)
+        scalars.append(min(renamed, flipped(renamed)) if len(renamed) > 1 else renamed)
+    return sign, Term(word, tuple(sorted(scalars)))

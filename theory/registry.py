@@ -1,0 +1,126 @@
+"""``theory.derive``: the derivations by canonical name (statements 1 to 4, arXiv 2010.00578)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from hltm.errors import InputError
+from theory.covariance import DROPS, derive_covariance
+from theory.derivation import Derivation
+from theory.dual_gradient import derive_widths
+from theory.dual_gradient_sizes import derive_all_sizes
+from theory.family import derive_family
+from theory.weighted import derive_weighted
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One statement: its number, what derives it, and its options.
+
+    An option maps to the values that are allowed, or to None where the derivation itself checks the value.
+    """
+
+    number: int
+    derive: Callable[..., Derivation]
+    options: Mapping[str, tuple[object, ...] | None]
+
+
+def _dual_gradient(widths: object = None, output: str = "linear") -> Derivation:
+    return derive_all_sizes(output) if widths is None else derive_widths(widths, output)
+
+
+_CONVENTION = ("shared", "one-branch")
+_FORM = ("operator", "general")
+STATEMENTS: Mapping[str, Entry] = MappingProxyType(
+    {
+        "dual-gradient": Entry(1, _dual_gradient, {"widths": None, "output": ("linear", "normalized")}),
+        "contrastive-losses": Entry(2, derive_family, {"loss": None, "negatives": None}),
+        "covariance-operator": Entry(
+            3, derive_covariance, {"convention": _CONVENTION, "form": _FORM, "drop": (None, *DROPS)}
+        ),
+        "weighted-covariance-operator": Entry(
+            4,
+            derive_weighted,
+            {
+                "loss": None,
+                "negatives": None,
+                "distances": ("means", "points"),
+                "convention": _CONVENTION,
+                "form": _FORM,
+                "order": (None, 1, 2),
+            },
+        ),
+    }
+)
+"""The statements that can be derived."""
+
+
+def derive(slug: str | int, **options: object) -> Derivation:
+    """Derive a statement of the paper, every step checked.
+
+    Parameters
+    ----------
+    slug
+        Canonical name, or its number as an alias: "dual-gradient" (1), "contrastive-losses" (2),
+        "covariance-operator" (3), "weighted-covariance-operator" (4).
+    **options
+        dual-gradient: ``widths`` (``(n_0, ..., n_L)``, None for all sizes), ``output`` ("linear",
+        "normalized"). contrastive-losses: ``loss`` (name or expression), ``negatives`` (None for symbolic H).
+        covariance-operator: ``convention`` ("shared", "one-branch"), ``form`` ("operator", "general"),
+        ``drop`` (an assumption to leave out, see ``theory.covariance.DROPS``).
+        weighted-covariance-operator: ``loss``, ``distances`` ("means", "points"), ``negatives`` (1, or None
+        for symbolic H), ``convention``, ``form``, ``order`` (claimed order of theta in the spread; None for
+        the true one).
+
+    Returns
+    -------
+    Derivation
+        With ``.statement .assumptions .steps .residual .decision .proved .latex()``.
+
+    Raises
+    ------
+    InputError
+        Where a name, an option or a value is not known.
+
+    Source
+    ------
+    arXiv 2010.00578, Theorems 1 to 4; statements 1 to 4.
+
+    Examples
+    --------
+    >>> derive("dual-gradient", widths=(3, 2, 2)).proved
+    True
+    >>> derive("covariance-operator").decision.value
+    True
+    """
+    entry = _entry(slug)
+    name = next(key for key, value in STATEMENTS.items() if value is entry)
+    for option, value in options.items():
+        if option not in entry.options:
+            hint = _near(option, entry.options)
+            raise InputError(
+                f"option {option!r} of {name!r}: must be one of {', '.join(entry.options)}{hint}"
+            )
+        allowed = entry.options[option]
+        if allowed is not None and not any(
+            value is a or (type(value) is type(a) and value == a) for a in allowed
+        ):
+            hint = _near(value, [str(a) for a in allowed])
+            raise InputError(
+                f"{option}={value!r} of {name!r}: must be one of {', '.join(map(repr, allowed))}{hint}"
+            )
+    return entry.derive(**options)
+
+
+def _entry(slug: object) -> Entry:
+    for name, entry in STATEMENTS.items():
+        if not isinstance(slug, bool) and (slug == name or slug == entry.number or slug == str(entry.number)):
+            return entry
+    hint = _near(slug, STATEMENTS)
+    raise InputError(f"slug={slug!r} of derive: must be one of {', '.join(STATEMENTS)}{hint}")
+
+
+def _near(value: object, known: "Mapping[str, object] | list[str]") -> str:
+    found = get_close_matches(str(value), list(known), 1, 0.4)
+    return f"; did you mean {found[0]!r}?" if found else ""
