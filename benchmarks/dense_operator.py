@@ -1,7 +1,8 @@
 """Dense operator at p = 4096 against the machine's own float64 matrix product.
 
-Counted are 2 p^2 m operations for m = M n_L columns, as a plain product of the columns with their transpose would take; everything
-is timed, connections included. Half of these are not done, since the operator is symmetric: the ratio may exceed 1.
+Counted are 2 p^2 m operations for m = M n_L columns, as a plain product of the columns with their transpose
+would take; everything is timed, connections included. Half of these are not done, since the operator is
+symmetric: the ratio may exceed 1.
 """
 
 import torch
@@ -30,9 +31,7 @@ def run() -> list[Result]:
         product = covariance_operator_product(weights, population, LAYER, loss).product(probe)
         residual = float((dense @ probe - product).abs().max())
         # Sums of m and of p terms on the one side, of M A and of the widths on the other.
-        tolerance = (
-            (columns + size) * torch.finfo(torch.float64).eps * float((dense.abs() @ probe.abs()).max())
-        )
+        tolerance = (columns + size) * torch.finfo(torch.float64).eps * float((dense.abs() @ probe.abs()).max())
         del dense
         before = best_time(lambda: square @ square, 3)
         seconds = best_time(lambda loss=loss: covariance_operator(weights, population, LAYER, loss), 2)

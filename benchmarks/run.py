@@ -1,7 +1,7 @@
 """Run the benchmarks: ``python benchmarks/run.py [--json FILE] [--only NAME]``.
 
-Each one first checks that both sides compute the same thing, then measures a ratio on this machine, in this run. Exit code 1
-where two sides disagree or a bar is missed.
+Each one first checks that both sides compute the same thing, then measures a ratio on this machine, in this
+run. Exit code 1 where two sides disagree or a bar is missed.
 """
 
 import argparse
@@ -71,15 +71,11 @@ def main(arguments: list[str]) -> int:
     """Run what is asked for, print the table, write the document."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     default = Path(__file__).parent / "results" / f"{machine_name()}.json"
-    parser.add_argument(
-        "--json", type=Path, default=default, help="where the results go (default: %(default)s)"
-    )
+    parser.add_argument("--json", type=Path, default=default, help="where the results go (default: %(default)s)")
     parser.add_argument("--only", choices=NAMES, help="one benchmark instead of all")
     chosen = parser.parse_args(arguments)
     results = [
-        result
-        for name in ([chosen.only] if chosen.only else NAMES)
-        for result in importlib.import_module(name).run()
+        result for name in ([chosen.only] if chosen.only else NAMES) for result in importlib.import_module(name).run()
     ]
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
     chosen.json.write_text(json.dumps(document_of(results), indent=1) + "\n")

@@ -1,7 +1,8 @@
 """Connections against torch.func (vmap of jacrev) at widths 64-64-64-32, batch 256.
 
-The factored form is the connection, exactly: ``K = f kron J^T``. It is what carries the bar. Written out, the connections fill 670 MB, and
-that alone, the first touch of fresh memory, takes most of the time that jacrev takes: the floor is measured beside it.
+The factored form is the connection, exactly: ``K = f kron J^T``. It is what carries the bar. Written out, the
+connections fill 670 MB, and that alone, the first touch of fresh memory, takes most of the time that jacrev
+takes: the floor is measured beside it.
 """
 
 import torch

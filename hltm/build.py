@@ -82,9 +82,7 @@ def star_tree(leaves: int, polarity: Polarity, root_polarity: Number = 0.0, seed
     return _symmetric_tree(((0, child) for child in range(1, leaves + 1)), polarity, root_polarity, seed)
 
 
-def caterpillar_tree(
-    leaves: int, polarity: Polarity, root_polarity: Number = 0.0, seed: int | None = None
-) -> HLTM:
+def caterpillar_tree(leaves: int, polarity: Polarity, root_polarity: Number = 0.0, seed: int | None = None) -> HLTM:
     """Build the symmetric binary tree with a spine of latents, one leaf on each and a second one on the last.
 
     Parameters are those of `complete_tree`, with `leaves` (at least 2) in place of depth and branching. Each
@@ -103,9 +101,7 @@ def caterpillar_tree(
     return _symmetric_tree(edges, polarity, root_polarity, seed)
 
 
-def random_tree(
-    leaves: int, seed: int, symmetric: bool = False, cardinality: int | tuple[int, int] = 2
-) -> HLTM:
+def random_tree(leaves: int, seed: int, symmetric: bool = False, cardinality: int | tuple[int, int] = 2) -> HLTM:
     """Build a tree of random shape with random tables.
 
     The leaves below a latent are split into 2 to 4 parts at random places until one leaf is left; one leaf in

@@ -39,8 +39,7 @@ def show(value: object) -> str:
 def suggestion(name: object, allowed: Iterable[object]) -> str:
     """Give ``; did you mean 'x'?`` for the allowed name nearest to `name`, or nothing if none is near."""
     by_text = {
-        item if isinstance(item, str) else show(item): item
-        for item in itertools.islice(allowed, _NAMES_COMPARED)
+        item if isinstance(item, str) else show(item): item for item in itertools.islice(allowed, _NAMES_COMPARED)
     }
     text = name[:200] if isinstance(name, str) else show(name)
     nearest = difflib.get_close_matches(text, by_text, n=1)

@@ -89,9 +89,7 @@ def load(path: str | os.PathLike[str]) -> HLTM:
         with source.open("rb") as file:
             content = file.read(FILE_LIMIT + 1)
         if len(content) > FILE_LIMIT:
-            raise InputError(
-                f"path={show(str(source))}: must have at most {count(FILE_LIMIT)} bytes (64 MiB)"
-            )
+            raise InputError(f"path={show(str(source))}: must have at most {count(FILE_LIMIT)} bytes (64 MiB)")
         return from_text(content.decode("utf-8-sig"))
     except InputError as error:
         raise InputError(f"{source}: {error}" if not str(error).startswith("path=") else str(error)) from None
@@ -105,8 +103,7 @@ def _json_text(tree: HLTM) -> str:
     """Write one node and one edge a line: short to read, easy to compare."""
     data = tree_to_json(tree)
     lists = [
-        f'  "{key}": [\n    ' + ",\n    ".join(map(json.dumps, data.pop(key))) + "\n  ]"
-        for key in ("nodes", "edges")
+        f'  "{key}": [\n    ' + ",\n    ".join(map(json.dumps, data.pop(key))) + "\n  ]" for key in ("nodes", "edges")
     ]
     heads = [f'  "{key}": {json.dumps(value)}' for key, value in data.items()]
     return "{\n" + ",\n".join(heads + lists) + "\n}\n"

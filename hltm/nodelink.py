@@ -111,9 +111,7 @@ def _check_keys(form: Mapping[str, Any]) -> None:
             raise InputError(f"key {show(key)} of the tree: must be one of {', '.join(_KEYS)}{hint}")
     for key in ("nodes", "edges"):
         if key not in form:
-            raise InputError(
-                f"tree without the key '{key}': node-link form needs the lists 'nodes' and 'edges'"
-            )
+            raise InputError(f"tree without the key '{key}': node-link form needs the lists 'nodes' and 'edges'")
     for key, wanted in (("directed", True), ("multigraph", False)):
         if form.get(key, wanted) is not wanted:
             raise InputError(f"{key}={show(form[key])} of the tree: must be {str(wanted).lower()}")

@@ -94,9 +94,7 @@ def resample(tree: HLTM, kept: Mapping[Node, np.ndarray], seed: int = 0) -> dict
         raise InputError("kept={}: must name at least one node, for instance tree.root")
     for node, value in states.items():
         if not value.ndim:
-            raise InputError(
-                f"kept of node {show(node)}: must be an array of shape (n,), got {show(int(value))}"
-            )
+            raise InputError(f"kept of node {show(node)}: must be an array of shape (n,), got {show(int(value))}")
     _limit(len(next(iter(states.values()))), len(tree.nodes))
     covered: set[Node] = set()
     for node in tree.nodes:
@@ -111,9 +109,7 @@ def resample(tree: HLTM, kept: Mapping[Node, np.ndarray], seed: int = 0) -> dict
             covered.add(node)
     for leaf in tree.leaves:
         if leaf not in covered:
-            raise InputError(
-                f"kept={show(list(states))}: leaf {show(leaf)} must be kept or lie below a kept node"
-            )
+            raise InputError(f"kept={show(list(states))}: leaf {show(leaf)} must be kept or lie below a kept node")
     return _descend(tree, states, np.random.default_rng(checks.seed(seed)))
 
 

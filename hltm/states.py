@@ -33,9 +33,7 @@ def read_states(tree: HLTM, given: object, name: str) -> dict[Node, np.ndarray]:
         No mapping, an unknown node, a state that is no integer or not a state of its node, unequal lengths.
     """
     if not isinstance(given, Mapping):
-        raise InputError(
-            f"{name}={show(given)}: must be a mapping of nodes to states, got {type(given).__name__}"
-        )
+        raise InputError(f"{name}={show(given)}: must be a mapping of nodes to states, got {type(given).__name__}")
     states = {node: _states(tree, node, value, name) for node, value in given.items()}
     lengths = {node: len(value) for node, value in states.items() if value.ndim}
     if len(set(lengths.values())) > 1:

@@ -55,9 +55,7 @@ def structure_of(graph: object) -> Structure:
     _no_cycle(children, parents)
     for node, above in parents.items():
         if len(above) > 1:
-            raise InputError(
-                f"node {show(node)} has parents {_names(above)}: a node of a tree has one parent"
-            )
+            raise InputError(f"node {show(node)} has parents {_names(above)}: a node of a tree has one parent")
     roots = tuple(node for node, above in parents.items() if not above)
     if len(roots) > 1:
         raise InputError(f"the nodes {_names(roots)} have no parent: a tree is connected and has one root")
@@ -133,7 +131,4 @@ def _leaves(root: Node, children: dict[Node, tuple[Node, ...]]) -> tuple[Node, .
 def _names(nodes: tuple[Node, ...] | list[Node], joint: str = ", ") -> str:
     if len(nodes) <= _NAMES_SHOWN:
         return joint.join(map(show, nodes))
-    return (
-        joint.join([*map(show, nodes[: _NAMES_SHOWN - 1]), "...", show(nodes[-1])])
-        + f" ({len(nodes)} in all)"
-    )
+    return joint.join([*map(show, nodes[: _NAMES_SHOWN - 1]), "...", show(nodes[-1])]) + f" ({len(nodes)} in all)"

@@ -66,9 +66,7 @@ def cardinality_of(node: Node, attributes: Mapping[Any, Any]) -> int:
 def prior_of(root: Node, attributes: Mapping[Any, Any], states: int) -> Row:
     """Read the prior of the root: one probability for each state."""
     if "prior" not in attributes:
-        raise InputError(
-            f"root {show(root)} has no attribute 'prior': the root needs the list of its probabilities"
-        )
+        raise InputError(f"root {show(root)} has no attribute 'prior': the root needs the list of its probabilities")
     place = f" of root {show(root)}"
     values = _sequence(attributes["prior"], f"prior{place}", "a list of probabilities")
     if len(values) != states:
@@ -148,9 +146,7 @@ def _transition(value: object, place: str, states: tuple[int, int]) -> tuple[Row
     got = (len(rows), *widths) if rows else (0, 0)
     if got != states:
         raise InputError(f"transition{place}: {rule}, got {got}")
-    return tuple(
-        _law(row, f"transition[{i}]", place, f"row {i} of transition{place}") for i, row in enumerate(rows)
-    )
+    return tuple(_law(row, f"transition[{i}]", place, f"row {i} of transition{place}") for i, row in enumerate(rows))
 
 
 def _law(values: Sequence[object], name: str, place: str, whole: str) -> Row:

@@ -144,9 +144,7 @@ class HLTM:
     def root_polarity(self) -> float:
         """rho_0 = P(z_0=1) - P(z_0=0) of a binary root (statement 6)."""
         if len(self._prior) != 2:
-            raise InputError(
-                f"root_polarity of root {show(self.root)}: must be binary, has {len(self._prior)} states"
-            )
+            raise InputError(f"root_polarity of root {show(self.root)}: must be binary, has {len(self._prior)} states")
         return float(self._prior[1] - self._prior[0])
 
     @cached_property
@@ -189,9 +187,7 @@ class HLTM:
         upwards = [self._known(node)]
         while upwards[-1] != ancestor:
             if upwards[-1] == self.root:
-                raise InputError(
-                    f"path from {show(ancestor)} to {show(node)}: {show(ancestor)} must be an ancestor"
-                )
+                raise InputError(f"path from {show(ancestor)} to {show(node)}: {show(ancestor)} must be an ancestor")
             upwards.append(self._shape.parent[upwards[-1]])
         return tuple(reversed(upwards))
 

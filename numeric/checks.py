@@ -173,9 +173,7 @@ def check_weights(weights: Weights, place: str = "weights") -> list[Tensor]:
         ...
     hltm.errors.InputError: weights of layer 1: entry (0, 1) is nan: must be finite
     """
-    layers = [
-        as_floating(value, f"{place} of layer {number}") for number, value in enumerate(weights, start=1)
-    ]
+    layers = [as_floating(value, f"{place} of layer {number}") for number, value in enumerate(weights, start=1)]
     check_chain(layers, place)
     for number, layer in enumerate(layers, start=1):
         check_finite(layer, f"{place} of layer {number}")
@@ -192,9 +190,7 @@ def check_single(weights: Weights, place: str = "weights") -> list[Tensor]:
     """
     layers = check_weights(weights, place)
     if layers[0].ndim != 2:
-        raise InputError(
-            f"{place}: ensemble of {layers[0].shape[0]} networks: must be one network; take one member"
-        )
+        raise InputError(f"{place}: ensemble of {layers[0].shape[0]} networks: must be one network; take one member")
     return [layer.detach() for layer in layers]
 
 

@@ -23,12 +23,7 @@ _NOISE = 0.05  # standard deviation; pixels lie in [0, 1]
 
 def _check_count(name: str, value: Any, low: int, high: int | None = None) -> int:
     """An integer of a range."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int)
-        or value < low
-        or (high is not None and value > high)
-    ):
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
         rule = f"must be an integer >= {low}" if high is None else f"must be an integer in {low} .. {high}"
         raise InputError(f"{name}={value!r} of the digits: {rule}")
     return value

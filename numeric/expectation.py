@@ -35,9 +35,7 @@ def count_terms(population: FinitePopulation, spec: LossSpec) -> int:
     tuples: int = points**spec.negatives
     terms = positives + points**2 if spec.name == "simple" else positives * tuples
     if terms > TERM_LIMIT:
-        sizes = (
-            f"{population.size} points x {population.augmentations} augmentations, {spec.negatives} negatives"
-        )
+        sizes = f"{population.size} points x {population.augmentations} augmentations, {spec.negatives} negatives"
         raise InputError(f"loss {spec.name!r} over {sizes}: {terms} terms: must be at most {TERM_LIMIT}")
     return terms
 
@@ -55,9 +53,7 @@ def check_convention(convention: str) -> str:
     return convention
 
 
-def squared_distance(
-    first: Float[Tensor, "*batch n"], second: Float[Tensor, "*batch n"]
-) -> Float[Tensor, "*batch"]:
+def squared_distance(first: Float[Tensor, "*batch n"], second: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
     """``r = 1/2 ||first - second||^2`` along the last axis, by explicit differences.
 
     Examples
@@ -77,9 +73,7 @@ def _block(
     point = torch.arange(rows.start, rows.stop, device=others.device) // augmentations
     positives = others.unflatten(0, (-1, augmentations))[point]
     r_pos = squared_distance(chosen.unsqueeze(1).expand_as(positives), positives)
-    r_all = squared_distance(
-        chosen.unsqueeze(1).expand(-1, count, -1), others.unsqueeze(0).expand(len(chosen), -1, -1)
-    )
+    r_all = squared_distance(chosen.unsqueeze(1).expand(-1, count, -1), others.unsqueeze(0).expand(len(chosen), -1, -1))
     share = population.augmentation_weights[point]
     if spec.name == "simple":
         return weights[rows] @ ((share * r_pos).sum(-1) - r_all @ weights)
@@ -110,9 +104,7 @@ class _LossSum(torch.autograd.Function):
     """The sum of all blocks; autograd differentiates each right after it was summed, so that one is held."""
 
     @staticmethod
-    def forward(
-        ctx: Any, anchors: Tensor, others: Tensor, population: FinitePopulation, spec: LossSpec
-    ) -> Tensor:
+    def forward(ctx: Any, anchors: Tensor, others: Tensor, population: FinitePopulation, spec: LossSpec) -> Tensor:
         """Sum the blocks; keep the gradients in both tables of outputs where they will be asked for."""
         needed = ctx.needs_input_grad[:2]
         first = anchors.detach().requires_grad_(needed[0])

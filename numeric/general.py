@@ -135,9 +135,7 @@ def general_update(
     outputs = _outputs(function, held, population).detach()
     acting = coupling(population, spec, outputs, distances_from)
     moved = acting.apply(acting.centred(population.mean(outputs)))
-    vectors = moved.repeat_interleave(
-        population.augmentations, dim=0
-    ) * population.augmentation_weights.reshape(-1, 1)
+    vectors = moved.repeat_interleave(population.augmentations, dim=0) * population.augmentation_weights.reshape(-1, 1)
     if acting.laplacian is None:
         vectors = 2 * vectors
     updates = [torch.zeros_like(parameter) for parameter in held]

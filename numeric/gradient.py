@@ -135,9 +135,7 @@ def expected_loss(
     check_convention(convention)
     layers = check_single(weights)
     if torch.is_grad_enabled():
-        layers = [
-            given if isinstance(given, Tensor) else kept for given, kept in zip(weights, layers, strict=True)
-        ]
+        layers = [given if isinstance(given, Tensor) else kept for given, kept in zip(weights, layers, strict=True)]
     outputs = forward(layers, population.flat_points, slope)
     others = outputs if convention == "shared" else outputs.detach()
     return expected_loss_of_outputs(outputs, others, population, spec)

@@ -62,17 +62,14 @@ def random_weights(
         raise InputError(f"ensemble={ensemble!r}: must be a positive integer")
     lead = () if ensemble is None else (ensemble,)
     return [
-        (
-            torch.randn(*lead, out, inp, generator=generator, dtype=dtype, device=generator.device)
-            / math.sqrt(inp)
-        ).to(device)
+        (torch.randn(*lead, out, inp, generator=generator, dtype=dtype, device=generator.device) / math.sqrt(inp)).to(
+            device
+        )
         for inp, out in pairwise(sizes)
     ]
 
 
-def forward(
-    weights: Weights, x: Float[Tensor, "*batch d"], slope: Real = 0.0
-) -> Float[Tensor, "*outputs n_L"]:
+def forward(weights: Weights, x: Float[Tensor, "*batch d"], slope: Real = 0.0) -> Float[Tensor, "*outputs n_L"]:
     """Output ``f_L`` of a tower, by torch's own operations only.
 
     Parameters
@@ -104,9 +101,7 @@ def forward(
     tensor([[0.]])
     """
     below = check_slope(slope)
-    layers = [
-        as_floating(value, f"weights of layer {number}") for number, value in enumerate(weights, start=1)
-    ]
+    layers = [as_floating(value, f"weights of layer {number}") for number, value in enumerate(weights, start=1)]
     check_chain(layers, "weights")
     check_input(layers, x)
     for layer in layers[:-1]:

@@ -59,9 +59,7 @@ def pair_matrix(
     size = len(outputs)
     if spec.negatives > 1 and size ** (spec.negatives + 1) > TERM_LIMIT:
         terms = size ** (spec.negatives + 1)
-        raise InputError(
-            f"negatives={spec.negatives} over {size} points: {terms} terms: must be at most {TERM_LIMIT}"
-        )
+        raise InputError(f"negatives={spec.negatives} over {size} points: {terms} terms: must be at most {TERM_LIMIT}")
     distances = torch.stack([0.5 * (outputs - row).square().sum(-1) for row in outputs])
     if spec.negatives == 1:
         strength = pair_weight(spec, distances.unsqueeze(-1)).squeeze(-1)

@@ -72,9 +72,7 @@ class FinitePopulation:
     def __init__(self, points: Any, point_weights: Any = None, augmentation_weights: Any = None) -> None:
         points = as_floating(points, "points of the population").detach()
         if points.ndim != 3 or 0 in points.shape:
-            raise InputError(
-                f"points of the population: shape {tuple(points.shape)}: must be (M, A, d), none empty"
-            )
+            raise InputError(f"points of the population: shape {tuple(points.shape)}: must be (M, A, d), none empty")
         check_finite(points, "points of the population")
         size, augmentations, _ = points.shape
         given = (
@@ -88,9 +86,7 @@ class FinitePopulation:
             else:
                 weights = as_floating(value, name).detach()
                 if weights.shape != shape:
-                    raise InputError(
-                        f"{name}: shape {tuple(weights.shape)}: must be {shape}, as the points have it"
-                    )
+                    raise InputError(f"{name}: shape {tuple(weights.shape)}: must be {shape}, as the points have it")
                 _check_distribution(weights, name)
                 weights = weights.to(points.device, points.dtype)
             object.__setattr__(self, name, weights)
@@ -161,9 +157,7 @@ class FinitePopulation:
         """
         count = self.size * self.augmentations
         if values.shape[0] != count:
-            raise InputError(
-                f"values of shape {tuple(values.shape)}: must have {count} rows, one per augmented point"
-            )
+            raise InputError(f"values of shape {tuple(values.shape)}: must have {count} rows, one per augmented point")
         grouped = values.reshape(self.size, self.augmentations, -1)
         return (self.augmentation_weights.unsqueeze(1) @ grouped).reshape(self.size, *values.shape[1:])
 
@@ -176,9 +170,7 @@ class FinitePopulation:
             ``A == 1``.
         """
         if self.augmentations == 1:
-            raise InputError(
-                f"population of {self.size} points with 1 augmentation each: a spread needs at least 2"
-            )
+            raise InputError(f"population of {self.size} points with 1 augmentation each: a spread needs at least 2")
 
 
 def output_spread(weights: Weights, population: FinitePopulation, slope: Real = 0.0) -> float:

@@ -206,6 +206,4 @@ def covariance_operator_product(
             gates.append(opened)
         values = torch.where(opened, values, below * values)
     acting = coupling(population, spec, values, distances_from)
-    return CovarianceProduct(
-        activation, layers[layer:], gates, below, population, acting, layers[layer - 1].shape[0]
-    )
+    return CovarianceProduct(activation, layers[layer:], gates, below, population, acting, layers[layer - 1].shape[0])

@@ -52,9 +52,7 @@ def law_without(drop: str | None) -> Law:
     )
 
 
-def derive_covariance(
-    convention: str = "shared", form: str = "operator", drop: str | None = None
-) -> Derivation:
+def derive_covariance(convention: str = "shared", form: str = "operator", drop: str | None = None) -> Derivation:
     """Statement 3.
 
     Parameters
@@ -69,9 +67,7 @@ def derive_covariance(
     law = law_without(drop)
     factor = 2 if convention == "shared" else 1
     update = _update(convention, drop)
-    claim = (letter("Kbar", "x") * letter("fbar", "x") - letter("Kbar", "x") * letter("fbar", "y")).scaled(
-        factor
-    )
+    claim = (letter("Kbar", "x") * letter("fbar", "x") - letter("Kbar", "x") * letter("fbar", "y")).scaled(factor)
     steps = [
         _first_step(convention),
         *_rule_steps(law, drop),
@@ -95,9 +91,7 @@ def derive_covariance(
             decision,
         )
     )
-    kept = tuple(
-        text for name, text in DROPS.items() if name != drop and (form == "operator" or name != "homogeneity")
-    )
+    kept = tuple(text for name, text in DROPS.items() if name != drop and (form == "operator" or name != "homogeneity"))
     right = "V_x[Kbar] vec W" if form == "operator" else "Cov_x[Kbar, fbar]"
     text = f"-E[grad L_simp] = {'2 ' if factor == 2 else ''}{right}"
     text += f" ({convention})" + (f", without: {DROPS[drop]}" if drop else "")

@@ -94,9 +94,7 @@ def layer_steps(first: Side) -> list[Step]:
     moved = (first.weight + STEP_SIZE * weight_change) * first.previous
     straight = first.weight * first.previous + STEP_SIZE * weight_change * first.previous
     return [
-        checked(
-            moved, straight, "product rule of a layer, f_(l-1) does not depend on W_l: dp_l = dW_l f_(l-1)"
-        ),
+        checked(moved, straight, "product rule of a layer, f_(l-1) does not depend on W_l: dp_l = dW_l f_(l-1)"),
         checked(
             final,
             jac_top * top,
@@ -195,8 +193,7 @@ def normalized_steps(first: Side, second: Side) -> list[Step]:
         checked(
             Vec(grad),
             KroneckerProduct(first.previous, back.T) * gap,
-            "vec(A X B) = (B^T kron A) vec X with A = J_l^T P/nu, X = f_1 - f_2, B = f_(l-1)^T; "
-            "J^b = P J_l/nu",
+            "vec(A X B) = (B^T kron A) vec X with A = J_l^T P/nu, X = f_1 - f_2, B = f_(l-1)^T; J^b = P J_l/nu",
             {**unit, back: projector * first.jacobian / nu},
         ),
     ]
@@ -239,14 +236,10 @@ def derive_all_sizes(output: str = "linear") -> Derivation:
     shown = matrix(r"\frac{\partial r}{\partial W_{1,l}}", N, N_BELOW)
     statement = Statement(f"{TEXT}, all widths and depths, {output} output", equation(Vec(shown), right))
     assumptions = ASSUMPTIONS if output == "linear" else (*ASSUMPTIONS, "u_1 and u_2 are not zero")
-    return Derivation(
-        "dual-gradient", statement, assumptions, tuple(steps), residual, verdict(steps, last.decision)
-    )
+    return Derivation("dual-gradient", statement, assumptions, tuple(steps), residual, verdict(steps, last.decision))
 
 
-def _claim(
-    first: Side, second: Side, output: str
-) -> tuple[MatrixExpr, MatrixExpr, dict[MatrixExpr, MatrixExpr]]:
+def _claim(first: Side, second: Side, output: str) -> tuple[MatrixExpr, MatrixExpr, dict[MatrixExpr, MatrixExpr]]:
     """The gradient, the claimed right-hand side, and the lemma ``u = J_l W_l f_{l-1}`` of both towers."""
     gap = first.output - second.output
     lemma = {tower: tower.jacobian * tower.weight * tower.previous for tower in (first, second)}

@@ -255,9 +255,7 @@ def _copy_names(labels: list[Label], law: Law) -> list[dict[Label, str]]:
     return [{key: value for part in choice for key, value in part.items()} for choice in product(*options)]
 
 
-def _relabelled(
-    term: Term, points: Mapping[str, str], copies: Mapping[Label, str], law: Law
-) -> tuple[int, Term]:
+def _relabelled(term: Term, points: Mapping[str, str], copies: Mapping[Label, str], law: Law) -> tuple[int, Term]:
     sign = 1
 
     def rename(item: Letter) -> Letter:

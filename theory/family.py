@@ -66,9 +66,7 @@ def family_membership(expression: object, negatives: int | None = None) -> Deriv
 def membership_of(loss: Loss) -> Derivation:
     """The five kinds of steps: two derivatives, two signs, the zero sum."""
     steps = _slope_steps(loss.expression, r_p, SLOPE_POSITIVE, positive=True)
-    distances = (
-        [(FREE_NEGATIVE, "j")] if loss.negatives is None else [(n, str(n)[2:]) for n in loss.negatives]
-    )
+    distances = [(FREE_NEGATIVE, "j")] if loss.negatives is None else [(n, str(n)[2:]) for n in loss.negatives]
     for distance, label in distances:
         steps += _slope_steps(loss.expression, distance, slope_symbol(label), positive=False)
     total, shown, why = _zero_sum(loss)
@@ -77,9 +75,7 @@ def membership_of(loss: Loss) -> Derivation:
     residual = sympy.S.Zero if decision else quotient(total)
     text = f"{TEXT} for {loss.name}, {'symbolic H' if loss.symbolic else f'H = {len(distances)}'}"
     statement = Statement(text, equation(Symbol("L"), loss.expression))
-    return Derivation(
-        "contrastive-losses", statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision)
-    )
+    return Derivation("contrastive-losses", statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision))
 
 
 def _slope_steps(loss: Expr, distance: Expr, shown: Symbol, positive: bool) -> list[Step]:

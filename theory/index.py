@@ -26,7 +26,7 @@ from sympy import (
 )
 
 from theory.instance import INSTANCES, refuting_instance
-from theory.notation import Vec
+from theory.notation import Vec, without_powers
 from theory.zero import ABSTAINED, POINT, POLYNOMIAL, Decision, decide_zero
 
 DELTA = "delta"
@@ -74,6 +74,7 @@ def axes(expr: MatrixExpr) -> Axes:
     ShapeError
         Where two factors or summands do not have the same index structure.
     """
+    expr = without_powers(expr)
     if isinstance(expr, Transpose):
         rows, columns = axes(expr.arg)
         return columns, rows
@@ -103,9 +104,8 @@ def _axes_of_product(parts: list[Axes]) -> Axes:
     return parts[0][0], parts[-1][1]
 
 
-def _terms(
-    expr: MatrixExpr, rows: tuple[Index, ...], columns: tuple[Index, ...], dummies: _Dummies
-) -> list[Term]:
+def _terms(expr: MatrixExpr, rows: tuple[Index, ...], columns: tuple[Index, ...], dummies: _Dummies) -> list[Term]:
+    expr = without_powers(expr)
     if isinstance(expr, ZeroMatrix):
         return []
     if isinstance(expr, Identity):
@@ -135,9 +135,7 @@ def _kronecker_terms(
     return _multiply(sympy.S.One, factors)
 
 
-def _product_terms(
-    expr: MatMul, rows: tuple[Index, ...], columns: tuple[Index, ...], dummies: _Dummies
-) -> list[Term]:
+def _product_terms(expr: MatMul, rows: tuple[Index, ...], columns: tuple[Index, ...], dummies: _Dummies) -> list[Term]:
     coefficient, parts = expr.as_coeff_matrices()
     inner = [dummies.fresh(axes(part)[1]) for part in parts[:-1]]
     starts, ends = [rows, *inner], [*inner, columns]

@@ -52,9 +52,7 @@ def to_latex(obj: object, form: str = "equation") -> str:
     if isinstance(obj, Derivation):
         return _derivation(obj, form)
     if not isinstance(obj, sympy.Basic | sympy.MatrixBase):
-        raise InputError(
-            f"object of type {type(obj).__name__} of to_latex: must be a Derivation or a SymPy object"
-        )
+        raise InputError(f"object of type {type(obj).__name__} of to_latex: must be a Derivation or a SymPy object")
     lines = rows(obj)
     if form == "equation":
         return _equation(lines)
@@ -116,16 +114,12 @@ def rows(obj: sympy.Basic) -> list[str]:
             *(rf"&\qquad {line}" for line in right[1:]),
         ]
     lines = broken(obj)
-    return (
-        [f"&{lines[0]}", *(rf"&\quad {line}" for line in lines[1:])] if len(lines) > 1 else [f"&{lines[0]}"]
-    )
+    return [f"&{lines[0]}", *(rf"&\quad {line}" for line in lines[1:])] if len(lines) > 1 else [f"&{lines[0]}"]
 
 
 def visible(text: str) -> int:
     """About how many characters the reader sees."""
-    return len(
-        re.sub(r"\\(left|right|operatorname|quad|mathbb)|[{}^_ ]", "", re.sub(r"\\[a-zA-Z]+", "x", text))
-    )
+    return len(re.sub(r"\\(left|right|operatorname|quad|mathbb)|[{}^_ ]", "", re.sub(r"\\[a-zA-Z]+", "x", text)))
 
 
 def broken(expr: sympy.Basic) -> list[str]:
@@ -135,11 +129,7 @@ def broken(expr: sympy.Basic) -> list[str]:
         return [whole]
     if isinstance(expr, Expect) and isinstance(expr.args[0], MatAdd):
         inner = _packed([_tex(term) for term in expr.args[0].args])
-        return (
-            [r"\mathbb{E}\bigl[" + inner[0], *inner[1:-1], inner[-1] + r"\bigr]"]
-            if len(inner) > 1
-            else [whole]
-        )
+        return [r"\mathbb{E}\bigl[" + inner[0], *inner[1:-1], inner[-1] + r"\bigr]"] if len(inner) > 1 else [whole]
     if isinstance(expr, MatAdd):
         return _packed([_tex(term) for term in expr.args])
     if isinstance(expr, sympy.Add):

@@ -74,9 +74,7 @@ def loss_of(loss: object, negatives: int | None = None) -> Loss:
     InputError
         Where the name or a symbol is not known, or H < 1.
     """
-    if negatives is not None and (
-        isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1
-    ):
+    if negatives is not None and (isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1):
         raise InputError(f"negatives={negatives!r} of loss {loss!r}: must be a positive integer or None")
     if isinstance(loss, str):
         if loss in CANONICAL:
@@ -93,9 +91,7 @@ def _parsed(text: str) -> Expr:
     if text.isidentifier() and text not in ("r_p", "r_1", "tau", "r_0"):
         near = get_close_matches(text, CANONICAL, 1, 0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(
-            f"loss={text!r}: must be one of {', '.join(CANONICAL)} or an expression in {_ALLOWED}{hint}"
-        )
+        raise InputError(f"loss={text!r}: must be one of {', '.join(CANONICAL)} or an expression in {_ALLOWED}{hint}")
     return parse_loss(text)
 
 
@@ -112,9 +108,7 @@ def _resolved(expression: Expr, name: str, negatives: int | None) -> Loss:
     decimals = {number: Rational(str(number)) for number in expression.atoms(sympy.Float)}
     expression = expression.xreplace(decimals)
     if expanded_size(expression) > _SIZE_LIMIT:
-        raise InputError(
-            f"loss {name[:60]!r}: expands to more than {_SIZE_LIMIT} terms, too many to be decided"
-        )
+        raise InputError(f"loss {name[:60]!r}: expands to more than {_SIZE_LIMIT} terms, too many to be decided")
     if expression.has(Indexed):
         return _indexed(expression, name, negatives)
     known: dict[str, Symbol] = {"r_p": r_p, "tau": tau, "r_0": r_0}

@@ -101,11 +101,7 @@ def shown_term(term: Term, coefficient: Expr) -> MatrixExpr:
     factors = [coefficient, *(_scalar(word) for word in term.scalars)]
     number = sympy.Mul(*factors)
     matrices = [_matrix(item) for item in term.word]
-    return (
-        MatMul(*(() if number == 1 else (number,)), *matrices)
-        if number != 1 or len(matrices) > 1
-        else matrices[0]
-    )
+    return MatMul(*(() if number == 1 else (number,)), *matrices) if number != 1 or len(matrices) > 1 else matrices[0]
 
 
 def shown(moment: Moment) -> MatrixExpr:
@@ -118,16 +114,12 @@ def shown(moment: Moment) -> MatrixExpr:
 
 def _distinct(moment: Moment) -> Moment:
     """Give the free points of a normal form other letters where points of the sampling stand beside them."""
-    labels = {
-        label for t in moment.terms for w in (t.word, *t.scalars) for item in w for label in item.labels
-    }
+    labels = {label for t in moment.terms for w in (t.word, *t.scalars) for item in w for label in item.labels}
     if not {point for point, _ in labels} & {"x", "x'"}:
         return moment
 
     def rename(word: Word) -> Word:
-        return tuple(
-            item._replace(labels=tuple((_FREE.get(p, p), copy) for p, copy in item.labels)) for item in word
-        )
+        return tuple(item._replace(labels=tuple((_FREE.get(p, p), copy) for p, copy in item.labels)) for item in word)
 
     return Moment({Term(rename(t.word), tuple(map(rename, t.scalars))): c for t, c in moment.terms.items()})
 

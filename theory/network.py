@@ -64,9 +64,7 @@ def checked_widths(widths: object, output: str = "linear") -> tuple[int, ...]:
         out.
     """
     if isinstance(widths, str) or not hasattr(widths, "__iter__"):
-        raise InputError(
-            f"widths={widths!r} of 'dual-gradient': must be a sequence of positive integers or None"
-        )
+        raise InputError(f"widths={widths!r} of 'dual-gradient': must be a sequence of positive integers or None")
     values = tuple(widths)
     if len(values) < 2:
         raise InputError(f"widths={values!r} of 'dual-gradient': must have at least two entries, n_0 and n_1")

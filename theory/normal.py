@@ -123,9 +123,7 @@ class Normaliser:
             self._collect_opaque(expr)
 
     def _collect_exponential(self, expr: Expr) -> None:
-        for rest, coefficient in exponent_parts(
-            expr.as_base_exp()[1] if isinstance(expr, Pow) else expr.args[0]
-        ):
+        for rest, coefficient in exponent_parts(expr.as_base_exp()[1] if isinstance(expr, Pow) else expr.args[0]):
             known = self._scales.get(rest, -1)
             sign = -1 if self._follow_signs and known < 0 and coefficient < 0 else 1
             self._scales[rest] = sign * lcm(abs(known), int(coefficient.q))
@@ -210,9 +208,7 @@ class Normaliser:
         for term in terms:
             have = dict(term.factors)
             missing = tuple((f, e - have.get(f, 0)) for f, e in common.items() if e > have.get(f, 0))
-            total = total + (
-                self._times(term.numerator, self._expand(missing)) if missing else term.numerator
-            )
+            total = total + (self._times(term.numerator, self._expand(missing)) if missing else term.numerator)
         return Fraction(total, tuple(common.items()))
 
     def _product(self, left: Fraction, right: Fraction) -> Fraction:

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import sympy
-from sympy import IndexedBase, MatrixExpr, MatrixSymbol, Symbol
+from sympy import IndexedBase, MatMul, MatPow, MatrixExpr, MatrixSymbol, Symbol
 
 H = Symbol("H", integer=True, positive=True)
 """Number of negatives."""
@@ -76,6 +76,13 @@ class Vec(MatrixExpr):  # type: ignore[misc]
 
     def _latex(self, printer: Any) -> str:
         return rf"\operatorname{{vec}}\left({printer._print(self.args[0])}\right)"
+
+
+def without_powers(expr: MatrixExpr) -> MatrixExpr:
+    """``A^3`` as the product ``A A A``; other expressions as they stand."""
+    if isinstance(expr, MatPow) and expr.exp.is_Integer and expr.exp > 1:
+        return MatMul(*[expr.base] * int(expr.exp))
+    return expr
 
 
 def plain(text: str) -> str:

@@ -94,9 +94,7 @@ class _Parser:
     def _sum(self) -> Expr:
         self._depth += 1
         if self._depth > _DEPTH:
-            raise self._error(
-                "(", self._tokens[self._next][2], f"at most {_DEPTH} levels of nesting are allowed"
-            )
+            raise self._error("(", self._tokens[self._next][2], f"at most {_DEPTH} levels of nesting are allowed")
         terms = [self._product()]
         while sign := self._accept("+", "-"):
             term = self._product()

@@ -60,9 +60,7 @@ class Population:
     def _draw(self, key: tuple[object, ...], name: str) -> Rows:
         if key not in self._values:
             rows, columns = self.shapes.get(name, (1, 1))
-            self._values[key] = [
-                [Fraction(self._random.randint(-3, 3)) for _ in range(columns)] for _ in range(rows)
-            ]
+            self._values[key] = [[Fraction(self._random.randint(-3, 3)) for _ in range(columns)] for _ in range(rows)]
         return self._values[key]
 
     def _raw(self, name: str, point: int, copy: int) -> Rows:
@@ -77,10 +75,7 @@ class Population:
         rows, columns = len(values[0]), len(values[0][0])
         weights = self._copies[point]
         return [
-            [
-                sum((w * v[i][k] for w, v in zip(weights, values, strict=True)), Fraction(0))
-                for k in range(columns)
-            ]
+            [sum((w * v[i][k] for w, v in zip(weights, values, strict=True)), Fraction(0)) for k in range(columns)]
             for i in range(rows)
         ]
 
@@ -105,11 +100,7 @@ class Population:
         value = self._draw((item.name, tuple(sorted(points))), item.name)
         if parity == -1 and len(set(points)) < len(points):
             return [[Fraction(0)]]
-        return (
-            value
-            if parity == 1 or points == tuple(sorted(points))
-            else [[-entry for entry in r] for r in value]
-        )
+        return value if parity == 1 or points == tuple(sorted(points)) else [[-entry for entry in r] for r in value]
 
     def _places(self, term: Term) -> Iterator[tuple[Fraction, dict[str, int], dict[Label, int]]]:
         """Every assignment of points and copies, with its probability."""
@@ -118,9 +109,7 @@ class Population:
         drawn = [label for label in labels if label[1] != GIVEN]
         for chosen in product(range(POINTS), repeat=len(points)):
             where = dict(zip(points, chosen, strict=True))
-            chance = self._chance(
-                where, self.law.dependent_points, lambda p: self._weights[p in self.law.other_law]
-            )
+            chance = self._chance(where, self.law.dependent_points, lambda p: self._weights[p in self.law.other_law])
             if not chance:
                 continue
             for picked in product(range(COPIES), repeat=len(drawn)):
@@ -128,9 +117,7 @@ class Population:
                 total = chance
                 for point in points:
                     here = {c: value for (p, c), value in copies.items() if p == point}
-                    total *= self._chance(
-                        here, self.law.dependent_copies, lambda _, at=where[point]: self._copies[at]
-                    )
+                    total *= self._chance(here, self.law.dependent_copies, lambda _, at=where[point]: self._copies[at])
                 if total:
                     yield total, where, copies
 
@@ -160,9 +147,7 @@ class Population:
                 total = (
                     scaled
                     if total is None
-                    else [
-                        [a + b for a, b in zip(r, s, strict=True)] for r, s in zip(total, scaled, strict=True)
-                    ]
+                    else [[a + b for a, b in zip(r, s, strict=True)] for r, s in zip(total, scaled, strict=True)]
                 )
         return total
 
@@ -173,9 +158,7 @@ class Population:
         return result
 
 
-def decide_moment(
-    difference: Moment, normal: Moment, law: Law, shapes: Mapping[str, tuple[int, int]]
-) -> Decision:
+def decide_moment(difference: Moment, normal: Moment, law: Law, shapes: Mapping[str, tuple[int, int]]) -> Decision:
     """Decide that the expectation of a moment is zero.
 
     Parameters

@@ -99,17 +99,11 @@ def derive(slug: str | int, **options: object) -> Derivation:
     for option, value in options.items():
         if option not in entry.options:
             hint = _near(option, entry.options)
-            raise InputError(
-                f"option {option!r} of {name!r}: must be one of {', '.join(entry.options)}{hint}"
-            )
+            raise InputError(f"option {option!r} of {name!r}: must be one of {', '.join(entry.options)}{hint}")
         allowed = entry.options[option]
-        if allowed is not None and not any(
-            value is a or (type(value) is type(a) and value == a) for a in allowed
-        ):
+        if allowed is not None and not any(value is a or (type(value) is type(a) and value == a) for a in allowed):
             hint = _near(value, [str(a) for a in allowed])
-            raise InputError(
-                f"{option}={value!r} of {name!r}: must be one of {', '.join(map(repr, allowed))}{hint}"
-            )
+            raise InputError(f"{option}={value!r} of {name!r}: must be one of {', '.join(map(repr, allowed))}{hint}")
     return entry.derive(**options)
 
 

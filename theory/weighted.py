@@ -8,16 +8,30 @@ derivation holds in all dimensions.
 """
 
 import sympy
-from sympy import Expr, Indexed, MatrixExpr, Rational, Symbol, ZeroMatrix
+from sympy import Expr, Indexed, Rational, Symbol, ZeroMatrix
 
 from theory.derivation import Derivation, Statement, Step, equation, verdict
 from theory.dual_gradient_sizes import gradient_steps, shared_step, side
-from theory.expectation import Law, Letter, Moment, Term, expect, letter
+from theory.expectation import Law, Moment, expect, letter
 from theory.family import membership_of
 from theory.losses import FREE_NEGATIVE, Loss, derivative, linear_sums, loss_of, quotient
-from theory.moments import GRADIENT, SIZE, WEIGHT, checked, factored, shown, with_homogeneity
+from theory.moments import GRADIENT, SIZE, checked, shown, with_homogeneity
 from theory.notation import r_p
 from theory.weighted_examples import antisymmetric_example, first_order_example
+from theory.weighted_terms import (
+    ANCHOR,
+    EVEN,
+    NEGATIVE,
+    ODD,
+    law_of,
+    leading,
+    leading_shown,
+    negative_pair,
+    order_part,
+    positive_pair,
+    scalar,
+    shift_of_points,
+)
 from theory.zero import ABSTAINED, Decision, decide_zero
 
 SPREAD = Symbol("s", positive=True)
@@ -194,9 +208,7 @@ def order_zero(law: Law, convention: str, single: bool, form: str) -> list[Step]
     return steps
 
 
-def order_one(
-    law: Law, convention: str, single: bool, distances: str, constant: bool
-) -> tuple[Moment, list[Step]]:
+def order_one(law: Law, convention: str, single: bool, distances: str, constant: bool) -> tuple[Moment, list[Step]]:
     """Coefficient of s^1 of theta, and the steps that give it."""
     zero = Moment({})
     noise = order_part(negative_pair(convention, single), 1)
@@ -222,9 +234,7 @@ def order_one(
 
 def _vanishing(first: Moment, law: Law, distances: str, loss: Loss) -> Step:
     """``s^1`` coefficient of theta is zero; for points it is refuted by an exact example of the loss."""
-    step = checked(
-        first, Moment({}), law, "the coefficient of s^1 of theta vanishes: theta is of second order"
-    )
+    step = checked(first, Moment({}), law, "the coefficient of s^1 of theta vanishes: theta is of second order")
     if step.decision.value is False and distances == "points":
         example = first_order_example(loss)
         detail = f"{step.decision.detail}; two points on a line: {sympy.sstr(example.expression)}"

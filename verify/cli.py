@@ -1,7 +1,7 @@
 """The command line: `python -m verify`, `python -m verify.theoremN`, and `covop`.
 
-Exit codes: 0 all that was asked for holds, 1 refuted, 2 wrong input or usage, 3 abstained, 130 interrupted. Results go to
-stdout, progress and errors to stderr; with `--json -` the document is all that stdout gets. Nothing heavy is
+Exit codes: 0 all that was asked for holds, 1 refuted, 2 wrong input or usage, 3 abstained, 130 interrupted. Results go
+to stdout, progress and errors to stderr; with `--json -` the document is all that stdout gets. Nothing heavy is
 imported before a command runs.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 # Typer may carry its own copy of click: the root of its usage errors is reached through the one that it exports.
-UsageError = typer.BadParameter.__mro__[2]
+UsageError: Any = typer.BadParameter.__mro__[2]
 
 EXIT = {"holds": 0, "refuted": 1, "abstained": 3}
 INPUT_ERROR = 2
@@ -101,7 +101,7 @@ def replay(
     console = output.console()
     if not quiet:
         for kind, m in found.items():
-            line = f"{kind}: {m.status}, residual {m.residual:.3e}, may be {m.tolerance:.3e} {m.detail}"
+            line = f"{kind}: {m.status}, residual {m.residual:.3e}, tolerance {m.tolerance:.3e} {m.detail}"
             console.print(line, markup=False, soft_wrap=True)
     name = f"{statement.slug}, variant {variant}" if variant else statement.slug
     if not quiet or verdict != "holds":
@@ -167,9 +167,7 @@ class Output:
             yield status.update
 
 
-def execute(
-    entries: Sequence[Entry], output: Output, profile: str, device: str, seed: int, variants: bool
-) -> int:
+def execute(entries: Sequence[Entry], output: Output, profile: str, device: str, seed: int, variants: bool) -> int:
     """Run statements, or their false variants, and give the exit code."""
     context = make_context(profile, device, seed)
     output.check()
@@ -189,7 +187,11 @@ def run_statements(entries: Sequence[Entry], output: Output, context: Context) -
         for index, row in enumerate(result.evidence):
             if hasattr(row.counterexample, "as_json"):
                 name = f"{row.kind}-{row.source}".replace(", ", "-").replace(" ", "-")
-                found = {"residual": str(row.worst_residual), "tolerance": str(row.tolerance), "detail": row.detail}
+                found = {
+                    "residual": str(row.worst_residual),
+                    "tolerance": str(row.tolerance),
+                    "detail": row.detail,
+                }
                 path = save_instance(
                     output.counterexamples(), result.statement, row.counterexample,
                     name=name, variant=None, seed=context.seed, found=found,
@@ -255,7 +257,7 @@ def finish(application: typer.Typer, name: str) -> None:
     except InputError as error:
         code = complain(str(error))
     except UsageError as error:
-        code = complain(error.format_message())  # type: ignore[attr-defined]
+        code = complain(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
         code = INTERRUPTED

@@ -1,7 +1,7 @@
 """Reading and writing the files of a run: saved instances, JSON documents, reports.
 
-This is the one module of `verify` that touches files. A file is written to a temporary name beside its target and renamed,
-so that a reader never sees half of one.
+This is the one module of `verify` that touches files. A file is written to a temporary name beside its target and
+renamed, so that a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -72,7 +72,14 @@ def check_target(path: Path) -> Path:
 
 
 def save_instance(
-    folder: Path, statement: Statement, instance: Any, *, name: str, variant: str | None, seed: int, found: dict[str, Any]
+    folder: Path,
+    statement: Statement,
+    instance: Any,
+    *,
+    name: str,
+    variant: str | None,
+    seed: int,
+    found: dict[str, Any],
 ) -> Path:
     """Save an instance so that `replay` can measure it again; gives the path of the file."""
     path = folder / f"{statement.slug}--{name}.json"

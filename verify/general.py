@@ -7,7 +7,6 @@ first and satisfy the second; that the operator form fails is part of the check,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from verify.tensors import arrays_of, population_of, weights_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
 
 @dataclass(frozen=True)
 class GeneralNetwork:
@@ -77,8 +77,9 @@ def both_sides(
     return left, right, bound
 
 
-def measure_general(network: GeneralNetwork, instance: PopulationInstance, device: str) -> Measurement:
+def measure_general(case: tuple[GeneralNetwork, PopulationInstance], device: str) -> Measurement:
     """Automatic differentiation of the literal sum against 2 Cov_x[Kbar, fbar], on every weight and bias."""
+    network, instance = case
     left, right, bound = both_sides(network, instance, device)
     worst = Measurement(0.0, bound)
     for index, (a, b) in enumerate(zip(left, right, strict=True)):
@@ -113,10 +114,10 @@ def general_evidence(context: Context) -> Evidence:
         if not any(operator_form_gap(network, i, context.device) > 1 for n, i in cases if n is network):
             return Evidence(
                 "float", "abstained", "toy, general", len(cases),
-                detail=f"{network.name}: the operator form was not refuted, so the general form is not told apart from it",
+                detail=f"{network.name}: the operator form was not refuted, so nothing is told apart",
             )  # fmt: skip
     return tally(
-        "float", "toy, general", cases, lambda case: measure_general(*case, context.device),
+        "float", "toy, general", cases, lambda case: measure_general(case, context.device),
         at_least=len(cases) // 2,
         detail="2 Cov_x[Kbar, fbar] = autograd where 2 V_x[Kbar] vec W fails: " + ", ".join(n.name for n in NETWORKS),
     )  # fmt: skip
@@ -129,11 +130,9 @@ def general_sides(network: GeneralNetwork) -> Sides:
         import numeric
 
         parameters, population = parameters_of(instance, device), population_of(instance, device)
-        options: dict[str, Any] = dict(instance.parameters)
+        options = instance.options
         base = network.function(parameters, population.points[:, 0, :]) if distances == "points" else None
-        left = numeric.function_population_gradient(
-            network.function, parameters, population, instance.loss, **options
-        )
+        left = numeric.function_population_gradient(network.function, parameters, population, instance.loss, **options)
         right = numeric.general_update(
             network.function, parameters, population, instance.loss, distances_from=base, **options
         )
@@ -158,4 +157,3 @@ def weighted_general_evidence(context: Context) -> Evidence:
         instances, "means", 2, source="toy, general", wanted=wanted, device=context.device,
         sides=general_sides(network), label=f"E[xi (Kbar - Kbar')(fbar - fbar')], {network.name}",
     )  # fmt: skip
-

@@ -35,12 +35,12 @@ def thaw(value: Any) -> Any:
 def numbers(value: Any, depth: int, place: str) -> Any:
     """Nested lists of the given depth holding numbers, as tuples; anything else is refused with its place."""
     if depth == 0:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"{place}={value!r:.40}: must be a number")
         try:
             return float(value)
         except OverflowError:
-            raise InputError(f"{place}: an integer of {value.bit_length()} bits is beyond float64") from None
+            raise InputError(f"{place}: an integer of {int(value).bit_length()} bits is beyond float64") from None
     if not isinstance(value, list):
         raise InputError(f"{place}={value!r:.40}: must be a list (nested {depth} deep)")
     return tuple(numbers(item, depth - 1, f"{place}[{index}]") for index, item in enumerate(value))
@@ -152,6 +152,11 @@ class LossInstance:
         }
 
     @property
+    def options(self) -> dict[str, Any]:
+        """The loss parameters as keyword arguments."""
+        return dict(self.parameters)
+
+    @property
     def size(self) -> tuple[int, int]:
         """No network: zero layers; the number of negatives stands for the width."""
         return 0, len(self.r_neg)
@@ -207,6 +212,16 @@ class PopulationInstance:
         """Plain JSON data that `from_json` reads back to an equal instance."""
         row = {f.name: thaw(getattr(self, f.name)) for f in fields(self) if f.name != "parameters"}
         return {**row, "parameters": json_parameters(self.parameters)}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The loss parameters as keyword arguments."""
+        return dict(self.parameters)
+
+    @property
+    def negatives(self) -> int:
+        """Number of negatives H."""
+        return int(self.options.get("negatives", 1))
 
     @property
     def size(self) -> tuple[int, int]:

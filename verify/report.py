@@ -98,7 +98,10 @@ def replay_json(
         }
         for kind, measurement in found.items()
     ]
-    return {**header(context), "replay": {"statement": slug, "variant": variant, "verdict": verdict, "evidence": rows}}
+    return {
+        **header(context),
+        "replay": {"statement": slug, "variant": variant, "verdict": verdict, "evidence": rows},
+    }
 
 
 def combined(evidence: Sequence[Evidence]) -> str:
@@ -114,7 +117,9 @@ def matrix(results: Sequence[Result]) -> Table:
     from rich.table import Table
 
     table = Table(title="Statements and their evidence", title_justify="left")
-    kinds = [kind for kind in KINDS if any(e.kind == kind and e.status != "not-run" for r in results for e in r.evidence)]
+    kinds = [
+        kind for kind in KINDS if any(e.kind == kind and e.status != "not-run" for r in results for e in r.evidence)
+    ]
     for column in ("", "statement", *kinds):
         table.add_column(column)
     for result in results:
@@ -133,7 +138,13 @@ def details(results: Sequence[Result]) -> Table:
     from rich.table import Table
 
     table = Table(title="What was measured", title_justify="left", show_lines=False)
-    for column, justify in (("", "left"), ("evidence", "left"), ("n", "right"), ("residual", "right"), ("may be", "right")):
+    for column, justify in (
+        ("", "left"),
+        ("evidence", "left"),
+        ("n", "right"),
+        ("residual", "right"),
+        ("tolerance", "right"),
+    ):
         table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("what", overflow="fold")
     for result in results:
@@ -143,13 +154,19 @@ def details(results: Sequence[Result]) -> Table:
             numbers = ["" if v is None else f"{v:.1e}" for v in (row.worst_residual, row.tolerance)]
             label = f"[{STYLES[row.status]}]{row.kind}[/]"
             table.add_row(
-                str(result.statement.theorem), label, str(row.instances), *numbers, escape(f"{row.source}: {row.detail}")
+                str(result.statement.theorem),
+                label,
+                str(row.instances),
+                *numbers,
+                escape(f"{row.source}: {row.detail}"),
             )
         table.add_section()
     return table
 
 
-def print_results(console: Console, results: Sequence[Result], files: Mapping[tuple[str, int], str], quiet: bool) -> None:
+def print_results(
+    console: Console, results: Sequence[Result], files: Mapping[tuple[str, int], str], quiet: bool
+) -> None:
     """Matrix, details and verdicts; with `quiet` only what does not hold."""
     from rich.markup import escape
 
@@ -189,7 +206,11 @@ def print_variants(console: Console, found: Sequence[Refutation], folder: str, q
         size = "" if row.instance is None else _size(row)
         style = "bold red" if row.survived else "green"
         table.add_row(
-            str(row.statement.theorem), row.variant.name, f"[{style}]{by}[/]", size, escape(row.variant.change)
+            str(row.statement.theorem),
+            row.variant.name,
+            f"[{style}]{by}[/]",
+            size,
+            escape(row.variant.change),
         )
     if table.row_count:
         console.print(table)

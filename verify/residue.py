@@ -1,15 +1,16 @@
 """The residue of statement 4: theta = -E[grad] - V^xi vec W, as the augmentation spread goes to zero.
 
-The augmentations of a point are pulled towards its unaugmented form, ``x + sigma (x_a - x)``, where the first of the list
-stands for the unaugmented point. The spread that the claim speaks of is that of the outputs,
-``(E tr V_aug[f_L])^{1/2}``, and the residue is measured with r between augmentation means or between unaugmented points.
+The augmentations of a point are pulled towards its unaugmented form, ``x + sigma (x_a - x)``, where the first of the
+list stands for the unaugmented point. The spread that the claim speaks of is that of the outputs,
+``(E tr V_aug[f_L])^{1/2}``, and the residue is measured with r between augmentation means or between unaugmented
+points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -124,11 +125,9 @@ def operator_sides(
         return None
     weights, population = weights_of(instance, device), population_of(instance, device)
     base = numeric.forward(weights, population.points[:, 0, :], instance.slope) if distances == "points" else None
-    options: dict[str, Any] = dict(instance.parameters)
+    options = instance.options
     left = numeric.population_gradient(weights, population, instance.loss, instance.slope, **options)
-    right = numeric.predicted_update(
-        weights, population, instance.loss, instance.slope, distances_from=base, **options
-    )
+    right = numeric.predicted_update(weights, population, instance.loss, instance.slope, distances_from=base, **options)
     return left, right, float(numeric.output_spread(weights, population, instance.slope))
 
 
@@ -204,4 +203,3 @@ def exact_distances(instance: PopulationInstance, distances: str) -> Sequence[Ar
     if distances == "points":
         return [row[0].output for row in ensemble.towers]
     return ensemble.mean_outputs
-

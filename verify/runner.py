@@ -82,7 +82,14 @@ def run(entries: Sequence[Entry], context: Context, progress: Progress = lambda 
         yield Result(statement, tuple(evidence), time.perf_counter() - begun)
 
 
-def refute(statement: Statement, variant: Variant, context: Context, *, shrink: bool) -> Refutation:
+def refute(
+    statement: Statement,
+    variant: Variant,
+    context: Context,
+    *,
+    shrink: bool,
+    examples: int = VARIANT_EXAMPLES,
+) -> Refutation:
     """Search for one instance that every kind of evidence named by the variant refutes.
 
     Where none is found, the kinds are searched one by one, so that the survivor is known by name.
@@ -99,9 +106,7 @@ def refute(statement: Statement, variant: Variant, context: Context, *, shrink: 
 
     tried = 0
     for kinds in (variant.caught_by, *((kind,) for kind in variant.caught_by)):
-        found = deepening(
-            statement.stages, together(kinds), examples=VARIANT_EXAMPLES, seed=context.seed, shrink=shrink
-        )
+        found = deepening(statement.stages, together(kinds), examples=examples, seed=context.seed, shrink=shrink)
         tried += found.tried
         if found.instance is not None:
             measured = together(kinds)(found.instance)

@@ -98,7 +98,8 @@ def property_evidence(
 ) -> Evidence:
     """Property-based evidence: no instance of the last stage may be refuted by any of the measuring functions.
 
-    What is found there is looked for again from the first stage on, and shrunk. The kinds are tried together on each instance; it counts as decided if one of them could decide it.
+    What is found there is looked for again from the first stage on, and shrunk. The kinds are tried together on each
+    instance; it counts as decided if one of them could decide it.
     """
 
     def measure(instance: Any) -> Measurement:
@@ -127,8 +128,8 @@ def property_evidence(
         )  # fmt: skip
     decided = result.tried - result.undecided
     # Hypothesis stops early where a strategy has few instances; half of what was asked for is the least that counts.
-    status = "holds" if decided >= examples // 2 else "abstained"
     return Evidence(
-        "property", status, "search", decided, result.undecided, worst.residual, worst.tolerance,
+        "property", "holds" if decided >= examples // 2 else "abstained",
+        "search", decided, result.undecided, worst.residual, worst.tolerance,
         detail=f"{detail}, by {' and '.join(kinds)}",
     )  # fmt: skip

@@ -6,6 +6,7 @@ in exact rationals; tree and digits feed the float checks.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -37,14 +38,13 @@ def simplex(rng: np.random.Generator, size: int) -> tuple[float, ...]:
 
 def toy_weights(rng: np.random.Generator, widths: tuple[int, ...]) -> Any:
     """Weights of the widths n_0 .. n_L."""
-    return tuple(eighths(rng, n_out, n_in) for n_in, n_out in zip(widths, widths[1:], strict=False))
+    return tuple(eighths(rng, n_out, n_in) for n_in, n_out in itertools.pairwise(widths))
 
 
 def normal_weights(rng: np.random.Generator, widths: tuple[int, ...]) -> Any:
     """Gaussian weights of variance 2 / n_{l-1}, so that activations keep their size with depth."""
     return tuple(
-        freeze(rng.standard_normal((n_out, n_in)) * np.sqrt(2 / n_in))
-        for n_in, n_out in zip(widths, widths[1:], strict=False)
+        freeze(rng.standard_normal((n_out, n_in)) * np.sqrt(2 / n_in)) for n_in, n_out in itertools.pairwise(widths)
     )
 
 
@@ -125,7 +125,13 @@ def toy_populations(
 
 
 def smooth_populations(
-    seed: int, count: int, losses: tuple[str, ...], *, points: int = 4, augmentations: int = 4, normalized: bool = False
+    seed: int,
+    count: int,
+    losses: tuple[str, ...],
+    *,
+    points: int = 4,
+    augmentations: int = 4,
+    normalized: bool = False,
 ) -> Iterator[PopulationInstance]:
     """Gaussian points with Gaussian augmentations around the first one, for fitting orders in the spread.
 
@@ -166,20 +172,26 @@ def mean_distance(weights: Any, points: np.ndarray, slope: float) -> float:
     return max(float(distances.sum() / (len(points) * (len(points) - 1))), 1e-3)
 
 
-@lru_cache(maxsize=2)
-def tree_arrays(seed: int) -> tuple[Any, Any, Any]:
-    """The leaf population of a general random tree of five leaves with three root states."""
+@lru_cache(maxsize=8)
+def tree_arrays(seed: int, leaves: int) -> tuple[Any, Any, Any]:
+    """The leaf population of a general random tree with two or three states a node."""
     import hltm
 
-    population = hltm.leaf_population(hltm.random_tree(leaves=5, seed=seed, symmetric=False, cardinality=(2, 3)))
-    return freeze(population.points), freeze(population.point_weights), freeze(population.augmentation_weights)
+    population = hltm.leaf_population(hltm.random_tree(leaves=leaves, seed=seed, symmetric=False, cardinality=(2, 3)))
+    return (
+        freeze(population.points),
+        freeze(population.point_weights),
+        freeze(population.augmentation_weights),
+    )
 
 
-def tree_populations(seed: int, count: int, losses: tuple[str, ...] = ("simple",)) -> Iterator[PopulationInstance]:
+def tree_populations(
+    seed: int, count: int, losses: tuple[str, ...] = ("simple",), *, leaves: int = 5
+) -> Iterator[PopulationInstance]:
     """Populations that a latent tree makes: keep the root, resample the rest (statement 6's augmentation)."""
     rng = generator(seed, f"tree populations {losses}")
     for index in range(count):
-        points, point_weights, augmentation_weights = tree_arrays(seed + index % 2)
+        points, point_weights, augmentation_weights = tree_arrays(seed + index % 2, leaves)
         name = losses[index % len(losses)]
         yield PopulationInstance(
             slope=SLOPES[index % 3],

@@ -6,6 +6,7 @@ floating point. Everything shrinks: fewer layers, smaller widths, linear neurons
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from hypothesis import strategies as st
@@ -39,7 +40,7 @@ def widths(max_layers: int = 3, max_width: int = 3) -> SearchStrategy[tuple[int,
 
 def towers(shape: tuple[int, ...]) -> SearchStrategy[Any]:
     """Weights of the widths n_0 .. n_L."""
-    return st.tuples(*[matrices(n_out, n_in) for n_in, n_out in zip(shape, shape[1:], strict=False)])
+    return st.tuples(*[matrices(n_out, n_in) for n_in, n_out in itertools.pairwise(shape)])
 
 
 @st.composite

@@ -1,8 +1,8 @@
 r"""Theorem 1 [dual-gradient]: the gradient of the squared distance of two towers.
 
 Statement
-    ``vec(dr/dW_{1,l}) = K_{1,l} (K_{1,l}^T vec W_{1,l} - K_{2,l}^T vec W_{2,l})`` with ``r = 1/2 ||f_1 - f_2||^2`` and the
-    connection ``K_l(x) = f_{l-1}(x) kron J_l(x)^T``, for every layer l and any two weight sets.
+    ``vec(dr/dW_{1,l}) = K_{1,l} (K_{1,l}^T vec W_{1,l} - K_{2,l}^T vec W_{2,l})`` with ``r = 1/2 ||f_1 - f_2||^2`` and
+    the connection ``K_l(x) = f_{l-1}(x) kron J_l(x)^T``, for every layer l and any two weight sets.
 Assumptions
     No biases; a piecewise-linear homogeneous activation (ReLU, leaky ReLU, linear); no activation on the top layer.
     Extension: an l2-normalised output, with forward connection ``J/||u||`` and backward connection ``P J/||u||``.
@@ -88,7 +88,11 @@ VARIANTS = (
     Variant("second-tower-sign", "K_1 (K_1^T w_1 + K_2^T w_2)", second_sign),
     Variant("second-tower-dropped", "K_1 K_1^T w_1: K_2 left out", second_dropped),
     Variant("second-tower-in-front", "K_2 in front in place of K_1", second_in_front),
-    Variant("jacobian-after-gate", "J_l = d f_L / d f_l in place of d f_L / d p_l", with_connection(variants.after_gate)),
+    Variant(
+        "jacobian-after-gate",
+        "J_l = d f_L / d f_l in place of d f_L / d p_l",
+        with_connection(variants.after_gate),
+    ),
     Variant("gate-on-top", "an activation on the top layer", with_connection(variants.gate_on_top)),
     Variant("half-missing", "r = ||f_1 - f_2||^2 without its 1/2", half_missing),
 )
@@ -173,7 +177,10 @@ def measure_normalized(instance: PairInstance, device: str = "cpu") -> Measureme
     """The reversible extension: l2-normalised outputs, forward and backward connections."""
     import torch
 
-    towers = (exact_tower(instance.weights_1, instance.x_1, instance.slope), exact_tower(instance.weights_2, instance.x_2, instance.slope))
+    towers = (
+        exact_tower(instance.weights_1, instance.x_1, instance.slope),
+        exact_tower(instance.weights_2, instance.x_2, instance.slope),
+    )
     if not all(any(entry != 0 for entry in tower.output) for tower in towers):
         return Measurement(0.0, 0.0, False, "an output is zero and has no direction")
     left, right = normalized_sides(instance, device, torch.float64)

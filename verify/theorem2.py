@@ -38,14 +38,16 @@ SLUG = "contrastive-losses"
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed of the derivatives ``d = (dL/dr_+, dL/dr_1, ..)``: each entry of `zero` vanishes, of `positive` is > 0.
+    """What is claimed of the derivatives ``d = (dL/dr_+, dL/dr_1, ..)``.
+
+    Each entry of `zero` vanishes, each entry of `positive` is above zero.
 
     `loss` replaces the loss of the instance by another expression, for claims about losses outside the family.
     """
 
     zero: Callable[[Sequence[Any]], list[Any]] = lambda d: [sum(d[1:], d[0])]
     positive: Callable[[Sequence[Any]], list[Any]] = lambda d: [d[0], *(-e for e in d[1:])]
-    loss: Callable[[Any, Sequence[Any], float], Any] | None = None
+    loss: Callable[[Any, Sequence[Any], Any], Any] | None = None
 
 
 STATED = Claim()
@@ -96,13 +98,13 @@ def measure_exact(instance: LossInstance, claim: Claim | None = None) -> Measure
     leaves a sign undecided.
     """
     claim = claim or STATED
-    parameters = dict(instance.parameters)
+    parameters = instance.options
     for bits in balls.PRECISIONS:
         with balls.precision(bits):
             loss = (
                 balls.literal_loss(instance.loss, parameters)
                 if claim.loss is None
-                else lambda p, n: claim.loss(p, n, balls.to_ball(parameters.get("margin", 0.0)))  # type: ignore[misc]
+                else lambda p, n: claim.loss(p, n, balls.to_ball(parameters.get("margin", 0.0)))
             )
             d = balls.derivatives(loss, instance.r_pos, instance.r_neg)
             zeros, signs = claim.zero(d), claim.positive(d)
@@ -136,13 +138,13 @@ def measure_float(instance: LossInstance, claim: Claim | None = None, device: st
     import numeric
 
     claim = claim or STATED
-    spec = numeric.loss_spec(instance.loss, **dict(instance.parameters))
+    spec = numeric.loss_spec(instance.loss, **instance.options)
     r_pos = torch.tensor(instance.r_pos, dtype=torch.float64, device=device, requires_grad=True)
     r_neg = [torch.tensor(r, dtype=torch.float64, device=device, requires_grad=True) for r in instance.r_neg]
     if claim.loss is None:
         value = numeric.loss_value(spec, r_pos, torch.stack(r_neg))
     else:
-        value = claim.loss(r_pos, r_neg, float(dict(instance.parameters).get("margin", 0.0)))
+        value = claim.loss(r_pos, r_neg, float(instance.options.get("margin", 0.0)))
     gradient = torch.autograd.grad(value, [r_pos, *r_neg], allow_unused=True)
     d = [0.0 if g is None else float(g) for g in gradient]
     tolerance = derivative_tolerance(instance)
@@ -163,7 +165,7 @@ def derivative_tolerance(instance: LossInstance) -> float:
     The exponent (r_+ - r_k + r_0)/tau carries an absolute error of at most 4 u (|r_+| + |r_k| + |r_0|)/tau; softmax and
     sigmoid are 1-Lipschitz in it; the sum over k adds one rounding a term.
     """
-    parameters = dict(instance.parameters)
+    parameters = instance.options
     tau = parameters.get("tau", 1.0) if instance.loss != "simple" else 1.0
     scale = instance.r_pos + max(instance.r_neg) + parameters.get("margin", 0.0)
     return UNIT_ROUNDOFF * 4 * (len(instance.r_neg) + 2) * (1 + 2 * scale / tau)
@@ -171,7 +173,7 @@ def derivative_tolerance(instance: LossInstance) -> float:
 
 def may_underflow(instance: LossInstance) -> bool:
     """Whether exp of the largest difference of distances over tau leaves the range of float64."""
-    parameters = dict(instance.parameters)
+    parameters = instance.options
     if instance.loss == "simple":
         return False
     values = (instance.r_pos, *instance.r_neg)

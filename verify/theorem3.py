@@ -1,8 +1,8 @@
 r"""Theorem 3 [covariance-operator]: the simple loss.
 
 Statement
-    ``-E[grad_{W_l} L_simp] = 2 V_x[Kbar_l(x)] vec W_l`` when the gradient flows through every tower (shared), and half of
-    it when it flows through x_1 only (one-branch), exactly on every finite population. For every differentiable
+    ``-E[grad_{W_l} L_simp] = 2 V_x[Kbar_l(x)] vec W_l`` when the gradient flows through every tower (shared), and half
+    of it when it flows through x_1 only (one-branch), exactly on every finite population. For every differentiable
     network, ``-E[grad] = 2 Cov_x[Kbar_l(x), fbar_L(x)]``; the operator form needs f_L = K_l^T vec W_l.
 Assumptions
     x_1 and x_+ are independent augmentations of the same point, the negative an augmentation of an independent point;
@@ -20,13 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
-import numpy as np
 from flint import fmpq
 
-from verify import rounding, sources, variants
+from verify import sources, variants
 from verify.differences import simple_loss_gradient
 from verify.ensembles import Connection, Ensemble, exact_ensemble, float_ensemble, weighted_sum
 from verify.evidence import Evidence, Measurement, tally
@@ -37,6 +36,7 @@ from verify.search import property_evidence
 from verify.statement import Check, Context, Statement, Variant
 from verify.tensors import arrays_of, population_of, weights_of
 from verify.towers import Array, connection, largest, vec
+from verify.updates import compare, matrices
 
 SLUG = "covariance-operator"
 DENSE_LIMIT = 1024
@@ -63,7 +63,9 @@ def stated(ensemble: Ensemble, layer: int) -> Array:
 
 def with_connection(k: Connection) -> Callable[[Ensemble, int], Array]:
     """The formula with another definition of the connection."""
-    return lambda ensemble, layer: covariance(ensemble.mean_connections(layer, k), ensemble.p, ensemble.weights(layer)) * 2
+    return lambda ensemble, layer: (
+        covariance(ensemble.mean_connections(layer, k), ensemble.p, ensemble.weights(layer)) * 2
+    )
 
 
 def times(factor: int, divisor: int = 1) -> Callable[[Ensemble, int], Array]:
@@ -108,7 +110,10 @@ VARIANTS = (
     Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", Claim(with_connection(variants.swapped))),
     Variant("row-stacking", "vec by rows in place of columns", Claim(row_stacked)),
     Variant(
-        "dependent-augmentations", "x_1 and x_+ share one augmentation", Claim(stated, "dependent-augmentations"), ("exact",)
+        "dependent-augmentations",
+        "x_1 and x_+ share one augmentation",
+        Claim(stated, "dependent-augmentations"),
+        ("exact",),
     ),
     Variant("x1-not-augmented", "x_1 is shown without augmentation", Claim(stated, "x1-not-augmented"), ("exact",)),
 )
@@ -128,32 +133,14 @@ def measure_exact(instance: PopulationInstance, claim: Claim | None = None) -> M
     return Measurement(worst, 0.0, detail=place)
 
 
-@lru_cache(maxsize=512)
-def left_side(instance: PopulationInstance, device: str) -> tuple[list[Array], list[Array], bool]:
-    """-E[grad] by automatic differentiation, the bounds per layer, and whether a gate is near its kink."""
-    import numeric
-
-    population = population_of(instance, device)
-    update = arrays_of(numeric.population_gradient(weights_of(instance, device), population, "simple", instance.slope))
-    bounds, near = rounding.population_bounds(
-        [np.asarray(w) for w in instance.weights],
-        np.asarray(instance.points),
-        population.point_weights.cpu().numpy(),
-        population.augmentation_weights.cpu().numpy(),
-        instance.slope,
-    )
-    return update, bounds, near
-
-
 def right_sides(instance: PopulationInstance, claim: Claim | None, device: str) -> dict[str, list[Array]]:
     """Matrices that should equal -E[grad]: by `numeric` for the statement itself, by the formula for a variant."""
     import numeric
 
     if claim is not None:
         ensemble = float_ensemble(instance, device)
-        flat = [claim.formula(ensemble, layer) for layer in range(1, ensemble.depth + 1)]
-        shapes = [np.asarray(w).shape for w in instance.weights]
-        return {"formula": [f.reshape(s[1], s[0]).T for f, s in zip(flat, shapes, strict=True)]}
+        columns = [claim.formula(ensemble, layer) for layer in range(1, ensemble.depth + 1)]
+        return {"formula": matrices(instance, columns)}
     weights, population = weights_of(instance, device), population_of(instance, device)
     sides = {"matrix-free": arrays_of(numeric.predicted_update(weights, population, "simple", instance.slope))}
     if max(w.numel() for w in weights) <= DENSE_LIMIT:
@@ -167,12 +154,7 @@ def right_sides(instance: PopulationInstance, claim: Claim | None, device: str) 
 
 def measure_float(instance: PopulationInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
     """Automatic differentiation of the literal expected loss against the operator, in float64."""
-    update, bounds, near = left_side(instance, device)
-    worst = Measurement(0.0, float(max(b.max() for b in bounds)))
-    for name, side in right_sides(instance, claim, device).items():
-        for layer, (left, right, bound) in enumerate(zip(update, side, bounds, strict=True), start=1):
-            worst = rounding.worse(worst, np.abs(left - right), bound, f"layer {layer}, {name}")
-    return worst if not near else Measurement(worst.residual, worst.tolerance, False, "a gate is near its kink")
+    return compare(instance, right_sides(instance, claim, device), device)
 
 
 def symbolic(context: Context) -> Evidence:

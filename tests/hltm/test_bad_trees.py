@@ -232,9 +232,7 @@ def test_unknown_node_names_the_nearest(call):
         call(hltm.HLTM(named("leaf")))
 
 
-@pytest.mark.parametrize(
-    "node", [["leaf"], {}, None, True, 10**5000], ids=["list", "dict", "none", "bool", "huge"]
-)
+@pytest.mark.parametrize("node", [["leaf"], {}, None, True, 10**5000], ids=["list", "dict", "none", "bool", "huge"])
 def test_any_object_as_a_node_is_an_input_error(node):
     tree = hltm.star_tree(2, 0.5)
     with pytest.raises(hltm.InputError, match="not a node of the tree"):

@@ -70,9 +70,7 @@ def test_polarities_of_a_range_fill_it():
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize(
-    "options", [{}, {"symmetric": True}, {"cardinality": 3}, {"cardinality": (2, 4)}], ids=str
-)
+@pytest.mark.parametrize("options", [{}, {"symmetric": True}, {"cardinality": 3}, {"cardinality": (2, 4)}], ids=str)
 def test_random_tree(options, seed):
     leaves = 1 + seed % 10
     tree = hltm.random_tree(leaves, seed=seed, **options)

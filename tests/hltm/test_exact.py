@@ -33,9 +33,7 @@ def rational_graphs(draw):
         if states[parent] == states[child] == 2 and draw(st.booleans()):
             graph.add_edge(parent, child, polarity=Fraction(draw(st.integers(-4, 4)), 4))
         else:
-            graph.add_edge(
-                parent, child, transition=[draw(laws(states[child])) for _ in range(states[parent])]
-            )
+            graph.add_edge(parent, child, transition=[draw(laws(states[child])) for _ in range(states[parent])])
     return graph
 
 
@@ -212,9 +210,7 @@ BAD_EVIDENCE = {
 
 
 @pytest.mark.parametrize("case", BAD_EVIDENCE)
-@pytest.mark.parametrize(
-    "function", [hltm.leaf_distribution, hltm.marginals, hltm.rational_leaf_distribution]
-)
+@pytest.mark.parametrize("function", [hltm.leaf_distribution, hltm.marginals, hltm.rational_leaf_distribution])
 def test_bad_evidence(function, case):
     evidence, message = BAD_EVIDENCE[case]
     with pytest.raises(hltm.InputError) as caught:

@@ -1,12 +1,13 @@
 """Oracles in exact rationals and in ball arithmetic that share no code with `numeric`, and instances that torch computes exactly.
 
-Weights, inputs and slopes are small dyadic numbers, so float64 arithmetic on them makes no rounding error: what is compared on them is
-compared for equality. Derivatives are central differences of exact numbers: along one weight a distance is a quadratic as long
-as no gate changes, and the central difference of a quadratic is its derivative.
+Weights, inputs and slopes are small dyadic numbers, so float64 arithmetic on them makes no rounding error:
+what is compared on them is compared for equality. Derivatives are central differences of exact numbers: along
+one weight a distance is a quadratic as long as no gate changes, and the central difference of a quadratic is
+its derivative.
 """
 
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -137,9 +138,7 @@ class Balls:
         return arb(fraction.numerator) / arb(fraction.denominator)
 
     def excess(self, r_pos, r_neg, tau, margin):
-        return [
-            self.number(Fraction(r_pos) - Fraction(r) + Fraction(margin)) / self.number(tau) for r in r_neg
-        ]
+        return [self.number(Fraction(r_pos) - Fraction(r) + Fraction(margin)) / self.number(tau) for r in r_neg]
 
     def loss(self, r_pos, r_neg, tau, margin=0):
         """tau log(1 + sum_k exp((r_+ - r_k + r_0)/tau))."""
@@ -177,7 +176,7 @@ def make_tower():
     def make(seed, widths, ensemble=None):
         rng = np.random.default_rng(seed)
         lead = () if ensemble is None else (ensemble,)
-        return [dyadic(rng, *lead, out, inp) for inp, out in zip(widths[:-1], widths[1:], strict=True)]
+        return [dyadic(rng, *lead, out, inp) for inp, out in pairwise(widths)]
 
     return make
 

@@ -58,9 +58,7 @@ def test_factored_products_are_products_with_the_dense_form(seed, make_tower, ma
         assert torch.equal(factors.adjoint_apply(other), torch.einsum("bpc,p->bc", dense, vec(other)))
         total = torch.einsum("bpc,bc,b->p", dense, vectors, scales)
         assert torch.equal(factors.apply(vectors, scales), unvec(total, len(other)))
-        assert torch.equal(
-            factors.apply(vectors), unvec(torch.einsum("bpc,bc->p", dense, vectors), len(other))
-        )
+        assert torch.equal(factors.apply(vectors), unvec(torch.einsum("bpc,bc->p", dense, vectors), len(other)))
 
 
 @pytest.mark.parametrize("common", [False, True], ids=["own-inputs", "common-inputs"])
@@ -100,7 +98,8 @@ def test_normalised_connections_give_the_gradient_of_the_normalised_distance(see
     norm = float(forward(first, x[:1], 0.25).norm())
     pairs = zip(normalized_connections(first, x[:1], 0.25), first, gradient, strict=True)
     for (ahead, back), matrix, found in pairs:
-        # Unit vectors: their difference is at most 2; u is exact and a norm, a division and P cost a few roundings each.
+        # Unit vectors: their difference is at most 2; u is exact and a norm, a division and P cost a few
+        # roundings each.
         size = 2 * float(back.activation.abs().max() * ahead.jacobian.abs().sum())
         bound = 32 * torch.finfo(torch.float64).eps * max(size, float(matrix.abs().sum()) / norm)
         assert (back.apply(ahead.adjoint_apply(matrix) - other) - found).abs().max() <= bound
@@ -110,9 +109,7 @@ def test_normalised_forward_connections_reproduce_the_output(make_tower, make_in
     weights, x = make_tower(3, (3, 4, 2)), make_inputs(3, 5, 3)
     unit = torch.nn.functional.normalize(forward(weights, x, 0.5), dim=-1)
     for (ahead, back), matrix in zip(normalized_connections(weights, x, 0.5), weights, strict=True):
-        torch.testing.assert_close(
-            ahead.adjoint_apply(matrix), unit, rtol=0, atol=16 * torch.finfo(torch.float64).eps
-        )
+        torch.testing.assert_close(ahead.adjoint_apply(matrix), unit, rtol=0, atol=16 * torch.finfo(torch.float64).eps)
         # The backward one annihilates the direction of the output: P f = 0.
         along = torch.einsum("bc,bcn->bn", unit, back.jacobian)
         assert along.abs().max() <= 16 * torch.finfo(torch.float64).eps * ahead.jacobian.abs().sum()

@@ -32,9 +32,7 @@ def smooth(parameters, x):
 def convolution(parameters, x):
     """Convolution, GELU, mean pooling."""
     image = x.reshape(-1, 1, 3, 3)
-    return (
-        functional.gelu(functional.conv2d(image, parameters[0], parameters[1])).mean((-2, -1)) @ parameters[2]
-    )
+    return functional.gelu(functional.conv2d(image, parameters[0], parameters[1])).mean((-2, -1)) @ parameters[2]
 
 
 def parameters_of(kind, seed):
@@ -60,9 +58,7 @@ def test_statement_3_holds_for_every_differentiable_network(seed, kind, populati
     parameters, points = parameters_of(kind, seed), population(seed)
     gradients = function_population_gradient(kind, parameters, points, "simple")
     half = function_population_gradient(kind, parameters, points, "simple", convention="one-branch")
-    for gradient, single, update in zip(
-        gradients, half, general_update(kind, parameters, points), strict=True
-    ):
+    for gradient, single, update in zip(gradients, half, general_update(kind, parameters, points), strict=True):
         # 4 * 3 * 3 + 12^2 = 180 terms of the loss, and layers of at most 9 inputs.
         bound = 180 * 9 * EPS * max(1.0, float(gradient.abs().max()))
         assert (gradient - update).abs().max() <= bound

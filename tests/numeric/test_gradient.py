@@ -38,9 +38,7 @@ def double(values):
 @pytest.mark.parametrize("number", range(len(VECTORS["pairs"])))
 def test_pairs_of_the_shared_vectors(number):
     case = VECTORS["pairs"][number]
-    found = pair_gradient(
-        case["weights_1"], case["weights_2"], double(case["x_1"]), double(case["x_2"]), case["slope"]
-    )
+    found = pair_gradient(case["weights_1"], case["weights_2"], double(case["x_1"]), double(case["x_2"]), case["slope"])
     for gradient, oracle in zip(found, case["gradient_1"], strict=True):
         # Sums of at most 6 terms a layer, through at most 4 layers, both sides rounded.
         assert (gradient - double(oracle)).abs().max() <= 2 * 24 * EPS * max(1.0, double(oracle).abs().max())
@@ -51,9 +49,7 @@ def test_populations_of_the_shared_vectors(number):
     case = VECTORS["populations"][number]
     population = FinitePopulation(case["points"], case["point_weights"], case["augmentation_weights"])
     arguments = (case["weights"], population, case["loss"], case["slope"])
-    terms = expectation.count_terms(
-        population, LossSpec("x", negatives=case["parameters"].get("negatives", 1))
-    )
+    terms = expectation.count_terms(population, LossSpec("x", negatives=case["parameters"].get("negatives", 1)))
     # The weights of the terms sum to one, so a sum of n terms of size s is off by n * eps * s on either side.
     bound = 2 * terms * EPS
     assert abs(float(expected_loss(*arguments, **case["parameters"])) - case["expected_loss"]) <= bound
@@ -96,9 +92,7 @@ def test_simple_loss_equals_exact_differences(
         others = outputs if convention == "shared" else fixed
         return exact.expected(outputs, others, oracle, lambda r_pos, r_neg: r_pos - r_neg[0])
 
-    assert Fraction(
-        float(expected_loss(weights, population, "simple", slope, convention=convention))
-    ) == loss(table)
+    assert Fraction(float(expected_loss(weights, population, "simple", slope, convention=convention))) == loss(table)
     found = population_gradient(weights, population, "simple", slope, convention=convention)
     oracle_gradient = exact.differences(loss, table)
     assert [exact.rational(-g) for g in found] == oracle_gradient
@@ -205,9 +199,7 @@ def test_expected_loss_is_differentiable(make_tower, make_population):
     weights, population = make_tower(2, (2, 3, 2)), FinitePopulation(**make_population(2, 3, 2, 2))
     leaves = [w.clone().requires_grad_() for w in weights]
     (3 * expected_loss(leaves, population, "infonce", tau=1.0)).backward()
-    for leaf, oracle in zip(
-        leaves, population_gradient(weights, population, "infonce", tau=1.0), strict=True
-    ):
+    for leaf, oracle in zip(leaves, population_gradient(weights, population, "infonce", tau=1.0), strict=True):
         # The factor 3 is multiplied in before the sum over 6 points instead of after it.
         assert (leaf.grad + 3 * oracle).abs().max() <= 64 * EPS * oracle.abs().max()
     assert not expected_loss(weights, population, "infonce").requires_grad
@@ -233,7 +225,9 @@ def test_small_temperatures_stay_finite(tau, make_tower, make_population):
 
 def test_too_many_terms_are_refused():
     population = FinitePopulation(torch.zeros(50, 8, 1).double())
-    message = "loss 'infonce' over 50 points x 8 augmentations, 3 negatives: 204800000000 terms: must be at most 1000000000"
+    message = (
+        "loss 'infonce' over 50 points x 8 augmentations, 3 negatives: 204800000000 terms: must be at most 1000000000"
+    )
     with refused(message):
         expected_loss([[[1.0]]], population, "infonce", negatives=3)
     with refused(message):

@@ -44,8 +44,8 @@ def test_value_lies_in_its_ball(seed, spec, scale, balls):
     found = loss_value(spec, r_pos, r_neg)
     for sample in range(len(r_pos)):
         oracle = nearest(balls.loss(r_pos[sample].item(), r_neg[sample].tolist(), spec.tau, spec.margin))
-        # The differences are exact. Divided by tau they carry a relative error, which exp turns into |d| of loss; at
-        # most H + 8 further roundings are relative to the result.
+        # The differences are exact. Divided by tau they carry a relative error, which exp turns into |d| of
+        # loss; at most H + 8 further roundings are relative to the result.
         reach = float((r_pos[sample] - r_neg[sample] + spec.margin).abs().max())
         assert abs(found[sample].item() - oracle) <= EPS * (4 * reach + (8 + spec.negatives) * oracle)
 
@@ -63,7 +63,8 @@ def test_derivatives_lie_in_their_balls_and_are_those_of_autograd(seed, spec, sc
         reach = float((r_pos[sample] - r_neg[sample] + spec.margin).abs().max()) / spec.tau
         for positive, negative in (closed, traced):
             for k, share in enumerate(shares):
-                # exp of a number of size `reach` has a relative error of eps * reach; more than 745 underflow to 0.
+                # exp of a number of size `reach` has a relative error of eps * reach; more than 745 underflow
+                # to 0.
                 bound = EPS * (4 * min(reach, 745.0) + 8 + spec.negatives)
                 assert abs(negative[sample, k].item() + nearest(share)) <= bound
             assert abs(positive[sample].item() - nearest(sum(shares))) <= bound * spec.negatives
@@ -99,9 +100,7 @@ def test_pair_weight_is_the_derivative_without_a_positive_distance(spec):
 
 @pytest.mark.parametrize("spec", SPECS, ids=NAMES)
 def test_pair_weight_of_points_that_coincide(spec):
-    oracle = (
-        1 / (1 + math.exp(-spec.margin / spec.tau)) if spec.name == "triplet" else 1 / (1 + spec.negatives)
-    )
+    oracle = 1 / (1 + math.exp(-spec.margin / spec.tau)) if spec.name == "triplet" else 1 / (1 + spec.negatives)
     found = pair_weight(spec, torch.zeros(1, spec.negatives).double())
     assert (found - oracle).abs().max() <= 8 * EPS
 

@@ -37,9 +37,7 @@ def test_forward_and_trace_equal_loops_over_fractions(seed, widths, slope, exact
     weights, x = make_tower(seed, widths), make_inputs(seed, 4, widths[0])
     output, run = forward(weights, x, slope), trace(weights, x, slope)
     for sample in range(len(x)):
-        activations, top, _ = exact.tower(
-            [exact.rational(w) for w in weights], exact.rational(x[sample]), slope
-        )
+        activations, top, _ = exact.tower([exact.rational(w) for w in weights], exact.rational(x[sample]), slope)
         assert exact.rational(output[sample]) == top
         assert exact.rational(run.preactivations[-1][sample]) == top
         assert [exact.rational(f[sample]) for f in run.activations] == activations
@@ -98,12 +96,11 @@ def test_unvec_refuses_a_length_that_does_not_fit():
 
 
 def test_random_weights_come_from_the_generator():
-    first, second = (
-        random_weights([64, 50, 7], generator=torch.Generator().manual_seed(3)) for _ in range(2)
-    )
+    first, second = (random_weights([64, 50, 7], generator=torch.Generator().manual_seed(3)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert [tuple(w.shape) for w in first] == [(50, 64), (7, 50)]
-    # 3200 normal numbers of variance 1/64: the sample variance lies within 6 standard errors but for one seed in 10^9.
+    # 3200 normal numbers of variance 1/64: the sample variance lies within 6 standard errors but for one seed
+    # in 10^9.
     assert abs(64 * float(first[0].square().mean()) - 1) < 6 * math.sqrt(2 / 3200)
     kept = random_weights([2, 3], generator=torch.Generator().manual_seed(3), ensemble=4, dtype=torch.float32)
     assert kept[0].shape == (4, 3, 2)
@@ -197,9 +194,7 @@ BAD_WEIGHTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("weights", "message"), BAD_WEIGHTS, ids=[message[:60] for _, message in BAD_WEIGHTS]
-)
+@pytest.mark.parametrize(("weights", "message"), BAD_WEIGHTS, ids=[message[:60] for _, message in BAD_WEIGHTS])
 def test_weights_that_are_refused(weights, message):
     with refused(message):
         check_weights(weights)
@@ -228,9 +223,7 @@ def test_inputs_that_are_refused(make_tower):
     weights = make_tower(0, (3, 2))
     with refused("x: shape (1, 2) before layer 1 of shape (2, 3): last axis 2 must equal columns 3"):
         forward(weights, torch.ones(1, 2).double())
-    with refused(
-        "x: torch.float32 on cpu before weights of torch.float64 on cpu: must share dtype and device"
-    ):
+    with refused("x: torch.float32 on cpu before weights of torch.float64 on cpu: must share dtype and device"):
         forward(weights, torch.ones(1, 3))
     with refused(
         "x: shape (4, 1, 3) for weights of shape (2, 3): must be (batch, d), or (ensemble, batch, d) for an ensemble"

@@ -88,10 +88,9 @@ def test_weighted_operator_equals_its_enumeration(
     for layer in (1, 2):
         expected = enumerated(exact, table, oracle, 0.25, layer, strength)
         found = covariance_operator(weights, population, layer, loss, 0.25, **parameters).numpy()
-        # A share has a relative error of |r|/tau roundings (it is negligible beyond 40); L G cancels against its row sums.
-        size = max(
-            float(np.abs(k.astype(float)).max()) for k in exact.mean_connections(table, oracle, 0.25, layer)
-        )
+        # A share has a relative error of |r|/tau roundings (it is negligible beyond 40); L G cancels against
+        # its row sums.
+        size = max(float(np.abs(k.astype(float)).max()) for k in exact.mean_connections(table, oracle, 0.25, layer))
         bound = EPS * (terms + 64) * 8 * size**2 * oracle["negatives"]
         assert np.abs(found - expected).max() <= bound
         assert np.abs(expected).max() > 1e6 * bound
@@ -134,9 +133,7 @@ def test_statement_3_holds_exactly_with_augmentation(seed, slope, make_tower, ma
 
 @pytest.mark.parametrize(("loss", "parameters"), [("simple", {}), *LOSSES], ids=["simple", *NAMES])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_general_form_is_the_operator_form_on_dense_towers(
-    seed, loss, parameters, make_tower, make_population
-):
+def test_general_form_is_the_operator_form_on_dense_towers(seed, loss, parameters, make_tower, make_population):
     weights, population = make_tower(seed, (2, 3, 2)), FinitePopulation(**make_population(seed, 4, 2, 2))
     operator_form = predicted_update(weights, population, loss, 0.25, **parameters)
     general = general_update(weights, population, loss, 0.25, **parameters)
@@ -177,9 +174,7 @@ def test_chunks_of_negatives_do_not_matter(monkeypatch, make_tower, make_populat
 
 @pytest.mark.parametrize(("loss", "parameters"), LOSSES, ids=NAMES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_pair_matrix_equals_its_enumeration(
-    seed, loss, parameters, balls, exact, make_inputs, make_population
-):
+def test_pair_matrix_equals_its_enumeration(seed, loss, parameters, balls, exact, make_inputs, make_population):
     outputs, w = make_inputs(seed, 4, 2) / 2, make_population(seed, 4, 1, 1)["point_weights"]
     negatives = parameters.get("negatives", 1)
     expected = np.zeros((4, 4))

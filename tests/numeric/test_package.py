@@ -12,9 +12,7 @@ import numeric
 
 def loaded_after(statement):
     code = f"import sys; {statement}; print(*sorted(m for m in ('torch', 'scipy', 'sklearn', 'sympy') if m in sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.split()
 
 

@@ -43,9 +43,7 @@ def test_mean_over_augmentations(seed, exact, make_population, exact_population)
     population, oracle = FinitePopulation(**arguments), exact_population(arguments)
     found = population.mean(population.flat_points)
     for i, (group, shares) in enumerate(zip(oracle["points"], oracle["u"], strict=True)):
-        assert exact.rational(found[i]) == [
-            sum(s * x[k] for s, x in zip(shares, group, strict=True)) for k in range(2)
-        ]
+        assert exact.rational(found[i]) == [sum(s * x[k] for s, x in zip(shares, group, strict=True)) for k in range(2)]
     wide = population.flat_points.reshape(12, 1, 2).expand(12, 3, 2)
     assert torch.equal(population.mean(wide), found.unsqueeze(1).expand(4, 3, 2))
     assert torch.equal(population.mean(population.flat_points[:, 0]), found[:, 0])
@@ -63,8 +61,7 @@ def test_spread_of_the_output(seed, slope, exact, make_population, exact_populat
     for w, shares, group in zip(oracle["w"], oracle["u"], table, strict=True):
         mean = [sum(s * f[c] for s, f in zip(shares, group, strict=True)) for c in range(2)]
         square += w * sum(
-            s * sum((a - b) ** 2 for a, b in zip(f, mean, strict=True))
-            for s, f in zip(shares, group, strict=True)
+            s * sum((a - b) ** 2 for a, b in zip(f, mean, strict=True)) for s, f in zip(shares, group, strict=True)
         )
     # All numbers are dyadic but the square root.
     assert output_spread(weights, FinitePopulation(**arguments), slope) == math.sqrt(square)
@@ -83,9 +80,7 @@ def test_spread_needs_two_augmentations():
 def test_moving_a_population():
     population = FinitePopulation(POINTS, [0.3, 0.7], [[0.1, 0.9], [0.2, 0.8]])
     moved = population.to("cpu", torch.float32)
-    assert {moved.points.dtype, moved.point_weights.dtype, moved.augmentation_weights.dtype} == {
-        torch.float32
-    }
+    assert {moved.points.dtype, moved.point_weights.dtype, moved.augmentation_weights.dtype} == {torch.float32}
     assert torch.equal(moved.point_weights, population.point_weights.float())
     assert population.to("cpu").points.dtype == torch.float64
 

@@ -62,9 +62,7 @@ def test_every_loss(seed, layer, loss, parameters, make_tower, make_population):
         distances_from=population.points[:, 0, :2].contiguous(),
         **parameters,
     )
-    assert (
-        other.product(torch.eye(len(dense)).double()) - oracle
-    ).abs().max() <= 128 * EPS * oracle.abs().max()
+    assert (other.product(torch.eye(len(dense)).double()) - oracle).abs().max() <= 128 * EPS * oracle.abs().max()
 
 
 def test_parts_of_the_sample_do_not_matter(monkeypatch, make_tower, make_population):
@@ -101,16 +99,15 @@ def test_leading_eigenpairs(loss, parameters):
     oracle = torch.linalg.eigvalsh(covariance_operator(weights, population, 1, loss, **parameters)).numpy()
     operator = covariance_operator_product(weights, population, 1, loss, **parameters)
     values, vectors = eigsh(operator, k=5, which="LA", v0=np.ones(48))
-    # ARPACK converges to machine precision relative to the largest value; Weyl bounds the rounding of the operator.
+    # ARPACK converges to machine precision relative to the largest value; Weyl bounds the rounding of the
+    # operator.
     assert np.abs(values - oracle[-5:]).max() <= 48 * 16 * EPS * oracle[-1]
     assert np.abs(operator @ vectors - vectors * values).max() <= 48 * 16 * EPS * oracle[-1]
 
 
 def test_kinds_of_tensors(make_tower, make_population):
     weights, population = make_tower(1, (3, 4, 2)), FinitePopulation(**make_population(1, 5, 3, 3))
-    operator = covariance_operator_product(
-        [w.float() for w in weights], population.to("cpu", torch.float32), 1
-    )
+    operator = covariance_operator_product([w.float() for w in weights], population.to("cpu", torch.float32), 1)
     assert operator.product(torch.ones(12)).dtype == torch.float32
     exactly = covariance_operator_product(weights, population, 1).product(torch.ones(12).double())
     assert torch.equal(operator.product(torch.ones(12).double()), exactly)

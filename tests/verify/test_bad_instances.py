@@ -28,14 +28,16 @@ POPULATION = {
 LOSS = {"loss": "infonce", "parameters": {"tau": 1.0, "negatives": 2}, "r_pos": 0.5, "r_neg": [1.0, 2.0]}
 EDGE = {
     "nodes": [{"id": "r", "prior": [0.5, 0.5]}, {"id": "a"}, {"id": "b"}],
-    "edges": [{"source": "r", "target": "a", "polarity": 0.8}, {"source": "r", "target": "b", "polarity": -0.5}],
+    "edges": [
+        {"source": "r", "target": "a", "polarity": 0.8},
+        {"source": "r", "target": "b", "polarity": -0.5},
+    ],
 }
 
 
 def tree(**changes):
     data = {"directed": True, "multigraph": False, "graph": {}, **copy.deepcopy(EDGE)}
-    for key, value in changes.items():
-        data[key] = value
+    data |= changes
     return {
         "slope": 0.0,
         "weights": [[[1.0, 2.0]]],
@@ -110,7 +112,12 @@ BAD = {
     "unknown attribute": ("3", tree(edges=edges(polarty=0.5)), ["polarty", "polarity"]),
     "unknown node attribute": ("3", tree(nodes=nodes(colour="red")), ["colour"]),
 }  # fmt: skip
-SLUGS = {"1": "dual-gradient", "2": "contrastive-losses", "3": "covariance-operator", "4": "weighted-covariance-operator"}
+SLUGS = {
+    "1": "dual-gradient",
+    "2": "contrastive-losses",
+    "3": "covariance-operator",
+    "4": "weighted-covariance-operator",
+}
 
 
 @pytest.mark.parametrize("name", BAD, ids=BAD.keys())

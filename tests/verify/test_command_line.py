@@ -15,7 +15,12 @@ KINDS = {"symbolic", "exact", "float", "property", "trained", "variants", "assum
 
 def call(*arguments, cwd, module="verify", **options):
     return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300, **options
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
     )
 
 

@@ -74,7 +74,11 @@ def test_certified_gradients_of_the_reference_vectors(vectors):
 @pytest.mark.parametrize("name", ["simple", "triplet", "infonce"])
 def test_ball_derivatives_against_mpmath(name):
     """Arb's power series against mpmath's numerical differentiation of the same loss at 60 digits."""
-    parameters = {"simple": {}, "triplet": {"tau": 0.25, "margin": 0.5}, "infonce": {"tau": 0.25, "negatives": 3}}[name]
+    parameters = {
+        "simple": {},
+        "triplet": {"tau": 0.25, "margin": 0.5},
+        "infonce": {"tau": 0.25, "negatives": 3},
+    }[name]
     r_pos, r_neg = 1.5, [1.25, 2.0, 0.75][: parameters.get("negatives", 1)]
     with balls.precision(256):
         found = balls.derivatives(balls.literal_loss(name, parameters), r_pos, r_neg)
@@ -113,7 +117,7 @@ def test_central_differences_against_sympy():
         return (w[1] * hidden)[0]
 
     def numeric_preactivations(w, x):
-        values = {s: v for s, v in zip(symbols, flat, strict=True)}
+        values = dict(zip(symbols, flat, strict=True))
         return [v.subs(values) for v in (w[0] * sympy.Matrix(x))]
 
     rational = sympy.Rational

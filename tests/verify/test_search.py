@@ -23,7 +23,10 @@ def test_planted_bugs_shrink(bug):
     ).instance
     assert found is not None, "seed 4"
     assert wrong(found)
-    values = [v for w in (*found.weights_1, *found.weights_2) for row in w for v in row] + [*found.x_1, *found.x_2]
+    values = [v for w in (*found.weights_1, *found.weights_2) for row in w for v in row] + [
+        *found.x_1,
+        *found.x_2,
+    ]
     # At most one number that is not zero, and no more structure than the bug needs.
     assert sum(v != 0 for v in values) <= 1
     assert found.size[0] <= 2
@@ -57,7 +60,11 @@ def test_a_broken_formula_gives_a_shrunk_counterexample():
 
 def test_undecided_instances_do_not_count():
     evidence = property_evidence(
-        {"exact": lambda i: Measurement(0.0, 0.0, decided=False)}, theorem1.STAGES, examples=50, seed=0, detail=""
+        {"exact": lambda i: Measurement(0.0, 0.0, decided=False)},
+        theorem1.STAGES,
+        examples=50,
+        seed=0,
+        detail="",
     )
     assert evidence.status == "abstained"
     assert evidence.instances == 0

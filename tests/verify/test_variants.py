@@ -44,17 +44,17 @@ def test_no_pinned_file_is_left_over(counterexamples):
 def test_a_true_statement_given_as_a_variant_survives(statement):
     """The search cannot refute what is true: the stated claim survives, and the evidence says so."""
     truth = Variant("truth", "the statement itself", None)
-    found = refute(statement, truth, Context(seed=1), shrink=False)
+    found = refute(statement, truth, Context(seed=1), shrink=False, examples=30)
     assert found.survived
     assert found.refuted_by == ()
-    assert found.tried >= 200
+    assert found.tried >= 90
 
 
 def test_a_survivor_turns_the_evidence_red():
     from dataclasses import replace
 
     statement = replace(STATEMENTS[1], variants=(Variant("truth", "the statement itself", None),))
-    evidence = variants_evidence(statement, Context())
+    evidence = variants_evidence(statement, Context(seed=1))
     assert evidence.status == "refuted"
     assert evidence.variant == "truth"
     assert "survives exact, float" in evidence.detail
