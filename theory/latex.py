@@ -15,7 +15,7 @@ from theory.moments import Expect
 from theory.notation import END, PREAMBLE, SYMBOL_NAMES, plain
 
 FORMS = ("equation", "align", "standalone")
-_WIDTH = 80
+_WIDTH = 68
 
 
 def to_latex(obj: object, form: str = "equation") -> str:

@@ -216,7 +216,7 @@ def decide_positive(expr: Expr) -> Decision:
         return Decision(None, ABSTAINED, str(error))
     positive = all(_is_positive(normaliser.value_of(key)) for key in normaliser.keys)
     signs = {c > 0 for p in (numerator, denominator) for c in p.values()}
-    if numerator and len(signs) == 1:
+    if positive and numerator and len(signs) == 1:
         return Decision(True, POLYNOMIAL, f"coefficients of one sign in {len(normaliser.keys)} positive generators")
     for point, value in exact_points(expr):
         number = _number(value)

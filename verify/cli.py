@@ -8,22 +8,21 @@ imported before a command runs.
 from __future__ import annotations
 
 import enum
-import json as json_module
+import errno
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hltm.errors import InputError
+from verify.output import Output
 from verify.registry import Entry, covered, entry
 from verify.statement import Context
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 # Typer may carry its own copy of click: the root of its usage errors is reached through the one that it exports.
 UsageError: Any = typer.BadParameter.__mro__[2]
@@ -57,6 +56,9 @@ Report = Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.j
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only what does not hold; no progress.")]
 Variants = Annotated[bool, typer.Option("--variants", help="Refute and shrink every false variant instead.")]
 
+# Commands only parse: what they give is run outside of Typer, which has its own ideas of Ctrl-C and closed pipes.
+Job = Callable[[], int]
+
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -70,11 +72,11 @@ def verify(
     report: Report = None,
     quiet: Quiet = False,
     variants: Variants = False,
-) -> int:
+) -> Job | None:
     """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, false variants."""
     if context.invoked_subcommand is not None:
-        return 0
-    return execute(covered(), Output(json, report, quiet), str(profile), str(device), seed, variants)
+        return None
+    return partial(execute, covered(), Output(json, report, quiet), str(profile), str(device), seed, variants)
 
 
 @app.command()
@@ -83,28 +85,32 @@ def replay(
     device: Device = DeviceName.auto,
     json: Json = None,
     quiet: Quiet = False,
-) -> int:
+) -> Job:
     """Measure one saved counterexample or instance again."""
+    return partial(run_replay, file, str(device), Output(json, None, quiet))
+
+
+def run_replay(file: Path, device: str, output: Output) -> int:
+    """Measure one saved instance by every kind of evidence, and give the exit code."""
     from verify.files import read_instance
     from verify.report import replay_json
     from verify.runner import replay as measure
 
-    output = Output(json, None, quiet)
-    run_context = make_context("quick", str(device), 0)
+    context = make_context("quick", device, 0)
     output.check()
     statement, variant, instance = read_instance(file)
     claim = None if variant is None else statement.variant(variant).claim
     found = measure(statement, claim, instance)
     decided = [m.status for m in found.values() if m.decided]
     verdict = "abstained" if not decided else "refuted" if "refuted" in decided else "holds"
-    output.document(replay_json(run_context, statement.slug, variant, found, verdict))
+    output.document(replay_json(context, statement.slug, variant, found, verdict))
     console = output.console()
-    if not quiet:
+    if not output.quiet:
         for kind, m in found.items():
             line = f"{kind}: {m.status}, residual {m.residual:.3e}, tolerance {m.tolerance:.3e} {m.detail}"
             console.print(line, markup=False, soft_wrap=True)
     name = f"{statement.slug}, variant {variant}" if variant else statement.slug
-    if not quiet or verdict != "holds":
+    if not output.quiet or verdict != "holds":
         console.print(f"{name}: {verdict}", markup=False, soft_wrap=True)
     return EXIT[verdict]
 
@@ -114,57 +120,6 @@ def make_context(profile: str, device: str, seed: int) -> Context:
     import numeric
 
     return Context(seed=seed, profile=profile, device=str(numeric.check_device(device)))  # type: ignore[arg-type]
-
-
-class Output:
-    """Where results go: the terminal, a JSON file or stdout, a report folder."""
-
-    def __init__(self, json: str | None, report: Path | None, quiet: bool) -> None:
-        self.json, self.report, self.quiet = json, report, quiet
-
-    def check(self) -> None:
-        """Refuse targets that cannot be written, before anything runs."""
-        from verify.files import check_folder, check_target
-
-        if self.json not in (None, "-"):
-            check_target(Path(str(self.json)))
-        if self.report is not None:
-            check_folder(self.report)
-
-    def console(self) -> Console:
-        """Tables go to stdout, unless the document does."""
-        from rich.console import Console
-
-        return Console(stderr=self.json == "-", highlight=False)
-
-    def document(self, document: dict[str, Any], report_name: str = "report.json") -> None:
-        """Write the JSON document to each place that was asked for."""
-        from verify.files import write_json
-
-        if self.json == "-":
-            sys.stdout.write(json_module.dumps(document, indent=1, allow_nan=False) + "\n")
-        elif self.json is not None:
-            write_json(Path(self.json), document)
-        if self.report is not None:
-            write_json(self.report / report_name, document)
-
-    def counterexamples(self) -> Path:
-        """The folder for counterexamples, made when the first one is saved."""
-        from verify.files import check_folder
-
-        return check_folder((self.report or Path()) / "counterexamples")
-
-    @contextmanager
-    def progress(self) -> Iterator[Callable[[str], None]]:
-        """Say on stderr what is running, if somebody is looking."""
-        from rich.console import Console
-
-        console = Console(stderr=True)
-        if self.quiet or not console.is_terminal:
-            yield lambda _: None
-            return
-        with console.status("starting") as status:
-            yield status.update
 
 
 def execute(entries: Sequence[Entry], output: Output, profile: str, device: str, seed: int, variants: bool) -> int:
@@ -241,8 +196,8 @@ def run_statement(slug: str) -> None:
         report: Report = None,
         quiet: Quiet = False,
         variants: Variants = False,
-    ) -> int:
-        return execute((chosen,), Output(json, report, quiet), str(profile), str(device), seed, variants)
+    ) -> Job:
+        return partial(execute, (chosen,), Output(json, report, quiet), str(profile), str(device), seed, variants)
 
     one.__doc__ = f"Check Theorem {chosen.theorem}, {chosen.title}."
     single.command()(one)
@@ -251,21 +206,40 @@ def run_statement(slug: str) -> None:
 
 def finish(application: typer.Typer, name: str) -> None:
     """Run an application and leave with the contract's exit code; every error is one line on stderr."""
+    # Hypothesis caches what it reads of the source; a run leaves nothing where it was not told to write.
+    with tempfile.TemporaryDirectory(prefix="covop-") as scratch:
+        os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", scratch)
+        code = guarded(application, name)
+    sys.exit(code)
+
+
+def guarded(application: typer.Typer, name: str) -> int:
+    """Parse and run; every way in which that can end is an exit code."""
     try:
-        code = typer.main.get_command(application).main(prog_name=name, standalone_mode=False)
+        job = typer.main.get_command(application).main(prog_name=name, standalone_mode=False)
+        code = job() if callable(job) else 0
         sys.stdout.flush()
     except InputError as error:
-        code = complain(str(error))
+        return complain(str(error))
     except UsageError as error:
-        code = complain(error.format_message())
+        return complain(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
-        code = INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
-        # The reader has left: nothing more can be said on stdout, not even at shutdown.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = BROKEN_PIPE
-    sys.exit(code or 0)
+        abandon_stdout()
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        abandon_stdout()
+        return complain(f"output: cannot be written: {error.strerror}")
+    return code
+
+
+def abandon_stdout() -> None:
+    """Send what is still buffered nowhere, since stdout takes no more; else the interpreter complains at shutdown."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(message: str) -> int:

@@ -12,7 +12,18 @@ from theory.losses import loss_of
 from theory.moments import checked
 from theory.notation import negative
 from theory.weighted_examples import SPREAD, antisymmetric_example, first_order_example, theta_on_the_line
-from theory.weighted_terms import law_of, leading, negative_pair, order_part
+from theory.weighted_terms import (
+    POSITIVE,
+    SLOPE,
+    SLOPE_OTHER,
+    XI,
+    law_of,
+    leading,
+    negative_pair,
+    order_part,
+    positive_pair,
+    shift_of_points,
+)
 from theory.zero import decide_positive, decide_zero
 
 NAMES = ["simple", "triplet", "infonce"]
@@ -132,6 +143,71 @@ def test_antisymmetric_part_on_other_numbers():
     step = antisymmetric_example()
     assert step.proved
     assert step.expression.lhs.subs(sympy.Symbol("v", positive=True), 1) == total != 0
+
+
+VALUES = {
+    ("Kbar", "x"): Rational(2), ("Kbar", "x_k"): Rational(-1), ("fbar", "x"): Rational(1), ("fbar", "x_k"): Rational(3),
+    ("fbar", "x_j"): Rational(-2), ("kappa", "x", "1"): Rational(1, 2), ("kappa", "x", "2"): Rational(5),
+    ("kappa", "x_k", "1"): Rational(3), ("phi", "x", "1"): Rational(-1, 3), ("phi", "x", "2"): Rational(2, 7),
+    ("phi", "x_k", "1"): Rational(7, 2), ("phi", "x_j", "1"): Rational(4),
+}  # fmt: skip
+
+
+def _value(moment, scalars, draw=None):
+    """The value of a moment for one draw: every letter a number, no expectation."""
+
+    def number(item):
+        if item.name in scalars:
+            return scalars[item.name]
+        point, copy = item.labels[0]
+        return {**VALUES, **(draw or {})}[(item.name, point, copy) if copy else (item.name, point)]
+
+    return sympy.Add(
+        *(c * sympy.Mul(*(number(i) for w in (t.word, *t.scalars) for i in w)) for t, c in moment.terms.items())
+    )
+
+
+@pytest.mark.parametrize("convention", ["shared", "one-branch"])
+@pytest.mark.parametrize("single", [True, False])
+def test_graded_words_are_the_expansion_of_one_draw(convention, single):
+    """Words of order 0 and 1 against the derivative in s of w_k (K_1 - K_k)(f_1 - f_k) along one draw."""
+    s = sympy.Symbol("s", real=True)
+    ones, twos = sympy.symbols("r_1 r_2", real=True)
+    weight = exp(-ones) / (1 + exp(-ones) + (0 if single else exp(-twos)))
+
+    def along(mean, noise, point, copy="1"):
+        return VALUES[(mean, point)] + s * VALUES[(noise, point, copy)]
+
+    f1, fk, fj = (along("fbar", "phi", point) for point in ("x", "x_k", "x_j"))
+    paths = {ones: (f1 - fk) ** 2 / 2, twos: (f1 - fj) ** 2 / 2}
+    rest = {name: path.subs(s, 0) for name, path in paths.items()}
+    left = along("Kbar", "kappa", "x") - (along("Kbar", "kappa", "x_k") if convention == "shared" else 0)
+    curve = weight.subs(paths) * left * (f1 - fk)
+    scalars = {XI: weight.subs(rest), SLOPE: weight.diff(ones).subs(rest), SLOPE_OTHER: weight.diff(twos).subs(rest)}
+    moment = negative_pair(convention, single)
+    for order in (0, 1):
+        assert decide_zero(_value(order_part(moment, order), scalars) - _order(curve, s, order)).value is True
+    near = along("fbar", "phi", "x") - along("fbar", "phi", "x", "2")
+    side = along("Kbar", "kappa", "x") - (along("Kbar", "kappa", "x", "2") if convention == "shared" else 0)
+    for order in (0, 1):
+        expected = _order(Rational(1, 3) * side * near, s, order)
+        assert _value(order_part(positive_pair(convention), order), {POSITIVE: Rational(1, 3)}) == expected
+
+
+def test_shift_between_means_and_points_of_one_draw():
+    """Order 1 of xi at r between means minus xi at r between fbar + s b, two negatives, by differentiation."""
+    s = sympy.Symbol("s", real=True)
+    ones, twos = sympy.symbols("r_1 r_2", real=True)
+    weight = exp(-ones) / (1 + exp(-ones) + exp(-twos))
+    moved = {
+        point: VALUES[("fbar", point)] + s * shift for point, shift in zip(("x", "x_k", "x_j"), SHIFTS, strict=True)
+    }
+    paths = {ones: (moved["x"] - moved["x_k"]) ** 2 / 2, twos: (moved["x"] - moved["x_j"]) ** 2 / 2}
+    rest = {name: path.subs(s, 0) for name, path in paths.items()}
+    scalars = {SLOPE: weight.diff(ones).subs(rest), SLOPE_OTHER: weight.diff(twos).subs(rest)}
+    draw = {("b", point): shift for point, shift in zip(("x", "x_k", "x_j"), SHIFTS, strict=True)}
+    expected = -_order(weight.subs(paths), s, 1)
+    assert decide_zero(_value(shift_of_points(False), scalars, draw) - expected).value is True
 
 
 FALSE = {

@@ -95,6 +95,9 @@ def test_normaliser_reduces_roots_completely():
     )
     position = next(i for i, key in enumerate(normaliser.keys) if isinstance(key, tuple))
     assert max(monomial[position] for monomial in numerator) == 1
+    generator = normaliser.ring.gens[position]
+    direct = normaliser.expression(normaliser.reduced(generator**5))
+    assert sympy.expand(direct - norm * (x**2 + y**2) ** 2) == 0
 
 
 POSITIVE = {

@@ -100,7 +100,7 @@ def test_importing_a_package_loads_no_torch(package, tmp_path):
         (["--device", "tpu"], ["--device", "tpu", "cuda"]),
         (["--nonsense"], ["--nonsense"]),
         (["nonsense"], ["nonsense"]),
-        (["replay"], ["FILE"]),
+        (["replay"], ["Missing argument"]),
         (["replay", "absent.json"], ["absent.json", "cannot be read"]),
         (["replay", "."], ["cannot be read"]),
         (["--json", "absent/run.json"], ["absent/run.json", "does not exist"]),
