@@ -6,7 +6,7 @@ symmetric: the ratio may exceed 1.
 """
 
 import torch
-from measure import Result, best_time
+from measure import Result, best_times
 
 from numeric.network import random_weights
 from numeric.operator import covariance_operator
@@ -33,11 +33,13 @@ def run() -> list[Result]:
         # Sums of m and of p terms on the one side, of M A and of the widths on the other.
         tolerance = (columns + size) * torch.finfo(torch.float64).eps * float((dense.abs() @ probe.abs()).max())
         del dense
-        before = best_time(lambda: square @ square, 3)
-        seconds = best_time(lambda loss=loss: covariance_operator(weights, population, LAYER, loss), 2)
-        shortest = min(before, best_time(lambda: square @ square, 3))
-        peak, rate = 2 * size**3 / shortest, 2 * size**2 * columns / seconds
-        detail = {"p": size, "columns": columns, "seconds": seconds, "matmul_gflops": peak / 1e9}
+        sides = {
+            "matmul": lambda: square @ square,
+            "operator": lambda loss=loss: covariance_operator(weights, population, LAYER, loss),
+        }
+        times = best_times(sides, 3)
+        peak, rate = 2 * size**3 / times["matmul"], 2 * size**2 * columns / times["operator"]
+        detail = {"p": size, "columns": columns, "seconds": times["operator"], "matmul_gflops": peak / 1e9}
         name = f"dense operator, {loss}, p={size}"
         results.append(Result(name, residual, tolerance, rate / peak, "of matmul rate", 0.6, detail=detail))
     return results

@@ -6,7 +6,7 @@ takes: the floor is measured beside it.
 """
 
 import torch
-from measure import Result, best_time
+from measure import Result, best_times
 from torch.func import jacrev, vmap
 
 from numeric.connection import connection_factors, connections
@@ -28,27 +28,30 @@ def run() -> list[Result]:
         tolerance = max(tolerance, 2 * 128 * torch.finfo(torch.float64).eps * float(found.abs().max()))
     factors = connection_factors(weights, x)
     buffers = [found.dense() for found in factors]
-    theirs = best_time(lambda: peer(weights, x), 5)
-    factored = best_time(lambda: connection_factors(weights, x), 30)
-    dense = best_time(lambda: connections(weights, x), 5)
-    warm = best_time(lambda: _into(weights, x, buffers), 5)
-    fresh = best_time(lambda: [torch.full(b.shape, 1.0, dtype=b.dtype) for b in buffers], 5)
-    refill = best_time(lambda: [b.fill_(1.0) for b in buffers], 5)
-    detail = {
-        "jacrev_seconds": theirs,
-        "factored_seconds": factored,
-        "dense_seconds": dense,
-        "dense_into_used_memory_seconds": warm,
-        "fill_fresh_memory_seconds": fresh,
-        "fill_used_memory_seconds": refill,
-        "output_bytes": sum(b.numel() * b.element_size() for b in buffers),
+    sides = {
+        "jacrev": lambda: peer(weights, x),
+        "factored": lambda: connection_factors(weights, x),
+        "dense": lambda: connections(weights, x),
+        "dense into used memory": lambda: _into(weights, x, buffers),
+        "filling fresh memory": lambda: [torch.full(b.shape, 1.0, dtype=b.dtype) for b in buffers],
+        "filling used memory": lambda: [b.fill_(1.0) for b in buffers],
     }
+    times = best_times(sides, 8)
+    detail = {f"{name} seconds": seconds for name, seconds in times.items()}
+    detail["output bytes"] = sum(b.numel() * b.element_size() for b in buffers)
     unit = "times as fast as jacrev"
     return [
-        Result("connections, factored", residual, tolerance, theirs / factored, unit, 20.0, detail=detail),
-        Result("connections, dense", residual, tolerance, theirs / dense, unit),
-        Result("connections, dense, used memory", residual, tolerance, theirs / warm, unit),
-        Result("write floor: filling fresh memory", residual, tolerance, theirs / fresh, unit),
+        Result(
+            f"connections, {name}",
+            residual,
+            tolerance,
+            times["jacrev"] / times[name],
+            unit,
+            20.0 if name == "factored" else None,
+            detail=detail,
+        )
+        for name in sides
+        if name != "jacrev"
     ]
 
 

@@ -1,7 +1,7 @@
 """Statement 3: its formula against autograd of the literal sum, on 512 digits x 8 augmentations."""
 
 import torch
-from measure import Result, best_time
+from measure import Result, best_times
 
 from numeric.digits import digit_population
 from numeric.gradient import population_gradient
@@ -21,15 +21,19 @@ def run() -> list[Result]:
     # The weights of the terms sum to one; a sum of n of them loses n roundings at most.
     count = (IMAGES * AUGMENTATIONS) ** 2
     tolerance = count * torch.finfo(torch.float64).eps * max(float(g.abs().max()) for g in literal)
-    seconds = best_time(lambda: predicted_update(weights, population), 5)
-    taped = best_time(lambda: population_gradient(weights, population, "simple"), 2)
-    detail = {"formula_seconds": seconds, "literal_seconds": taped, "pairs": count}
+    sides = {
+        "formula": lambda: predicted_update(weights, population),
+        "literal": lambda: population_gradient(weights, population, "simple"),
+    }
+    times = best_times(sides, 3)
+    detail = {"formula seconds": times["formula"], "literal seconds": times["literal"], "pairs": count}
+    ratio = times["literal"] / times["formula"]
     return [
         Result(
             "statement 3, formula",
             residual,
             tolerance,
-            taped / seconds,
+            ratio,
             "times as fast as autograd",
             detail=detail,
         )

@@ -97,7 +97,9 @@ class Moment:
 
     def scaled(self, factor: Expr | int) -> "Moment":
         """All coefficients times a number."""
-        return Moment.collect([(term, sympy.sympify(factor) * value) for term, value in self.terms.items()])
+        return Moment.collect(
+            [(term, sympy.sympify(factor, strict=True) * value) for term, value in self.terms.items()]
+        )
 
     def __mul__(self, other: "Moment") -> "Moment":
         """Product in order; scalar factors commute."""

@@ -68,7 +68,7 @@ def _evaluate(
     """An instance of an expression: SymPy's own explicit ``kronecker_product`` and ``Matrix.vec``."""
     expr = without_powers(expr)
     if isinstance(expr, MatrixSymbol):
-        rows, columns = (int(sympy.sympify(d).xreplace(dict(values))) for d in expr.shape)
+        rows, columns = (int(sympy.sympify(d, strict=True).xreplace(dict(values))) for d in expr.shape)
         return entries.setdefault(expr, Matrix(rows, columns, lambda *_: random.randint(-3, 3)))
     if isinstance(expr, Identity | ZeroMatrix):
         return expr.xreplace(dict(values)).as_explicit().as_mutable()
@@ -83,5 +83,5 @@ def _evaluate(
         return sum(parts[1:], start=parts[0])
     if not isinstance(expr, MatMul):
         raise NoInstanceError
-    coefficient = sympy.sympify(expr.as_coeff_matrices()[0]).xreplace(dict(values))
+    coefficient = sympy.sympify(expr.as_coeff_matrices()[0], strict=True).xreplace(dict(values))
     return prod(parts[1:], start=coefficient * parts[0])

@@ -130,7 +130,7 @@ def factored(scalar: Expr | int, *factors: Moment) -> MatrixExpr:
     for moment in factors:
         terms = [shown_term(term, value) for term, value in moment.terms.items()]
         parts.append(MatAdd(*terms) if len(terms) > 1 else terms[0])
-    return Expect(MatMul(*(() if scalar == 1 else (sympy.sympify(scalar),)), *parts))
+    return Expect(MatMul(*(() if scalar == 1 else (sympy.sympify(scalar, strict=True),)), *parts))
 
 
 def checked(

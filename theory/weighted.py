@@ -104,8 +104,10 @@ def _statement(loss: Loss, distances: str, convention: str, form: str, order: in
     total = lead if single else sympy.MatMul(Symbol(r"\sum_{k=1}^{H}"), lead)
     remainder = sympy.MatrixSymbol(r"\theta", SIZE, 1)
     where = "augmentation means" if distances == "means" else "unaugmented points"
+    left = "(Kbar(x) - Kbar(x'_k))" if convention == "shared" or single else "Kbar(x)"
+    half = "1/2 " if convention == "one-branch" and single else ""
     text = (
-        f"-E[grad L] = sum_k E[xi_k (Kbar(x) - Kbar(x'_k))(fbar(x) - fbar(x'_k))] + theta, "
+        f"-E[grad L] = {half}sum_k E[xi_k {left} (fbar(x) - fbar(x'_k))] + theta, "
         f"theta = O(s^{order}), for {loss.name}, r between {where} ({convention}, {form})"
     )
     return Statement(text, equation(-GRADIENT, total + remainder))
@@ -114,42 +116,46 @@ def _statement(loss: Loss, distances: str, convention: str, form: str, order: in
 def expansion_steps(loss: Loss) -> tuple[list[Step], bool]:
     """Weights of the loss along ``r_+ = s^2 q_+``, ``r_k = rho_k + s a_k + s^2 q_k``, from the loss itself.
 
-    The flag says whether the weights do not depend on the distances (the simple loss).
+    Two steps for every negative, or for a free one where H is symbolic. The flag says whether no weight depends on
+    the distances (the simple loss).
     """
-    quadratic = Symbol("q_{+}", nonnegative=True)
-    families = {name: sympy.IndexedBase(name, real=True) for name in (r"\rho", "a", "q")}
+    targets = [(FREE_NEGATIVE, "j")] if loss.negatives is None else [(n, str(n)[2:]) for n in loss.negatives]
+    pairs = [_expansion(loss, target, label) for target, label in targets]
+    return [step for steps, _ in pairs for step in steps], all(constant for _, constant in pairs)
 
-    def along(distance: Expr) -> Expr:
-        if isinstance(distance, Indexed):
-            parts = [families[name][distance.indices[0]] for name in families]
-        else:
-            parts = [Symbol(f"{name}_{{{str(distance)[2:]}}}", real=True) for name in families]
-        return parts[0] + SPREAD * parts[1] + SPREAD**2 * parts[2]
 
-    target = FREE_NEGATIVE if loss.negatives is None else loss.negatives[0]
+def _path(distance: Expr) -> Expr:
+    """``rho_k + s a_k + s^2 q_k`` for the distance of the negative k."""
+    names = (r"\rho", "a", "q")
+    if isinstance(distance, Indexed):
+        parts = [sympy.IndexedBase(name, real=True)[distance.indices[0]] for name in names]
+    else:
+        parts = [Symbol(f"{name}_{{{str(distance)[2:]}}}", real=True) for name in names]
+    return parts[0] + SPREAD * parts[1] + SPREAD**2 * parts[2]
+
+
+def _expansion(loss: Loss, target: Expr, label: str) -> tuple[list[Step], bool]:
+    """Order 0 and 1 in s of the weight ``-dL/dr_k`` of one negative."""
+    quadratic, rest = Symbol("q_{+}", nonnegative=True), {SPREAD: sympy.S.Zero}
     weight = -derivative(loss.expression, target)
-    paths = {d: along(d) for d in weight.atoms(Indexed) | set(loss.negatives or ())}
+    paths = {d: _path(d) for d in weight.atoms(Indexed) | set(loss.negatives or ())}
     curve = weight.xreplace({**paths, r_p: SPREAD**2 * quadratic})
-    rest = {SPREAD: sympy.S.Zero}
     start = linear_sums(quotient(curve.xreplace(rest).doit()))
     slope = linear_sums(quotient(sympy.diff(curve, SPREAD).xreplace(rest).doit()))
-    label = "j" if loss.negatives is None else "1"
-    xi, xi_slope = (
-        Symbol(rf"\xi_{{{label}}}", real=True),
-        Symbol(rf"\frac{{d w_{{{label}}}}}{{d s}}", real=True),
-    )
     at_rest = {d: path.xreplace(rest) for d, path in paths.items()} | {r_p: sympy.S.Zero}
-    why = "weight at s = 0: xi = -dL/dr_k at r_+ = 0, r_k = rho_k"
+    why, other = "weight at s = 0: xi = -dL/dr_k at r_+ = 0, r_k = rho_k", weight.xreplace(at_rest)
     if loss.negatives is not None and len(loss.negatives) == 1:
         why = "pair weight at s = 0: -dL/dr_- = dL/dr_+ = xi(rho) at r_+ = 0 (zero sum of statement 2)"
         other = derivative(loss.expression, r_p).xreplace(at_rest)
-    else:
-        other = weight.xreplace(at_rest)
     slopes = {sympy.diff(path, SPREAD).xreplace(rest) for path in paths.values()}
     steps = [
-        Step(equation(xi, start), why, decide_zero(linear_sums(start - linear_sums(quotient(other))))),
         Step(
-            equation(xi_slope, slope),
+            equation(Symbol(rf"\xi_{{{label}}}", real=True), start),
+            why,
+            decide_zero(linear_sums(start - linear_sums(quotient(other)))),
+        ),
+        Step(
+            equation(Symbol(rf"\frac{{d w_{{{label}}}}}{{d s}}", real=True), slope),
             "chain rule at s = 0: linear in a_k = <Delta_k, phi_1 - phi_k>; r_+ = s^2 q_+ does not enter",
             _linear_in(slope, slopes, quadratic),
         ),

@@ -59,11 +59,12 @@ def theta_on_the_line(loss: Loss, distances: str) -> Expr:
 
 def first_order_example(loss: Loss) -> Step:
     """``d theta / d s`` at 0 is not zero with r between unaugmented points, on the line."""
-    single = (
-        loss
-        if loss.negatives == (negative(1),)
-        else loss_of(loss.name if loss.name in CANONICAL else loss.expression, 1)
-    )
+    single = loss if loss.negatives == (negative(1),) else None
+    if loss.name in CANONICAL:
+        single = loss_of(loss.name, 1)
+    if single is None:
+        undecided = Decision(None, ABSTAINED, "no exact example is at hand for this loss with several negatives")
+        return Step(sympy.Ne(Symbol(r"\frac{d\theta}{ds}"), 0, evaluate=False), "exact example", undecided)
     theta = theta_on_the_line(single, "points")
     value = quotient(sympy.diff(theta, SPREAD).xreplace({SPREAD: sympy.S.Zero}))
     why = (

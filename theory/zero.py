@@ -161,7 +161,7 @@ def decide_zero(expr: Expr | MatrixBase) -> Decision:
     if isinstance(expr, MatrixBase):
         entries = list(dict.fromkeys(expr.flat()))
         return _decide_entries(entries)
-    return _decide_entries([sympy.sympify(expr)])
+    return _decide_entries([sympy.sympify(expr, strict=True)])
 
 
 def _decide_entries(entries: list[Expr]) -> Decision:

@@ -78,7 +78,8 @@ def run(entries: Sequence[Entry], context: Context, progress: Progress = lambda 
         progress(f"{statement.slug}: variants")
         started = time.perf_counter()
         evidence.append(timed(variants_evidence(statement, context), time.perf_counter() - started))
-        evidence += [Evidence(kind, "not-run", detail=why) for kind, why in NOT_RUN]
+        ran = {row.kind for row in evidence}
+        evidence += [Evidence(kind, "not-run", detail=why) for kind, why in NOT_RUN if kind not in ran]
         yield Result(statement, tuple(evidence), time.perf_counter() - begun)
 
 

@@ -31,7 +31,7 @@ from verify.ensembles import Connection, Ensemble, exact_ensemble, float_ensembl
 from verify.evidence import Evidence, Measurement, tally
 from verify.general import general_evidence
 from verify.instance import PopulationInstance
-from verify.proofs import proof_evidence
+from verify.proofs import assumption_evidence, proof_evidence
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement, Variant
 from verify.tensors import arrays_of, population_of, weights_of
@@ -167,6 +167,12 @@ def symbolic(context: Context) -> Evidence:
     return proof_evidence(SLUG, options)
 
 
+def assumptions(context: Context) -> Evidence:
+    """Each assumption of the derivation dropped in turn."""
+    names = ("independent-augmentations", "augmented-anchor", "independent-points", "same-law", "homogeneity")
+    return assumption_evidence(SLUG, [(name.replace("-", " "), {"drop": name}) for name in names])
+
+
 def exact(context: Context) -> Evidence:
     """Random rational populations: residual exactly zero."""
     count = context.pick(quick=40, thorough=500)
@@ -231,6 +237,7 @@ STATEMENT = Statement(
         Check("float", "digits", lambda context: floats("digits", context)),
         Check("float", "toy, general", general_evidence),
         Check("property", "search", properties),
+        Check("assumptions", "proof", assumptions),
     ),
     stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},

@@ -26,7 +26,7 @@ from verify import balls, pair_form, sources
 from verify.evidence import Evidence, Measurement, tally
 from verify.general import weighted_general_evidence
 from verify.instance import PopulationInstance
-from verify.proofs import proof_evidence
+from verify.proofs import assumption_evidence, proof_evidence
 from verify.residue import certified_order, fitted_order, judge_certified
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement
@@ -86,9 +86,19 @@ def measure_float(instance: PopulationInstance, claim: Claim | None = None, devi
 
 
 def symbolic(context: Context) -> Evidence:
-    """Both losses, both ways of measuring r."""
-    return proof_evidence(
-        SLUG, [{"loss": loss, "distances": distances} for loss in LOSSES for distances in ("means", "points")]
+    """Both losses and both ways of measuring r; any number of negatives; the form for every differentiable network."""
+    options: list[dict[str, Any]] = [
+        {"loss": loss, "distances": distances} for loss in LOSSES for distances in ("means", "points")
+    ]
+    options += [{"loss": "infonce", "negatives": None}, {"loss": "infonce", "negatives": None, "form": "general"}]
+    return proof_evidence(SLUG, options)
+
+
+def assumptions(context: Context) -> Evidence:
+    """The second order, claimed where r is measured between unaugmented points."""
+    claims = [(f"r between augmentation means ({loss})", loss) for loss in LOSSES]
+    return assumption_evidence(
+        SLUG, [(name, {"loss": loss, "distances": "points", "order": 2}) for name, loss in claims]
     )
 
 
@@ -231,6 +241,7 @@ STATEMENT = Statement(
         Check("float", "digits, order 1", partial(orders, "points", 1, "digits")),
         Check("float", "toy, general", weighted_general_evidence),
         Check("property", "search", properties),
+        Check("assumptions", "proof", assumptions),
     ),
     stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},

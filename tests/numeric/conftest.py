@@ -1,4 +1,4 @@
-"""Oracles in exact rationals and in ball arithmetic that share no code with `numeric`, and instances that torch computes exactly.
+"""Oracles in exact rationals and in ball arithmetic, which share no code with `numeric`, and dyadic instances.
 
 Weights, inputs and slopes are small dyadic numbers, so float64 arithmetic on them makes no rounding error:
 what is compared on them is compared for equality. Derivatives are central differences of exact numbers: along
@@ -31,7 +31,7 @@ class Exact:
 
     @staticmethod
     def tower(weights, x, slope, tangent=None, at=None):
-        """Activations below each layer and output; with a tangent put in at pre-activation `at`, its image at the output."""
+        """Activations below each layer, output, and the image at the output of a tangent of pre-activation `at`."""
         activation, activations, moved = list(x), [], None
         for number, matrix in enumerate(weights, start=1):
             activations.append(activation)
@@ -183,7 +183,7 @@ def make_tower():
 
 @pytest.fixture(scope="session")
 def make_inputs():
-    """Dyadic inputs, from a seed; odd multiples of 1/16, so that pre-activations are hardly ever 0."""
+    """Dyadic inputs, from a seed."""
 
     def make(seed, *shape):
         return dyadic(np.random.default_rng(10_000 + seed), *shape, scale=8)

@@ -29,6 +29,9 @@ def test_the_list_is_fixed_by_the_seed_and_the_number_of_the_image():
     assert not torch.equal(many.points, digit_population(images=6, augmentations=4, seed=1).points)
     copies = many.points.flatten(0, 1)
     assert len(torch.unique(copies, dim=0)) == len(copies)
+    # The corner of these images is empty: what is there is noise, and every image has its own.
+    corners = many.points[:, :, 0]
+    assert len(torch.unique(corners, dim=0)) == len(corners)
 
 
 def test_augmented_images_stay_near_their_image():

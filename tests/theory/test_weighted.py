@@ -62,6 +62,15 @@ def test_a_users_loss_and_one_outside_the_family():
     assert derivation.decision.value is False
 
 
+def test_a_users_loss_with_two_negatives():
+    """Weights of both negatives are expanded; for the first order no example is at hand, which is said."""
+    text = "log(1 + exp(r_p - r_1) + 2*exp(r_p - r_2))"
+    assert theory.derive(4, loss=text, negatives=2).proved
+    points = theory.derive(4, loss=text, negatives=2, distances="points")
+    assert points.decision.value is None
+    assert not points.proved
+
+
 # A population of three points with K and f unrelated (scalars), mean and deviation written out: f(x;a) = fbar + s phi.
 POINTS = [
     (Rational(1, 2), Rational(1), Rational(-2), (Rational(1), Rational(-1)), (Rational(2), Rational(-2))),

@@ -1,0 +1,150 @@
+"""The statements as a whole: what each consists of, and that breaking a formula in either package turns a run red."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import numeric
+import theory
+from verify import pair_form, proofs, residue, sources, theorem1, theorem3, theorem4
+from verify.evidence import verdict
+from verify.general import NETWORKS, operator_form_gap
+from verify.registry import REGISTRY, covered, entry
+from verify.runner import run
+from verify.statement import Context
+
+STATEMENTS = [e.load() for e in covered()]
+
+
+def test_registry_lists_all_seven():
+    assert [e.theorem for e in REGISTRY] == list(range(1, 8))
+    assert [e.theorem for e in covered()] == [1, 2, 3, 4]
+    for e in covered():
+        statement = e.load()
+        assert (statement.slug, statement.theorem) == (e.slug, e.theorem)
+        assert entry(e.slug) is entry(str(e.theorem)) is entry(f"theorem{e.theorem}")
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda s: s.slug)
+def test_statements_say_what_they_assume_and_leave_out(statement):
+    assert statement.assumptions
+    assert statement.not_covered
+    assert "2010.00578" in statement.source
+    assert {"symbolic", "exact", "float", "property"} <= {check.kind for check in statement.checks}
+    assert set(statement.measures) == {"exact", "float"}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("slug", ["dual-gradient", "contrastive-losses"])
+def test_statements_hold_at_other_seeds(slug, seed):
+    (result,) = run([entry(slug)], Context(seed=seed))
+    assert result.verdict == "holds", [e for e in result.evidence if e.status != "holds"]
+
+
+@pytest.mark.parametrize("source", ["toy", "tree", "digits"])
+def test_statements_3_and_4_on_every_source(source):
+    for module in (theorem3, theorem4):
+        found = module.floats(source, Context(seed=11))
+        assert found.status == "holds", found
+        assert found.instances > 0
+    assert theorem4.augmented(source, Context(seed=11)).status == "holds"
+
+
+@pytest.mark.parametrize(("distances", "order"), [("means", 2), ("points", 1)])
+def test_orders_of_the_residue(distances, order):
+    assert theorem4.orders(distances, order, "toy", Context(seed=3)).status == "holds"
+    assert theorem4.orders(distances, 3 - order, "toy", Context(seed=3)).status == "refuted"
+
+
+def test_order_fits_abstain_without_enough_populations():
+    found = residue.fitted_order([], "means", 2, source="toy", wanted=3, device="cpu")
+    assert found.status == "abstained"
+
+
+def test_a_flipping_gate_is_not_fitted():
+    base = next(iter(sources.smooth_populations(0, 1, ("infonce",))))
+    flipping = replace(
+        base, slope=0.0, weights=(((1.0, 0.0, 0.0, 0.0),), ((1.0,),)),
+        points=(((1e-6, 0.0, 0.0, 0.0), (-1.0, 0.0, 0.0, 0.0)), ((1.0, 0.0, 0.0, 0.0), (2.0, 0.0, 0.0, 0.0))),
+    )  # fmt: skip
+    assert residue.residues(flipping, "means", "cpu", residue.operator_sides) is None
+
+
+def test_the_pair_form_refuses_what_does_not_fit():
+    digits = next(iter(sources.digit_populations(0, 1, ("infonce",), images=2, augmentations=2)))
+    big = replace(digits, points=tuple((digits.points[0][0],) * 1000 for _ in range(8)))
+    with pytest.raises(ValueError, match="triples"):
+        pair_form.measure(big)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda n: n.name)
+def test_general_networks_refute_the_operator_form(network):
+    populations = list(sources.smooth_populations(2, 3, ("simple",)))
+    assert max(operator_form_gap(network, i, "cpu") for i in populations) > 1e6
+
+
+def broken_kron(factors_of):
+    """Connections whose Jacobian is transposed in the square case, scaled otherwise: a bug in `numeric`."""
+
+    def broken(*args, **kwargs):
+        return [replace(f, jacobian=f.jacobian * 1.001) for f in factors_of(*args, **kwargs)]
+
+    return broken
+
+
+def test_a_bug_in_the_connections_turns_the_run_red(monkeypatch):
+    import numeric.connection
+
+    monkeypatch.setattr(
+        numeric, "connection_factors", broken_kron(numeric.connection.connection_factors), raising=False
+    )
+    theorem1.float_sides.cache_clear()
+    try:
+        found = theorem1.floats("toy", Context())
+    finally:
+        theorem1.float_sides.cache_clear()
+    assert found.status == "refuted"
+    assert found.counterexample is not None
+
+
+def test_a_bug_in_the_operator_turns_the_run_red(monkeypatch):
+    import numeric.operator
+
+    true = numeric.operator.predicted_update
+    monkeypatch.setattr(numeric, "predicted_update", lambda *a, **k: [1.0001 * u for u in true(*a, **k)], raising=False)
+    assert theorem3.floats("toy", Context()).status == "refuted"
+    assert theorem3.floats("digits", Context()).status == "refuted"
+    assert theorem4.floats("toy", Context()).status == "refuted"
+    assert theorem4.orders("means", 2, "toy", Context()).status == "refuted"
+
+
+def test_a_derivation_that_is_not_proved_does_not_hold(monkeypatch):
+    true = theory.derive("covariance-operator")
+    for value, expected in ((False, "refuted"), (None, "abstained")):
+        false = replace(true, decision=replace(true.decision, value=value, method="numeric point"))
+        assert not false.proved
+        monkeypatch.setattr(theory, "derive", lambda *a, _d=false, **k: _d, raising=False)
+        found = proofs.proof_evidence("covariance-operator", [{}])
+        assert found.status == expected
+        assert verdict([found]) == expected
+
+
+def test_an_assumption_that_is_not_needed_abstains():
+    found = proofs.assumption_evidence("covariance-operator", [("nothing", {})])
+    assert found.status == "abstained"
+    assert "not shown necessary" in found.detail
+
+
+def test_worst_case_temperatures_have_no_nan():
+    """tau down to 1e-4, distances of digits: finite updates on both sides."""
+    digits = next(iter(sources.digit_populations(0, 1, ("infonce",), images=6, augmentations=2)))
+    for loss in ("infonce", "triplet"):
+        case = replace(digits, loss=loss, parameters=(("tau", 1e-4),))
+        weights, population = residue.weights_of(case), residue.population_of(case)
+        for update in (
+            numeric.population_gradient(weights, population, loss, case.slope, tau=1e-4),
+            numeric.predicted_update(weights, population, loss, case.slope, tau=1e-4),
+        ):
+            assert all(bool(torch.isfinite(u).all()) for u in update)
+        assert pair_form.measure(case).status == "holds"
