@@ -42,7 +42,7 @@ def run() -> list[Result]:
     unit = "times as fast as jacrev"
     return [
         Result(
-            f"connections, {name}",
+            f"write floor: {name}" if name.startswith("filling") else f"connections, {name}",
             residual,
             tolerance,
             times["jacrev"] / times[name],

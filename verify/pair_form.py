@@ -31,11 +31,11 @@ def pair_weights(instance: PopulationInstance, outputs: np.ndarray, device: str)
 
     spec = numeric.loss_spec(instance.loss, **instance.options)
     population = population_of(instance, device)
+    spread, joint = population.augmentations, population.flat_weights
+    if spread**2 * len(outputs) > TRIPLE_LIMIT:
+        raise ValueError(f"{spread**2 * len(outputs)} triples of one point are more than {TRIPLE_LIMIT}")
     f = torch.as_tensor(outputs, device=device)
     r = torch.stack([0.5 * (f - row).square().sum(-1) for row in f])
-    spread, joint = population.augmentations, population.flat_weights
-    if spread**2 * len(f) > TRIPLE_LIMIT:
-        raise ValueError(f"{spread**2 * len(f)} triples of one point are more than {TRIPLE_LIMIT}")
     omega = torch.zeros_like(r)
     for m in range(population.size):
         own = slice(m * spread, (m + 1) * spread)

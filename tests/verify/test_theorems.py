@@ -73,7 +73,7 @@ def test_a_flipping_gate_is_not_fitted():
 
 def test_the_pair_form_refuses_what_does_not_fit():
     digits = next(iter(sources.digit_populations(0, 1, ("infonce",), images=2, augmentations=2)))
-    big = replace(digits, points=tuple((digits.points[0][0],) * 1000 for _ in range(8)))
+    big = replace(digits, points=tuple((digits.points[0][0],) * 1500 for _ in range(2)))
     with pytest.raises(ValueError, match="triples"):
         pair_form.measure(big)
 
