@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hltm.build import complete_tree as complete_tree
     from hltm.build import random_tree as random_tree
     from hltm.build import star_tree as star_tree
+    from hltm.drawing import draw as draw
     from hltm.errors import InputError as InputError
     from hltm.exact import enumerate_leaves as enumerate_leaves
     from hltm.exact import leaf_distribution as leaf_distribution
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hltm.files import save as save
     from hltm.inference import marginals as marginals
     from hltm.inference import posterior as posterior
+    from hltm.node_text import find_node as find_node
     from hltm.nodelink import tree_from_json as tree_from_json
     from hltm.nodelink import tree_to_json as tree_to_json
     from hltm.population import LeafPopulation as LeafPopulation
@@ -38,6 +40,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "build": ["caterpillar_tree", "complete_tree", "random_tree", "star_tree"],
+        "drawing": ["draw"],
         "errors": ["InputError"],
         "exact": [
             "enumerate_leaves",
@@ -48,6 +51,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "files": ["load", "save"],
         "inference": ["marginals", "posterior"],
+        "node_text": ["find_node"],
         "nodelink": ["tree_from_json", "tree_to_json"],
         "population": ["LeafPopulation", "leaf_population"],
         "rational": ["rational_leaf_distribution"],

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hltm.bif import from_bif, to_bif
 from hltm.checks import count, show
 from hltm.errors import InputError
+from hltm.graphml import from_graphml, to_graphml
 from hltm.nodelink import tree_from_json, tree_to_json
 from hltm.tree import HLTM
 
@@ -21,7 +23,7 @@ FILE_LIMIT = 64 * 2**20  # bytes of a tree file
 
 
 def save(tree: HLTM, path: str | os.PathLike[str]) -> None:
-    """Write a tree to a file; the suffix chooses the format (``.json``: node-link form).
+    """Write a tree to a file; the suffix chooses the format (``.json``: node-link form, ``.graphml``, ``.bif``).
 
     The file appears complete or not at all: it is written under a temporary name beside its place and
     renamed.
@@ -50,22 +52,41 @@ def save(tree: HLTM, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(tree, HLTM):
         raise InputError(f"tree of type {type(tree).__name__}: must be an HLTM")
+    target = check_suffix(path)
+    try:
+        content = _format(target)[0](tree).encode()
+    except InputError:
+        raise
+    except ValueError as error:  # Python refuses to write integers of more than 4,300 digits
+        raise InputError(f"path={show(str(target))}: cannot be written: {error}") from None
+    write(target, content)
+
+
+def check_suffix(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a tree file; refuse a suffix that is no tree format, before any work is done."""
     target = _path(path)
-    to_text, _ = _format(target)
-    content = to_text(tree).encode()
+    _format(target)
+    return target
+
+
+def write(target: Path, content: bytes) -> None:
+    """Write a file that appears complete or not at all; a place that cannot be written is an `InputError`."""
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-        temporary.replace(target)
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+            temporary.replace(target)
+        except BaseException:  # also an interruption leaves nothing behind
+            with contextlib.suppress(OSError, ValueError):
+                temporary.unlink()
+            raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        with contextlib.suppress(OSError, ValueError):
-            temporary.unlink()
         raise InputError(f"path={show(str(target))}: cannot be written: {_reason(error)}") from None
 
 
 def load(path: str | os.PathLike[str]) -> HLTM:
-    """Read a tree from a file; the suffix tells the format (``.json``: node-link form).
+    """Read a tree from a file; the suffix tells the format (``.json``: node-link form, ``.graphml``, ``.bif``).
 
     Parameters
     ----------
@@ -132,7 +153,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _Format = tuple[Callable[[HLTM], str], Callable[[str], HLTM]]
-_FORMATS: dict[str, _Format] = {".json": (_json_text, _json_tree)}
+_FORMATS: dict[str, _Format] = {
+    ".json": (_json_text, _json_tree),
+    ".graphml": (to_graphml, from_graphml),
+    ".bif": (to_bif, from_bif),
+}
 
 
 def _format(path: Path) -> _Format:

@@ -1,4 +1,4 @@
-"""What networks do: dual ReLU towers, connections, operators and exact populations in torch.
+"""What networks do: towers and tree networks, connections, operators, exact populations and sampling in torch.
 
 Names are loaded on first use, so that ``import numeric`` does not load torch.
 """
@@ -40,6 +40,16 @@ if TYPE_CHECKING:
     from numeric.population import output_spread as output_spread
     from numeric.product import CovarianceProduct as CovarianceProduct
     from numeric.product import covariance_operator_product as covariance_operator_product
+    from numeric.sampling import estimate_activation_covariance as estimate_activation_covariance
+    from numeric.sampling import sample_leaves as sample_leaves
+    from numeric.tree_gradient import tree_population_gradient as tree_population_gradient
+    from numeric.tree_network import TreeNetwork as TreeNetwork
+    from numeric.tree_operator import tree_activation_covariance as tree_activation_covariance
+    from numeric.tree_operator import tree_connections as tree_connections
+    from numeric.tree_operator import tree_covariance_operator as tree_covariance_operator
+    from numeric.tree_operator import tree_factors as tree_factors
+    from numeric.tree_operator import tree_update as tree_update
+    from numeric.tree_sampler import TreeSampler as TreeSampler
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
@@ -64,5 +74,16 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "operator": ["covariance_operator", "pair_matrix", "predicted_update"],
         "population": ["FinitePopulation", "output_spread"],
         "product": ["CovarianceProduct", "covariance_operator_product"],
+        "sampling": ["estimate_activation_covariance", "sample_leaves"],
+        "tree_gradient": ["tree_population_gradient"],
+        "tree_network": ["TreeNetwork"],
+        "tree_operator": [
+            "tree_activation_covariance",
+            "tree_connections",
+            "tree_covariance_operator",
+            "tree_factors",
+            "tree_update",
+        ],
+        "tree_sampler": ["TreeSampler"],
     },
 )

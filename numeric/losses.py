@@ -46,10 +46,10 @@ def _number(name: str, value: Any, loss: str, rule: str) -> float:
     """A finite real parameter."""
     try:
         number = math.nan if isinstance(value, str | bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(f"{name}={value!r} of loss {loss!r}: {rule}")
+        raise InputError(f"{name}={value!r:.60} of loss {loss!r}: {rule}")
     return number
 
 

@@ -10,9 +10,13 @@ import lazy_loader
 if TYPE_CHECKING:
     from theory.derivation import Derivation, Statement, Step
     from theory.family import family_membership
+    from theory.latent import activation_covariance, activation_covariances
     from theory.latex import to_latex
     from theory.losses import pair_weight, pair_weights
     from theory.registry import STATEMENTS, derive
+    from theory.tree_operator import covariance_operator, node_update
+    from theory.tree_symbols import parameter_values
+    from theory.walsh import WalshOperator, walsh_operator
     from theory.zero import Decision, decide_positive, decide_zero
 
 __all__ = [
@@ -21,13 +25,20 @@ __all__ = [
     "Derivation",
     "Statement",
     "Step",
+    "WalshOperator",
+    "activation_covariance",
+    "activation_covariances",
+    "covariance_operator",
     "decide_positive",
     "decide_zero",
     "derive",
     "family_membership",
+    "node_update",
     "pair_weight",
     "pair_weights",
+    "parameter_values",
     "to_latex",
+    "walsh_operator",
 ]
 
 __getattr__, __dir__, _ = lazy_loader.attach(
@@ -35,9 +46,13 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "derivation": ["Derivation", "Statement", "Step"],
         "family": ["family_membership"],
+        "latent": ["activation_covariance", "activation_covariances"],
         "latex": ["to_latex"],
         "losses": ["pair_weight", "pair_weights"],
         "registry": ["STATEMENTS", "derive"],
+        "tree_operator": ["covariance_operator", "node_update"],
+        "tree_symbols": ["parameter_values"],
+        "walsh": ["WalshOperator", "walsh_operator"],
         "zero": ["Decision", "decide_positive", "decide_zero"],
     },
 )

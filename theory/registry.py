@@ -1,4 +1,4 @@
-"""``theory.derive``: the derivations by canonical name (statements 1 to 4, arXiv 2010.00578)."""
+"""``theory.derive``: the derivations by canonical name (statements 1 to 4 and 6, arXiv 2010.00578)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from theory.derivation import Derivation
 from theory.dual_gradient import derive_widths
 from theory.dual_gradient_sizes import derive_all_sizes
 from theory.family import derive_family
+from theory.latent_derivation import CLAIMS, derive_latent
 from theory.weighted import derive_weighted
 
 
@@ -51,6 +52,7 @@ STATEMENTS: Mapping[str, Entry] = MappingProxyType(
                 "order": (None, 1, 2),
             },
         ),
+        "activation-covariance": Entry(6, derive_latent, {"tree": None, "node": None, "claim": CLAIMS}),
     }
 )
 """The statements that can be derived."""
@@ -63,7 +65,7 @@ def derive(slug: str | int, **options: object) -> Derivation:
     ----------
     slug
         Canonical name, or its number as an alias: "dual-gradient" (1), "contrastive-losses" (2),
-        "covariance-operator" (3), "weighted-covariance-operator" (4).
+        "covariance-operator" (3), "weighted-covariance-operator" (4), "activation-covariance" (6).
     **options
         dual-gradient: ``widths`` (``(n_0, ..., n_L)``, None for all sizes), ``output`` ("linear",
         "normalized"). contrastive-losses: ``loss`` (name or expression), ``negatives`` (None for symbolic H).
@@ -71,7 +73,8 @@ def derive(slug: str | int, **options: object) -> Derivation:
         ``drop`` (an assumption to leave out, see ``theory.covariance.DROPS``).
         weighted-covariance-operator: ``loss``, ``distances`` ("means", "points"), ``negatives`` (1, or None
         for symbolic H), ``convention``, ``form``, ``order`` (claimed order of theta in the spread; None for
-        the true one).
+        the true one). activation-covariance: ``tree``, ``node`` (without them a small tree), ``claim``
+        ("activation", "update", "losses", "depth").
 
     Returns
     -------
@@ -85,7 +88,7 @@ def derive(slug: str | int, **options: object) -> Derivation:
 
     Source
     ------
-    arXiv 2010.00578, Theorems 1 to 4; statements 1 to 4.
+    arXiv 2010.00578, Theorems 1 to 4; statements 1 to 4 and 6.
 
     Examples
     --------

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 from flint import arb, arb_series, ctx, fmpq
@@ -20,20 +21,23 @@ from verify.instance import PopulationInstance
 from verify.towers import array, rational
 
 RADIUS = 1e-30
+# Terms of a literal sum that balls are spent on; a larger sum is left to floating point.
+TERM_LIMIT = 20_000
 PRECISIONS = (192, 512, 2048, 16384, 262144)
 
-Loss = Callable[[arb_series, Sequence[arb_series]], arb_series]
+# Over power series, or over anything with their arithmetic.
+Loss = Callable[[Any, Sequence[Any]], Any]
 
 
 @contextmanager
-def precision(bits: int) -> Iterator[None]:
-    """Arb's working precision inside the block, series cut after the linear term; restored afterwards."""
-    before, length = ctx.prec, ctx.cap
-    ctx.prec, ctx.cap = bits, 2
+def precision(bits: int, length: int = 2) -> Iterator[None]:
+    """Arb's working precision inside the block, series of `length` coefficients; both restored afterwards."""
+    before, cut = ctx.prec, ctx.cap
+    ctx.prec, ctx.cap = bits, length
     try:
         yield
     finally:
-        ctx.prec, ctx.cap = before, length
+        ctx.prec, ctx.cap = before, cut
 
 
 def to_ball(value: float | fmpq) -> arb:
@@ -53,15 +57,15 @@ def literal_loss(name: str, parameters: dict[str, float]) -> Loss:
     tau = to_ball(parameters.get("tau", 0.1))
     margin = to_ball(parameters.get("margin", 0.0))
 
-    def simple(r_pos: arb_series, r_neg: Sequence[arb_series]) -> arb_series:
+    def simple(r_pos: Any, r_neg: Sequence[Any]) -> Any:
         return r_pos - r_neg[0]
 
-    def triplet(r_pos: arb_series, r_neg: Sequence[arb_series]) -> arb_series:
-        return tau * (1 + ((r_pos - r_neg[0] + margin) / tau).exp()).log()
+    def triplet(r_pos: Any, r_neg: Sequence[Any]) -> Any:
+        return (((r_pos - r_neg[0] + margin) / tau).exp() + 1).log() * tau
 
-    def infonce(r_pos: arb_series, r_neg: Sequence[arb_series]) -> arb_series:
+    def infonce(r_pos: Any, r_neg: Sequence[Any]) -> Any:
         attraction = (-r_pos / tau).exp()
-        return -tau * (attraction / sum(((-r / tau).exp() for r in r_neg), attraction)).log()
+        return (attraction / sum(((-r / tau).exp() for r in r_neg), attraction)).log() * (-tau)
 
     return {"simple": simple, "triplet": triplet, "infonce": infonce}[name]
 
@@ -114,10 +118,16 @@ def expected_gradient(instance: PopulationInstance, bits: int) -> list[np.ndarra
 Term = tuple[arb, int, int, tuple[int, ...]]
 
 
+def count_terms(instance: PopulationInstance) -> int:
+    """Number of terms of the literal sum: M A^2 (M A)^H."""
+    points, spread = len(instance.points), len(instance.points[0])
+    return points * spread**2 * (points * spread) ** instance.negatives
+
+
 def loss_terms(instance: PopulationInstance, p: list[fmpq], q: list[list[fmpq]]) -> list[Term]:
     """Every (probability, x_1, x_+, negatives) of the population, indices into the flat list of inputs."""
     spread = len(instance.points[0])
-    negatives = int(instance.options.get("negatives", 1))
+    negatives = instance.negatives
     flat = [(index, p[index // spread] * q[index // spread][index % spread]) for index in range(len(p) * spread)]
     terms: list[Term] = []
     for m, weight in enumerate(p):

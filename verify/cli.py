@@ -8,29 +8,26 @@ imported before a command runs.
 from __future__ import annotations
 
 import enum
-import errno
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hltm.command import Job, guarded
 from hltm.errors import InputError
 from verify.output import Output
 from verify.registry import Entry, covered, entry
 from verify.statement import Context
 
-# Typer may carry its own copy of click: the root of its usage errors is reached through the one that it exports.
-UsageError: Any = typer.BadParameter.__mro__[2]
+if TYPE_CHECKING:
+    from verify.runner import Result
 
 EXIT = {"holds": 0, "refuted": 1, "abstained": 3}
-INPUT_ERROR = 2
-INTERRUPTED = 130
-BROKEN_PIPE = 141
 
 
 class ProfileName(enum.StrEnum):
@@ -55,9 +52,6 @@ Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Writ
 Report = Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.json and counterexamples there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only what does not hold; no progress.")]
 Variants = Annotated[bool, typer.Option("--variants", help="Refute and shrink every false variant instead.")]
-
-# Commands only parse: what they give is run outside of Typer, which has its own ideas of Ctrl-C and closed pipes.
-Job = Callable[[], int]
 
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -131,31 +125,39 @@ def execute(entries: Sequence[Entry], output: Output, profile: str, device: str,
 
 def run_statements(entries: Sequence[Entry], output: Output, context: Context) -> int:
     """Run statements; save counterexamples, write documents, print tables."""
-    from verify.files import save_instance
     from verify.report import print_results, results_json
     from verify.runner import run
 
     with output.progress() as progress:
         results = list(run(entries, context, progress))
-    files: dict[tuple[str, int], str] = {}
-    for result in results:
-        for index, row in enumerate(result.evidence):
-            if hasattr(row.counterexample, "as_json"):
-                name = f"{row.kind}-{row.source}".replace(", ", "-").replace(" ", "-")
-                found = {
-                    "residual": str(row.worst_residual),
-                    "tolerance": str(row.tolerance),
-                    "detail": row.detail,
-                }
-                path = save_instance(
-                    output.counterexamples(), result.statement, row.counterexample,
-                    name=name, variant=None, seed=context.seed, found=found,
-                )  # fmt: skip
-                files[result.statement.slug, index] = str(path)
+    files = save_counterexamples(results, output, context)
     output.document(results_json(context, results, files))
     print_results(output.console(), results, files, output.quiet)
     verdicts = {result.verdict for result in results}
     return EXIT["refuted" if "refuted" in verdicts else "abstained" if "abstained" in verdicts else "holds"]
+
+
+def save_counterexamples(results: Sequence[Result], output: Output, context: Context) -> dict[tuple[str, int], str]:
+    """Save what refuted; a place that cannot be written costs the file, never the verdict."""
+    from verify.files import save_instance
+
+    files: dict[tuple[str, int], str] = {}
+    for result in results:
+        for index, row in enumerate(result.evidence):
+            if not hasattr(row.counterexample, "as_json"):
+                continue
+            name = f"{row.kind}-{row.source}".replace(", ", "-").replace(" ", "-")
+            found = {"residual": str(row.worst_residual), "tolerance": str(row.tolerance), "detail": row.detail}
+            try:
+                path = save_instance(
+                    output.counterexamples(), result.statement, row.counterexample,
+                    name=name, variant=None, seed=context.seed, found=found,
+                )  # fmt: skip
+            except InputError as error:
+                sys.stderr.write(f"the counterexample could not be saved: {error}\n")
+                continue
+            files[result.statement.slug, index] = str(path)
+    return files
 
 
 def run_variants(entries: Sequence[Entry], output: Output, context: Context) -> int:
@@ -201,11 +203,11 @@ def run_statement(slug: str) -> None:
 
     one.__doc__ = f"Check Theorem {chosen.theorem}, {chosen.title}."
     single.command()(one)
-    finish(single, f"python -m verify.theorem{chosen.theorem}")
+    leave(single, f"python -m verify.theorem{chosen.theorem}")
 
 
-def finish(application: typer.Typer, name: str) -> None:
-    """Run an application and leave with the contract's exit code; every error is one line on stderr."""
+def leave(application: typer.Typer, name: str) -> None:
+    """Run an application and leave with its exit code."""
     # Hypothesis caches what it reads of the source; a run leaves nothing where it was not told to write.
     with tempfile.TemporaryDirectory(prefix="covop-") as scratch:
         os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", scratch)
@@ -213,41 +215,6 @@ def finish(application: typer.Typer, name: str) -> None:
     sys.exit(code)
 
 
-def guarded(application: typer.Typer, name: str) -> int:
-    """Parse and run; every way in which that can end is an exit code."""
-    try:
-        job = typer.main.get_command(application).main(prog_name=name, standalone_mode=False)
-        code = job() if callable(job) else 0
-        sys.stdout.flush()
-    except InputError as error:
-        return complain(str(error))
-    except UsageError as error:
-        return complain(error.format_message())
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
-    except BrokenPipeError:
-        abandon_stdout()
-        return BROKEN_PIPE
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        abandon_stdout()
-        return complain(f"output: cannot be written: {error.strerror}")
-    return code
-
-
-def abandon_stdout() -> None:
-    """Send what is still buffered nowhere, since stdout takes no more; else the interpreter complains at shutdown."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def complain(message: str) -> int:
-    """One line on stderr."""
-    sys.stderr.write("error: " + " ".join(message.split()) + "\n")
-    return INPUT_ERROR
-
-
 def main() -> None:
     """Entry point of `python -m verify` and `covop`."""
-    finish(app, "python -m verify")
+    leave(app, "python -m verify")

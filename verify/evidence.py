@@ -41,6 +41,8 @@ class Measurement:
     'holds'
     >>> Measurement(float("nan"), 1e-14).status
     'refuted'
+    >>> Measurement(float("nan"), float("inf")).status
+    'abstained'
     """
 
     residual: float
@@ -50,8 +52,11 @@ class Measurement:
 
     @property
     def status(self) -> Verdict:
-        """`holds`, `refuted` or `abstained`; a residual that is not a number refutes."""
-        if not self.decided:
+        """`holds`, `refuted` or `abstained`.
+
+        A residual that is not a number refutes; a tolerance that is none (an overflow in the bound) decides nothing.
+        """
+        if not self.decided or not (math.isfinite(self.tolerance) and self.tolerance >= 0):
             return "abstained"
         return "holds" if self.residual <= self.tolerance else "refuted"
 

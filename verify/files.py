@@ -1,18 +1,18 @@
 """Reading and writing the files of a run: saved instances, JSON documents, reports.
 
-This is the one module of `verify` that touches files. A file is written to a temporary name beside its target and
-renamed, so that a reader never sees half of one.
+This is the one module of `verify` that touches files; `hltm.files.write` writes to a temporary name and renames, so
+that a reader never sees half of one.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from hltm.errors import InputError
+from hltm.files import write
 from verify.registry import entry
 from verify.statement import Statement
 
@@ -21,24 +21,9 @@ SIZE_LIMIT = 64 * 2**20
 KEYS = ("schema", "statement", "variant", "instance", "seed", "found")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write atomically; a failure is one line that names the path."""
-    handle, name = -1, ""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
-        raise InputError(f"file {str(path)!r}: cannot be written: {error.strerror or error}") from None
-
-
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON document (no NaN, no infinity) atomically."""
-    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    write(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
 def check_folder(path: Path) -> Path:
@@ -98,6 +83,8 @@ def save_instance(
 def read_json(path: Path) -> Any:
     """Parse a JSON file; everything that can be wrong with it is one line."""
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"file {str(path)!r}: cannot be read: is no regular file")
         size = path.stat().st_size
         if size > SIZE_LIMIT:
             raise InputError(f"file {str(path)!r}: has {size} bytes, must have at most {SIZE_LIMIT}")
@@ -120,7 +107,7 @@ def read_instance(path: Path) -> tuple[Statement, str | None, Any]:
     data = read_json(path)
     if not isinstance(data, dict):
         raise InputError(f"file {str(path)!r}: must hold a JSON object")
-    if data.get("schema") != SCHEMA:
+    if data.get("schema") != SCHEMA or not isinstance(data["schema"], int) or isinstance(data["schema"], bool):
         raise InputError(f"schema={data.get('schema')!r:.40} in {str(path)!r}: must be {SCHEMA}")
     for key in data:
         if key not in KEYS:

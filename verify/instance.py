@@ -229,6 +229,16 @@ class PopulationInstance:
         return len(self.weights), _widest(self.weights)
 
 
+class SimplePopulationInstance(PopulationInstance):
+    """A population with the simple loss, the only one that statement 3 speaks of."""
+
+    def checked(self) -> Self:
+        """Self, after asking `numeric` whether the values are allowed (InputError if not)."""
+        if self.loss != "simple":
+            raise InputError(f"loss={self.loss!r}: must be 'simple'; statement 4 takes the other losses")
+        return super().checked()
+
+
 Instance = PairInstance | LossInstance | PopulationInstance
 
 
@@ -259,8 +269,10 @@ def loss_parameters(value: Any) -> tuple[tuple[str, float], ...]:
     if not isinstance(value, dict):
         raise InputError(f"parameters={value!r:.40}: must be an object of numbers")
     for key, number in value.items():
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
+        if isinstance(number, bool) or not isinstance(number, int | float):
             raise InputError(f"parameters[{key!r}]={number!r:.40}: must be a number")
+        if isinstance(number, int) and abs(number) > 2**53:
+            raise InputError(f"parameters[{key!r}]: an integer of {number.bit_length()} bits, must be at most 2^53")
     return tuple(sorted(value.items()))
 
 

@@ -30,7 +30,12 @@ class Output:
 
     def console(self) -> Console:
         """Tables go to stdout, unless the document does."""
-        from rich.console import Console
+        from rich.console import Console as RichConsole
+
+        class Console(RichConsole):
+            def on_broken_pipe(self) -> None:
+                """Leave a closed pipe to the command line; Rich would end the process with the code of a refutation."""
+                raise BrokenPipeError
 
         return Console(stderr=self.json == "-", highlight=False)
 

@@ -67,6 +67,11 @@ class Magnitudes:
         return np.einsum("nb,na->ba", backward, self.activations[layer - 1])
 
 
+# Numbers near the end of float64's range overflow in a bound; a bound that is not finite decides nothing.
+quiet = np.errstate(over="ignore", invalid="ignore")
+
+
+@quiet
 def magnitudes(weights: Sequence[np.ndarray], points: np.ndarray, slope: float) -> Magnitudes:
     """Run the tower at absolute values with the gates of the true one.
 
@@ -98,6 +103,7 @@ def magnitudes(weights: Sequence[np.ndarray], points: np.ndarray, slope: float) 
     return Magnitudes(activations, jacobians[::-1], gates, bound, roundings, near)
 
 
+@quiet
 def population_bounds(
     weights: Sequence[np.ndarray],
     points: np.ndarray,

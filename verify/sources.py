@@ -132,6 +132,7 @@ def smooth_populations(
     points: int = 4,
     augmentations: int = 4,
     normalized: bool = False,
+    negatives: int = 1,
 ) -> Iterator[PopulationInstance]:
     """Gaussian points with Gaussian augmentations around the first one, for fitting orders in the spread.
 
@@ -153,13 +154,14 @@ def smooth_populations(
             weights=weights,
             points=freeze(base + noise),
             loss=name,
-            parameters=smooth_parameters(name, tau),
+            parameters=smooth_parameters(name, tau, negatives),
         )
 
 
-def smooth_parameters(name: str, tau: float) -> tuple[tuple[str, float], ...]:
+def smooth_parameters(name: str, tau: float, negatives: int) -> tuple[tuple[str, float], ...]:
     """Parameters of the loss at that temperature; the margin is half of it."""
-    return {"simple": (), "triplet": (("margin", 0.5 * tau), ("tau", tau)), "infonce": (("tau", tau),)}[name]
+    several = (("negatives", negatives), ("tau", tau))
+    return {"simple": (), "triplet": (("margin", 0.5 * tau), ("tau", tau)), "infonce": several}[name]
 
 
 def mean_distance(weights: Any, points: np.ndarray, slope: float) -> float:

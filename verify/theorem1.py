@@ -142,6 +142,7 @@ def tolerances(instance: PairInstance, one: Tower, two: Tower) -> tuple[list[Arr
     return bounds, bool(b_1.near_kink.any() or b_2.near_kink.any())
 
 
+@rounding.quiet
 def measure_float(instance: PairInstance, formula: Formula | None = None, device: str = "cpu") -> Measurement:
     """Automatic differentiation against the formula on `numeric`'s connections, in float64."""
     gradient, one, two, bounds, near = float_sides(instance, device)

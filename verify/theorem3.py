@@ -25,12 +25,12 @@ from typing import Any
 
 from flint import fmpq
 
-from verify import sources, variants
+from verify import rounding, sources, variants
 from verify.differences import simple_loss_gradient
 from verify.ensembles import Connection, Ensemble, exact_ensemble, float_ensemble, weighted_sum
 from verify.evidence import Evidence, Measurement, tally
 from verify.general import general_evidence
-from verify.instance import PopulationInstance
+from verify.instance import PopulationInstance, SimplePopulationInstance
 from verify.proofs import assumption_evidence, proof_evidence
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement, Variant
@@ -152,6 +152,7 @@ def right_sides(instance: PopulationInstance, claim: Claim | None, device: str) 
     return sides
 
 
+@rounding.quiet
 def measure_float(instance: PopulationInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
     """Automatic differentiation of the literal expected loss against the operator, in float64."""
     return compare(instance, right_sides(instance, claim, device), device)
@@ -196,6 +197,25 @@ def floats(source: str, context: Context) -> Evidence:
     )  # fmt: skip
 
 
+def one_branch(context: Context) -> Evidence:
+    """The one-branch update, through x_1 only, is half of the shared one (simple loss)."""
+    count = context.pick(quick=20, thorough=200)
+    return tally(
+        "float", "toy, one-branch", sources.toy_populations(context.seed + 6, count, points=4, layers=3, width=4),
+        lambda i: measure_one_branch(i, context.device),
+        at_least=count // 2, detail="autograd through x_1 alone = V_x[Kbar] vec W",
+    )  # fmt: skip
+
+
+def measure_one_branch(instance: PopulationInstance, device: str = "cpu") -> Measurement:
+    """Twice the gradient through x_1 alone against the shared update."""
+    import numeric
+
+    weights, population = weights_of(instance, device), population_of(instance, device)
+    half = numeric.population_gradient(weights, population, "simple", instance.slope, convention="one-branch")
+    return compare(instance, {"twice the one-branch update": [2 * side for side in arrays_of(half)]}, device)
+
+
 def instances(layers: int, width: int) -> Any:
     """Hypothesis strategy of networks and populations up to that size."""
     from verify.strategies import population_instances
@@ -235,13 +255,14 @@ STATEMENT = Statement(
         Check("float", "toy", lambda context: floats("toy", context)),
         Check("float", "tree", lambda context: floats("tree", context)),
         Check("float", "digits", lambda context: floats("digits", context)),
+        Check("float", "toy, one-branch", one_branch),
         Check("float", "toy, general", general_evidence),
         Check("property", "search", properties),
         Check("assumptions", "proof", assumptions),
     ),
     stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},
-    instance_type=PopulationInstance,
+    instance_type=SimplePopulationInstance,
     variants=VARIANTS,
 )
 

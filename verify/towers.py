@@ -84,21 +84,26 @@ def gate(preactivations: Array, slope: Any, one: Any) -> Array:
     return np.array([one if bool(p > 0) else slope for p in preactivations], dtype=preactivations.dtype)
 
 
-def forward(weights: Sequence[Array], x: Array, slope: Any, one: Any) -> tuple[list[Array], list[Array], Array]:
-    """Activations f_0 .. f_{L-1}, gates D_1 .. D_L and the output f_L of one input."""
+def forward(
+    weights: Sequence[Array], x: Array, slope: Any, one: Any, frozen: Sequence[Array] | None = None
+) -> tuple[list[Array], list[Array], Array]:
+    """Activations f_0 .. f_{L-1}, gates D_1 .. D_L and the output f_L of one input; gates are given or its own."""
     activations, gates = [x], []
     p = x
     for layer, matrix in enumerate(weights, start=1):
         p = matrix @ activations[-1]
-        gates.append(gate(p, slope, one))
+        gates.append(gate(p, slope, one) if frozen is None else frozen[layer - 1])
         if layer < len(weights):
             activations.append(gates[-1] * p)
     return activations, gates, p
 
 
-def tower(weights: Sequence[Array], x: Array, slope: Any, one: Any) -> Tower:
-    """All quantities of one input, by the recursion J_l = J_{l+1} W_{l+1} D_l from J_L = I (section 0)."""
-    activations, gates, output = forward(weights, x, slope, one)
+def tower(weights: Sequence[Array], x: Array, slope: Any, one: Any, frozen: Sequence[Array] | None = None) -> Tower:
+    """All quantities of one input, by the recursion J_l = J_{l+1} W_{l+1} D_l from J_L = I (section 0).
+
+    With `frozen` gates the tower is that of the linear region they belong to.
+    """
+    activations, gates, output = forward(weights, x, slope, one, frozen)
     n_out = len(output)
     identity = np.empty((n_out, n_out), dtype=output.dtype)
     identity[:] = one - one

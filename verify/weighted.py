@@ -12,11 +12,11 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from flint import fmpq
 
 from verify import balls
-from verify.ensembles import exact_ensemble, float_ensemble
+from verify.ensembles import Ensemble, float_ensemble
 from verify.instance import PopulationInstance
-from verify.residue import exact_distances
 from verify.statement import Variant
 from verify.towers import Array
 from verify.updates import matrices
@@ -136,8 +136,17 @@ def operator_update(
             for n in chosen:
                 joint = joint * p[n]
             for n, xi in zip(chosen, weights([distance[m][n] for n in chosen]), strict=True):
-                total = total + differences[m, n] * (joint * xi)
+                total = total + scaled(differences[m, n], joint * xi)
     return total
+
+
+def scaled(vector: Array, factor: Any) -> Array:
+    """Factor times vector; NumPy takes a power series for a list of its coefficients, so entry by entry."""
+    if vector.dtype != object:
+        return vector * factor
+    found = np.empty(len(vector), dtype=object)
+    found[:] = [entry * factor for entry in vector]
+    return found
 
 
 def half_square(difference: Array) -> Any:
@@ -145,23 +154,32 @@ def half_square(difference: Array) -> Any:
     return (difference * difference).sum() / 2
 
 
-def certified_right(claim: Claim, instance: PopulationInstance, layer: int, distances: str) -> Array:
-    """Balls of the claimed -E[grad] of a layer, column-stacked; probabilities and connections are exact rationals."""
-    ensemble, options = exact_ensemble(instance), instance.options
+def certified_right(
+    claim: Claim, instance: PopulationInstance, ensemble: Ensemble, layer: int, outputs: Sequence[Array]
+) -> Array:
+    """The claimed -E[grad] of a layer, column-stacked, in balls or in power series over them.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        Rational, or affine in the spread (`verify.expansion`).
+    outputs : list of M arrays (n_L,)
+        Between which r is measured.
+    """
+    options = instance.options
     tau, margin = balls.to_ball(options.get("tau", 0.1)), balls.to_ball(options.get("margin", 0.0))
 
     def weights(r: list[Any]) -> list[Any]:
-        return claim.weights(instance.loss, [balls.to_ball(v) for v in r], tau, margin, lambda v: v.exp())
+        return claim.weights(instance.loss, [in_balls(v) for v in r], tau, margin, lambda v: v.exp())
 
-    update = operator_update(
-        ensemble.mean_connections(layer),
-        exact_distances(instance, distances),
-        ensemble.p,
-        ensemble.weights(layer),
-        weights,
-        instance.negatives,
-    )
+    means, w = ensemble.mean_connections(layer), ensemble.weights(layer)
+    update = operator_update(means, outputs, ensemble.p, w, weights, instance.negatives)
     return update * balls.to_ball(claim.factor)
+
+
+def in_balls(value: Any) -> Any:
+    """An exact rational as a ball; balls and series as they are."""
+    return balls.to_ball(value) if isinstance(value, fmpq) else value
 
 
 def float_right(claim: Claim, instance: PopulationInstance, device: str) -> list[Array]:

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from hltm.command import complain
 from hltm.errors import InputError
-from verify.cli import app, complain
 from verify.files import read_instance
 
 PAIR = {
@@ -25,6 +25,7 @@ POPULATION = {
     "loss": "infonce",
     "parameters": {"tau": 0.5},
 }
+SIMPLE = {**POPULATION, "loss": "simple", "parameters": {}}
 LOSS = {"loss": "infonce", "parameters": {"tau": 1.0, "negatives": 2}, "r_pos": 0.5, "r_neg": [1.0, 2.0]}
 EDGE = {
     "nodes": [{"id": "r", "prior": [0.5, 0.5]}, {"id": "a"}, {"id": "b"}],
@@ -91,15 +92,18 @@ BAD = {
     "negative distance": ("2", change(LOSS, r_pos=-1.0), ["r_pos", "-1.0"]),
     "distance nan": ("2", change(LOSS, r_neg=[1.0, NAN]), ["r_neg[1]", "nan"]),
     "too few distances": ("2", change(LOSS, r_neg=[1.0]), ["r_neg", "negatives=2"]),
-    "point weights do not sum to one": ("3", change(POPULATION, point_weights=[0.25, 0.5]), ["point", "0.75"]),
-    "point weight negative": ("3", change(POPULATION, point_weights=[-0.25, 1.25]), ["point", "-0.25"]),
-    "augmentation weights do not sum": ("3", change(POPULATION, augmentation_weights=[[0.5, 0.5], [0.5, 0.4]]), ["augmentation", "0.9"]),
-    "augmentation weight negative": ("3", change(POPULATION, augmentation_weights=[[0.5, 0.5], [1.5, -0.5]]), ["augmentation", "-0.5"]),
-    "empty population": ("3", change(POPULATION, points=[], point_weights=None, augmentation_weights=None), ["points"]),
-    "point without augmentation": ("3", change(POPULATION, points=[[], []], augmentation_weights=None), ["points"]),
-    "ragged points": ("3", change(POPULATION, points=[[[1.0, 0.0]], [[1.0, 0.0], [1.0, 1.0]]]), ["points"]),
-    "point infinite": ("3", change(POPULATION, points=[[[INF, 0.0], [0.0, 1.0]], [[2.0, 0.0], [1.0, 1.0]]]), ["points", "inf"]),
-    "points of the wrong dimension": ("3", change(POPULATION, weights=[[[1.0]]]), ["dimension", "weights[0]"]),
+    "point weights do not sum to one": ("3", change(SIMPLE, point_weights=[0.25, 0.5]), ["point", "0.75"]),
+    "point weight negative": ("3", change(SIMPLE, point_weights=[-0.25, 1.25]), ["point", "-0.25"]),
+    "augmentation weights do not sum": ("3", change(SIMPLE, augmentation_weights=[[0.5, 0.5], [0.5, 0.4]]), ["augmentation", "0.9"]),
+    "augmentation weight negative": ("3", change(SIMPLE, augmentation_weights=[[0.5, 0.5], [1.5, -0.5]]), ["augmentation", "-0.5"]),
+    "empty population": ("3", change(SIMPLE, points=[], point_weights=None, augmentation_weights=None), ["points"]),
+    "point without augmentation": ("3", change(SIMPLE, points=[[], []], augmentation_weights=None), ["points"]),
+    "ragged points": ("3", change(SIMPLE, points=[[[1.0, 0.0]], [[1.0, 0.0], [1.0, 1.0]]]), ["points"]),
+    "point infinite": ("3", change(SIMPLE, points=[[[INF, 0.0], [0.0, 1.0]], [[2.0, 0.0], [1.0, 1.0]]]), ["points", "inf"]),
+    "points of the wrong dimension": ("3", change(SIMPLE, weights=[[[1.0]]]), ["dimension", "weights[0]"]),
+    "tau beyond float64": ("2", change(LOSS, parameters={"tau": 10**400, "negatives": 2}), ["tau", "bits"]),
+    "negatives beyond counting": ("2", change(LOSS, parameters={"tau": 1.0, "negatives": 10**40}), ["negatives", "bits"]),
+    "statement 3 with another loss": ("3", change(POPULATION), ["infonce", "simple"]),
     "population tau": ("4", change(POPULATION, parameters={"tau": 0.0}), ["tau", "0"]),
     "cycle": ("3", tree(edges=[*edges(polarity=0.5), {"source": "b", "target": "r", "polarity": 0.5}]), ["cycle"]),
     "two parents": ("3", tree(edges=[*edges(polarity=0.5), {"source": "a", "target": "b", "polarity": 0.5}]), ["'b'", "parent"]),
@@ -139,6 +143,8 @@ FILES = {
     "truncated": (json.dumps(DOCUMENT)[:-20], ["not complete JSON", "line 1"]),
     "not JSON": ("hello", ["not complete JSON"]),
     "a list": ("[]", ["object"]),
+    "schema is true": (json.dumps({**DOCUMENT, "schema": True}), ["schema=True"]),
+    "schema is a float": (json.dumps({**DOCUMENT, "schema": 1.0}), ["schema=1.0"]),
     "another schema": (json.dumps({**DOCUMENT, "schema": 2}), ["schema=2", "must be 1"]),
     "no schema": (json.dumps({k: v for k, v in DOCUMENT.items() if k != "schema"}), ["schema=None"]),
     "unknown statement": (json.dumps({**DOCUMENT, "statement": "dual-gradien"}), ["dual-gradien", "did you mean 'dual-gradient'"]),
@@ -174,7 +180,7 @@ def test_binary_file(tmp_path):
 
 
 def test_good_instances_are_read_and_written_back():
-    for number, instance in (("1", PAIR), ("2", LOSS), ("3", POPULATION), ("4", POPULATION)):
+    for number, instance in (("1", PAIR), ("2", LOSS), ("3", SIMPLE), ("4", POPULATION)):
         from verify.registry import entry
 
         kind = entry(number).load().instance_type
@@ -194,4 +200,3 @@ def test_a_tree_instance_is_its_population():
 def test_complain_makes_one_line(capsys):
     assert complain("a\n b") == 2
     assert capsys.readouterr().err == "error: a b\n"
-    assert app is not None

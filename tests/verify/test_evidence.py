@@ -8,8 +8,14 @@ from verify.evidence import Evidence, Measurement, tally, verdict
 
 
 def test_nan_refutes():
-    assert Measurement(math.nan, math.inf).status == "refuted"
-    assert Measurement(math.nan, math.inf).severity == math.inf
+    assert Measurement(math.nan, 1.0).status == "refuted"
+    assert Measurement(math.nan, 1.0).severity == math.inf
+
+
+def test_a_tolerance_that_is_no_bound_decides_nothing():
+    for tolerance in (math.inf, math.nan, -1.0):
+        assert Measurement(0.0, tolerance).status == "abstained"
+        assert Measurement(math.nan, tolerance).status == "abstained"
 
 
 def test_exact_zero_tolerance():

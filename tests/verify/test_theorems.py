@@ -7,9 +7,10 @@ import torch
 
 import numeric
 import theory
-from verify import pair_form, proofs, residue, sources, theorem1, theorem3, theorem4
+from verify import pair_form, proofs, residue, sources, theorem1, theorem2, theorem3, theorem4
 from verify.evidence import verdict
 from verify.general import NETWORKS, operator_form_gap
+from verify.instance import LossInstance
 from verify.registry import REGISTRY, covered, entry
 from verify.runner import run
 from verify.statement import Context
@@ -19,7 +20,7 @@ STATEMENTS = [e.load() for e in covered()]
 
 def test_registry_lists_all_seven():
     assert [e.theorem for e in REGISTRY] == list(range(1, 8))
-    assert [e.theorem for e in covered()] == [1, 2, 3, 4]
+    assert [e.theorem for e in covered()] == [1, 2, 3, 4, 6]
     for e in covered():
         statement = e.load()
         assert (statement.slug, statement.theorem) == (e.slug, e.theorem)
@@ -40,6 +41,57 @@ def test_statements_say_what_they_assume_and_leave_out(statement):
 def test_statements_hold_at_other_seeds(slug, seed):
     (result,) = run([entry(slug)], Context(seed=seed))
     assert result.verdict == "holds", [e for e in result.evidence if e.status != "holds"]
+
+
+def test_the_order_of_theta_is_certified_at_every_seed():
+    """The coefficients are enclosed, so that no seed can be unlucky: theta may cross zero or be tiny at any spread."""
+    for seed in range(31):
+        found = theorem4.certified_orders(Context(seed=seed))
+        assert found.status == "holds", f"seed {seed}: {found.detail}"
+    assert theorem4.certified_orders(Context(seed=0, profile="thorough")).status == "holds"
+
+
+def test_theta_between_unaugmented_points_has_a_first_order():
+    claim = theorem4.Claim(distances="points")
+    cases = list(sources.toy_populations(3, 12, theorem4.LOSSES, augmentations=2, layers=2, points=2))
+    found = [theorem4.measure_exact(case, claim) for case in cases]
+    refuted = [m for m in found if m.status == "refuted"]
+    assert len(refuted) >= 8
+    assert all("s^1" in m.detail for m in refuted)
+
+
+def test_tolerances_that_overflow_decide_nothing():
+    base = next(iter(sources.toy_pairs(1, 1)))
+    for huge in (1e150, 1e300):
+        case = replace(base, weights_1=(((huge, huge),), ((huge,),)), weights_2=(((1.0, 1.0),), ((1.0,),)),
+                       x_1=(1.0, 2.0), x_2=(1.0, 1.0))  # fmt: skip
+        assert theorem1.measure_float(case).status != "refuted"
+        assert theorem1.measure_exact(case).status == "holds"
+
+
+@pytest.mark.parametrize("margin", [-5.0, -0.5, 0.0, 2.0])
+@pytest.mark.parametrize("tau", [1e-300, 1e-4, 0.1, 10.0])
+def test_statement_2_at_the_edges(margin, tau):
+    case = LossInstance("triplet", (("margin", margin), ("tau", tau)), 1.0, (1.0,))
+    assert theorem2.measure_exact(case).status != "refuted"
+    assert theorem2.measure_float(case).status != "refuted"
+
+
+def test_many_negatives_are_left_to_floating_point():
+    base = next(iter(sources.toy_populations(1, 1, ("infonce",), augmentations=1)))
+    case = replace(base, parameters=(("negatives", 30), ("tau", 1.0)))
+    found = theorem4.measure_exact(case)
+    assert found.status == "abstained"
+    assert "terms" in found.detail
+
+
+def test_theory_and_numeric_meet_on_the_losses(monkeypatch):
+    import numeric.losses
+
+    assert theorem2.meeting(Context(seed=5)).status == "holds"
+    true = numeric.losses.pair_weight
+    monkeypatch.setattr(numeric, "pair_weight", lambda *a: 1.000001 * true(*a), raising=False)
+    assert theorem2.meeting(Context(seed=5)).status == "refuted"
 
 
 @pytest.mark.parametrize("source", ["toy", "tree", "digits"])

@@ -1,0 +1,86 @@
+"""What every command line of the toolkit shares: commands return jobs, and every ending is an exit code.
+
+A command only parses; the job that it returns runs outside of Typer, which has its own ideas of Ctrl-C and closed
+pipes. Exit codes: what the job returns, 2 wrong input or usage (one line on stderr), 130 interrupted, 141 closed pipe.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from hltm.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Typer may carry its own copy of click: the root of its usage errors is reached through the one that it exports.
+UsageError: Any = typer.BadParameter.__mro__[2]
+
+INPUT_ERROR = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+Job = Callable[[], int]
+
+
+def finish(application: typer.Typer, name: str) -> None:
+    """Run an application and leave with its exit code; every error is one line on stderr.
+
+    Parameters
+    ----------
+    application : typer.Typer
+        Its commands return a `Job`, or `None` for nothing to do.
+    name : str
+        What the help calls the program.
+    """
+    sys.exit(guarded(application, name))
+
+
+def guarded(application: typer.Typer, name: str) -> int:
+    """Parse and run; every way in which that can end is an exit code."""
+    try:
+        job = typer.main.get_command(application).main(prog_name=name, standalone_mode=False)
+        code = job() if callable(job) else 0
+        sys.stdout.flush()
+    except InputError as error:
+        return complain(str(error))
+    except UsageError as error:
+        return complain(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        abandon_stdout()
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        abandon_stdout()
+        return complain(f"output: cannot be written: {error.strerror}")
+    return int(code)
+
+
+def console(**options: Any) -> "Console":
+    """Return a rich console that reports a closed pipe like every other file; rich's own would leave with code 1."""
+    from rich.console import Console
+
+    class PlainConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return PlainConsole(**options)
+
+
+def abandon_stdout() -> None:
+    """Send what is still buffered nowhere, since stdout takes no more; else the interpreter complains at shutdown."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def complain(message: str) -> int:
+    """Write one line on stderr and return the exit code of wrong input."""
+    sys.stderr.write("error: " + " ".join(message.split()) + "\n")
+    return INPUT_ERROR

@@ -1,0 +1,255 @@
+"""A tree as a figure: level by level, polarities on the edges; large trees are summarised.
+
+Leaves stand side by side in the order of ``tree.leaves``, a latent stands above the middle of its children. An edge is
+blue for a positive and red for a negative polarity, and the wider the larger. An edge whose table is not binary shows
+the shape of the table instead.
+
+A tree of more than 63 nodes is summarised: nodes are opened level by level from the root as long as at most 63 items
+are on the page, at most 7 children of a node are drawn, and a grey triangle stands for whatever is left out, with the
+number of its nodes and leaves and the range of its polarities.
+"""
+
+import io
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hltm.checks import Node, Number
+from hltm.checks import show as quoted
+from hltm.errors import InputError
+from hltm.files import write
+from hltm.tree import HLTM
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ITEMS_DRAWN = 63  # nodes and triangles on one page
+CHILDREN_DRAWN = 7  # of one node, when the tree is summarised
+SUFFIXES = (".png", ".svg", ".pdf")
+
+_NAME_LENGTH = 12
+_INCHES_PER_LEVEL = 1.0
+_INCHES_PER_LETTER = 0.085
+_INCHES_PER_ITEM = 0.55
+_LARGEST = 200.0  # inches: a longer side would not fit into a picture
+_FONT = 8
+_LABEL_SHARE = 0.6  # of an edge, from its parent, where its label stands: siblings' edges are far apart near the child
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something on the page: a node, or a triangle for `hidden` nodes below `above`."""
+
+    node: Node | None
+    above: Node | None
+    x: float
+    level: int
+    hidden: tuple[Node, ...] = ()
+
+
+def draw(tree: HLTM, path: str | os.PathLike[str] | None = None) -> "Figure":
+    """Draw a tree, and write the drawing to a file if one is given.
+
+    Parameters
+    ----------
+    tree : HLTM
+        Any size; above 63 nodes a summary is drawn.
+    path : path, optional
+        A file ``.png``, ``.svg`` or ``.pdf``; it appears complete or not at all.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Made without pyplot: no window, no global state. The root's prior stands above the root.
+
+    Raises
+    ------
+    InputError
+        No tree, another suffix, or a place that cannot be written.
+
+    Examples
+    --------
+    >>> from hltm.build import complete_tree
+    >>> figure = draw(complete_tree(depth=1, branching=2, polarity=0.5))
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['0', 'prior 0.5, 0.5', '1', '0.5', '2', '0.5']
+    """
+    if not isinstance(tree, HLTM):
+        raise InputError(f"tree of type {type(tree).__name__}: must be an HLTM")
+    target = None if path is None else check_drawing(path)
+    figure = _figure(tree, layout(tree))
+    if target is not None:
+        buffer = io.BytesIO()
+        with warnings.catch_warnings():
+            # A letter that the font lacks is drawn as a box; that is no reason to speak up.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            figure.savefig(buffer, format=target.suffix.lower()[1:], dpi=150)
+        write(target, buffer.getvalue())
+    return figure
+
+
+def check_drawing(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a drawing; refuse another suffix, before any work is done."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"path={quoted(path)}: must be a path, got {type(path).__name__}")
+    target = Path(path)
+    if target.suffix.lower() not in SUFFIXES:
+        raise InputError(f"path={quoted(str(target))}: the suffix of a drawing must be one of {', '.join(SUFFIXES)}")
+    return target
+
+
+def layout(tree: HLTM) -> list[Item]:
+    """Place what is drawn: x in cells from the left, level from the top."""
+    opened = _opened(tree)
+    columns: dict[Node | tuple[Node, ...], float] = {}
+    items: list[Item] = []
+    free = 0.0
+    # Depth first without recursion: a node is placed when it comes up for the second time, after its children.
+    stack: list[tuple[Node, int, bool]] = [(tree.root, 0, False)]
+    while stack:
+        node, level, done = stack.pop()
+        drawn, hidden = opened.get(node, ((), tree.children(node)))
+        if not done and drawn:
+            stack.append((node, level, True))
+            stack.extend((child, level + 1, False) for child in reversed(drawn))
+            continue
+        below = [columns[child] for child in drawn]
+        if hidden:
+            items.append(Item(None, node, free, level + 1, hidden))
+            below.append(free)
+            free += 1
+        elif not drawn:
+            below.append(free)
+            free += 1
+        columns[node] = (below[0] + below[-1]) / 2
+        items.append(Item(node, tree.parent(node), columns[node], level))
+    return items
+
+
+def _opened(tree: HLTM) -> dict[Node, tuple[tuple[Node, ...], tuple[Node, ...]]]:
+    """Return for every node that is opened its children that are drawn and those that are not."""
+    if len(tree) <= ITEMS_DRAWN:
+        return {node: (tree.children(node), ()) for node in tree.latents}
+    opened: dict[Node, tuple[tuple[Node, ...], tuple[Node, ...]]] = {}
+    items = 2  # the root, and the triangle below it
+    queue = [tree.root]
+    for node in queue:
+        children = tree.children(node)
+        drawn = children if len(children) <= CHILDREN_DRAWN else children[: CHILDREN_DRAWN - 1]
+        latents = [child for child in drawn if tree.children(child)]
+        more = len(drawn) + len(latents) - (len(drawn) == len(children))  # its own triangle may go
+        if items + more <= ITEMS_DRAWN:
+            items += more
+            opened[node] = drawn, children[len(drawn) :]
+            queue.extend(latents)
+    return opened
+
+
+def _figure(tree: HLTM, items: list[Item]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    names = {item.node: _short(item.node) for item in items if item.node is not None}
+    # The labels of two edges stand closer than their ends, see _draw_edge.
+    edges = [
+        len(_edge_text(tree, item.above, item.node)[0])
+        for item in items
+        if item.node is not None and item.above is not None
+    ]
+    letters = max(2 + max(map(len, names.values())), max(edges) / _LABEL_SHARE)
+    cell = max(_INCHES_PER_ITEM, _INCHES_PER_LETTER * letters)
+    if any(item.hidden for item in items):
+        cell = max(cell, 1.1)  # what is written in a triangle
+    columns = 1 + max(item.x for item in items)
+    levels = 1 + max(item.level for item in items)
+    width, height = min(_LARGEST, max(2.5, cell * columns)), min(_LARGEST, _INCHES_PER_LEVEL * (levels + 0.2))
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    middle, half = (columns - 1) / 2, max(columns, 2.5 / cell) / 2
+    axes.set_xlim(middle - half, middle + half)
+    axes.set_ylim(-levels + 0.4, 0.6)
+    places = {item.node: item for item in items if item.node is not None}
+    # Level by level, whatever the order in which they were placed.
+    for item in sorted(items, key=lambda item: (item.level, item.x)):
+        _draw_item(axes, tree, item, names)
+        if item.above is not None:
+            _draw_edge(axes, tree, places[item.above], item)
+    return figure
+
+
+def _draw_item(axes: "Axes", tree: HLTM, item: Item, names: dict[Node, str]) -> None:
+    if item.node is None:
+        x, y = item.x, -item.level
+        axes.fill((x, x - 0.45, x + 0.45), (y + 0.25, y - 0.3, y - 0.3), color="0.88", zorder=2)
+        _write(axes, x, y - 0.12, _summary(tree, item.hidden), size=_FONT - 2)
+        return
+    colour = "white" if tree.children(item.node) else "0.92"
+    frame = {"boxstyle": "round,pad=0.3", "facecolor": colour, "edgecolor": "0.3", "linewidth": 0.8}
+    _write(axes, item.x, -item.level, names[item.node], frame)
+    if item.node == tree.root:
+        prior = tree.exact_prior()
+        text = f"prior {', '.join(map(_brief, prior))}" if len(prior) <= 4 else f"prior over {len(prior)} states"
+        _write(axes, item.x, 0.4, text)
+
+
+def _draw_edge(axes: "Axes", tree: HLTM, above: Item, item: Item) -> None:
+    ends = (above.x, item.x), (-above.level, -item.level + (0.25 if item.node is None else 0))
+    if item.node is None or above.node is None:
+        axes.plot(*ends, color="0.6", linestyle=":", linewidth=1, zorder=1)
+        return
+    text, colour, wide = _edge_text(tree, above.node, item.node)
+    axes.plot(*ends, color=colour, linewidth=wide, zorder=1)
+    frame = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"}
+    _write(axes, above.x + _LABEL_SHARE * (item.x - above.x), -above.level - _LABEL_SHARE, text, frame, _FONT - 1)
+
+
+def _edge_text(tree: HLTM, above: Node, node: Node) -> tuple[str, str, float]:
+    """Return what is written on an edge, its colour and its width."""
+    states = tree.cardinality(above), tree.cardinality(node)
+    if states != (2, 2):
+        return f"{states[0]}×{states[1]}", "0.45", 1.0
+    value = tree.polarity(above, node)
+    text = _brief(tree.graph.edges[above, node].get("polarity", value))
+    colour = "tab:blue" if value > 0 else "tab:red" if value < 0 else "0.6"
+    return text, colour, 0.5 + 2 * abs(value)
+
+
+def _brief(value: Number) -> str:
+    """Write a number in few letters: as it is, or with two digits; what is not one is not written as one."""
+    text = repr(value) if isinstance(value, float) else str(value)
+    if len(text) <= 5:
+        return text
+    text = f"{float(value):.2g}"
+    return f"≈{text}" if abs(float(text)) == 1 else text
+
+
+def _summary(tree: HLTM, hidden: tuple[Node, ...]) -> str:
+    """Count the nodes and leaves at and below some siblings, and give the range of their polarities."""
+    nodes = list(hidden)
+    for node in nodes:
+        nodes.extend(tree.children(node))
+    leaves = sum(not tree.children(node) for node in nodes)
+    edges = [(above, node) for node in nodes for above in (tree.parent(node),) if above is not None]
+    values = [tree.polarity(*edge) for edge in edges if all(tree.cardinality(end) == 2 for end in edge)]
+    lines = [f"{len(nodes):,} nodes", f"{leaves:,} leaves"]
+    if values:
+        low, high = f"{min(values):.2g}", f"{max(values):.2g}"
+        lines.append(low if low == high else f"{low} … {high}")
+    return "\n".join(lines)
+
+
+def _short(node: Node) -> str:
+    """Cut a long name in the middle; a name that cannot be printed is quoted."""
+    text = node if isinstance(node, str) and node.isprintable() and node.strip() else repr(node)
+    return text if len(text) <= _NAME_LENGTH else f"{text[: _NAME_LENGTH - 5]}…{text[-4:]}"
+
+
+def _write(
+    axes: "Axes", x: float, y: float, text: str, frame: Mapping[str, Any] | None = None, size: float = _FONT
+) -> None:
+    """Write text; dollar signs in names are no formulas."""
+    axes.text(x, y, text, bbox=frame, fontsize=size, ha="center", va="center", zorder=3, parse_math=False)

@@ -1,0 +1,272 @@
+"""A tree as GraphML, the XML form that networkx, Gephi and yEd read.
+
+GraphML has no lists and only text for node ids, hence:
+
+* ``prior`` and ``transition`` are JSON text, ``[0.5, 0.5]`` and ``[[0.9, 0.1], [0.2, 0.8]]``; a rational number is
+  the string ``"1/3"`` in them;
+* ``polarity`` is a ``double``, or text such as ``1/3``;
+* a node whose name is no plain text carries its name as JSON in the attribute ``hltm_name``: ``7``, ``[0, "a"]``;
+* ``name`` and ``description`` of the graph are JSON strings when they are no plain text.
+
+Reading is one pass of expat. A document type declaration is refused before it is read, so there are no entities to
+expand, and elements nest at most as deeply as GraphML needs. What was read becomes node-link form, whose checks
+apply.
+"""
+
+import json
+import xml.parsers.expat as expat
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+from hltm.checks import Node, show, suggestion
+from hltm.errors import InputError
+from hltm.nodelink import tree_from_json, tree_to_json
+from hltm.number_text import read_number
+from hltm.tables import EDGE_ATTRIBUTES, GRAPH_ATTRIBUTES
+from hltm.tree import HLTM
+
+NAMESPACE = "http://graphml.graphdrawing.org/xmlns"
+NAME = "hltm_name"
+_INSIDE = {
+    "graphml": ("",),
+    "key": ("graphml",),
+    "default": ("key",),
+    "graph": ("graphml",),
+    "node": ("graph",),
+    "edge": ("graph",),
+    "data": ("graph", "node", "edge", "graphml"),
+    "desc": ("graphml", "key", "graph", "node", "edge"),
+}
+
+
+def to_graphml(tree: HLTM) -> str:
+    """Return the tree as a GraphML document.
+
+    Examples
+    --------
+    >>> from hltm.build import star_tree
+    >>> text = to_graphml(star_tree(1, polarity=0.5))
+    >>> from_graphml(text) == star_tree(1, polarity=0.5)
+    True
+    """
+    form = tree_to_json(tree)
+    ids = _ids(tree.nodes)
+    rational = any(isinstance(edge.get("polarity"), str) for edge in form["edges"])
+    lines = [
+        "<?xml version='1.0' encoding='utf-8'?>",
+        f'<graphml xmlns="{NAMESPACE}">',
+        *(_key(name, "graph", "string") for name in GRAPH_ATTRIBUTES),
+        _key(NAME, "node", "string"),
+        _key("prior", "node", "string"),
+        _key("cardinality", "node", "int"),
+        _key("polarity", "edge", "string" if rational else "double"),
+        _key("transition", "edge", "string"),
+        '  <graph edgedefault="directed">',
+    ]
+    lines += ["    " + _data(key, _text(value)) for key, value in form["graph"].items()]
+    for node, entry in zip(tree.nodes, form["nodes"], strict=True):
+        named = {} if ids[node] == node else {NAME: json.dumps(entry["id"])}
+        values = {key: json.dumps(value) for key, value in entry.items() if key != "id"}
+        lines.append(_element(f'node id="{escape(ids[node])}"', named | values))
+    for (above, node), entry in zip(tree.edges, form["edges"], strict=True):
+        values = {key: _number(value) for key, value in entry.items() if key in EDGE_ATTRIBUTES}
+        lines.append(_element(f'edge source="{escape(ids[above])}" target="{escape(ids[node])}"', values))
+    return "\n".join([*lines, "  </graph>", "</graphml>", ""])
+
+
+def from_graphml(text: str) -> HLTM:
+    """Build a tree from a GraphML document.
+
+    Raises
+    ------
+    InputError
+        Broken XML, a document type declaration, another form, or no valid tree.
+    """
+    reader = _Reader()
+    try:
+        reader.parser.Parse(text, True)
+    except UnicodeEncodeError:
+        raise InputError("not valid XML: a lone surrogate") from None
+    except expat.ExpatError as error:
+        raise InputError(f"not valid XML: {error}") from None
+    return tree_from_json(reader.form())
+
+
+class _Reader:
+    """Collects the elements of one document; expat calls the three handlers."""
+
+    def __init__(self) -> None:
+        # Without a namespace separator names keep their prefix: GraphML is written without one.
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.StartDoctypeDeclHandler = self._doctype
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._characters
+        self.open: list[str] = [""]
+        self.keys: dict[str, tuple[str, str]] = {}
+        self.graphs = 0
+        self.texts: dict[str, Any] = {}
+        self.nodes: dict[str, dict[str, Any]] = {}
+        self.edges: list[tuple[str, str, dict[str, Any]]] = []
+        self.owner: tuple[str, dict[str, Any]] = ("", {})
+        self.attribute = ""
+        self.text: list[str] | None = None
+
+    def form(self) -> dict[str, Any]:
+        """Return what was read in node-link form."""
+        if not self.graphs:
+            raise InputError("no element 'graph': must hold one")
+        names = {key: values.pop(NAME, key) for key, values in self.nodes.items()}
+        edges = []
+        for i, (source, target, values) in enumerate(self.edges):
+            for end in (source, target):
+                if end not in names:
+                    near = suggestion(end, names)
+                    raise InputError(f"edge {i}: the node {show(end)} must be an element 'node'{near}")
+            edges.append({"source": names[source], "target": names[target], **values})
+        nodes = [{"id": names[key], **values} for key, values in self.nodes.items()]
+        return {"graph": self.texts, "nodes": nodes, "edges": edges}
+
+    def _doctype(self, name: str, *_: object) -> None:
+        raise InputError(f"<!DOCTYPE {show(name)}>: must not be given; document types and entities are not read")
+
+    def _start(self, tag: str, given: dict[str, str]) -> None:
+        if self.open[-1] not in _INSIDE.get(tag, ()):
+            place = f"inside {show(self.open[-1])}" if self.open[-1] else "at the top"
+            raise InputError(
+                f"element {show(tag)} {place}, line {self.parser.CurrentLineNumber}: not GraphML of a tree"
+            )
+        self.open.append(tag)
+        if tag in ("key", "graph", "node", "edge", "data"):
+            getattr(self, f"_start_{tag}")(given)
+
+    def _start_key(self, given: dict[str, str]) -> None:
+        name = self._needed(given, "key", "id")
+        if name in self.keys:
+            raise InputError(f"key {show(name)}: must not be given twice")
+        self.keys[name] = given.get("for", "all"), given.get("attr.name", name)
+
+    def _start_graph(self, given: dict[str, str]) -> None:
+        self.graphs += 1
+        if self.graphs > 1:
+            raise InputError("a second element 'graph': must be one")
+        default = given.get("edgedefault")
+        if default != "directed":
+            raise InputError(f"edgedefault={show(default)} of the graph: must be 'directed', from parent to child")
+        self.owner = "graph", self.texts
+
+    def _start_node(self, given: dict[str, str]) -> None:
+        name = self._needed(given, "node", "id")
+        if name in self.nodes:
+            raise InputError(f"node {show(name)}: must not be listed twice")
+        self.nodes[name] = {}
+        self.owner = f"node {show(name)}", self.nodes[name]
+
+    def _start_edge(self, given: dict[str, str]) -> None:
+        source, target = (self._needed(given, "edge", end) for end in ("source", "target"))
+        if given.get("directed", "true") != "true":
+            raise InputError(f"directed={show(given['directed'])} on edge {show((source, target))}: must be 'true'")
+        self.edges.append((source, target, {}))
+        self.owner = f"edge {show((source, target))}", self.edges[-1][2]
+
+    def _start_data(self, given: dict[str, str]) -> None:
+        key = self._needed(given, "data", "key")
+        if self.open[-2] == "graphml":
+            raise InputError(f"data {show(key)} outside of the graph: not GraphML of a tree")
+        if key not in self.keys:
+            raise InputError(f"data {show(key)} of {self.owner[0]}: no such key{suggestion(key, self.keys)}")
+        domain, self.attribute = self.keys[key]
+        if domain not in ("all", self.open[-2]):
+            raise InputError(f"data {show(key)} of {self.owner[0]}: the key is for {show(domain)}")
+        if self.attribute in self.owner[1]:
+            raise InputError(f"attribute {show(self.attribute)} of {self.owner[0]}: must not be given twice")
+        self.text = []
+
+    def _end(self, tag: str) -> None:
+        self.open.pop()
+        if tag == "data" and self.text is not None:
+            self.owner[1][self.attribute] = self._value("".join(self.text).strip())
+            self.text = None
+        elif tag in ("node", "edge"):
+            self.owner = "graph", self.texts
+
+    def _characters(self, text: str) -> None:
+        if self.text is not None:
+            self.text.append(text)
+        elif self.open[-1] not in ("desc", "default") and text.strip():
+            raise InputError(f"text {show(text.strip())}, line {self.parser.CurrentLineNumber}: not GraphML of a tree")
+
+    def _needed(self, given: dict[str, str], tag: str, attribute: str) -> str:
+        if attribute not in given:
+            line = self.parser.CurrentLineNumber
+            raise InputError(f"element '{tag}', line {line}: needs the attribute '{attribute}'")
+        return given[attribute]
+
+    def _value(self, text: str) -> object:
+        """Read a value by the name of its attribute; what cannot be read stays text, which the model refuses."""
+        if self.attribute in ("polarity", "cardinality"):
+            return read_number(text)
+        if self.attribute in ("prior", "transition", NAME) or text.startswith('"'):
+            return _read_json(text, f"{self.attribute}={show(text)} of {self.owner[0]}", text[:1] == '"')
+        return text
+
+
+def _read_json(text: str, place: str, lenient: bool) -> object:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise InputError(f"{place}: nested too deeply") from None
+    except ValueError as error:
+        if lenient:
+            return text
+        raise InputError(f"{place}: must be JSON: {error}") from None
+
+
+def _ids(nodes: Iterable[Node]) -> dict[Node, str]:
+    """Give every node a text of its own: its name if that is plain text, else one made from it."""
+    ids: dict[Node, str] = {node: node for node in nodes if _plain(node)}  # type: ignore[misc]
+    taken = set(ids.values())
+    for node in nodes:
+        if node not in ids:
+            made = ids[node] = _free(json.dumps(node) if not isinstance(node, tuple) else str(node), taken)
+            taken.add(made)
+    return ids
+
+
+def _free(text: str, taken: set[str]) -> str:
+    """Return printable text that is not taken."""
+    plain = "".join(letter if letter.isprintable() else "_" for letter in text)
+    while plain in taken:
+        plain += "_"
+    return plain
+
+
+def _plain(text: object) -> bool:
+    """Tell whether XML carries a text unchanged: no control characters, no surrogates, no spaces at its ends."""
+    return isinstance(text, str) and text.isprintable() and text == text.strip()
+
+
+def _text(value: str) -> str:
+    return value if _plain(value) and not value.startswith('"') else json.dumps(value)
+
+
+def _number(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _key(name: str, domain: str, kind: str) -> str:
+    assigned = f'id="{name}" for="{domain}" attr.name="{name}" attr.type="{kind}"'
+    return f"  <key {assigned}/>"
+
+
+def _data(key: str, text: str) -> str:
+    return f'<data key="{key}">{escape(text, quote=False)}</data>'
+
+
+def _element(head: str, values: dict[str, str]) -> str:
+    if not values:
+        return f"    <{head}/>"
+    tag = head.split(" ", 1)[0]
+    return f"    <{head}>" + "".join(_data(key, text) for key, text in values.items()) + f"</{tag}>"

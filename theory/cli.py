@@ -1,0 +1,113 @@
+"""The command line of `theory`: `python -m theory latex`, formulas of a tree for a paper, and the check for drift.
+
+Exit codes: 0 written or unchanged, 1 the formula in the paper has drifted, 2 wrong input or usage.
+"""
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hltm.command import Job, finish
+from hltm.errors import InputError
+
+PAPER_LIMIT = 16 * 2**20
+
+
+class What(enum.StrEnum):
+    """Which formula."""
+
+    activation = "activation"
+    operator = "operator"
+    macros = "macros"
+
+
+class Form(enum.StrEnum):
+    """Which display."""
+
+    equation = "equation"
+    align = "align"
+    standalone = "standalone"
+
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def theory() -> None:
+    """Closed forms in LaTeX."""
+
+
+@app.command()
+def latex(
+    tree: Annotated[Path | None, typer.Option(metavar="FILE", help="A tree: .json, .graphml or .bif.")] = None,
+    node: Annotated[str | None, typer.Option(help="A node of the tree that has children.")] = None,
+    what: Annotated[What, typer.Option(help="Which formula; macros is the preamble of all of them.")] = What.activation,
+    form: Annotated[Form, typer.Option(help="Which display.")] = Form.equation,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there in place of stdout.")] = None,
+    check: Annotated[Path | None, typer.Option(metavar="PAPER", help="Compare with the formula in a paper.")] = None,
+) -> Job:
+    """Write a formula of statement 6, or compare it with the one in a paper."""
+    return lambda: run(tree, node, str(what), str(form), out, check)
+
+
+def run(path: Path | None, name: str | None, what: str, form: str, out: Path | None, check: Path | None) -> int:
+    """Write or compare, and give the exit code."""
+    import hltm
+    from theory.export import drift, formula, macros
+
+    if what == "macros":
+        if check is not None:
+            raise InputError("--check with --what macros: give --what activation or operator")
+        return deliver(macros(), out)
+    if path is None or name is None:
+        raise InputError(f"option {'--tree' if path is None else '--node'}: is missing")
+    tree = hltm.load(path)
+    node = node_of(tree, name)
+    if check is None:
+        return deliver(formula(tree, node, what, form), out)
+    found = drift(read_paper(check), tree, node, what)
+    sys.stdout.write((found or f"{check}: unchanged") + "\n")
+    return 0 if found is None else 1
+
+
+def node_of(tree: Any, name: str) -> Any:
+    """The node that is written so: by its name, or by the text of a name that is no text."""
+    import difflib
+
+    texts = {str(node): node for node in tree.nodes}
+    if name not in texts:
+        near = difflib.get_close_matches(name, texts, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the root is {str(tree.root)!r}"
+        raise InputError(f"node {name!r:.60}: is not in the tree; {hint}")
+    return texts[name]
+
+
+def read_paper(path: Path) -> str:
+    """The text of a LaTeX file."""
+    try:
+        if path.stat().st_size > PAPER_LIMIT:
+            raise InputError(f"file {str(path)!r}: must have at most {PAPER_LIMIT} bytes")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"file {str(path)!r}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"file {str(path)!r}: is not UTF-8 text") from None
+
+
+def deliver(text: str, out: Path | None) -> int:
+    """Write to a file, atomically, or to stdout."""
+    if out is None:
+        sys.stdout.write(text)
+        return 0
+    from hltm.files import write
+
+    write(out, text.encode())
+    return 0
+
+
+def main() -> None:
+    """Entry point of `python -m theory`."""
+    finish(app, "python -m theory")

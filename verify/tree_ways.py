@@ -1,0 +1,310 @@
+"""Four independent ways to the moments of a tree network: closed form, enumeration, torch, sampling.
+
+They share the tree and nothing else: `theory` derives in symbols, `verify.tree_exact` enumerates in rationals,
+`numeric` runs torch on the enumerated population, and torch runs on samples, with error bars.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flint import fmpq
+
+from verify import rounding
+from verify.ensembles import to_float
+from verify.evidence import Measurement
+from verify.towers import Array, largest, vec
+from verify.tree_claims import Claim, Node
+from verify.tree_exact import Enumeration
+from verify.tree_instance import TreeInstance
+
+if TYPE_CHECKING:
+    from numeric import TreeNetwork
+
+QUANTITIES = ("activation", "operator", "update")
+# All sampled comparisons of a run together may raise a false alarm this often.
+FALSE_ALARM = 1e-6
+# A tree with more parameters is derived with its exact numbers in place of symbols: polynomials in all of them explode.
+SYMBOLS = 12
+
+
+@lru_cache(maxsize=256)
+def enumeration(instance: TreeInstance) -> Enumeration:
+    """The enumerated moments, kept while an instance is measured in several ways."""
+    return Enumeration(instance)
+
+
+def enumerated(instance: TreeInstance) -> dict[tuple[str, Any], Array]:
+    """(quantity, node) to its exact value by enumeration."""
+    moments = enumeration(instance)
+    ways: dict[str, Callable[[Any], Array]] = {
+        "activation": moments.activation_covariance,
+        "operator": moments.operator,
+        "update": moments.update,
+    }
+    return {(quantity, node): ways[quantity](node) for quantity in QUANTITIES for node in instance.tree.latents}
+
+
+def floats(value: Array) -> Array:
+    """An exact array as float64."""
+    return np.vectorize(to_float, otypes=[float])(value) if value.dtype == object else value
+
+
+def measure_claim(instance: TreeInstance, claim: Claim) -> Measurement:
+    """Every formula of a claim at every latent node against enumeration, in rationals."""
+    truth, moments = enumerated(instance), enumeration(instance)
+    worst, place, made = 0.0, "", 0
+    for node in instance.tree.latents:
+        for quantity, name, formula in claim.formulas:
+            value = formula(Node(moments, node))
+            if value is None:
+                continue
+            made += 1
+            difference = largest((value - truth[quantity, node]) * fmpq(1))
+            if difference > worst:
+                worst, place = difference, f"{quantity} at {node!r}: {name}"
+    return Measurement(worst, 0.0, made > 0, place)
+
+
+@lru_cache(maxsize=128)
+def by_torch(instance: TreeInstance, device: str) -> tuple[dict[tuple[str, Any], Array], float]:
+    """(quantity, node) to its value by torch on the enumerated population, and what rounding can explain.
+
+    Update and its automatic derivative are both taken; the second is what the closed form is held against.
+    """
+    import torch
+
+    found: dict[Any, dict[tuple[str, Any], Array]] = {}
+    for dtype in (torch.float64, torch.float32):
+        network, population = torch_sides(instance, device, dtype)
+        found[dtype] = torch_moments(instance, network, population)
+    keys = list(found[torch.float64])
+    double, single = ([found[dtype][key] for key in keys] for dtype in (torch.float64, torch.float32))
+    return found[torch.float64], rounding.measured_tolerance(double, single)
+
+
+def torch_sides(instance: TreeInstance, device: str, dtype: Any) -> tuple[TreeNetwork, Any]:
+    """The torch network and the finite population of the tree's leaves."""
+    import torch
+
+    import hltm
+    import numeric
+
+    leaves = hltm.leaf_population(instance.tree)
+    population = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)
+    weights = {node: torch.tensor(w, dtype=dtype, device=device) for node, w in instance.by_node.items()}
+    network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
+    return network, population.to(device, dtype)
+
+
+def torch_moments(instance: TreeInstance, network: Any, population: Any) -> dict[tuple[str, Any], Array]:
+    """Activation covariance, operator and gradient of every latent node by torch."""
+    import numeric
+
+    found: dict[tuple[str, Any], Array] = {}
+    gradient = numeric.tree_population_gradient(network, population)
+    for node in instance.tree.latents:
+        activation = numeric.tree_activation_covariance(network, population, node)[0]
+        operator = numeric.tree_covariance_operator(network, population, node)[0]
+        found["activation", node] = activation.detach().cpu().numpy()
+        found["operator", node] = operator.detach().cpu().numpy()
+        found["update", node] = vec(gradient[node][0].detach().cpu().numpy())
+    return found
+
+
+def measure_torch(instance: TreeInstance, claim: Claim, device: str) -> Measurement:
+    """Every formula of a claim at every latent node against torch, in float64."""
+    truth, tolerance = by_torch(instance, device)
+    moments = enumeration(instance)
+    if near_kink(instance):
+        return Measurement(0.0, tolerance, False, "a gate is near its kink")
+    worst, made = Measurement(0.0, tolerance), 0
+    for node in instance.tree.latents:
+        for quantity, name, formula in claim.formulas:
+            value = formula(Node(moments, node))
+            if value is None:
+                continue
+            made += 1
+            difference = np.abs(floats(value) - truth[quantity, node])
+            worst = rounding.worse(worst, difference, np.array(tolerance), f"{quantity} at {node!r}: {name}")
+    return worst if made else Measurement(0.0, tolerance, False, "nothing is claimed of this tree")
+
+
+def near_kink(instance: TreeInstance) -> bool:
+    """Whether some pre-activation is zero without being zero term by term: float sums may then fall on either side.
+
+    Entries are multiples of 1/8 of moderate size, so other pre-activations are far from zero in float64.
+    """
+    moments = enumeration(instance)
+    if instance.slope == 1.0:
+        return False
+    for law in moments.laws[instance.tree.root]:
+        for configuration in law:
+            found = moments.run(configuration)
+            for node in instance.tree.latents:
+                terms = moments.weights[node] * found.inputs[node][None, :]
+                for row in terms:
+                    if sum(row, fmpq(0)) == 0 and any(term != 0 for term in row):
+                        return True
+    return False
+
+
+def derived(instance: TreeInstance) -> dict[tuple[str, Any], Array]:
+    """(quantity, node) to the exact value of what `theory` derives in symbols."""
+    import sympy
+
+    import theory
+
+    values = theory.parameter_values(instance.tree)
+    weights = {
+        node: sympy.Matrix([[sympy.Rational(*entry.as_integer_ratio()) for entry in row] for row in matrix])
+        for node, matrix in instance.by_node.items()
+    }
+    slope = sympy.Rational(*float(instance.slope).as_integer_ratio())
+    found = {}
+    numbers = len(values) > SYMBOLS
+    for node in instance.tree.latents:
+        operator = theory.covariance_operator(instance.tree, node, weights, slope, numbers=numbers)
+        update = theory.node_update(instance.tree, node, weights, slope, numbers=numbers)
+        found["operator", node] = as_exact(operator, values)
+        found["update", node] = vec(as_exact(update, values))
+    return found
+
+
+def as_exact(matrix: Any, values: Any) -> Array:
+    """A SymPy matrix with the parameters put in, as exact rationals."""
+    rows, columns = matrix.shape
+    found = np.empty((rows, columns), dtype=object)
+    for i in range(rows):
+        for j in range(columns):
+            value = matrix[i, j].xreplace(values) if hasattr(matrix[i, j], "xreplace") else matrix[i, j]
+            if not value.is_Rational:
+                raise ValueError(f"entry ({i}, {j}) is {value}, which still has symbols")
+            found[i, j] = fmpq(int(value.p), int(value.q))
+    return found
+
+
+def measure_theory(instance: TreeInstance) -> Measurement:
+    """What `theory` derives against enumeration, in rationals."""
+    truth = enumerated(instance)
+    worst, place = 0.0, ""
+    for (quantity, node), value in derived(instance).items():
+        difference = largest((value - truth[quantity, node]) * fmpq(1))
+        if difference > worst:
+            worst, place = difference, f"{quantity} at {node!r}"
+    return Measurement(worst, 0.0, detail=place)
+
+
+def quantile(comparisons: int) -> float:
+    """Standard errors that one of `comparisons` normal deviates exceeds with probability FALSE_ALARM at most."""
+    from scipy.stats import norm
+
+    return float(norm.isf(FALSE_ALARM / (2 * comparisons)))
+
+
+def by_sampling(instance: TreeInstance, seed: int, samples: int) -> dict[Any, tuple[Array, Array]]:
+    """Latent node to the sampled activation covariance and its standard errors."""
+    import torch
+
+    import numeric
+
+    generator = torch.Generator().manual_seed(seed)
+    network = numeric.TreeNetwork.from_weights(instance.tree, instance.by_node, slope=instance.slope)
+    found = {}
+    for node in instance.tree.latents:
+        estimate, error = numeric.estimate_activation_covariance(network, instance.tree, node, samples, generator)
+        found[node] = (estimate[0].cpu().numpy(), error[0].cpu().numpy())
+    return found
+
+
+def measure_sampling(instance: TreeInstance, *, seed: int, samples: int, comparisons: int) -> Measurement:
+    """The closed form of the activation covariance against sampling, in standard errors.
+
+    Parameters
+    ----------
+    comparisons : int
+        How many instances of a run are compared; every entry of every node counts as one comparison.
+    """
+    from verify.tree_claims import activation
+
+    moments = enumeration(instance)
+    sampled = by_sampling(instance, seed, samples)
+    entries = sum(error.size for _, error in sampled.values())
+    limit = quantile(comparisons * entries)
+    worst = Measurement(0.0, limit)
+    for node, (estimate, error) in sampled.items():
+        closed = activation(Node(moments, node))
+        if closed is None:
+            continue
+        difference = np.abs(floats(closed) - estimate)
+        # A mean that does not vary has no sampling error: only rounding is left.
+        scale = np.maximum(error, 64 * rounding.UNIT_ROUNDOFF * (1 + np.abs(estimate)))
+        worst = rounding.worse(worst, difference / scale, np.array(limit), f"activation at {node!r}, standard errors")
+    return worst
+
+
+def four_ways(instance: TreeInstance, *, seed: int, device: str, samples: int = 20_000) -> Measurement:
+    """All four ways on the activation covariance; all but sampling on operator and update. Names the odd one out."""
+    from verify.tree_claims import activation
+
+    moments, exact_values = enumeration(instance), enumerated(instance)
+    torch_values, rounding_error = by_torch(instance, device)
+    if near_kink(instance):
+        return Measurement(0.0, rounding_error, False, "a gate is near its kink")
+    sampled = by_sampling(instance, seed, samples)
+    entries = sum(error.size for _, error in sampled.values())
+    limit = quantile(1000 * entries)
+    disagreements: dict[frozenset[str], float] = {}
+    for node in instance.tree.latents:
+        estimate, error = sampled[node]
+        closed = activation(Node(moments, node))
+        ways = {
+            "closed form": (floats(closed if closed is not None else exact_values["activation", node]), 0.0),
+            "enumeration": (floats(exact_values["activation", node]), 0.0),
+            "torch": (torch_values["activation", node], rounding_error),
+            "sampling": (estimate, limit * error + 64 * rounding.UNIT_ROUNDOFF * (1 + np.abs(estimate))),
+        }
+        compare_pairs(ways, rounding_error, disagreements)
+    for (quantity, node), value in derived(instance).items():
+        exact_value = floats(exact_values[quantity, node])
+        three = {
+            "closed form": (floats(value), 0.0),
+            "enumeration": (exact_value, 0.0),
+            "torch": (torch_values[quantity, node], rounding_error),
+        }
+        compare_pairs(three, rounding_error, disagreements)
+    worst = max(disagreements.values(), default=0.0)
+    return Measurement(worst, 1.0, detail=odd_one_out(disagreements) if worst > 1 else "")
+
+
+def compare_pairs(ways: dict[str, tuple[Array, Any]], floor: float, disagreements: dict[frozenset[str], float]) -> None:
+    """Record for each pair of ways the largest difference in units of what both may be off by together."""
+    for (name_a, (a, error_a)), (name_b, (b, error_b)) in combinations(ways.items(), 2):
+        # The smallest positive float keeps 0 / 0 from being asked where nothing may be off and nothing is.
+        ratio = float(np.max(np.abs(a - b) / np.maximum(error_a + error_b + floor, 5e-324)))
+        pair = frozenset((name_a, name_b))
+        disagreements[pair] = max(disagreements.get(pair, 0.0), math.inf if math.isnan(ratio) else ratio)
+
+
+def odd_one_out(disagreements: dict[frozenset[str], float]) -> str:
+    """Which way disagrees while the others agree with each other; or that no single one does.
+
+    Examples
+    --------
+    >>> pairs = {frozenset(("a", "b")): 0.1, frozenset(("a", "c")): 9.0, frozenset(("b", "c")): 8.0}
+    >>> odd_one_out(pairs)
+    'the odd one out is c'
+    """
+    names = sorted({name for pair in disagreements for name in pair})
+    for name in names:
+        involved = [value for pair, value in disagreements.items() if name in pair]
+        rest = [value for pair, value in disagreements.items() if name not in pair]
+        if rest and max(rest) <= 1 and max(involved) > 1:
+            return f"the odd one out is {name}"
+    pairs = [" and ".join(sorted(pair)) for pair, value in disagreements.items() if value > 1]
+    return "disagreeing: " + "; ".join(sorted(pairs))
