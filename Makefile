@@ -7,7 +7,7 @@ CONSTRAINTS ?= .ci/constraints.txt
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: verify test lint bench clean
+.PHONY: verify test interop lint bench clean
 
 verify: $(VENV)/.run
 	$(BIN)/python -m verify
@@ -15,6 +15,10 @@ verify: $(VENV)/.run
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest --doctest-modules -p no:cacheprovider hltm theory numeric verify
+
+# Outside oracles: pgmpy and pyAgrum read the BIF files that hltm writes and compute the same conditional moments.
+interop: $(VENV)/.interop
+	$(BIN)/python -m pytest tests/interop
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -36,6 +40,10 @@ $(VENV)/bin/python:
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml $(CONSTRAINTS)
 	@echo "installing the libraries into $(VENV); this takes a minute or two, and happens once"
 	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.interop: $(VENV)/.test
+	$(PIP) --editable '.[test,interop]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run

@@ -7,6 +7,7 @@ pipes. Exit codes: what the job returns, 2 wrong input or usage (one line on std
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ UsageError: Any = typer.BadParameter.__mro__[2]
 INPUT_ERROR = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+INTERNAL_ERROR = 70
 
 Job = Callable[[], int]
 
@@ -45,7 +47,8 @@ def guarded(application: typer.Typer, name: str) -> int:
     try:
         job = typer.main.get_command(application).main(prog_name=name, standalone_mode=False)
         code = job() if callable(job) else 0
-        sys.stdout.flush()
+        if sys.stdout is not None:  # a process may be started without one
+            sys.stdout.flush()
     except InputError as error:
         return complain(str(error))
     except UsageError as error:
@@ -58,9 +61,13 @@ def guarded(application: typer.Typer, name: str) -> int:
         return BROKEN_PIPE
     except OSError as error:
         if error.errno != errno.ENOSPC:
-            raise
+            traceback.print_exc()
+            return INTERNAL_ERROR
         abandon_stdout()
         return complain(f"output: cannot be written: {error.strerror}")
+    except Exception:  # a defect of ours must not look like a refuted statement, whose exit code is 1
+        traceback.print_exc()
+        return INTERNAL_ERROR
     return int(code)
 
 

@@ -70,9 +70,16 @@ def check_suffix(path: str | os.PathLike[str]) -> Path:
 
 
 def write(target: Path, content: bytes) -> None:
-    """Write a file that appears complete or not at all; a place that cannot be written is an `InputError`."""
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    """Write a file that appears complete or not at all; a place that cannot be written is an `InputError`.
+
+    A link is followed; what is no regular file (a pipe, a device) is written to, never replaced.
+    """
     try:
+        target = Path(os.path.realpath(target))
+        if target.exists() and not target.is_file() and not target.is_dir():
+            target.write_bytes(content)
+            return
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
         try:
             with temporary.open("xb") as file:
                 file.write(content)

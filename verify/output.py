@@ -30,14 +30,9 @@ class Output:
 
     def console(self) -> Console:
         """Tables go to stdout, unless the document does."""
-        from rich.console import Console as RichConsole
+        from hltm.command import console
 
-        class Console(RichConsole):
-            def on_broken_pipe(self) -> None:
-                """Leave a closed pipe to the command line; Rich would end the process with the code of a refutation."""
-                raise BrokenPipeError
-
-        return Console(stderr=self.json == "-", highlight=False)
+        return console(stderr=self.json == "-", highlight=False)
 
     def document(self, document: dict[str, Any], report_name: str = "report.json") -> None:
         """Write the JSON document to each place that was asked for."""

@@ -34,7 +34,7 @@ from verify.search import property_evidence
 from verify.statement import Check, Context, Statement
 from verify.tree_claims import STATED, VARIANTS, Claim
 from verify.tree_instance import TreeInstance
-from verify.tree_ways import four_ways, measure_claim, measure_sampling, measure_theory, measure_torch
+from verify.tree_ways import four_ways, measure_claim, measure_large, measure_sampling, measure_theory, measure_torch
 
 SLUG = "activation-covariance"
 KINDS = ("symmetric", "general", "categorical", "extreme")
@@ -57,12 +57,13 @@ def all_kinds(seed: int, each: int) -> Iterator[TreeInstance]:
 
 
 def symbolic(context: Context) -> Evidence:
-    """Derivations on a two-level tree: the top node and a node below it."""
+    """Derivations: activations on a two-level tree; the update of a node; all losses share the operator; o_mu -> 0."""
     import hltm
 
     tree = hltm.complete_tree(depth=2, branching=2, polarity=0.5)
     nodes = (tree.root, tree.children(tree.root)[0])
-    return proof_evidence(SLUG, [{"tree": tree, "node": node} for node in nodes])
+    options: list[dict[str, Any]] = [{"tree": tree, "node": node} for node in nodes]
+    return proof_evidence(SLUG, options + [{"claim": claim} for claim in ("update", "losses", "depth")])
 
 
 def exact(context: Context) -> Evidence:
@@ -89,6 +90,16 @@ def floats(context: Context) -> Evidence:
     return tally(
         "float", "tree", all_kinds(context.seed + 2, each), lambda i: measure_float(i, device=context.device),
         at_least=2 * each, detail="closed forms = torch on the enumerated population",
+    )  # fmt: skip
+
+
+def large(context: Context) -> Evidence:
+    """Trees beyond enumeration in Python: what `theory` derives against torch."""
+    seeds = range(context.seed, context.seed + context.pick(quick=1, thorough=5))
+    instances = [instance for seed in seeds for instance in tree_sources.large(seed)]
+    return tally(
+        "float", "tree, large", instances, lambda i: measure_large(i, context.device),
+        at_least=len(instances), detail="theory's operators = torch, complete depth 4, 12 leaves, root polarity +-0.99",
     )  # fmt: skip
 
 
@@ -148,6 +159,7 @@ STATEMENT = Statement(
         Check("exact", "tree", exact),
         Check("exact", "tree, derived", derived),
         Check("float", "tree", floats),
+        Check("float", "tree, large", large),
         Check("float", "tree, sampled", sampled),
         Check("float", "tree, four ways", together),
         Check("property", "search", properties),

@@ -99,6 +99,22 @@ def instances(seed: int, count: int, *, kind: str) -> Iterator[TreeInstance]:
         yield network(tree, rng, SLOPES[index % 3], 2)
 
 
+def large(seed: int) -> Iterator[TreeInstance]:
+    """Complete trees of depth 4; stars, caterpillars, random trees of 12 leaves; root polarities 0 and +-0.99."""
+    rng = generator(seed, "large trees")
+    polarity = (-0.95, 0.95)
+    trees = [
+        hltm.complete_tree(4, 2, polarity, root_polarity=0.99, seed=seed),
+        hltm.star_tree(12, polarity, root_polarity=0.0, seed=seed),
+        hltm.caterpillar_tree(12, polarity, root_polarity=-0.99, seed=seed),
+        hltm.random_tree(leaves=12, seed=seed, symmetric=True),
+        hltm.random_tree(leaves=12, seed=seed, symmetric=False),
+        hltm.random_tree(leaves=6, seed=seed, symmetric=False, cardinality=(2, 4)),
+    ]
+    for index, tree in enumerate(trees):
+        yield network(tree, rng, SLOPES[index % 2], 2)
+
+
 def tree_strategy(max_nodes: int, *, categorical: bool) -> Any:
     """Hypothesis strategy of tree instances with at most that many nodes; shrinks to a single edge of one neuron."""
     from hypothesis import strategies as st

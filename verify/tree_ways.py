@@ -156,16 +156,10 @@ def near_kink(instance: TreeInstance) -> bool:
 
 def derived(instance: TreeInstance) -> dict[tuple[str, Any], Array]:
     """(quantity, node) to the exact value of what `theory` derives in symbols."""
-    import sympy
-
     import theory
 
     values = theory.parameter_values(instance.tree)
-    weights = {
-        node: sympy.Matrix([[sympy.Rational(*entry.as_integer_ratio()) for entry in row] for row in matrix])
-        for node, matrix in instance.by_node.items()
-    }
-    slope = sympy.Rational(*float(instance.slope).as_integer_ratio())
+    weights, slope = exact_weights(instance), sympy_number(instance.slope)
     found = {}
     numbers = len(values) > SYMBOLS
     for node in instance.tree.latents:
@@ -198,6 +192,51 @@ def measure_theory(instance: TreeInstance) -> Measurement:
         if difference > worst:
             worst, place = difference, f"{quantity} at {node!r}"
     return Measurement(worst, 0.0, detail=place)
+
+
+def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -> Measurement:
+    """Operators of a tree beyond enumeration in Python rationals: what `theory` derives against torch.
+
+    On symmetric binary trees the Walsh form is evaluated at the tree's polarities; on others the exact numbers are put
+    in before the sums. The top node and the last latent nodes, at the largest depth, are compared.
+    """
+    import torch
+
+    import numeric
+    import theory
+
+    weights, slope = exact_weights(instance), sympy_number(instance.slope)
+    tree = instance.tree
+    chosen = list(dict.fromkeys([tree.root, *tree.latents[-(nodes - 1) :]]))
+    sides = [torch_sides(instance, device, dtype) for dtype in (torch.float64, torch.float32)]
+    worst = Measurement(0.0, 0.0)
+    for node in chosen:
+        if tree.is_binary and tree.is_symmetric:
+            walsh = theory.walsh_operator(tree, node, weights, slope)
+            rho = [tree.polarity(*tree.path(tree.root, child)[-2:]) for child in walsh.edges]
+            closed = walsh.evaluate(np.array([rho]), np.array([tree.root_polarity]))[0]
+        else:
+            closed = floats(as_exact(theory.covariance_operator(tree, node, weights, slope, numbers=True), {}))
+        double, single = (numeric.tree_covariance_operator(n, p, node)[0].cpu().numpy() for n, p in sides)
+        # The Walsh sums are made in float64 as well, so both sides may be off by as much.
+        tolerance = 2 * rounding.measured_tolerance([double], [single])
+        difference = np.abs(closed - double)
+        worst = rounding.worse(worst, difference, np.array(tolerance), f"operator at {node!r}")
+    return worst
+
+
+def exact_weights(instance: TreeInstance) -> dict[Any, Any]:
+    """Weights as SymPy matrices of rationals."""
+    import sympy
+
+    return {node: sympy.Matrix([[sympy_number(e) for e in row] for row in w]) for node, w in instance.by_node.items()}
+
+
+def sympy_number(value: float) -> Any:
+    """The float as the exact SymPy rational that it is."""
+    import sympy
+
+    return sympy.Rational(*float(value).as_integer_ratio())
 
 
 def quantile(comparisons: int) -> float:

@@ -251,3 +251,21 @@ def test_reading_leaves_the_data_alone():
     data["nodes"][0]["prior"][0] = 99
     assert tree.prior.tolist() == [0.5, 0.5]
     assert np.array_equal(hltm.tree_from_json(form(directed="absent", graph="absent")).prior, tree.prior)
+
+
+def test_devices_and_links_are_written_to_and_not_replaced(tmp_path):
+    from hltm.files import write
+
+    real, link, pipe = tmp_path / "real.json", tmp_path / "link.json", tmp_path / "pipe"
+    real.write_text("old")
+    link.symlink_to(real)
+    write(link, b"new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write(pipe, b"through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.json", "pipe", "real.json"]
