@@ -203,14 +203,12 @@ def check_layer(layer: int, depth: int) -> int:
         No such layer.
     """
     if isinstance(layer, bool) or not isinstance(layer, int) or not 1 <= layer <= depth:
-        raise InputError(f"layer={layer!r}: must be an integer in 1 .. {depth}")
+        raise InputError(f"layer={layer!r}: must lie in 1 .. {depth}")
     return layer
 
 
 def check_input(layers: Sequence[Tensor], x: Tensor) -> None:
     """Refuse inputs that the first layer cannot read."""
-    if x.ndim < 2:
-        raise InputError(f"x: shape {tuple(x.shape)}: must be (batch, d), or (ensemble, batch, d) for an ensemble")
     if x.shape[-1] != layers[0].shape[-1]:
         shapes = f"shape {tuple(x.shape)} before layer 1 of shape {tuple(layers[0].shape)}"
         raise InputError(f"x: {shapes}: last axis {x.shape[-1]} must equal columns {layers[0].shape[-1]}")

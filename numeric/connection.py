@@ -154,6 +154,8 @@ def connection_factors(
     [0.0, 0.0]
     """
     layers = check_weights(weights)
+    if x.ndim < 2:
+        raise InputError(f"x: shape {tuple(x.shape)}: must be (batch, d), or (ensemble, batch, d) for an ensemble")
     run = trace(layers, x, slope)
     return [ConnectionFactors(f, j) for f, j in zip(run.activations, jacobians(layers, run), strict=True)]
 

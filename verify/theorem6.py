@@ -32,9 +32,10 @@ from verify.evidence import Evidence, Measurement, tally
 from verify.proofs import proof_evidence
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement
+from verify.tree_agreement import four_ways
 from verify.tree_claims import STATED, VARIANTS, Claim
 from verify.tree_instance import TreeInstance
-from verify.tree_ways import four_ways, measure_claim, measure_large, measure_sampling, measure_theory, measure_torch
+from verify.tree_ways import measure_claim, measure_large, measure_sampling, measure_theory, measure_torch
 
 SLUG = "activation-covariance"
 KINDS = ("symmetric", "general", "categorical", "extreme")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 import hltm
 from hltm.errors import InputError
-from verify import theorem6, tree_sources, tree_ways
+from verify import theorem6, tree_agreement, tree_sources, tree_ways
 from verify.ensembles import to_float
 from verify.instance import freeze
 from verify.statement import Context
@@ -100,14 +100,14 @@ def test_torch_and_sampling_against_the_closed_forms():
 
 def test_the_odd_one_out_is_named(monkeypatch):
     instance = next(tree_sources.instances(2, 3, kind="symmetric"))
-    true = tree_ways.by_torch
+    true = tree_agreement.by_torch
 
     def broken(*arguments):
         values, tolerance = true(*arguments)
         return {key: 1.01 * value for key, value in values.items()}, tolerance
 
-    monkeypatch.setattr(tree_ways, "by_torch", broken)
-    found = tree_ways.four_ways(instance, seed=0, device="cpu")
+    monkeypatch.setattr(tree_agreement, "by_torch", broken)
+    found = tree_agreement.four_ways(instance, seed=0, device="cpu")
     assert found.status == "refuted"
     # Sampling is too coarse to side with either, so it disagrees with nobody.
     assert "torch" in found.detail

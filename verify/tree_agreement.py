@@ -1,0 +1,87 @@
+"""The four ways to the moments of a tree network held against each other, pair by pair; the odd one out is named."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from verify import rounding
+from verify.evidence import Measurement
+from verify.towers import Array
+from verify.tree_claims import Node
+from verify.tree_instance import TreeInstance
+from verify.tree_ways import (
+    by_sampling,
+    by_torch,
+    derived,
+    enumerated,
+    enumeration,
+    floats,
+    near_kink,
+    quantile,
+)
+
+
+def four_ways(instance: TreeInstance, *, seed: int, device: str, samples: int = 20_000) -> Measurement:
+    """All four ways on the activation covariance; all but sampling on operator and update. Names the odd one out."""
+    from verify.tree_claims import activation
+
+    moments, exact_values = enumeration(instance), enumerated(instance)
+    torch_values, rounding_error = by_torch(instance, device)
+    if near_kink(instance):
+        return Measurement(0.0, rounding_error, False, "a gate is near its kink")
+    sampled = by_sampling(instance, seed, samples)
+    entries = sum(error.size for _, error in sampled.values())
+    limit = quantile(1000 * entries)
+    disagreements: dict[frozenset[str], float] = {}
+    for node in instance.tree.latents:
+        estimate, error = sampled[node]
+        closed = activation(Node(moments, node))
+        ways = {
+            "closed form": (floats(closed if closed is not None else exact_values["activation", node]), 0.0),
+            "enumeration": (floats(exact_values["activation", node]), 0.0),
+            "torch": (torch_values["activation", node], rounding_error),
+            "sampling": (estimate, limit * error + 64 * rounding.UNIT_ROUNDOFF * (1 + np.abs(estimate))),
+        }
+        compare_pairs(ways, rounding_error, disagreements)
+    for (quantity, node), value in derived(instance).items():
+        exact_value = floats(exact_values[quantity, node])
+        three = {
+            "closed form": (floats(value), 0.0),
+            "enumeration": (exact_value, 0.0),
+            "torch": (torch_values[quantity, node], rounding_error),
+        }
+        compare_pairs(three, rounding_error, disagreements)
+    worst = max(disagreements.values(), default=0.0)
+    return Measurement(worst, 1.0, detail=odd_one_out(disagreements) if worst > 1 else "")
+
+
+def compare_pairs(ways: dict[str, tuple[Array, Any]], floor: float, disagreements: dict[frozenset[str], float]) -> None:
+    """Record for each pair of ways the largest difference in units of what both may be off by together."""
+    for (name_a, (a, error_a)), (name_b, (b, error_b)) in combinations(ways.items(), 2):
+        # The smallest positive float keeps 0 / 0 from being asked where nothing may be off and nothing is.
+        ratio = float(np.max(np.abs(a - b) / np.maximum(error_a + error_b + floor, 5e-324)))
+        pair = frozenset((name_a, name_b))
+        disagreements[pair] = max(disagreements.get(pair, 0.0), math.inf if math.isnan(ratio) else ratio)
+
+
+def odd_one_out(disagreements: dict[frozenset[str], float]) -> str:
+    """Which way disagrees while the others agree with each other; or that no single one does.
+
+    Examples
+    --------
+    >>> pairs = {frozenset(("a", "b")): 0.1, frozenset(("a", "c")): 9.0, frozenset(("b", "c")): 8.0}
+    >>> odd_one_out(pairs)
+    'the odd one out is c'
+    """
+    names = sorted({name for pair in disagreements for name in pair})
+    for name in names:
+        involved = [value for pair, value in disagreements.items() if name in pair]
+        rest = [value for pair, value in disagreements.items() if name not in pair]
+        if rest and max(rest) <= 1 and max(involved) > 1:
+            return f"the odd one out is {name}"
+    pairs = [" and ".join(sorted(pair)) for pair, value in disagreements.items() if value > 1]
+    return "disagreeing: " + "; ".join(sorted(pairs))
