@@ -113,22 +113,22 @@ def combined(evidence: Sequence[Evidence]) -> str:
 
 
 def matrix(results: Sequence[Result]) -> Table:
-    """Statement x kind of evidence: status and how many instances stand behind it."""
+    """Kinds of evidence down, statements across: status, and how many instances stand behind it."""
     from rich.table import Table
 
-    table = Table(title="Statements and their evidence", title_justify="left")
-    kinds = [
-        kind for kind in KINDS if any(e.kind == kind and e.status != "not-run" for r in results for e in r.evidence)
-    ]
-    for column in ("", "statement", *kinds):
-        table.add_column(column)
+    table = Table(title="Evidence by statement", title_justify="left")
+    table.add_column("evidence", no_wrap=True)
     for result in results:
+        table.add_column(str(result.statement.theorem))
+    for kind in KINDS:
+        columns = [[e for e in result.evidence if e.kind == kind] for result in results]
+        if all(combined(rows) == "not-run" for rows in columns):
+            continue
         cells = []
-        for kind in kinds:
-            rows = [e for e in result.evidence if e.kind == kind]
+        for rows in columns:
             status = combined(rows)
             cells.append(f"[{STYLES[status]}]{status}[/] {sum(e.instances for e in rows) or ''}")
-        table.add_row(str(result.statement.theorem), result.statement.slug, *cells)
+        table.add_row(kind, *cells)
     return table
 
 
