@@ -16,7 +16,7 @@ from verify.statement import Context, Statement, Variant
 
 NOT_RUN: tuple[tuple[Kind, str], ...] = (
     ("trained", "networks along training are not covered yet"),
-    ("assumptions", "dropping assumptions in turn is not covered yet"),
+    ("assumptions", "dropping the assumptions of this statement in turn is not covered yet"),
 )
 VARIANT_EXAMPLES = 200
 

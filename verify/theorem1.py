@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from verify import rounding, sources, variants
+from verify import pair_assumptions, rounding, sources, variants
 from verify.differences import pair_gradient
 from verify.evidence import Evidence, Measurement, tally
 from verify.instance import PairInstance
@@ -284,6 +284,7 @@ STATEMENT = Statement(
         Check("float", "digits", lambda context: floats("digits", context)),
         Check("float", "toy, digits", normalized),
         Check("property", "search", properties),
+        Check("assumptions", "toy", pair_assumptions.evidence),
     ),
     stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},

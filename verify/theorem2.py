@@ -29,7 +29,7 @@ from verify import balls, sources
 from verify.evidence import Evidence, Measurement, tally
 from verify.instance import LossInstance
 from verify.meeting import measure_losses
-from verify.proofs import proof_evidence
+from verify.proofs import assumption_evidence, proof_evidence
 from verify.rounding import UNIT_ROUNDOFF
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement, Variant
@@ -214,6 +214,16 @@ def floats(context: Context) -> Evidence:
     )  # fmt: skip
 
 
+def assumptions(context: Context) -> Evidence:
+    """Losses that lack one of the properties, each refuted by an exact point."""
+    outside = [
+        ("strictness (hinge triplet)", "max(0, r_p - r_1 + r_0)"),
+        ("cancelling derivatives (r_+ + r_-^2)", "r_p + r_1**2"),
+        ("equal strength (r_+ - 2 r_-)", "r_p - 2*r_1"),
+    ]
+    return assumption_evidence(SLUG, [(name, {"loss": loss}) for name, loss in outside])
+
+
 def meeting(context: Context) -> Evidence:
     """What `theory` states of the losses against what `numeric` computes."""
     count = context.pick(quick=60, thorough=600)
@@ -265,6 +275,7 @@ STATEMENT = Statement(
         Check("float", "toy", floats),
         Check("float", "toy, derived", meeting),
         Check("property", "search", properties),
+        Check("assumptions", "proof", assumptions),
     ),
     stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},

@@ -7,7 +7,7 @@ import torch
 
 import numeric
 import theory
-from verify import pair_form, proofs, residue, sources, theorem1, theorem2, theorem3, theorem4
+from verify import pair_assumptions, pair_form, proofs, residue, sources, theorem1, theorem2, theorem3, theorem4
 from verify.evidence import verdict
 from verify.general import NETWORKS, operator_form_gap
 from verify.instance import LossInstance
@@ -128,6 +128,14 @@ def test_the_pair_form_refuses_what_does_not_fit():
     big = replace(digits, points=tuple((digits.points[0][0],) * 1500 for _ in range(2)))
     with pytest.raises(ValueError, match="triples"):
         pair_form.measure(big)
+
+
+def test_theorem_1_fails_where_it_must():
+    found = pair_assumptions.evidence(Context(seed=4))
+    assert found.status == "holds", found
+    instances = pair_assumptions.pairs(4, 4)
+    for network in pair_assumptions.BROKEN:
+        assert max(pair_assumptions.measure(network, i, "cpu").severity for i in instances) > 1e6, network.name
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda n: n.name)
