@@ -141,7 +141,7 @@ def formula(tree: HLTM, node: Node, what: str = "activation", form: str = "equat
     Examples
     --------
     >>> import hltm
-    >>> print(formula(hltm.star_tree(2, polarity=0.5), 0))
+    >>> print(formula(hltm.star_tree(2, polarity=0.5), 0), end="")
     \begin{equation}\label{eq:covop:activation:0}
     \begin{aligned}
     \covopactivationcov{0} &= \covopstrength{0} \covopgap{0} \covopgap{0}^{\top}, \\
