@@ -7,6 +7,7 @@ pi^T) T_{0mu} F`` with F the conditional means of the children given ``z_mu``. S
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sympy
@@ -213,8 +214,8 @@ class ActivationCovariances(Mapping[Node, ActivationCovariance]):
         The symbols of the tree.
     definitions
         ``rho_{0mu}`` of every such node but the root, parents first: the symbol of the parent times the edge.
-    forms
-        Node to `ActivationCovariance`.
+    reach
+        Node to ``rho_{0mu}``: its symbol, 1 at the root. The forms are made when they are asked for.
 
     Examples
     --------
@@ -228,24 +229,35 @@ class ActivationCovariances(Mapping[Node, ActivationCovariance]):
 
     symbols: TreeSymbols
     definitions: Mapping[Symbol, Expr]
-    forms: Mapping[Node, ActivationCovariance]
+    reach: Mapping[Node, Expr]
+
+    @cached_property
+    def root_spread(self) -> Expr:
+        """``1 - rho_0^2``."""
+        return 1 - self.symbols.root_polarity**2
 
     def __getitem__(self, node: Node) -> ActivationCovariance:
-        internal(self.symbols.tree, node, "activation_covariances")
-        return self.forms[node]
+        children = self.symbols.tree.children(internal(self.symbols.tree, node, "activation_covariances"))
+        return ActivationCovariance(
+            node,
+            self.reach[node],
+            self.root_spread,
+            tuple(self.symbols.polarity(child) for child in children),
+            tuple(selectivity(self.symbols, child) for child in children),
+        )
 
     def __iter__(self) -> Iterator[Node]:
-        return iter(self.forms)
+        return iter(self.reach)
 
     def __len__(self) -> int:
-        return len(self.forms)
+        return len(self.reach)
 
     def written_out(self, node: Node) -> Expr:
         """``o_mu`` in the polarities of the edges."""
         tree = self.symbols.tree
         internal(tree, node, "activation_covariances")
         path = (self.symbols.polarity(step) ** 2 for step in path_below(tree, node))
-        return Mul(*path, 1 - self.symbols.root_polarity**2)
+        return Mul(*path, self.root_spread)
 
 
 def activation_covariances(tree: HLTM) -> ActivationCovariances:
@@ -283,22 +295,11 @@ def activation_covariances(tree: HLTM) -> ActivationCovariances:
             f"activation_covariances at node {show(wide)}: must be binary, has {tree.cardinality(wide)} states; "
             "use activation_covariance for the matrix form"
         )
-    spread_of_root = 1 - symbols.root_polarity**2
     reach: dict[Node, Expr] = {tree.root: sympy.Integer(1)}
     definitions: dict[Symbol, Expr] = {}
-    forms = {}
-    for node in tree.latents:
-        if node != tree.root:
-            above: Any = tree.parent(node)
-            shared = Symbol(rf"\rho_{{{symbols.texts[tree.root]}\to {symbols.texts[node]}}}", real=True)
-            definitions[shared] = Mul(reach[above], symbols.polarity(node))
-            reach[node] = shared
-        children = tree.children(node)
-        forms[node] = ActivationCovariance(
-            node,
-            reach[node],
-            spread_of_root,
-            tuple(symbols.polarity(child) for child in children),
-            tuple(selectivity(symbols, child) for child in children),
-        )
-    return ActivationCovariances(symbols, definitions, forms)
+    for node in tree.latents[1:]:
+        above: Any = tree.parent(node)
+        shared = Symbol(rf"\rho_{{{symbols.texts[tree.root]}\to {symbols.texts[node]}}}", real=True)
+        definitions[shared] = Mul(reach[above], symbols.polarity(node))
+        reach[node] = shared
+    return ActivationCovariances(symbols, definitions, reach)
