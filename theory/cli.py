@@ -88,6 +88,9 @@ def node_of(tree: Any, name: str) -> Any:
 def read_paper(path: Path) -> str:
     """The text of a LaTeX file."""
     try:
+        # A device or a pipe may never end, and has no size to look at.
+        if path.exists() and not path.is_file():
+            raise InputError(f"file {str(path)!r}: cannot be read: is no regular file")
         if path.stat().st_size > PAPER_LIMIT:
             raise InputError(f"file {str(path)!r}: must have at most {PAPER_LIMIT} bytes")
         return path.read_text(encoding="utf-8")

@@ -138,6 +138,7 @@ def test_command_line(tmp_path):
         (["--tree", "tree.json", "--node", "1", "--form", "png"], "png"),
         (["--tree", "tree.json", "--node", "1", "--out", "absent/f.tex"], "absent/f.tex"),
         (["--tree", "tree.json", "--node", "1", "--check", "absent.tex"], "absent.tex"),
+        (["--tree", "tree.json", "--node", "1", "--check", "/dev/zero"], "no regular file"),
     ],
     ids=str,
 )
