@@ -1,7 +1,8 @@
 """Four independent ways to the moments of a tree network: closed form, enumeration, torch, sampling.
 
-They share the tree and nothing else: `theory` derives in symbols, `verify.tree_exact` enumerates in rationals,
-`numeric` runs torch on the enumerated population, and torch runs on samples, with error bars.
+Operators and updates share the tree and nothing else: `theory` derives in symbols, `verify.tree_exact` enumerates in
+rationals, `numeric` runs torch on the enumerated population. For the activation covariance the closed form takes its
+selectivities from the enumeration, so that only torch and sampling are independent of it there.
 """
 
 from __future__ import annotations
