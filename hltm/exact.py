@@ -42,11 +42,9 @@ def root_polarities(tree: HLTM) -> dict[Node, float]:
     >>> root_polarities(complete_tree(depth=2, branching=1, polarity=0.5))
     {0: 1.0, 1: 0.5, 2: 0.25}
     """
-    rho = {tree.root: 1.0}
-    if tree.cardinality(tree.root) != 2:
-        tree.polarity(tree.root, tree.root)  # raises, with the line for a node that is not binary
+    steps, rho = tree.edge_polarities(), {tree.root: 1.0}
     for above, node in tree.edges:
-        rho[node] = rho[above] * tree.polarity(above, node)
+        rho[node] = rho[above] * steps[node]
     return rho
 
 

@@ -217,6 +217,19 @@ class HLTM:
             rho *= self._tables[step].polarity()
         return rho
 
+    def edge_polarities(self) -> dict[Node, float]:
+        """Return rho of the edge that ends in each node but the root, in the order of `nodes`.
+
+        Raises
+        ------
+        InputError
+            A node is not binary.
+        """
+        if not self.is_binary:
+            wide = next(node for node, states in self._states.items() if states != 2)
+            self.polarity(wide, wide)  # raises, with the line for a node that is not binary
+        return {node: table.polarity() for node, table in self._tables.items()}
+
     def transition(self, ancestor: Node, node: Node) -> np.ndarray:
         """Return the law of a node given each state of an ancestor: the product of the tables along the path.
 

@@ -10,7 +10,8 @@ import lazy_loader
 if TYPE_CHECKING:
     from theory.derivation import Derivation, Statement, Step
     from theory.family import family_membership
-    from theory.latent import activation_covariance, activation_covariances
+    from theory.latent import activation_covariance
+    from theory.latent_forms import activation_covariances
     from theory.latex import to_latex
     from theory.losses import pair_weight, pair_weights
     from theory.registry import STATEMENTS, derive
@@ -46,7 +47,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "derivation": ["Derivation", "Statement", "Step"],
         "family": ["family_membership"],
-        "latent": ["activation_covariance", "activation_covariances"],
+        "latent": ["activation_covariance"],
+        "latent_forms": ["activation_covariances"],
         "latex": ["to_latex"],
         "losses": ["pair_weight", "pair_weights"],
         "registry": ["STATEMENTS", "derive"],
