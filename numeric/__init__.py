@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from numeric.connection import connection_factors as connection_factors
     from numeric.connection import connections as connections
     from numeric.connection import normalized_connections as normalized_connections
+    from numeric.descent import DescentTrace as DescentTrace
+    from numeric.descent import descend as descend
     from numeric.digits import digit_population as digit_population
     from numeric.general import function_population_gradient as function_population_gradient
     from numeric.general import general_update as general_update
@@ -40,8 +42,12 @@ if TYPE_CHECKING:
     from numeric.population import output_spread as output_spread
     from numeric.product import CovarianceProduct as CovarianceProduct
     from numeric.product import covariance_operator_product as covariance_operator_product
+    from numeric.ring import ring_population as ring_population
     from numeric.sampling import estimate_activation_covariance as estimate_activation_covariance
     from numeric.sampling import sample_leaves as sample_leaves
+    from numeric.training import train as train
+    from numeric.training_trace import Failure as Failure
+    from numeric.training_trace import TrainingTrace as TrainingTrace
     from numeric.tree_gradient import tree_population_gradient as tree_population_gradient
     from numeric.tree_network import TreeNetwork as TreeNetwork
     from numeric.tree_operator import tree_activation_covariance as tree_activation_covariance
@@ -55,6 +61,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "connection": ["ConnectionFactors", "connection_factors", "connections", "normalized_connections"],
+        "descent": ["DescentTrace", "descend"],
         "digits": ["digit_population"],
         "general": ["function_population_gradient", "general_update"],
         "gradient": ["expected_loss", "pair_gradient", "population_gradient"],
@@ -74,7 +81,10 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "operator": ["covariance_operator", "pair_matrix", "predicted_update"],
         "population": ["FinitePopulation", "output_spread"],
         "product": ["CovarianceProduct", "covariance_operator_product"],
+        "ring": ["ring_population"],
         "sampling": ["estimate_activation_covariance", "sample_leaves"],
+        "training": ["train"],
+        "training_trace": ["Failure", "TrainingTrace"],
         "tree_gradient": ["tree_population_gradient"],
         "tree_network": ["TreeNetwork"],
         "tree_operator": [
