@@ -6,7 +6,7 @@ Exit codes: 0 written or unchanged, 1 the formula in the paper has drifted, 2 wr
 import enum
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -43,7 +43,9 @@ def theory() -> None:
 @app.command()
 def latex(
     tree: Annotated[Path | None, typer.Option(metavar="FILE", help="A tree: .json, .graphml or .bif.")] = None,
-    node: Annotated[str | None, typer.Option(help="A node of the tree that has children.")] = None,
+    node: Annotated[
+        str | None, typer.Option(help='A node that has children, by name, or as JSON: 7, [0, "a"].')
+    ] = None,
     what: Annotated[What, typer.Option(help="Which formula; macros is the preamble of all of them.")] = What.activation,
     form: Annotated[Form, typer.Option(help="Which display.")] = Form.equation,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there in place of stdout.")] = None,
@@ -58,6 +60,8 @@ def run(path: Path | None, name: str | None, what: str, form: str, out: Path | N
     import hltm
     from theory.export import drift, formula, macros
 
+    if check is not None and out is not None:
+        raise InputError("--check with --out: a comparison writes no formula; give one of them")
     if what == "macros":
         if check is not None:
             raise InputError("--check with --what macros: give --what activation or operator")
@@ -65,7 +69,7 @@ def run(path: Path | None, name: str | None, what: str, form: str, out: Path | N
     if path is None or name is None:
         raise InputError(f"option {'--tree' if path is None else '--node'}: is missing")
     tree = hltm.load(path)
-    node = node_of(tree, name)
+    node = hltm.find_node(tree, name)
     if check is None:
         return deliver(formula(tree, node, what, form), out)
     found = drift(read_paper(check), tree, node, what)
@@ -73,31 +77,24 @@ def run(path: Path | None, name: str | None, what: str, form: str, out: Path | N
     return 0 if found is None else 1
 
 
-def node_of(tree: Any, name: str) -> Any:
-    """The node that is written so: by its name, or by the text of a name that is no text."""
-    import difflib
-
-    texts = {str(node): node for node in tree.nodes}
-    if name not in texts:
-        near = difflib.get_close_matches(name, texts, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the root is {str(tree.root)!r}"
-        raise InputError(f"node {name!r:.60}: is not in the tree; {hint}")
-    return texts[name]
-
-
 def read_paper(path: Path) -> str:
-    """The text of a LaTeX file."""
+    """The text of a LaTeX file, of which no more is read than the limit."""
     try:
-        # A device or a pipe may never end, and has no size to look at.
+        # A device or a pipe may never end, and opening one may wait for ever.
         if path.exists() and not path.is_file():
             raise InputError(f"file {str(path)!r}: cannot be read: is no regular file")
-        if path.stat().st_size > PAPER_LIMIT:
+        with path.open("rb") as file:
+            content = file.read(PAPER_LIMIT + 1)
+        if len(content) > PAPER_LIMIT:
             raise InputError(f"file {str(path)!r}: must have at most {PAPER_LIMIT} bytes")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"file {str(path)!r}: cannot be read: {error.strerror or error}") from None
+        return content.decode("utf-8-sig")
+    except InputError:
+        raise
     except UnicodeDecodeError:
         raise InputError(f"file {str(path)!r}: is not UTF-8 text") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise InputError(f"file {str(path)!r}: cannot be read: {reason or error}") from None
 
 
 def deliver(text: str, out: Path | None) -> int:

@@ -1,111 +1,44 @@
 r"""Formulas of statement 6 as LaTeX that a paper can ``\input``, with a stable label, and the check for drift.
 
-The symbols of a tree are written with macros of the paper's notation, one ``\newcommand`` each (`macros`); a formula
-is one display with the label ``eq:covop:<what>:<node>``. `drift` finds that label in a paper and compares. Source:
-statement 6 (arXiv 2010.00578).
+The symbols of a tree are written with macros of the paper's notation (`theory.macros`); a formula is one display with
+the label ``eq:covop:<what>:<node>``. `drift` finds that label in a paper and compares. Source: statement 6 (arXiv
+2010.00578).
 """
-
-import re
-from collections.abc import Sequence
-
-import sympy
 
 from hltm.checks import Node
 from hltm.errors import InputError
 from hltm.tree import HLTM
-from theory.latent import gap_vector, is_binary_at
-from theory.latex import broken
+from theory.formula_rows import formula_rows
+from theory.macros import MACROS as MACROS
+from theory.macros import expanded as expanded
+from theory.macros import macros as macros
 from theory.notation import END, PREAMBLE
-from theory.tree_symbols import internal, path_below, tree_symbols
+from theory.tex_layout import laid_out
+from theory.tex_paper import content, definition_of, definitions, display
+from theory.tex_tokens import Tokens, joined, tokens
+from theory.tree_names import require_tex
+from theory.tree_symbols import internal, tree_symbols
 
 WHAT = ("activation", "operator")
 FORMS = ("equation", "align", "standalone")
-# Entries of a vector or factors of a product in one line; with the macros expanded, 18 cm hold about twice as many.
-_ENTRIES = 5
-
-MACROS = {
-    "rootpolarity": (0, r"\rho_{0}"),
-    "polarity": (2, r"\rho_{#1,#2}"),
-    "selectivity": (1, r"s_{#1}"),
-    "latentmean": (1, r"e_{#1}"),
-    "transition": (2, r"T_{#1;#2}"),
-    "rootprior": (1, r"\pi_{#1}"),
-    "offset": (2, r"m_{#1,#2}"),
-    "strength": (1, r"o_{#1}"),
-    "gap": (1, r"a_{#1}"),
-    "activationcov": (1, r"\mathbb{V}_{z_0}\bigl[\mathbb{E}[f_{\mathcal{N}^{\mathrm{ch}}_{#1}} \mid z_0]\bigr]"),
-    "operatorof": (1, r"\mathrm{OP}_{#1}"),
-    "jacobian": (1, r"J_{#1}"),
-    "transitionmatrix": (2, r"T_{#1,#2}"),
-    "means": (1, r"v_{#1}"),
-}
-"""Name, number of arguments and meaning of every macro; each is used with the prefix ``covop``."""
-
-_SUBSCRIPT = r"((?:[^{}]|\{[^{}]*\})*?)"
-_TO_MACROS = [
-    (re.compile(r"\\rho_\{0\}"), r"\\covoprootpolarity{}"),
-    (re.compile(rf"\\rho_\{{{_SUBSCRIPT},{_SUBSCRIPT}\}}"), r"\\covoppolarity{\1}{\2}"),
-    (re.compile(rf"(?<![A-Za-z])m_\{{{_SUBSCRIPT},{_SUBSCRIPT}\}}"), r"\\covopoffset{\1}{\2}"),
-    (re.compile(rf"(?<![A-Za-z])T_\{{{_SUBSCRIPT};{_SUBSCRIPT}\}}"), r"\\covoptransition{\1}{\2}"),
-    (re.compile(rf"(?<![A-Za-z])s_\{{{_SUBSCRIPT}\}}"), r"\\covopselectivity{\1}"),
-    (re.compile(rf"(?<![A-Za-z])e_\{{{_SUBSCRIPT}\}}"), r"\\covoplatentmean{\1}"),
-    (re.compile(rf"\\pi_\{{{_SUBSCRIPT}\}}"), r"\\covoprootprior{\1}"),
-]
+# Tokens, and characters, that the report of a drift shows.
+_SHOWN, _QUOTED = 24, 200
 
 
-def macros() -> str:
-    r"""The preamble that a paper needs: one ``\newcommand`` for each macro, and nothing else.
-
-    Examples
-    --------
-    >>> print(macros().splitlines()[1])
-    \newcommand{\covoppolarity}[2]{\rho_{#1,#2}}
-    """
-    lines = []
-    for name, (count, meaning) in MACROS.items():
-        arguments = f"[{count}]" if count else ""
-        lines.append(rf"\newcommand{{\covop{name}}}{arguments}{{{meaning}}}")
-    return "\n".join(lines) + "\n"
-
-
-def expanded(text: str) -> str:
-    r"""The text with every macro of `MACROS` written out, for a reader (or a parser) that does not have them.
-
-    Examples
-    --------
-    >>> expanded(r"\covoppolarity{a}{b}^{2} \covoprootpolarity{}")
-    '\\rho_{a,b}^{2} \\rho_{0}'
-    """
-    for name, (count, meaning) in MACROS.items():
-        pattern = rf"\\covop{name}" + (rf"\{{{_SUBSCRIPT}\}}" * count if count else r"\{\}")
-
-        def written(match: re.Match[str], meaning: str = meaning) -> str:
-            for index, value in enumerate(match.groups(), start=1):
-                meaning = meaning.replace(f"#{index}", value)
-            return meaning
-
-        text = re.sub(pattern, written, text)
-    return text
-
-
-def tex(expression: sympy.Expr) -> list[str]:
-    """LaTeX lines of an expression, with macros; broken at the terms of a sum where it is long."""
-    lines = broken(expression)
-    for pattern, macro in _TO_MACROS:
-        lines = [pattern.sub(macro, line) for line in lines]
-    return lines
-
-
-def label(what: str, node: Node) -> str:
+def label(what: str, node: Node, tree: HLTM | None = None) -> str:
     """The stable label of a formula: letters, digits and dots of the node's name, others as their code points.
+
+    In a tree where another name reads the same, as the number 1 and the text "1", the type comes first.
 
     Examples
     --------
     >>> label("activation", "z_1")
     'eq:covop:activation:z-5f-1'
     """
-    text = "".join(c if c.isascii() and (c.isalnum() or c == ".") else f"-{ord(c):x}-" for c in str(node))
-    return f"eq:covop:{what}:{text}"
+    name = str(node)
+    text = "".join(c if c.isascii() and (c.isalnum() or c == ".") else f"-{ord(c):x}-" for c in name)
+    alike = tree is not None and sum(str(other) == name for other in tree.nodes) > 1
+    return f"eq:covop:{what}:{type(node).__name__ + ':' if alike else ''}{text}"
 
 
 def formula(tree: HLTM, node: Node, what: str = "activation", form: str = "equation") -> str:
@@ -122,17 +55,19 @@ def formula(tree: HLTM, node: Node, what: str = "activation", form: str = "equat
         ``M^T (diag pi - pi pi^T) M`` with the tables along the path written out. "operator": of linear neurons,
         ``OP = o a a^T kron J^T J``.
     form
-        "equation", "align" (each line numbered apart), "standalone" (a document that compiles).
+        "equation", "align" (may break across pages; the first line has the number, the others none), "standalone"
+        (a document that compiles).
 
     Returns
     -------
     str
-        LaTeX; the first two forms need the `macros` in the preamble.
+        LaTeX for pdflatex; the first two forms need the `macros` in the preamble. Lines fit the text of the article
+        class where a symbol fits it: with names of up to about 35 letters.
 
     Raises
     ------
     InputError
-        An unknown node, a leaf, an unknown form or formula.
+        An unknown node, a leaf, an unknown form or formula, a name that pdflatex cannot set.
 
     Source
     ------
@@ -154,101 +89,43 @@ def formula(tree: HLTM, node: Node, what: str = "activation", form: str = "equat
         if value not in allowed:
             raise InputError(f"{name}={value!r} of formula: must be one of {', '.join(allowed)}")
     internal(tree, node, "formula")
-    lines = _binary(tree, node, what) if is_binary_at(tree, node) else _matrices(tree, node, what)
-    tag = rf"\label{{{label(what, node)}}}"
+    symbols = tree_symbols(tree)
+    require_tex(symbols.texts, (*tree.path(tree.root, node), *tree.children(node)))
+    lines = laid_out(formula_rows(symbols, node, what))
+    tag = rf"\label{{{label(what, node, tree)}}}"
     if form == "align":
-        return f"\\begin{{align}}\n{_joined(lines, tag)}\n\\end{{align}}\n"
-    body = f"\\begin{{equation}}{tag}\n\\begin{{aligned}}\n{_joined(lines)}\n\\end{{aligned}}\n\\end{{equation}}\n"
+        first, *rest = lines
+        body = " \\\\\n".join([first + tag, *(rf"{line} \notag" for line in rest)])
+        return f"\\begin{{align}}\n{body}\n\\end{{align}}\n"
+    inner = " \\\\\n".join(lines)
+    body = f"\\begin{{equation}}{tag}\n\\begin{{aligned}}\n{inner}\n\\end{{aligned}}\n\\end{{equation}}\n"
     if form == "equation":
         return body
     return PREAMBLE.replace("\\begin{document}", macros() + "\\begin{document}") + body + END
 
 
-def _joined(lines: Sequence[str], tag: str = "") -> str:
-    """Lines of a display; those that a line break starts have no number of their own."""
-    if not tag:
-        return " \\\\\n".join(lines)
-    first, rest = lines[0], lines[1:]
-    return " \\\\\n".join([first + tag, *(f"{line} \\notag" for line in rest)])
-
-
-def _head(what: str, name: str, right: str) -> str:
-    if what == "activation":
-        return rf"\covopactivationcov{{{name}}} &= {right}"
-    return rf"\covopoperatorof{{{name}}} &= {right} \otimes \covopjacobian{{{name}}}^{{\top}} \covopjacobian{{{name}}}"
-
-
-def _binary(tree: HLTM, node: Node, what: str) -> list[str]:
-    symbols = tree_symbols(tree)
-    name = symbols.texts[node]
-    square = rf"\covopstrength{{{name}}} \covopgap{{{name}}} \covopgap{{{name}}}^{{\top}}"
-    polarities = [rf"{tex(symbols.polarity(child))[0]}^{{2}}" for child in path_below(tree, node)]
-    root = tex(1 - symbols.root_polarity**2)[0]
-    factors = [rf"\bigl({root}\bigr)" if polarities else root, *polarities]
-    vector = [_entry(entry) for entry in gap_vector(symbols, node, None)]
-    return [
-        _head(what, name, square) + ",",
-        *_list(rf"\covopstrength{{{name}}} &= ", factors, " ", ","),
-        *_list(rf"\covopgap{{{name}}} &= \bigl(", vector, ", ", r"\bigr)^{\top}"),
-    ]
-
-
-def _entry(expression: sympy.Expr) -> str:
-    coefficient, rest = expression.as_coeff_Mul()
-    if coefficient.is_Rational and not coefficient.is_Integer:
-        return rf"\tfrac{{{coefficient.p}}}{{{coefficient.q}}} {' '.join(tex(rest))}"
-    return " ".join(tex(expression))
-
-
-def _list(start: str, items: Sequence[str], separator: str, end: str) -> list[str]:
-    """Items in lines of at most `_ENTRIES`."""
-    chunks = [separator.join(items[i : i + _ENTRIES]) for i in range(0, len(items), _ENTRIES)]
-    stop = separator.rstrip()
-    lines = [chunk + (stop if index < len(chunks) - 1 else end) for index, chunk in enumerate(chunks)]
-    return [start + lines[0], *(rf"&\quad {line}" for line in lines[1:])]
-
-
-def _matrices(tree: HLTM, node: Node, what: str) -> list[str]:
-    """The categorical form: matrices of the path, then of each child, written out one by one."""
-    symbols = tree_symbols(tree)
-    name = symbols.texts[node]
-    path, children = path_below(tree, node), tree.children(node)
-
-    def edge(child: Node) -> str:
-        above = tree.parent(child)
-        return rf"\covoptransitionmatrix{{{symbols.texts[above]}}}{{{symbols.texts[child]}}}"  # type: ignore[index]
-
-    means = [rf"{edge(child)} \covopmeans{{{symbols.texts[child]}}}" for child in children]
-    product = " ".join(edge(child) for child in path)
-    spread = r"\bigl(\operatorname{diag} \pi - \pi \pi^{\top}\bigr)"
-    lines = [
-        _head(what, name, rf"M^{{\top}} {spread} M") + ",",
-        *_list(r"\pi &= \bigl(", [" ".join(tex(p)) for p in symbols.prior], ", ", r"\bigr)^{\top},"),
-        *_list(rf"M &= {product} \bigl[", means, ", ", r"\bigr],"),
-    ]
-    for child in (*path, *children):
-        rows = r" \\ ".join(" & ".join(" ".join(tex(entry)) for entry in row) for row in symbols.table(child))
-        lines.append(rf"{edge(child)} &= \begin{{pmatrix}} {rows} \end{{pmatrix}},")
-    for child in children:
-        mean = rf"\covopmeans{{{symbols.texts[child]}}} &= \bigl("
-        states = range(tree.cardinality(child))
-        entries = [
-            str(i) if not tree.children(child) else rf"\covoplatentmean{{{symbols.texts[child]};{i}}}" for i in states
-        ]
-        lines += _list(mean, entries, ", ", r"\bigr)^{\top},")
-    lines[-1] = lines[-1].rstrip(",")
-    return lines
-
-
 def drift(paper: str, tree: HLTM, node: Node, what: str = "activation") -> str | None:
-    """Compare the formula in a paper with the derivation: None where they agree, else one line that says how not.
+    r"""Compare the formula in a paper with the derivation: None where they agree, else one line that says how not.
 
-    White space and the two forms of a display do not count.
+    Tokens are compared: white space, comments, line breaks and the two forms of a display do not count. A macro of
+    `MACROS` that the paper defines in another way is drift too. Files that the paper reads are not followed.
+
+    Parameters
+    ----------
+    paper
+        LaTeX.
+    tree, node, what
+        As in `formula`.
+
+    Returns
+    -------
+    str or None
+        One line, or None.
 
     Raises
     ------
     InputError
-        The label is not in the paper, or more than once.
+        The label is not in the paper, or more than once; what `formula` refuses.
 
     Source
     ------
@@ -263,29 +140,34 @@ def drift(paper: str, tree: HLTM, node: Node, what: str = "activation") -> str |
     >>> "has drifted" in drift(formula(tree, 0).replace("1 -", "1 +"), tree, 0)
     True
     """
-    tag = label(what, node)
-    pattern = (
-        r"\\begin\{(equation|align)\}(?:(?!\\begin\{(?:equation|align)\}).)*?\\label\{"
-        + re.escape(tag)
-        + r"\}.*?\\end\{\1\}"
-    )
-    found = [match.group(0) for match in re.finditer(pattern, paper, re.DOTALL)]
-    if len(found) != 1:
-        raise InputError(
-            f"label {tag!r} of the paper: must stand once in an equation or align, stands {len(found)} times"
-        )
-    theirs, ours = _clauses(found[0]), _clauses(formula(tree, node, what))
-    for left, right in zip(theirs, ours, strict=False):
-        if left != right:
-            return f"{tag} has drifted: the paper has {left!r}, derived is {right!r}"
-    if len(theirs) != len(ours):
-        return f"{tag} has drifted: the paper has {len(theirs)} clauses, derived are {len(ours)}"
+    derived = formula(tree, node, what)
+    tag, found = label(what, node, tree), tokens(paper)
+    theirs, ours = content(display(found, tag)), content(display(tokens(derived), tag))
+    difference = _macro_difference(found) or _difference(theirs, ours)
+    return None if difference is None else f"{tag} has drifted: the paper {difference}"
+
+
+def _macro_difference(paper: Tokens) -> str | None:
+    """The first macro that a paper defines in another way than `macros`."""
+    for theirs in definitions(paper, "\\covop"):
+        name = theirs.name.removeprefix("\\covop")
+        if name in MACROS and theirs != (ours := definition_of(theirs.name, *MACROS[name])):
+            needed = f"{_shown(str(ours))} with {ours.count} argument{'s' * (ours.count != 1)}"
+            return f"defines {theirs.name} as {_shown(str(theirs))}, it is {needed}"
     return None
 
 
-def _clauses(display: str) -> list[str]:
-    """Right and left sides of a display, one by one, without layout."""
-    text = re.sub(
-        r"\\(begin|end)\{(equation|align|aligned)\}|\\label\{[^}]*\}|\\notag|\\\\|\\quad|(?<!\\)%.*", " ", display
-    )
-    return [" ".join(part.split()).rstrip(",") for part in re.split(r"&=|&", text) if part.strip()]
+def _difference(theirs: list[str], ours: list[str]) -> str | None:
+    """Where two formulas start to differ."""
+    if theirs == ours:
+        return None
+    pairs = zip(theirs, ours, strict=False)
+    at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(theirs), len(ours)))
+    start = max(0, at - _SHOWN // 2)
+    left, right = (joined(side[start : at + _SHOWN]) or "nothing" for side in (theirs, ours))
+    return f"has {_shown(left)}, derived is {_shown(right)}"
+
+
+def _shown(text: str) -> str:
+    """A quotation from a paper in a message: escaped, but for the backslashes of commands, and cut."""
+    return repr(text[:_QUOTED]).replace("\\\\", "\\")

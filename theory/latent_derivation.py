@@ -15,7 +15,7 @@ from hltm.tree import HLTM
 from theory.derivation import Derivation, Statement, Step, equation, verdict, zero_step
 from theory.latent import activation_covariance, cross, is_binary_at, selectivity
 from theory.latent_corollaries import derive_depth, derive_losses, derive_update
-from theory.tree_symbols import TreeSymbols, internal, matrix, path_below, tree_symbols
+from theory.tree_symbols import ROW_LIMIT, TreeSymbols, internal, matrix, path_below, tree_symbols
 from theory.zero import Decision, decide_zero
 
 SLUG = "activation-covariance"
@@ -80,9 +80,12 @@ def _check_size(tree: HLTM, node: Node) -> None:
         ("edges from the root", len(path_below(tree, node)), PATH_LIMIT),
     ):
         if found > limit:
+            # The formula of one node is a matrix, which has a limit of its own.
+            small = len(tree.children(node)) <= ROW_LIMIT
+            way = "activation_covariance gives the formula" if small else "activation_covariances gives its factors"
             raise InputError(
                 f"{SLUG!r} at node {node!r} with {found} {name}: must have at most {limit} to be written out step by "
-                "step; theory.activation_covariance gives the formula"
+                f"step; theory.{way}"
             )
 
 

@@ -5,6 +5,7 @@ in every form.
 """
 
 import re
+from collections.abc import Mapping
 
 import sympy
 from sympy import MatAdd, MatMul
@@ -139,9 +140,14 @@ def broken(expr: sympy.Basic) -> list[str]:
     return [whole]
 
 
-def _tex(expr: sympy.Basic) -> str:
-    text: str = sympy.latex(expr, symbol_names=SYMBOL_NAMES)
+def plain_tex(expr: sympy.Basic, names: Mapping[sympy.Symbol, str]) -> str:
+    """LaTeX of an expression in one line, its symbols by the given names, others by their own."""
+    text: str = sympy.latex(expr, symbol_names=dict(names))
     return text.replace("+ - ", "- ").replace("- - ", "+ ")
+
+
+def _tex(expr: sympy.Basic) -> str:
+    return plain_tex(expr, SYMBOL_NAMES)
 
 
 def _packed(terms: list[str]) -> list[str]:

@@ -43,7 +43,10 @@ def check_size(tree: HLTM, nodes: Iterable[Node], columns: int, what: str) -> in
     """The number of configurations of the leaves among some nodes; a table of them that is too large is an error."""
     leaves = [node for node in nodes if not tree.children(node)]
     size = math.prod(tree.cardinality(leaf) for leaf in leaves)
-    hint = "linear neurons (slope=1) and gates= work at any size"
+    hint = (
+        "linear neurons (theory.covariance_operator with slope=1 or gates=) and sampling (numeric.TreeNetwork on "
+        "numeric.sample_leaves) work at any size"
+    )
     if size > LEAF_LIMIT:
         raise InputError(
             f"{what} over {len(leaves):,} leaves: must have at most {count(LEAF_LIMIT)} leaf configurations, "

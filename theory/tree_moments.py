@@ -7,6 +7,7 @@ Source: statement 6 (arXiv 2010.00578), general trees.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,8 @@ from theory.tree_leaves import LeafTable
 from theory.tree_linear import ring_of
 from theory.tree_symbols import TreeSymbols, below
 
-TERM_LIMIT = 2**16
-"""Largest number of monomials that are written out, all entries together."""
+TERM_LIMIT = 2**14
+"""Largest number of monomials that are written out, all entries together: SymPy takes a few seconds for them."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def means_given(symbols: TreeSymbols, top: Node, table: LeafTable, what: str) ->
     if all(symbols.tree.cardinality(node) == 2 for node in nodes):
         even, odd, algebra, scale = _signs(symbols, top, table, what)
         return algebra.expressions(np.stack([even - odd, even + odd]), scale)
-    _check_terms(symbols, nodes, table, what)
+    check_terms(symbols, {top: table.numerators.shape[1]}, what)
     algebra = _algebra(symbols, nodes)
     result = _sum_out(symbols, nodes, algebra, algebra.lifted(table.numerators), _by_states)
     return algebra.expressions(result, table.denominator)
@@ -84,7 +85,7 @@ def gap_given(symbols: TreeSymbols, top: Node, table: LeafTable, what: str) -> n
 def _signs(symbols: TreeSymbols, top: Node, table: LeafTable, what: str) -> tuple[np.ndarray, np.ndarray, Algebra, int]:
     """``E[g | sigma_top] = even + odd sigma_top``, times the returned denominator."""
     nodes = below(symbols.tree, top)
-    _check_terms(symbols, nodes, table, what)
+    check_terms(symbols, {top: table.numerators.shape[1]}, what)
     algebra = _algebra(symbols, nodes)
     walsh = algebra.lifted(signed_sums(table.numerators))
     even, odd = _sum_out(symbols, nodes, algebra, walsh, _by_signs)
@@ -158,14 +159,15 @@ def _by_states(symbols: TreeSymbols, algebra: Algebra, child: Node, table: np.nd
     return np.stack(rows, axis=1)
 
 
-def _check_terms(symbols: TreeSymbols, nodes: list[Node], table: LeafTable, what: str) -> None:
-    """Refuse polynomials with too many monomials; numbers have one each."""
-    columns = table.numerators.shape[1]
-    terms = columns if symbols.numbers else columns * term_bound(symbols, nodes)
+def check_terms(symbols: TreeSymbols, columns: Mapping[Node, int], what: str) -> None:
+    """Refuse polynomials with too many monomials: some columns each below some nodes; numbers have none."""
+    if symbols.numbers:
+        return
+    terms = sum(number * term_bound(symbols, below(symbols.tree, top)) for top, number in columns.items())
     if terms > TERM_LIMIT:
         raise InputError(
             f"{what} with symbolic tables: must have at most {count(TERM_LIMIT)} monomials, may have {count(terms)}; "
-            "numbers=True, or theory.walsh_operator(...).evaluate on a symmetric binary tree, work here"
+            "numbers=True gives its value"
         )
 
 

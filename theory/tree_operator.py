@@ -16,7 +16,7 @@ from hltm.tree import HLTM
 from theory.latent import apply_table, cross, outer, path_means, spread
 from theory.tree_leaves import check_size, connection_table, evaluate
 from theory.tree_linear import linear_gaps, linear_input_means, linear_jacobian
-from theory.tree_moments import gap_given, means_given
+from theory.tree_moments import check_terms, gap_given, means_given
 from theory.tree_symbols import TreeSymbols, below, check_rows, gap_variance, internal, matrix, path_below, tree_symbols
 from theory.tree_weights import TreeWeights, read_weights
 
@@ -59,7 +59,7 @@ def covariance_operator(
     ------
     InputError
         An unknown node or a leaf, weights of a wrong shape, symbols in the weights of a ReLU network without
-        gates, a tree that is too large to be enumerated.
+        gates, a tree that is too large to be enumerated, a ReLU network with more than 2^14 monomials in symbols.
 
     Source
     ------
@@ -165,14 +165,13 @@ def input_gaps(symbols: TreeSymbols, network: TreeWeights, node: Node) -> list[E
     """``a_mu`` of a network on a binary tree: rho_{mu nu} s_k of every neuron k of every child."""
     if network.linear:
         return list(linear_gaps(symbols, network, node))
+    _check_children(symbols, network, node)
     gaps: list[Expr] = []
     for child in symbols.tree.children(node):
         if not symbols.tree.children(child):
             gaps.append(Mul(symbols.polarity(child), Rational(1, 2)))
             continue
-        nodes = below(symbols.tree, child)
-        check_size(symbols.tree, nodes, network.neurons(child), "conditional means")
-        table = evaluate(network, nodes).values[child]
+        table = evaluate(network, below(symbols.tree, child)).values[child]
         half = (Mul(Rational(1, 2), gap) for gap in gap_given(symbols, child, table, "conditional means"))
         gaps += [Mul(symbols.polarity(child), s) for s in half]
     return gaps
@@ -182,14 +181,21 @@ def _input_means(symbols: TreeSymbols, network: TreeWeights, node: Node) -> list
     if network.linear:
         means: list[list[Expr]] = linear_input_means(symbols, network, node).tolist()
         return means
+    _check_children(symbols, network, node)
     columns: list[list[list[Expr]]] = []
     for child in symbols.tree.children(node):
-        nodes = below(symbols.tree, child)
-        check_size(symbols.tree, nodes, network.neurons(child), "conditional means")
-        table = evaluate(network, nodes).values[child]
+        table = evaluate(network, below(symbols.tree, child)).values[child]
         own = means_given(symbols, child, table, "conditional means").tolist()
         columns.append(apply_table(symbols.table(child), own))
     return [[entry for column in columns for entry in column[i]] for i in range(symbols.tree.cardinality(node))]
+
+
+def _check_children(symbols: TreeSymbols, network: TreeWeights, node: Node) -> None:
+    """Refuse conditional means of a node's children that are too large, before any is computed."""
+    latent = [child for child in symbols.tree.children(node) if symbols.tree.children(child)]
+    for child in latent:
+        check_size(symbols.tree, below(symbols.tree, child), network.neurons(child), "conditional means")
+    check_terms(symbols, {child: network.neurons(child) for child in latent}, "conditional means")
 
 
 def _connection_means(symbols: TreeSymbols, network: TreeWeights, node: Node) -> np.ndarray:
@@ -254,7 +260,8 @@ def _linear_update(symbols: TreeSymbols, network: TreeWeights, node: Node) -> Im
     jacobian, top = linear_jacobian(network, node), network.matrices[tree.root]
     if symbols.tree.is_binary:
         factors = [2, 1 - symbols.root_polarity**2, *(symbols.polarity(v) for v in path_below(tree, node))]
-        own, first = input_gaps(symbols, network, node), input_gaps(symbols, network, tree.root)
+        first = input_gaps(symbols, network, tree.root)
+        own = first if node == tree.root else input_gaps(symbols, network, node)
         outputs = _applied(top, np.array([first], dtype=object).T)
         pulled = _applied(jacobian.T, outputs)[:, 0]
         return matrix([[Mul(*factors, b, a) for a in own] for b in pulled])

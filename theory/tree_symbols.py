@@ -6,7 +6,6 @@ that ``E[2 z_nu - 1 | z_mu] = m + rho (2 z_mu - 1)``. Any other edge: all entrie
 that rows sum to one is not built in, `parameter_values` has it. Source: arXiv 2010.00578, statement 6.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -19,7 +18,7 @@ from hltm.checks import Node
 from hltm.errors import InputError
 from hltm.tables import normalized
 from hltm.tree import HLTM
-from theory.notation import plain
+from theory.tree_names import node_texts
 
 ROW_LIMIT = 512
 """Largest number of rows of a matrix that is written out."""
@@ -88,17 +87,18 @@ class TreeSymbols:
 
     def entry(self, node: Node, i: int, j: int) -> Symbol:
         """The symbol of one table entry."""
-        return Symbol(f"T_{{{self.edge(node)};{i}{'' if max(i, j) < 10 else ','}{j}}}", real=True)
+        return Symbol(f"T_{{{self.edge(node)};{entry_index(i, j, max(i, j) >= 10)}}}", real=True)
+
+
+def entry_index(i: int | str, j: int | str, apart: bool) -> str:
+    """The index of a table entry: ``ij``, with a comma where a number has two digits."""
+    return f"{i}{',' if apart else ''}{j}"
 
 
 def tree_symbols(tree: HLTM, numbers: bool = False) -> TreeSymbols:
     """The symbols of a tree (or its numbers)."""
     checked_tree(tree)
-    texts = {node: _text(node) for node in tree.nodes}
-    doubtful = any("," in text for node, text in texts.items() if isinstance(node, str))
-    if doubtful or max(Counter(texts.values()).values()) > 1:
-        texts = {node: plain(repr(node)) for node in tree.nodes}
-    return TreeSymbols(tree, texts, numbers)
+    return TreeSymbols(tree, node_texts(tree.nodes), numbers)
 
 
 def checked_tree(tree: object) -> HLTM:
@@ -106,12 +106,6 @@ def checked_tree(tree: object) -> HLTM:
     if not isinstance(tree, HLTM):
         raise InputError(f"tree of type {type(tree).__name__}: must be an hltm.HLTM")
     return tree
-
-
-def _text(node: Node) -> str:
-    if not isinstance(node, str):
-        return plain(str(node).replace(" ", ""))
-    return plain(node) if len(node) == 1 or node.isdigit() else rf"\mathrm{{{plain(node)}}}"
 
 
 def rational(value: Fraction | int) -> Rational:
@@ -217,7 +211,8 @@ def check_rows(rows: int, what: str) -> None:
     if rows > ROW_LIMIT:
         raise InputError(
             f"{what} with {rows:,} rows: must have at most {ROW_LIMIT} to be written out; "
-            "theory.activation_covariances gives o_mu and a_mu, numeric.tree_covariance_operator gives numbers"
+            "theory.activation_covariances gives o_mu and a_mu of a binary tree, numeric.TreeNetwork on "
+            "numeric.sample_leaves gives numbers by sampling"
         )
 
 

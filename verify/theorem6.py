@@ -33,8 +33,9 @@ from verify.proofs import proof_evidence
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement
 from verify.tree_agreement import four_ways
-from verify.tree_claims import STATED, VARIANTS, Claim
+from verify.tree_claims import STATED, Claim
 from verify.tree_instance import TreeInstance
+from verify.tree_variants import VARIANTS
 from verify.tree_ways import measure_claim, measure_large, measure_sampling, measure_theory, measure_torch
 
 SLUG = "activation-covariance"
@@ -105,7 +106,7 @@ def large(context: Context) -> Evidence:
 
 
 def sampled(context: Context) -> Evidence:
-    """Closed forms against sampling."""
+    """The activation covariance that `theory` derives against sampling."""
     each = context.pick(quick=3, thorough=20)
     samples = context.pick(quick=20_000, thorough=400_000)
     return tally(
@@ -119,7 +120,7 @@ def sampled(context: Context) -> Evidence:
 
 def together(context: Context) -> Evidence:
     """Four independent ways on the same trees; a disagreement names the odd one out."""
-    each = context.pick(quick=2, thorough=10)
+    each = context.pick(quick=5, thorough=10)
     return tally(
         "float", "tree, four ways", all_kinds(context.seed + 4, each),
         lambda i: four_ways(i, seed=context.seed, device=context.device),

@@ -11,50 +11,31 @@ import numpy as np
 from verify import rounding
 from verify.evidence import Measurement
 from verify.towers import Array
-from verify.tree_claims import Node
+from verify.tree_forms import derived
 from verify.tree_instance import TreeInstance
-from verify.tree_ways import (
-    by_sampling,
-    by_torch,
-    derived,
-    enumerated,
-    enumeration,
-    floats,
-    near_kink,
-    quantile,
-)
+from verify.tree_ways import by_sampling, by_torch, enumerated, enumeration, floats, near_kink, quantile
 
 
 def four_ways(instance: TreeInstance, *, seed: int, device: str, samples: int = 20_000) -> Measurement:
     """All four ways on the activation covariance; all but sampling on operator and update. Names the odd one out."""
-    from verify.tree_claims import activation
-
-    moments, exact_values = enumeration(instance), enumerated(instance)
+    exact_values = enumerated(instance)
     torch_values, rounding_error = by_torch(instance, device)
     if near_kink(instance):
         return Measurement(0.0, rounding_error, False, "a gate is near its kink")
     sampled = by_sampling(instance, seed, samples)
-    entries = sum(error.size for _, error in sampled.values())
-    limit = quantile(1000 * entries)
+    limit = quantile(1000 * sum(error.size for _, error in sampled.values()))
     disagreements: dict[frozenset[str], float] = {}
-    for node in instance.tree.latents:
-        estimate, error = sampled[node]
-        closed = activation(Node(moments, node))
+    for form in derived(enumeration(instance)):
+        key = form.quantity, form.node
         ways = {
-            "closed form": (floats(closed if closed is not None else exact_values["activation", node]), 0.0),
-            "enumeration": (floats(exact_values["activation", node]), 0.0),
-            "torch": (torch_values["activation", node], rounding_error),
-            "sampling": (estimate, limit * error + 64 * rounding.UNIT_ROUNDOFF * (1 + np.abs(estimate))),
+            "closed form": (floats(form.value), 0.0),
+            "enumeration": (form.part(floats(exact_values[key])), 0.0),
+            "torch": (form.part(torch_values[key]), rounding_error),
         }
+        if form.quantity == "activation":
+            estimate, error = (form.part(array) for array in sampled[form.node])
+            ways["sampling"] = (estimate, limit * error + 64 * rounding.UNIT_ROUNDOFF * (1 + np.abs(estimate)))
         compare_pairs(ways, rounding_error, disagreements)
-    for (quantity, node), value in derived(instance).items():
-        exact_value = floats(exact_values[quantity, node])
-        three = {
-            "closed form": (floats(value), 0.0),
-            "enumeration": (exact_value, 0.0),
-            "torch": (torch_values[quantity, node], rounding_error),
-        }
-        compare_pairs(three, rounding_error, disagreements)
     worst = max(disagreements.values(), default=0.0)
     return Measurement(worst, 1.0, detail=odd_one_out(disagreements) if worst > 1 else "")
 

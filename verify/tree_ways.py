@@ -1,8 +1,9 @@
 """Four independent ways to the moments of a tree network: closed form, enumeration, torch, sampling.
 
-Operators and updates share the tree and nothing else: `theory` derives in symbols, `verify.tree_exact` enumerates in
-rationals, `numeric` runs torch on the enumerated population. For the activation covariance the closed form takes its
-selectivities from the enumeration, so that only torch and sampling are independent of it there.
+They share the tree and nothing else: `theory` derives in symbols, selectivities included (`verify.tree_forms` puts the
+numbers in), `verify.tree_exact` enumerates in rationals, `numeric` runs torch on the enumerated population and samples.
+Forms of `theory` that leave selectivities as symbols are compared as well, with those alone taken from the enumeration.
+The formulas of `verify.tree_claims` state the theorem in enumerated selectivities; they are none of the four ways.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from verify.evidence import Measurement
 from verify.towers import Array, largest, vec
 from verify.tree_claims import Claim, Node
 from verify.tree_exact import Enumeration
+from verify.tree_forms import activation_forms, as_exact, derived, exact_weights, sympy_number
 from verify.tree_instance import TreeInstance
 
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 QUANTITIES = ("activation", "operator", "update")
 # All sampled comparisons of a run together may raise a false alarm this often.
 FALSE_ALARM = 1e-6
-# A tree with more parameters is derived with its exact numbers in place of symbols: polynomials in all of them explode.
-SYMBOLS = 12
 
 
 @lru_cache(maxsize=256)
@@ -153,43 +153,14 @@ def near_kink(instance: TreeInstance) -> bool:
     return False
 
 
-def derived(instance: TreeInstance) -> dict[tuple[str, Any], Array]:
-    """(quantity, node) to the exact value of what `theory` derives in symbols."""
-    import theory
-
-    values = theory.parameter_values(instance.tree)
-    weights, slope = exact_weights(instance), sympy_number(instance.slope)
-    found = {}
-    numbers = len(values) > SYMBOLS
-    for node in instance.tree.latents:
-        operator = theory.covariance_operator(instance.tree, node, weights, slope, numbers=numbers)
-        update = theory.node_update(instance.tree, node, weights, slope, numbers=numbers)
-        found["operator", node] = as_exact(operator, values)
-        found["update", node] = vec(as_exact(update, values))
-    return found
-
-
-def as_exact(matrix: Any, values: Any) -> Array:
-    """A SymPy matrix with the parameters put in, as exact rationals."""
-    rows, columns = matrix.shape
-    found = np.empty((rows, columns), dtype=object)
-    for i in range(rows):
-        for j in range(columns):
-            value = matrix[i, j].xreplace(values) if hasattr(matrix[i, j], "xreplace") else matrix[i, j]
-            if not value.is_Rational:
-                raise ValueError(f"entry ({i}, {j}) is {value}, which still has symbols")
-            found[i, j] = fmpq(int(value.p), int(value.q))
-    return found
-
-
 def measure_theory(instance: TreeInstance) -> Measurement:
     """What `theory` derives against enumeration, in rationals."""
     truth = enumerated(instance)
     worst, place = 0.0, ""
-    for (quantity, node), value in derived(instance).items():
-        difference = largest((value - truth[quantity, node]) * fmpq(1))
+    for form in derived(enumeration(instance)):
+        difference = largest((form.value - form.part(truth[form.quantity, form.node])) * fmpq(1))
         if difference > worst:
-            worst, place = difference, f"{quantity} at {node!r}"
+            worst, place = difference, form.place
     return Measurement(worst, 0.0, detail=place)
 
 
@@ -224,20 +195,6 @@ def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -
     return worst
 
 
-def exact_weights(instance: TreeInstance) -> dict[Any, Any]:
-    """Weights as SymPy matrices of rationals."""
-    import sympy
-
-    return {node: sympy.Matrix([[sympy_number(e) for e in row] for row in w]) for node, w in instance.by_node.items()}
-
-
-def sympy_number(value: float) -> Any:
-    """The float as the exact SymPy rational that it is."""
-    import sympy
-
-    return sympy.Rational(*float(value).as_integer_ratio())
-
-
 def quantile(comparisons: int) -> float:
     """Standard errors that one of `comparisons` normal deviates exceeds with probability FALSE_ALARM at most."""
     from scipy.stats import norm
@@ -261,26 +218,21 @@ def by_sampling(instance: TreeInstance, seed: int, samples: int) -> dict[Any, tu
 
 
 def measure_sampling(instance: TreeInstance, *, seed: int, samples: int, comparisons: int) -> Measurement:
-    """The closed form of the activation covariance against sampling, in standard errors.
+    """The closed forms of the activation covariance that `theory` derives against sampling, in standard errors.
 
     Parameters
     ----------
     comparisons : int
         How many instances of a run are compared; every entry of every node counts as one comparison.
     """
-    from verify.tree_claims import activation
-
-    moments = enumeration(instance)
     sampled = by_sampling(instance, seed, samples)
     entries = sum(error.size for _, error in sampled.values())
     limit = quantile(comparisons * entries)
     worst = Measurement(0.0, limit)
-    for node, (estimate, error) in sampled.items():
-        closed = activation(Node(moments, node))
-        if closed is None:
-            continue
-        difference = np.abs(floats(closed) - estimate)
+    for form in activation_forms(enumeration(instance)):
+        estimate, error = (form.part(array) for array in sampled[form.node])
+        difference = np.abs(floats(form.value) - estimate)
         # A mean that does not vary has no sampling error: only rounding is left.
         scale = np.maximum(error, 64 * rounding.UNIT_ROUNDOFF * (1 + np.abs(estimate)))
-        worst = rounding.worse(worst, difference / scale, np.array(limit), f"activation at {node!r}, standard errors")
+        worst = rounding.worse(worst, difference / scale, np.array(limit), f"{form.place}, standard errors")
     return worst

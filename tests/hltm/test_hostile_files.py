@@ -16,14 +16,14 @@ resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 import hltm
 hltm.load(sys.argv[1])  # imports everything before the clock starts
 for path in sys.argv[2:]:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         outcome = ["read", repr(hltm.load(path))]
     except hltm.InputError as error:
         outcome = ["refused", str(error)]
     except BaseException as error:
         outcome = ["failed", repr(error)[:300]]
-    print(json.dumps([path, time.perf_counter() - start, *outcome]))
+    print(json.dumps([path, time.process_time() - start, *outcome]))
 """
 
 LAUGHS = "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(9))

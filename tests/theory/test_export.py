@@ -1,21 +1,82 @@
 """Formulas for a paper: they compile, they read back to the derived expression, and drift is seen."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import networkx as nx
 import pytest
 import sympy
 from sympy.parsing.latex import parse_latex
 
 import hltm
 import theory
+import theory.cli
 from hltm.errors import InputError
 from theory.export import MACROS, drift, expanded, formula, label, macros
 
 PREAMBLE = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n"
+LONG = [
+    "the_root_of_all_of_these_names",
+    "hippopotamus_moves_mostly_slow",
+    "x_ray_summary_of_several_rooms",
+    "another_name_of_thirty_letters",
+    "more names, with a space & (c)",
+]
+SPECIAL = [
+    "Zürich",
+    "ζ",
+    "straße Ω",
+    "Łódź",
+    "ê",
+    "a_b#c%d&e",
+    "${x}$",
+    "~",
+    "^",
+    "\\",
+    "a,b",
+    "",
+    " ",
+    "'q'",
+    "<|>",
+    "--",
+]
+
+
+def named(edges, symmetric=True, **states):
+    """A tree over some edges; nodes with other than two states by name."""
+    graph = nx.DiGraph(edges)
+    for node, count in states.items():
+        graph.nodes[node]["cardinality"] = count
+    sizes = {v: states.get(v, 2) for v in graph}
+    root = edges[0][0]
+    graph.nodes[root]["prior"] = [1 / sizes[root]] * sizes[root]
+    for u, v in graph.edges:
+        if symmetric and sizes[u] == sizes[v] == 2:
+            graph.edges[u, v]["polarity"] = 0.5
+        else:
+            law = [1.0, *[0.0] * (sizes[v] - 1)]
+            graph.edges[u, v]["transition"] = [law[-i:] + law[:-i] if i < len(law) else law for i in range(sizes[u])]
+    return hltm.HLTM(graph)
+
+
+FAMILY = [(LONG[0], LONG[1]), (LONG[1], LONG[2]), (LONG[2], "x"), (LONG[1], LONG[3]), (LONG[1], LONG[4])]
 TREES = {
+    "12 states, 13 children": (
+        named([("r", "a"), *(("a", f"c{i}") for i in range(13))], **dict.fromkeys(["r", "a", "c0", "c1"], 12)),
+        "a",
+    ),
+    "13 children": (named([(0, 1), *((1, i + 2) for i in range(13))]), 1),
+    "long names": (named(FAMILY), LONG[1]),
+    "long names, general": (named(FAMILY, symmetric=False), LONG[1]),
+    "long names, categorical": (named(FAMILY, False, **{LONG[0]: 3, LONG[3]: 5}), LONG[1]),
+    "long tuples": (named([((LONG[0], 1), (LONG[1], 2)), ((LONG[1], 2), 3)]), (LONG[1], 2)),
+    "special children": (named([("r", name) for name in SPECIAL]), "r"),
+    "special path": (named(list(zip(["r", *SPECIAL], [*SPECIAL, "x"], strict=True))), SPECIAL[-1]),
+    "special, categorical": (named(list(zip(["r", *SPECIAL], [*SPECIAL, "x"], strict=True)), r=3), SPECIAL[-1]),
     "single edge": (hltm.star_tree(1, 0.5), 0),
     "two levels, top": (hltm.complete_tree(2, 2, 0.5), 0),
     "two levels, below": (hltm.complete_tree(2, 2, 0.5), 1),
@@ -133,12 +194,15 @@ def test_command_line(tmp_path):
         (["--node", "1"], "--tree"),
         (["--tree", "tree.json"], "--node"),
         (["--tree", "absent.json", "--node", "1"], "absent.json"),
-        (["--tree", "tree.json", "--node", "11"], "did you mean '1'"),
+        (["--tree", "tree.json", "--node", "11"], "did you mean 1?"),
         (["--tree", "tree.json", "--node", "5"], "leaf"),
         (["--tree", "tree.json", "--node", "1", "--form", "png"], "png"),
         (["--tree", "tree.json", "--node", "1", "--out", "absent/f.tex"], "absent/f.tex"),
         (["--tree", "tree.json", "--node", "1", "--check", "absent.tex"], "absent.tex"),
         (["--tree", "tree.json", "--node", "1", "--check", "/dev/zero"], "no regular file"),
+        (["--tree", "tree.json", "--node", "1", "--check", "tree.json", "--out", "f.tex"], "--check with --out"),
+        (["--what", "macros", "--check", "tree.json"], "--check with --what macros"),
+        (["--tree", "tree.json", "--node", "1", "--check", "tree.json"], "is not in the paper"),
     ],
     ids=str,
 )
@@ -149,3 +213,89 @@ def test_bad_usage(arguments, fragment, tmp_path):
     assert fragment in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tree.json"]
+
+
+def test_align_has_one_number():
+    lines = formula(hltm.star_tree(40, 0.5), 0, form="align").splitlines()[1:-1]
+    assert len(lines) > 4
+    assert [line.count(r"\notag") for line in lines] == [0, *[1] * (len(lines) - 1)]
+    assert [r"\label" in line for line in lines] == [True, *[False] * (len(lines) - 1)]
+
+
+@pytest.mark.parametrize("name", ["日本", "Омск", "tab\there", "line\nbreak", "a\0b", "\u2028"])
+def test_a_name_that_pdflatex_cannot_set_is_refused(name):
+    tree = named([("r", name), ("r", "s"), (name, "x"), ("s", "y")])
+    for node in ("r", name):
+        with pytest.raises(InputError, match="printable ASCII, accented Latin letters and Greek") as caught:
+            formula(tree, node)
+        assert "\n" not in str(caught.value)
+    assert formula(tree, "s")  # the formula of another node does not have the name
+    assert theory.activation_covariance(tree, name, numbers=True).shape == (1, 1)
+
+
+def test_alike_names_have_their_own_symbols_macros_and_labels():
+    tree = named([("r", 1), ("r", "1"), (1, "x"), ("1", "y"), ("1", "z_1")])
+    assert r"\covoppolarity{r}{1}" in formula(tree, 1)
+    assert r"\covoppolarity{r}{\text{'1'}}" in formula(tree, "1")
+    assert r"\covoppolarity{\text{'1'}}{\mathrm{z\_1}}" in formula(tree, "1")
+    assert label("activation", 1, tree) == "eq:covop:activation:int:1"
+    assert label("activation", "1", tree) == "eq:covop:activation:str:1"
+    assert label("activation", "r", tree) == label("activation", "r") == "eq:covop:activation:r"
+    paper = formula(tree, 1) + formula(tree, "1")
+    assert drift(paper, tree, 1) is None
+    assert drift(paper, tree, "1") is None
+
+
+def test_tuples_are_one_argument_of_a_macro():
+    tree = named([((0, "a"), (1, "b")), ((1, "b"), (2, "c")), ((2, "c"), 3)])
+    assert r"\covoppolarity{(0,a)}{(1,b)}^{2}" in formula(tree, (1, "b"))
+    assert r"\covopselectivity{(2,c)}" in formula(tree, (1, "b"))
+    assert expanded(r"\covoppolarity{(0,a)}{(1,b)}") == r"\rho_{(0,a),(1,b)}"
+
+
+def test_names_that_only_look_quoted_stay_apart():
+    names = [1, "1", "'1'", ("1",), (1,), "(1)", "u\u0308", "\u00fc", "a b", "ab"]
+    tree = named([("r", name) for name in names])
+    assert len(set(theory.tree_symbols.tree_symbols(tree).texts.values())) == len(names) + 1
+    assert len({label("activation", name, tree) for name in names}) == len(names)
+
+
+def test_nodes_are_found_as_in_hltm(tmp_path):
+    hltm.save(named([(0, (1, "b")), ((1, "b"), "x"), (0, 7), (7, "7"), ("7", "y")]), tmp_path / "t.json")
+    for text, name in (('[1, "b"]', (1, "b")), ("7", "7"), (" 7", 7), ("0", 0)):
+        result = run("latex", "--tree", "t.json", "--node", text, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == formula(hltm.load(tmp_path / "t.json"), name)
+
+
+def test_reading_a_paper_is_limited(tmp_path, monkeypatch):
+    paper = tmp_path / "paper.tex"
+    paper.write_text("x" * 20)
+    monkeypatch.setattr(theory.cli, "PAPER_LIMIT", 20)
+    assert theory.cli.read_paper(paper) == "x" * 20
+    monkeypatch.setattr(theory.cli, "PAPER_LIMIT", 19)
+    with pytest.raises(InputError, match="must have at most 19 bytes"):
+        theory.cli.read_paper(paper)
+
+
+def test_no_more_of_a_paper_is_read_than_the_limit(monkeypatch):
+    """A file may hold more than its size says: that of a process has none."""
+    monkeypatch.setattr(theory.cli, "PAPER_LIMIT", 3)
+    with pytest.raises(InputError, match="must have at most 3 bytes"):
+        theory.cli.read_paper(Path("/proc/self/maps"))
+
+
+@pytest.mark.parametrize("name", ["a\0b.tex", "absent.tex", "."])
+def test_a_paper_that_cannot_be_read(name, tmp_path):
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        theory.cli.read_paper(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_refused(tmp_path):
+    hltm.save(hltm.complete_tree(2, 2, 0.5), tmp_path / "tree.json")
+    os.mkfifo(tmp_path / "pipe")
+    result = run("latex", "--tree", "tree.json", "--node", "1", "--check", "pipe", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "is no regular file" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

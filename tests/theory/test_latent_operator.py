@@ -1,6 +1,7 @@
 """Operators and updates of tree networks against enumeration in fractions and the reference vectors; bad input."""
 
 import json
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -182,3 +183,61 @@ def test_too_many_monomials_are_refused_with_another_way(symmetric):
     if symmetric:
         operator = theory.walsh_operator(tree, "a", weights).evaluate(np.full((1, leaves + 1), 0.5))[0]
         assert np.abs(operator - np.array(found.tolist(), dtype=float)).max() <= EPS * 2**leaves
+
+
+def wide_pair(leaves, tables):
+    """A root over two latents with a number of leaves each."""
+    graph = nx.DiGraph([("r", "a"), ("r", "b"), *((v, f"{v}{i}") for v in "ab" for i in range(leaves))])
+    graph.nodes["r"]["prior"] = [0.5, 0.5]
+    nx.set_edge_attributes(graph, dict.fromkeys(graph.edges, tables))
+    tree = hltm.HLTM(graph)
+    draw = np.random.default_rng(3)
+    return tree, {v: draw.normal(size=(1, len(tree.children(v)))) for v in tree.latents}
+
+
+SYMMETRIC, GENERAL = {"polarity": 0.5}, {"transition": [[0.75, 0.25], [0.5, 0.5]]}
+FORMS = (theory.covariance_operator, theory.node_update)
+
+
+@pytest.mark.parametrize(("tables", "leaves"), [(SYMMETRIC, 16), (SYMMETRIC, 14), (GENERAL, 16), (GENERAL, 9)])
+@pytest.mark.parametrize("function", FORMS)
+def test_large_operators_in_symbols_are_refused_at_once(function, tables, leaves):
+    """The bound counts all children of a node together."""
+    tree, weights = wide_pair(leaves, tables)
+    start = time.process_time()
+    with pytest.raises(InputError, match=r"must have at most 16,384 monomials.*numbers=True"):
+        function(tree, "r", weights)
+    assert time.process_time() - start < 1
+    assert all(entry.is_Rational for entry in function(tree, "r", weights, numbers=True))
+
+
+@pytest.mark.parametrize(("tables", "leaves"), [(SYMMETRIC, 13), (GENERAL, 8)])
+@pytest.mark.parametrize("function", FORMS)
+def test_the_largest_operators_in_symbols_that_are_allowed(function, tables, leaves):
+    tree, weights = wide_pair(leaves, tables)
+    assert function(tree, "r", weights).free_symbols
+
+
+def test_what_refusals_name_works_there():
+    import torch
+
+    import numeric
+
+    tree, weights = wide_pair(20, {"polarity": 0.5})
+    for call in (
+        lambda: theory.covariance_operator(tree, "a", weights),
+        lambda: theory.activation_covariance(tree, "r", weights=weights, slope=0),
+        lambda: theory.walsh_operator(tree, "a", weights),
+    ):
+        with pytest.raises(InputError, match=r"slope=1 or gates=.*numeric.TreeNetwork on numeric.sample_leaves"):
+            call()
+    assert theory.covariance_operator(tree, "a", weights, slope=1).shape == (20, 20)
+    assert theory.covariance_operator(tree, "a", weights, gates={"a": [1], "b": [0]}).shape == (20, 20)
+    for large in (tree, hltm.star_tree(2_000, polarity=0.5)):
+        leaves = numeric.sample_leaves(large, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        assert numeric.TreeNetwork(large, width=1).forward(leaves).shape == (1, 3, 1)
+    with pytest.raises(InputError, match=r"numeric.TreeNetwork on numeric.sample_leaves"):
+        theory.activation_covariance(large, 0)
+    assert len(theory.activation_covariances(large)[0].vector) == 2_000
+    with pytest.raises(InputError, match=r"theory\.activation_covariances gives its factors"):
+        theory.derive("activation-covariance", tree=large, node=0)

@@ -1,14 +1,16 @@
 """Statement 6: enumeration against the reference vectors, the formulas against it, and the four ways."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 import hltm
+import theory
 from hltm.errors import InputError
-from verify import theorem6, tree_agreement, tree_sources, tree_ways
+from verify import theorem6, tree_agreement, tree_forms, tree_sources, tree_ways
 from verify.ensembles import to_float
 from verify.instance import freeze
 from verify.statement import Context
@@ -113,16 +115,120 @@ def test_the_odd_one_out_is_named(monkeypatch):
     assert "torch" in found.detail
 
 
+def wrong_matrix(true):
+    return lambda *arguments, **options: 2 * true(*arguments, **options)
+
+
+def wrong_without_weights(true):
+    return lambda *arguments, **options: true(*arguments, **options) * (1 if "weights" in options else 2)
+
+
+def wrong_with_weights(true):
+    return lambda *arguments, **options: true(*arguments, **options) * (2 if "weights" in options else 1)
+
+
+def wrong_walsh(true):
+    """The gap without its factor 2: a quarter of the operator."""
+    return lambda *arguments: SimpleNamespace(matrix=lambda: true(*arguments).matrix() / 4)
+
+
+class Shared(dict):
+    def __init__(self, definitions, forms):
+        super().__init__(forms)
+        self.definitions = definitions
+
+
+def wrong_shared(true):
+    def forms(tree):
+        every = true(tree)
+        wrong = {node: SimpleNamespace(matrix=lambda form=every[node]: 2 * form.matrix()) for node in every}
+        return Shared(every.definitions, wrong)
+
+    return forms
+
+
+WRONG = {
+    "activation, with weights": ("activation_covariance", wrong_with_weights, "activation at"),
+    "activation, without weights": ("activation_covariance", wrong_without_weights, "selectivities put in"),
+    "activation, shared products": ("activation_covariances", wrong_shared, "shared products"),
+    "operator": ("covariance_operator", wrong_matrix, "operator at"),
+    "update": ("node_update", wrong_matrix, "update at"),
+    "Walsh form": ("walsh_operator", wrong_walsh, "Walsh form"),
+}
+
+
+def deep_instance():
+    """A ReLU network on a symmetric tree of depth 2, no moment zero, no pre-activation at its kink."""
+    tree = hltm.complete_tree(2, 2, 0.75, root_polarity=0.25)
+    return TreeInstance(tree, (((1.0, 0.5, 0.75),), ((1.0, -0.625), (0.5, 0.25)), ((0.75, 1.0),)), 0.0)
+
+
+def categorical_instance():
+    rng = np.random.default_rng(3)
+    shape = hltm.complete_tree(2, 2, 0.5)
+    tree = tree_sources.dress(shape, rng, symmetric=False, states=(3, 3), extreme=False)
+    return TreeInstance(tree, deep_instance().weights, 0.25)
+
+
+def assert_closed_form_is_named(instance, place):
+    found = tree_ways.measure_theory(instance)
+    assert found.status == "refuted", found
+    assert place in found.detail
+    found = tree_agreement.four_ways(instance, seed=0, device="cpu")
+    assert found.status == "refuted", found
+    assert found.detail == "the odd one out is closed form"
+
+
+@pytest.mark.parametrize("instance", [deep_instance(), categorical_instance()], ids=["symmetric", "categorical"])
+def test_the_true_closed_forms_pass(instance):
+    assert tree_ways.measure_theory(instance).status == "holds"
+    assert tree_agreement.four_ways(instance, seed=0, device="cpu").status == "holds"
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_closed_form_of_theory_is_the_odd_one_out(monkeypatch, name):
+    function, wrong, place = WRONG[name]
+    monkeypatch.setattr(theory, function, wrong(getattr(theory, function)))
+    assert_closed_form_is_named(deep_instance(), place)
+
+
+@pytest.mark.parametrize("wrong", [wrong_with_weights, wrong_without_weights])
+def test_a_wrong_categorical_form_of_theory_is_the_odd_one_out(monkeypatch, wrong):
+    monkeypatch.setattr(theory, "activation_covariance", wrong(theory.activation_covariance))
+    assert_closed_form_is_named(categorical_instance(), "activation at")
+
+
+def test_every_form_of_theory_is_compared():
+    def forms(instance):
+        return {(form.quantity, form.name) for form in tree_forms.derived(Enumeration(instance))}
+
+    found = forms(deep_instance())
+    assert found == {
+        ("activation", "theory, with weights"),
+        ("activation", "theory, selectivities put in"),
+        ("activation", "theory, shared products"),
+        ("operator", "theory"),
+        ("operator", "theory, Walsh form"),
+        ("update", "theory"),
+    }
+    # No polarities, no shared products and no Walsh form.
+    binary_only = {("activation", "theory, shared products"), ("operator", "theory, Walsh form")}
+    assert forms(categorical_instance()) == found - binary_only
+
+
+def test_first_and_last_neurons_of_the_children_are_compared():
+    instance = deep_instance()
+    places = [places for places, _ in tree_forms.selections(Enumeration(instance), instance.tree.root)]
+    assert places == [(0, 2), (1, 2)]
+
+
 def test_sampling_sees_a_wrong_closed_form(monkeypatch):
     """The effect that 20,000 samples must see: a factor of two on a star with strong polarities."""
-    import verify.tree_claims as claims
-
     tree = hltm.star_tree(2, 0.75)
     instance = TreeInstance(tree, (((1.0, 1.0),),), 0.0)
-    true = claims.activation
     good = tree_ways.measure_sampling(instance, seed=1, samples=20_000, comparisons=10)
     assert good.status == "holds", good
-    monkeypatch.setattr(claims, "activation", lambda node: 2 * true(node))
+    monkeypatch.setattr(theory, "activation_covariance", wrong_matrix(theory.activation_covariance))
     assert tree_ways.measure_sampling(instance, seed=1, samples=20_000, comparisons=10).status == "refuted"
 
 
