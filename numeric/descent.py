@@ -41,7 +41,7 @@ class DescentTrace:
     """
 
     steps: tuple[int, ...]
-    weights: tuple[Float[Tensor, "R n_out n_in"], ...]
+    weights: tuple[Float[Tensor, "R _ _"], ...]
     losses: Float[Tensor, " R"]
     lr: float
     diverged_at: int | None = None

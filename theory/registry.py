@@ -1,4 +1,4 @@
-"""``theory.derive``: the derivations by canonical name (statements 1 to 4 and 6, arXiv 2010.00578)."""
+"""``theory.derive``: the derivations by canonical name (statements 1 to 7, arXiv 2010.00578)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +12,11 @@ from theory.dual_gradient import derive_widths
 from theory.dual_gradient_sizes import derive_all_sizes
 from theory.family import derive_family
 from theory.latent_derivation import CLAIMS, derive_latent
+from theory.lucky_derivation import CLAIMS as LUCKY_CLAIMS
+from theory.lucky_derivation import derive_lucky
+from theory.two_layer import CLAIMS as TWO_LAYER_CLAIMS
+from theory.two_layer import DROPS as TWO_LAYER_DROPS
+from theory.two_layer import derive_two_layer
 from theory.weighted import derive_weighted
 
 
@@ -52,7 +57,11 @@ STATEMENTS: Mapping[str, Entry] = MappingProxyType(
                 "order": (None, 1, 2),
             },
         ),
+        "two-layer-dynamics": Entry(
+            5, derive_two_layer, {"claim": TWO_LAYER_CLAIMS, "widths": None, "drop": (None, *TWO_LAYER_DROPS)}
+        ),
         "activation-covariance": Entry(6, derive_latent, {"tree": None, "node": None, "claim": CLAIMS}),
+        "lucky-nodes": Entry(7, derive_lucky, {"claim": LUCKY_CLAIMS}),
     }
 )
 """The statements that can be derived."""
@@ -65,7 +74,8 @@ def derive(slug: str | int, **options: object) -> Derivation:
     ----------
     slug
         Canonical name, or its number as an alias: "dual-gradient" (1), "contrastive-losses" (2),
-        "covariance-operator" (3), "weighted-covariance-operator" (4), "activation-covariance" (6).
+        "covariance-operator" (3), "weighted-covariance-operator" (4), "two-layer-dynamics" (5),
+        "activation-covariance" (6), "lucky-nodes" (7).
     **options
         dual-gradient: ``widths`` (``(n_0, ..., n_L)``, None for all sizes), ``output`` ("linear",
         "normalized"). contrastive-losses: ``loss`` (name or expression), ``negatives`` (None for symbolic H).
@@ -73,8 +83,10 @@ def derive(slug: str | int, **options: object) -> Derivation:
         ``drop`` (an assumption to leave out, see ``theory.covariance.DROPS``).
         weighted-covariance-operator: ``loss``, ``distances`` ("means", "points"), ``negatives`` (1, or None
         for symbolic H), ``convention``, ``form``, ``order`` (claimed order of theta in the spread; None for
-        the true one). activation-covariance: ``tree``, ``node`` (without them a small tree), ``claim``
-        ("activation", "update", "losses", "depth").
+        the true one). two-layer-dynamics: ``claim`` ("block", "decoupled", "conserved", "ring"), ``widths``
+        (``(n_0, n_1, n_2)`` writes the block form out), ``drop``. activation-covariance: ``tree``, ``node``
+        (without them a small tree), ``claim`` ("activation", "update", "losses", "depth"). lucky-nodes: ``claim``
+        ("strength", "leaky", "gap", "existence", "law").
 
     Returns
     -------
@@ -88,7 +100,7 @@ def derive(slug: str | int, **options: object) -> Derivation:
 
     Source
     ------
-    arXiv 2010.00578, Theorems 1 to 4; statements 1 to 4 and 6.
+    arXiv 2010.00578, Theorems 1 to 4; statements 1 to 7.
 
     Examples
     --------

@@ -208,6 +208,8 @@ def run_statement(slug: str) -> None:
 
 def leave(application: typer.Typer, name: str) -> None:
     """Run an application and leave with its exit code."""
+    # The tensors of the checks are small: threads would wait for each other longer than they work. Read by torch.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Hypothesis caches what it reads of the source; a run leaves nothing where it was not told to write.
     with tempfile.TemporaryDirectory(prefix="covop-") as scratch:
         os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", scratch)

@@ -39,9 +39,9 @@ REGISTRY: tuple[Entry, ...] = (
     Entry("contrastive-losses", 2, "common property of contrastive losses", "verify.theorem2"),
     Entry("covariance-operator", 3, "simple loss: the covariance operator", "verify.theorem3"),
     Entry("weighted-covariance-operator", 4, "soft triplet and InfoNCE: weighted operator", "verify.theorem4"),
-    Entry("two-layer-dynamics", 5, "dynamics with one hidden layer", None),
+    Entry("two-layer-dynamics", 5, "dynamics with one hidden layer", "verify.theorem5"),
     Entry("activation-covariance", 6, "hierarchical latent tree model", "verify.theorem6"),
-    Entry("lucky-nodes", 7, "over-parametrised initialisation", None),
+    Entry("lucky-nodes", 7, "over-parametrised initialisation", "verify.theorem7"),
 )
 
 

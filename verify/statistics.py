@@ -80,3 +80,38 @@ def judge_order(found: Interval, claimed: float, margin: float) -> Literal["hold
     if found.high < low or found.low > high:
         return "refuted"
     return "abstained"
+
+
+def dkw_bound(samples: int, false_alarm: float) -> float:
+    """Largest distance of an empirical distribution function from the true one, up to the false-alarm rate.
+
+    Dvoretzky, Kiefer and Wolfowitz with Massart's constant: ``P(sup |F_n - F| > e) <= 2 exp(-2 n e^2)`` for every n and
+    every law, continuous or not.
+
+    Examples
+    --------
+    >>> round(dkw_bound(10_000, 1e-9), 4)
+    0.0327
+    """
+    if samples < 1 or not 0 < false_alarm < 1:
+        raise ValueError("the distance needs at least one sample and a rate strictly between 0 and 1")
+    return float(np.sqrt(np.log(2 / false_alarm) / (2 * samples)))
+
+
+def proportion_interval(hits: int, trials: int, level: float) -> Interval:
+    """Clopper-Pearson interval of a probability: exact, so that it covers with at least the stated level.
+
+    Examples
+    --------
+    >>> found = proportion_interval(0, 10, 0.95)
+    >>> found.low, round(found.high, 4)
+    (0.0, 0.3085)
+    """
+    from scipy.stats import beta
+
+    if not 0 <= hits <= trials or trials < 1:
+        raise ValueError(f"{hits} of {trials}: must be between 0 of the trials and all of them, at least one")
+    tail = (1 - level) / 2
+    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, trials - hits + 1))
+    high = 1.0 if hits == trials else float(beta.isf(tail, hits + 1, trials - hits))
+    return Interval(hits / trials, low, high, level)

@@ -9,6 +9,7 @@ Assumptions
 Evidence
     Symbolic: identically zero residual with symbolic gates, for given widths and for all sizes. Exact: central
     differences in rationals against the formula, residual 0. Float: automatic differentiation against `numeric`.
+    Trained: towers of checkpoints of gradient descent.
 Not covered
     Biases with ReLU, smooth activations and batch normalisation break it; the update that follows from it is
     Theorem 3.
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from verify import pair_assumptions, rounding, sources, variants
+from verify import pair_assumptions, rounding, sources, trained_towers, variants
 from verify.differences import pair_gradient
 from verify.evidence import Evidence, Measurement, tally
 from verify.instance import PairInstance
@@ -262,6 +263,11 @@ def properties(context: Context) -> Evidence:
     )
 
 
+def trained(context: Context) -> Evidence:
+    """Towers of two checkpoints of a run of gradient descent."""
+    return trained_towers.pairs_along(context, lambda pair, device: measure_float(pair, device=device))
+
+
 STATEMENT = Statement(
     slug=SLUG,
     theorem=1,
@@ -284,6 +290,7 @@ STATEMENT = Statement(
         Check("float", "digits", lambda context: floats("digits", context)),
         Check("float", "toy, digits", normalized),
         Check("property", "search", properties),
+        Check("trained", "descent", trained),
         Check("assumptions", "toy", pair_assumptions.evidence),
     ),
     stages=STAGES,

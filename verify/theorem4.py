@@ -10,7 +10,7 @@ Assumptions
 Evidence
     Symbolic: expansion in the spread. Exact: without augmentation theta is 0, enclosed in balls; with it, theta is a
     power series in the spread whose coefficients are enclosed. Float: automatic differentiation; exponents fitted
-    with confidence intervals.
+    with confidence intervals. Trained: every checkpoint of descent, and how large theta is there.
 Not covered
     Gates that flip within the augmentations of a point; the size of theta at large spread.
 Source
@@ -23,7 +23,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from verify import balls, pair_form, rounding, sources
+from verify import balls, pair_form, rounding, sources, trained_towers
 from verify.ensembles import exact_ensemble
 from verify.evidence import Evidence, Measurement, tally
 from verify.expansion import judge_order
@@ -268,6 +268,8 @@ STATEMENT = Statement(
         Check("float", "digits, order 1", partial(orders, "points", 1, "digits")),
         Check("float", "toy, general", weighted_general_evidence),
         Check("property", "search", properties),
+        Check("trained", "descent", trained_towers.weighted),
+        Check("trained", "descent, augmented", trained_towers.with_theta),
         Check("assumptions", "proof", assumptions),
     ),
     stages=STAGES,

@@ -59,7 +59,7 @@ def test_json_on_stdout_is_one_document_of_the_schema(theorem1):
         if row["status"] == "holds":
             assert row["instances"] > 0
             seen.add(row["kind"])
-    assert seen == {"symbolic", "exact", "float", "property", "variants", "assumptions"}
+    assert seen == KINDS
     assert {row["kind"] for row in statement["evidence"]} == KINDS
     assert json.loads((folder / "report" / "report.json").read_text()) == document
     assert sorted(p.name for p in folder.iterdir()) == ["report"]

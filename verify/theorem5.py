@@ -1,0 +1,229 @@
+r"""Statement 5 [two-layer-dynamics]: one hidden layer.
+
+Statement
+    ``f = W_2 psi(W_1 x)``, gated inputs ``x~_j = psi'(w_1j^T x) x``, ``A_jk = Cov_x(E_aug x~_j, E_aug x~_k)``. With the
+    simple loss, one-branch (the shared update is twice that),
+    ``d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k``, ``d W_2 = W_2 Cov_x[E_aug f_1]``; where A_jk = 0 for j != k,
+    ``d w_1j = ||w_2j||^2 A_jj w_1j`` and ``d w_2j = (w_1j^T A_jj w_1j) w_2j``. The flow of every loss conserves
+    ``||w_1j||^2 - ||w_2j||^2``. Linear neurons cannot separate two objects whose augmentation means coincide, ReLU
+    neurons can: 11 and 101 on a ring.
+Assumptions
+    As in statement 3, and one hidden layer. Conservation needs homogeneous neurons only, the loss may be any function
+    of the outputs. That linear neurons stay where they are is claimed of the simple loss.
+Evidence
+    Symbolic: derivations for all sizes, and written out at given widths. Exact: central differences of the expected
+    loss in rationals, residual 0; other losses in balls. Float: automatic differentiation. Trained: at every checkpoint
+    of gradient descent on the exact expected loss; the drift of the conserved quantity, step by step and as an order.
+Not covered
+    Minibatch noise along training; ReLU networks on the ring whose gates make them linear there.
+Source
+    arXiv 2010.00578, the section on two-layer networks; the coupling of neurons, the drift and the population that
+    decouples for good go beyond the paper.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from verify import two_layer_measures as measures
+from verify import two_layer_rings as rings
+from verify import two_layer_sources as populations
+from verify.descent import CHECKPOINTS, along, descend, drift_order, horizon
+from verify.evidence import Evidence, Measurement, tally
+from verify.proofs import assumption_evidence, proof_evidence
+from verify.search import property_evidence
+from verify.statement import Check, Context, Statement
+from verify.two_layer import VARIANTS
+from verify.two_layer_sources import LOSSES, TwoLayerInstance
+
+SLUG = "two-layer-dynamics"
+measure_exact, measure_float, measure_trained = measures.measure_exact, measures.measure_float, measures.measure_trained
+
+
+def symbolic(context: Context) -> Evidence:
+    """Every claim for all sizes, and the block form written out."""
+    options: list[dict[str, Any]] = [{"claim": claim} for claim in ("block", "decoupled", "conserved", "ring")]
+    widths = [(2, 2, 1), *([(2, 2, 2), (1, 3, 1)] if context.profile == "thorough" else [])]
+    return proof_evidence(SLUG, options + [{"widths": shape} for shape in widths])
+
+
+def assumptions(context: Context) -> Evidence:
+    """Each assumption of a claim dropped in turn."""
+    names = ("decoupling", "homogeneity", "coinciding-means")
+    return assumption_evidence(SLUG, [(name.replace("-", " "), {"drop": name}) for name in names])
+
+
+def exact(context: Context) -> Evidence:
+    """Random rational populations: block form and conservation with residual zero; other losses in balls."""
+    count = context.pick(quick=18, thorough=300)
+    return tally(
+        "exact", "toy", populations.toys(context.seed, count), measure_exact,
+        at_least=count, detail="central differences of E[L] in rationals = block form, conservation exactly 0",
+    )  # fmt: skip
+
+
+def exact_decoupled(context: Context) -> Evidence:
+    """Populations that decouple: A_jk = 0, kept by the update, and the decoupled form."""
+    count = context.pick(quick=6, thorough=60)
+    return tally(
+        "exact", "signs", populations.decoupling(context.seed, count), measures.measure_decoupled_exact,
+        at_least=count, detail="A_jk = 0 for j != k, A_jj w_1j in the block of neuron j, decoupled form; in rationals",
+    )  # fmt: skip
+
+
+def exact_rings(context: Context) -> Evidence:
+    """11 and 101: the update of linear neurons is exactly 0."""
+    sizes = tuple(range(4, context.pick(quick=6, thorough=9) + 1))
+    return tally(
+        "exact", "ring, linear", populations.rings(context.seed, sizes, 1.0, hidden=2),
+        measures.measure_still, at_least=len(sizes), detail="linear neurons on 11 and 101: update exactly 0",
+    )  # fmt: skip
+
+
+def exact_detectors(context: Context) -> Evidence:
+    """11 and 101: the mean outputs of a ReLU neuron e_1 - e_2 are apart, and a step takes them further."""
+    sizes = tuple(range(4, context.pick(quick=6, thorough=9) + 1))
+    return tally(
+        "exact", "ring, ReLU", populations.detectors(sizes),
+        measures.measure_detector, at_least=len(sizes), detail="ReLU neuron e_1 - e_2: gap exactly above 0, growing",
+    )  # fmt: skip
+
+
+def floats(source: str, context: Context) -> Evidence:
+    """Automatic differentiation in float64 on toys, tree populations and digits, all losses."""
+    count = {"toy": context.pick(quick=40, thorough=600), "tree": 6, "digits": 3}[source]
+    drawn = (
+        populations.toys(context.seed + 1, count, points=5, width=6)
+        if source == "toy"
+        else populations.populations(source, context.seed + 1, count)
+    )
+    return tally(
+        "float", source, drawn, lambda i: measure_float(i, device=context.device),
+        at_least=-(-count // 2), detail="autograd of the literal sum = block form; conservation for every loss",
+    )  # fmt: skip
+
+
+def trained(source: str, context: Context) -> Evidence:
+    """Along gradient descent: block form and conservation at every checkpoint, the drift of every step."""
+    count = context.pick(quick=6, thorough=60) if source == "toy" else context.pick(quick=3, thorough=24)
+    drawn = {
+        "toy": lambda: populations.smooth(context.seed + 2, count),
+        "tree": lambda: populations.populations("tree", context.seed + 2, count, leaves=2),
+    }[source]()
+    return tally(
+        "trained", source, drawn, lambda i: measure_trained(i, device=context.device),
+        at_least=-(-count // 2), detail=f"block form, conservation, drift of each step; {CHECKPOINTS + 1} checkpoints",
+    )  # fmt: skip
+
+
+def relative(context: Context) -> Evidence:
+    """The block form along gradient descent, in units of the update: 1e-10."""
+    count = context.pick(quick=4, thorough=30)
+    return tally(
+        "trained", "toy, relative", populations.smooth(context.seed + 3, count, ("simple",)),
+        lambda i: along_training(i, partial(measures.measure_relative, device=context.device), context.device),
+        at_least=count // 2, detail=f"block form relative to the update at {CHECKPOINTS + 1} checkpoints",
+    )  # fmt: skip
+
+
+def along_training(instance: TwoLayerInstance, measure: Any, device: str) -> Measurement:
+    """A measurement at the checkpoints of a run over the instance's horizon."""
+    return along(instance, measure, descend(instance, horizon(instance, device), CHECKPOINTS, device))
+
+
+def trained_decoupled(context: Context) -> Evidence:
+    """The decoupled form along gradient descent, on populations where A_jk = 0 goes on holding."""
+    count = context.pick(quick=4, thorough=40)
+    return tally(
+        "trained", "signs", populations.decoupling(context.seed + 4, count),
+        lambda i: along_training(i, partial(measures.measure_decoupled, device=context.device), context.device),
+        at_least=count // 2,
+        detail=f"decoupled form at {CHECKPOINTS + 1} checkpoints; each neuron reads a block of signs of its own",
+    )  # fmt: skip
+
+
+def drift(loss: str, context: Context) -> Evidence:
+    """The conserved quantity drifts at first order in the learning rate over fixed time."""
+    wanted = context.pick(quick=6, thorough=24)
+    drawn = populations.smooth(context.seed + 5, 20 * wanted, (loss,))
+    return drift_order(drawn, 1, source=f"toy, {loss}", wanted=wanted, device=context.device)
+
+
+def trained_linear(context: Context) -> Evidence:
+    """Linear neurons on the ring stay where they are (simple loss), and never part the means (every loss)."""
+    sizes = tuple(range(5, context.pick(quick=5, thorough=10) + 1))
+    return tally(
+        "trained", "ring, linear", populations.rings(context.seed + 6, sizes, 1.0, LOSSES),
+        lambda i: rings.measure_linear(i, context.device), at_least=2 * len(sizes),
+        detail="weights within rounding of the start (simple loss), mean outputs within rounding of each other (all)",
+    )  # fmt: skip
+
+
+def trained_relu(context: Context) -> Evidence:
+    """ReLU neurons on the ring, from the same weights and at the same learning rates, separate the objects."""
+    sizes = tuple(range(4, context.pick(quick=7, thorough=12) + 1))
+    return tally(
+        "trained", "ring, ReLU", populations.rings(context.seed + 6, sizes, 0.0),
+        lambda i: rings.measure_relu(i, context.device), at_least=len(sizes),
+        detail="the distance of the mean outputs of 11 and 101 grows tenfold, and in every step",
+    )  # fmt: skip
+
+
+STAGES = tuple(partial(populations.instances, *size) for size in (((1, 2, 1), 1), ((2, 2, 1), 1), ((3, 3, 3), 2)))
+
+
+def properties(context: Context) -> Evidence:
+    """Hypothesis search for a counterexample, in rationals or balls and in floating point."""
+    return property_evidence(
+        {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
+        STAGES,
+        examples=context.pick(quick=30, thorough=1500),
+        seed=context.seed,
+        detail="no counterexample among shrinking networks of one hidden layer, populations and losses",
+    )
+
+
+STATEMENT = Statement(
+    slug=SLUG,
+    theorem=5,
+    title="dynamics with one hidden layer",
+    claim=r"\dot w_{1j} = \sum_k (w_{2j}^{\top} w_{2k}) A_{jk} w_{1k},\quad "
+    r"\dot W_2 = W_2 \operatorname{Cov}_x[\mathbb{E}_{aug} f_1],\quad "
+    r"\tfrac{d}{dt}\bigl(\|w_{1j}\|^2 - \|w_{2j}\|^2\bigr) = 0",
+    assumptions=(
+        "one hidden layer, homogeneous neurons",
+        "simple loss for the block form and for linear neurons that stay; any loss for the conservation law",
+        "A_jk = 0 for j != k for the decoupled form",
+    ),
+    not_covered=("minibatch noise along training", "ReLU networks whose gates make them linear on the ring"),
+    source="arXiv 2010.00578, the section on two-layer networks",
+    checks=(
+        Check("symbolic", "proof", symbolic),
+        Check("exact", "toy", exact),
+        Check("exact", "signs", exact_decoupled),
+        Check("exact", "ring, linear", exact_rings),
+        Check("exact", "ring, ReLU", exact_detectors),
+        Check("float", "toy", lambda context: floats("toy", context)),
+        Check("float", "tree", lambda context: floats("tree", context)),
+        Check("float", "digits", lambda context: floats("digits", context)),
+        Check("property", "search", properties),
+        Check("trained", "toy", lambda context: trained("toy", context)),
+        Check("trained", "tree", lambda context: trained("tree", context)),
+        Check("trained", "toy, relative", relative),
+        Check("trained", "signs", trained_decoupled),
+        *(Check("trained", f"toy, {loss}", partial(drift, loss)) for loss in LOSSES),
+        Check("trained", "ring, linear", trained_linear),
+        Check("trained", "ring, ReLU", trained_relu),
+        Check("assumptions", "proof", assumptions),
+    ),
+    stages=STAGES,
+    measures={"exact": measure_exact, "float": measure_float, "trained": measure_trained},
+    instance_type=TwoLayerInstance,
+    variants=VARIANTS,
+)
+
+if __name__ == "__main__":
+    from verify.cli import run_statement
+
+    run_statement(SLUG)

@@ -1,0 +1,250 @@
+r"""Statement 7 [lucky-nodes]: over-parametrised initialisation.
+
+Statement
+    Weights of a node iid uniform on ``[-b, b]``, ``b = sigma_w (3/n)^(1/2)``, n = |N_mu^ch|. The pre-activation gap is
+    ``g_j = E[p_j|z_mu=1] - E[p_j|z_mu=0] = 2 w_j^T a_mu``, its law that of a weighted sum of uniforms. Existence: with
+    ``P_t = P(g_j >= t)`` some neuron of the group has ``g_j >= t`` with probability ``1 - (1 - P_t)^|N_mu|``. Strength:
+    with ``m_z = E[p_j|z_mu=z]`` and ``v >= Var(p_j|z_mu=0)``, ReLU gives ``s_j >= B = 1/2 (max(m_1, 0) - 1/2 (m_0 +
+    (m_0^2 + v)^(1/2)))``; a slope a below zero gives ``s_j >= a g_j/2 + (1 - a) B``.
+Assumptions
+    z_mu and its children binary (for the gap; z_mu alone for the bound); no biases; neurons iid at initialisation,
+    given the groups below (for the law and existence). The bound needs nothing of the weights. Where the groups below
+    are drawn too, P_t is random and existence is rarer than the formula says of its mean: (1 - P)^m is convex.
+Evidence
+    Symbolic: derivations. Exact: every neuron of enumerated trees, and the law against repeated averaging, residual 0.
+    Float: torch networks, 10,000 initialisations. Trained: the bound on every neuron along training, with every false
+    bound falling there; growth of the selectivity with the initial gap; correlations with the latents, which are
+    measured, below their ceiling.
+Not covered
+    Emergence is a measurement, not a law. Amplification is a tendency of small initial weights: where the outputs start
+    far apart (sigma_w = 1), training shrinks the largest selectivities, though their order is kept.
+Source
+    arXiv 2010.00578, the section on over-parametrisation; form and proofs are this project's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+from verify import lucky_exact, lucky_floats, lucky_sources, lucky_starts, lucky_trained, tree_sources
+from verify.evidence import Evidence, Measurement, tally
+from verify.lucky_claims import VARIANTS, Claim, Sizes, stated_bound
+from verify.lucky_trained import Plan, amplified, bound_along_training, emergence, trained_networks
+from verify.proofs import proof_evidence
+from verify.search import property_evidence
+from verify.statement import Check, Context, Statement
+from verify.tree_instance import TreeInstance
+from verify.tree_ways import enumeration
+
+SLUG = "lucky-nodes"
+KINDS = ("symmetric", "general", "extreme")
+
+
+def measure_exact(instance: TreeInstance, claim: Claim | None = None) -> Measurement:
+    """Gap, bound, law and existence at every node, in rationals: any difference refutes."""
+    return lucky_exact.measure(instance, claim)
+
+
+def measure_float(
+    instance: TreeInstance, claim: Claim | None = None, device: str = "cpu", seed: int = 0
+) -> Measurement:
+    """Gap and bound by torch in float64, law and existence on 10,000 drawn networks."""
+    return lucky_floats.measure(instance, claim, seed, device)
+
+
+def by_float(context: Context) -> Callable[[TreeInstance], Measurement]:
+    """`measure_float` of the statement in a context."""
+    return partial(measure_float, device=context.device, seed=context.seed)
+
+
+def measure_trained(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
+    """The bound on every neuron of the instance's network after some steps of training."""
+    return lucky_trained.measure(instance, claim, device)
+
+
+def all_kinds(seed: int, each: int) -> Iterator[TreeInstance]:
+    """Instances of every kind that the statement speaks of."""
+    for kind in KINDS:
+        yield from tree_sources.instances(seed, each, kind=kind)
+
+
+def symbolic(context: Context) -> Evidence:
+    """Derivations: strength for ReLU and leaky slopes, gap, existence, law."""
+    return proof_evidence(SLUG, [{"claim": claim} for claim in ("strength", "leaky", "gap", "existence", "law")])
+
+
+def exact(context: Context) -> Evidence:
+    """The whole claim on enumerated trees."""
+    each = context.pick(quick=12, thorough=150)
+    return tally(
+        "exact", "tree", all_kinds(context.seed, each), measure_exact,
+        at_least=3 * each, detail="gap, bound of every neuron, law and existence = enumeration in rationals",
+    )  # fmt: skip
+
+
+def measure_derived(instance: TreeInstance) -> Measurement:
+    """The bound of `theory`, evaluated exactly on every neuron, against the one that is decided here."""
+    import sympy
+
+    import theory
+
+    moments, worst, made = enumeration(instance), Measurement(0.0, 0.0), False
+    for node in instance.tree.latents:
+        if not lucky_exact.speaks_of(instance.tree, node):
+            continue
+        for neuron in lucky_exact.neurons(moments, node):
+            m = neuron.moments
+            given = [lucky_exact.fraction(value) for value in (m.m_0, m.m_1, m.v_0, m.slope)]
+            line, factor, radicand = (sympy.Rational(int(v.p), int(v.q)) for v in stated_bound(m))
+            difference = sympy.expand(theory.selectivity_bound(*given) - (line - factor * sympy.sqrt(radicand)))
+            made = True
+            if difference != 0:
+                worst = Measurement(
+                    max(abs(float(difference)), 5e-324), 0.0, detail=f"neuron {neuron.index} at {node!r}"
+                )
+    return replace(worst, decided=made)
+
+
+def derived(context: Context) -> Evidence:
+    """What `theory` gives for the bound."""
+    each = context.pick(quick=6, thorough=40)
+    return tally(
+        "exact", "tree, derived", all_kinds(context.seed + 1, each), measure_derived,
+        at_least=3 * each, detail="the bound of theory = the bound that is decided by squaring",
+    )  # fmt: skip
+
+
+def measure_law(sizes: Sizes) -> Measurement:
+    """Survival function and density of `theory` against averaging over one uniform after another."""
+    import theory
+
+    law = theory.gap_law(sizes)
+    knots, pieces = lucky_exact.averaged(sizes)
+    worst = Measurement(0.0, 0.0)
+    for n in range(-13, 14):
+        x = Fraction(n, 12) * 2 * sum(sizes)
+        found, slope = law.survival(x), law.density(x)
+        at = lucky_exact.rational(x)
+        piece = pieces[sum(knot <= at for knot in knots)]
+        wanted = [lucky_exact.fraction(value) for value in (piece(at), -piece.derivative()(at))]
+        # A single uniform has jumps in its density, where the two sides may take either limit.
+        pairs = zip((found, slope), wanted, strict=True) if len(sizes) > 1 else [(found, wanted[0])]
+        for ours, theirs in pairs:
+            gap = lucky_exact.distance(Fraction(int(ours.p), int(ours.q)) - theirs)
+            worst = Measurement(gap, 0.0, detail=f"at {x} of {sizes}") if gap > worst.residual else worst
+    return worst
+
+
+def laws(context: Context) -> Evidence:
+    """The signed-power formula against repeated averaging."""
+    count, most = context.pick(quick=18, thorough=160), context.pick(quick=6, thorough=8)
+    return tally(
+        "exact", "law of the gap", lucky_sources.coefficient_lists(context.seed, count, most), measure_law,
+        at_least=count, detail="law and density of theory = piecewise polynomials averaged in rationals",
+    )  # fmt: skip
+
+
+def floats(context: Context) -> Evidence:
+    """The whole claim by torch."""
+    each = context.pick(quick=8, thorough=80)
+    return tally(
+        "float", "tree", all_kinds(context.seed + 2, each), by_float(context), at_least=3 * each // 2,
+        detail="gap and bound = torch; law and existence within the error of 10,000 networks, "
+        f"false-alarm rate {lucky_floats.FALSE_ALARM:.0e} each",
+    )  # fmt: skip
+
+
+def initialisations(context: Context) -> Evidence:
+    """Law, existence and numbers needed against 10,000 initialisations of torch networks."""
+    starts = lucky_starts.starts()
+    return tally(
+        "float", "initialisation", starts, partial(lucky_starts.measure, seed=context.seed, device=context.device),
+        at_least=len(starts), detail=f"law and existence within the error of {lucky_starts.MEMBERS} initialisations, "
+        f"false-alarm rate {lucky_starts.FALSE_ALARM:.0e}",
+    )  # fmt: skip
+
+
+def instances(nodes: int) -> Any:
+    """Hypothesis strategy of binary trees with at most that many nodes."""
+    return tree_sources.tree_strategy(nodes, categorical=False)
+
+
+STAGES = tuple(partial(instances, size) for size in (4, 6))
+
+
+def properties(context: Context) -> Evidence:
+    """Hypothesis search for a counterexample among trees, in rationals and in floating point."""
+    return property_evidence(
+        {"exact": measure_exact, "float": by_float(context)},
+        STAGES,
+        examples=context.pick(quick=60, thorough=1000),
+        seed=context.seed,
+        detail="no counterexample among trees that shrink to a single edge",
+    )
+
+
+def plan(context: Context) -> Plan:
+    """How networks are trained in a profile."""
+    return Plan(
+        ensemble=context.pick(quick=24, thorough=64), steps=context.pick(quick=200, thorough=400), seed=context.seed
+    )
+
+
+def along_training(tree: str, context: Context) -> Evidence:
+    """The bound on every neuron at initialisation and at 20 recorded steps or more, and false bounds that fall."""
+    training = trained_networks(lucky_sources.training_trees()[tree], plan(context), context.device)
+    return bound_along_training(training, f"bound, {tree}")
+
+
+def amplification(context: Context) -> Evidence:
+    """Lucky neurons are amplified."""
+    training = trained_networks(lucky_sources.training_trees()["two groups"], plan(context), context.device)
+    return amplified(training, "amplification")
+
+
+def emerging(context: Context) -> Evidence:
+    """Correlations with the latents along training, by width."""
+    import hltm
+
+    tree = hltm.complete_tree(depth=2, branching=2, polarity=0.75)
+    widths = (2, 10) if context.profile == "quick" else (2, 5, 10, 20)
+    trainings = {w: trained_networks(tree, replace(plan(context), width=w), context.device) for w in widths}
+    return emergence(trainings, "emergence")
+
+
+STATEMENT = Statement(
+    slug=SLUG,
+    theorem=7,
+    title="over-parametrised initialisation: lucky neurons",
+    claim=r"g_j = 2 w_j^{\top} a_\mu,\quad \mathbb{P}(\exists j: g_j \ge t) = 1 - (1 - P_t)^{|\mathcal{N}_\mu|},\quad "
+    r"s_j \ge \tfrac12\bigl(\max(m_1, 0) - \tfrac12(m_0 + \sqrt{m_0^2 + v})\bigr)",
+    assumptions=("z_mu and its children binary", "no biases", "neurons iid at initialisation, given the groups below"),
+    not_covered=("emergence as a law", "amplification at large initial weights, where selectivities shrink"),
+    source="arXiv 2010.00578, the section on over-parametrisation",
+    checks=(
+        Check("symbolic", "proof", symbolic),
+        Check("exact", "tree", exact),
+        Check("exact", "tree, derived", derived),
+        Check("exact", "law of the gap", laws),
+        Check("float", "tree", floats),
+        Check("float", "initialisation", initialisations),
+        Check("property", "search", properties),
+        Check("trained", "bound, two groups", partial(along_training, "two groups")),
+        Check("trained", "bound, two levels", partial(along_training, "two levels")),
+        Check("trained", "amplification", amplification),
+        Check("trained", "emergence", emerging),
+    ),
+    stages=STAGES,
+    measures={"exact": measure_exact, "float": measure_float, "trained": measure_trained},
+    instance_type=TreeInstance,
+    variants=VARIANTS,
+)
+
+if __name__ == "__main__":
+    from verify.cli import run_statement
+
+    run_statement(SLUG)
