@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 # The memory of the matrix-free problem is measured first, in a process of its own, while this one is small.
-NAMES = ("matrix_free", "dense_operator", "tower_connections", "updates", "trees")
+NAMES = ("matrix_free", "dense_operator", "tower_connections", "updates", "trees", "training")
 
 
 def table_of(results: list[Result]) -> Table:

@@ -4,6 +4,7 @@
 one complete checkpoint, or none. A lock keeps two processes out of one folder; the system lets it go when they end.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 import safetensors
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hltm.errors import InputError
@@ -58,8 +59,10 @@ def write_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping
     """
     name = f"step-{state['step']:010d}.safetensors"
     try:
-        _atomic(folder / name, lambda path: save_file({k: v.contiguous() for k, v in tensors.items()}, path))
-        document = {"version": VERSION, "tensors": name, **state}
+        # Not `save_file`: it writes to a name of its own choice, which would stay behind if the process were killed.
+        data = save({key: value.contiguous() for key, value in tensors.items()})
+        _atomic(folder / name, lambda path: path.write_bytes(data))
+        document = {"version": VERSION, "tensors": name, "sha256": hashlib.sha256(data).hexdigest(), **state}
         text = json.dumps(document, allow_nan=False)
         _atomic(folder / STATE, lambda path: path.write_text(text, encoding="utf-8"))
         for old in folder.glob("step-*.safetensors"):
@@ -100,10 +103,14 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     if not isinstance(name, str) or Path(name).name != name:
         raise InputError(f"{path}: tensors={name!r}: must be the name of a file in the same folder")
     try:
+        with (folder / name).open("rb") as held:
+            found = hashlib.file_digest(held, "sha256").hexdigest()
+        if found != state.get("sha256"):
+            raise InputError(f"{folder / name}: sha256 is not that of {STATE}: must be the file that a run wrote")
         return load_file(folder / name), state
     except (OSError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{folder / name}: {reason}: must be a complete safetensors file") from None
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise InputError(f"{folder / name}: {reason}: must be the file that a run wrote") from None
 
 
 def _state(path: Path) -> dict[str, Any]:
@@ -121,6 +128,31 @@ def _state(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path}: {type(found).__name__}: {rule}")
     return found
+
+
+def run_state(folder: Path, state: Mapping[str, Any], members: int, total: int) -> tuple[list[int], ...]:
+    """Steps of the records, members that go on, and each failure (member, step, last good step).
+
+    Raises
+    ------
+    InputError
+        They are not what a run of so many members and steps leaves behind.
+    """
+    step: Any = state.get("step")
+    steps: Any = state.get("steps")
+    active: Any = state.get("active")
+    failures: Any = state.get("failures")
+    numbers = [steps, active, *(failures if isinstance(failures, list) else [None])]
+    good = all(isinstance(each, list) and all(type(value) is int for value in each) for each in numbers)
+    if good:
+        failed = [each[0] for each in failures if len(each) == 3]
+        good = steps == sorted(set(steps)) and steps[:1] == [0] and steps[-1] == step <= total
+        good = good and active == sorted(active) and sorted([*active, *failed]) == list(range(members))
+        good = good and len(failed) == len(failures)
+    if not good:
+        rule = f"must be those of a run of {members} members and {total} steps"
+        raise InputError(f"{folder / STATE}: steps, active or failures: {rule}")
+    return steps, active, *failures
 
 
 def same_run(folder: Path, found: Any, wanted: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 With ``f_c`` the output at configuration c and ``q_zc = P(c | z_0 = z)``: the simple loss is ``-sum_z pi_z ||fbar_z -
 fbar||^2``, since the spread within z_0 is in ``E r_+`` and in ``E r_-`` alike. The other losses are sums over triples
-of configurations, so that their cost grows like ``8^n`` with n leaves.
+of configurations of a function of ``r_+ - r_-``, for which :mod:`numeric.logistic_sums` needs pairs only.
 """
 
 import itertools
@@ -14,16 +14,20 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from hltm import HLTM, leaf_population
 from hltm.errors import InputError
+from numeric.logistic_sums import BIN_LIMIT, logistic_sums
 from numeric.losses import LossSpec
 from numeric.step import Stack
 from numeric.training_loop import Gradient
 
 LEAF_LIMIT = 12
+CONFIGURATION_LIMIT = 2**12
 TRIPLE_LIMIT = 2**30
-_AT_A_TIME = 2**20  # triples held at once: small enough for the cache
+_TRIPLES = 2**15  # up to here the literal sum is faster
+_AT_A_TIME = 2**20  # terms held at once: small enough for the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,22 +76,32 @@ class PopulationContrast:
 
 
 def _member(points: Tensor, laws: Tensor, prior: Tensor, tau: float, margin: float) -> tuple[Tensor, Tensor]:
-    """Expected loss of one member and its derivative in the distances ``r(c_1, c)``, ``(C, C)``."""
-    count = len(points)
-    distances = (points.unsqueeze(1) - points).square_().sum(-1).mul_(0.5)
+    """Expected loss of one member and its derivative in the distances ``r(c_1, c)``, ``(C, C)``, summed in float64."""
+    held, laws, prior = points.double(), laws.double(), prior.double()
+    distances = (held.unsqueeze(1) - held).square_().sum(-1).mul_(0.5)
     anywhere = prior @ laws
     positive = torch.einsum("z,za,zb->ab", prior, laws, laws)  # P(x_1 = a, x_+ = b)
-    slopes, total = torch.zeros_like(distances), points.new_zeros(())
-    some = max(1, _AT_A_TIME // count**2)
-    for first in range(0, count, some):
-        rows = slice(first, first + some)
-        r, weights = distances[rows], positive[rows].unsqueeze(-1) * anywhere
-        excess = (r.unsqueeze(-1) - r.unsqueeze(1)).add_(margin).div_(tau)
-        # log(1 + e^u) and its derivative, without overflow.
-        total += tau * torch.nn.functional.softplus(excess, threshold=40.0).mul_(weights).sum()
-        share = torch.sigmoid_(excess).mul_(weights)
-        slopes[rows] = share.sum(-1) - share.sum(1)
-    return total, slopes
+    literal = len(points) ** 3 <= _TRIPLES or float(distances.max()) > BIN_LIMIT * tau
+    some = max(1, _AT_A_TIME // len(points) ** (2 if literal else 1))
+    sums = _triples if literal else logistic_sums
+    parts = [
+        sums(distances[first : first + some], positive[first : first + some], anywhere, tau, margin)
+        for first in range(0, len(points), some)
+    ]
+    total = torch.cat([part for part, _ in parts]).sum()
+    return total.to(points.dtype), torch.cat([part for _, part in parts]).to(points.dtype)
+
+
+def _triples(r: Tensor, left: Tensor, right: Tensor, tau: float, margin: float) -> tuple[Tensor, Tensor]:
+    """What :func:`numeric.logistic_sums.logistic_sums` gives, term by term."""
+    if len(right) ** 3 > TRIPLE_LIMIT:
+        rule = f"must be at most {TRIPLE_LIMIT:,} where distances reach beyond {BIN_LIMIT} tau; use mode='sampled'"
+        raise InputError(f"mode='exact' with tau={tau:g}: {len(right) ** 3:,} triples of configurations: {rule}")
+    weights = left.unsqueeze(-1) * right
+    excess = (r.unsqueeze(-1) - r.unsqueeze(1)).add_(margin).div_(tau)
+    total = tau * softplus(excess, threshold=40.0).mul_(weights).sum((1, 2))
+    share = torch.sigmoid_(excess).mul_(weights)
+    return total, share.sum(-1) - share.sum(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,10 +186,10 @@ def exact_source(
 
 def _check(spec: LossSpec, number: int, configurations: int) -> None:
     """Refuse a loss that is no sum over triples, or over too many."""
-    place, triples = f"mode='exact' with loss {spec.name!r} of member {number}", configurations**3
+    place = f"mode='exact' with loss {spec.name!r} of member {number}"
     if spec.name == "ntxent" or spec.negatives > 1:
         rule = "must be 'simple', 'triplet' or 'infonce' with one negative; use mode='sampled'"
         raise InputError(f"{place} and {spec.negatives} negatives: {rule}")
-    if spec.name != "simple" and triples > TRIPLE_LIMIT:
-        rule = f"must be at most {TRIPLE_LIMIT:,}; use the simple loss, or mode='sampled'"
-        raise InputError(f"{place}: {triples:,} triples of {configurations:,} configurations: {rule}")
+    if spec.name != "simple" and configurations > CONFIGURATION_LIMIT:
+        rule = f"must be at most {CONFIGURATION_LIMIT:,}; use the simple loss, or mode='sampled'"
+        raise InputError(f"{place}: {configurations:,} configurations of the leaves: {rule}")

@@ -5,7 +5,7 @@ scaled for each member: the same for every optimiser whose step is proportional 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ _NAMES = {
 }
 
 
+@runtime_checkable
 class Optimizer(Protocol):
     """What the training loop calls; it owns the parameters ``(E, nodes, n_out, n_in)`` and changes them in place."""
 
@@ -97,12 +98,13 @@ class TorchOptimizer:
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take up a state."""
-        found = self.inner.state_dict()
-        found["state"] = {}
+        # Not `load_state_dict`: it casts what is single precision on purpose (NAdam's product) to the weights' type.
+        self.inner.state.clear()
         for key, value in state.items():
             number, name = key.split(".", 1)
-            found["state"].setdefault(int(number), {})[name] = value
-        self.inner.load_state_dict(found)
+            parameter = self.parameters[int(number)]
+            alike = value.shape == parameter.shape
+            self.inner.state[parameter][name] = value.to(parameter.device) if alike else value.clone()
 
     def keep(self, members: Tensor) -> None:
         """Forget all members but these."""

@@ -34,9 +34,13 @@ def member_keys(seeds: Sequence[int], device: torch.device) -> Tensor:
     [[1, 0], [0, 1]]
     """
     checked = [check_seed(value) for value in seeds]
+    owner: dict[int, int] = {}
     for number, value in enumerate(checked):
         if value >= WORD**2:
             raise InputError(f"seed={value} of member {number}: must be below 2^64")
+        if (first := owner.setdefault(value, number)) < number:
+            rule = f"must not be that of member {first}, both would draw the same numbers"
+            raise InputError(f"seed={value} of member {number}: {rule}")
     halves = [[value & _MASK for value in checked], [value >> 32 for value in checked]]
     return torch.tensor(halves, dtype=torch.int64, device=device)
 

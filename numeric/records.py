@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hltm.errors import InputError
-from numeric.checkpoint import locked, read_checkpoint, same_run, write_checkpoint
+from numeric.checkpoint import locked, read_checkpoint, run_state, same_run, write_checkpoint
 from numeric.training_loop import Progress
 from numeric.training_trace import Failure, TrainingTrace
 from numeric.tree_network import TreeNetwork
@@ -59,14 +59,25 @@ class Records:
             outputs = state.source.outputs(state.optimizer.parameters)
             dead[state.active] = (outputs == 0).flatten(1).all(1).cpu()
         self.dead.append(dead)
-        values = dict(self.measure(here, state.step)) if self.measure else {}
-        self.measured.append({name: torch.as_tensor(value).detach().cpu() for name, value in values.items()})
+        self.measured.append(self._measure(here, state.step))
         if not self.keep_networks:
             self.kept.clear()
         self.kept.append([block.cpu() for block in parameters])
         if losses is not None:
             self.losses.append(losses)
         return self.line(len(self.steps) - 1)
+
+    def _measure(self, here: TreeNetwork, step: int) -> dict[str, Tensor]:
+        found = self.measure(here, step) if self.measure else {}
+        values = {name: torch.as_tensor(value).detach().cpu() for name, value in found.items()}
+        first = {name: tuple(value.shape) for name, value in (self.measured or [values])[0].items()}
+        shapes = {name: tuple(value.shape) for name, value in values.items()}
+        if shapes != first:
+            raise InputError(f"measure at step {step}: {shapes}: must be the names and shapes of step 0, {first}")
+        for name, shape in shapes.items():
+            if shape[:1] != (here.ensemble,):
+                raise InputError(f"measure at step {step}: {name} of shape {shape}: must be ({here.ensemble}, ...)")
+        return values
 
     def line(self, number: int) -> dict[str, Any]:
         """One record as plain data: numbers that are not finite become null."""
@@ -183,10 +194,11 @@ def _resumed(place: Path, records: Records, state: Progress, settings: Mapping[s
         return False
     tensors, held = found
     same_run(place, held.get("settings"), json.loads(json.dumps(settings)))
+    steps, active, *failures = run_state(place, held, state.members, records.total)
     try:
-        records.load(tensors, held["steps"])
-        state.step, state.active = held["step"], list(held["active"])
-        state.failures = [Failure(*each) for each in held["failures"]]
+        records.load(tensors, steps)
+        state.step, state.active = steps[-1], list(active)
+        state.failures = [Failure(*each) for each in failures]
         blocks = range(len(records.network.parameters))
         device = records.network.device
         state.kept = {each.member: [tensors[f"failed.{each.member}.{k}"].to(device) for k in blocks]
@@ -208,8 +220,9 @@ def _resumed(place: Path, records: Records, state: Progress, settings: Mapping[s
 
 
 def _lost(error: RuntimeError, records: Records, place: Path | None) -> Exception:
-    """A device that is gone becomes one line; other errors stay what they are."""
-    if records.network.device.type == "cpu":
+    """A device that is gone becomes one line; other errors, too little memory among them, stay what they are."""
+    other = "CUDA" not in str(error) or isinstance(error, torch.OutOfMemoryError)
+    if records.network.device.type == "cpu" or other:
         return error
     saved = (
         f"its last checkpoint, of step {records.steps[-1]}, is in {place}" if place else "no checkpoint was asked for"

@@ -17,6 +17,7 @@ from hltm.checks import integer
 from hltm.checks import seed as check_seed
 from hltm.errors import InputError
 from hltm.nodelink import tree_to_json
+from numeric.captured import Capture
 from numeric.checks import check_finite
 from numeric.contrast import contrast_of, training_loss
 from numeric.draws import TripleSampler, same_shape
@@ -24,8 +25,9 @@ from numeric.exact_source import exact_source
 from numeric.losses import LossSpec
 from numeric.optimizers import check_optimizer, make_optimizer
 from numeric.records import Records, run_to_the_end
+from numeric.sampled_source import Sampled
 from numeric.step import Stack
-from numeric.training_loop import Progress, Sampled, Source
+from numeric.training_loop import Progress, Source
 from numeric.training_trace import TrainingTrace
 from numeric.tree_network import TreeNetwork
 
@@ -119,6 +121,8 @@ def train(
     True
     """
     members = network.ensemble
+    if members < 1:
+        raise InputError("network with ensemble=0: must have at least one member")
     trees = _trees(network, tree)
     seeds = _seeds(seed, members)
     specs = _specs(loss, members, tau, margin, negatives)
@@ -129,11 +133,13 @@ def train(
         check_finite(block, f"parameters of block {number}")
     if min(rates) < 0:
         raise InputError(f"lr={min(rates)!r}: must not be negative")
-    options = dict(optimizer_options or {})
+    options = _plain_options(optimizer, optimizer_options)
     source = _source(mode, network, trees, specs, seeds, size)
     working = [block.detach().clone() for block in network.parameters]
     held = torch.tensor(rates, dtype=network.dtype, device=network.device)
-    state = Progress(source, make_optimizer(optimizer, working, held, options), list(range(members)), members)
+    state = Progress(
+        source, make_optimizer(optimizer, working, held, options), list(range(members)), members, capture=Capture()
+    )
     settings = {
         "trees": _digest(json.dumps([tree_to_json(each) for each in trees], sort_keys=True).encode()),
         "weights": _digest(b"".join(block.detach().cpu().numpy().tobytes() for block in network.parameters)),
@@ -149,10 +155,22 @@ def train(
         "mode": mode,
         "optimizer": [check_optimizer(optimizer), options],
         "record_every": every,
+        "keep_networks": keep_networks,
     }
     return run_to_the_end(
         Records(network, total, every, keep_networks, measure, progress), state, checkpoint_dir, settings
     )
+
+
+def _plain_options(optimizer: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Options that a checkpoint can hold."""
+    found = dict(options or {})
+    try:
+        json.dumps(found)
+    except (TypeError, ValueError):
+        place = f"optimizer_options={found!r:.80} of {optimizer!r}"
+        raise InputError(f"{place}: must be numbers, strings and lists by name") from None
+    return found
 
 
 def _digest(data: bytes) -> str:

@@ -6,21 +6,18 @@ depend on seed and step alone, so parameters, optimiser state and step number ar
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from numeric.contrast import Contrast
-from numeric.draws import TripleSampler
 from numeric.optimizers import Optimizer
-from numeric.step import Stack
 from numeric.training_trace import Failure
 
 Gradient = Callable[[Sequence[Tensor]], tuple[Tensor, list[Tensor]]]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where the gradients of a stack come from."""
 
@@ -32,30 +29,6 @@ class Source(Protocol):
 
     def keep(self, members: Tensor) -> "Source":
         """The same without the other members."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sampled:
-    """Minibatches: draws of the sampler, some steps at a time."""
-
-    stack: Stack
-    contrast: Contrast
-    sampler: TripleSampler
-
-    def steps(self, start: int, stop: int) -> Iterator[Gradient]:
-        """Minibatch gradients."""
-        some = self.sampler.steps_at_a_time
-        for first in range(start, stop, some):
-            for leaves in self.sampler.leaves(first, min(some, stop - first)):
-                yield partial(self.stack.gradient, leaves=leaves, contrast=self.contrast)
-
-    def outputs(self, parameters: Sequence[Tensor]) -> Tensor:
-        """Outputs on a batch of another stream."""
-        return self.stack.outputs(parameters, self.sampler.leaves(0, 1, purpose=1)[0])
-
-    def keep(self, members: Tensor) -> "Sampled":
-        """The same without the other members."""
-        return Sampled(self.stack, self.contrast.keep(members), self.sampler.keep(members))
 
 
 @dataclass(eq=False)
@@ -76,6 +49,8 @@ class Progress:
     failures : list of Failure
     kept : dict
         Member that failed to its parameters, those of its last record.
+    capture : callable, optional
+        Source and optimizer to a function that takes steps ``start .. stop`` at once, or to None.
     """
 
     source: Source
@@ -85,6 +60,7 @@ class Progress:
     step: int = 0
     failures: list[Failure] = field(default_factory=list)
     kept: dict[int, list[Tensor]] = field(default_factory=dict)
+    capture: Callable[[Source, Optimizer], Callable[[int, int], Tensor] | None] | None = None
 
     def parameters(self) -> list[Tensor]:
         """Copies of the parameters of all members."""
@@ -110,7 +86,7 @@ class Progress:
         if not self.active or start == stop:
             return means
         before = [block.clone() for block in self.optimizer.parameters]
-        losses = torch.stack(list(self._losses(start, stop))).double()
+        losses = self._losses(start, stop).double()
         finite = torch.isfinite(losses).all(0)
         for block in self.optimizer.parameters:
             finite &= torch.isfinite(block).flatten(1).all(1)
@@ -119,11 +95,16 @@ class Progress:
             self._drop(before, losses, finite, start)
         return means
 
-    def _losses(self, start: int, stop: int) -> Iterator[Tensor]:
+    def _losses(self, start: int, stop: int) -> Tensor:
+        """Take steps; losses ``(steps, members that go on)``."""
+        if self.capture is not None and (steps := self.capture(self.source, self.optimizer)) is not None:
+            return steps(start, stop)
+        found = []
         for gradient in self.source.steps(start, stop):
             loss, gradients = gradient(self.optimizer.parameters)
             self.optimizer.step(gradients)
-            yield loss
+            found.append(loss)
+        return torch.stack(found)
 
     def _drop(self, before: list[Tensor], losses: Tensor, finite: Tensor, start: int) -> None:
         """Keep the last record of members that failed and take them out of the stack."""
