@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hltm.errors import InputError
-from numeric.losses import LossSpec, loss_spec
+from numeric.losses import LOSSES, LossSpec, loss_spec
 
 WHOLE_BATCH = "ntxent"
 
@@ -125,6 +125,8 @@ def training_loss(loss: str | LossSpec, **parameters: Any) -> LossSpec:
     LossSpec(name='ntxent', tau=0.5, margin=0.0, negatives=1)
     """
     if loss != WHOLE_BATCH:
+        if isinstance(loss, str) and loss not in LOSSES:
+            raise InputError(f"loss={loss!r}: must be one of {', '.join(map(repr, (*LOSSES, WHOLE_BATCH)))}")
         return loss_spec(loss, **parameters)
     unknown = [name for name in parameters if name != "tau"]
     if unknown:

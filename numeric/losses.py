@@ -18,6 +18,7 @@ from hltm.errors import InputError
 from numeric.checks import Real
 
 _TAKES = {"simple": (), "triplet": ("tau", "margin"), "infonce": ("tau", "negatives")}
+LOSSES = tuple(_TAKES)
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def test_values_are_checked():
         ((held,), {"record_every": 0}, "record_every=0: must be at least 1"),
         ((held,), {"lr": -0.1}, "lr=-0.1: must not be negative"),
         ((held,), {"lr": math.inf}, "lr=inf of member 0: must be a finite number"),
-        ((pair,), {"lr": [0.1, "x"]}, "lr='x' of member 1: must be a finite number"),
+        ((pair,), {"lr": [0.1, math.nan]}, "lr=nan of member 1: must be a finite number"),
         ((pair,), {"lr": [0.1]}, "lr of length 1: must be one value, or one for each of 2 members"),
         ((held,), {"tau": 0.0}, "tau=0.0 of loss 'infonce': must be positive and finite"),
         ((held,), {"negatives": 0}, "negatives=0 of loss 'infonce': must be an integer >= 1"),
@@ -161,7 +161,7 @@ def test_values_are_checked():
         ),
         ((pair,), {"seed": [3]}, "seed of length 1: must be one value, or one for each of 2 members"),
         ((held,), {"seed": -1}, "seed=-1: must be at least 0"),
-        ((held,), {"loss": "l2"}, "loss='l2': must be one of 'simple', 'triplet', 'infonce'"),
+        ((held,), {"loss": "l2"}, "loss='l2': must be one of 'simple', 'triplet', 'infonce', 'ntxent'"),
     ]
     for given, arguments, message in cases:
         with refused(message):
