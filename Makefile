@@ -7,13 +7,13 @@ CONSTRAINTS ?= .ci/constraints.txt
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: verify test interop lint bench clean
+.PHONY: verify test interop lint bench experiment clean
 
 verify: $(VENV)/.run
 	$(BIN)/python -m verify
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 	$(BIN)/python -m pytest --doctest-modules -p no:cacheprovider hltm theory numeric verify
 
 # Outside oracles: pgmpy and pyAgrum read the BIF files that hltm writes and compute the same conditional moments.
@@ -28,6 +28,10 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py
+
+# The paper's numerical study with 3 seeds: table, figures and manifest in experiment/.
+experiment: $(VENV)/.run
+	$(BIN)/python -m numeric experiment hltm --seeds 3 --out experiment
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

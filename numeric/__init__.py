@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import lazy_loader as lazy
 
 if TYPE_CHECKING:
+    from numeric.ceiling import ceilings as ceilings
+    from numeric.ceiling import posterior_means as posterior_means
+    from numeric.ceiling import share_of_ceiling as share_of_ceiling
     from numeric.connection import ConnectionFactors as ConnectionFactors
     from numeric.connection import connection_factors as connection_factors
     from numeric.connection import connections as connections
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
     from numeric.descent import DescentTrace as DescentTrace
     from numeric.descent import descend as descend
     from numeric.digits import digit_population as digit_population
+    from numeric.experiment import Study as Study
+    from numeric.experiment import run_study as run_study
+    from numeric.experiment import study_tree as study_tree
+    from numeric.experiment_summary import summary as summary
     from numeric.general import function_population_gradient as function_population_gradient
     from numeric.general import general_update as general_update
     from numeric.gradient import expected_loss as expected_loss
@@ -25,6 +32,11 @@ if TYPE_CHECKING:
     from numeric.losses import loss_spec as loss_spec
     from numeric.losses import loss_value as loss_value
     from numeric.losses import pair_weight as pair_weight
+    from numeric.metrics import Correlations as Correlations
+    from numeric.metrics import absolute_correlation as absolute_correlation
+    from numeric.metrics import correlations as correlations
+    from numeric.metrics import latent_heights as latent_heights
+    from numeric.metrics import level_means as level_means
     from numeric.network import Trace as Trace
     from numeric.network import check_device as check_device
     from numeric.network import check_slope as check_slope
@@ -38,10 +50,16 @@ if TYPE_CHECKING:
     from numeric.operator import covariance_operator as covariance_operator
     from numeric.operator import pair_matrix as pair_matrix
     from numeric.operator import predicted_update as predicted_update
+    from numeric.operator_norms import operator_norms as operator_norms
     from numeric.population import FinitePopulation as FinitePopulation
     from numeric.population import output_spread as output_spread
     from numeric.product import CovarianceProduct as CovarianceProduct
     from numeric.product import covariance_operator_product as covariance_operator_product
+    from numeric.published import PublishedNetwork as PublishedNetwork
+    from numeric.published import published_correlations as published_correlations
+    from numeric.published import published_loss as published_loss
+    from numeric.published import published_network as published_network
+    from numeric.published import train_published as train_published
     from numeric.ring import ring_population as ring_population
     from numeric.sampling import estimate_activation_covariance as estimate_activation_covariance
     from numeric.sampling import sample_leaves as sample_leaves
@@ -60,12 +78,16 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "ceiling": ["ceilings", "posterior_means", "share_of_ceiling"],
         "connection": ["ConnectionFactors", "connection_factors", "connections", "normalized_connections"],
         "descent": ["DescentTrace", "descend"],
         "digits": ["digit_population"],
+        "experiment": ["Study", "run_study", "study_tree"],
+        "experiment_summary": ["summary"],
         "general": ["function_population_gradient", "general_update"],
         "gradient": ["expected_loss", "pair_gradient", "population_gradient"],
         "losses": ["LossSpec", "loss_derivatives", "loss_spec", "loss_value", "pair_weight"],
+        "metrics": ["Correlations", "absolute_correlation", "correlations", "latent_heights", "level_means"],
         "network": [
             "Trace",
             "check_device",
@@ -79,8 +101,16 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "vec",
         ],
         "operator": ["covariance_operator", "pair_matrix", "predicted_update"],
+        "operator_norms": ["operator_norms"],
         "population": ["FinitePopulation", "output_spread"],
         "product": ["CovarianceProduct", "covariance_operator_product"],
+        "published": [
+            "PublishedNetwork",
+            "published_correlations",
+            "published_loss",
+            "published_network",
+            "train_published",
+        ],
         "ring": ["ring_population"],
         "sampling": ["estimate_activation_covariance", "sample_leaves"],
         "training": ["train"],

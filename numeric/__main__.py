@@ -1,0 +1,6 @@
+"""`python -m numeric`."""
+
+from numeric.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""The command line: `python -m numeric train|experiment`.
+
+Exit codes: 0 done, 2 wrong input or usage with one line on stderr, 130 interrupted. Results go to stdout, progress to
+stderr; with `--json -` the document is all that stdout gets. Nothing heavy is imported before a command runs.
+"""
+
+import os
+import enum
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hltm.command import Job, finish
+from hltm.errors import InputError
+
+
+class DeviceName(enum.StrEnum):
+    """Where networks train."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class StudyName(enum.StrEnum):
+    """Studies that can be run."""
+
+    hltm = "hltm"
+
+
+Device = Annotated[DeviceName, typer.Option(help="Where networks train; auto takes a GPU if there is one.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Every random choice derives from it.")]
+Steps = Annotated[int, typer.Option(help="Steps of gradient descent.")]
+Batch = Annotated[int, typer.Option(help="Triples of one step.")]
+Tau = Annotated[float, typer.Option(help="Temperature.")]
+Rate = Annotated[float, typer.Option(help="Learning rate.")]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def numeric() -> None:
+    """Train networks on hierarchical latent trees, and reproduce the numerical studies."""
+
+
+@app.command()
+def train(
+    tree: Annotated[Path, typer.Option(metavar="FILE", help="A tree: .json, .graphml or .bif.")],
+    width: Annotated[int, typer.Option(help="Neurons of each latent.")] = 10,
+    loss: Annotated[str, typer.Option(help="simple, triplet, infonce or ntxent.")] = "infonce",
+    tau: Tau = 0.1,
+    lr: Rate = 0.1,
+    batch: Batch = 128,
+    steps: Steps = 1000,
+    seed: Seed = 0,
+    ensemble: Annotated[int, typer.Option(help="Networks that train together.")] = 1,
+    negatives: Annotated[int, typer.Option(help="Negatives of infonce.")] = 1,
+    output: Annotated[str, typer.Option(help="linear or normalized.")] = "normalized",
+    mode: Annotated[str, typer.Option(help="sampled, or exact for at most 12 leaves.")] = "sampled",
+    optimizer: Annotated[str, typer.Option(help="One of torch.optim, such as sgd or adam.")] = "sgd",
+    samples: Annotated[int, typer.Option(help="For correlations.")] = 12_800,
+    run: Annotated[Path | None, typer.Option(metavar="DIR", help="Checkpoints; a run cut short goes on.")] = None,
+    device: Device = DeviceName.auto,
+    json: Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON document.")] = None,
+    quiet: Quiet = False,
+) -> Job:
+    """Train on a tree; print losses and the best correlation of a neuron with its latent, level by level."""
+    network = {"width": width, "output": output, "seed": seed, "ensemble": ensemble}
+    training = {
+        "loss": loss, "tau": tau, "lr": lr, "batch": batch, "steps": steps, "seed": seed, "negatives": negatives,
+        "mode": mode, "optimizer": optimizer,
+    }  # fmt: skip
+    return partial(run_train, tree, network, training, samples, run, str(device), json, quiet)
+
+
+@app.command()
+def experiment(
+    name: Annotated[StudyName, typer.Argument(metavar="STUDY", help="hltm: hierarchical latent trees.")],
+    depth: Annotated[int, typer.Option(help="Edges from the root to each leaf.")] = 5,
+    children: Annotated[int, typer.Option(help="Children of each latent.")] = 2,
+    widths: Annotated[str, typer.Option(metavar="N,N,..", help="Neurons of each latent.")] = "2,5,10,20",
+    lows: Annotated[str, typer.Option(metavar="X,X,..", help="Smallest absolute polarities.")] = "0.7,0.8,0.9",
+    losses: Annotated[str, typer.Option(metavar="NAME,..", help="infonce, simple, triplet.")] = "infonce,simple",
+    seeds: Annotated[int, typer.Option(help="Trees and initial weights for each combination.")] = 10,
+    steps: Steps = 1500,
+    batch: Batch = 128,
+    tau: Tau = 0.1,
+    lr: Rate = 0.1,
+    seed: Seed = 0,
+    samples: Annotated[int, typer.Option(help="For correlations and ceilings.")] = 12_800,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Tables, figures and manifest.")] = None,
+    device: Device = DeviceName.auto,
+    as_published: Annotated[bool, typer.Option("--as-published", help="As the published code has it.")] = False,
+    against: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --as-published: test against measured results.")
+    ] = None,
+    quiet: Quiet = False,
+) -> Job:
+    """Run the paper's numerical study: table, figures and manifest."""
+    if against is not None and not as_published:
+        raise InputError("--against: must go with --as-published")
+    settings: dict[str, Any] = {
+        "depth": depth, "children": children, "widths": _list(widths, int, "widths"),
+        "lows": _list(lows, float, "lows"), "losses": _list(losses, str, "losses"), "seeds": seeds, "steps": steps,
+        "batch": batch, "tau": tau, "lr": lr, "seed": seed, "samples": samples, "device": str(device),
+        "as_published": as_published,
+    }  # fmt: skip
+    return partial(run_experiment, settings, out, against, quiet)
+
+
+def _list(text: str, kind: Callable[[str], Any], name: str) -> tuple[Any, ...]:
+    """Values between commas."""
+    found = []
+    for part in text.split(","):
+        try:
+            found.append(kind(part.strip()))
+        except ValueError:
+            raise InputError(f"--{name}: {part.strip()!r:.40}: must be of type {kind.__name__}") from None
+    return tuple(found)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Say on stderr what is going on, if somebody is looking."""
+    from hltm.command import console
+
+    shown = console(stderr=True)
+    if quiet or not shown.is_terminal:
+        yield lambda _: None
+        return
+    with shown.status("starting") as status:
+        yield status.update
+
+
+def run_train(
+    file: Path, network: dict[str, Any], training: dict[str, Any], samples: int, folder: Path | None, device: str,
+    json: str | None, quiet: bool,
+) -> int:  # fmt: skip
+    """Train on the tree of a file and tell what came of it."""
+    from numeric.train_report import check_json, train_and_measure, write_report
+
+    target = check_json(json)
+    with _progress(quiet) as tell:
+        report = train_and_measure(file, network, training, samples, folder, device, tell)
+    write_report(report, target, quiet)
+    return 0
+
+
+def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | None, quiet: bool) -> int:
+    """Run the study, print its table, write its files."""
+    from hltm.command import console
+    from numeric.experiment import Study, run_study
+    from numeric.experiment_report import check_out, study_table, write_study
+
+    study = Study(**settings)
+    if against is not None:
+        return run_agreement(study, against, out, quiet)
+    folder = None if out is None else check_out(out)
+    with _progress(quiet) as tell:
+        results = run_study(study, tell)
+    shown = console(highlight=False)
+    shown.width = max(shown.width, 150)
+    shown.print(study_table(results))
+    for result in results:
+        for failure in result.failures:
+            sys.stderr.write(f"width {result.width}: {failure}\n")
+    if folder is not None:
+        names = write_study(folder, study, results)
+        shown.print(f"{len(names) + 1} files in {folder}", markup=False, soft_wrap=True)
+    return 0
+
+
+def run_agreement(study: Any, against: Path, out: Path | None, quiet: bool) -> int:
+    """Hold networks as published against measured results; exit code 1 where they do not agree."""
+    from hltm.command import console
+    from hltm.files import write
+    from numeric.agreement import ALPHA, agreement, read_published
+    from numeric.experiment_report import agreement_rows, agreement_table, check_out, csv_text
+
+    published = read_published(against)
+    folder = None if out is None else check_out(out)
+    with _progress(quiet) as tell:
+        ranks, found = agreement(published, study.widths, study.seeds, study.steps, study.seed, tell)
+    shown = console(highlight=False)
+    shown.print(agreement_table(ranks, found))
+    if folder is not None:
+        write(folder / "agreement.csv", csv_text(agreement_rows(ranks)).encode())
+    holds = found["p_value"] > ALPHA
+    shown.print(f"{'agreement' if holds else 'no agreement'} at a false-alarm rate of {ALPHA}", markup=False)
+    return 0 if holds else 1
+
+
+def main() -> None:
+    """Entry point of `python -m numeric`."""
+    # Threads that wait for the next product leave their core to others; read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    finish(app, "python -m numeric")

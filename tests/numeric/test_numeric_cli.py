@@ -1,0 +1,162 @@
+"""`python -m numeric` as a user meets it: results, exit codes, one line for what is wrong, nothing half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import hltm
+
+STUDY = ["experiment", "hltm", "--depth", "2", "--seeds", "2", "--steps", "10", "--samples", "100", "--device", "cpu"]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "numeric", *map(str, arguments)]
+
+
+def run(*arguments, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, env=environment, timeout=300, check=False, **options
+    )
+
+
+@pytest.fixture
+def tree(tmp_path):
+    hltm.save(hltm.complete_tree(2, 2, 0.9), tmp_path / "tree.json")
+    return tmp_path / "tree.json"
+
+
+def test_help_is_fast_and_loads_no_torch():
+    code = "import sys, numeric.cli; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    result = run("--help")
+    assert result.returncode == 0
+    assert "experiment" in result.stdout
+
+
+def test_train_prints_tables(tree):
+    result = run("train", "--tree", tree, "--width", 3, "--steps", 20, "--ensemble", 2, "--samples", 200)
+    assert result.returncode == 0, result.stderr
+    assert "mean loss" in result.stdout
+    assert "ceiling" in result.stdout
+    assert result.stderr == ""
+
+
+def test_train_gives_one_document(tree):
+    result = run("train", "--tree", tree, "--steps", 20, "--samples", 200, "--json", "-", "--quiet")
+    document = json.loads(result.stdout)
+    assert result.stderr == ""
+    assert document["records"][-1]["step"] == 20
+    assert [row["level"] for row in document["levels"]] == [1, 2]
+    assert all(0 <= value <= 1 for row in document["levels"] for value in row["after"])
+
+
+def test_train_of_categorical_latents_has_no_correlations(tmp_path):
+    hltm.save(hltm.random_tree(4, 0, cardinality=3), tmp_path / "tree.json")
+    result = run("train", "--tree", tmp_path / "tree.json", "--steps", 5, "--json", "-", "--quiet")
+    assert json.loads(result.stdout)["levels"] is None
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(tree, tmp_path):
+    options = ["train", "--tree", tree, "--width", 4, "--steps", 4000, "--samples", 100, "--quiet", "--json"]
+    process = subprocess.Popen(
+        command(*options, tmp_path / "cut.json", "--run", tmp_path / "run"),
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    end = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") >= 3) and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors == "interrupted\n"
+    assert not (tmp_path / "cut.json").exists()
+    assert run(*options, tmp_path / "resumed.json", "--run", tmp_path / "run").returncode == 0
+    assert run(*options, tmp_path / "whole.json").returncode == 0
+    documents = [json.loads((tmp_path / name).read_text()) for name in ("resumed.json", "whole.json")]
+    assert documents[0] == documents[1]
+
+
+def test_a_study_prints_its_table_and_writes_its_files(tmp_path):
+    result = run(*STUDY, "--widths", "2,3", "--lows", "0.8", "--out", tmp_path / "out", "--quiet")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "(root)" in result.stdout
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"table.csv", "table.tex", "nodes.csv", "operator_norms.csv", "correlation.pdf", "manifest.json"} <= names
+
+
+def test_a_study_as_published_has_no_operator_norms(tmp_path):
+    result = run(*STUDY, "--widths", "3", "--lows", "0.8", "--as-published", "--out", tmp_path, "--quiet")
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "operator_norms.csv").exists()
+    assert json.loads((tmp_path / "manifest.json").read_text())["study"]["as_published"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train"], "--tree"),
+        (["train", "--tree", "missing.json"], "missing.json"),
+        (["train", "--tree", "TREE", "--width", "0"], "width=0"),
+        (["train", "--tree", "TREE", "--loss", "hinge"], "hinge"),
+        (["train", "--tree", "TREE", "--tau", "0"], "tau=0"),
+        (["train", "--tree", "TREE", "--lr", "nan"], "lr=nan"),
+        (["train", "--tree", "TREE", "--ensemble", "0"], "ensemble=0"),
+        (["train", "--tree", "TREE", "--batch", "0"], "batch=0"),
+        (["train", "--tree", "TREE", "--steps", "0"], "steps=0"),
+        (["train", "--tree", "TREE", "--mode", "guess"], "guess"),
+        (["train", "--tree", "TREE", "--output", "cubic"], "cubic"),
+        (["train", "--tree", "TREE", "--optimizer", "magic"], "magic"),
+        (["train", "--tree", "TREE", "--samples", "1"], "samples=1"),
+        (["train", "--tree", "TREE", "--json", "nowhere/x.json"], "nowhere"),
+        (["experiment"], "STUDY"),
+        (["experiment", "cifar"], "cifar"),
+        ([*STUDY, "--widths", "2,x"], "'x'"),
+        ([*STUDY, "--lows", "0.5,2"], "2.0"),
+        ([*STUDY, "--losses", "hinge"], "hinge"),
+        ([*STUDY, "--against", "x.json"], "--as-published"),
+        ([*STUDY, "--as-published", "--against", "x.json"], "x.json"),
+        ([*STUDY, "--out", "TREE"], "must be a folder"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments, words, tree):
+    result = run(*[str(tree) if each == "TREE" else each for each in arguments], cwd=tree.parent)
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+    assert [path.name for path in tree.parent.iterdir()] == ["tree.json"]
+
+
+def measured(tmp_path, value):
+    """Two small published trees, with one correlation for every level of every run."""
+    edges = {"s->s0": 0.9, "s->s1": -0.8, "s0->s00": 0.9, "s0->s01": 0.8, "s1->s10": 0.9, "s1->s11": -0.9}
+    levels = {"1": value, "2": value}
+    runs = [
+        {
+            "tree": tree, "width": 5, "loss": loss, "steps": 3,
+            "best_abs_correlation_by_level_before": levels, "best_abs_correlation_by_level_after": levels,
+        }
+        for tree in ("seed1_low0.8", "seed2_low0.8")
+        for loss in ("nce (as published, without logarithm)", "simple")
+    ]  # fmt: skip
+    trees = {"seed1_low0.8": edges, "seed2_low0.8": edges}
+    (tmp_path / "measured.json").write_text(json.dumps({"trees": trees, "runs": runs}))
+    return tmp_path / "measured.json"
+
+
+@pytest.mark.parametrize(("value", "code", "words"), [(0.8, 0, "agreement at"), (0.05, 1, "no agreement at")])
+def test_measured_results_are_ranked_among_ours(value, code, words, tmp_path):
+    options = ["experiment", "hltm", "--as-published", "--widths", 5, "--steps", 3, "--seeds", 39, "--quiet"]
+    result = run(*options, "--against", measured(tmp_path, value), "--out", tmp_path / "out")
+    assert result.returncode == code, result.stderr
+    assert words in result.stdout
+    assert (tmp_path / "out" / "agreement.csv").read_text().count("\n") == 1 + 2 * 2 * 2
