@@ -4,8 +4,8 @@ Exit codes: 0 done, 2 wrong input or usage with one line on stderr, 130 interrup
 stderr; with `--json -` the document is all that stdout gets. Nothing heavy is imported before a command runs.
 """
 
-import os
 import enum
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
