@@ -89,7 +89,7 @@ def digit_population(
 
     pixels = torch.from_numpy(load_digits().data[:images] / 16.0)
     points = [
-        _augment(pixel, augmentations, torch.Generator().manual_seed(seed * _IMAGES + number))
+        _augment(pixel, augmentations, torch.Generator().manual_seed((seed * _IMAGES + number) % 2**63))
         for number, pixel in enumerate(pixels)
     ]
     return FinitePopulation(torch.stack(points).to(dtype))

@@ -18,14 +18,13 @@ from torch.nn.functional import softplus
 
 from hltm import HLTM, leaf_population
 from hltm.errors import InputError
-from numeric.logistic_sums import BIN_LIMIT, logistic_sums
+from numeric.logistic_sums import BIN_LIMIT, DEGREE, bins_of, logistic_sums
 from numeric.losses import LossSpec
 from numeric.step import Stack
 from numeric.training_loop import Gradient
 
 LEAF_LIMIT = 12
 CONFIGURATION_LIMIT = 2**12
-TRIPLE_LIMIT = 2**30
 _TRIPLES = 2**15  # up to here the literal sum is faster
 _AT_A_TIME = 2**20  # terms held at once: small enough for the cache
 
@@ -76,17 +75,23 @@ class PopulationContrast:
 
 
 def _member(points: Tensor, laws: Tensor, prior: Tensor, tau: float, margin: float) -> tuple[Tensor, Tensor]:
-    """Expected loss of one member and its derivative in the distances ``r(c_1, c)``, ``(C, C)``, summed in float64."""
+    """Expected loss of one member and its derivative in the distances ``r(c_1, c)``, ``(C, C)``, summed in float64.
+
+    The loss is NaN where distances are not finite, or beyond 2^20 tau: the member has diverged.
+    """
     held, laws, prior = points.double(), laws.double(), prior.double()
     distances = (held.unsqueeze(1) - held).square_().sum(-1).mul_(0.5)
+    bins, count = bins_of(distances, tau), len(points)
+    if bins > BIN_LIMIT:
+        return points.new_full((), torch.nan), torch.zeros_like(distances, dtype=points.dtype)
     anywhere = prior @ laws
     positive = torch.einsum("z,za,zb->ab", prior, laws, laws)  # P(x_1 = a, x_+ = b)
-    literal = len(points) ** 3 <= _TRIPLES or float(distances.max()) > BIN_LIMIT * tau
-    some = max(1, _AT_A_TIME // len(points) ** (2 if literal else 1))
+    literal = count**3 <= _TRIPLES
+    some = max(1, _AT_A_TIME // (count**2 if literal else max(count, DEGREE * bins)))
     sums = _triples if literal else logistic_sums
     parts = [
         sums(distances[first : first + some], positive[first : first + some], anywhere, tau, margin)
-        for first in range(0, len(points), some)
+        for first in range(0, count, some)
     ]
     total = torch.cat([part for part, _ in parts]).sum()
     return total.to(points.dtype), torch.cat([part for _, part in parts]).to(points.dtype)
@@ -94,9 +99,6 @@ def _member(points: Tensor, laws: Tensor, prior: Tensor, tau: float, margin: flo
 
 def _triples(r: Tensor, left: Tensor, right: Tensor, tau: float, margin: float) -> tuple[Tensor, Tensor]:
     """What :func:`numeric.logistic_sums.logistic_sums` gives, term by term."""
-    if len(right) ** 3 > TRIPLE_LIMIT:
-        rule = f"must be at most {TRIPLE_LIMIT:,} where distances reach beyond {BIN_LIMIT} tau; use mode='sampled'"
-        raise InputError(f"mode='exact' with tau={tau:g}: {len(right) ** 3:,} triples of configurations: {rule}")
     weights = left.unsqueeze(-1) * right
     excess = (r.unsqueeze(-1) - r.unsqueeze(1)).add_(margin).div_(tau)
     total = tau * softplus(excess, threshold=40.0).mul_(weights).sum((1, 2))

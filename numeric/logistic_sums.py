@@ -5,11 +5,12 @@ For numbers ``d_i`` with weights ``w_i`` and ``p_i``: ``sum_ij w_i p_j tau log(1
 Both functions are analytic up to a distance ``pi tau`` from the real line. Cut into bins of width tau they are
 polynomials of degree 15 in each argument up to ``(2 pi + (4 pi^2 + 1)^(1/2))^-16 = 3e-18``, below rounding (Trefethen,
 *Approximation Theory and Approximation Practice*, theorem 8.2), so that moments of the bins are all that is needed.
+Where u is beyond 40 they are u and 1, or 0 and 0, up to ``e^-40 = 4e-18``: sums over all bins on one side.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from torch import Tensor
 from hltm.errors import InputError
 
 DEGREE = 16
-BIN_LIMIT = 256
+BIN_LIMIT = 2**20
+_SATURATED = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class _Bins:
         found = self.place.new_zeros(DEGREE, len(self.index), self.count)
         for number, chebyshev in enumerate(_polynomials(self.place)):
             found[number].scatter_add_(1, self.index, chebyshev.mul_(weights))
-        return found.permute(1, 2, 0)
+        return found.permute(1, 2, 0).contiguous()
 
     def values(self, coefficients: Float[Tensor, "rows bins degree"]) -> Float[Tensor, "rows n"]:
         """``sum_m c_bm T_m(place_i)`` of each number, b its bin."""
@@ -43,6 +45,43 @@ class _Bins:
         for number, chebyshev in enumerate(_polynomials(self.place)):
             found += chebyshev.mul_(coefficients[..., number].gather(1, self.index))
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Kernel:
+    """Chebyshev coefficients of a function of u over pairs of bins, ``(D, degree, degree)``, for each difference.
+
+    Attributes
+    ----------
+    first : int
+        The difference ``a - b`` of the first block; the others follow.
+    """
+
+    blocks: Tensor
+    first: int
+
+    def on_left(self, right: Tensor) -> Tensor:
+        """``sum_b K(a - b) m_b`` for every bin a."""
+        found = torch.zeros_like(right)
+        for number, block in enumerate(self.blocks):
+            _shifted(found, right, self.first + number, block.T)
+        return found
+
+    def on_right(self, left: Tensor) -> Tensor:
+        """``sum_a K(a - b)^T m_a`` for every bin b."""
+        found = torch.zeros_like(left)
+        for number, block in enumerate(self.blocks):
+            _shifted(found, left, -self.first - number, block)
+        return found
+
+
+def _shifted(found: Tensor, moments: Tensor, shift: int, block: Tensor) -> None:
+    """Add ``m_{a - shift} block`` to every bin a."""
+    count = moments.shape[1]
+    if shift >= 0:
+        found[:, shift:] += moments[:, : count - shift] @ block
+    else:
+        found[:, :shift] += moments[:, -shift:] @ block
 
 
 def logistic_sums(
@@ -57,7 +96,7 @@ def logistic_sums(
     Parameters
     ----------
     numbers : Tensor
-        ``d``, float64, not negative.
+        ``d``, float64, finite and not negative.
     left, right : Tensor
         Weights ``w`` of each row, and ``p`` of all rows.
     tau, margin : float
@@ -71,7 +110,7 @@ def logistic_sums(
     Raises
     ------
     InputError
-        Numbers that reach beyond 256 tau.
+        Numbers that reach beyond 2^20 tau.
 
     Source
     ------
@@ -86,19 +125,54 @@ def logistic_sums(
     >>> [round(slope, 12) for slope in slopes.flatten().tolist()] == [round(s / (1 + math.e), 12) for s in (1, -1)]
     True
     """
-    reach = float(numbers.max())
-    if not reach <= BIN_LIMIT * tau:
-        rule = f"must be at most {BIN_LIMIT} tau, {BIN_LIMIT * tau:.3g}"
-        raise InputError(f"distance {reach:.3g} of a population with tau={tau:g}: {rule}; use mode='sampled'")
-    count = max(1, math.ceil(reach / tau))
+    count = bins_of(numbers, tau)
+    if count > BIN_LIMIT:
+        reach = float(numbers.max())
+        raise InputError(f"numbers that reach {reach:.3g} with tau={tau:g}: must be at most {BIN_LIMIT:,} tau")
     index = (numbers / tau).floor_().clamp_(0, count - 1)
     bins = _Bins(index.long(), (numbers / tau - index).mul_(2).sub_(1), count)
-    values, slopes = (torch.from_numpy(kernel).to(numbers.device) for kernel in _kernels(count, float(margin) / tau))
-    of_left, of_right = bins.moments(left).flatten(1), bins.moments(right.expand_as(left)).flatten(1)
-    total = tau * torch.einsum("ra,ab,rb->r", of_left, values, of_right)
-    shape = (-1, count, DEGREE)
-    found = bins.values((of_right @ slopes.T).reshape(shape)).mul_(left)
-    return total, found.sub_(bins.values((of_left @ slopes).reshape(shape)).mul_(right))
+    both = right.expand_as(left)
+    lefts, rights = bins.moments(left), bins.moments(both)
+    offset = margin / tau
+    soft, step = (_kernel(function, count, offset, numbers) for function in (_softplus, _logistic))
+    # From this difference of the bins on, u is beyond 40 everywhere in both.
+    far = min(count, max(1 - count, math.ceil(_SATURATED + 1 - offset)))
+    below, above = _before(rights[..., 0], far), _after(lefts[..., 0], far)
+    total = tau * (lefts * soft.on_left(rights)).sum((1, 2))
+    total += ((_sums(bins, left * numbers) + margin * lefts[..., 0]) * below).sum(1)
+    total -= (lefts[..., 0] * _before(_sums(bins, both * numbers), far)).sum(1)
+    on_left, on_right = step.on_left(rights), step.on_right(lefts)
+    on_left[..., 0] += below
+    on_right[..., 0] += above
+    return total, bins.values(on_left).mul_(left).sub_(bins.values(on_right).mul_(right))
+
+
+def bins_of(numbers: Tensor, tau: float) -> int:
+    """How many bins numbers need; more than the limit where they are not finite or reach too far."""
+    reach = float(numbers.max()) / tau
+    return max(1, math.ceil(reach)) if reach <= BIN_LIMIT else BIN_LIMIT + 1
+
+
+def _sums(bins: _Bins, weights: Tensor) -> Tensor:
+    """Sums of each bin, ``(rows, bins)``."""
+    return weights.new_zeros(len(weights), bins.count).scatter_add_(1, bins.index, weights)
+
+
+def _before(sums: Tensor, far: int) -> Tensor:
+    """For every bin a the sum over the bins b with ``a - b >= far``."""
+    found, total = torch.zeros_like(sums), sums.cumsum(1)
+    count = sums.shape[1]
+    if far >= 0:
+        found[:, far:] = total[:, : count - far]
+    else:
+        found[:, :far] = total[:, -far:]
+        found[:, far:] = total[:, -1:]
+    return found
+
+
+def _after(sums: Tensor, far: int) -> Tensor:
+    """For every bin b the sum over the bins a with ``a - b >= far``."""
+    return _before(sums.flip(1), far).flip(1)
 
 
 def _polynomials(place: Tensor) -> list[Tensor]:
@@ -109,20 +183,25 @@ def _polynomials(place: Tensor) -> list[Tensor]:
     return found
 
 
-@lru_cache(maxsize=16)
-def _kernels(count: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Chebyshev coefficients of ``log(1 + e^u)`` and ``sigma(u)`` over pairs of bins, ``(bins * degree)^2``.
+def _softplus(u: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.logaddexp(0, u)
+    return found
 
-    ``u`` depends on the difference of the bins alone, so that one block is made for each difference.
-    """
+
+def _logistic(u: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.exp(-np.logaddexp(0, -u))
+    return found
+
+
+def _kernel(function: Callable[[np.ndarray], np.ndarray], count: int, offset: float, like: Tensor) -> _Kernel:
+    """Coefficients for all differences of bins where u is not beyond 40 everywhere."""
+    first = max(1 - count, math.floor(-_SATURATED - 1 - offset))
+    stop = min(count, math.ceil(_SATURATED + 1 - offset))
     angles = (np.arange(DEGREE) + 0.5) * np.pi / DEGREE
     nodes = (np.cos(angles) + 1) / 2
     fit = np.cos(np.outer(np.arange(DEGREE), angles)) * (2 / DEGREE)
     fit[0] /= 2
-    found = []
-    for function in (lambda u: np.logaddexp(0, u), lambda u: np.exp(-np.logaddexp(0, -u))):
-        blocks = [fit @ function(nodes[:, None] - nodes[None, :] + shift + margin) @ fit.T
-                  for shift in range(1 - count, count)]  # fmt: skip
-        rows = [np.hstack([blocks[a - b + count - 1] for b in range(count)]) for a in range(count)]
-        found.append(np.vstack(rows))
-    return found[0], found[1]
+    gaps = nodes[:, None] - nodes[None, :] + offset
+    blocks = [fit @ function(gaps + shift) @ fit.T for shift in range(first, stop)]
+    stacked = np.stack(blocks) if blocks else np.zeros((0, DEGREE, DEGREE))
+    return _Kernel(torch.from_numpy(stacked).to(like.device), first)

@@ -25,6 +25,17 @@ def generator(seed: int, stream: str) -> np.random.Generator:
     return np.random.default_rng([seed, *stream.encode()])
 
 
+def derived(seed: int, stream: str) -> int:
+    """A seed below 2^62 for each use, for generators that take a number.
+
+    Examples
+    --------
+    >>> derived(2**63 - 1, "digits") == derived(2**63 - 1, "digits") != derived(2**63 - 1, "trees")
+    True
+    """
+    return int(generator(seed, stream).integers(2**62))
+
+
 def eighths(rng: np.random.Generator, *shape: int, spread: int = 16) -> Any:
     """Nested tuples of multiples of 1/8 in [-spread/8, spread/8]."""
     return freeze(rng.integers(-spread, spread, size=shape, endpoint=True) / 8)

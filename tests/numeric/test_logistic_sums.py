@@ -1,5 +1,7 @@
 """Fast sums of the logistic function against the literal double sum, in float64 and in rational balls."""
 
+import math
+
 import pytest
 import torch
 from flint import arb, ctx
@@ -12,7 +14,10 @@ from numeric.exact_source import exact_source
 from numeric.logistic_sums import logistic_sums
 from numeric.step import Stack
 
-CASES = [(0.1, 2.0, 0.0), (0.01, 2.0, 0.05), (0.5, 30.0, 0.3), (1.0, 0.0, 0.0), (2.0, 0.001, -1.0), (0.1, 25.6, 0.0)]
+CASES = [
+    (0.1, 2.0, 0.0), (0.01, 2.0, 0.05), (0.5, 30.0, 0.3), (1.0, 0.0, 0.0), (2.0, 0.001, -1.0), (0.1, 25.6, 0.0),
+    (1e-3, 2.0, 0.0), (1e-4, 2.0, 0.01), (0.01, 2.0, 1.5), (0.01, 2.0, -1.5), (0.01, 2.0, 5.0),
+]  # fmt: skip
 
 
 def drawn(seed, rows, size, reach):
@@ -61,8 +66,25 @@ def test_against_balls():
 
 
 def test_numbers_that_reach_too_far_are_refused():
-    with pytest.raises(InputError, match=r"distance 3 of a population with tau=0.01: must be at most 256 tau"):
-        logistic_sums(torch.tensor([[0.0, 3.0]]).double(), *drawn(0, 1, 2, 1.0)[1:], 0.01, 0.0)
+    for reach in (3.0, math.inf, math.nan):
+        with pytest.raises(
+            InputError, match=rf"numbers that reach {reach:g} with tau=1e-06: must be at most 1,048,576 tau"
+        ):
+            logistic_sums(torch.tensor([[0.0, reach]]).double(), *drawn(0, 1, 2, 1.0)[1:], 1e-6, 0.0)
+
+
+@pytest.mark.parametrize("loss", ["triplet", "infonce"])
+def test_a_member_that_diverges_leaves_the_others_alone(loss):
+    """64 configurations of the leaves: above what is summed term by term."""
+    tree = hltm.random_tree(leaves=6, seed=4)
+    network = numeric.TreeNetwork(tree, 3, ensemble=3, seed=1)
+    trace = numeric.train(network, tree, loss, lr=[0.1, 1e200, 0.1], steps=4, record_every=2, mode="exact")
+    assert [failure.member for failure in trace.failures] == [1]
+    alone = numeric.TreeNetwork(tree, 3, ensemble=3, seed=1)
+    kept = alone.with_parameters([block[[0, 2]] for block in alone.parameters])
+    calm = numeric.train(kept, tree, loss, lr=0.1, steps=4, record_every=2, mode="exact")
+    assert torch.isfinite(calm.losses).all()
+    torch.testing.assert_close(trace.losses[:, [0, 2]], calm.losses, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("loss", ["triplet", "infonce"])
