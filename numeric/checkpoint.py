@@ -1,27 +1,68 @@
-"""Checkpoints of a training run: safetensors beside JSON, each written to a temporary name and renamed.
+"""Run folders: checkpoints, safetensors beside JSON, each written to a temporary name and renamed.
 
-``state.json`` names the file of tensors that belongs to it, so that whatever moment a process dies at, the folder holds
-one complete checkpoint, or none. A lock keeps two processes out of one folder; the system lets it go when they end.
+Every record has a file of its own, written once; another file holds the tensors that the run goes on from.
+``state.json`` lists all of them with their hashes and is written last, so that whatever moment a process dies at, the
+folder holds one complete checkpoint, or none. A lock keeps two processes out of one folder; the system lets it go when
+they end.
 """
 
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import safetensors
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
+from hltm.checks import show
 from hltm.errors import InputError
 
-VERSION = 1
+VERSION = 2
 STATE = "state.json"
 SIZE_LIMIT = 2**26  # bytes of state.json
+_OWN = re.compile(r"(step|record)-\d{10,}\.safetensors(\.part)?|(state\.json|metrics\.jsonl)\.part")
+
+
+def run_folder(value: Any) -> Path:
+    """A path that a system can know.
+
+    Raises
+    ------
+    InputError
+        No path, or characters that no path has.
+    """
+    try:
+        path = Path(value)
+        good = b"\0" not in os.fsencode(path)
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise InputError(f"checkpoint_dir={show(value)}: must be a path, without NUL or lone surrogates")
+    return path
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what a system says about a folder (full, read-only, a folder where a file should be) into one line.
+
+    Raises
+    ------
+    InputError
+        It says something.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"run folder {folder}: {error.strerror or error}: must be a folder that can be written"
+        ) from None
 
 
 @contextmanager
@@ -33,84 +74,135 @@ def locked(folder: Path) -> Iterator[None]:
     InputError
         Another process holds it, or it cannot be written.
     """
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"run folder {folder}: in use by another process; must be free") from None
-    except OSError as error:
-        raise InputError(
-            f"run folder {folder}: {error.strerror or error}: must be a folder that can be written"
-        ) from None
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"run folder {folder}: in use by another process; must be free") from None
     try:
         yield
     finally:
         lock.release()
 
 
-def write_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write a checkpoint and remove the one before.
+@dataclass(eq=False)
+class Checkpoints:
+    """The checkpoint of a run folder.
 
-    Raises
-    ------
-    InputError
-        The folder cannot be written (full, read-only): the last complete checkpoint stays.
+    Attributes
+    ----------
+    folder : Path
+    hashes : list of str
+        SHA-256 of the file of every record.
+    last : str
+        Name of the file of tensors that the run goes on from; empty before the first.
     """
-    name = f"step-{state['step']:010d}.safetensors"
+
+    folder: Path
+    hashes: list[str] = field(default_factory=list)
+    last: str = ""
+
+    def write(self, record: Mapping[str, Tensor], tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write a record and what the run goes on from, and remove what it went on from before.
+
+        Raises
+        ------
+        InputError
+            The folder cannot be written (full, read-only): the last complete checkpoint stays.
+        """
+        name = f"step-{state['step']:010d}.safetensors"
+        with writing(self.folder):
+            hashes = [*self.hashes, _saved(self.folder / _record(state["step"]), record)]
+            document = {"version": VERSION, "tensors": name, "sha256": _saved(self.folder / name, tensors), **state}
+            text = json.dumps(document | {"records": hashes}, allow_nan=False)
+            _atomic(self.folder / STATE, text.encode())
+            before, self.last, self.hashes = self.last, name, hashes
+            if before:
+                (self.folder / before).unlink(missing_ok=True)
+            else:
+                self._tidy(state["steps"])
+
+    def read(self) -> dict[str, Any] | None:
+        """State of the last complete checkpoint; None where there is none.
+
+        Raises
+        ------
+        InputError
+            It is damaged, or of another version.
+        """
+        path = self.folder / STATE
+        if not path.exists():
+            return None
+        state = _state(path)
+        if state.get("version") != VERSION:
+            raise InputError(f"{path}: version {state.get('version')!r}: must be {VERSION}")
+        name = state.get("tensors")
+        if not isinstance(name, str) or Path(name).name != name:
+            raise InputError(f"{path}: tensors={name!r}: must be the name of a file in the same folder")
+        self.last = name
+        return state
+
+    def load(self, state: Mapping[str, Any]) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """Tensors of every record and what the run goes on from, of a state whose steps are in order.
+
+        Raises
+        ------
+        InputError
+            Files that are missing, damaged or truncated.
+        """
+        hashes = state.get("records")
+        if not isinstance(hashes, list) or len(hashes) != len(state["steps"]):
+            raise InputError(f"{self.folder / STATE}: records: must be one hash for each of the steps")
+        self.hashes = hashes
+        names = zip(map(_record, state["steps"]), hashes, strict=True)
+        records = [_loaded(self.folder / name, found) for name, found in names]
+        tensors = _loaded(self.folder / self.last, state.get("sha256"))
+        with writing(self.folder):
+            self._tidy(state["steps"])
+        return records, tensors
+
+    def _tidy(self, steps: list[int]) -> None:
+        """Remove what a process that was killed has left beside the checkpoint."""
+        listed = {self.last, *map(_record, steps)}
+        for path in self.folder.iterdir():
+            if path.name not in listed and _OWN.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
+
+
+def _record(step: int) -> str:
+    return f"record-{step:010d}.safetensors"
+
+
+def _saved(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    # Not `save_file`: it writes to a name of its own choice, which would stay behind if the process were killed.
+    data = save({key: value.contiguous() for key, value in tensors.items()})
+    _atomic(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _loaded(path: Path, digest: Any) -> dict[str, Tensor]:
+    rule = "must be the file that a run wrote"
     try:
-        # Not `save_file`: it writes to a name of its own choice, which would stay behind if the process were killed.
-        data = save({key: value.contiguous() for key, value in tensors.items()})
-        _atomic(folder / name, lambda path: path.write_bytes(data))
-        document = {"version": VERSION, "tensors": name, "sha256": hashlib.sha256(data).hexdigest(), **state}
-        text = json.dumps(document, allow_nan=False)
-        _atomic(folder / STATE, lambda path: path.write_text(text, encoding="utf-8"))
-        for old in folder.glob("step-*.safetensors"):
-            if old.name != name:
-                old.unlink()
-    except OSError as error:
-        raise InputError(
-            f"run folder {folder}: {error.strerror or error}: must be a folder that can be written"
-        ) from None
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise InputError(f"{path}: sha256 is not that of {STATE}: {rule}")
+        return load(data)
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise InputError(f"{path}: {reason}: {rule}") from None
 
 
-def _atomic(path: Path, write: Any) -> None:
+def _atomic(path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".part")
     try:
-        write(temporary)
+        temporary.write_bytes(data)
         with temporary.open("rb") as held:
             os.fsync(held.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Tensors and state of the last complete checkpoint; None where there is none.
-
-    Raises
-    ------
-    InputError
-        Files that are damaged, truncated, or of another version.
-    """
-    path = folder / STATE
-    if not path.exists():
-        return None
-    state = _state(path)
-    if state.get("version") != VERSION:
-        raise InputError(f"{path}: version {state.get('version')!r}: must be {VERSION}")
-    name = state.get("tensors")
-    if not isinstance(name, str) or Path(name).name != name:
-        raise InputError(f"{path}: tensors={name!r}: must be the name of a file in the same folder")
-    try:
-        with (folder / name).open("rb") as held:
-            found = hashlib.file_digest(held, "sha256").hexdigest()
-        if found != state.get("sha256"):
-            raise InputError(f"{folder / name}: sha256 is not that of {STATE}: must be the file that a run wrote")
-        return load_file(folder / name), state
-    except (OSError, safetensors.SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise InputError(f"{folder / name}: {reason}: must be the file that a run wrote") from None
 
 
 def _state(path: Path) -> dict[str, Any]:

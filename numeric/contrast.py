@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hltm.checks import show
 from hltm.errors import InputError
 from numeric.losses import LOSSES, LossSpec, loss_spec
 
@@ -96,9 +97,12 @@ def contrast_of(specs: Sequence[LossSpec], device: torch.device, dtype: torch.dt
     first = specs[0]
     for number, spec in enumerate(specs):
         if (spec.name == WHOLE_BATCH) != (first.name == WHOLE_BATCH) or spec.negatives != first.negatives:
+            if WHOLE_BATCH in (spec.name, first.name):
+                rule = f"must not be stacked with {first.name!r} of member 0: {WHOLE_BATCH!r} goes with itself alone"
+                raise InputError(f"loss {spec.name!r} of member {number}: {rule}; train them apart")
             found = f"loss {spec.name!r} with {spec.negatives} negatives of member {number}"
             rule = f"must have the {first.negatives} negatives of {first.name!r} of member 0 to be stacked with it"
-            raise InputError(f"{found}: {rule}")
+            raise InputError(f"{found}: {rule}; use negatives=1, or train them apart")
 
     def column(values: list[Any], kind: torch.dtype) -> Tensor:
         return torch.tensor(values, dtype=kind, device=device).unsqueeze(-1)
@@ -124,9 +128,9 @@ def training_loss(loss: str | LossSpec, **parameters: Any) -> LossSpec:
     >>> training_loss("ntxent", tau=0.5)
     LossSpec(name='ntxent', tau=0.5, margin=0.0, negatives=1)
     """
-    if loss != WHOLE_BATCH:
-        if isinstance(loss, str) and loss not in LOSSES:
-            raise InputError(f"loss={loss!r}: must be one of {', '.join(map(repr, (*LOSSES, WHOLE_BATCH)))}")
+    if isinstance(loss, LossSpec) or loss != WHOLE_BATCH:
+        if not isinstance(loss, LossSpec) and (not isinstance(loss, str) or loss not in LOSSES):
+            raise InputError(f"loss={show(loss)}: must be one of {', '.join(map(repr, (*LOSSES, WHOLE_BATCH)))}")
         return loss_spec(loss, **parameters)
     unknown = [name for name in parameters if name != "tau"]
     if unknown:

@@ -22,6 +22,8 @@ from numeric.tree_checks import check_tree
 
 _WORDS_AT_A_TIME = 2**19  # of all members and some steps: small enough for the cache, large enough for a launch
 
+_NUMBERS = (torch.uint8, torch.int16, torch.int32)  # of states: the smallest that holds them all
+
 
 @dataclass(frozen=True, eq=False)
 class _Level:
@@ -116,6 +118,8 @@ class TripleSampler:
         self.keys = member_keys(seeds, device)
         self.members = len(seeds)
         self._roots = 1 + negatives
+        states = max(tree.cardinality(node) for node in tree.nodes)
+        self._numbers = next(kind for kind in _NUMBERS if states - 1 <= torch.iinfo(kind).max)
         self._prior = _limits([each.prior[None, None, :] for each in trees], device)
         self._levels = _levels(tree, trees, device)
         samples = self.towers * batch
@@ -171,7 +175,7 @@ class TripleSampler:
             leaves[:, :, level.columns] = states[:, :, level.observed].to(self.dtype)
             if latents:
                 kept.append(states)
-        return leaves, torch.cat([part.to(torch.uint8) for part in kept], dim=2) if latents else states
+        return leaves, torch.cat([part.to(self._numbers) for part in kept], dim=2) if latents else states
 
 
 def _levels(tree: HLTM, trees: Sequence[HLTM], device: torch.device) -> tuple[_Level, ...]:

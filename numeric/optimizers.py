@@ -4,12 +4,14 @@
 scaled for each member: the same for every optimiser whose step is proportional to its rate. Others are refused.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from hltm.checks import show
 from hltm.errors import InputError
 
 _NAMES = {
@@ -74,8 +76,13 @@ class TorchOptimizer:
         self.same = bool((rates == first).all())
         try:
             self.inner = getattr(torch.optim, kind)(self.parameters, lr=first if self.same else 1.0, **options)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"optimizer_options={dict(options)!r} of {kind}: {error}") from error
+            # Some options are looked at only when a step is taken: one on a parameter of its own.
+            tried = torch.zeros_like(self.parameters[0][:1])
+            tried.grad = torch.zeros_like(tried)
+            getattr(torch.optim, kind)([tried], lr=1.0, **options).step()
+        except (AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"optimizer_options={dict(options)!r} of {kind}: {reason}") from error
 
     def step(self, gradients: Sequence[Tensor]) -> None:
         """One step, in place."""
@@ -128,9 +135,28 @@ def check_optimizer(name: str) -> str:
     InputError
         Another name.
     """
-    if name not in _NAMES:
-        raise InputError(f"optimizer={name!r}: must be one of {', '.join(map(repr, _NAMES))}")
+    if not isinstance(name, str) or name not in _NAMES:
+        raise InputError(f"optimizer={show(name)}: must be one of {', '.join(map(repr, _NAMES))}")
     return name
+
+
+def plain_options(name: str, options: Any) -> dict[str, Any]:
+    """Options that a checkpoint can hold; None are no options.
+
+    Raises
+    ------
+    InputError
+        Something else than finite numbers, strings and lists by name.
+    """
+    place = f"optimizer_options={show(options)} of {show(name)}"
+    if options is not None and not isinstance(options, Mapping):
+        raise InputError(f"{place}: must be a mapping of names to values")
+    found = dict(options or {})
+    try:
+        json.dumps(found, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise InputError(f"{place}: must be finite numbers, strings and lists by name") from None
+    return found
 
 
 def make_optimizer(name: str, parameters: Sequence[Tensor], rates: Tensor, options: Mapping[str, Any]) -> Optimizer:

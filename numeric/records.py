@@ -1,23 +1,23 @@
-"""The records of a training run: made, streamed to JSONL and TensorBoard, put into checkpoints with the run's state."""
+"""The records of a training run: made, streamed, put into checkpoints with the state of the run, and taken up again."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hltm.checks import show
 from hltm.errors import InputError
-from numeric.checkpoint import locked, read_checkpoint, run_state, same_run, write_checkpoint
+from numeric.checkpoint import Checkpoints, locked, run_folder, run_state, same_run
 from numeric.training_loop import Progress
-from numeric.training_trace import Failure, TrainingTrace
+from numeric.training_trace import Failure, Streams, TrainingTrace
 from numeric.tree_network import TreeNetwork
 
-METRICS = "metrics.jsonl"
+_TAKEN = ("step", "loss", "dead")  # names in a line of metrics
 
 
 @dataclass(eq=False)
@@ -59,19 +59,22 @@ class Records:
             outputs = state.source.outputs(state.optimizer.parameters)
             dead[state.active] = (outputs == 0).flatten(1).all(1).cpu()
         self.dead.append(dead)
-        self.measured.append(self._measure(here, state.step))
         if not self.keep_networks:
             self.kept.clear()
-        self.kept.append([block.cpu() for block in parameters])
+        self.kept.append([block.cpu().clone() for block in parameters])  # `measure` may change what it is given
+        self.measured.append(self.measure_at(here, state.step))
         if losses is not None:
             self.losses.append(losses)
         return self.line(len(self.steps) - 1)
 
-    def _measure(self, here: TreeNetwork, step: int) -> dict[str, Tensor]:
-        found = self.measure(here, step) if self.measure else {}
-        values = {name: torch.as_tensor(value).detach().cpu() for name, value in found.items()}
-        first = {name: tuple(value.shape) for name, value in (self.measured or [values])[0].items()}
-        shapes = {name: tuple(value.shape) for name, value in values.items()}
+    def measure_at(self, here: TreeNetwork, step: int) -> dict[str, Tensor]:
+        """What `measure` gives, checked."""
+        found: Any = self.measure(here, step) if self.measure else {}
+        if not isinstance(found, Mapping):
+            raise InputError(f"measure at step {step}: {show(found)}: must be a mapping of names to tensors")
+        values = {name: _measured(name, value, step) for name, value in found.items()}
+        first = _shapes((self.measured or [values])[0])
+        shapes = _shapes(values)
         if shapes != first:
             raise InputError(f"measure at step {step}: {shapes}: must be the names and shapes of step 0, {first}")
         for name, shape in shapes.items():
@@ -91,28 +94,24 @@ class Records:
         """The step of the next record."""
         return min(self.total, self.steps[-1] + self.every)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All records as tensors."""
-        found = {"dead": torch.stack(self.dead)}
+    def last(self) -> dict[str, Tensor]:
+        """The last record as tensors."""
+        found = {"dead": self.dead[-1]}
         if self.losses:
-            found["losses"] = torch.stack(self.losses)
-        for number, blocks in enumerate(zip(*self.kept, strict=True)):
-            found[f"kept.{number}"] = torch.stack(blocks)
-        for name in self.measured[0]:
-            found[f"measured.{name}"] = torch.stack([values[name] for values in self.measured])
-        return found
+            found["loss"] = self.losses[-1]
+        if self.keep_networks:
+            found |= {f"kept.{number}": block for number, block in enumerate(self.kept[-1])}
+        return found | {f"measured.{name}": value for name, value in self.measured[-1].items()}
 
-    def load(self, tensors: Mapping[str, Tensor], steps: list[int]) -> None:
-        """Take the records of a checkpoint up."""
+    def load(self, records: list[dict[str, Tensor]], steps: list[int], names: Iterable[str]) -> None:
+        """Take the records of a checkpoint up, measurements in the order of their names."""
         self.steps = list(steps)
-        self.losses = list(tensors["losses"]) if "losses" in tensors else []
-        self.dead = list(tensors["dead"])
-        names = [key for key in tensors if key.startswith("measured.")]
-        self.measured = [
-            {key.removeprefix("measured."): tensors[key][row] for key in names} for row in range(len(steps))
-        ]
-        blocks = [tensors[f"kept.{number}"] for number in range(len(self.network.parameters))]
-        self.kept = [[block[row] for block in blocks] for row in range(len(blocks[0]))]
+        self.losses = [record["loss"] for record in records[1:]]
+        self.dead = [record["dead"] for record in records]
+        self.measured = [{name: record[f"measured.{name}"] for name in names} for record in records]
+        if self.keep_networks:
+            blocks = range(len(self.network.parameters))
+            self.kept = [[record[f"kept.{number}"] for number in blocks] for record in records]
 
     def trace(self, state: Progress) -> TrainingTrace:
         """The finished run."""
@@ -136,6 +135,23 @@ def _plain(value: Tensor) -> Any:
     return clean(value.tolist())
 
 
+def _shapes(values: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in values.items()}
+
+
+def _measured(name: Any, value: Any, step: int) -> Tensor:
+    """One measurement, as a tensor of its own."""
+    if not isinstance(name, str) or name in _TAKEN:
+        raise InputError(f"measure at step {step}: name {show(name)}: must be a string, none of {', '.join(_TAKEN)}")
+    try:
+        found = torch.as_tensor(value).detach().cpu().clone(memory_format=torch.contiguous_format)
+    except (TypeError, ValueError, RuntimeError):
+        found = None
+    if found is None or found.is_complex():
+        raise InputError(f"measure at step {step}: {name}={show(value)}: must be a tensor of real numbers")
+    return found
+
+
 def run_to_the_end(
     records: Records, state: Progress, folder: str | Path | None, settings: Mapping[str, Any]
 ) -> TrainingTrace:
@@ -146,12 +162,13 @@ def run_to_the_end(
     InputError
         As :func:`numeric.train`.
     """
-    place = None if folder is None else Path(folder)
+    place = None if folder is None else run_folder(folder)
     guard: AbstractContextManager[None] = nullcontext() if place is None else locked(place)
-    with guard, _Streams(place) as streams:
-        if place is None or not _resumed(place, records, state, settings):
+    with guard, Streams(place) as streams:
+        held = None if place is None else Checkpoints(place)
+        if held is None or not _resumed(held, records, state, settings):
             streams.start([])
-            _record(place, records, state, settings, streams, None)
+            _record(held, records, state, settings, streams, None)
         else:
             streams.start([records.line(number) for number in range(len(records.steps))])
         while state.step < records.total:
@@ -159,44 +176,43 @@ def run_to_the_end(
                 losses = state.advance(records.next_stop())
             except RuntimeError as error:
                 raise _lost(error, records, place) from error
-            _record(place, records, state, settings, streams, losses)
+            _record(held, records, state, settings, streams, losses)
     return records.trace(state)
 
 
 def _record(
-    place: Path | None,
+    held: Checkpoints | None,
     records: Records,
     state: Progress,
     settings: Mapping[str, Any],
-    streams: "_Streams",
+    streams: Streams,
     losses: Tensor | None,
 ) -> None:
     line = records.add(state, losses)
-    if place is not None:
-        tensors = records.tensors()
-        tensors |= {f"now.{k}": block for k, block in enumerate(state.optimizer.parameters) if len(block)}
+    if held is not None:
+        tensors = {f"now.{k}": block for k, block in enumerate(state.optimizer.parameters) if len(block)}
         tensors |= {f"optimizer.{name}": value for name, value in state.optimizer.state().items()}
         for member, blocks in state.kept.items():
             tensors |= {f"failed.{member}.{k}": block for k, block in enumerate(blocks)}
         failures = [[each.member, each.step, each.last_good] for each in state.failures]
         rest = {"step": state.step, "steps": records.steps, "active": state.active, "failures": failures}
-        write_checkpoint(place, tensors, {**rest, "settings": settings})
+        measured = {name: list(shape) for name, shape in _shapes(records.measured[0]).items()}
+        held.write(records.last(), tensors, {**rest, "measured": measured, "settings": settings})
     streams.write(line)
     if records.progress is not None:
         mean = float("nan") if losses is None else torch.nanmean(losses).item()
         records.progress(state.step, mean)
 
 
-def _resumed(place: Path, records: Records, state: Progress, settings: Mapping[str, Any]) -> bool:
+def _resumed(held: Checkpoints, records: Records, state: Progress, settings: Mapping[str, Any]) -> bool:
     """Take up the last checkpoint of a folder; False where there is none."""
-    found = read_checkpoint(place)
+    found = held.read()
     if found is None:
         return False
-    tensors, held = found
-    same_run(place, held.get("settings"), json.loads(json.dumps(settings)))
-    steps, active, *failures = run_state(place, held, state.members, records.total)
+    same_run(held.folder, found.get("settings"), json.loads(json.dumps(settings)))
+    steps, active, *failures = run_state(held.folder, found, state.members, records.total)
+    made, tensors = held.load(found)
     try:
-        records.load(tensors, steps)
         state.step, state.active = steps[-1], list(active)
         state.failures = [Failure(*each) for each in failures]
         blocks = range(len(records.network.parameters))
@@ -213,10 +229,22 @@ def _resumed(place: Path, records: Records, state: Progress, settings: Mapping[s
                 block.copy_(tensors[f"now.{k}"])
         mark = "optimizer."
         state.optimizer.load({key.removeprefix(mark): v for key, v in tensors.items() if key.startswith(mark)})
+        parameters = state.parameters()
+        records.load(made, steps, list(found["measured"]))
+        records.kept = records.kept or [[block.cpu().clone() for block in parameters]]
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-        found_bad = f"run folder {place}: {type(error).__name__} in its checkpoint"
+        found_bad = f"run folder {held.folder}: {type(error).__name__} in its checkpoint"
         raise InputError(f"{found_bad}: must be one that a run wrote") from None
+    _same_measure(held.folder, found.get("measured"), records, parameters)
     return True
+
+
+def _same_measure(folder: Path, held: Any, records: Records, parameters: list[Tensor]) -> None:
+    """Refuse a `measure` that gives other names or shapes than that of a checkpoint; its values are not compared."""
+    before, records.measured = records.measured, []
+    now = records.measure_at(records.network.with_parameters(parameters), records.steps[-1])
+    records.measured = before
+    same_run(folder, {"measure": held}, {"measure": {name: list(shape) for name, shape in _shapes(now).items()}})
 
 
 def _lost(error: RuntimeError, records: Records, place: Path | None) -> Exception:
@@ -230,41 +258,3 @@ def _lost(error: RuntimeError, records: Records, place: Path | None) -> Exceptio
     return InputError(
         f"device {records.network.device} lost after step {records.steps[-1]}: {str(error).splitlines()[0]}; {saved}"
     )
-
-
-class _Streams:
-    """The file of metrics and, where it is installed, TensorBoard; nothing without a folder."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self.board: Any = None
-
-    def __enter__(self) -> "_Streams":
-        if self.folder is not None and find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(self.folder))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.board is not None:
-            self.board.close()
-
-    def start(self, lines: list[dict[str, Any]]) -> None:
-        """Write the file anew with the records so far: what followed the last checkpoint will come again."""
-        if self.folder is not None:
-            text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-            temporary = self.folder / (METRICS + ".part")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.folder / METRICS)
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Add one record."""
-        if self.folder is None:
-            return
-        with (self.folder / METRICS).open("a", encoding="utf-8") as held:
-            held.write(json.dumps(line, allow_nan=False) + "\n")
-        if self.board is not None and line.get("loss"):
-            for member, loss in enumerate(line["loss"]):
-                if loss is not None:
-                    self.board.add_scalar(f"loss/{member}", loss, line["step"])

@@ -10,12 +10,37 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from numeric.contrast import Contrast
+from hltm.checks import show
+from hltm.errors import InputError
+from numeric.contrast import WHOLE_BATCH, Contrast
 from numeric.draws import TripleSampler
+from numeric.losses import LossSpec
 from numeric.step import Stack
 from numeric.training_loop import Gradient
 
 _TILE_BYTES = 2**22  # activations of a tile for each thread; depth 5, width 10, batch 128, float32: 7 members
+
+NUMBER_LIMIT = 2**33  # of a step: 64 GiB in double precision
+
+
+def check_batch(stack: Stack, specs: Sequence[LossSpec], batch: int) -> None:
+    """Refuse a batch that has no negatives, or whose samples and activations no memory holds.
+
+    Raises
+    ------
+    InputError
+        NT-Xent on one pair, or more than 2^33 numbers a step.
+    """
+    spec, members = max(specs, key=lambda each: each.negatives), len(specs)
+    whole = spec.name == WHOLE_BATCH
+    if whole and batch < 2:
+        raise InputError(f"batch={batch} of loss {WHOLE_BATCH!r}: must be at least 2, the rest of it are the negatives")
+    samples = batch * (2 if whole else 2 + spec.negatives)
+    numbers = members * samples * (stack.plan.neurons + (samples if whole else 0))
+    if numbers > NUMBER_LIMIT:
+        sizes = f"batch={show(batch)} of loss {spec.name!r}" + ("" if whole else f", negatives={show(spec.negatives)}")
+        rule = f"a step must take at most {NUMBER_LIMIT:,} numbers; use fewer samples"
+        raise InputError(f"{sizes}, on {members} members of {stack.plan.neurons} neurons: {rule}")
 
 
 @dataclass(frozen=True, eq=False)

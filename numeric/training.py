@@ -13,19 +13,20 @@ import torch
 from torch import Tensor
 
 from hltm import HLTM
-from hltm.checks import integer
+from hltm.checks import integer, show
 from hltm.checks import seed as check_seed
 from hltm.errors import InputError
 from hltm.nodelink import tree_to_json
 from numeric.captured import Capture
+from numeric.checkpoint import run_folder
 from numeric.checks import check_finite
 from numeric.contrast import contrast_of, training_loss
 from numeric.draws import TripleSampler, same_shape
 from numeric.exact_source import exact_source
 from numeric.losses import LossSpec
-from numeric.optimizers import check_optimizer, make_optimizer
+from numeric.optimizers import check_optimizer, make_optimizer, plain_options
 from numeric.records import Records, run_to_the_end
-from numeric.sampled_source import Sampled
+from numeric.sampled_source import Sampled, check_batch
 from numeric.step import Stack
 from numeric.training_loop import Progress, Source
 from numeric.training_trace import TrainingTrace
@@ -69,10 +70,14 @@ def train(
         the network.
     loss : str, LossSpec, or one for each member
         ``"simple"``, ``"triplet"``, ``"infonce"``, or ``"ntxent"`` (InfoNCE with the rest of the batch as negatives).
+        Of the parameters `tau`, `margin` and `negatives` each takes its own: simple none, triplet `tau` and `margin`,
+        InfoNCE `tau` and `negatives`, NT-Xent `tau`; a LossSpec brings all of its own. The others are not looked at.
+        Members are stacked only with the same number of negatives (simple and triplet have one), NT-Xent only with
+        itself.
     tau, lr, margin : float, or one for each member
         Temperature, learning rate, and ``r_0`` of the triplet loss.
     batch : int
-        B, triples of one step.
+        B, triples of one step; at least 2 for NT-Xent. ``mode="exact"`` draws nothing and takes neither this nor seeds.
     steps : int
         Number of steps.
     seed : int or sequence of int
@@ -90,7 +95,9 @@ def train(
     record_every : int, optional
         Steps between records, by default a twentieth of all.
     measure : callable, optional
-        Called at every record with the network and the step; gives tensors ``(E, ...)`` by name.
+        Called at every record with the network and the step; gives tensors ``(E, ...)`` of real numbers by name. A
+        run that is taken up calls it once more at its last record and refuses other names or shapes than before;
+        whether it is the same function cannot be seen.
     keep_networks : bool
         Keep the weights of every record.
     progress : callable, optional
@@ -120,6 +127,13 @@ def train(
     >>> bool((trace.losses[-1] < trace.losses[0]).all())
     True
     """
+    given: Any = network
+    if not isinstance(given, TreeNetwork):
+        raise InputError(f"network={show(given)}: must be a TreeNetwork")
+    for name, function in (("measure", measure), ("progress", progress)):
+        if function is not None and not callable(function):
+            raise InputError(f"{name}={show(function)}: must be a function of two arguments")
+    folder = None if checkpoint_dir is None else run_folder(checkpoint_dir)
     members = network.ensemble
     if members < 1:
         raise InputError("network with ensemble=0: must have at least one member")
@@ -133,7 +147,7 @@ def train(
         check_finite(block, f"parameters of block {number}")
     if min(rates) < 0:
         raise InputError(f"lr={min(rates)!r}: must not be negative")
-    options = _plain_options(optimizer, optimizer_options)
+    options = plain_options(optimizer, optimizer_options)
     source = _source(mode, network, trees, specs, seeds, size)
     working = [block.detach().clone() for block in network.parameters]
     held = torch.tensor(rates, dtype=network.dtype, device=network.device)
@@ -142,7 +156,7 @@ def train(
     )
     settings = {
         "trees": _digest(json.dumps([tree_to_json(each) for each in trees], sort_keys=True).encode()),
-        "weights": _digest(b"".join(block.detach().cpu().numpy().tobytes() for block in network.parameters)),
+        "weights": _digest(b"".join(_bytes(block) for block in network.parameters)),
         "shapes": [list(block.shape) for block in network.parameters],
         "dtype": str(network.dtype),
         "slope": network.slope,
@@ -157,20 +171,12 @@ def train(
         "record_every": every,
         "keep_networks": keep_networks,
     }
-    return run_to_the_end(
-        Records(network, total, every, keep_networks, measure, progress), state, checkpoint_dir, settings
-    )
+    return run_to_the_end(Records(network, total, every, keep_networks, measure, progress), state, folder, settings)
 
 
-def _plain_options(optimizer: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Options that a checkpoint can hold."""
-    found = dict(options or {})
-    try:
-        json.dumps(found)
-    except (TypeError, ValueError):
-        place = f"optimizer_options={found!r:.80} of {optimizer!r}"
-        raise InputError(f"{place}: must be numbers, strings and lists by name") from None
-    return found
+def _bytes(block: Tensor) -> bytes:
+    """The bits of a tensor of any type, those that NumPy does not know among them."""
+    return block.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def _digest(data: bytes) -> str:
@@ -182,6 +188,8 @@ def _trees(network: TreeNetwork, tree: HLTM | Sequence[HLTM] | None) -> list[HLT
     if tree is None or isinstance(tree, HLTM):
         trees = [tree or network.tree]
     else:
+        if not isinstance(tree, Sequence):
+            raise InputError(f"tree={show(tree)}: must be an HLTM, or a sequence with one for each member")
         trees = list(tree)
         if len(trees) != network.ensemble:
             raise InputError(f"{len(trees)} trees for {network.ensemble} members: must be one tree, or one for each")
@@ -213,6 +221,7 @@ def _numbers(value: Any, members: int, name: str) -> list[float]:
 
 
 def _seeds(seed: int | Sequence[int], members: int) -> list[int]:
+    seed = seed.tolist() if hasattr(seed, "tolist") else seed
     if isinstance(seed, Sequence) and not isinstance(seed, str):
         return [check_seed(each) for each in _each(seed, members, "seed")]
     first = check_seed(seed)
@@ -228,8 +237,9 @@ def _specs(loss: Any, members: int, tau: Any, margin: Any, negatives: int) -> li
             found.append(each)
             continue
         given = {"tau": one_tau, "margin": one_margin, "negatives": negatives}
-        taken = {"triplet": ("tau", "margin"), "infonce": ("tau", "negatives"), "ntxent": ("tau",)}.get(each, ())
-        found.append(training_loss(each, **{name: given[name] for name in taken}))
+        taken = {"triplet": ("tau", "margin"), "infonce": ("tau", "negatives"), "ntxent": ("tau",)}
+        names = taken.get(each, ()) if isinstance(each, str) else ()
+        found.append(training_loss(each, **{name: given[name] for name in names}))
     return found
 
 
@@ -241,6 +251,7 @@ def _source(
         return exact_source(stack, trees, specs, network.dtype, network.device)
     if mode != "sampled":
         raise InputError(f"mode={mode!r}: must be 'sampled' or 'exact'")
+    check_batch(stack, specs, batch)
     contrast = contrast_of(specs, network.device, network.dtype)
     sampler = TripleSampler(trees, seeds, batch, contrast.negatives, network.device, network.dtype)
     return Sampled(stack, contrast, sampler)

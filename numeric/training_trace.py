@@ -1,14 +1,20 @@
-"""What a training run leaves behind: losses, measurements and networks at its records, and members that failed."""
+"""What a training run leaves behind: losses, measurements, networks, members that failed; and its stream of metrics."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hltm.errors import InputError
+from numeric.checkpoint import writing
 from numeric.tree_network import TreeNetwork
+
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,8 @@ class Failure:
     member : int
         Its number.
     step : int
-        The first step whose loss or weights were not finite.
+        The first step whose loss was not finite, or, where only weights were not finite, the last step before the
+        record at which that was seen.
     last_good : int
         The record whose weights it kept.
     """
@@ -103,3 +110,53 @@ class TrainingTrace:
         ends = torch.nanmean(self.losses[-1]).item() if len(self.losses) else float("nan")
         sizes = f"members={self.network.ensemble}, steps={self.steps[-1]}, records={len(self.steps)}"
         return f"TrainingTrace({sizes}, last mean loss={ends:.6g}, failures={len(self.failures)})"
+
+
+class Streams:
+    """The file of metrics and, where it is installed, TensorBoard; nothing without a folder."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.board: Any = None
+
+    def __enter__(self) -> "Streams":
+        if self.folder is not None:
+            with writing(self.folder):
+                self.board = _board(self.folder)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.board is not None and self.folder is not None:
+            with writing(self.folder):
+                self.board.close()
+
+    def start(self, lines: list[dict[str, Any]]) -> None:
+        """Write the file anew with the records so far: what followed the last checkpoint will come again."""
+        if self.folder is None:
+            return
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        with writing(self.folder):
+            temporary = self.folder / (METRICS + ".part")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self.folder / METRICS)
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Add one record."""
+        if self.folder is None:
+            return
+        with writing(self.folder):
+            with (self.folder / METRICS).open("a", encoding="utf-8") as held:
+                held.write(json.dumps(line, allow_nan=False) + "\n")
+            if self.board is not None and line.get("loss"):
+                for member, loss in enumerate(line["loss"]):
+                    if loss is not None:
+                        self.board.add_scalar(f"loss/{member}", loss, line["step"])
+
+
+def _board(folder: Path) -> Any:
+    """A writer of TensorBoard; None where it is not installed, or cannot be imported."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except (ImportError, AttributeError, TypeError):  # the latter two of releases that do not go together
+        return None
+    return SummaryWriter(str(folder))

@@ -7,6 +7,7 @@ fixed, so a test passes always or never; the rate is the chance that a right sam
 import re
 from itertools import pairwise
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -199,6 +200,16 @@ def test_steps_are_drawn_the_same_in_chunks_or_one_by_one():
         assert torch.equal(sampler.leaves(first, last - first), whole[first - 2 : last - 2])
     assert torch.equal(sampler.leaves(torch.tensor(4), 2), whole[2:4])
     assert not torch.equal(sampler.leaves(2, 9, purpose=1), whole)
+
+
+@pytest.mark.parametrize("states", [256, 257, 300, 2**15 + 1])
+def test_latents_of_many_states(states):
+    """The root's last state alone has probability: its number is what is drawn."""
+    prior = np.eye(states)[-1]
+    graph = nx.DiGraph([("root", "leaf", {"transition": np.tile([0.5, 0.5], (states, 1))})])
+    graph.nodes["root"].update(prior=prior, cardinality=states)
+    _, drawn = TripleSampler([hltm.HLTM(graph)], [SEED], 3, 1, CPU).states(0, 0)
+    assert drawn[0, 0].tolist() == [states - 1] * 9
 
 
 def test_seeds_that_two_members_share_are_refused():

@@ -1,6 +1,7 @@
 """Run folders: damaged, of another run, in use, or not to be written; and a device that is lost."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -55,15 +56,16 @@ def rewritten(folder, **changes):
     path.write_text(json.dumps(state | changes))
 
 
+@pytest.mark.parametrize("name", ["step-0000000020", "record-0000000000", "record-0000000020"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "garbled", "one bit", "missing", "another"])
-def test_damaged_tensors_are_refused(folder, damage):
-    path, rule = tensors_of(folder), "must be the file that a run wrote"
+def test_damaged_tensors_are_refused(folder, name, damage):
+    path, rule = folder / f"{name}.safetensors", "must be the file that a run wrote"
     data, said = path.read_bytes(), f"{path}: sha256 is not that of state.json: {rule}"
     if damage == "missing":
         path.unlink()
         said = f"{path}: No such file or directory: {rule}"
     elif damage == "another":
-        save_file({name: block + 1 for name, block in load_file(path).items()}, path)
+        save_file({name: block.double() + 1 for name, block in load_file(path).items()}, path)
     else:
         flipped = data[:-1] + bytes([data[-1] ^ 1])
         path.write_bytes({"cut": data[:-100], "empty": b"", "garbled": b"x" * len(data), "one bit": flipped}[damage])
@@ -117,8 +119,11 @@ def test_state_of_another_version_or_with_impossible_contents(folder):
     rewritten(folder, tensors="../other")
     with refused(f"{path}: tensors='../other': must be the name of a file in the same folder"):
         train(network(), TREE, checkpoint_dir=folder, **SETTINGS)
-    rewritten(folder, version=2)
-    with refused(f"{path}: version 2: must be 1"):
+    rewritten(folder, tensors=tensors_of(folder).name, records=["0"])
+    with refused(f"{path}: records: must be one hash for each of the steps"):
+        train(network(), TREE, checkpoint_dir=folder, **SETTINGS)
+    rewritten(folder, version=1)
+    with refused(f"{path}: version 1: must be 2"):
         train(network(), TREE, checkpoint_dir=folder, **SETTINGS)
 
 
@@ -151,6 +156,101 @@ def test_checkpoints_of_another_run_are_refused(folder, name):
                                          r"be .*, as asked for now; use another folder$"):  # fmt: skip
         train(network(**made), checkpoint_dir=folder, **(SETTINGS | asked))
     assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def sized():
+    return lambda here, step: {"size": here.parameters[0].square().sum((1, 2, 3))}
+
+
+@pytest.mark.parametrize("until", [10, 20])
+def test_another_measure_is_refused_before_training(tmp_path, until):
+    """Cut short or finished: names and shapes are those of the checkpoint, and the refusal changes nothing."""
+
+    class CutError(Exception):
+        pass
+
+    def cut(step, loss):
+        if step == until:
+            raise CutError
+
+    with pytest.raises(CutError):
+        train(network(), checkpoint_dir=tmp_path, measure=sized(), progress=cut, **SETTINGS)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    others = [
+        (None, "{}"),
+        (lambda here, step: {"other": torch.ones(1)}, '{"other": [1]}'),
+        (lambda here, step: {"size": torch.ones(1, 2)}, '{"size": [1, 2]}'),
+    ]
+    for other, shapes in others:
+        rule = f"must be {shapes}, as asked for now; use another folder"
+        with refused(f'run folder {tmp_path}: measure {{"size": [1]}} of its checkpoint: {rule}'):
+            train(network(), checkpoint_dir=tmp_path, measure=other, **SETTINGS)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    found = train(network(), checkpoint_dir=tmp_path, measure=sized(), **SETTINGS)
+    assert torch.equal(found.measured["size"], train(network(), measure=sized(), **SETTINGS).measured["size"])
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_record_is_written_once(tmp_path, keep):
+    """What is written at a record does not grow with their number; all of them are there at the end."""
+    written = {}
+
+    def look(step, loss):
+        for path in tmp_path.glob("*.safetensors"):
+            written.setdefault(path.name, set()).add((path.stat().st_mtime_ns, path.stat().st_ino, path.stat().st_size))
+
+    settings = SETTINGS | {"record_every": 1, "keep_networks": keep}
+    train(network(), checkpoint_dir=tmp_path, progress=look, **settings)
+    assert all(len(seen) == 1 for seen in written.values())
+    names = {f"{kind}-{step:010d}.safetensors" for kind in ("record", "step") for step in range(21)}
+    assert written.keys() == names
+    for kind in ("record", "step"):
+        sizes = {size for name, seen in written.items() if name.startswith(kind) for _, _, size in seen}
+        assert max(sizes) - min(sizes) <= 100
+    left = {path.name for path in tmp_path.glob("*.safetensors")}
+    assert left == {name for name in names if name.startswith("record")} | {"step-0000000020.safetensors"}
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(folder):
+    own = ["record-0000000030.safetensors", "step-0000000010.safetensors", "step-0000000030.safetensors.part"]
+    own += ["state.json.part", "metrics.jsonl.part"]
+    others = ["record-of-mine.safetensors", "notes.part"]
+    for name in [*own, *others]:
+        (folder / name).write_text("x")
+    train(network(), TREE, checkpoint_dir=folder, **SETTINGS)
+    left = {path.name for path in folder.iterdir()}
+    assert not left & set(own)
+    assert set(others) <= left
+
+
+def test_a_folder_where_the_metrics_should_be(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with refused(f"run folder {tmp_path}: Is a directory: must be a folder that can be written"):
+        train(network(), checkpoint_dir=tmp_path, **SETTINGS)
+
+
+def test_a_disk_that_is_full_while_metrics_are_written(tmp_path):
+    def fill(step, loss):
+        if step == 0:
+            (tmp_path / "metrics.jsonl").unlink()
+            (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+
+    with refused(f"run folder {tmp_path}: No space left on device: must be a folder that can be written"):
+        train(network(), checkpoint_dir=tmp_path, progress=fill, **SETTINGS)
+    again = train(network(), checkpoint_dir=tmp_path, **SETTINGS)
+    assert torch.equal(again.losses, train(network(), **SETTINGS).losses)
+
+
+def test_a_broken_tensorboard_is_gone_without(tmp_path):
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "__init__.py").write_text("raise ImportError('broken')")
+    code = (
+        "import sys, hltm; from numeric import TreeNetwork, train; "
+        "train(TreeNetwork(hltm.complete_tree(2, 2, 0.8), 3), steps=2, batch=2, checkpoint_dir=sys.argv[1])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=True, env=environment, timeout=120)
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 3
 
 
 def test_a_copied_folder_goes_on(folder, tmp_path):

@@ -1,5 +1,6 @@
 """Optimisers of a stack against `torch.optim` on one member at a time, and against themselves taken up again."""
 
+import math
 import re
 
 import pytest
@@ -135,6 +136,17 @@ def test_optimisers_that_are_not_known_are_refused():
         train(network, steps=1, optimizer="adam", optimizer_options={"speed": 1})
     with pytest.raises(InputError, match=r"^optimizer_options=\{'betas': \[2, 3\]\} of Adam: "):
         train(network, steps=1, optimizer="adam", optimizer_options={"betas": [2, 3]})
-    rule = "must be numbers, strings and lists by name"
+    rule = "must be finite numbers, strings and lists by name"
     with pytest.raises(InputError, match=rf"^optimizer_options=.* of 'adam': {rule}$"):
         train(network, steps=1, optimizer="adam", optimizer_options={"eps": torch.tensor(1e-8)})
+    with pytest.raises(InputError, match=rf"^optimizer_options=\{{'momentum': nan\}} of 'sgd': {rule}$"):
+        train(network, steps=1, optimizer="sgd", optimizer_options={"momentum": math.nan})
+
+
+@pytest.mark.parametrize("options", [{"capturable": True}, {"betas": [0.9]}, {"lr": 1.0}], ids=["step", "list", "lr"])
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_options_that_torch_trips_over_are_one_line(options, ensemble):
+    network = TreeNetwork(hltm.star_tree(2, polarity=0.5), ensemble=ensemble)
+    start = re.escape(f"optimizer_options={options!r} of Adam: ")
+    with pytest.raises(InputError, match=rf"^{start}[^\n]+$"):
+        train(network, steps=1, lr=[0.1, 0.2][:ensemble], optimizer="adam", optimizer_options=options)

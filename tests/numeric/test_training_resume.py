@@ -117,10 +117,11 @@ def test_killed_and_taken_up_again(launcher, tmp_path, kind, number, last):
     if kind == "sampled":
         assert expected["failures"].tolist()[0][0] == 1
         assert not torch.isfinite(expected["losses"][-1, 1])
-    # One checkpoint is left, and nothing half written.
+    # One checkpoint is left, the file of each record, and nothing half written.
     left = sorted(path.name for path in cut.iterdir() if path.name != "lock")
     assert left == [
         "metrics.jsonl",
+        *(f"record-{step:010d}.safetensors" for step in expected["steps"].tolist()),
         "state.json",
         f"step-{expected['steps'][-1]:010d}.safetensors",
         "trace.safetensors",
