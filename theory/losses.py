@@ -86,12 +86,13 @@ def loss_of(loss: object, negatives: int | None = None) -> Loss:
 
 
 def _parsed(text: str) -> Expr:
-    from theory.parse import parse_loss
+    from theory.parse import LENGTH, parse_loss
 
-    if text.isidentifier() and text not in ("r_p", "r_1", "tau", "r_0"):
+    if text.isidentifier() and len(text) <= LENGTH and text not in ("r_p", "r_1", "tau", "r_0"):
         near = get_close_matches(text, CANONICAL, 1, 0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"loss={text!r}: must be one of {', '.join(CANONICAL)} or an expression in {_ALLOWED}{hint}")
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        raise InputError(f"loss={shown!r}: must be one of {', '.join(CANONICAL)} or an expression in {_ALLOWED}{hint}")
     return parse_loss(text)
 
 

@@ -18,6 +18,7 @@ from sympy.polys.rings import PolyElement, PolyRing
 
 GCD_LIMIT = 200
 POWER_LIMIT = 512
+PRODUCT_LIMIT = 10**6  # products of terms in one multiplication; the statements need less than 10**4
 UNDEFINED = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo)
 
 
@@ -237,6 +238,8 @@ class Normaliser:
         return product
 
     def _times(self, left: PolyElement, right: PolyElement) -> PolyElement:
+        if len(left) * len(right) > PRODUCT_LIMIT:
+            raise NotExactError(f"a product of {len(left)} and {len(right)} terms is too large for a normal form")
         return self.reduced(left * right)
 
     def reduced(self, poly: PolyElement) -> PolyElement:

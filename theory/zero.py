@@ -22,6 +22,7 @@ _SIMPLIFY_LIMIT = 300
 _POINTS = 12
 _CORNERS = (Integer(1), Integer(0))
 _DIGITS = 40
+_PRINTED_BITS = 256
 _THRESHOLD = sympy.Float(10) ** -20
 
 
@@ -128,7 +129,8 @@ def _refuting_point(expr: Expr) -> str | None:
     for point, value in exact_points(expr):
         number = _number(value)
         if number is not None and (number != 0 if number.is_Rational else abs(number) > _THRESHOLD):
-            return f"at {describe(point)} the value is {number if number.is_Rational else number.n(10)}"
+            short = number.is_Rational and max(int(number.p).bit_length(), int(number.q).bit_length()) <= _PRINTED_BITS
+            return f"at {describe(point)} the value is {number if short else number.n(10)}"
     return None
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from verify.runner import Result
 
 EXIT = {"holds": 0, "refuted": 1, "abstained": 3}
+# Processes that look for counterexamples to false variants.
+WORKERS = 2
 
 
 class ProfileName(enum.StrEnum):
@@ -52,6 +54,7 @@ Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Writ
 Report = Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.json and counterexamples there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only what does not hold; no progress.")]
 Variants = Annotated[bool, typer.Option("--variants", help="Refute and shrink every false variant instead.")]
+Assumptions = Annotated[bool, typer.Option("--assumptions", help="Drop every assumption in turn instead.")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -66,33 +69,94 @@ def verify(
     report: Report = None,
     quiet: Quiet = False,
     variants: Variants = False,
+    assumptions: Assumptions = False,
 ) -> Job | None:
     """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, false variants."""
     if context.invoked_subcommand is not None:
         return None
-    return partial(execute, covered(), Output(json, report, quiet), str(profile), str(device), seed, variants)
+    output = Output(json, report, quiet)
+    return partial(execute, covered(), output, str(profile), str(device), seed, variants, assumptions)
 
 
 @app.command()
 def replay(
     file: Annotated[Path, typer.Argument(help="A saved counterexample or instance.")],
+    statements: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The Python file of the user's own statement that was saved; it is run."),
+    ] = None,
     device: Device = DeviceName.auto,
     json: Json = None,
     quiet: Quiet = False,
 ) -> Job:
     """Measure one saved counterexample or instance again."""
-    return partial(run_replay, file, str(device), Output(json, None, quiet))
+    return partial(run_replay, file, str(device), Output(json, None, quiet), statements)
 
 
-def run_replay(file: Path, device: str, output: Output) -> int:
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="Python file that defines statements (verify.user_statement).")],
+    profile: Profile = ProfileName.quick,
+    device: Device = DeviceName.auto,
+    seed: Seed = 0,
+    json: Json = None,
+    report: Report = None,
+    quiet: Quiet = False,
+    variants: Variants = False,
+) -> Job:
+    """Check statements of your own. FILE is Python and is run as such: name only files that you trust."""
+    return partial(run_own, file, Output(json, report, quiet), str(profile), str(device), seed, variants)
+
+
+def run_own(file: Path, output: Output, profile: str, device: str, seed: int, variants: bool) -> int:
+    """Run the statements of a user's file, or their false variants, and give the exit code."""
+    from verify.own_file import blaming, load_statements
+
+    with blaming(file):
+        return execute(load_statements(file), output, profile, device, seed, variants)
+
+
+# An expression may begin with a minus, as InfoNCE does: what is no option is passed on.
+@app.command(context_settings={"ignore_unknown_options": True})
+def loss(
+    expression: Annotated[str, typer.Argument(metavar="EXPR", help="In r_p, r_1 .. r_64, tau, r_0; see the README.")],
+    json: Json = None,
+    quiet: Quiet = False,
+) -> Job:
+    """Decide on a loss of yours: its family (statement 2), its pair weight, and statement 4 for it."""
+    return partial(run_loss, expression, Output(json, None, quiet))
+
+
+def run_loss(expression: str, output: Output) -> int:
+    """Decide on one loss that is given as text, and give the exit code."""
+    from verify.loss_check import check_loss
+    from verify.loss_report import loss_json, loss_lines
+
+    output.check()
+    report = check_loss(expression)
+    output.document(loss_json(make_context("quick", "cpu", 0), report))
+    console = output.console()
+    if not output.quiet:
+        for line in loss_lines(report):
+            console.print(line, markup=False, soft_wrap=True)
+    elif report.counterexample is not None:
+        console.print("\n".join(report.counterexample), markup=False, soft_wrap=True)
+    if not output.quiet or report.verdict != "holds":
+        console.print(f"loss: {report.verdict}", markup=False, soft_wrap=True)
+    return EXIT[report.verdict]
+
+
+def run_replay(file: Path, device: str, output: Output, statements: Path | None = None) -> int:
     """Measure one saved instance by every kind of evidence, and give the exit code."""
     from verify.files import read_instance
+    from verify.own_file import load_statements
     from verify.report import replay_json
     from verify.runner import replay as measure
 
     context = make_context("quick", device, 0)
     output.check()
-    statement, variant, instance = read_instance(file)
+    own = None if statements is None else {found.slug: found.load() for found in load_statements(statements)}
+    statement, variant, instance = read_instance(file, own)
     claim = None if variant is None else statement.variant(variant).claim
     found = measure(statement, claim, instance)
     decided = [m.status for m in found.values() if m.decided]
@@ -116,10 +180,22 @@ def make_context(profile: str, device: str, seed: int) -> Context:
     return Context(seed=seed, profile=profile, device=str(numeric.check_device(device)))  # type: ignore[arg-type]
 
 
-def execute(entries: Sequence[Entry], output: Output, profile: str, device: str, seed: int, variants: bool) -> int:
-    """Run statements, or their false variants, and give the exit code."""
+def execute(
+    entries: Sequence[Entry],
+    output: Output,
+    profile: str,
+    device: str,
+    seed: int,
+    variants: bool,
+    assumptions: bool = False,
+) -> int:
+    """Run statements, or their false variants, or drop their assumptions, and give the exit code."""
+    if variants and assumptions:
+        raise InputError("--variants and --assumptions: only one of them at a time")
     context = make_context(profile, device, seed)
     output.check()
+    if assumptions:
+        return run_assumptions(entries, output, context)
     return run_variants(entries, output, context) if variants else run_statements(entries, output, context)
 
 
@@ -168,7 +244,7 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context) -> 
 
     folder = output.counterexamples()
     with output.progress() as progress:
-        found = list(refutations(entries, context, progress))
+        found = list(refutations(entries, context, progress, workers=min(WORKERS, os.cpu_count() or 1)))
     files: list[str | None] = []
     for row in found:
         if row.instance is None or row.measurement is None:
@@ -185,6 +261,19 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context) -> 
     return 1 if any(row.survived for row in found) else 0
 
 
+def run_assumptions(entries: Sequence[Entry], output: Output, context: Context) -> int:
+    """Drop every assumption in turn; one that is not found to be what is expected of it is exit code 1."""
+    from verify.assumption_report import assumptions_json, print_assumptions
+    from verify.runner import assumption_outcomes
+
+    with output.progress() as progress:
+        found = list(assumption_outcomes(entries, context, progress))
+    output.document(assumptions_json(context, found), "assumptions.json")
+    print_assumptions(output.console(), found, output.quiet)
+    statuses = {outcome.status for _, outcome in found}
+    return EXIT["refuted" if "refuted" in statuses else "holds" if statuses == {"holds"} else "abstained"]
+
+
 def run_statement(slug: str) -> None:
     """Entry point of `python -m verify.theoremN`: the same options, one statement."""
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -198,8 +287,10 @@ def run_statement(slug: str) -> None:
         report: Report = None,
         quiet: Quiet = False,
         variants: Variants = False,
+        assumptions: Assumptions = False,
     ) -> Job:
-        return partial(execute, (chosen,), Output(json, report, quiet), str(profile), str(device), seed, variants)
+        output = Output(json, report, quiet)
+        return partial(execute, (chosen,), output, str(profile), str(device), seed, variants, assumptions)
 
     one.__doc__ = f"Check Theorem {chosen.theorem}, {chosen.title}."
     single.command()(one)

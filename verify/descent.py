@@ -16,7 +16,7 @@ import numpy as np
 
 from verify.evidence import Evidence, Measurement
 from verify.instance import PopulationInstance, freeze
-from verify.statistics import judge_order, local_exponent, mean_interval
+from verify.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
 from verify.tensors import arrays_of, population_of, weights_of
 from verify.updates import autograd_update
 
@@ -29,7 +29,8 @@ HORIZON = 0.25
 REFINEMENTS = (8, 12, 16, 24)
 # The part of the horizon in which an order is fitted: the next order in lr is then a correction, and gates rarely move.
 FITTED = 0.05
-LEVEL = 1 - 1e-6
+# One fit for each of three losses.
+LEVEL = 1 - allowed("drift", 3)
 MARGIN = 0.1
 # A drift below this part of what it is a difference of is rounding, and says nothing about an order.
 VANISHING = 1e-9
@@ -181,5 +182,6 @@ def drift_order(
     return Evidence(
         "trained", judge_order(interval, claimed, MARGIN), source, wanted, passed,
         worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,
-        detail=f"{what}: {interval}, claimed {claimed} +- {MARGIN}",
+        detail=f"{what}: {interval}, claimed {claimed} +- {MARGIN}; "
+        f"refutes an order that is {order_effect(interval, MARGIN, wanted):.3f} off",
     )  # fmt: skip

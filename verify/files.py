@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,11 @@ def read_json(path: Path) -> Any:
         raise InputError(f"file {str(path)!r}: is nested too deeply or holds a number that is too long") from None
 
 
-def read_instance(path: Path) -> tuple[Statement, str | None, Any]:
-    """Read a saved instance: its statement, the name of the variant (None: the statement itself), and the numbers."""
+def read_instance(path: Path, own: Mapping[str, Statement] | None = None) -> tuple[Statement, str | None, Any]:
+    """Read a saved instance: its statement, the name of the variant (None: the statement itself), and the numbers.
+
+    `own` are a user's own statements by slug; without them only those of the toolkit are known.
+    """
     data = read_json(path)
     if not isinstance(data, dict):
         raise InputError(f"file {str(path)!r}: must hold a JSON object")
@@ -117,7 +121,7 @@ def read_instance(path: Path) -> tuple[Statement, str | None, Any]:
             raise InputError(f"key {key!r} in {str(path)!r}: is missing")
     if not isinstance(data["statement"], str):
         raise InputError(f"statement={data['statement']!r:.40} in {str(path)!r}: must be a name")
-    statement = entry(data["statement"]).load()
+    statement = _statement(data["statement"], own, path)
     variant = data.get("variant")
     if variant is not None:
         names = [v.name for v in statement.variants]
@@ -125,3 +129,13 @@ def read_instance(path: Path) -> tuple[Statement, str | None, Any]:
             raise InputError(f"variant={variant!r:.40} in {str(path)!r}: must be null or one of {', '.join(names)}")
     instance = statement.instance_type.from_json(data["instance"])  # type: ignore[attr-defined]
     return statement, variant, instance
+
+
+def _statement(name: str, own: Mapping[str, Statement] | None, path: Path) -> Statement:
+    if own is not None and name in own:
+        return own[name]
+    try:
+        return entry(name).load()
+    except InputError as error:
+        hint = "a statement of your own needs --statements FILE" if own is None else "nor is it in the statements given"
+        raise InputError(f"{error} (in {str(path)!r}; {hint})") from None

@@ -18,7 +18,7 @@ from verify.evidence import Measurement
 from verify.lucky_claims import STATED, Claim, Moments, Sizes
 from verify.lucky_exact import LAW, PLACES, sizes_of, speaks_of
 from verify.rounding import gamma, worse
-from verify.statistics import dkw_bound
+from verify.statistics import allowed, dkw_bound
 from verify.tree_claims import Node
 from verify.tree_instance import TreeInstance
 from verify.tree_ways import enumeration
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numeric import TreeNetwork
 
 MEMBERS = 10_000
-# Of one comparison with the drawn weights; a run makes some thousands of them.
-FALSE_ALARM = 1e-12
+# Comparisons with drawn weights in a run, at most: a thousand trees of the thorough search, five nodes, 14 comparisons.
+COMPARISONS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +249,7 @@ def grid_distance(worst: Measurement, gaps: np.ndarray, sizes: Sizes, claim: Cla
             (float(np.mean((gaps >= threshold).any(axis=1))) - float(q), members, "existence"),
         )
         for difference, trials, what in pairs:
-            limit = np.array([dkw_bound(trials, FALSE_ALARM)])
+            limit = np.array([dkw_bound(trials, allowed("drawn weights", COMPARISONS))])
             worst = worse(worst, np.array([abs(difference)]), limit, f"{what} at {node!r}")
     return worst
 

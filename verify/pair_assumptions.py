@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify import rounding, sources
-from verify.evidence import Evidence, Measurement
+from verify.evidence import Measurement
 from verify.instance import PairInstance
-from verify.statement import Context
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,26 +108,3 @@ def pairs(seed: int, count: int) -> list[PairInstance]:
         x_1, x_2 = (tuple(float(v) for v in rng.standard_normal(4)) for _ in range(2))
         found.append(PairInstance(0.0, weights, weights, x_1, x_2))
     return found
-
-
-def evidence(context: Context) -> Evidence:
-    """Each broken network must refute the statement on most pairs; the sound ones must satisfy it on all."""
-    instances = pairs(context.seed, context.pick(quick=6, thorough=60))
-    for network in SOUND:
-        for instance in instances:
-            found = measure(network, instance, context.device)
-            if found.status != "holds":
-                return Evidence(
-                    "assumptions", "refuted", "toy", len(instances), worst_residual=found.residual,
-                    tolerance=found.tolerance, detail=f"{network.name}: the statement should hold; {found.detail}",
-                )  # fmt: skip
-    for network in BROKEN:
-        refuted = sum(measure(network, i, context.device).status == "refuted" for i in instances)
-        if 2 * refuted <= len(instances):
-            return Evidence(
-                "assumptions", "abstained", "toy", len(instances), detail=f"{network.name}: not shown necessary"
-            )
-    broken, sound = (", ".join(n.name for n in group) for group in (BROKEN, SOUND))
-    return Evidence(
-        "assumptions", "holds", "toy", len(BROKEN), detail=f"fails, as it must, with {broken}; holds with {sound}"
-    )

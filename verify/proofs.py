@@ -34,28 +34,3 @@ def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
         "symbolic", "holds", "proof", len(options), worst_residual=0.0, tolerance=0.0,
         detail=f"{len(options)} derivations proved by {', '.join(decided_by)}",
     )  # fmt: skip
-
-
-def assumption_evidence(slug: str, dropped: Sequence[tuple[str, dict[str, Any]]]) -> Evidence:
-    """Derive the statement without one assumption at a time: each derivation must be refuted, with a counterexample.
-
-    Parameters
-    ----------
-    dropped : sequence of (assumption, options)
-        What is dropped, in words, and the options of the derivation without it.
-    """
-    import theory
-
-    for assumption, option in dropped:
-        derivation = theory.derive(slug, **option)
-        if derivation.decision.value is not False:
-            return Evidence(
-                "assumptions", "abstained", "proof", len(dropped),
-                detail=f"without {assumption!r}: not shown necessary, {derivation.decision.method}",
-            )  # fmt: skip
-    if not dropped:
-        return Evidence("assumptions", "abstained", "proof", detail="no assumption was dropped")
-    names = ", ".join(name for name, _ in dropped)
-    return Evidence(
-        "assumptions", "holds", "proof", len(dropped), detail=f"necessary, by an exact counterexample each: {names}"
-    )

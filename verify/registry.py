@@ -22,7 +22,7 @@ class Entry:
     """A statement's slug, number, title, and the module that holds it (None: not yet covered)."""
 
     slug: str
-    theorem: int
+    theorem: int | None
     title: str
     module: str | None
 

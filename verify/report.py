@@ -76,8 +76,10 @@ def variants_json(context: Context, found: Sequence[Refutation], files: Sequence
             "statement": row.statement.slug,
             "change": row.variant.change,
             "refuted_by": list(row.refuted_by),
+            "expected": list(row.variant.caught_by),
             "survived": row.survived,
             "counterexample": file,
+            **({"one_kind": row.variant.one_kind} if row.variant.one_kind else {}),
         }
         for row, file in zip(found, files, strict=True)
     ]
@@ -119,7 +121,7 @@ def matrix(results: Sequence[Result]) -> Table:
     table = Table(title="Evidence by statement", title_justify="left")
     table.add_column("evidence", no_wrap=True)
     for result in results:
-        table.add_column(str(result.statement.theorem))
+        table.add_column(result.statement.short)
     for kind in KINDS:
         columns = [[e for e in result.evidence if e.kind == kind] for result in results]
         if all(combined(rows) == "not-run" for rows in columns):
@@ -154,7 +156,7 @@ def details(results: Sequence[Result]) -> Table:
             numbers = ["" if v is None else f"{v:.1e}" for v in (row.worst_residual, row.tolerance)]
             label = f"[{STYLES[row.status]}]{row.kind}[/]"
             table.add_row(
-                str(result.statement.theorem),
+                result.statement.short,
                 label,
                 str(row.instances),
                 *numbers,
@@ -177,7 +179,7 @@ def print_results(
         if quiet and result.verdict == "holds":
             continue
         console.print(
-            f"Theorem {result.statement.theorem} {escape(f'[{result.statement.slug}]')} "
+            f"{result.statement.heading} {escape(f'[{result.statement.slug}]')} "
             f"[{STYLES[result.verdict]}]{result.verdict}[/]: {escape(result.statement.title)}",
             soft_wrap=True,
         )
@@ -192,26 +194,25 @@ def print_results(
 
 
 def print_variants(console: Console, found: Sequence[Refutation], folder: str, quiet: bool) -> None:
-    """One line for each false variant."""
+    """The matrix of false variants and the kinds of evidence that must refute them, one line for each variant."""
     from rich.markup import escape
     from rich.table import Table
 
+    kinds = [kind for kind in KINDS if any(kind in (*row.variant.caught_by, *row.refuted_by) for row in found)]
     table = Table(title="False variants", title_justify="left")
-    for column in ("", "variant", "refuted by", "smallest found", "the change"):
+    for column in ("", "variant"):
+        table.add_column(column, overflow="fold")
+    for kind in kinds:
+        table.add_column(kind, no_wrap=True)
+    for column in ("smallest found", "the change"):
         table.add_column(column, overflow="fold")
     for row in found:
         if quiet and not row.survived:
             continue
-        by = ", ".join(row.refuted_by) or "nothing"
+        cells = [_cell(row, kind) for kind in kinds]
         size = "" if row.instance is None else _size(row)
-        style = "bold red" if row.survived else "green"
-        table.add_row(
-            str(row.statement.theorem),
-            row.variant.name,
-            f"[{style}]{by}[/]",
-            size,
-            escape(row.variant.change),
-        )
+        note = f"; one kind: {row.variant.one_kind}" if row.variant.one_kind else ""
+        table.add_row(row.statement.short, row.variant.name, *cells, size, escape(row.variant.change + note))
     if table.row_count:
         console.print(table)
     survivors = [row.variant.name for row in found if row.survived]
@@ -220,6 +221,15 @@ def print_variants(console: Console, found: Sequence[Refutation], folder: str, q
         console.print(f"{len(found)} false variants: {verdict}; counterexamples to replay in {folder}", soft_wrap=True)
 
 
+def _cell(row: Refutation, kind: Kind) -> str:
+    """What a kind of evidence said of a variant; empty where it does not measure what the variant changes."""
+    if kind in row.refuted_by:
+        return f"[{STYLES['holds']}]refuted[/]"
+    return f"[{STYLES['refuted']}]survives[/]" if kind in row.variant.caught_by else ""
+
+
 def _size(row: Refutation) -> str:
+    if not hasattr(row.instance, "size"):  # instances of a user's own may have none
+        return ""
     layers, width = row.instance.size
     return f"{layers} layer{'s' * (layers > 1)}, width {width}" if layers else f"H = {width}"

@@ -5,18 +5,24 @@ Functions here compute and return; they print nothing and write nothing.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
+from verify import assumption
 from verify.evidence import Evidence, Kind, Measurement, Verdict, timed, verdict
-from verify.registry import Entry
+from verify.registry import REGISTRY, Entry
+from verify.registry import entry as known_entry
 from verify.statement import Context, Statement, Variant
 
 NOT_RUN: tuple[tuple[Kind, str], ...] = (
     ("trained", "nothing that changes along training is claimed, or it is not covered"),
-    ("assumptions", "dropping the assumptions of this statement in turn is not covered yet"),
+    ("assumptions", "no assumption is given with a way of dropping it"),
 )
 VARIANT_EXAMPLES = 200
 
@@ -78,6 +84,10 @@ def run(entries: Sequence[Entry], context: Context, progress: Progress = lambda 
         progress(f"{statement.slug}: variants")
         started = time.perf_counter()
         evidence.append(timed(variants_evidence(statement, context), time.perf_counter() - started))
+        if statement.drops:
+            progress(f"{statement.slug}: assumptions")
+            started = time.perf_counter()
+            evidence.append(timed(assumption.evidence(statement.drops, context), time.perf_counter() - started))
         ran = {row.kind for row in evidence}
         evidence += [Evidence(kind, "not-run", detail=why) for kind, why in NOT_RUN if kind not in ran]
         yield Result(statement, tuple(evidence), time.perf_counter() - begun)
@@ -140,14 +150,50 @@ def variants_evidence(statement: Statement, context: Context) -> Evidence:
 
 
 def refutations(
-    entries: Sequence[Entry], context: Context, progress: Progress = lambda _: None
+    entries: Sequence[Entry], context: Context, progress: Progress = lambda _: None, workers: int = 1
 ) -> Iterator[Refutation]:
-    """Refute and shrink every false variant of every entry."""
-    for entry in entries:
-        statement = entry.load()
-        for variant in statement.variants:
+    """Refute and shrink every false variant of every entry, in order.
+
+    Parameters
+    ----------
+    workers : int
+        Processes among which the variants are shared. What is found does not depend on it, since every search starts
+        from the seed; statements that are not in the registry are searched in this process.
+    """
+    statements = [entry.load() for entry in entries]
+    chosen = [(statement, variant) for statement in statements for variant in statement.variants]
+    if workers == 1 or not all(entry in REGISTRY for entry in entries):
+        for statement, variant in chosen:
             progress(f"{statement.slug}: {variant.name}")
             yield refute(statement, variant, context, shrink=True)
+        return
+    names = [(statement.slug, variant.name) for statement, variant in chosen]
+    # Torch's threads do not survive a fork.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    try:
+        for (statement, variant), found in zip(chosen, pool.map(partial(refuted, context), names), strict=True):
+            progress(f"{statement.slug}: {variant.name}")
+            yield Refutation(statement, variant, *found)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def refuted(context: Context, name: tuple[str, str]) -> tuple[tuple[Kind, ...], Any, Measurement | None, int]:
+    """What another process finds of a variant, given by slug and name, as data that can be sent."""
+    statement = known_entry(name[0]).load()
+    found = refute(statement, statement.variant(name[1]), context, shrink=True)
+    return found.refuted_by, found.instance, found.measurement, found.tried
+
+
+def assumption_outcomes(
+    entries: Sequence[Entry], context: Context, progress: Progress = lambda _: None
+) -> Iterator[tuple[Statement, assumption.Outcome]]:
+    """Drop every assumption of every entry in turn."""
+    for entry in entries:
+        statement = entry.load()
+        for dropped in statement.drops:
+            progress(f"{statement.slug}: {dropped.name}")
+            yield statement, assumption.drop(dropped, context)
 
 
 def replay(statement: Statement, claim: Any, instance: Any) -> dict[Kind, Measurement]:

@@ -6,7 +6,7 @@ they compare, and a statement of a user's own runs in the same way as those of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -65,13 +65,47 @@ class Variant:
     claim : object
         What the statement's measuring functions take in place of the stated formula.
     caught_by : tuple of str
-        Kinds of evidence that must refute it.
+        Kinds of evidence that must refute it, at least two where two measure what it changes.
+    one_kind : str
+        Why only one kind measures it, where that is so.
     """
 
     name: str
     change: str
     claim: Any
     caught_by: tuple[Kind, ...] = ("exact", "float")
+    one_kind: str = ""
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """An assumption of a statement, and a way of dropping it.
+
+    Parameters
+    ----------
+    name : str
+        What is assumed.
+    dropped : str
+        What stands in its place.
+    tries : callable
+        ``Context -> iterable of verify.assumption.Sides``: both sides of the statement without the assumption, the
+        smallest instance first.
+    necessary : bool
+        Whether a counterexample is expected; if not, the statement is expected to hold on all that is tried.
+    derivation : (slug, options), optional
+        What `theory.derive` takes to derive the statement without the assumption; it must be refuted there too.
+
+    Examples
+    --------
+    >>> Assumption("a tree", "two latents with a common child", lambda context: []).necessary
+    True
+    """
+
+    name: str
+    dropped: str
+    tries: Callable[[Context], Iterable[Any]]
+    necessary: bool = True
+    derivation: tuple[str, Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +115,7 @@ class Statement:
     Parameters
     ----------
     slug, theorem, title
-        Canonical name, number in the paper, one line.
+        Canonical name, number in the paper (None: a statement of a user's own), one line.
     claim : str
         The statement in LaTeX.
     assumptions, not_covered : tuple of str
@@ -97,10 +131,12 @@ class Statement:
         Kind of evidence to a function ``(instance, claim) -> Measurement``; claim None is the statement itself.
     variants : tuple of Variant
         False variants.
+    drops : tuple of Assumption
+        Assumptions, each with a way of dropping it.
     """
 
     slug: str
-    theorem: int
+    theorem: int | None
     title: str
     claim: str
     assumptions: tuple[str, ...]
@@ -111,6 +147,17 @@ class Statement:
     measures: Mapping[Kind, Callable[[Any, Any], Measurement]]
     instance_type: type
     variants: tuple[Variant, ...] = field(default=())
+    drops: tuple[Assumption, ...] = field(default=())
+
+    @property
+    def short(self) -> str:
+        """The number in the paper, or the slug of a statement that has none."""
+        return self.slug if self.theorem is None else str(self.theorem)
+
+    @property
+    def heading(self) -> str:
+        """How a verdict calls it."""
+        return "Statement" if self.theorem is None else f"Theorem {self.theorem}"
 
     def variant(self, name: str) -> Variant:
         """The variant of that name; KeyError lists what there is."""

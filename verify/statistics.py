@@ -1,15 +1,107 @@
 """Statistics of the checks: fitted exponents with confidence intervals, and the decision drawn from them.
 
-SciPy is imported late; it takes longer to load than many checks take to run.
+Every check that draws has a share of one false-alarm rate, that of a whole run; what a share allows, and the smallest
+effect that the check would detect, follow from it. SciPy is imported late; it takes longer to load than many checks
+take to run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
+
+RUN_FALSE_ALARM = 1e-6
+"""How often a run may refute what is true, all checks that draw taken together."""
+SHARES: Mapping[str, Fraction] = MappingProxyType(
+    {
+        "order of theta": Fraction(6, 32),  # statement 4: the five fits of its own, and that of the general form
+        "drift": Fraction(3, 32),  # statement 5: one fit for each loss
+        "rates": Fraction(3, 32),  # statement 3: minibatches, and two kinds of trajectories
+        "sampled covariance": Fraction(4, 32),  # statement 6, trees
+        "four ways": Fraction(4, 32),  # statement 6, sampling beside the three exact ways
+        "sampled covariance, trained": Fraction(4, 32),  # statement 6 on 32 and 64 leaves
+        "drawn weights": Fraction(3, 32),  # statement 7 on trees, those of the property search included
+        "initialisation": Fraction(2, 32),  # statement 7 on new networks
+        "amplification": Fraction(1, 32),  # statement 7: two intervals
+    }
+)
+"""Parts of the false-alarm rate of a run, by check; they add up to less than one."""
+POWER = 0.999
+"""How often the smallest effect that a check is said to detect is detected."""
+
+
+def allowed(check: str, comparisons: int = 1) -> float:
+    """False-alarm rate of one of so many comparisons of a check.
+
+    Parameters
+    ----------
+    check : str
+        One of `SHARES`.
+    comparisons : int
+        How many the check makes in a run, at most: the rates of all of them add up to the share (Bonferroni).
+
+    Errors
+    ------
+    ValueError
+        Where there are no comparisons.
+
+    Examples
+    --------
+    >>> allowed("drift", 3) == 1e-6 / 32
+    True
+    """
+    if comparisons < 1:
+        raise ValueError(f"comparisons={comparisons}: must be at least 1")
+    return RUN_FALSE_ALARM * float(SHARES[check]) / comparisons
+
+
+def standard_errors(false_alarm: float, freedom: int) -> float:
+    """Standard errors that Student's t exceeds, on either side, with that probability.
+
+    A standard error is itself estimated: far out, the normal law would allow too little.
+
+    Examples
+    --------
+    >>> round(standard_errors(1e-6, 99), 3), round(standard_errors(1e-6, 10**6), 3)
+    (5.217, 4.892)
+    """
+    from scipy.stats import t
+
+    return float(t.isf(false_alarm / 2, freedom))
+
+
+def detected(tolerance: float, freedom: int, power: float = POWER) -> float:
+    """Smallest effect, in standard errors, that is beyond a tolerance in standard errors with that probability.
+
+    The score of an effect d follows the noncentral t.
+
+    Examples
+    --------
+    >>> round(detected(standard_errors(1e-6, 99), 99), 2)
+    8.5
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import nct
+
+    # Normal deviates and their estimated scale: a few times the tolerance is beyond any power that is asked for.
+    return float(brentq(lambda d: nct.sf(tolerance, freedom, d) - power, 0.0, 4 * tolerance + 20))
+
+
+def effect_note(tolerance: float, freedom: int) -> str:
+    """What a tolerance in standard errors detects, in words.
+
+    Examples
+    --------
+    >>> effect_note(5.0, 99)
+    'tolerance 5.0 standard errors; detects 8.3 with probability 0.999'
+    """
+    effect = detected(tolerance, freedom)
+    return f"tolerance {tolerance:.1f} standard errors; detects {effect:.1f} with probability {POWER}"
 
 
 @dataclass(frozen=True)
@@ -22,7 +114,8 @@ class Interval:
     level: float
 
     def __str__(self) -> str:
-        return f"{self.estimate:.4f} [{self.low:.4f}, {self.high:.4f}] at {self.level:.4%}".replace(".0000%", "%")
+        level = f"{self.level:.4%}".replace(".0000%", "%") if self.level < 0.9999 else f"1 - {1 - self.level:.0e}"
+        return f"{self.estimate:.4f} [{self.low:.4f}, {self.high:.4f}] at {level}"
 
 
 def local_exponent(spread: np.ndarray, size: np.ndarray) -> float:
@@ -80,6 +173,43 @@ def judge_order(found: Interval, claimed: float, margin: float) -> Literal["hold
     if found.high < low or found.low > high:
         return "refuted"
     return "abstained"
+
+
+def dkw_detected(samples: int, false_alarm: float, power: float = POWER) -> float:
+    """Smallest distance between two distribution functions that `dkw_bound` is exceeded by with that probability.
+
+    Where a distance is D, the empirical one is within ``e`` of it, so that it exceeds the bound if ``D - e`` does. At
+    the place of the largest distance the empirical frequency is one mean of n values between 0 and 1, and Hoeffding's
+    inequality gives e, one-sided.
+
+    Examples
+    --------
+    >>> round(dkw_detected(10_000, 1e-9), 4)
+    0.0513
+    """
+    return dkw_bound(samples, false_alarm) + float(np.sqrt(np.log(1 / (1 - power)) / (2 * samples)))
+
+
+def order_effect(found: Interval, margin: float, count: int) -> float:
+    """Smallest error of a claimed order that `judge_order` refutes, with probability `POWER`.
+
+    Parameters
+    ----------
+    found : Interval
+        Of `mean_interval`.
+    margin : float
+        Of `judge_order`.
+    count : int
+        How many exponents the interval is of.
+
+    Examples
+    --------
+    >>> round(order_effect(Interval(2.0, 1.99, 2.01, 1 - 1e-6), 0.1, 24), 3)
+    0.117
+    """
+    limit = standard_errors(1 - found.level, count - 1)
+    error = (found.high - found.low) / 2 / limit
+    return margin + error * detected(limit, count - 1)
 
 
 def dkw_bound(samples: int, false_alarm: float) -> float:

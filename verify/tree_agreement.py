@@ -10,20 +10,30 @@ import numpy as np
 
 from verify import rounding
 from verify.evidence import Measurement
+from verify.statistics import allowed, standard_errors
 from verify.towers import Array
 from verify.tree_forms import derived
 from verify.tree_instance import TreeInstance
-from verify.tree_ways import by_sampling, by_torch, enumerated, enumeration, floats, near_kink, quantile
+from verify.tree_ways import BATCHES, by_sampling, by_torch, enumerated, enumeration, floats, near_kink
 
 
-def four_ways(instance: TreeInstance, *, seed: int, device: str, samples: int = 20_000) -> Measurement:
-    """All four ways on the activation covariance; all but sampling on operator and update. Names the odd one out."""
+def four_ways(
+    instance: TreeInstance, *, seed: int, device: str, samples: int = 20_000, comparisons: int = 40
+) -> Measurement:
+    """All four ways on the activation covariance; all but sampling on operator and update. Names the odd one out.
+
+    Parameters
+    ----------
+    comparisons : int
+        How many instances of a run are compared; every entry of every node counts as one comparison.
+    """
     exact_values = enumerated(instance)
     torch_values, rounding_error = by_torch(instance, device)
     if near_kink(instance):
         return Measurement(0.0, rounding_error, False, "a gate is near its kink")
     sampled = by_sampling(instance, seed, samples)
-    limit = quantile(1000 * sum(error.size for _, error in sampled.values()))
+    entries = comparisons * sum(error.size for _, error in sampled.values())
+    limit = standard_errors(allowed("four ways", entries), BATCHES - 1)
     disagreements: dict[frozenset[str], float] = {}
     for form in derived(enumeration(instance)):
         key = form.quantity, form.node

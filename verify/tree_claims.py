@@ -143,11 +143,16 @@ def top_operator(node: Node) -> Array | None:
     return np.kron(outer(node.a()) * o(node), node.jacobian() * fmpq(1))
 
 
-def walsh_difference(node: Node, odd_sets: bool = True, odd_edges: bool = True) -> Array | None:
-    """DK = 2 sum over |S| odd of the Walsh coefficient of K times the polarities of the edges with odd S below them."""
+def walsh_difference(
+    node: Node, odd_sets: bool = True, odd_edges: bool = True, any_table: bool = False
+) -> Array | None:
+    """DK = 2 sum over |S| odd of the Walsh coefficient of K times the polarities of the edges with odd S below them.
+
+    It is claimed of symmetric tables; `any_table` gives its value for others too.
+    """
     tree, moments = node.tree, node.moments
     leaves = moments.below(tree.root)
-    if not (tree.is_binary and tree.is_symmetric) or len(leaves) > WALSH_LEAVES:
+    if not (tree.is_binary and (tree.is_symmetric or any_table)) or len(leaves) > WALSH_LEAVES:
         return None
     configurations = list(product((0, 1), repeat=len(leaves)))
     values = [moments.run(c).connection(node.name) for c in configurations]

@@ -18,7 +18,6 @@ from verify.sources import generator
 from verify.tree_instance import TreeInstance
 
 SLOPES = (0.0, 1.0, 0.25)
-NAMES = "rabcdefghijklmnopqstuvwxyz"
 
 
 def table(rng: np.random.Generator, rows: int, columns: int, extreme: bool) -> list[list[float]]:
@@ -117,32 +116,6 @@ def large(seed: int) -> Iterator[TreeInstance]:
 
 def tree_strategy(max_nodes: int, *, categorical: bool) -> Any:
     """Hypothesis strategy of tree instances with at most that many nodes; shrinks to a single edge of one neuron."""
-    from hypothesis import strategies as st
+    from verify.strategies import tree_instances
 
-    from verify.strategies import matrices, simplices
-
-    @st.composite
-    def build(draw: st.DrawFn) -> TreeInstance:
-        size = draw(st.integers(2, max_nodes))
-        parents = [draw(st.integers(0, index - 1)) for index in range(1, size)]
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        states = [draw(st.integers(2, 3)) if categorical else 2 for _ in range(size)]
-        for index in range(size):
-            graph.add_node(NAMES[index], cardinality=states[index])
-        graph.nodes[NAMES[0]]["prior"] = list(draw(simplices(states[0])))
-        symmetric = not categorical and draw(st.booleans())
-        for child, parent in enumerate(parents, start=1):
-            if symmetric:
-                attributes: dict[str, Any] = {"polarity": draw(st.integers(-8, 8)) / 8}
-            else:
-                attributes = {"transition": [list(draw(simplices(states[child]))) for _ in range(states[parent])]}
-            graph.add_edge(NAMES[parent], NAMES[child], **attributes)
-        tree = hltm.HLTM(graph)
-        sizes = {node: draw(st.integers(1, 2)) for node in tree.latents}
-        weights = [
-            draw(matrices(sizes[node], sum(sizes.get(child, 1) for child in tree.children(node))))
-            for node in tree.latents
-        ]
-        return TreeInstance(tree, tuple(weights), draw(st.sampled_from((1.0, 0.0, 0.25, 0.5))))
-
-    return build()
+    return tree_instances(max_nodes, categorical=categorical)

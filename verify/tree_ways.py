@@ -18,6 +18,7 @@ from flint import fmpq
 from verify import rounding
 from verify.ensembles import to_float
 from verify.evidence import Measurement
+from verify.statistics import allowed, standard_errors
 from verify.towers import Array, largest, vec
 from verify.tree_claims import Claim, Node
 from verify.tree_exact import Enumeration
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from numeric import TreeNetwork
 
 QUANTITIES = ("activation", "operator", "update")
-# All sampled comparisons of a run together may raise a false alarm this often.
-FALSE_ALARM = 1e-6
+# Batches of samples, from which standard errors are estimated.
+BATCHES = 100
 
 
 @lru_cache(maxsize=256)
@@ -195,13 +196,6 @@ def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -
     return worst
 
 
-def quantile(comparisons: int) -> float:
-    """Standard errors that one of `comparisons` normal deviates exceeds with probability FALSE_ALARM at most."""
-    from scipy.stats import norm
-
-    return float(norm.isf(FALSE_ALARM / (2 * comparisons)))
-
-
 def by_sampling(instance: TreeInstance, seed: int, samples: int) -> dict[Any, tuple[Array, Array]]:
     """Latent node to the sampled activation covariance and its standard errors."""
     import torch
@@ -212,7 +206,9 @@ def by_sampling(instance: TreeInstance, seed: int, samples: int) -> dict[Any, tu
     network = numeric.TreeNetwork.from_weights(instance.tree, instance.by_node, slope=instance.slope)
     found = {}
     for node in instance.tree.latents:
-        estimate, error = numeric.estimate_activation_covariance(network, instance.tree, node, samples, generator)
+        estimate, error = numeric.estimate_activation_covariance(
+            network, instance.tree, node, samples, generator, batches=BATCHES
+        )
         found[node] = (estimate[0].cpu().numpy(), error[0].cpu().numpy())
     return found
 
@@ -227,7 +223,7 @@ def measure_sampling(instance: TreeInstance, *, seed: int, samples: int, compari
     """
     sampled = by_sampling(instance, seed, samples)
     entries = sum(error.size for _, error in sampled.values())
-    limit = quantile(comparisons * entries)
+    limit = standard_errors(allowed("sampled covariance", comparisons * entries), BATCHES - 1)
     worst = Measurement(0.0, limit)
     for form in activation_forms(enumeration(instance)):
         estimate, error = (form.part(array) for array in sampled[form.node])

@@ -63,7 +63,7 @@ def measure_linear(instance: PopulationInstance, device: str = "cpu") -> Measure
 
 @rounding.quiet
 def measure_relu(instance: PopulationInstance, device: str = "cpu") -> Measurement:
-    """ReLU neurons along descent on the simple loss: the distance of the mean outputs grows tenfold, and steadily.
+    """ReLU neurons along descent on the simple loss: the gap of the mean outputs grows tenfold, at every record.
 
     ``E L_simp = -1/4 ||fbar(x) - fbar(x')||^2`` for two equally likely objects, so that a descent that shrinks the
     distance anywhere refutes too. The residual is ten times the larger of the first distance and of what rounding

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,45 @@ def compare(instance: PopulationInstance, sides: Mapping[str, Sequence[Array]], 
         for layer, (left, right, bound) in enumerate(zip(update, side, bounds, strict=True), start=1):
             worst = rounding.worse(worst, np.abs(left - right), bound, f"layer {layer}, {name}")
     return worst if not near else Measurement(worst.residual, worst.tolerance, False, "a gate is near its kink")
+
+
+def scheme_update(instance: PopulationInstance, scheme: str, device: str, dtype: Any) -> list[Array]:
+    """-E[grad] of the simple loss by automatic differentiation, under a sampling scheme that statement 3 excludes.
+
+    Schemes: `dependent-augmentations` (x_+ = x_1), `x1-not-augmented` (x_1 is the first augmentation of the list).
+    """
+    import torch
+
+    import numeric
+
+    weights = [w.to(dtype).requires_grad_() for w in weights_of(instance, device)]
+    population = population_of(instance, device).to(device, dtype)
+    spread, q = population.augmentations, population.augmentation_weights
+    first = torch.zeros_like(q)
+    first[:, 0] = 1
+    first = first if scheme == "x1-not-augmented" else q
+    f = numeric.forward(weights, population.flat_points, instance.slope)
+    r = 0.5 * (f[:, None] - f[None]).square().sum(-1)
+    far = ((population.point_weights[:, None] * first).reshape(-1) @ r) @ population.flat_weights
+    near = torch.zeros_like(far)
+    if scheme == "x1-not-augmented":
+        blocks = torch.stack([r[m : m + spread, m : m + spread] for m in range(0, len(r), spread)])
+        near = torch.einsum("m,ma,mb,mab->", population.point_weights, first, q, blocks)
+    gradient = torch.autograd.grad(far - near, weights)
+    return arrays_of(gradient)
+
+
+def compare_scheme(instance: PopulationInstance, scheme: str, side: Sequence[Array], device: str) -> Measurement:
+    """Automatic differentiation under a sampling scheme against a candidate for -E[grad]."""
+    import torch
+
+    double, single = (scheme_update(instance, scheme, device, dtype) for dtype in (torch.float64, torch.float32))
+    # The candidate is made of the same outputs and Jacobians, so both sides may be off by as much.
+    tolerance = 2 * rounding.measured_tolerance(double, single) + rounding.measured_tolerance(side, side)
+    worst = Measurement(0.0, tolerance)
+    for layer, (left, right) in enumerate(zip(double, side, strict=True), start=1):
+        worst = rounding.worse(worst, np.abs(left - right), np.array(tolerance), f"layer {layer}, {scheme}")
+    return worst
 
 
 def matrices(instance: PopulationInstance, columns: Sequence[Array]) -> list[Array]:

@@ -97,9 +97,8 @@ VARIANTS = (
         "second-order-between-points",
         "theta of second order with r between unaugmented points",
         Claim(distances="points"),
-        ("exact",),
     ),
-    Variant("third-order", "theta of third order with r between augmentation means", Claim(order=3), ("exact",)),
+    Variant("third-order", "theta of third order with r between augmentation means", Claim(order=3)),
 )
 
 

@@ -137,9 +137,9 @@ def test_the_pair_form_refuses_what_does_not_fit():
 
 
 def test_theorem_1_fails_where_it_must():
-    found = pair_assumptions.evidence(Context(seed=4))
-    assert found.status == "holds", found
     instances = pair_assumptions.pairs(4, 4)
+    for network in pair_assumptions.SOUND:
+        assert all(pair_assumptions.measure(network, i, "cpu").status == "holds" for i in instances), network.name
     for network in pair_assumptions.BROKEN:
         assert max(pair_assumptions.measure(network, i, "cpu").severity for i in instances) > 1e6, network.name
 
@@ -194,12 +194,6 @@ def test_a_derivation_that_is_not_proved_does_not_hold(monkeypatch):
         found = proofs.proof_evidence("covariance-operator", [{}])
         assert found.status == expected
         assert verdict([found]) == expected
-
-
-def test_an_assumption_that_is_not_needed_abstains():
-    found = proofs.assumption_evidence("covariance-operator", [("nothing", {})])
-    assert found.status == "abstained"
-    assert "not shown necessary" in found.detail
 
 
 def test_worst_case_temperatures_have_no_nan():

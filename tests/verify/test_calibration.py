@@ -1,0 +1,155 @@
+"""Calibration: how often checks that draw refute what is true, and how often they miss what is wrong by 5 %.
+
+The checks run at a family-wise rate of 1e-2 in place of 1e-6, so that there is something to count in 1,000 seeds.
+"""
+
+import dataclasses
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from flint import fmpq
+
+import hltm
+from verify import lucky_floats, statistics, tree_ways
+from verify.lucky_claims import STATED
+from verify.statistics import (
+    POWER,
+    RUN_FALSE_ALARM,
+    SHARES,
+    allowed,
+    detected,
+    dkw_bound,
+    dkw_detected,
+    judge_order,
+    mean_interval,
+    order_effect,
+    proportion_interval,
+    standard_errors,
+)
+from verify.tree_instance import TreeInstance
+
+SEEDS = range(1000)
+WEAK = 1e-2
+# Of this test itself: what is counted must be possible at the stated rate, up to this.
+OURS = 1e-6
+# One leaf below one linear neuron; symmetric, polarity 9/10.
+ONE = TreeInstance(hltm.star_tree(1, 0.9), (((1.0,),),), 1.0)
+
+
+@pytest.fixture
+def weak(monkeypatch):
+    """One check at the rate `WEAK`: the run's rate is raised until its share of it is that."""
+    return lambda check: monkeypatch.setattr(statistics, "RUN_FALSE_ALARM", WEAK / float(SHARES[check]))
+
+
+def at_most(count, rate):
+    """Whether so many of 1,000 are possible where the rate is `rate` or less."""
+    return proportion_interval(count, len(SEEDS), 1 - OURS).low <= rate
+
+
+def test_the_shares_add_up_to_less_than_the_rate_of_a_run():
+    assert RUN_FALSE_ALARM == 1e-6
+    assert all(share > 0 for share in SHARES.values())
+    assert sum(SHARES.values(), Fraction(0)) < 1
+    assert sum(allowed(check) for check in SHARES) < RUN_FALSE_ALARM
+
+
+def test_comparisons_share_what_a_check_is_allowed():
+    assert allowed("drift", 3) * 3 == pytest.approx(allowed("drift"))
+    with pytest.raises(ValueError, match="comparisons=0"):
+        allowed("drift", 0)
+    with pytest.raises(KeyError):
+        allowed("nothing of that name")
+
+
+def test_every_share_is_used_and_no_check_draws_without_one():
+    """Each name stands in exactly one call of `allowed` in `verify`, and no module keeps a rate of its own."""
+    from pathlib import Path
+
+    sources = {
+        p.name: p.read_text() for p in Path(statistics.__file__).parent.glob("*.py") if p.name != "statistics.py"
+    }
+    for check in SHARES:
+        assert any(f'allowed("{check}"' in text for text in sources.values()), check
+    for name, text in sources.items():
+        assert "FALSE_ALARM = " not in text, name
+        for word in ("mean_interval(", "dkw_bound(", "proportion_interval(", "standard_errors("):
+            assert word not in text or "allowed(" in text, (name, word)
+
+
+def test_sampled_covariance_of_a_true_statement(weak):
+    """False alarms at 1 %: as many as the rate allows, and not so few that the tolerance is idle."""
+    weak("sampled covariance")
+    found = [tree_ways.measure_sampling(ONE, seed=seed, samples=7000, comparisons=1) for seed in SEEDS]
+    assert found[0].tolerance == pytest.approx(standard_errors(WEAK, tree_ways.BATCHES - 1))
+    alarms = sum(one.status == "refuted" for one in found)
+    interval = proportion_interval(alarms, len(SEEDS), 1 - OURS)
+    assert interval.low <= WEAK <= interval.high, alarms
+
+
+def test_sampled_covariance_of_a_statement_wrong_by_five_percent(weak, monkeypatch):
+    """Misses, where 5 % are as many standard errors as the check is said to detect."""
+    weak("sampled covariance")
+    forms = tree_ways.activation_forms(tree_ways.enumeration(ONE))
+    wrong = [dataclasses.replace(form, value=form.value * fmpq(21, 20)) for form in forms]
+    monkeypatch.setattr(tree_ways, "activation_forms", lambda _: wrong)
+    estimate, error = tree_ways.by_sampling(ONE, 0, 7000)[ONE.tree.root]
+    effect = 0.05 * float(estimate[0, 0]) / float(error[0, 0])
+    assert effect > detected(standard_errors(WEAK, tree_ways.BATCHES - 1), tree_ways.BATCHES - 1)
+    found = [tree_ways.measure_sampling(ONE, seed=seed, samples=7000, comparisons=1) for seed in SEEDS]
+    misses = sum(one.status != "refuted" for one in found)
+    assert at_most(misses, 1 - POWER), misses
+
+
+MEMBERS = 9200
+
+
+def test_drawn_weights_of_a_true_statement(weak):
+    weak("drawn weights")
+    alarms = sum(lucky_floats.law_measure(ONE, STATED, seed, "cpu", MEMBERS).status == "refuted" for seed in SEEDS)
+    assert at_most(alarms, WEAK), alarms
+
+
+def test_drawn_weights_of_a_law_wrong_by_five_percent(weak):
+    """Probabilities that are five percentage points too large, which is what so many members are said to detect."""
+    weak("drawn weights")
+    rate = allowed("drawn weights", lucky_floats.COMPARISONS)
+    assert dkw_detected(MEMBERS, rate) <= 0.05
+    wrong = dataclasses.replace(STATED, survival=lambda sizes, x: STATED.survival(sizes, x) + Fraction(1, 20))
+    misses = sum(lucky_floats.law_measure(ONE, wrong, seed, "cpu", MEMBERS).status != "refuted" for seed in SEEDS)
+    assert at_most(misses, 1 - POWER), misses
+
+
+def test_frequencies_of_a_true_probability_and_of_one_wrong_by_five_percent():
+    """Clopper-Pearson, as for existence: at most 1 % alarms; misses where the bound says that they are rare."""
+    rng = np.random.default_rng(11)
+    trials, p = 10_000, 0.4
+    hits = rng.binomial(trials, p, size=len(SEEDS))
+    intervals = [proportion_interval(int(h), trials, 1 - WEAK) for h in hits]
+    assert at_most(sum(not one.low <= p <= one.high for one in intervals), WEAK)
+    wrong = p + 0.05
+    assert dkw_detected(trials, WEAK) <= 0.05
+    assert at_most(sum(one.low <= wrong <= one.high for one in intervals), 1 - POWER)
+
+
+def test_orders_that_are_true_and_orders_that_are_off_by_what_is_said_to_be_refuted():
+    rng = np.random.default_rng(12)
+    count, margin, deviation, level = 8, 0.1, 0.02, 1 - WEAK
+    alarms, misses = 0, 0
+    for _ in SEEDS:
+        noise = rng.normal(0.0, deviation, size=count)
+        alarms += judge_order(mean_interval(list(2.0 + margin + noise), level), 2.0, margin) == "refuted"
+        error = deviation / np.sqrt(count)
+        off = margin + error * detected(standard_errors(WEAK, count - 1), count - 1)
+        misses += judge_order(mean_interval(list(2.0 + off + noise), level), 2.0, margin) != "refuted"
+    # At the very edge of the margin an interval is above it in half of the alarms of its level.
+    assert at_most(alarms, WEAK)
+    assert at_most(misses, 1 - POWER)
+    found = mean_interval([1.98, 2.0, 2.02, 2.01, 1.99], level)
+    assert margin < order_effect(found, margin, 5) < 1
+
+
+def test_the_distance_that_is_detected_is_beyond_the_bound():
+    for samples in (100, 10_000):
+        assert dkw_bound(samples, 1e-9) < dkw_detected(samples, 1e-9) < 3 * dkw_bound(samples, 1e-9)
