@@ -155,8 +155,6 @@ def train(
         source, make_optimizer(optimizer, working, held, options), list(range(members)), members, capture=Capture()
     )
     settings = {
-        "trees": _digest(json.dumps([tree_to_json(each) for each in trees], sort_keys=True).encode()),
-        "weights": _digest(b"".join(_bytes(block) for block in network.parameters)),
         "shapes": [list(block.shape) for block in network.parameters],
         "dtype": str(network.dtype),
         "slope": network.slope,
@@ -169,6 +167,9 @@ def train(
         "mode": mode,
         "optimizer": [check_optimizer(optimizer), options],
         "record_every": every,
+        # Last: a setting that differs is named rather than the digest of what it changes.
+        "trees": _digest(json.dumps([tree_to_json(each) for each in trees], sort_keys=True).encode()),
+        "weights": _digest(b"".join(_bytes(block) for block in network.parameters)),
         "keep_networks": keep_networks,
     }
     return run_to_the_end(Records(network, total, every, keep_networks, measure, progress), state, folder, settings)

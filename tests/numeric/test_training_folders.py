@@ -129,10 +129,10 @@ def test_state_of_another_version_or_with_impossible_contents(folder):
 
 OTHERS = {
     "tree": ({"tree": hltm.complete_tree(2, 2, 0.7)}, {}, "trees"),
-    "shape": ({"width": 4}, {}, "weights"),
+    "shape": ({"width": 4}, {}, "shapes"),
     "weights": ({"seed": 2}, {}, "weights"),
-    "members": ({"ensemble": 2}, {}, "weights"),
-    "dtype": ({"dtype": torch.float32}, {}, "weights"),
+    "members": ({"ensemble": 2}, {}, "shapes"),
+    "dtype": ({"dtype": torch.float32}, {}, "dtype"),
     "slope": ({"slope": 0.5}, {}, "slope"),
     "output": ({"output": "normalized"}, {}, "output"),
     "loss": ({}, {"loss": "simple"}, "losses"),
