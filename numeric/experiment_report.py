@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -46,7 +47,7 @@ def study_table(results: Sequence[WidthResult]) -> "Table":
         table.add_column(f"{level}{end}" if end else f"level {level}", justify="right", no_wrap=True)
     for key, cells in _grouped(rows).items():
         entries = [
-            f"{row['before']:.2f}>{row['after']:.3f}±{row['after_sd']:.3f} {100 * float(row['share']):.0f}%"
+            f"{row['before']:.2f}>{row['after']:.3f}{_spread(row, '±')} {100 * float(row['share']):.0f}%"
             for row in cells
         ]
         table.add_row(*(str(part) for part in key), *entries)
@@ -75,15 +76,19 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return held.getvalue()
 
 
+def _spread(row: Row, sign: str) -> str:
+    """Sign and spread; nothing where there is a single seed."""
+    spread = float(row["after_sd"])
+    return "" if math.isnan(spread) else f"{sign}{spread:.3f}"
+
+
 def latex_text(rows: Sequence[Row]) -> str:
     """The table as a LaTeX tabular (package booktabs): after training, spread over seeds, share of the ceiling."""
-    levels = sorted({int(row["level"]) for row in rows})
+    levels, sign = sorted({int(row["level"]) for row in rows}), r"\pm"
     head = " & ".join(["width", "$\\rho\\ge$", "loss", *(f"level {level}" for level in levels)])
     lines = [r"\begin{tabular}{rrl" + "c" * len(levels) + "}", r"\toprule", head + r" \\", r"\midrule"]
     for (width, low, loss), cells in _grouped(rows).items():
-        entries = [
-            f"${row['after']:.3f}\\pm{row['after_sd']:.3f}$ ({100 * float(row['share']):.0f}\\%)" for row in cells
-        ]
+        entries = [f"${row['after']:.3f}{_spread(row, sign)}$ ({100 * float(row['share']):.0f}\\%)" for row in cells]
         lines.append(" & ".join([str(width), str(low), str(loss), *entries]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 

@@ -1,5 +1,6 @@
 """The table of a study: means over the nodes of a level, mean and spread over seeds."""
 
+import math
 from collections.abc import Sequence
 from itertools import product
 
@@ -10,6 +11,8 @@ from numeric.experiment import WidthResult
 
 def summary(results: Sequence[WidthResult]) -> list[dict[str, float | int | str]]:
     """One row for each width, range of polarities, loss and level: means over nodes, mean and spread over seeds.
+
+    The spread of a single seed is NaN.
 
     Examples
     --------
@@ -29,7 +32,7 @@ def summary(results: Sequence[WidthResult]) -> list[dict[str, float | int | str]
             for name in ("before", "after", "ceiling", "share"):
                 values = getattr(result, name)[mine][:, here].mean(-1).double()
                 row[name] = values.mean().item()
-                row[f"{name}_sd"] = values.std().item() if len(values) > 1 else 0.0
+                row[f"{name}_sd"] = values.std().item() if len(values) > 1 else math.nan
             row["constant_neurons"] = int(result.constant[mine][:, here].sum())
             rows.append(row)
     return rows
