@@ -75,7 +75,8 @@ class Evidence:
     """What one kind of check found on one source of instances.
 
     `kind` and `status` are the contract's words; `source` says where the instances came from (`proof`,
-    `toy`, `tree`, `digits`, `search`). `counterexample` holds the instance that refuted, if any.
+    `toy`, `tree`, `digits`, `search`). `counterexample` holds the instance that refuted, if any; `derivations` are
+    those of `theory` that symbolic evidence stands on.
     """
 
     kind: Kind
@@ -89,6 +90,7 @@ class Evidence:
     seconds: float = 0.0
     counterexample: Any = field(default=None, compare=False)
     variant: str | None = None
+    derivations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """The evidence as plain JSON data (no NaN: a residual that is not a number is written as a string)."""

@@ -18,8 +18,10 @@ def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
     if not options:
         raise ValueError(f"no derivation of {slug!r} was asked for")
     decided_by: list[str] = []
+    found = []
     for option in options:
         derivation = theory.derive(slug, **option)
+        found.append(derivation)
         named = ", ".join(f"{key}={value}" for key, value in option.items()) or "as stated"
         if not derivation.proved:
             values = [step.decision.value for step in derivation.steps] + [derivation.decision.value]
@@ -27,10 +29,12 @@ def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
             return Evidence(
                 "symbolic", "refuted" if status == "refuted" else "abstained", "proof", len(options),
                 detail=f"{named}: {derivation.decision.method}: {derivation.decision.detail}",
+                derivations=tuple(found),
             )  # fmt: skip
         if derivation.decision.method not in decided_by:
             decided_by.append(derivation.decision.method)
     return Evidence(
         "symbolic", "holds", "proof", len(options), worst_residual=0.0, tolerance=0.0,
         detail=f"{len(options)} derivations proved by {', '.join(decided_by)}",
+        derivations=tuple(found),
     )  # fmt: skip

@@ -6,11 +6,12 @@ they compare, and a statement of a user's own runs in the same way as those of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from verify.evidence import Evidence, Kind, Measurement
+from verify.figure_data import FigureData
 
 Profile = Literal["quick", "thorough"]
 
@@ -133,6 +134,8 @@ class Statement:
         False variants.
     drops : tuple of Assumption
         Assumptions, each with a way of dropping it.
+    figures : callable, optional
+        ``Context -> sequence of FigureData``: what the report shows of the statement, computed when it is asked for.
     """
 
     slug: str
@@ -148,6 +151,7 @@ class Statement:
     instance_type: type
     variants: tuple[Variant, ...] = field(default=())
     drops: tuple[Assumption, ...] = field(default=())
+    figures: Callable[[Context], Sequence[FigureData]] | None = None
 
     @property
     def short(self) -> str:
