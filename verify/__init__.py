@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from verify.instance import PopulationInstance as PopulationInstance
     from verify.loss_conformance import Conformance as Conformance
     from verify.loss_conformance import conformance as conformance
+    from verify.own_assumption import Without as Without
     from verify.own_instance import JsonInstance as JsonInstance
     from verify.own_statement import user_statement as user_statement
+    from verify.statement import Assumption as Assumption
     from verify.statement import Check as Check
     from verify.statement import Context as Context
     from verify.statement import Statement as Statement
@@ -35,9 +37,10 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "evidence": ["Evidence", "Measurement", "tally"],
         "instance": ["LossInstance", "PairInstance", "PopulationInstance"],
         "loss_conformance": ["Conformance", "conformance"],
+        "own_assumption": ["Without"],
         "own_instance": ["JsonInstance"],
         "own_statement": ["user_statement"],
-        "statement": ["Check", "Context", "Statement", "Variant"],
+        "statement": ["Assumption", "Check", "Context", "Statement", "Variant"],
         "tree_instance": ["TreeInstance"],
     },
 )

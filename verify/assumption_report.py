@@ -64,4 +64,5 @@ def print_assumptions(console: Console, found: Found, quiet: bool) -> None:
     if wrong or not quiet:
         verdict = f"; not as expected: {', '.join(wrong)}" if wrong else ""
         told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        console.print(f"{len(found)} assumptions dropped: {told}{verdict}", soft_wrap=True, markup=False)
+        plural = "s" * (len(found) != 1)
+        console.print(f"{len(found)} assumption{plural} dropped: {told}{verdict}", soft_wrap=True, markup=False)

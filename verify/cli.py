@@ -103,17 +103,20 @@ def run(
     report: Report = None,
     quiet: Quiet = False,
     variants: Variants = False,
+    assumptions: Assumptions = False,
 ) -> Job:
     """Check statements of your own. FILE is Python and is run as such: name only files that you trust."""
-    return partial(run_own, file, Output(json, report, quiet), str(profile), str(device), seed, variants)
+    return partial(run_own, file, Output(json, report, quiet), str(profile), str(device), seed, variants, assumptions)
 
 
-def run_own(file: Path, output: Output, profile: str, device: str, seed: int, variants: bool) -> int:
-    """Run the statements of a user's file, or their false variants, and give the exit code."""
+def run_own(
+    file: Path, output: Output, profile: str, device: str, seed: int, variants: bool, assumptions: bool = False
+) -> int:
+    """Run the statements of a user's file, their false variants or assumptions, and give the exit code."""
     from verify.own_file import blaming, load_statements
 
     with blaming(file):
-        return execute(load_statements(file), output, profile, device, seed, variants)
+        return execute(load_statements(file), output, profile, device, seed, variants, assumptions)
 
 
 # An expression may begin with a minus, as InfoNCE does: what is no option is passed on.

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from hltm.errors import InputError
 from verify.evidence import Evidence, Kind, Measurement, tally
+from verify.own_assumption import Without, assumptions_of
 from verify.own_sides import Side, Sides
-from verify.statement import Check, Context, Statement, Variant
+from verify.statement import Assumption, Check, Context, Statement, Variant
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -38,6 +39,7 @@ def user_statement(
     symbolic: Callable[[], Any] | None = None,
     tolerance: float | Callable[[Any], float] | None = None,
     checks: Sequence[Check] = (),
+    drops: Mapping[str, Without] | Sequence[Assumption] = (),
 ) -> Statement:
     """A statement of a user's own, for ``python -m verify run FILE``.
 
@@ -66,6 +68,8 @@ def user_statement(
         Largest difference of the float sides; without it, it is measured in float32 probes.
     checks : list of Check, optional
         Further evidence.
+    drops : mapping of assumptions to `Without`, or list of Assumption, optional
+        Assumptions that are dropped in turn: instances that break one, and whether a counterexample is expected.
 
     Errors
     ------
@@ -100,7 +104,7 @@ def user_statement(
         theorem=None,
         title=str(title),
         claim=str(claim),
-        assumptions=tuple(map(str, assumptions)),
+        assumptions=tuple(dict.fromkeys(map(str, [*assumptions, *(drops if isinstance(drops, Mapping) else ())]))),
         not_covered=tuple(map(str, not_covered)),
         source=str(source),
         checks=(*standard_checks(sides, stages, symbolic), *checks),
@@ -108,6 +112,7 @@ def user_statement(
         measures=measures,
         instance_type=type_of_instances(stages[0](), name),
         variants=variants_of(variants, tuple(measures), name),
+        drops=assumptions_of(drops, measures, stages_of, name),
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import sympy
 
 import numeric
-from verify import strategies, user_statement
+from verify import Without, strategies, user_statement
 
 
 def forward(weights, x, slope):
@@ -99,12 +99,24 @@ def proof():
     }
 
 
+def several_negatives():
+    """Instances with more than one negative."""
+    smallest = strategies.population_instances(("infonce",), max_layers=1, max_width=1, max_points=2, max_negatives=2)
+    return [
+        found.filter(lambda i: i.negatives > 1)
+        for found in (
+            smallest,
+            strategies.population_instances(("infonce",), max_negatives=3),
+        )
+    ]
+
+
 INFONCE_TRACE = user_statement(
     title="InfoNCE trace",
     claim=r"-\mathbb{E}\,\nabla_\theta L = \nabla_\theta \tfrac12 \operatorname{tr} C_\alpha[f_\theta],"
     r"\quad \alpha \text{ held fixed}",
     source="view of arXiv 2201.12680",
-    assumptions=("a loss of the two distances with dL/dr_+ = -dL/dr_-", "one negative"),
+    assumptions=("a loss of the two distances with dL/dr_+ = -dL/dr_-",),
     theory=trace_gradient,
     numeric=measured,
     symbolic=proof,
@@ -113,4 +125,5 @@ INFONCE_TRACE = user_statement(
         strategies.population_instances(("infonce", "triplet", "simple")),
     ],
     variants={"weights-not-held": not_held_fixed, "half-missing": without_half, "unweighted": unweighted},
+    drops={"one negative": Without("two or three negatives", several_negatives())},
 )
