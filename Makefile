@@ -7,18 +7,36 @@ CONSTRAINTS ?= .ci/constraints.txt
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: verify test interop lint bench experiment clean
+.PHONY: verify test docs interop browser test-cluster sweep-demo lint bench experiment images fuzz mutation clean
 
+REPORT ?= report
 verify: $(VENV)/.run
-	$(BIN)/python -m verify
+	$(BIN)/python -m verify --report $(REPORT)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto
 	$(BIN)/python -m pytest --doctest-modules -p no:cacheprovider hltm theory numeric verify
 
+# The pages in docs/_build/html, notebooks executed; a warning is an error. `make test` runs the code of the pages.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	PYTHONPATH=docs/_ext $(BIN)/python -m pytest -p no:cacheprovider --doctest-modules docs/_ext
+
 # Outside oracles: pgmpy and pyAgrum read the BIF files that hltm writes and compute the same conditional moments.
 interop: $(VENV)/.interop
 	$(BIN)/python -m pytest tests/interop
+
+# The report of a real run in Chromium, which must be installed; BROWSER_REPORT=FOLDER takes one that is there.
+browser: $(VENV)/.browser
+	$(BIN)/python -m pytest tests/browser
+
+# Sweeps under real faults: workers, nodes and drivers that are killed, full disks, locked stores; two Ray nodes on loopback.
+test-cluster: $(VENV)/.cluster
+	$(BIN)/python -m pytest -p no:cacheprovider tests/sweep/faults
+
+# 48 configurations on two Ray nodes of this machine, one of which is killed on the way.
+sweep-demo: $(VENV)/.cluster
+	$(BIN)/python benchmarks/sweep_demo.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -29,12 +47,30 @@ lint: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py
 
+# Ten minutes and more of hostile losses, tree files and replay files; `make test` tries 300 of each kind.
+FUZZ_EXAMPLES ?= 50000
+fuzz: $(VENV)/.test
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -n auto tests/fuzz
+
 # The paper's numerical study with 3 seeds: table, figures and manifest in experiment/.
 experiment: $(VENV)/.run
 	$(BIN)/python -m numeric experiment hltm --seeds 3 --out experiment
 
+# SimCLR on scikit-learn's digits: six losses over 3 seeds, linear evaluation, the theory on the trained networks; table,
+# figures and manifest in images/. IMAGES='--dataset cifar10 --data DIR' takes other data and any other option.
+IMAGES ?=
+images: $(VENV)/.images
+	$(BIN)/python -m numeric experiment images --out images $(IMAGES)
+
+# Mutants of our own code and the tests that notice them, on a copy of the tree: docs/mutation.md. Hours for everything;
+# `make mutation MODULES=hltm/exact.py` takes one module, `make mutation MODULES=theory SAMPLE=40` a sample of each.
+MODULES ?=
+SAMPLE ?=
+mutation: $(VENV)/.mutation
+	$(BIN)/python benchmarks/mutation.py $(MODULES) $(if $(SAMPLE),--sample $(SAMPLE)) --survivors
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -46,8 +82,28 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml $(CONSTRAINTS)
 	$(PIP) --editable .
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.test
+	$(PIP) --editable '.[test,docs]'
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.test
+	$(PIP) --editable '.[test,browser]'
+	@touch $@
+
+$(VENV)/.images: $(VENV)/.run
+	$(PIP) --editable '.[images]'
+	@touch $@
+
 $(VENV)/.interop: $(VENV)/.test
 	$(PIP) --editable '.[test,interop]'
+	@touch $@
+
+$(VENV)/.mutation: $(VENV)/.test
+	$(PIP) --editable '.[test,mutation]'
+	@touch $@
+
+$(VENV)/.cluster: $(VENV)/.test
+	$(PIP) --editable '.[test,cluster]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run

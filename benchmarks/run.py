@@ -13,11 +13,13 @@ from pathlib import Path
 
 import torch
 from measure import Result, machine_name
-from rich.console import Console
 from rich.table import Table
 
+from hltm.command import console
+from hltm.progress import shown
+
 # The memory of the matrix-free problem is measured first, in a process of its own, while this one is small.
-NAMES = ("matrix_free", "dense_operator", "tower_connections", "updates", "trees", "training")
+NAMES = ("matrix_free", "dense_operator", "tower_connections", "updates", "trees", "training", "sweep")
 
 
 def table_of(results: list[Result]) -> Table:
@@ -74,12 +76,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", type=Path, default=default, help="where the results go (default: %(default)s)")
     parser.add_argument("--only", choices=NAMES, help="one benchmark instead of all")
     chosen = parser.parse_args(arguments)
-    results = [
-        result for name in ([chosen.only] if chosen.only else NAMES) for result in importlib.import_module(name).run()
-    ]
+    names = [chosen.only] if chosen.only else NAMES
+    results: list[Result] = []
+    with shown() as progress:
+        progress.start(len(names))
+        for name in names:
+            progress.step(name)
+            results += importlib.import_module(name).run()
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
     chosen.json.write_text(json.dumps(document_of(results), indent=1) + "\n")
-    Console(width=None if sys.stdout.isatty() else 150).print(table_of(results))
+    console(width=None if sys.stdout.isatty() else 150).print(table_of(results))
     return 0 if all(result.agrees and result.met for result in results) else 1
 
 

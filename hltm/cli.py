@@ -19,6 +19,7 @@ from hltm.command import Job, console, finish
 from hltm.errors import InputError
 from hltm.files import check_suffix, load, save
 from hltm.number_text import read_number
+from hltm.progress import shown
 from hltm.tree import HLTM
 
 Source = Annotated[Path, typer.Argument(metavar="FILE", help="A tree: .json, .graphml or .bif.")]
@@ -111,8 +112,11 @@ def draw(
 def run_make(file: Path, build: Callable[[], HLTM]) -> int:
     """Build a tree and write it."""
     check_suffix(file)
-    tree = build()
-    save(tree, file)
+    with shown() as progress:
+        progress.step("building the tree")
+        tree = build()
+        progress.step(f"writing {file}")
+        save(tree, file)
     sys.stdout.write(f"{file}: {tree!r}\n")
     return 0
 
@@ -122,10 +126,13 @@ def run_show(file: Path, node: str | None) -> int:
     from hltm.describe import node_overview, overview
     from hltm.node_text import find_node
 
-    tree = load(file)
+    with shown() as progress:
+        progress.step(f"reading {file}")
+        tree = load(file)
+        parts = list(overview(tree) if node is None else node_overview(tree, find_node(tree, node)))
     # A file is as wide as a line needs; a terminal folds.
     terminal = console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    for part in overview(tree) if node is None else node_overview(tree, find_node(tree, node)):
+    for part in parts:
         terminal.print(part, markup=False, soft_wrap=isinstance(part, str))
     return 0
 
@@ -133,7 +140,11 @@ def run_show(file: Path, node: str | None) -> int:
 def run_convert(file: Path, output: Path) -> int:
     """Write a tree in another format."""
     check_suffix(output)
-    save(load(file), output)
+    with shown() as progress:
+        progress.step(f"reading {file}")
+        tree = load(file)
+        progress.step(f"writing {output}")
+        save(tree, output)
     return 0
 
 
@@ -142,7 +153,11 @@ def run_draw(file: Path, output: Path) -> int:
     from hltm.drawing import check_drawing, draw
 
     check_drawing(output)
-    draw(load(file), output)
+    with shown() as progress:
+        progress.step(f"reading {file}")
+        tree = load(file)
+        progress.step(f"drawing {output}")
+        draw(tree, output)
     return 0
 
 

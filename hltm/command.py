@@ -6,9 +6,13 @@ pipes. Exit codes: what the job returns, 2 wrong input or usage (one line on std
 
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -39,13 +43,53 @@ def finish(application: typer.Typer, name: str) -> None:
     name : str
         What the help calls the program.
     """
-    sys.exit(guarded(application, name))
+    code = guarded(application, name)
+    close_ears()
+    sys.exit(code)
+
+
+def close_ears() -> None:
+    """Ignore Ctrl-C from here on: all is said and done, and an impatient second one would print a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Hear Ctrl-C inside the block for certain, at its end if not before.
+
+    Torch, while it is loaded, drops what a broken import of NumPy raises, KeyboardInterrupt as well, and goes on with
+    half of NumPy.
+
+    Examples
+    --------
+    >>> with heard():
+    ...     import json
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = []
+
+    def press(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            raise KeyboardInterrupt
 
 
 def guarded(application: typer.Typer, name: str) -> int:
     """Parse and run; every way in which that can end is an exit code."""
     try:
         job = typer.main.get_command(application).main(prog_name=name, standalone_mode=False)
+        if job == INTERRUPTED:  # what Typer makes of Ctrl-C while it parses
+            raise KeyboardInterrupt
         code = job() if callable(job) else 0
         if sys.stdout is not None:  # a process may be started without one
             sys.stdout.flush()
@@ -53,8 +97,9 @@ def guarded(application: typer.Typer, name: str) -> int:
         return complain(str(error))
     except UsageError as error:
         return complain(error.format_message())
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted\n")
+    except (KeyboardInterrupt, typer.Abort) as error:
+        # Whoever leaves something behind raises KeyboardInterrupt again with words that say where it is.
+        sys.stderr.write(": ".join(["interrupted", *map(one_line, error.args)]) + "\n")
         return INTERRUPTED
     except BrokenPipeError:
         abandon_stdout()
@@ -89,5 +134,16 @@ def abandon_stdout() -> None:
 
 def complain(message: str) -> int:
     """Write one line on stderr and return the exit code of wrong input."""
-    sys.stderr.write("error: " + " ".join(message.split()) + "\n")
+    sys.stderr.write("error: " + one_line(message) + "\n")
     return INPUT_ERROR
+
+
+def one_line(message: object) -> str:
+    """Words on one line.
+
+    Examples
+    --------
+    >>> one_line("a file   that is not there ")
+    'a file that is not there'
+    """
+    return " ".join(str(message).split())

@@ -152,10 +152,10 @@ def _opened(tree: HLTM) -> dict[Node, tuple[tuple[Node, ...], tuple[Node, ...]]]
 def _figure(tree: HLTM, items: list[Item]) -> "Figure":
     from matplotlib.figure import Figure
 
-    names = {item.node: _short(item.node) for item in items if item.node is not None}
+    names = {item.node: short_name(item.node) for item in items if item.node is not None}
     # The labels of two edges stand closer than their ends, see _draw_edge.
     edges = [
-        len(_edge_text(tree, item.above, item.node)[0])
+        len(edge_text(tree, item.above, item.node)[0])
         for item in items
         if item.node is not None and item.above is not None
     ]
@@ -185,7 +185,7 @@ def _draw_item(axes: "Axes", tree: HLTM, item: Item, names: dict[Node, str]) -> 
     if item.node is None:
         x, y = item.x, -item.level
         axes.fill((x, x - 0.45, x + 0.45), (y + 0.25, y - 0.3, y - 0.3), color="0.88", zorder=2)
-        _write(axes, x, y - 0.12, _summary(tree, item.hidden), size=_FONT - 2)
+        _write(axes, x, y - 0.12, summary(tree, item.hidden), size=_FONT - 2)
         return
     colour = "white" if tree.children(item.node) else "0.92"
     frame = {"boxstyle": "round,pad=0.3", "facecolor": colour, "edgecolor": "0.3", "linewidth": 0.8}
@@ -201,13 +201,13 @@ def _draw_edge(axes: "Axes", tree: HLTM, above: Item, item: Item) -> None:
     if item.node is None or above.node is None:
         axes.plot(*ends, color="0.6", linestyle=":", linewidth=1, zorder=1)
         return
-    text, colour, wide = _edge_text(tree, above.node, item.node)
+    text, colour, wide = edge_text(tree, above.node, item.node)
     axes.plot(*ends, color=colour, linewidth=wide, zorder=1)
     frame = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"}
     _write(axes, above.x + _LABEL_SHARE * (item.x - above.x), -above.level - _LABEL_SHARE, text, frame, _FONT - 1)
 
 
-def _edge_text(tree: HLTM, above: Node, node: Node) -> tuple[str, str, float]:
+def edge_text(tree: HLTM, above: Node, node: Node) -> tuple[str, str, float]:
     """Return what is written on an edge, its colour and its width."""
     states = tree.cardinality(above), tree.cardinality(node)
     if states != (2, 2):
@@ -227,7 +227,7 @@ def _brief(value: Number) -> str:
     return f"≈{text}" if abs(float(text)) == 1 else text
 
 
-def _summary(tree: HLTM, hidden: tuple[Node, ...]) -> str:
+def summary(tree: HLTM, hidden: tuple[Node, ...]) -> str:
     """Count the nodes and leaves at and below some siblings, and give the range of their polarities."""
     nodes = list(hidden)
     for node in nodes:
@@ -242,7 +242,7 @@ def _summary(tree: HLTM, hidden: tuple[Node, ...]) -> str:
     return "\n".join(lines)
 
 
-def _short(node: Node) -> str:
+def short_name(node: Node) -> str:
     """Cut a long name in the middle; a name that cannot be printed is quoted."""
     text = node if isinstance(node, str) and node.isprintable() and node.strip() else repr(node)
     return text if len(text) <= _NAME_LENGTH else f"{text[: _NAME_LENGTH - 5]}…{text[-4:]}"

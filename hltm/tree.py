@@ -302,5 +302,11 @@ class HLTM:
         sizes = f"nodes={len(self)}, leaves={len(self.leaves)}, depth={self.depth}"
         return f"HLTM(root={show(self.root)}, {sizes}, {kind})"
 
+    def _repr_html_(self) -> str:
+        """Return the tree for a notebook: a drawing, at most 63 items of it."""
+        from hltm.notebook import tree_html
+
+        return tree_html(self)
+
     def __reduce__(self) -> tuple[type["HLTM"], tuple[nx.DiGraph]]:
         return HLTM, (nx.DiGraph(self.graph),)

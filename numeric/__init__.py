@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from numeric.published import published_network as published_network
     from numeric.published import train_published as train_published
     from numeric.ring import ring_population as ring_population
+    from numeric.root_contrasts import RootContrasts as RootContrasts
+    from numeric.root_contrasts import activation_bounds as activation_bounds
+    from numeric.root_contrasts import sample_root_contrasts as sample_root_contrasts
     from numeric.sampling import estimate_activation_covariance as estimate_activation_covariance
     from numeric.sampling import sample_leaves as sample_leaves
     from numeric.training import train as train
@@ -112,6 +115,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "train_published",
         ],
         "ring": ["ring_population"],
+        "root_contrasts": ["RootContrasts", "activation_bounds", "sample_root_contrasts"],
         "sampling": ["estimate_activation_covariance", "sample_leaves"],
         "training": ["train"],
         "training_trace": ["Failure", "TrainingTrace"],

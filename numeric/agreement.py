@@ -10,7 +10,7 @@ coordinates. Seeds and widths are independent: their p-values are combined by Fi
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 from hltm import HLTM
 from hltm.checks import show
 from hltm.errors import InputError
+from hltm.progress import SILENT, Progress
 from numeric.metrics import latent_heights, level_means
 from numeric.published import published_correlations, published_network, train_published
 
@@ -116,7 +117,7 @@ def _run(data: Mapping[str, Any]) -> PublishedRun:
 
 def our_values(
     published: Published, pairs: Sequence[tuple[str, str]], width: int, inits: Sequence[int], steps: int,
-    report: Callable[[str], None] | None = None,
+    progress: Progress = SILENT,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Correlations by level before and after training of networks as published, ``(N, pairs, levels)`` each.
 
@@ -127,8 +128,7 @@ def our_values(
     for name, loss in pairs:
         tree = published.trees[name]
         heights, network = latent_heights(tree), published_network(tree, width, inits)
-        if report is not None:
-            report(f"width {width}, {name}, {loss}: {len(inits)} networks")
+        progress.step(f"width {width}, {name}, {loss}: {len(inits)} networks")
         trained = train_published(network, tree, loss, inits, steps=steps)
         for held, each in ((before, network), (after, trained)):
             held.append(level_means(published_correlations(each, tree, inits), heights).numpy())
@@ -201,7 +201,7 @@ def power(groups: Sequence[np.ndarray], shift: float, trials: int = 400, seed: i
 
 def agreement(
     published: Published, widths: Sequence[int], inits: int, steps: int, seed: int = 0,
-    report: Callable[[str], None] | None = None,
+    progress: Progress = SILENT,
 ) -> tuple[list[Rank], dict[str, float]]:  # fmt: skip
     """Train networks as published on the published trees and rank the measured results among them.
 
@@ -214,7 +214,8 @@ def agreement(
         N, at least 19.
     steps, seed
         Of the training; the published runs have 1500 steps.
-    report : callable, optional
+    progress : Progress
+        Told what is about to be trained.
 
     Returns
     -------
@@ -229,6 +230,7 @@ def agreement(
     if inits < 19:
         raise InputError(f"seeds={inits}: must be at least 19 for ranks to tell anything")
     ranks, groups = [], []
+    progress.start(sum((run.width, run.steps) == (width, steps) for width in widths for run in published.runs))
     for width in widths:
         if width < 5:
             raise InputError(f"widths: {width}: must be at least 5: published correlations of width 2 are clamped to 1")
@@ -236,7 +238,7 @@ def agreement(
             pairs, values = published.values(name, width, steps, "after")
             if not pairs:
                 raise InputError(f"widths: {width} with steps={steps}: must be those of a published run")
-            _, ours = our_values(published, pairs, width, range(seed, seed + inits), steps, report)
+            _, ours = our_values(published, pairs, width, range(seed, seed + inits), steps, progress)
             p_value, scores = rank_test(values, ours)
             ranks.append(Rank(name, width, inits, p_value, tuple(map(tuple, scores.tolist()))))
             groups.append(ours)

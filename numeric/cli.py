@@ -1,4 +1,4 @@
-"""The command line: `python -m numeric train|experiment`.
+"""The command line: `python -m numeric train|experiment|sweep`.
 
 Exit codes: 0 done, 2 wrong input or usage with one line on stderr, 130 interrupted. Results go to stdout, progress to
 stderr; with `--json -` the document is all that stdout gets. Nothing heavy is imported before a command runs.
@@ -7,16 +7,18 @@ stderr; with `--json -` the document is all that stdout gets. Nothing heavy is i
 import enum
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hltm.command import Job, finish
+from hltm.command import Job, finish, heard
 from hltm.errors import InputError
+from hltm.progress import Progress, shown
+from numeric.images.command import images
+from numeric.sweep.cli import app as sweep_app
 
 
 class DeviceName(enum.StrEnum):
@@ -25,12 +27,6 @@ class DeviceName(enum.StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
-
-
-class StudyName(enum.StrEnum):
-    """Studies that can be run."""
-
-    hltm = "hltm"
 
 
 Device = Annotated[DeviceName, typer.Option(help="Where networks train; auto takes a GPU if there is one.")]
@@ -42,6 +38,10 @@ Tau = Annotated[float, typer.Option(help="Temperature.")]
 Rate = Annotated[float, typer.Option(help="Learning rate.")]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(sweep_app, name="sweep")
+studies = typer.Typer(add_completion=False, rich_markup_mode=None, subcommand_metavar="STUDY [OPTIONS]")
+app.add_typer(studies, name="experiment")
+studies.command()(images)
 
 
 @app.callback()
@@ -79,9 +79,15 @@ def train(
     return partial(run_train, tree, network, training, samples, run, str(device), json, quiet)
 
 
-@app.command()
-def experiment(
-    name: Annotated[StudyName, typer.Argument(metavar="STUDY", help="hltm: hierarchical latent trees.")],
+@studies.callback(invoke_without_command=True)
+def experiment(context: typer.Context) -> None:
+    """Run a study: hltm (hierarchical latent trees) or images (SimCLR)."""
+    if context.invoked_subcommand is None:
+        raise InputError("STUDY is missing: must be hltm or images")
+
+
+@studies.command("hltm")
+def trees(
     depth: Annotated[int, typer.Option(help="Edges from the root to each leaf.")] = 5,
     children: Annotated[int, typer.Option(help="Children of each latent.")] = 2,
     widths: Annotated[str, typer.Option(metavar="N,N,..", help="Neurons of each latent.")] = "2,5,10,20",
@@ -102,7 +108,7 @@ def experiment(
     ] = None,
     quiet: Quiet = False,
 ) -> Job:
-    """Run the paper's numerical study: table, figures and manifest."""
+    """Run the paper's numerical study on trees: table, figures and manifest."""
     if against is not None and not as_published:
         raise InputError("--against: must go with --as-published")
     settings: dict[str, Any] = {
@@ -125,19 +131,6 @@ def _list(text: str, kind: Callable[[str], Any], name: str) -> tuple[Any, ...]:
     return tuple(found)
 
 
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Say on stderr what is going on, if somebody is looking."""
-    from hltm.command import console
-
-    shown = console(stderr=True)
-    if quiet or not shown.is_terminal:
-        yield lambda _: None
-        return
-    with shown.status("starting") as status:
-        yield status.update
-
-
 def run_train(
     file: Path, network: dict[str, Any], training: dict[str, Any], samples: int, folder: Path | None, device: str,
     json: str | None, quiet: bool,
@@ -146,14 +139,36 @@ def run_train(
     from numeric.train_report import check_json, train_and_measure, write_report
 
     target = check_json(json)
-    with _progress(quiet) as tell:
-        report = train_and_measure(file, network, training, samples, folder, device, tell)
+    with shown(quiet) as progress:
+        load_torch(progress)
+        try:
+            report = train_and_measure(file, network, training, samples, folder, device, progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(*_left_in(folder)) from None
     write_report(report, target, quiet)
     return 0
 
 
+def load_torch(progress: Progress) -> None:
+    """Load what every command needs; that takes seconds."""
+    progress.start(None, "loading torch")
+    with heard():
+        import torch  # noqa: F401
+
+
+def _left_in(folder: Path | None) -> list[str]:
+    """What to tell of the checkpoint of a run that was cut short; nothing if there is none."""
+    from numeric.checkpoint import STATE
+
+    if folder is None or not (folder / STATE).exists():
+        return []
+    return [f"the same command goes on from the last checkpoint in {folder}"]
+
+
 def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | None, quiet: bool) -> int:
     """Run the study, print its table, write its files."""
+    with shown(quiet) as progress:
+        load_torch(progress)
     from hltm.command import console
     from numeric.experiment import Study, run_study
     from numeric.experiment_report import check_out, study_table, write_study
@@ -162,17 +177,17 @@ def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | N
     if against is not None:
         return run_agreement(study, against, out, quiet)
     folder = None if out is None else check_out(out)
-    with _progress(quiet) as tell:
-        results = run_study(study, tell)
-    shown = console(highlight=False)
-    shown.width = max(shown.width, 150)
-    shown.print(study_table(results))
+    with shown(quiet) as progress:
+        results = run_study(study, progress)
+    terminal = console(highlight=False)
+    terminal.width = max(terminal.width, 150)
+    terminal.print(study_table(results))
     for result in results:
         for failure in result.failures:
             sys.stderr.write(f"width {result.width}: {failure}\n")
     if folder is not None:
         names = write_study(folder, study, results)
-        shown.print(f"{len(names) + 1} files in {folder}", markup=False, soft_wrap=True)
+        terminal.print(f"{len(names) + 1} files in {folder}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -185,14 +200,14 @@ def run_agreement(study: Any, against: Path, out: Path | None, quiet: bool) -> i
 
     published = read_published(against)
     folder = None if out is None else check_out(out)
-    with _progress(quiet) as tell:
-        ranks, found = agreement(published, study.widths, study.seeds, study.steps, study.seed, tell)
-    shown = console(highlight=False)
-    shown.print(agreement_table(ranks, found))
+    with shown(quiet) as progress:
+        ranks, found = agreement(published, study.widths, study.seeds, study.steps, study.seed, progress)
+    terminal = console(highlight=False)
+    terminal.print(agreement_table(ranks, found))
     if folder is not None:
         write(folder / "agreement.csv", csv_text(agreement_rows(ranks)).encode())
     holds = found["p_value"] > ALPHA
-    shown.print(f"{'agreement' if holds else 'no agreement'} at a false-alarm rate of {ALPHA}", markup=False)
+    terminal.print(f"{'agreement' if holds else 'no agreement'} at a false-alarm rate of {ALPHA}", markup=False)
     return 0 if holds else 1
 
 

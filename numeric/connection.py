@@ -35,6 +35,12 @@ class ConnectionFactors:
     activation: Float[Tensor, "*batch n_in"]
     jacobian: Float[Tensor, "*batch n_L n_out"]
 
+    def __repr__(self) -> str:
+        kind = f"{str(self.jacobian.dtype).removeprefix('torch.')} on {self.jacobian.device}"
+        batch, n_in = tuple(self.activation.shape[:-1]), self.activation.shape[-1]
+        n_top, n_out = self.jacobian.shape[-2:]
+        return f"ConnectionFactors(batch={batch}, f of {n_in}, J of {n_top} x {n_out}, {kind})"
+
     def dense(self, out: Float[Tensor, "*batch p n_L"] | None = None) -> Float[Tensor, "*batch p n_L"]:
         """The connections, ``(..., batch, n_l * n_{l-1}, n_L)``: row ``a * n_l + b`` is ``f_a J[:, b]``.
 

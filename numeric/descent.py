@@ -46,6 +46,10 @@ class DescentTrace:
     lr: float
     diverged_at: int | None = None
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(str(tuple(layer.shape[1:])) for layer in self.weights)
+        return f"DescentTrace(weights={shapes}, records={len(self.steps)}, {self.report})"
+
     def at(self, record: int) -> list[Tensor]:
         """Weights of one record, ``W_1 .. W_L``; negative numbers count from the last record."""
         return [layer[record] for layer in self.weights]

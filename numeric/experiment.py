@@ -20,6 +20,7 @@ from hltm import HLTM, complete_tree
 from hltm.checks import integer
 from hltm.checks import seed as check_seed
 from hltm.errors import InputError
+from hltm.progress import SILENT, Progress
 from numeric.ceiling import ceilings, share_of_ceiling
 from numeric.checks import check_device
 from numeric.contrast import training_loss
@@ -32,7 +33,6 @@ from numeric.tree_network import TreeNetwork
 
 STUDY_LOSSES = ("infonce", "simple", "triplet")
 AS_PUBLISHED = {"infonce": "nce", "simple": "subtract"}  # what its code calls them
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -200,14 +200,14 @@ def data_seed(study: Study, width: int, member: Member) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
-def run_study(study: Study, report: Report | None = None) -> list[WidthResult]:
+def run_study(study: Study, progress: Progress = SILENT) -> list[WidthResult]:
     """Train and measure all networks of a study, width after width.
 
     Parameters
     ----------
     study : Study
-    report : callable, optional
-        Told in words what is going on.
+    progress : Progress
+        Told what is going on.
 
     Returns
     -------
@@ -226,21 +226,37 @@ def run_study(study: Study, report: Report | None = None) -> list[WidthResult]:
     (torch.Size([4, 3]), torch.Size([11, 4, 3]))
     """
     device = torch.device("cpu") if study.as_published else check_device(study.device)
-    members, tell = members_of(study), report or (lambda _: None)
+    members = members_of(study)
     keys = sorted({(member.low, member.seed) for member in members})
     made = {key: study_tree(study.depth, study.children, *key) for key in keys}
-    tell("ceilings")
+    progress.start(None, "ceilings")
     streams = [data_seed(study, 0, Member(low, "ceiling", seed)) for low, seed in keys]
     found = dict(zip(keys, ceilings(list(made.values()), study.samples, streams, device).cpu(), strict=True))
     trees = [made[member.low, member.seed] for member in members]
     ceiling = torch.stack([found[member.low, member.seed] for member in members])
     one_width = _as_published if study.as_published else _own
-    return [one_width(study, width, members, trees, ceiling, device, tell) for width in study.widths]
+    # A step of a wide network takes longer than one of a narrow one, though the products are small.
+    progress.start(float(study.steps * sum(study.widths)))
+    return [
+        one_width(study, width, members, trees, ceiling, device, _told_steps(study, number, progress))
+        for number, width in enumerate(study.widths)
+    ]
+
+
+def _told_steps(study: Study, number: int, progress: Progress) -> Callable[[int], None]:
+    """What is told of a step of the networks of one width."""
+    width, before = study.widths[number], study.steps * sum(study.widths[:number])
+    text = f"width {width}: {len(members_of(study))} networks, step"
+
+    def told(step: int) -> None:
+        progress.at(before + step * width, f"{text} {step} of {study.steps}")
+
+    return told
 
 
 def _own(
     study: Study, width: int, members: tuple[Member, ...], trees: list[HLTM], ceiling: Tensor,
-    device: torch.device, tell: Report,
+    device: torch.device, told: Callable[[int], None],
 ) -> WidthResult:  # fmt: skip
     """The paper's definitions: no biases, InfoNCE of each sample, normalised output."""
     made = {
@@ -263,7 +279,7 @@ def _own(
     trace = train(
         network, trees, [member.loss for member in members], study.tau, study.lr, study.batch, study.steps, seeds,
         record_every=study.record_every, measure=measure, keep_networks=False,
-        progress=lambda step, _: tell(f"width {width}: {len(members)} networks, step {step} of {study.steps}"),
+        progress=lambda step, _: told(step),
     )  # fmt: skip
     middle = time.perf_counter()
     after = correlations(trace.network, trees, study.samples, seeds)
@@ -278,7 +294,7 @@ def _own(
 
 def _as_published(
     study: Study, width: int, members: tuple[Member, ...], trees: list[HLTM], ceiling: Tensor,
-    device: torch.device, tell: Report,
+    device: torch.device, told: Callable[[int], None],
 ) -> WidthResult:  # fmt: skip
     """Networks and losses of the published code."""
     complete_plan(trees[0], width)
@@ -289,7 +305,7 @@ def _as_published(
     done = train_published(
         network, trees, [AS_PUBLISHED[member.loss] for member in members], seeds,
         steps=study.steps, batch=study.batch, tau=study.tau, lr=study.lr, record_every=study.record_every,
-        record=lambda _, step: tell(f"width {width}: {len(members)} networks, step {step} of {study.steps}"),
+        record=lambda _, step: told(step),
     )  # fmt: skip
     middle = time.perf_counter()
     after = published_correlations(done, trees, seeds, study.samples)

@@ -52,6 +52,10 @@ class Correlations:
     heights: tuple[int, ...]
     samples: int
 
+    def __repr__(self) -> str:
+        sizes = f"members={len(self.best)}, latents={len(self.nodes)}, samples={self.samples}"
+        return f"Correlations({sizes}, mean of the best={float(self.best.mean()):.4g})"
+
     @property
     def by_level(self) -> Float[Tensor, "E levels"]:
         """Mean of the best over the nodes of each level, level 1 first."""

@@ -59,8 +59,8 @@ class FinitePopulation:
     Examples
     --------
     >>> population = FinitePopulation([[[0.0], [1.0]], [[2.0], [4.0]]], point_weights=[0.25, 0.75])
-    >>> population.size, population.augmentations, population.dimension
-    (2, 2, 1)
+    >>> population
+    FinitePopulation(points=2, augmentations=2, d=1, float64 on cpu)
     >>> population.flat_weights
     tensor([0.1250, 0.1250, 0.3750, 0.3750], dtype=torch.float64)
     """
@@ -90,6 +90,10 @@ class FinitePopulation:
                 _check_distribution(weights, name)
                 weights = weights.to(points.device, points.dtype)
             object.__setattr__(self, name, weights)
+
+    def __repr__(self) -> str:
+        kind = f"{str(self.points.dtype).removeprefix('torch.')} on {self.points.device}"
+        return f"FinitePopulation(points={self.size}, augmentations={self.augmentations}, d={self.dimension}, {kind})"
 
     @property
     def size(self) -> int:

@@ -78,7 +78,9 @@ def estimate_activation_covariance(
     With means ``m_z``, unbiased covariances ``S_z`` and ``G = diag pi - pi pi^T`` of a batch,
     ``V_b = sum_{z,z'} G_zz' m_z m_z'^T - sum_z pi_z (1 - pi_z) S_z / n`` has exactly the expectation V, also where V =
     0. The estimate is the mean of the V_b, its standard error ``(sum_b (V_b - mean)^2 / (B (B - 1)))^(1/2)``, entry by
-    entry: error over standard error follows Student's t with B - 1 degrees of freedom, up to the skewness of V_b.
+    entry: error over standard error follows Student's t with B - 1 degrees of freedom, up to the skewness of V_b. Near
+    V = 0, where V_b is a square, the far tail of that ratio is much heavier than Student's; bounds that hold for every
+    law are made of `sample_root_contrasts`.
 
     Parameters
     ----------
@@ -119,7 +121,7 @@ def estimate_activation_covariance(
     >>> abs(estimate.item() - 0.0625) < 4 * error.item() < 0.02
     True
     """
-    _check_shape(network, tree)
+    check_shape(network, tree)
     parts = integer(batches, "batches", 2)
     size = integer(samples, "samples", 2 * parts) // parts
     sampler = TreeSampler(tree, network.device)
@@ -148,7 +150,7 @@ def estimate_activation_covariance(
     return estimate, error
 
 
-def _check_shape(network: TreeNetwork, tree: HLTM) -> None:
+def check_shape(network: TreeNetwork, tree: HLTM) -> None:
     """Refuse a tree that the network does not read."""
     own = network.tree
     check_tree(tree)

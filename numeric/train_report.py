@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from hltm import HLTM, load
 from hltm.checks import show
 from hltm.errors import InputError
 from hltm.files import write
+from hltm.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from numeric.training_trace import TrainingTrace
@@ -37,7 +38,7 @@ def check_json(target: str | None) -> str | None:
 
 def train_and_measure(
     file: Path, network: Mapping[str, Any], training: Mapping[str, Any], samples: int, folder: Path | None,
-    device: str, tell: Callable[[str], None],
+    device: str, told: Progress = SILENT,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, or go on with the interrupted run of a folder; gives all results as plain data.
 
@@ -52,8 +53,8 @@ def train_and_measure(
     folder : Path, optional
         Of the run.
     device : str
-    tell : callable
-        Told in words how far the run is.
+    told : Progress
+        Told how far the run is.
 
     Returns
     -------
@@ -69,10 +70,13 @@ def train_and_measure(
 
     tree = load(file)
     before = TreeNetwork(tree, device=device, **network)
-    trace = train(
-        before, tree, checkpoint_dir=folder,
-        progress=lambda step, loss: tell(f"step {step} of {training['steps']}, mean loss {loss:.6g}"), **training,
-    )  # fmt: skip
+    told.start(training["steps"], "training")
+
+    def progress(step: int, loss: float) -> None:
+        told.at(step, f"training, mean loss {loss:.6g}" if step else "training")
+
+    trace = train(before, tree, checkpoint_dir=folder, progress=progress, **training)
+    told.start(None, "correlations and ceilings")
     records: list[dict[str, Any]] = [{"step": trace.steps[0], "loss": None, "dead": int(trace.dead[0].sum())}]
     for step, losses, dead in zip(trace.steps[1:], trace.losses, trace.dead[1:], strict=True):
         records.append({"step": step, "loss": _plain(losses.tolist()), "dead": int(dead.sum())})

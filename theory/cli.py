@@ -12,6 +12,7 @@ import typer
 
 from hltm.command import Job, finish
 from hltm.errors import InputError
+from hltm.progress import shown
 
 PAPER_LIMIT = 16 * 2**20
 
@@ -68,11 +69,14 @@ def run(path: Path | None, name: str | None, what: str, form: str, out: Path | N
         return deliver(macros(), out)
     if path is None or name is None:
         raise InputError(f"option {'--tree' if path is None else '--node'}: is missing")
-    tree = hltm.load(path)
-    node = hltm.find_node(tree, name)
+    with shown() as progress:
+        progress.step(f"reading {path}")
+        tree = hltm.load(path)
+        node = hltm.find_node(tree, name)
+        progress.step(f"deriving the formula of node {name}")
+        found = formula(tree, node, what, form) if check is None else drift(read_paper(check), tree, node, what)
     if check is None:
-        return deliver(formula(tree, node, what, form), out)
-    found = drift(read_paper(check), tree, node, what)
+        return deliver(found or "", out)
     sys.stdout.write((found or f"{check}: unchanged") + "\n")
     return 0 if found is None else 1
 

@@ -1,18 +1,24 @@
 """The conditions of the loss family, one by one: what each says, what decided it, and where it fails.
 
-Statement 2 (arXiv 2010.00578, Theorem 2): ``dL/dr_+ > 0``, ``dL/dr_k < 0``, ``dL/dr_+ + sum_k dL/dr_k = 0``; and,
-since the negatives are independent draws of one law, symmetry under their exchange. A failing condition comes with a
-point.
+Statement 2 (arXiv 2010.00578, Theorem 2): ``dL/dr_+ > 0``, ``dL/dr_k < 0``, ``dL/dr_+ + sum_k dL/dr_k = 0``, for a loss
+that is a real, finite number on the whole domain. A failing condition comes with a point. Symmetry under an exchange
+of negatives is no condition: a loss may weigh them differently, and every negative then has its own ``xi_k``.
 """
 
 from dataclasses import dataclass
 
 import sympy
-from sympy import Expr
+from sympy import Expr, Sum
 
-from theory.losses import Loss, derivative, linear_sums, loss_of, quotient
-from theory.notation import r_p
-from theory.zero import Decision, combine, decide_positive, decide_zero, describe, exact_points
+from theory.domain import domain_decision
+from theory.exchangeable import indexed_form
+from theory.losses import FREE_NEGATIVE, Loss, derivative, linear_sums, loss_of, quotient
+from theory.notation import H, j, r_p
+from theory.slopes import sign_decisions
+from theory.zero import Decision, combine, decide_zero, describe, exact_points
+
+REAL = "L is real and finite"
+"""The condition on the values themselves."""
 
 _DIGITS = 30
 _TINY = sympy.Float(10) ** -20
@@ -64,7 +70,8 @@ def family_conditions(loss: object, negatives: int | None = None) -> tuple[Condi
     Returns
     -------
     tuple of Condition
-        Sign of ``dL/dr_+``, sign of each ``dL/dr_k``, zero sum, symmetry for each further negative.
+        Sign of ``dL/dr_+``, sign of each ``dL/dr_k`` (one condition for all of them where they are many and alike),
+        zero sum, and that the loss is real and finite: proved, or not decided with the place where it is.
 
     Raises
     ------
@@ -78,18 +85,48 @@ def family_conditions(loss: object, negatives: int | None = None) -> tuple[Condi
     Examples
     --------
     >>> [c.decision.value for c in family_conditions("r_p - r_1")]
-    [True, True, True]
+    [True, True, True, True]
     >>> family_conditions("r_p + r_1")[1].counterexample
     ('at every point:', 'dL/dr_1 = 1, but the family needs dL/dr_1 < 0')
     """
     described = loss_of(loss, negatives)
-    distances = described.negatives or ()
-    slopes = [linear_sums(quotient(derivative(described.expression, d))) for d in (r_p, *distances)]
-    signs = [_sign("dL/dr_+", slopes[0], 1)]
-    signs += [_sign(f"dL/d{d}", slope, -1) for d, slope in zip(distances, slopes[1:], strict=True)]
-    total = sympy.Add(*(derivative(described.expression, d) for d in (r_p, *distances)))
-    name = "dL/dr_+ + sum_k dL/dr_k" if len(distances) > 1 else "dL/dr_+ + dL/dr_1"
-    return (*signs, _zero(f"{name} = 0", name, total), *_symmetries(described))
+    written = indexed_form(described)
+    if written is not None:
+        general = _conditions(written, len(described.negatives or ()))
+        if membership_decision(general).value:
+            return general
+    return _conditions(described)
+
+
+def _conditions(loss: Loss, count: int | None = None) -> tuple[Condition, ...]:
+    """The conditions; those of a loss with symbolic H speak of its `count` negatives."""
+    distances = (FREE_NEGATIVE,) if loss.negatives is None else loss.negatives
+    found = [derivative(loss.expression, d) for d in (r_p, *distances)]
+    slopes = [linear_sums(quotient(slope)) for slope in found]
+    if loss.negatives is None:
+        total = slopes[0] + linear_sums(Sum(quotient(found[1]), (j, 1, H)))
+        names = [f"dL/dr_k for each k = 1..{count}"]
+    else:
+        total, names = sympy.Add(*found), [f"dL/d{d}" for d in distances]
+    name = "dL/dr_+ + dL/dr_1" if count is None and len(distances) == 1 else "dL/dr_+ + sum_k dL/dr_k"
+    zero = _zero(f"{name} = 0", name, total)
+    decisions = sign_decisions(loss, slopes, zero.decision)
+    signs = [_sign("dL/dr_+", slopes[0], 1, decisions[0])]
+    signs += [_sign(*row) for row in zip(names, slopes[1:], [-1] * len(names), decisions[1:], strict=True)]
+    return (*signs, zero, Condition(REAL, "L", loss.expression, domain_decision(loss.expression)))
+
+
+def symmetric(loss: Loss) -> Decision:
+    """Whether the loss stays what it is when negatives are exchanged; no condition of the family.
+
+    Examples
+    --------
+    >>> symmetric(loss_of("r_p - r_1/3 - 2*r_2/3")).value
+    False
+    """
+    first, *others = loss.negatives or (None,)
+    swaps = (loss.expression.xreplace({first: other, other: first}) for other in others)
+    return combine([decide_zero(loss.expression - swapped) for swapped in swaps])
 
 
 def membership_decision(conditions: tuple[Condition, ...]) -> Decision:
@@ -97,8 +134,8 @@ def membership_decision(conditions: tuple[Condition, ...]) -> Decision:
     return combine([condition.decision for condition in conditions])
 
 
-def _sign(quantity: str, slope: Expr, sign: int) -> Condition:
-    text, decision = f"{quantity} {'>' if sign > 0 else '<'} 0", decide_positive(sign * slope)
+def _sign(quantity: str, slope: Expr, sign: int, decision: Decision) -> Condition:
+    text = f"{quantity} {'>' if sign > 0 else '<'} 0"
     if decision.value is not False:
         return Condition(text, quantity, slope, decision)
     return Condition(text, quantity, slope, decision, *_point(slope, sign))
@@ -109,17 +146,6 @@ def _zero(text: str, quantity: str, expression: Expr) -> Condition:
     if decision.value is not False:
         return Condition(text, quantity, expression, decision)
     return Condition(text, quantity, quotient(expression), decision, *_point(expression, 0))
-
-
-def _symmetries(loss: Loss) -> list[Condition]:
-    """Exchange of the first negative with each other one; these exchanges make every permutation."""
-    first, *others = loss.negatives or (None,)
-    found = []
-    for other in others:
-        swapped = loss.expression.xreplace({first: other, other: first})
-        quantity = f"L - L({first} <-> {other})"
-        found.append(_zero(f"{quantity} = 0", quantity, loss.expression - swapped))
-    return found
 
 
 def _point(expression: Expr, sign: int) -> tuple[str | None, str | None]:

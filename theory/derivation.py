@@ -37,6 +37,12 @@ class Step:
         """Whether the step was decided true by a proof method."""
         return self.decision.value is True
 
+    def _repr_latex_(self) -> str:
+        """The step for a notebook: its reason and its formula."""
+        from theory.notebook import step_latex
+
+        return step_latex(self)
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -47,6 +53,12 @@ class Statement:
 
     def __str__(self) -> str:
         return self.text
+
+    def _repr_latex_(self) -> str:
+        """The relation for a notebook."""
+        from theory.notebook import statement_latex
+
+        return statement_latex(self)
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,12 @@ class Derivation:
         from theory.latex import to_latex
 
         return to_latex(self, form)
+
+    def _repr_latex_(self) -> str:
+        """The derivation for a notebook: what is claimed, and every step with its reason."""
+        from theory.notebook import derivation_latex
+
+        return derivation_latex(self)
 
 
 def verdict(steps: "Iterable[Step]", decision: Decision) -> Decision:

@@ -1,17 +1,21 @@
 """Statement 2 (contrastive-losses): membership in the loss family, Theorem 2 of arXiv 2010.00578.
 
 ``dL/dr_+ > 0``, ``dL/dr_k < 0`` and ``dL/dr_+ + sum_k dL/dr_k = 0``, proved for symbolic H: the derivatives
-are quotients of polynomials with positive coefficients in positive generators, and finite sums are compared
-by linearity.
+are quotients of polynomials with positive coefficients in positive generators (or what `theory.slopes` decides), and
+finite sums are compared by linearity. A loss that is not real and finite on the whole domain is no member. Symmetry
+under an exchange of negatives is not asked for: nothing in statement 2 or 4 needs it.
 """
 
 import sympy
 from sympy import Expr, Sum, Symbol
 
-from theory.derivation import Derivation, Statement, Step, equation, sign_step, verdict
+from theory.derivation import Derivation, Statement, Step, equation, verdict
+from theory.domain import domain_decision
+from theory.exchangeable import indexed_form
 from theory.losses import FREE_NEGATIVE, Loss, derivative, linear_sums, loss_of, quotient
 from theory.notation import H, j, r_p
-from theory.zero import decide_zero
+from theory.slopes import sign_decisions
+from theory.zero import Decision, decide_zero
 
 ASSUMPTIONS = (
     "distances r_+, r_1, ..., r_H are not negative",
@@ -33,7 +37,7 @@ def derive_family(loss: object = "infonce", negatives: int | None = None) -> Der
 
 
 def family_membership(expression: object, negatives: int | None = None) -> Derivation:
-    """Whether a loss belongs to the family of statement 2: two signs and a zero sum.
+    """Whether a loss belongs to the family of statement 2: two signs and a zero sum, on the whole domain.
 
     Parameters
     ----------
@@ -64,31 +68,48 @@ def family_membership(expression: object, negatives: int | None = None) -> Deriv
 
 
 def membership_of(loss: Loss) -> Derivation:
-    """The five kinds of steps: two derivatives, two signs, the zero sum."""
-    steps = _slope_steps(loss.expression, r_p, SLOPE_POSITIVE, positive=True)
+    """Derivatives, their signs, the zero sum; many negatives that enter by sums of like terms with symbolic H."""
+    written = indexed_form(loss)
+    if written is not None:
+        general = _membership(written)
+        if general.proved:
+            return general
+    return _membership(loss)
+
+
+def _membership(loss: Loss) -> Derivation:
     distances = [(FREE_NEGATIVE, "j")] if loss.negatives is None else [(n, str(n)[2:]) for n in loss.negatives]
-    for distance, label in distances:
-        steps += _slope_steps(loss.expression, distance, slope_symbol(label), positive=False)
-    total, shown, why = _zero_sum(loss)
+    shown = [SLOPE_POSITIVE, *(slope_symbol(label) for _, label in distances)]
+    slopes = [derivative(loss.expression, distance) for distance in (r_p, *(d for d, _ in distances))]
+    simple = [linear_sums(quotient(slope)) for slope in slopes]
+    total, sum_shown, why = _zero_sum(loss)
     decision = decide_zero(total)
-    steps.append(Step(equation(shown, sympy.S.Zero), why, decision))
+    signs = sign_decisions(loss, simple, decision)
+    steps: list[Step] = []
+    for place, symbol in enumerate(shown):
+        how = "differentiation"
+        if place and distances[place - 1][0] == FREE_NEGATIVE:
+            how = "differentiation of a finite sum: only the term k = j depends on r_j"
+        exact = decide_zero(linear_sums(slopes[place]) - simple[place])
+        steps.append(Step(equation(symbol, simple[place]), how, exact))
+        sign = (sympy.Lt if place else sympy.Gt)(symbol, 0, evaluate=False)
+        steps.append(Step(sign, _how(signs[place]), signs[place]))
+    steps.append(Step(equation(sum_shown, sympy.S.Zero), why, decision))
+    domain = domain_decision(loss.expression)
+    if not domain:
+        # That a sum of exponentials has a logarithm needs no line; that a loss is not one everywhere does.
+        steps.insert(0, Step(sympy.Lt(sympy.Abs(Symbol("L")), sympy.oo, evaluate=False), "real and finite", domain))
     residual = sympy.S.Zero if decision else quotient(total)
     text = f"{TEXT} for {loss.name}, {'symbolic H' if loss.symbolic else f'H = {len(distances)}'}"
     statement = Statement(text, equation(Symbol("L"), loss.expression))
     return Derivation("contrastive-losses", statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision))
 
 
-def _slope_steps(loss: Expr, distance: Expr, shown: Symbol, positive: bool) -> list[Step]:
-    slope = derivative(loss, distance)
-    simple = linear_sums(quotient(slope))
-    how = "differentiation"
-    if distance == FREE_NEGATIVE:
-        how = "differentiation of a finite sum: only the term k = j depends on r_j"
-    sign = "positive coefficients in positive quantities (exponentials, tau, sums of positive terms)"
-    return [
-        Step(equation(shown, simple), how, decide_zero(linear_sums(slope) - simple)),
-        sign_step(simple, shown, positive, sign),
-    ]
+def _how(sign: Decision) -> str:
+    """What shows a sign, in words."""
+    if sign.detail.startswith(("coefficients", "is_positive of the expression")) or not sign:
+        return "positive coefficients in positive quantities (exponentials, tau, sums of positive terms)"
+    return sign.detail
 
 
 def _zero_sum(loss: Loss) -> tuple[Expr, Expr, str]:

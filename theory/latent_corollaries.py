@@ -155,7 +155,7 @@ def derive_depth(symbols: TreeSymbols, node: Node) -> Derivation:
     depth = len(path_below(symbols.tree, node))
     size, room, before, slack = sympy.symbols(r"|\rho| t o_{d} u", nonnegative=True)
     bound = size + room
-    first = Symbol(r"|\rho_0|", nonnegative=True)
+    first = Symbol(r"|\rho_{0}|", nonnegative=True)
     c, d = Symbol("c", nonnegative=True), Symbol("d", integer=True, nonnegative=True)
     t = Symbol("t", positive=True)
     o = Symbol(rf"o_{{{symbols.texts[node]}}}", nonnegative=True)

@@ -67,7 +67,7 @@ def derive_latent(tree: HLTM | None = None, node: Node | None = None, claim: str
 def _small_tree() -> HLTM:
     import networkx as nx
 
-    graph: Any = nx.DiGraph([("0", "mu"), ("mu", "a"), ("mu", "b")])
+    graph: Any = nx.DiGraph([("0", "μ"), ("μ", "a"), ("μ", "b")])
     graph.nodes["0"]["prior"] = [0.5, 0.5]
     for edge in graph.edges:
         graph.edges[edge]["transition"] = [[0.75, 0.25], [0.5, 0.5]]

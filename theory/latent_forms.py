@@ -41,6 +41,12 @@ class ActivationCovariance:
         """The matrix in the symbol ``rho_{0mu}``, shape (children, children)."""
         return outer(self.factor, list(self.vector))
 
+    def _repr_latex_(self) -> str:
+        """Both factors for a notebook."""
+        from theory.notebook import activation_latex
+
+        return activation_latex(self.factor, self.vector)
+
 
 @dataclass(frozen=True)
 class ActivationCovariances(Mapping[Node, ActivationCovariance]):

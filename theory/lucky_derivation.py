@@ -64,8 +64,8 @@ def _jensen_steps() -> list[Step]:
 
 def _root_steps() -> list[Step]:
     """``E|p| <= sqrt(E p^2) = sqrt(m_0^2 + Var) <= sqrt(m_0^2 + v)``."""
-    c, m, second, h = _real("c m_{0} E[p^2|0] |p|")
-    first, gap, slack, variance = _nonnegative("E[|p||0] u w Var")
+    c, m, second, h = _real(r"c m_{0} \mathbb{E}[p^2\mid{0}] |{p}|")
+    first, gap, slack, variance = _nonnegative(r"\mathbb{E}[|p|\mid{0}] u w \mathrm{Var}")
     root, larger = sympy.sqrt(first**2 + gap), sympy.sqrt(m**2 + variance + slack)
     below = sympy.sqrt(m**2 + variance)
     square = (h - c) ** 2

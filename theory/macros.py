@@ -57,14 +57,14 @@ def expanded(text: str) -> str:
         text = text[match.end() :]
         values = []
         for _ in range(max(count, 1)):  # empty braces end the name of a macro without arguments
-            end = _group_end(text)
+            end = group_end(text)
             values.append(text[1 : end - 1])
             text = text[end:]
         result += re.sub("#([1-9])", lambda m, values=values: values[int(m[1]) - 1], meaning)  # type: ignore[misc]
     return result + text
 
 
-def _group_end(text: str) -> int:
+def group_end(text: str) -> int:
     """The place behind the group that a text starts with."""
     depth = 0
     for match in _BRACE.finditer(text):

@@ -12,43 +12,15 @@ from functools import lru_cache
 
 import sympy
 from lark import Lark, Token
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedInput
 from sympy import Expr, Rational
 
-from hltm.errors import InputError
 from theory.notation import negative, r_0, r_p, tau
+from theory.syntax import GRAMMAR, KNOWN, NEGATIVES, check_length, refused_at, unexpected
 
-LENGTH = 2_000
-"""Most characters of a loss."""
-_DEPTH, _POWER, _DEGREE, _DIGITS, _NEGATIVES, _BITS, _ARGUMENTS = 40, 16, 64, 30, 64, 2_000, 16
+_DEPTH, _POWER, _DEGREE, _DIGITS, _BITS, _ARGUMENTS = 40, 16, 64, 30, 2_000, 16
 _FUNCTIONS = {"exp": sympy.exp, "log": sympy.log, "sqrt": sympy.sqrt, "max": sympy.Max}
 _SYMBOLS = {"r_p": r_p, "tau": tau, "r_0": r_0}
-_KNOWN = "known are r_p, r_1 .. r_64, tau, r_0, exp, log, sqrt, max"
-_SHOWN = 60
-
-GRAMMAR = r"""
-start: sum
-sum: product ((PLUS | MINUS) product)*
-product: signed ((TIMES | OVER) signed)*
-signed: (PLUS | MINUS)* power
-power: atom [POWER signed]
-atom: NUMBER                          -> number
-    | NAME                            -> symbol
-    | NAME OPEN sum (_COMMA sum)* _CLOSE -> call
-    | OPEN sum _CLOSE                 -> nested
-
-PLUS: "+"
-MINUS: "-"
-TIMES: "*"
-OVER: "/"
-POWER: "**" | "^"
-OPEN: "("
-_CLOSE: ")"
-_COMMA: ","
-NUMBER: /[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?/
-NAME: /[A-Za-z_][A-Za-z_0-9]*/
-%ignore /[ \t\r\n\f]+/
-"""
 
 
 def parse_loss(text: str) -> Expr:
@@ -73,47 +45,26 @@ def parse_loss(text: str) -> Expr:
     >>> parse_loss("r_p - r_1^2/2")
     -r_1**2/2 + r_p
     """
-    if len(text) > LENGTH:
-        raise InputError(f"loss of {len(text)} characters: must have at most {LENGTH}")
+    check_length(text)
     try:
         result: Expr = _grammar().parse(text).value  # type: ignore[attr-defined]
     except _RefusedError as refused:
-        raise _at(text, refused.what, refused.place, refused.rule) from None
+        raise refused_at(text, refused.what, refused.place, refused.rule) from None
     except UnexpectedInput as error:
-        raise _unexpected(text, error) from None
+        raise unexpected(text, error) from None
+    except (MemoryError, RecursionError) as error:
+        raise refused_at(text, text.strip()[:20], 0, f"too large to be read ({type(error).__name__})") from None
     if any(_bits(number) > _BITS for number in result.atoms(Rational)):
-        raise _at(text, text.strip()[:20], 0, f"numbers of more than {_BITS} bits arise, which is too large")
+        raise refused_at(text, text.strip()[:20], 0, f"numbers of more than {_BITS} bits arise, which is too large")
     undefined = result.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I)
     if undefined or any(part.is_real is False for part in result.atoms(sympy.log, sympy.Pow)):
-        raise _at(text, text.strip()[:20], 0, "must be a finite real expression")
+        raise refused_at(text, text.strip()[:20], 0, "must be a finite real expression")
     return result
 
 
 @lru_cache(maxsize=1)
 def _grammar() -> Lark:
     return Lark(GRAMMAR, parser="lalr", lexer="basic", transformer=_Builder(), maybe_placeholders=False)
-
-
-def _at(text: str, what: str, place: int, rule: str) -> InputError:
-    shown, what = (s if len(s) <= _SHOWN else s[: _SHOWN - 3] + "..." for s in (text, what))
-    return InputError(f"{what!r} at character {place + 1} of loss {shown!r}: {rule}")
-
-
-def _unexpected(text: str, error: UnexpectedInput) -> InputError:
-    """What lark found out of place, in the words of this grammar."""
-    if isinstance(error, UnexpectedCharacters):
-        place = int(error.pos_in_stream or 0)
-        return _at(text, text[place], place, "is not part of the grammar of a loss")
-    if not isinstance(error, UnexpectedToken):
-        return _at(text, "end of text", len(text), "the expression is not complete")
-    ended = error.token.type == "$END"
-    what, place = ("end of text", len(text.rstrip())) if ended else (str(error.token), int(error.token.start_pos or 0))
-    wanted = error.accepts or error.expected
-    if "NUMBER" in wanted:
-        return _at(text, what, place, "a number, a symbol, a function or '(' is needed here")
-    if "_CLOSE" in wanted:
-        return _at(text, what, place, "')' is needed here")
-    return _at(text, what, place, "the expression should end here")
 
 
 class _RefusedError(Exception):
@@ -183,12 +134,12 @@ class _Builder:
     def symbol(self, children: list[Token]) -> _Part:
         name, place = str(children[0]), int(children[0].start_pos or 0)
         number = re.fullmatch(r"r_([1-9][0-9]?)", name)
-        if number and int(number.group(1)) <= _NEGATIVES:
+        if number and int(number.group(1)) <= NEGATIVES:
             return _Part(negative(int(number.group(1))), place)
         if name in _FUNCTIONS:
             raise _RefusedError(name, place, "'(' is needed after a function")
         if name not in _SYMBOLS:
-            raise _RefusedError(name, place, _KNOWN)
+            raise _RefusedError(name, place, KNOWN)
         return _Part(_SYMBOLS[name], place)
 
     def nested(self, children: list[_Part | Token]) -> _Part:
@@ -201,7 +152,7 @@ class _Builder:
         assert isinstance(token, Token)  # noqa: S101
         name, place, values = str(token), int(token.start_pos or 0), [part.value for part in parts]
         if name not in _FUNCTIONS:
-            raise _RefusedError(name, place, _KNOWN if name not in _SYMBOLS else "is a symbol and takes no argument")
+            raise _RefusedError(name, place, KNOWN if name not in _SYMBOLS else "is a symbol and takes no argument")
         depth = _deeper(parts, name, place)
         if len(values) > (_ARGUMENTS if name == "max" else 1):
             rule = f"takes at most {_ARGUMENTS} arguments" if name == "max" else "takes one argument"

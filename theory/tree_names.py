@@ -74,6 +74,33 @@ def node_texts(nodes: Iterable[Node]) -> dict[Node, str]:
     return texts
 
 
+def in_unicode(written: str) -> str:
+    r"""The name that was written as the inside of a ``\text`` group: the way back from TeX to plain characters.
+
+    Examples
+    --------
+    >>> print(in_unicode(r"Z\"{u}rich\ \textless{}\_\ensuremath{\alpha}"))
+    Zürich <_α
+    """
+    back = {tex: letter for letter, tex in (_SPECIAL | _LETTERS).items()}
+    commands = "|".join(re.escape(tex) for tex in sorted(back, key=len, reverse=True))
+    accents = {tex[1:]: mark for mark, tex in _ACCENTS.items()}
+
+    def letter(match: re.Match[str]) -> str:
+        if match["command"]:
+            return back[match["command"]]
+        if match["greek"]:
+            size = "CAPITAL" if match["greek"][0].isupper() else "SMALL"
+            return unicodedata.lookup(f"GREEK {size} LETTER {match['greek'].upper().replace('LAMBDA', 'LAMDA')}")
+        return unicodedata.normalize("NFC", match["base"] + accents[match["accent"]])
+
+    accent = "|".join(re.escape(name) for name in accents)
+    pattern = (
+        rf"(?P<command>{commands})|\\ensuremath\{{\\(?P<greek>\w+)\}}|\\(?P<accent>{accent})\{{(?P<base>[A-Za-z])\}}"
+    )
+    return re.sub(pattern, letter, written)
+
+
 def require_tex(texts: dict[Node, str], nodes: Iterable[Node]) -> None:
     """Refuse names that pdflatex cannot set.
 

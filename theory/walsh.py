@@ -23,6 +23,7 @@ from theory.tree_moments import TERM_LIMIT, signed_sums
 from theory.tree_symbols import TreeSymbols, below, gap_variance, internal, is_symmetric, tree_symbols
 from theory.tree_weights import read_weights
 
+SIZE_SHOWN, TERMS_SHOWN = 6, 200  # of the matrix and of its gap, in a notebook
 _BLOCK = 2**22  # polarity vectors times Walsh coefficients held at once: 32 MiB of float64
 
 
@@ -47,6 +48,19 @@ class WalshOperator:
     edges: tuple[Node, ...]
     sums: LeafTable
     n_out: int
+
+    def __repr__(self) -> str:
+        size = self.sums.numerators.shape[1] // self.n_out
+        leaves = len(self.symbols.tree.leaves)
+        return f"WalshOperator({size} x {size}, leaves={leaves}, edges={len(self.edges)}, n_L={self.n_out})"
+
+    def _repr_latex_(self) -> str:
+        """The operator for a notebook: its polynomials where they can be read, else its shape."""
+        from theory.notebook import operator_latex
+
+        size = self.sums.numerators.shape[1] // self.n_out
+        shown = size <= SIZE_SHOWN and np.count_nonzero(self.sums.numerators) <= TERMS_SHOWN
+        return operator_latex(r"\mathrm{OP}", size, self.matrix() if shown else None)
 
     @cached_property
     def odd_sets(self) -> np.ndarray:

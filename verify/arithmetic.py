@@ -8,12 +8,13 @@ that gives the tolerance of the float64 comparison, so that nobody has to choose
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from hltm.errors import InputError
+from verify.magnitude import Largest, plain, watched
 from verify.towers import array, rational
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Arithmetic:
         Torch device of `tensor`, `weights` and `population`.
     probe : int
         Which probe: each moves the inputs in its own way.
+    largest : Largest, optional
+        Takes note of how large the numbers become on the way.
 
     Examples
     --------
@@ -51,6 +54,7 @@ class Arithmetic:
     kind: Literal["double", "single", "exact"] = "double"
     device: str = "cpu"
     probe: int = 0
+    largest: Largest | None = field(default=None, compare=False, repr=False)
 
     @property
     def exact(self) -> bool:
@@ -59,10 +63,11 @@ class Arithmetic:
 
     def array(self, value: Any) -> np.ndarray:
         """Nested tuples of numbers as a NumPy array of these numbers."""
-        plain = np.asarray(value, dtype=np.float64)
+        double = np.asarray(value, dtype=np.float64)
         if self.exact:
-            return array(plain, rational)
-        return plain if self.kind == "double" else self._moved(plain)
+            return array(double, rational)
+        found = double if self.kind == "double" else self._moved(double)
+        return found if self.largest is None else watched(found, self.largest)
 
     def tensor(self, value: Any) -> Tensor:
         """Nested tuples of numbers as a torch tensor; torch knows no exact rationals (InputError)."""
@@ -70,7 +75,7 @@ class Arithmetic:
 
         if self.exact:
             raise InputError("at.tensor: torch has no exact rationals, must be at.array where at.exact holds")
-        return torch.as_tensor(self.array(value), device=self.device)
+        return torch.as_tensor(plain(self.array(value)), device=self.device)
 
     def weights(self, instance: PopulationInstance) -> list[Tensor]:
         """The weights of a `PopulationInstance` as tensors, one matrix (n_l, n_{l-1}) for each layer."""
@@ -82,7 +87,7 @@ class Arithmetic:
 
         from verify.tensors import population_of
 
-        moved = replace(instance, points=tuple(map(_nested, self.array(instance.points))))
+        moved = replace(instance, points=tuple(map(_nested, plain(self.array(instance.points)))))
         return population_of(moved, self.device).to(self.device, self.tensor(0.0).dtype)
 
     def _moved(self, plain: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ not shown necessary. Which of the two is expected is stated, so that a counterex
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from flint import arb, fmpq
@@ -91,6 +91,12 @@ class Outcome:
             return "abstained"
         return "holds" if (self.finding == "necessary") == self.assumption.necessary else "refuted"
 
+    def _repr_html_(self) -> str:
+        """The outcome for a notebook."""
+        from verify.notebook import outcome_html
+
+        return outcome_html(self)
+
     def as_json(self) -> dict[str, Any]:
         """The outcome as plain JSON data."""
         necessary = self.finding == "necessary"
@@ -172,6 +178,17 @@ def outcomes(assumptions: Sequence[Assumption], context: Context) -> list[Outcom
 def evidence(assumptions: Sequence[Assumption], context: Context) -> Evidence:
     """All assumptions of a statement: each is found to be what is expected of it, or the evidence says which is not."""
     found = outcomes(assumptions, context)
+    return replace(summary(found), outcomes=tuple(found))
+
+
+def summary(found: Sequence[Outcome]) -> Evidence:
+    """The evidence that outcomes amount to.
+
+    Examples
+    --------
+    >>> summary([]).status
+    'abstained'
+    """
     tried = sum(outcome.tried for outcome in found)
     for status in ("refuted", "abstained"):
         for outcome in found:

@@ -11,25 +11,18 @@ import enum
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from hltm.command import Job, guarded
+from hltm.command import Job, close_ears, guarded
 from hltm.errors import InputError
+from verify.jobs import EXIT, Asked, execute, make_context
 from verify.output import Output
-from verify.registry import Entry, covered, entry
-from verify.statement import Context
-
-if TYPE_CHECKING:
-    from verify.runner import Result
-
-EXIT = {"holds": 0, "refuted": 1, "abstained": 3}
-# Processes that look for counterexamples to false variants.
-WORKERS = 2
+from verify.registry import covered, entry
 
 
 class ProfileName(enum.StrEnum):
@@ -37,6 +30,18 @@ class ProfileName(enum.StrEnum):
 
     quick = "quick"
     thorough = "thorough"
+
+
+class KindName(enum.StrEnum):
+    """A kind of evidence."""
+
+    symbolic = "symbolic"
+    exact = "exact"
+    float_ = "float"
+    property_ = "property"
+    trained = "trained"
+    variants = "variants"
+    assumptions = "assumptions"
 
 
 class DeviceName(enum.StrEnum):
@@ -51,8 +56,12 @@ Profile = Annotated[ProfileName, typer.Option(help="How much is tried.")]
 Device = Annotated[DeviceName, typer.Option(help="Where float checks run; auto takes a GPU if there is one.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Every random choice derives from it.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON document.")]
-Report = Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.json and counterexamples there.")]
+Report = Annotated[Path | None, typer.Option(metavar="DIR", help="Write a report: index.html, JSON, LaTeX, PDF.")]
+Bundle = Annotated[Path | None, typer.Option(metavar="FILE.zip", help="Write the report as one zip file with sums.")]
+Only = Annotated[KindName | None, typer.Option(help="Run this kind of evidence and no other.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only what does not hold; no progress.")]
+Ray = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Spread searches and training over a Ray cluster.")]
+Images = Annotated[Path | None, typer.Option(metavar="DIR", help="Results of an image experiment for the report.")]
 Variants = Annotated[bool, typer.Option("--variants", help="Refute and shrink every false variant instead.")]
 Assumptions = Annotated[bool, typer.Option("--assumptions", help="Drop every assumption in turn instead.")]
 
@@ -67,15 +76,34 @@ def verify(
     seed: Seed = 0,
     json: Json = None,
     report: Report = None,
+    bundle: Bundle = None,
     quiet: Quiet = False,
+    only: Only = None,
     variants: Variants = False,
     assumptions: Assumptions = False,
+    ray: Ray = None,
+    images: Images = None,
 ) -> Job | None:
     """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, false variants."""
     if context.invoked_subcommand is not None:
         return None
-    output = Output(json, report, quiet)
-    return partial(execute, covered(), output, str(profile), str(device), seed, variants, assumptions)
+    output = Output(json, report, quiet, bundle)
+    options = replace(asked(profile, device, seed, variants, assumptions, only), ray=ray)
+    if images is not None:
+        from verify.images import images_section
+
+        if not output.reports:
+            raise InputError("--images: must go with --report or --bundle")
+        options = replace(options, images=images_section(images))
+    return partial(execute, covered(), output, options)
+
+
+def asked(
+    profile: ProfileName, device: DeviceName, seed: int, variants: bool, assumptions: bool, only: KindName | None
+) -> Asked:
+    """The options of a run as plain data."""
+    kind = None if only is None else only.value
+    return Asked(profile.value, device.value, seed, variants, assumptions, kind)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -101,22 +129,43 @@ def run(
     seed: Seed = 0,
     json: Json = None,
     report: Report = None,
+    bundle: Bundle = None,
     quiet: Quiet = False,
+    only: Only = None,
     variants: Variants = False,
     assumptions: Assumptions = False,
 ) -> Job:
     """Check statements of your own. FILE is Python and is run as such: name only files that you trust."""
-    return partial(run_own, file, Output(json, report, quiet), str(profile), str(device), seed, variants, assumptions)
+    options = replace(asked(profile, device, seed, variants, assumptions, only), own=file)
+    return partial(run_own, file, Output(json, report, quiet, bundle), options)
 
 
-def run_own(
-    file: Path, output: Output, profile: str, device: str, seed: int, variants: bool, assumptions: bool = False
-) -> int:
+def run_own(file: Path, output: Output, options: Asked) -> int:
     """Run the statements of a user's file, their false variants or assumptions, and give the exit code."""
     from verify.own_file import blaming, load_statements
 
     with blaming(file):
-        return execute(load_statements(file), output, profile, device, seed, variants, assumptions)
+        return execute(load_statements(file), output, options)
+
+
+@app.command("check-bundle")
+def check_bundle_command(
+    file: Annotated[Path, typer.Argument(help="A zip file that --bundle wrote.")],
+    quiet: Quiet = False,
+) -> Job:
+    """Compare the SHA-256 sums of a bundle with its manifest; nothing is unpacked."""
+    return partial(run_check_bundle, file, Output(None, None, quiet))
+
+
+def run_check_bundle(file: Path, output: Output) -> int:
+    """Compare the sums of a bundle; one that is not as listed is an InputError."""
+    from verify.report_bundle import check_bundle
+
+    found = check_bundle(file)
+    if not output.quiet:
+        line = f"{len(found['files'])} files, all sums agree; verdict {found.get('verdict')}: {found.get('subject')}"
+        output.console().print(line, markup=False, soft_wrap=True)
+    return 0
 
 
 # An expression may begin with a minus, as InfoNCE does: what is no option is passed on.
@@ -136,7 +185,8 @@ def run_loss(expression: str, output: Output) -> int:
     from verify.loss_report import loss_json, loss_lines
 
     output.check()
-    report = check_loss(expression)
+    with output.progress() as progress:
+        report = check_loss(expression, progress=progress)
     output.document(loss_json(make_context("quick", "cpu", 0), report))
     console = output.console()
     if not output.quiet:
@@ -156,12 +206,14 @@ def run_replay(file: Path, device: str, output: Output, statements: Path | None 
     from verify.report import replay_json
     from verify.runner import replay as measure
 
-    context = make_context("quick", device, 0)
     output.check()
-    own = None if statements is None else {found.slug: found.load() for found in load_statements(statements)}
-    statement, variant, instance = read_instance(file, own)
-    claim = None if variant is None else statement.variant(variant).claim
-    found = measure(statement, claim, instance)
+    with output.progress() as progress:
+        progress.start(None, "loading the statement")
+        context = make_context("quick", device, 0)
+        own = None if statements is None else {found.slug: found.load() for found in load_statements(statements)}
+        statement, variant, instance = read_instance(file, own)
+        claim = None if variant is None else statement.variant(variant).claim
+        found = measure(statement, claim, instance, progress)
     decided = [m.status for m in found.values() if m.decided]
     verdict = "abstained" if not decided else "refuted" if "refuted" in decided else "holds"
     output.document(replay_json(context, statement.slug, variant, found, verdict))
@@ -176,107 +228,6 @@ def run_replay(file: Path, device: str, output: Output, statements: Path | None 
     return EXIT[verdict]
 
 
-def make_context(profile: str, device: str, seed: int) -> Context:
-    """The context of a run; an absent device is an InputError."""
-    import numeric
-
-    return Context(seed=seed, profile=profile, device=str(numeric.check_device(device)))  # type: ignore[arg-type]
-
-
-def execute(
-    entries: Sequence[Entry],
-    output: Output,
-    profile: str,
-    device: str,
-    seed: int,
-    variants: bool,
-    assumptions: bool = False,
-) -> int:
-    """Run statements, or their false variants, or drop their assumptions, and give the exit code."""
-    if variants and assumptions:
-        raise InputError("--variants and --assumptions: only one of them at a time")
-    context = make_context(profile, device, seed)
-    output.check()
-    if assumptions:
-        return run_assumptions(entries, output, context)
-    return run_variants(entries, output, context) if variants else run_statements(entries, output, context)
-
-
-def run_statements(entries: Sequence[Entry], output: Output, context: Context) -> int:
-    """Run statements; save counterexamples, write documents, print tables."""
-    from verify.report import print_results, results_json
-    from verify.runner import run
-
-    with output.progress() as progress:
-        results = list(run(entries, context, progress))
-    files = save_counterexamples(results, output, context)
-    output.document(results_json(context, results, files))
-    print_results(output.console(), results, files, output.quiet)
-    verdicts = {result.verdict for result in results}
-    return EXIT["refuted" if "refuted" in verdicts else "abstained" if "abstained" in verdicts else "holds"]
-
-
-def save_counterexamples(results: Sequence[Result], output: Output, context: Context) -> dict[tuple[str, int], str]:
-    """Save what refuted; a place that cannot be written costs the file, never the verdict."""
-    from verify.files import save_instance
-
-    files: dict[tuple[str, int], str] = {}
-    for result in results:
-        for index, row in enumerate(result.evidence):
-            if not hasattr(row.counterexample, "as_json"):
-                continue
-            name = f"{row.kind}-{row.source}".replace(", ", "-").replace(" ", "-")
-            found = {"residual": str(row.worst_residual), "tolerance": str(row.tolerance), "detail": row.detail}
-            try:
-                path = save_instance(
-                    output.counterexamples(), result.statement, row.counterexample,
-                    name=name, variant=None, seed=context.seed, found=found,
-                )  # fmt: skip
-            except InputError as error:
-                sys.stderr.write(f"the counterexample could not be saved: {error}\n")
-                continue
-            files[result.statement.slug, index] = str(path)
-    return files
-
-
-def run_variants(entries: Sequence[Entry], output: Output, context: Context) -> int:
-    """Refute every false variant, save the shrunk counterexamples; a survivor is exit code 1."""
-    from verify.files import save_instance
-    from verify.report import print_variants, variants_json
-    from verify.runner import refutations
-
-    folder = output.counterexamples()
-    with output.progress() as progress:
-        found = list(refutations(entries, context, progress, workers=min(WORKERS, os.cpu_count() or 1)))
-    files: list[str | None] = []
-    for row in found:
-        if row.instance is None or row.measurement is None:
-            files.append(None)
-            continue
-        kept = {"refuted_by": list(row.refuted_by), "residual": str(row.measurement.residual)}
-        path = save_instance(
-            folder, row.statement, row.instance,
-            name=row.variant.name, variant=row.variant.name, seed=context.seed, found=kept,
-        )  # fmt: skip
-        files.append(str(path))
-    output.document(variants_json(context, found, files), "variants.json")
-    print_variants(output.console(), found, str(folder), output.quiet)
-    return 1 if any(row.survived for row in found) else 0
-
-
-def run_assumptions(entries: Sequence[Entry], output: Output, context: Context) -> int:
-    """Drop every assumption in turn; one that is not found to be what is expected of it is exit code 1."""
-    from verify.assumption_report import assumptions_json, print_assumptions
-    from verify.runner import assumption_outcomes
-
-    with output.progress() as progress:
-        found = list(assumption_outcomes(entries, context, progress))
-    output.document(assumptions_json(context, found), "assumptions.json")
-    print_assumptions(output.console(), found, output.quiet)
-    statuses = {outcome.status for _, outcome in found}
-    return EXIT["refuted" if "refuted" in statuses else "holds" if statuses == {"holds"} else "abstained"]
-
-
 def run_statement(slug: str) -> None:
     """Entry point of `python -m verify.theoremN`: the same options, one statement."""
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -288,12 +239,15 @@ def run_statement(slug: str) -> None:
         seed: Seed = 0,
         json: Json = None,
         report: Report = None,
+        bundle: Bundle = None,
         quiet: Quiet = False,
+        only: Only = None,
         variants: Variants = False,
         assumptions: Assumptions = False,
     ) -> Job:
-        output = Output(json, report, quiet)
-        return partial(execute, (chosen,), output, str(profile), str(device), seed, variants, assumptions)
+        output = Output(json, report, quiet, bundle)
+        options = replace(asked(profile, device, seed, variants, assumptions, only), single=True)
+        return partial(execute, (chosen,), output, options)
 
     one.__doc__ = f"Check Theorem {chosen.theorem}, {chosen.title}."
     single.command()(one)
@@ -308,6 +262,7 @@ def leave(application: typer.Typer, name: str) -> None:
     with tempfile.TemporaryDirectory(prefix="covop-") as scratch:
         os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", scratch)
         code = guarded(application, name)
+        close_ears()
     sys.exit(code)
 
 

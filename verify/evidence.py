@@ -60,6 +60,12 @@ class Measurement:
             return "abstained"
         return "holds" if self.residual <= self.tolerance else "refuted"
 
+    def _repr_html_(self) -> str:
+        """The comparison for a notebook."""
+        from verify.notebook import measurement_html
+
+        return measurement_html(self)
+
     @property
     def severity(self) -> float:
         """Residual in units of the tolerance, for choosing the worst of many."""
@@ -75,8 +81,9 @@ class Evidence:
     """What one kind of check found on one source of instances.
 
     `kind` and `status` are the contract's words; `source` says where the instances came from (`proof`,
-    `toy`, `tree`, `digits`, `search`). `counterexample` holds the instance that refuted, if any; `derivations` are
-    those of `theory` that symbolic evidence stands on.
+    `toy`, `tree`, `digits`, `search`). `counterexample` holds the instance that refuted, if any; `effect` is the
+    smallest that a check that draws detects, in words. What the summary stands on is kept for the report:
+    `derivations` of `theory`, `outcomes` of dropped assumptions, `refutations` of false variants.
     """
 
     kind: Kind
@@ -90,7 +97,16 @@ class Evidence:
     seconds: float = 0.0
     counterexample: Any = field(default=None, compare=False)
     variant: str | None = None
+    effect: str = ""
     derivations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    outcomes: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    refutations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+
+    def _repr_html_(self) -> str:
+        """The evidence for a notebook."""
+        from verify.notebook import evidence_html
+
+        return evidence_html(self)
 
     def as_json(self) -> dict[str, Any]:
         """The evidence as plain JSON data (no NaN: a residual that is not a number is written as a string)."""

@@ -7,6 +7,7 @@ that a reader never sees half of one.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from hltm.errors import InputError
 from hltm.files import write
+from verify.evidence import Evidence
 from verify.registry import entry
 from verify.statement import Statement
 
@@ -24,7 +26,12 @@ KEYS = ("schema", "statement", "variant", "instance", "seed", "found")
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON document (no NaN, no infinity) atomically."""
-    write(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    write(path, json_bytes(document))
+
+
+def json_bytes(document: dict[str, Any]) -> bytes:
+    """A JSON document (no NaN, no infinity) as it is written."""
+    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
 
 
 def check_folder(path: Path) -> Path:
@@ -68,8 +75,32 @@ def save_instance(
     found: dict[str, Any],
 ) -> Path:
     """Save an instance so that `replay` can measure it again; gives the path of the file."""
-    path = folder / f"{statement.slug}--{name}.json"
-    document = {
+    path = folder / instance_name(statement, name)
+    write_json(path, instance_document(statement, instance, variant=variant, seed=seed, found=found))
+    return path
+
+
+def instance_name(statement: Statement, name: str) -> str:
+    """The name of the file of a saved instance."""
+    return f"{statement.slug}--{name}.json"
+
+
+def evidence_name(row: Evidence) -> str:
+    """The name of what refuted in a piece of evidence, as part of the name of a file.
+
+    Examples
+    --------
+    >>> evidence_name(Evidence("float", "refuted", "tree, large")), evidence_name(Evidence("float", "refuted", "../x"))
+    ('float-tree-large', 'float-x')
+    """
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{row.kind}-{row.source}").strip("-")[:80]
+
+
+def instance_document(
+    statement: Statement, instance: Any, *, variant: str | None, seed: int, found: dict[str, Any]
+) -> dict[str, Any]:
+    """A saved instance as JSON data."""
+    return {
         "schema": SCHEMA,
         "statement": statement.slug,
         "variant": variant,
@@ -77,8 +108,6 @@ def save_instance(
         "found": found,
         "instance": instance.as_json(),
     }
-    write_json(path, document)
-    return path
 
 
 def read_json(path: Path) -> Any:

@@ -1,29 +1,29 @@
 """Which known loss a torch function computes, up to which factor, or what it does differently.
 
-The function is compared on random batches with every form of `verify.loss_forms`: a constant factor is fitted by
-ratio on some batches, and has to explain fresh ones to rounding. Batches differ in size, width and scale, so that a
-sum over the batch, or a mean over dimensions, is not taken for a factor.
+The function is compared on random batches with every form of `verify.loss_forms`, values first, then the gradients
+with respect to every output: a constant factor is fitted by ratio on some batches, and has to explain fresh ones to
+rounding. Batches differ in size, width and scale, so that a sum over the batch, or a mean over dimensions, is not taken
+for a factor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import numeric
 from hltm.checks import integer
 from hltm.errors import InputError
-from verify.loss_forms import NAMES, TITLES, Form, forms, value
+from verify.loss_called import Batch, LossFunction, answers, in_single_precision
+from verify.loss_forms import TITLES, Form
+from verify.loss_gradients import gradient_differences, gradient_lines
+from verify.loss_matching import SINGLE, TOLERANCE, Match, Observed, matches
 
 SHAPES = ((4, 3), (6, 5), (3, 7), (5, 4), (7, 3), (2, 6))  # (B, n); no n = 2, where 1/n is 1/2
 SCALES = (0.5, 1.0, 2.0)
-TOLERANCE = 1e-9
-Batch = tuple[Tensor, Tensor, Tensor]
-LossFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,18 @@ class Conformance:
     factor : float or None
         The function is this factor times that form.
     differences : tuple of str
-        What it does differently from the loss; empty where it equals it up to the factor.
+        What it does differently from the loss, its gradients included; empty where it equals it up to the factor and
+        an additive constant.
     also : tuple of str
         Descriptions in terms of other known losses.
     counterexample : tuple of two str, or None
-        Two batches and the values there: where the function differs from the loss.
+        Two batches and the values (or norms of gradients) there: where the function differs from the loss.
     tau, margin : float
         What the known losses were taken with.
+    constant : float
+        What the function adds to the known loss.
+    notes : tuple of str
+        What makes no other loss of it: a constant, single precision.
     """
 
     loss: str | None
@@ -53,11 +58,19 @@ class Conformance:
     counterexample: tuple[str, str] | None
     tau: float
     margin: float
+    constant: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:
-        """Whether the function is a positive factor times a known loss."""
+        """Whether the function is a positive factor times a known loss, up to a constant, with the gradients of it."""
         return self.loss is not None and not self.differences
+
+    def _repr_html_(self) -> str:
+        """What was found, for a notebook."""
+        from verify.notebook import conformance_html
+
+        return conformance_html(self)
 
     def __str__(self) -> str:
         setting = f"tau = {self.tau:g}, r_0 = {self.margin:g}"
@@ -69,6 +82,7 @@ class Conformance:
             lines = [f"differs from {TITLES[self.loss]} ({setting}), factor {self.factor:.10g}:"]
             lines += [f"  - {difference}" for difference in self.differences]
         lines += [f"the same function is {other}" for other in self.also]
+        lines += self.notes
         return "\n".join([*lines, *(self.counterexample or ())])
 
 
@@ -87,13 +101,14 @@ def conformance(
     ----------
     loss_fn : callable
         ``loss_fn(f_1, f_plus, f_minus)`` of float64 tensors ``(B, n)``, ``(B, n)`` and ``(B, n)`` (or ``(B, H, n)``),
-        which gives a scalar.
+        which gives a real scalar.
     tau, margin : float
-        Temperature and ``r_0`` that the known losses are taken with; they are not estimated.
+        Temperature and ``r_0`` that the known losses are taken with. Where none of them fits, the temperature is
+        fitted, and named as a difference.
     negatives : int, optional
         H; without it ``f_minus`` has no axis of negatives.
     against : str
-        Known loss of the counterexample where no form fits.
+        Known loss that is named where several fit equally well, and that of the counterexample where none does.
     seed : int
         Of the batches.
 
@@ -104,7 +119,7 @@ def conformance(
     Raises
     ------
     InputError
-        A function that fails, gives no finite scalar, or is none; a parameter that is not allowed.
+        A function that fails, gives no finite real scalar, or is none; a parameter that is not allowed.
 
     Source
     ------
@@ -119,24 +134,36 @@ def conformance(
     """
     setting = _checked(loss_fn, tau, margin, negatives, against, seed)
     first, fresh = _batches(*setting, len(SHAPES), 0), _batches(*setting, 2 * len(SHAPES), 1)
-    found, confirming = (_called(loss_fn, batches, negatives) for batches in (first, fresh))
-    best: dict[str, tuple[Form, float]] = {}
-    for form in forms():
-        factor = _factor(_values(form, first, tau, margin), found)
-        if factor is None or not _agree(_values(form, fresh, tau, margin), confirming, factor):
-            continue
-        kept = best.get(form.loss)
-        if kept is None or _count(form, factor) < _count(*kept):
-            best[form.loss] = (form, factor)
-    ranked = sorted(best.values(), key=lambda pair: _count(*pair))
-    chosen, factor = ranked[0] if ranked else (None, None)
-    base = Form(chosen.loss if chosen else against)
-    differences = _differences(chosen, factor) if chosen and factor else ()
-    known = _values(base, first, tau, margin)
-    differs = chosen is None or differences
-    counterexample = _counterexample(first, found, known, base.loss) if differs else None
-    also = tuple(_described(*pair) for pair in ranked[1:])
-    return Conformance(chosen.loss if chosen else None, factor, differences, also, counterexample, tau, margin)
+    found, confirming = (answers(loss_fn, batches, negatives) for batches in (first, fresh))
+    single = in_single_precision(loss_fn, first, negatives)
+    tolerance = SINGLE if single else TOLERANCE
+    seen = Observed(first, found, tau, margin, tolerance)
+    ranked = matches(seen, Observed(fresh, confirming, tau, margin, tolerance))
+    ranked.sort(key=lambda match: (len(match.differences), match.form.loss != against))
+    if not ranked:
+        return Conformance(None, None, (), (), _counterexample(seen, against), tau, margin)
+    return _concluded(ranked[0], ranked[1:], seen, single)
+
+
+def _concluded(match: Match, others: Sequence[Match], seen: Observed, single: bool) -> Conformance:
+    """The match in words, with what its gradients do differently."""
+    title = TITLES[match.form.loss]
+    of_gradients = gradient_differences(match, seen, title)
+    counterexample = None
+    if match.differences:
+        counterexample = _counterexample(seen, match.form.loss)
+    elif of_gradients:
+        counterexample = gradient_lines(match, seen, title)
+    notes = []
+    if match.constant:
+        same = "" if of_gradients else "; gradients identical"
+        notes.append(f"equal up to the constant {match.constant:.6g}{same}")
+    if single:
+        notes.append("agrees to single precision: the function rounds to float32")
+    return Conformance(
+        match.form.loss, match.factor, (*match.differences, *of_gradients), tuple(map(_described, others)),
+        counterexample, seen.tau, seen.margin, match.constant, tuple(notes),
+    )  # fmt: skip
 
 
 def _checked(
@@ -167,67 +194,21 @@ def _batches(seed: int, negatives: int, scale: float, count: int, stream: int) -
     return found
 
 
-def _called(loss_fn: LossFunction, batches: Sequence[Batch], negatives: int | None) -> list[float]:
-    """The function on each batch; whatever goes wrong there is the input's fault."""
-    found = []
-    for f_1, f_plus, f_minus in batches:
-        given = f_minus[:, 0] if negatives is None else f_minus
-        where = f"loss_fn on f_1 {tuple(f_1.shape)}, f_minus {tuple(given.shape)}"
-        try:
-            result = loss_fn(f_1.clone(), f_plus.clone(), given.clone())
-            number = float(result)
-        except Exception as error:  # a function of the user's may raise anything
-            raise InputError(f"{where}: must give a scalar, raised {type(error).__name__}: {error}") from error
-        if not abs(number) < float("inf"):
-            raise InputError(f"{where}: gives {number}, must be finite")
-        found.append(number)
-    return found
+def _described(match: Match) -> str:
+    ending = f" with {'; '.join(match.differences)}" if match.differences else ""
+    return f"{TITLES[match.form.loss]} times {match.factor:.10g}{ending}"
 
 
-def _values(form: Form, batches: Sequence[Batch], tau: float, margin: float) -> list[float]:
-    return [value(form, *batch, tau, margin) for batch in batches]
-
-
-def _factor(known: Sequence[float], found: Sequence[float]) -> float | None:
-    """The one factor with ``found = factor * known``, or None."""
-    largest = max(range(len(known)), key=lambda i: abs(known[i]))
-    if known[largest] == 0:
-        return None
-    factor = found[largest] / known[largest]
-    return factor if factor != 0 and _agree(known, found, factor) else None
-
-
-def _agree(known: Sequence[float], found: Sequence[float], factor: float) -> bool:
-    """Equality to rounding, relative to the size of the values."""
-    size = max(map(abs, found))
-    return all(abs(b - factor * a) <= TOLERANCE * (abs(b) + 1e-3 * size) for a, b in zip(known, found, strict=True))
-
-
-def _differences(form: Form, factor: float) -> tuple[str, ...]:
-    return form.modifications + ((NAMES["sign", "reversed"],) if factor < 0 else ())
-
-
-def _count(form: Form, factor: float) -> int:
-    return len(_differences(form, factor))
-
-
-def _described(form: Form, factor: float) -> str:
-    differences = _differences(form, factor)
-    ending = f" with {'; '.join(differences)}" if differences else ""
-    return f"{TITLES[form.loss]} times {factor:.10g}{ending}"
-
-
-def _counterexample(
-    batches: Sequence[Batch], found: Sequence[float], known: Sequence[float], loss: str
-) -> tuple[str, str]:
+def _counterexample(seen: Observed, loss: str) -> tuple[str, str]:
     """The two batches whose ratios differ most: no positive constant can mend both."""
+    found, known = seen.values, seen.known(Form(loss), seen.tau)
     ratios = [b / a if a else float("inf") for a, b in zip(known, found, strict=True)]
     low, high = min(range(len(ratios)), key=ratios.__getitem__), max(range(len(ratios)), key=ratios.__getitem__)
     if low == high:
         high = len(ratios) - 1
 
     def line(i: int) -> str:
-        size = f"batch {i}, B = {len(batches[i][0])}, n = {batches[i][0].shape[1]}"
+        size = f"batch {i}, B = {len(seen.batches[i][0])}, n = {seen.batches[i][0].shape[1]}"
         return f"{size}: the function gives {found[i]:.10g}, {TITLES[loss]} {known[i]:.10g}, ratio {ratios[i]:.6g}"
 
     return line(low), line(high)

@@ -36,6 +36,9 @@ NAMES = {
     ("outputs", "normalised"): "normalised outputs",
     ("outputs", "raw"): "outputs are not normalised: inner products in place of cosines",
     ("outputs", "distances"): "distances of outputs as they are in place of cosines",
+    ("views", "anchors"): "one direction: only f_1 are anchors (negatives from both views)",
+    ("views", "across"): "one direction: f_1 against f_plus of the whole batch (B - 1 negatives)",
+    ("views", "both"): "f_1 against f_plus of the whole batch and back: no negatives of the same view",
     ("sign", "reversed"): "the sign is reversed",
 }
 CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -50,7 +53,7 @@ CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "ntxent": {
         "log": ("", "none"), "tau": ("", "missing", "inverted"), "outputs": ("", "raw", "distances"),
-        "reduction": ("mean", "sum"),
+        "views": ("", "anchors", "across", "both"), "reduction": ("mean", "sum"),
     },
     "ntxent-given": {
         "log": ("", "none"), "tau": ("", "missing", "inverted"), "outputs": ("", "raw"), "reduction": ("mean", "sum"),
@@ -68,6 +71,7 @@ class Form:
     distance: str = "half"
     tau: str = ""
     outputs: str = ""
+    views: str = ""
     reduction: str = "mean"
 
     @property
@@ -93,14 +97,7 @@ def forms() -> Iterator[Form]:
 
 
 def value(form: Form, f_1: Tensor, f_plus: Tensor, f_minus: Tensor, tau: float, margin: float) -> float:
-    """The form at one batch.
-
-    Parameters
-    ----------
-    f_1, f_plus : Tensor
-        ``(B, n)``, float64.
-    f_minus : Tensor
-        ``(B, H, n)``.
+    """The form at one batch, as a number; arguments as in `tensor_value`.
 
     Examples
     --------
@@ -108,12 +105,34 @@ def value(form: Form, f_1: Tensor, f_plus: Tensor, f_minus: Tensor, tau: float, 
     >>> round(value(Form("infonce"), zero, zero, zero[:, None], 1.0, 0.0), 6)  # log 2
     0.693147
     """
+    return float(tensor_value(form, f_1, f_plus, f_minus, tau, margin))
+
+
+def tensor_value(form: Form, f_1: Tensor, f_plus: Tensor, f_minus: Tensor, tau: float, margin: float) -> Tensor:
+    """The form at one batch, differentiable.
+
+    Parameters
+    ----------
+    f_1, f_plus : Tensor
+        ``(B, n)``, float64.
+    f_minus : Tensor
+        ``(B, H, n)``.
+    tau, margin : float
+        Temperature and ``r_0``.
+
+    Examples
+    --------
+    >>> unit = torch.eye(3, dtype=torch.float64, requires_grad=True)
+    >>> far = torch.zeros(3, 1, 3, dtype=torch.float64)
+    >>> bool(tensor_value(Form("infonce"), unit, unit.detach(), far, 1.0, 0.0).requires_grad)
+    True
+    """
     used = {"": tau, "missing": 1.0, "inverted": 1 / tau}[form.tau]
     if form.loss in ("ntxent", "ntxent-given"):
         each = _cosines(form, f_1, f_plus, f_minus, used)
     else:
         each = _distances(form, f_1, f_plus, f_minus, used, margin)
-    return float(each.mean()) * (len(f_1) if form.reduction == "sum" else 1)
+    return each.mean() * (len(f_1) if form.reduction == "sum" else 1)
 
 
 def _distances(form: Form, f_1: Tensor, f_plus: Tensor, f_minus: Tensor, tau: float, margin: float) -> Tensor:
@@ -146,10 +165,21 @@ def _cosines(form: Form, f_1: Tensor, f_plus: Tensor, f_minus: Tensor, tau: floa
         logits = torch.cat([near, (f_1[:, None] * f_minus).sum(-1)], -1) / tau
         target = torch.zeros(len(f_1), dtype=torch.long)
     else:
-        both, count = torch.cat([f_1, f_plus]), len(f_1)
-        distances = 0.5 * (both[:, None] - both[None, :]).square().sum(-1)
-        similarity = -distances if form.outputs == "distances" else both @ both.T
-        logits = (similarity / tau).fill_diagonal_(-torch.inf)
-        target = torch.arange(2 * count).roll(count)
+        logits, target = _in_batch(form, f_1, f_plus, tau)
     chosen = torch.log_softmax(logits, -1).gather(-1, target[:, None])[:, 0]
     return -chosen.exp() if form.log == "none" else -chosen
+
+
+def _in_batch(form: Form, f_1: Tensor, f_plus: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """A row of logits for each anchor, and which of them belongs to the positive."""
+    count = len(f_1)
+    both = torch.cat([f_1, f_plus])
+    distances = 0.5 * (both[:, None] - both[None, :]).square().sum(-1)
+    similarity = (-distances if form.outputs == "distances" else both @ both.T) / tau
+    if form.views in ("across", "both"):
+        across = similarity[:count, count:]
+        logits = across if form.views == "across" else torch.cat([across, across.T])
+        return logits, torch.arange(len(logits)) % count
+    logits = similarity.masked_fill(torch.eye(2 * count, dtype=torch.bool), -torch.inf)
+    target = torch.arange(2 * count).roll(count)
+    return (logits[:count], target[:count]) if form.views == "anchors" else (logits, target)

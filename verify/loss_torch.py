@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,14 @@ def evaluate(expression: sympy.Expr, values: Mapping[sympy.Symbol, Tensor]) -> T
     >>> evaluate(sympy.exp(x) + sympy.Rational(1, 2), {x: torch.zeros(1)})
     tensor([1.5000])
     """
+    (found,) = evaluate_all([expression], values)
+    return found
+
+
+def evaluate_all(expressions: Sequence[sympy.Expr], values: Mapping[sympy.Symbol, Tensor]) -> list[Tensor]:
+    """The values of several expressions; what they have in common is computed once."""
     done: dict[Any, Tensor] = {}
-    stack = [expression]
+    stack = [*expressions]
     like = next(iter(values.values()))
     while stack:
         node = stack[-1]
@@ -55,7 +61,7 @@ def evaluate(expression: sympy.Expr, values: Mapping[sympy.Symbol, Tensor]) -> T
             stack += missing
         else:
             done[stack.pop()] = _applied(node, [done[argument] for argument in node.args])
-    return done[expression]
+    return [done[expression] for expression in expressions]
 
 
 def _number(node: sympy.Expr) -> float:

@@ -204,7 +204,7 @@ def amplified(training: Training, source: str) -> Evidence:
         f"rank correlation with the initial gap: final selectivity {found}, growth of the selectivity {growth}; "
         f"both above 0; detects {least:.2f} with probability {POWER}"
     )
-    return Evidence("trained", status, source, len(gap), detail=detail)
+    return Evidence("trained", status, source, len(gap), detail=detail, effect=f"a rank correlation of {least:.2f}")
 
 
 def emergence(trainings: dict[int, Training], source: str) -> Evidence:

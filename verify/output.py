@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hltm.progress import Progress, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from verify.report_build import Report
+
 
 class Output:
-    """Where results go: the terminal, a JSON file or stdout, a report folder."""
+    """Where results go: the terminal, a JSON file or stdout, a report folder, a report in one zip file."""
 
-    def __init__(self, json: str | None, report: Path | None, quiet: bool) -> None:
-        self.json, self.report, self.quiet = json, report, quiet
+    def __init__(self, json: str | None, report: Path | None, quiet: bool, bundle: Path | None = None) -> None:
+        self.json, self.report, self.quiet, self.bundle = json, report, quiet, bundle
 
-    def check(self) -> None:
-        """Refuse targets that cannot be written, before anything runs."""
+    @property
+    def reports(self) -> bool:
+        """Whether a report was asked for, as a folder or as a zip file."""
+        return self.report is not None or self.bundle is not None
+
+    def check(self, slugs: Sequence[str] = (), names: Sequence[str] = ()) -> None:
+        """Refuse targets that cannot be written, or that hold what is not ours, before anything runs."""
         from verify.files import check_folder, check_target
 
         if self.json not in (None, "-"):
             check_target(Path(str(self.json)))
+        if self.bundle is not None:
+            from verify.report_bundle import check_bundle_target
+
+            check_bundle_target(self.bundle)
         if self.report is not None:
+            from verify.report_folder import check_free
+
+            check_free(self.report, slugs, names)
             check_folder(self.report)
 
     def console(self) -> Console:
@@ -34,16 +50,29 @@ class Output:
 
         return console(stderr=self.json == "-", highlight=False)
 
-    def document(self, document: dict[str, Any], report_name: str = "report.json") -> None:
-        """Write the JSON document to each place that was asked for."""
+    def document(self, document: dict[str, Any]) -> None:
+        """Write the JSON document where it was asked for."""
         from verify.files import write_json
 
         if self.json == "-":
             sys.stdout.write(json_module.dumps(document, indent=1, allow_nan=False) + "\n")
         elif self.json is not None:
             write_json(Path(self.json), document)
+
+    def publish(self, report: Report) -> list[str]:
+        """Write a report to its folder and its zip file; gives a line for each."""
+        from verify.report_bundle import write_bundle
+        from verify.report_folder import publish
+
+        lines = []
         if self.report is not None:
-            write_json(self.report / report_name, document)
+            publish(self.report, report.files, report.about)
+            reason = f" (no report.pdf: {report.pdf_reason})" if report.pdf_reason else ""
+            lines.append(f"report: {self.report / 'index.html'}{reason}")
+        if self.bundle is not None:
+            write_bundle(self.bundle, report.files, report.about)
+            lines.append(f"bundle: {self.bundle}")
+        return lines
 
     def counterexamples(self) -> Path:
         """The folder for counterexamples, made when the first one is saved."""
@@ -51,14 +80,6 @@ class Output:
 
         return check_folder((self.report or Path()) / "counterexamples")
 
-    @contextmanager
-    def progress(self) -> Iterator[Callable[[str], None]]:
-        """Say on stderr what is running, if somebody is looking."""
-        from rich.console import Console
-
-        console = Console(stderr=True)
-        if self.quiet or not console.is_terminal:
-            yield lambda _: None
-            return
-        with console.status("starting") as status:
-            yield status.update
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Show on stderr how far a run is, if somebody is looking."""
+        return shown(self.quiet)

@@ -22,12 +22,13 @@ from hltm.errors import InputError
 from verify import rounding
 from verify.arithmetic import Arithmetic
 from verify.evidence import Measurement
+from verify.magnitude import Largest, watched_torch
 from verify.towers import largest
 
 Side = Callable[[Any, Arithmetic], Any]
 Arrays = dict[str, np.ndarray]
 
-PROBES = 2
+PROBES = 4
 SHOWN = 300
 NOT_SPOKEN_OF = Measurement(0.0, 0.0, False, "a side does not speak of this instance")
 
@@ -52,16 +53,13 @@ class Sides:
         if left is None or right is None:
             return NOT_SPOKEN_OF
         self.check_shapes(left, right, instance)
-        if not all(np.isfinite(array).all() for side in (left, right) for array in side.values()):
-            return Measurement(math.nan, 0.0, False, "a side is not finite")
+        apart = self.not_finite(left, right)
+        if apart is not None:
+            return apart
         bounds = self.given(left, instance) if self.tolerance is not None else least(left, right)
         if self.tolerance is None and any((np.abs(left[k] - right[k]) > bounds[k]).any() for k in left):
-            probes = [Arithmetic("single", device, probe) for probe in range(PROBES)]
             for (name, side), double in zip(sides, (left, right), strict=True):
-                for probe in probes:
-                    single = self.ask(name, side, instance, probe)
-                    for key in double:
-                        bounds[key] += reaction(double[key], (single or {}).get(key))
+                self.widen(bounds, name, side, double, instance, device)
         if not all(math.isfinite(bound) for bound in bounds.values()):
             return Measurement(math.nan, math.inf, False, "rounding cannot be bounded")
         worst = Measurement(0.0, max(bounds.values()))
@@ -69,6 +67,34 @@ class Sides:
             if left[key].size:
                 worst = rounding.worse(worst, np.abs(left[key] - right[key]), np.asarray(bounds[key]), key)
         return worst
+
+    @staticmethod
+    def not_finite(left: Arrays, right: Arrays) -> Measurement | None:
+        """What follows where a side is not finite: nothing where neither is, a refutation where one is; else None."""
+        pairs = [(np.isfinite(left[key]), np.isfinite(right[key])) for key in left]
+        if all(a.all() and b.all() for a, b in pairs):
+            return None
+        if any((a != b).any() for a, b in pairs):
+            return Measurement(math.nan, 0.0, detail="one side is finite where the other is not")
+        return Measurement(math.nan, 0.0, False, "neither side is finite")
+
+    def widen(
+        self, bounds: dict[str, float], name: str, side: Side, double: Arrays, instance: Any, device: str
+    ) -> None:
+        """Add to every bound what rounding of one side explains: its reaction to probes, and its largest numbers."""
+        for probe in range(PROBES):
+            single = self.ask(name, side, instance, Arithmetic("single", device, probe))
+            for key in double:
+                bounds[key] += reaction(double[key], (single or {}).get(key))
+        largest = Largest()
+        try:
+            with watched_torch(largest):
+                self.ask(name, side, instance, Arithmetic(device=device, largest=largest))
+        except InputError:
+            # A side that insists on plain arrays is judged by its probes alone.
+            return
+        for key in double:
+            bounds[key] += rounding.SAFETY * rounding.UNIT_ROUNDOFF * largest.value
 
     def measure_exact(self, instance: Any, claim: Side | None = None) -> Measurement:
         """Both sides in rationals: any difference refutes."""

@@ -252,6 +252,6 @@ def properties(sides: Sides, stages: Sequence[Callable[[], Any]], context: Conte
         kinds["exact"] = sides.measure_exact
     kinds["float"] = partial(sides.measure_float, device=context.device)
     return property_evidence(
-        kinds, stages, examples=context.pick(quick=100, thorough=2000), seed=context.seed,
+        kinds, stages, examples=context.pick(quick=100, thorough=2000), seed=context.seed, part=context.part,
         detail="no counterexample among the instances of the strategy",
     )  # fmt: skip

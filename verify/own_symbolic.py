@@ -32,18 +32,19 @@ def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) ->
     if not named:
         return Evidence("symbolic", "abstained", "proof", detail="nothing was claimed")
     methods: list[str] = []
+    derivations = tuple(claim for claim in named.values() if hasattr(claim, "steps"))
     for name, claim in named.items():
         decision = decided(claim, f"statement {slug!r}, symbolic, {name}")
         if decision.value is not True:
             return Evidence(
                 "symbolic", "refuted" if decision.value is False else "abstained", "proof", len(named),
-                detail=f"{name}: {decision.method}: {decision.detail}",
+                detail=f"{name}: {decision.method}: {decision.detail}", derivations=derivations,
             )  # fmt: skip
         if decision.method not in methods:
             methods.append(decision.method)
     return Evidence(
         "symbolic", "holds", "proof", len(named), worst_residual=0.0, tolerance=0.0,
-        detail=f"{len(named)} claims proved by {', '.join(methods)}",
+        detail=f"{len(named)} claims proved by {', '.join(methods)}", derivations=derivations,
     )  # fmt: skip
 
 

@@ -144,10 +144,10 @@ def fitted_order(
         detail = f"{what}: only {len(exponents)} of {wanted} populations could be fitted"
         return Evidence("float", "abstained", source, len(exponents), passed, detail=detail)
     interval = mean_interval(exponents, LEVEL)
+    effect = f"an order that is {order_effect(interval, MARGIN, wanted):.3f} off"
     return Evidence(
         "float", judge_order(interval, claimed, MARGIN), source, wanted, passed,
         worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,
         detail=f"{what}: {interval}, claimed {claimed} +- {MARGIN}; "
-        f"refutes an order that is {order_effect(interval, MARGIN, wanted):.3f} off; "
-        f"theta/spread^{claimed} varies by a factor of at most {max(ratios):.2f}",
+        f"refutes {effect}; theta/spread^{claimed} varies by a factor of at most {max(ratios):.2f}", effect=effect,
     )  # fmt: skip

@@ -5,12 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, find, settings
 from hypothesis.errors import NoSuchExample, Unsatisfiable
 
 from verify.evidence import Evidence, Kind, Measurement
+
+if TYPE_CHECKING:
+    from verify.statement import Part
+
+SEEDS = 2**64  # apart are the seeds of two parts of a search
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,16 @@ def property_evidence(
     examples: int,
     seed: int,
     detail: str,
+    part: Part | None = None,
 ) -> Evidence:
     """Property-based evidence: no instance of the last stage may be refuted by any of the measuring functions.
 
     What is found there is looked for again from the first stage on, and shrunk. The kinds are tried together on each
-    instance; it counts as decided if one of them could decide it.
+    instance; it counts as decided if one of them could decide it. Of a part of a search only as many examples are tried
+    as fall to it, and what it finds is given as it is.
     """
+    if part is not None:
+        examples, seed = -(-examples // part.of), seed + SEEDS * part.number
 
     def measure(instance: Any) -> Measurement:
         results = [function(instance) for function in kinds.values()]
@@ -120,7 +129,8 @@ def property_evidence(
 
     result = search(stages[-1](), watch, examples=examples, seed=seed, shrink=False)
     if result.instance is not None:
-        result = deepening(stages, measure, examples=examples, seed=seed)
+        if part is None:
+            result = deepening(stages, measure, examples=examples, seed=seed)
         found = measure(result.instance)
         return Evidence(
             "property", "refuted", "search", result.tried, result.undecided, found.residual, found.tolerance,

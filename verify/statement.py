@@ -17,6 +17,21 @@ Profile = Literal["quick", "thorough"]
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a search that is spread over several processes.
+
+    Parameters
+    ----------
+    number, of : int
+        Which, counted from 0, and how many there are. Each begins from a seed of its own; the first and only part is
+        the whole search. A part shrinks nothing: that is left to whoever put it out.
+    """
+
+    number: int
+    of: int
+
+
+@dataclass(frozen=True)
 class Context:
     """Everything that a check may depend on besides its own code.
 
@@ -28,6 +43,8 @@ class Context:
         How much is tried.
     device : str
         Torch device of the float checks, already resolved (`cpu` or `cuda`).
+    part : Part, optional
+        The part of a search for counterexamples that is asked for.
 
     Examples
     --------
@@ -38,6 +55,7 @@ class Context:
     seed: int = 0
     profile: Profile = "quick"
     device: str = "cpu"
+    part: Part | None = None
 
     def pick(self, *, quick: int, thorough: int) -> int:
         """The number that belongs to the profile."""
@@ -162,6 +180,12 @@ class Statement:
     def heading(self) -> str:
         """How a verdict calls it."""
         return "Statement" if self.theorem is None else f"Theorem {self.theorem}"
+
+    def _repr_latex_(self) -> str:
+        """The claim for a notebook."""
+        from theory.notebook import for_browsers
+
+        return f"$$\n{for_browsers(self.claim)}\n$$"
 
     def variant(self, name: str) -> Variant:
         """The variant of that name; KeyError lists what there is."""

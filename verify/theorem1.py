@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from verify import rounding, sources, trained_towers, variants
+from verify import figure_data_towers, rounding, sources, trained_towers, variants
 from verify.assumption import names
 from verify.assumption_towers import TOWERS
 from verify.differences import pair_gradient
@@ -261,6 +261,7 @@ def properties(context: Context) -> Evidence:
         STAGES,
         examples=context.pick(quick=120, thorough=3000),
         seed=context.seed,
+        part=context.part,
         detail="no counterexample among shrinking pairs of towers",
     )
 
@@ -294,6 +295,7 @@ STATEMENT = Statement(
     instance_type=PairInstance,
     variants=VARIANTS,
     drops=TOWERS,
+    figures=partial(figure_data_towers.separation, measure_float, VARIANTS),
 )
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from verify import balls, sources
+from verify import balls, figure_data_towers, sources
 from verify.assumption import names
 from verify.assumption_towers import LOSSES
 from verify.evidence import Evidence, Measurement, tally
@@ -248,6 +248,7 @@ def properties(context: Context) -> Evidence:
         STAGES,
         examples=context.pick(quick=150, thorough=3000),
         seed=context.seed,
+        part=context.part,
         detail="no counterexample among shrinking losses and distances",
     )
 
@@ -273,6 +274,7 @@ STATEMENT = Statement(
     instance_type=LossInstance,
     variants=VARIANTS,
     drops=LOSSES,
+    figures=figure_data_towers.pair_weights,
 )
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Any
 
 from flint import fmpq
 
-from verify import rounding, sources, trained_rates, trained_towers, variants
+from verify import figure_data_rates, rounding, sources, trained_rates, trained_towers, variants
 from verify.assumption import names
 from verify.assumption_updates import SIMPLE
 from verify.differences import simple_loss_gradient
@@ -232,6 +232,7 @@ def properties(context: Context) -> Evidence:
         STAGES,
         examples=context.pick(quick=80, thorough=2000),
         seed=context.seed,
+        part=context.part,
         detail="no counterexample among shrinking networks and populations",
     )
 
@@ -263,6 +264,7 @@ STATEMENT = Statement(
     instance_type=SimplePopulationInstance,
     variants=VARIANTS,
     drops=SIMPLE,
+    figures=figure_data_rates.minibatches,
 )
 
 if __name__ == "__main__":

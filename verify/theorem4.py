@@ -23,7 +23,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from verify import balls, pair_form, rounding, sources, trained_towers
+from verify import balls, figure_data_rates, pair_form, rounding, sources, trained_towers
 from verify.assumption import names
 from verify.assumption_updates import WEIGHTED
 from verify.ensembles import exact_ensemble
@@ -229,6 +229,7 @@ def properties(context: Context) -> Evidence:
         STAGES,
         examples=context.pick(quick=80, thorough=1500),
         seed=context.seed,
+        part=context.part,
         detail="no counterexample among shrinking networks, populations and losses",
     )
 
@@ -267,6 +268,7 @@ STATEMENT = Statement(
     instance_type=PopulationInstance,
     variants=VARIANTS,
     drops=WEIGHTED,
+    figures=figure_data_rates.residues,
 )
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from verify import figure_data_rings
 from verify import two_layer_measures as measures
 from verify import two_layer_rings as rings
 from verify import two_layer_sources as populations
@@ -176,6 +177,7 @@ def properties(context: Context) -> Evidence:
         STAGES,
         examples=context.pick(quick=30, thorough=1500),
         seed=context.seed,
+        part=context.part,
         detail="no counterexample among shrinking networks of one hidden layer, populations and losses",
     )
 
@@ -213,6 +215,7 @@ STATEMENT = Statement(
     instance_type=TwoLayerInstance,
     variants=VARIANTS,
     drops=ASSUMPTIONS,
+    figures=figure_data_rings.rings,
 )
 
 if __name__ == "__main__":

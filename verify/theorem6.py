@@ -27,19 +27,19 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from verify import trained_trees, tree_sources
+from verify import figure_data_trees, trained_trees, tree_sources
 from verify.assumption import names
 from verify.assumption_trees import ASSUMPTIONS
 from verify.evidence import Evidence, Measurement, tally
 from verify.proofs import proof_evidence
+from verify.sampled_covariance import with_effect
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement
-from verify.trained_trees import with_effect
 from verify.tree_agreement import four_ways
 from verify.tree_claims import STATED, Claim
 from verify.tree_instance import TreeInstance
 from verify.tree_variants import VARIANTS
-from verify.tree_ways import BATCHES, measure_claim, measure_large, measure_sampling, measure_theory, measure_torch
+from verify.tree_ways import measure_claim, measure_large, measure_sampling, measure_theory, measure_torch
 
 SLUG = "activation-covariance"
 KINDS = ("symmetric", "general", "categorical", "extreme")
@@ -111,13 +111,13 @@ def large(context: Context) -> Evidence:
 def sampled(context: Context) -> Evidence:
     """The activation covariance that `theory` derives against sampling."""
     each = context.pick(quick=3, thorough=20)
-    samples = context.pick(quick=20_000, thorough=400_000)
+    samples = context.pick(quick=40_000, thorough=400_000)
     found = tally(
         "float", "tree, sampled", all_kinds(context.seed + 3, each),
         partial(measure_sampling, seed=context.seed, samples=samples, comparisons=4 * each),
         at_least=2 * each, detail=f"activation covariance within sampling error, {samples} samples a root state",
     )  # fmt: skip
-    return with_effect(found, BATCHES)
+    return with_effect(found)
 
 
 def together(context: Context) -> Evidence:
@@ -145,6 +145,7 @@ def properties(context: Context) -> Evidence:
         STAGES,
         examples=context.pick(quick=60, thorough=1000),
         seed=context.seed,
+        part=context.part,
         detail="no counterexample among trees that shrink to a single edge",
     )
 
@@ -176,6 +177,7 @@ STATEMENT = Statement(
     instance_type=TreeInstance,
     variants=VARIANTS,
     drops=ASSUMPTIONS,
+    figures=figure_data_trees.figures,
 )
 
 if __name__ == "__main__":

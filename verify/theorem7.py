@@ -24,16 +24,25 @@ Source
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from verify import lucky_exact, lucky_floats, lucky_sources, lucky_starts, lucky_trained, tree_sources
+from verify import (
+    figure_data_lucky,
+    lucky_exact,
+    lucky_floats,
+    lucky_sources,
+    lucky_starts,
+    lucky_trained,
+    tree_sources,
+)
 from verify.assumption import names
 from verify.assumption_lucky import ASSUMPTIONS
 from verify.evidence import Evidence, Measurement, tally
+from verify.figure_data import FigureData
 from verify.lucky_claims import VARIANTS, Claim, Sizes, stated_bound
 from verify.lucky_trained import Plan, amplified, bound_along_training, emergence, trained_networks
 from verify.proofs import proof_evidence
@@ -154,22 +163,25 @@ def laws(context: Context) -> Evidence:
 def floats(context: Context) -> Evidence:
     """The whole claim by torch."""
     each, rate = context.pick(quick=8, thorough=80), allowed("drawn weights", lucky_floats.COMPARISONS)
-    return tally(
+    effect = f"a distribution that is {dkw_detected(lucky_floats.MEMBERS, rate):.3f} off"
+    found = tally(
         "float", "tree", all_kinds(context.seed + 2, each), by_float(context), at_least=3 * each // 2,
         detail="gap and bound = torch; law and existence within the error of 10,000 networks, "
-        f"detects a distance of {dkw_detected(lucky_floats.MEMBERS, rate):.3f} with probability {POWER}",
+        f"refutes {effect} with probability {POWER}",
     )  # fmt: skip
+    return replace(found, effect=effect)
 
 
 def initialisations(context: Context) -> Evidence:
     """Law, existence and numbers needed against 10,000 initialisations of torch networks."""
     starts = lucky_starts.starts()
-    return tally(
+    effect = f"a distribution that is {dkw_detected(lucky_starts.MEMBERS, lucky_starts.false_alarm()):.3f} off"
+    found = tally(
         "float", "initialisation", starts, partial(lucky_starts.measure, seed=context.seed, device=context.device),
         at_least=len(starts), detail=f"law and existence within the error of {lucky_starts.MEMBERS} initialisations, "
-        f"detects a distance of {dkw_detected(lucky_starts.MEMBERS, lucky_starts.false_alarm()):.3f} "
-        f"with probability {POWER}",
+        f"refutes {effect} with probability {POWER}",
     )  # fmt: skip
+    return replace(found, effect=effect)
 
 
 def instances(nodes: int) -> Any:
@@ -187,6 +199,7 @@ def properties(context: Context) -> Evidence:
         STAGES,
         examples=context.pick(quick=60, thorough=1000),
         seed=context.seed,
+        part=context.part,
         detail="no counterexample among trees that shrink to a single edge",
     )
 
@@ -220,6 +233,12 @@ def emerging(context: Context) -> Evidence:
     return emergence(trainings, "emergence")
 
 
+def figures(context: Context) -> Sequence[FigureData]:
+    """The networks of the evidence on amplification, neuron by neuron."""
+    training = trained_networks(lucky_sources.training_trees()["two groups"], plan(context), context.device)
+    return figure_data_lucky.lucky(training, plan(context), context)
+
+
 STATEMENT = Statement(
     slug=SLUG,
     theorem=7,
@@ -247,6 +266,7 @@ STATEMENT = Statement(
     instance_type=TreeInstance,
     variants=VARIANTS,
     drops=ASSUMPTIONS,
+    figures=figures,
 )
 
 if __name__ == "__main__":

@@ -45,11 +45,12 @@ def judged(source: str, what: str, exponents: list[float], claimed: float) -> Ev
     """The interval of the mean exponent against the claimed one."""
     interval = mean_interval(exponents, LEVEL)
     status: Status = judge_order(interval, claimed, MARGIN)
+    effect = f"a rate that is {order_effect(interval, MARGIN, len(exponents)):.3f} off"
     return Evidence(
         "trained", status, source, len(exponents),
         worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,
         detail=f"{what}: exponent {interval}, claimed {claimed} +- {MARGIN}; "
-        f"refutes a rate that is {order_effect(interval, MARGIN, len(exponents)):.3f} off",
+        f"refutes {effect}", effect=effect,
     )  # fmt: skip
 
 

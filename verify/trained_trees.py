@@ -1,14 +1,14 @@
 """Statement 6 at trained weights: closed forms at every checkpoint of tree networks that were trained on the leaves.
 
-Up to 12 leaves everything is enumerated. On 32 and 64 leaves the left side is sampled, with error bars, and the closed
-form is exact all the same where the subtrees of the node's children can be enumerated: ``o_mu`` is a product along the
-path, and the selectivities ``s`` of a child depend on the leaves below it alone.
+Up to 12 leaves everything is enumerated. On 32 and 64 leaves the left side is sampled, with a bound of the error, and
+the closed form is exact all the same where the subtrees of the node's children can be enumerated: ``o_mu`` is a product
+along the path, and the selectivities ``s`` of a child depend on the leaves below it alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,12 @@ import numpy as np
 
 import hltm
 from hltm import HLTM
+from verify import rounding
 from verify.evidence import Evidence, Measurement, tally
+from verify.sampled_covariance import bounded, with_effect
 from verify.sources import derived
 from verify.statement import Context
-from verify.statistics import allowed, effect_note, standard_errors
+from verify.statistics import allowed
 from verify.towers import Array
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
 RELATIVE = 1e-10
 RECORDS = 20
-BATCHES = 200
 
 
 @dataclass(frozen=True)
@@ -214,18 +215,11 @@ def sampled(context: Context) -> Evidence:
         at_least=len(runs),
         detail="o_mu a_mu a_mu^T, exact on subtrees of 16 leaves, within sampling error on 32 and 64 leaves",
     )  # fmt: skip
-    return with_effect(evidence, BATCHES)
-
-
-def with_effect(found: Evidence, batches: int) -> Evidence:
-    """The evidence with the smallest effect that its tolerance, in standard errors, detects."""
-    if found.tolerance is None:
-        return found
-    return replace(found, detail=f"{found.detail}; {effect_note(found.tolerance, batches - 1)}")
+    return with_effect(evidence)
 
 
 def measure_sampled(trained: TrainedTree, *, context: Context, comparisons: int) -> Measurement:
-    """Closed form against the sampled left side of one node, in standard errors of Student's law."""
+    """Closed form against the sampled left side of one node, within a bound that holds for every law."""
     import torch
 
     import numeric
@@ -233,12 +227,9 @@ def measure_sampled(trained: TrainedTree, *, context: Context, comparisons: int)
     network, tree = trained.network, trained.tree
     node = next(v for v in tree.nodes if len(subtree(tree, tree.children(v)[0]).leaves) <= 16)
     generator = torch.Generator(device=network.device).manual_seed(derived(context.seed, f"sampled {trained.step}"))
-    samples = context.pick(quick=16_000, thorough=1_000_000)
-    estimate, error = numeric.estimate_activation_covariance(network, tree, node, samples, generator, batches=BATCHES)
-    closed, width = closed_form(network, node), error.shape[-1]
-    entries = network.ensemble * width * (width + 1) // 2
-    limit = standard_errors(allowed("sampled covariance, trained", comparisons * entries), BATCHES - 1)
-    # Neurons that are constant, dead ones among them, have no sampling error: only rounding is left.
-    floor = 64 * np.finfo(float).eps * (1 + np.abs(closed))
-    scores = np.abs(estimate.cpu().numpy() - closed) / np.maximum(error.cpu().numpy(), floor)
-    return Measurement(float(scores.max()), limit, detail=f"{len(tree.leaves)} leaves, step {trained.step}")
+    samples = context.pick(quick=40_000, thorough=1_000_000)
+    contrasts = numeric.sample_root_contrasts(network, tree, node, samples, generator)
+    estimate, error = bounded(contrasts, allowed("sampled covariance, trained", comparisons))
+    place = f"{len(tree.leaves)} leaves, step {trained.step}"
+    start = Measurement(0.0, float(error.max()), detail=place)
+    return rounding.worse(start, np.abs(estimate - closed_form(network, node)), error, place)

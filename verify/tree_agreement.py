@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from verify import rounding
 from verify.evidence import Measurement
-from verify.statistics import allowed, standard_errors
+from verify.statistics import allowed
 from verify.towers import Array
 from verify.tree_forms import derived
 from verify.tree_instance import TreeInstance
-from verify.tree_ways import BATCHES, by_sampling, by_torch, enumerated, enumeration, floats, near_kink
+from verify.tree_ways import by_sampling, by_torch, enumerated, enumeration, floats, near_kink
 
 
 def four_ways(
@@ -25,26 +24,23 @@ def four_ways(
     Parameters
     ----------
     comparisons : int
-        How many instances of a run are compared; every entry of every node counts as one comparison.
+        How many instances of a run are compared.
     """
     exact_values = enumerated(instance)
     torch_values, rounding_error = by_torch(instance, device)
     if near_kink(instance):
         return Measurement(0.0, rounding_error, False, "a gate is near its kink")
-    sampled = by_sampling(instance, seed, samples)
-    entries = comparisons * sum(error.size for _, error in sampled.values())
-    limit = standard_errors(allowed("four ways", entries), BATCHES - 1)
+    sampled = by_sampling(instance, seed, samples, allowed("four ways", comparisons))
     disagreements: dict[frozenset[str], float] = {}
     for form in derived(enumeration(instance)):
         key = form.quantity, form.node
-        ways = {
+        ways: dict[str, tuple[Array, Any]] = {
             "closed form": (floats(form.value), 0.0),
             "enumeration": (form.part(floats(exact_values[key])), 0.0),
             "torch": (form.part(torch_values[key]), rounding_error),
         }
         if form.quantity == "activation":
-            estimate, error = (form.part(array) for array in sampled[form.node])
-            ways["sampling"] = (estimate, limit * error + 64 * rounding.UNIT_ROUNDOFF * (1 + np.abs(estimate)))
+            ways["sampling"] = (form.part(sampled[form.node][0]), form.part(sampled[form.node][1]))
         compare_pairs(ways, rounding_error, disagreements)
     worst = max(disagreements.values(), default=0.0)
     return Measurement(worst, 1.0, detail=odd_one_out(disagreements) if worst > 1 else "")

@@ -18,7 +18,8 @@ from flint import fmpq
 from verify import rounding
 from verify.ensembles import to_float
 from verify.evidence import Measurement
-from verify.statistics import allowed, standard_errors
+from verify.sampled_covariance import bounded
+from verify.statistics import allowed
 from verify.towers import Array, largest, vec
 from verify.tree_claims import Claim, Node
 from verify.tree_exact import Enumeration
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 QUANTITIES = ("activation", "operator", "update")
 # Batches of samples, from which standard errors are estimated.
-BATCHES = 100
 
 
 @lru_cache(maxsize=256)
@@ -196,8 +196,14 @@ def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -
     return worst
 
 
-def by_sampling(instance: TreeInstance, seed: int, samples: int) -> dict[Any, tuple[Array, Array]]:
-    """Latent node to the sampled activation covariance and its standard errors."""
+def by_sampling(instance: TreeInstance, seed: int, samples: int, false_alarm: float) -> dict[Any, tuple[Array, Array]]:
+    """Latent node to the sampled activation covariance and the largest error of its entries.
+
+    Parameters
+    ----------
+    false_alarm : float
+        Probability that some entry of some node is off by more.
+    """
     import torch
 
     import numeric
@@ -206,29 +212,24 @@ def by_sampling(instance: TreeInstance, seed: int, samples: int) -> dict[Any, tu
     network = numeric.TreeNetwork.from_weights(instance.tree, instance.by_node, slope=instance.slope)
     found = {}
     for node in instance.tree.latents:
-        estimate, error = numeric.estimate_activation_covariance(
-            network, instance.tree, node, samples, generator, batches=BATCHES
-        )
-        found[node] = (estimate[0].cpu().numpy(), error[0].cpu().numpy())
+        contrasts = numeric.sample_root_contrasts(network, instance.tree, node, samples, generator)
+        estimate, error = bounded(contrasts, false_alarm / len(instance.tree.latents))
+        found[node] = (estimate[0], error[0])
     return found
 
 
 def measure_sampling(instance: TreeInstance, *, seed: int, samples: int, comparisons: int) -> Measurement:
-    """The closed forms of the activation covariance that `theory` derives against sampling, in standard errors.
+    """The closed forms of the activation covariance that `theory` derives against sampling.
 
     Parameters
     ----------
     comparisons : int
-        How many instances of a run are compared; every entry of every node counts as one comparison.
+        How many instances of a run are compared.
     """
-    sampled = by_sampling(instance, seed, samples)
-    entries = sum(error.size for _, error in sampled.values())
-    limit = standard_errors(allowed("sampled covariance", comparisons * entries), BATCHES - 1)
-    worst = Measurement(0.0, limit)
-    for form in activation_forms(enumeration(instance)):
+    sampled = by_sampling(instance, seed, samples, allowed("sampled covariance", comparisons))
+    worst = Measurement(0.0, max(float(error.max()) for _, error in sampled.values()))
+    forms = list(activation_forms(enumeration(instance)))
+    for form in forms:
         estimate, error = (form.part(array) for array in sampled[form.node])
-        difference = np.abs(floats(form.value) - estimate)
-        # A mean that does not vary has no sampling error: only rounding is left.
-        scale = np.maximum(error, 64 * rounding.UNIT_ROUNDOFF * (1 + np.abs(estimate)))
-        worst = rounding.worse(worst, difference / scale, np.array(limit), f"{form.place}, standard errors")
-    return worst
+        worst = rounding.worse(worst, np.abs(floats(form.value) - estimate), error, f"{form.place}, sampled")
+    return worst if forms else Measurement(0.0, worst.tolerance, False, "nothing is claimed of this tree")

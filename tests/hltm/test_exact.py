@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 import hltm
+from hltm import exact as listing
 
 EPS = 2.0**-52
 SEARCH = settings(max_examples=150, deadline=None, derandomize=True, database=None)
@@ -179,6 +180,7 @@ def test_too_large_to_list():
             function(tree)
         for part in ("32 leaves", "at most 4,194,304 leaf", "has 4,294,967,296", "sample", "message passing"):
             assert part in str(caught.value)
+        assert str(caught.value).startswith(f"{function.__name__} of a tree with 32 leaves")
     with pytest.raises(hltm.InputError, match=r"has about 10\^1233"):
         hltm.leaf_distribution(hltm.complete_tree(12, 2, 0.5))
     with pytest.raises(hltm.InputError, match="at most 65,536 leaf configurations, has 131,072"):
@@ -194,6 +196,39 @@ def test_a_node_with_many_states_is_counted():
         graph.add_edge("r", leaf, transition=[[0.5, 0.5]] * 64)
     with pytest.raises(hltm.InputError, match=r"at node 'r': .* at most 16,777,216, is 67,108,864"):
         hltm.leaf_distribution(hltm.HLTM(graph))
+
+
+def test_limits_are_the_largest_that_is_allowed(monkeypatch):
+    """A star of 3 binary leaves: 8 configurations, 16 with the states of the root."""
+    tree = hltm.star_tree(3, 0.5)
+    assert listing.leaf_configurations(tree, "test", limit=8) == 8
+    with pytest.raises(hltm.InputError, match="at most 7 leaf configurations, has 8"):
+        listing.leaf_configurations(tree, "test", limit=7)
+    monkeypatch.setattr(listing, "WORK_LIMIT", 16)
+    assert hltm.leaf_table(tree).shape == (2, 8)
+    monkeypatch.setattr(listing, "WORK_LIMIT", 15)
+    with pytest.raises(hltm.InputError, match="at most 15, is 16"):
+        hltm.leaf_table(tree)
+
+
+@pytest.mark.parametrize(("leaves", "written"), [(23, "100,000,000,000,000,000,000,000"), (24, r"about 10\^24")])
+def test_numbers_of_configurations_are_written_out_below_24_digits(leaves, written):
+    graph = nx.DiGraph()
+    graph.add_node("r", prior=[0.5, 0.5])
+    for leaf in range(leaves):
+        graph.add_node(leaf, cardinality=10)
+        graph.add_edge("r", leaf, transition=[[0.1] * 10] * 2)
+    with pytest.raises(hltm.InputError, match=f"has {written};"):
+        listing.leaf_configurations(hltm.HLTM(graph), "test")
+
+
+def test_evidence_along_a_long_chain_does_not_underflow():
+    """1,500 known nodes of probability 1/4 each: only the last of them matters to the leaf."""
+    graph = nx.DiGraph()
+    graph.add_node(0, prior=[0.5, 0.5])
+    graph.add_edges_from(((node, node + 1) for node in range(1500)), polarity=0.5)
+    law = hltm.leaf_distribution(hltm.HLTM(graph), {node: node % 2 for node in range(1500)})
+    assert law.tolist() == [0.25, 0.75]
 
 
 BAD_EVIDENCE = {

@@ -61,6 +61,17 @@ def test_factored_products_are_products_with_the_dense_form(seed, make_tower, ma
         assert torch.equal(factors.apply(vectors), unvec(torch.einsum("bpc,bc->p", dense, vectors), len(other)))
 
 
+def test_connections_are_written_to_given_memory(make_tower, make_inputs):
+    weights, x = make_tower(1, (3, 4, 3, 2)), make_inputs(1, 5, 3)
+    for factors in connection_factors(weights, x, 0.25):
+        expected = factors.dense()
+        out = torch.full_like(expected, torch.nan)
+        found = factors.dense(out)
+        assert found.data_ptr() == out.data_ptr()
+        assert found.shape == expected.shape
+        assert torch.equal(out, expected)
+
+
 @pytest.mark.parametrize("common", [False, True], ids=["own-inputs", "common-inputs"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_members_of_an_ensemble_are_single_networks(seed, common, make_tower, make_inputs):

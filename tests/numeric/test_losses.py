@@ -180,3 +180,18 @@ def test_number_of_negatives_must_fit(function):
         function(loss_spec("infonce", negatives=2), torch.zeros(4), torch.zeros(4, 3))
     with pytest.raises(InputError, match=message):
         pair_weight(loss_spec("infonce", negatives=2), torch.zeros(4, 3))
+
+
+@pytest.mark.parametrize("spec", [loss_spec("simple"), *SPECS], ids=["simple", *NAMES])
+def test_batches_of_any_shape_are_batches_of_pairs(spec):
+    r_pos, r_neg = distances(2, spec, 2.0**-6)
+    lead = (5, 2, 2)
+    stacked = r_pos.reshape(lead), r_neg.reshape(*lead, spec.negatives)
+    assert torch.equal(loss_value(spec, *stacked), loss_value(spec, r_pos, r_neg).reshape(lead))
+    for found, flat in zip(loss_derivatives(spec, *stacked), loss_derivatives(spec, r_pos, r_neg), strict=True):
+        assert torch.equal(found, flat.reshape(found.shape))
+        assert found.shape[:3] == lead
+    assert torch.equal(pair_weight(spec, stacked[1]), pair_weight(spec, r_neg).reshape(stacked[1].shape))
+    # One distance alone, without a batch.
+    single = loss_value(spec, r_pos[7], r_neg[7])
+    assert torch.equal(single, loss_value(spec, r_pos, r_neg)[7])

@@ -141,6 +141,17 @@ def test_general_form_is_the_operator_form_on_dense_towers(seed, loss, parameter
     assert all(torch.equal(a, b) for a, b in zip(operator_form, general, strict=True))
 
 
+def test_networks_are_relu_networks_where_no_slope_is_given(make_tower, make_population):
+    weights, population = make_tower(2, (2, 3, 2)), FinitePopulation(**make_population(2, 4, 2, 2))
+    for function in (general_update, predicted_update):
+        given, other = function(weights, population, slope=0.0), function(weights, population, slope=1.0)
+        assert all(torch.equal(a, b) for a, b in zip(function(weights, population), given, strict=True))
+        assert not torch.equal(given[0], other[0])
+    relu = covariance_operator(weights, population, 1, slope=0.0)
+    assert torch.equal(covariance_operator(weights, population, 1), relu)
+    assert not torch.equal(covariance_operator(weights, population, 1, slope=1.0), relu)
+
+
 @pytest.mark.parametrize(("loss", "parameters"), [("simple", {}), *LOSSES], ids=["simple", *NAMES])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_operators_are_symmetric_and_positive(seed, loss, parameters, make_tower, make_population):
@@ -220,6 +231,8 @@ def test_distances_between_other_outputs(seed, make_tower, make_population):
         operator = covariance_operator(weights, population, layer, "infonce", distances_from=first, **options)
         bound = 256 * EPS * float(operator.abs().sum()) * 3
         assert (vec(update) - operator @ vec(weights[layer - 1])).abs().max() <= bound
+    general = general_update(weights, population, "infonce", distances_from=first, **options)
+    assert all(torch.equal(a, b) for a, b in zip(general, updates, strict=True))
     with refused("distances_from of shape (3, 2): must have 4 rows, one per point"):
         predicted_update(weights, population, "infonce", distances_from=first[:3])
 

@@ -61,7 +61,8 @@ def test_json_on_stdout_is_one_document_of_the_schema(theorem1):
             seen.add(row["kind"])
     assert seen == KINDS
     assert {row["kind"] for row in statement["evidence"]} == KINDS
-    assert json.loads((folder / "report" / "report.json").read_text()) == document
+    saved = json.loads((folder / "report" / "report.json").read_text())
+    assert {key: value for key, value in saved.items() if key != "report"} == document
     assert sorted(p.name for p in folder.iterdir()) == ["report"]
 
 
@@ -164,7 +165,11 @@ def test_ctrl_c(tmp_path):
     assert process.returncode == 130, errors
     assert "interrupted" in errors
     assert "Traceback" not in errors
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+    # Interrupted while libraries are still loading there is nothing to report; later there is a partial report.
+    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} in (
+        set(),
+        {"index.html", "report.json", "report.tex", "manifest.json"},
+    )
 
 
 def test_a_reader_that_leaves(counterexamples, tmp_path):

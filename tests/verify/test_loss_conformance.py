@@ -1,5 +1,7 @@
 """`verify.conformance`: known losses, every single modification, and the loss of the paper's published code."""
 
+import sys
+
 import pytest
 import torch
 from torch.nn import functional
@@ -74,7 +76,11 @@ def test_known_losses(loss_fn, options, name, factor, seed):
 def test_the_two_names_of_one_function():
     """Without a margin the soft triplet is InfoNCE with one negative; and normalised outputs make InfoNCE an NT-Xent."""
     found = verify.conformance(infonce, tau=TAU, margin=0.0)
-    assert {found.loss, *(other.split(" times")[0] for other in found.also)} >= {"triplet", "InfoNCE"}
+    assert found.loss == "infonce"
+    assert any(other.startswith("the soft triplet loss times 1") for other in found.also)
+    other = verify.conformance(infonce, tau=TAU, margin=0.0, against="triplet")
+    assert other.loss == "triplet"
+    assert any(also.startswith("InfoNCE times 1") for also in other.also)
     assert any(other.startswith("InfoNCE") and "normalised outputs" in other for other in run(ntxent_given).also)
 
 
@@ -174,9 +180,9 @@ def test_a_modification_of_another_loss_is_named(key):
         lambda a, b, c: (a * b).sum(),
         lambda a, b, c: a.new_zeros(()),
         lambda a, b, c: a.new_ones(()),
-        lambda a, b, c: infonce(a, b, c) + 1e-4,
         lambda a, b, c: infonce(a, b, c) + 1e-6 * a.sum() ** 2,
-        lambda a, b, c: infonce(a, b, c, tau=TAU * 1.001),
+        lambda a, b, c: 1e4 + 1e-8 * (a * b).sum(),
+        lambda a, b, c: infonce(a, b, c, tau=TAU * 1.001) + 1e-6 * b.sum() ** 2,
         lambda a, b, c: half(a, b).mean(),
     ],
 )
@@ -205,6 +211,192 @@ def test_bad_input(loss_fn, options, words):
         run(loss_fn, **options)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def stopped(*names):
+    """InfoNCE that holds some of its arguments fixed."""
+
+    def loss_fn(f_1, f_plus, f_minus):
+        given = {"f_1": f_1, "f_plus": f_plus, "f_minus": f_minus}
+        return infonce(*(f.detach() if name in names else f for name, f in given.items()))
+
+    return loss_fn
+
+
+@pytest.mark.parametrize("name", ["f_1", "f_plus", "f_minus"])
+def test_a_stop_gradient_on_one_argument_is_named(name):
+    found = run(stopped(name))
+    assert not found.equal
+    assert (found.loss, found.factor) == ("infonce", pytest.approx(1))
+    assert found.differences == (f"values equal, gradient with respect to {name} is zero: stop-gradient",)
+    assert len(found.counterexample) == 2
+
+
+def of_numpy(f_1, f_plus, f_minus):
+    near, far = (0.5 * ((f_1.numpy() - f.numpy()) ** 2).sum(-1) for f in (f_plus, f_minus))
+    return (near - far).mean()
+
+
+@torch.no_grad()
+def without_grad(*outputs):
+    return infonce(*outputs)
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "words"),
+    [
+        (lambda *f: infonce(*f).detach(), "detached"), (lambda *f: infonce(*f).item(), "type float"), (stopped("f_1", "f_plus", "f_minus"), "detached"),
+        (without_grad, "detached"), (of_numpy, "RuntimeError"),
+    ],
+)  # fmt: skip
+def test_a_loss_without_a_gradient_is_named(loss_fn, words):
+    found = run(loss_fn)
+    assert not found.equal
+    (difference,) = found.differences
+    assert difference.startswith("values equal, no gradient: ")
+    assert words in difference
+    assert "norms of the gradients (f_1, f_plus, f_minus): none; " in found.counterexample[0]
+
+
+class HalfBackward(torch.autograd.Function):
+    """The identity, with half of its gradient: what a gradient that is changed on the way back looks like."""
+
+    @staticmethod
+    def forward(ctx, given):
+        return given.clone()
+
+    @staticmethod
+    def backward(ctx, slope):
+        return slope / 2
+
+
+def test_a_gradient_that_is_scaled_or_another_one_is_named():
+    found = run(lambda a, b, c: infonce(a, HalfBackward.apply(b), c))
+    assert found.differences == ("values equal, gradient with respect to f_plus is 0.5 times that of InfoNCE",)
+    found = run(lambda a, b, c: infonce(a, b, c) + (a.sum() ** 2 - a.detach().sum() ** 2))
+    (difference,) = found.differences
+    assert difference.startswith("values equal, gradient with respect to f_1 differs from that of InfoNCE by up to ")
+
+
+def test_a_surrogate_with_the_gradient_of_infonce():
+    """The pair weight held fixed: other values, the same gradient (by the chain rule on paper)."""
+
+    def surrogate(f_1, f_plus, f_minus):
+        gap = half(f_1, f_plus) - half(f_1, f_minus)
+        return (torch.sigmoid(gap / TAU).detach() * gap).mean()
+
+    found = run(surrogate)
+    assert (found.loss, found.factor) == ("infonce", pytest.approx(1))
+    assert found.differences == ("gradients equal, the values are not, and do not differ by one constant",)
+
+
+@pytest.mark.parametrize("constant", [1.0, -3.5, 1e-4])
+def test_a_constant_is_no_difference(constant):
+    found = run(lambda *f: 2 * infonce(*f) + constant)
+    assert found.equal
+    assert (found.loss, found.factor, found.constant) == ("infonce", pytest.approx(2), pytest.approx(constant))
+    assert found.notes == (f"equal up to the constant {constant:g}; gradients identical",)
+    assert found.notes[0] in str(found)
+    (difference,) = run(lambda *f: stopped("f_plus")(*f) + constant).differences
+    assert difference == "values equal, gradient with respect to f_plus is zero: stop-gradient"
+
+
+@pytest.mark.parametrize("loss_fn", [infonce, ntxent, simple])
+def test_single_precision_is_no_difference(loss_fn):
+    found = run(lambda *f: loss_fn(*(each.float() for each in f)))
+    assert found.equal
+    assert found.loss == loss_fn.__name__
+    assert found.factor == pytest.approx(1, abs=1e-4)
+    assert found.notes == ("agrees to single precision: the function rounds to float32",)
+    assert run(loss_fn).notes == ()
+
+
+def test_single_precision_hides_no_real_difference():
+    assert run(lambda a, b, c: infonce(a.float(), b.float(), c.float()) + 1e-3 * a.float().sum() ** 2).loss is None
+    (difference,) = run(lambda a, b, c: infonce(a.float(), b.float().detach(), c.float())).differences
+    assert difference.endswith("f_plus is zero: stop-gradient")
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "given", "used", "name"),
+    [
+        (lambda *f: infonce(*f), 0.1, 0.3, "infonce"), (lambda *f: infonce(*f, tau=TAU * 1.001), TAU, 0.3003, "infonce"),
+        (ntxent, 0.5, 0.3, "ntxent"), (ntxent_given, 0.07, 0.3, "ntxent-given"), (triplet, 0.2, 0.3, "triplet"),
+    ],
+)  # fmt: skip
+def test_another_temperature_is_fitted(loss_fn, given, used, name):
+    found = verify.conformance(loss_fn, tau=given, margin=MARGIN)
+    assert found.loss == name
+    assert found.differences == (f"tau = {used:g}, not {given:g}",)
+
+
+def test_losses_of_one_direction():
+    """The cross entropy of the batch against itself, written with torch's own functions."""
+
+    def across(f_1, f_plus, f_minus):
+        cosines = functional.cosine_similarity(f_1[:, None], f_plus[None], dim=-1)
+        return functional.cross_entropy(cosines / TAU, torch.arange(len(f_1)))
+
+    def distances(f_1, f_plus, f_minus):
+        return functional.cross_entropy(-(torch.cdist(f_1, f_plus) ** 2) / (2 * TAU), torch.arange(len(f_1)))
+
+    def back(f_1, f_plus, f_minus):
+        return (across(f_1, f_plus, f_minus) + across(f_plus, f_1, f_minus)) / 2
+
+    def anchors(f_1, f_plus, f_minus):
+        """NT-Xent of the first view's anchors, with loops."""
+        total = 0
+        for i, view in enumerate(f_1):
+            others = [f for k, f in enumerate(f_1) if k != i] + [*f_plus]
+            similar = sum(torch.exp(functional.cosine_similarity(view, other, dim=0) / TAU) for other in others)
+            total = total - functional.cosine_similarity(view, f_plus[i], dim=0) / TAU + torch.log(similar)
+        return total / len(f_1)
+
+    words = {
+        across: "one direction: f_1 against f_plus",
+        back: "f_1 against f_plus of the whole batch and back",
+        anchors: "one direction: only f_1",
+    }
+    for loss_fn, start in words.items():
+        found = run(loss_fn)
+        (difference,) = found.differences
+        assert found.loss == "ntxent"
+        assert difference.startswith(start)
+    found = run(distances)
+    assert [difference.split(" ")[0] for difference in found.differences] == ["distances", "one"]
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "words"),
+    [
+        (lambda *f: "1.0", "gives str"), (lambda *f: True, "gives bool"), (lambda *f: 1j, "gives complex"), (lambda *f: [1.0], "gives list"),
+        (lambda *f: infonce(*f) + 0j, "complex128"), (lambda *f: infonce(*f) > 0, "torch.bool"), (lambda *f: torch.tensor(3), "int64"),
+        (lambda *f: 10**400, "must be finite"),
+    ],
+)  # fmt: skip
+def test_what_is_no_real_scalar_is_refused(loss_fn, words):
+    with pytest.raises(InputError) as caught:
+        run(loss_fn)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_function_cannot_leave_the_program():
+    with pytest.raises(InputError, match="SystemExit: 3"):
+        run(lambda *f: sys.exit(3))
+
+    def interrupted(*outputs):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted)
+
+
+def test_gradients_are_taken_whatever_the_caller_has_switched_off():
+    with torch.no_grad():
+        assert run(infonce).equal
+    with torch.inference_mode():
+        assert run(infonce).equal
 
 
 def test_a_temperature_that_is_not_allowed():

@@ -1,14 +1,17 @@
 """The public strategies shrink structurally: ten planted bugs, each down to the smallest instance that shows it."""
 
 import random
+from functools import partial
 
 import hypothesis
+import numpy as np
 import pytest
 from hypothesis import strategies as st
 
 import hltm
 import verify.strategies  # registers the types
-from verify import LossInstance, PairInstance, PopulationInstance, TreeInstance
+from verify import LossInstance, Measurement, PairInstance, PopulationInstance, TreeInstance
+from verify.search import deepening
 
 SETTINGS = hypothesis.settings(
     max_examples=500, database=None, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
@@ -101,6 +104,116 @@ def test_planted_bugs_shrink_to_the_smallest_instance(bug, seed):
     kind, wrong, smallest = BUGS[bug]
     found = hypothesis.find(st.from_type(kind), wrong, settings=SETTINGS, random=random.Random(seed))
     assert plain(found) == smallest
+
+
+def forward(weights, x, slope, gated=True):
+    """A tower; without gates it is linear."""
+    for number, w in enumerate(weights, start=1):
+        x = np.asarray(w) @ x
+        if gated and number < len(weights):
+            x = np.where(x > 0, x, slope * x)
+    return x
+
+
+def gates_ignored(i):
+    """A tower that leaves its gates open."""
+    x = np.array(i.x_1)
+    return not np.allclose(forward(i.weights_1, x, i.slope), forward(i.weights_1, x, i.slope, gated=False))
+
+
+def unweighted_mean(i):
+    """Plain means over the points in place of weighted ones, seen in the spread of the first outputs."""
+    means = np.array([
+        np.array(q) @ np.array([forward(i.weights, np.array(x), i.slope)[0] for x in points])
+        for points, q in zip(i.points, i.augmentation_weights, strict=True)
+    ])  # fmt: skip
+    p = np.array(i.point_weights)
+    return not np.isclose(p @ means**2 - (p @ means) ** 2, np.var(means))
+
+
+def first_power(tree):
+    """rho in place of rho^2 in o_mu = rho_{0 mu}^2 (1 - rho_0^2), at a latent below the root."""
+    rho_0 = tree.prior[1] - tree.prior[0] if tree.cardinality(tree.root) == 2 else 1.0
+    below = [v for v in tree.latents if v != tree.root and tree.cardinality(v) == 2 and tree.parent(v) == tree.root]
+    rho = [tree.polarity(tree.root, v) for v in below if tree.cardinality(tree.root) == 2]
+    return any(abs(r * (1 - rho_0**2) - r**2 * (1 - rho_0**2)) > 1e-9 for r in rho)
+
+
+def nearest_only(i):
+    """InfoNCE that keeps the nearest negative alone: wrong by more than 0.05 only where a second one is near too."""
+    tau = i.options.get("tau", 1.0)
+    logits = [(i.r_pos - r) / tau for r in i.r_neg]
+    return np.logaddexp.reduce([0.0, *logits]) - np.logaddexp(0.0, max(logits)) > 0.05
+
+
+def entries(weights):
+    return [value for w in weights for row in w for value in row]
+
+
+PAIRS = [partial(verify.strategies.pair_instances, layers, width) for layers, width in ((1, 1), (2, 1), (2, 2), (3, 3))]
+POPULATIONS = [
+    partial(verify.strategies.population_instances, max_layers=1, max_width=1, max_points=2, max_augmentations=1),
+    partial(verify.strategies.population_instances, max_layers=1, max_width=2, max_points=2),
+    verify.strategies.population_instances,
+]
+TREES = [partial(verify.strategies.trees, nodes) for nodes in (2, 3, 4, 5, 6)]
+
+# Bugs that need structure and numbers together. A single strategy shrinks the numbers of the structure that it happened
+# to fail on; searched stage by stage, as statements are, what is found is as small in both as the bug allows.
+COUPLED = {
+    "gates ignored": (
+        PAIRS,
+        gates_ignored,
+        # Two layers of one neuron, a closed gate, and numbers that are not zero where they are multiplied.
+        lambda i: i.size == (2, 1) and all(entries(i.weights_1)) and not any(entries(i.weights_2)) and i.x_2 == (0.0,),
+    ),
+    "points not weighted": (
+        POPULATIONS,
+        unweighted_mean,
+        # Two points of different probability, one augmentation, one weight; one point stays at zero.
+        lambda i: np.shape(i.points) == (2, 1, 1) and i.size == (1, 1) and np.count_nonzero(i.points) == 1,
+    ),
+    "first power of the polarity": (
+        TREES,
+        first_power,
+        # Root, latent, leaf; the edge to the leaf plays no part.
+        lambda t: len(t.nodes) == 3 and len(t.latents) == 2 and t.polarity(*t.edges[1]) == 0,
+    ),
+    "the nearest negative alone": (
+        [partial(verify.strategies.loss_instances, most) for most in (1, 2, 4)],
+        nearest_only,
+        lambda i: len(i.r_neg) == 2 and i.r_pos == 0 and set(i.r_neg) == {0.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("bug", COUPLED)
+def test_bugs_that_couple_structure_and_numbers_shrink_in_both(bug, seed):
+    stages, wrong, small = COUPLED[bug]
+
+    def measure(instance):
+        return Measurement(float(wrong(instance)), 0.0)
+
+    found = deepening(stages, measure, examples=300, seed=seed).instance
+    assert found is not None
+    assert wrong(found)
+    assert small(found), (seed, plain(found))
+
+
+def test_a_bug_in_one_node_of_a_tree_instance_shrinks_to_that_node():
+    """Cross terms between siblings are forgotten: the smallest tree has two latents below the root."""
+
+    def forgotten(i):
+        return any(
+            sum(bool(i.tree.children(v)) for v in i.tree.children(u)) == 2 and np.any(i.by_node[u]) for u in i.by_node
+        )
+
+    stages = [partial(verify.strategies.tree_instances, nodes) for nodes in (3, 4, 5, 6)]
+    found = deepening(stages, lambda i: Measurement(float(forgotten(i)), 0.0), examples=300, seed=0).instance
+    assert (len(found.tree.nodes), len(found.tree.latents)) == (5, 3)
+    assert np.count_nonzero(found.by_node[found.tree.root]) == 1
+    assert not any(np.any(found.by_node[v]) for v in found.tree.latents[1:])
 
 
 @pytest.mark.parametrize("kind", [hltm.HLTM, PairInstance, PopulationInstance, TreeInstance, LossInstance])

@@ -90,7 +90,9 @@ def test_standard_errors_are_quantiles(rate, freedom):
     assert abs(student_tail(standard_errors(rate, freedom), freedom) / rate - 1) < 1e-9
 
 
-@pytest.mark.parametrize(("tolerance", "freedom", "power"), [(5.0, 40, 0.999), (3.0, 8, 0.9), (0.5, 99, 0.6)])
+@pytest.mark.parametrize(
+    ("tolerance", "freedom", "power"), [(5.0, 40, 0.999), (3.0, 8, 0.9), (0.5, 99, 0.6), (30.0, 99, 0.999)]
+)
 def test_what_is_detected_is_detected_that_often(tolerance, freedom, power):
     effect = detected(tolerance, freedom, power)
     assert abs(noncentral_tail(tolerance, freedom, effect) - power) < 1e-8
@@ -109,6 +111,11 @@ def test_the_interval_of_a_mean_is_that_of_the_tables():
     assert mean_interval([1.0, 2.0, 4.0], 0.9).estimate == pytest.approx(7 / 3)
 
 
+def test_means_of_single_precision_are_taken_in_double():
+    values = np.array([1.0, 1e-9, 1e-9, 1e-9], dtype=np.float32)
+    assert mean_interval(values, 0.9) == mean_interval(values.astype(np.float64), 0.9)
+
+
 @pytest.mark.parametrize(("hits", "trials", "level"), [(3, 10, 0.95), (1, 40, 0.999), (39, 40, 0.9), (20, 25, 0.5)])
 def test_the_interval_of_a_probability_leaves_equal_tails(hits, trials, level):
     found, tail = proportion_interval(hits, trials, level), (1 - level) / 2
@@ -123,6 +130,7 @@ def test_the_interval_of_a_probability_at_its_ends():
     assert (none.low, all_of_them.high) == (0.0, 1.0)
     assert abs((1 - mpmath.mpf(none.high)) ** 12 - 0.05) < 1e-12
     assert abs(mpmath.mpf(all_of_them.low) ** 12 - 0.05) < 1e-12
+    assert abs(mpmath.mpf(proportion_interval(1, 1, 0.9).low) - 0.05) < 1e-12
     for hits, trials in ((-1, 3), (4, 3), (0, 0)):
         with pytest.raises(ValueError, match="between 0 of the trials and all of them"):
             proportion_interval(hits, trials, 0.9)
@@ -165,7 +173,7 @@ def test_rates_of_checks_add_up():
 @pytest.mark.parametrize(
     ("level", "text"),
     [(0.95, "2.0000 [1.5000, 2.2500] at 95%"), (0.99995, "2.0000 [1.5000, 2.2500] at 1 - 5e-05"),
-     (0.9985, "2.0000 [1.5000, 2.2500] at 99.8500%"), (1 - 1e-6, "2.0000 [1.5000, 2.2500] at 1 - 1e-06")],
+     (0.9999, "2.0000 [1.5000, 2.2500] at 1 - 1e-04"), (0.9985, "2.0000 [1.5000, 2.2500] at 99.8500%"), (1 - 1e-6, "2.0000 [1.5000, 2.2500] at 1 - 1e-06")],
 )  # fmt: skip
 def test_an_interval_in_words(level, text):
     assert str(Interval(2.0, 1.5, 2.25, level)) == text

@@ -1,0 +1,252 @@
+"""Sweeps: the cost model and what it predicts, overhead of the store, and what stacking saves.
+
+Sizes of tree and network are drawn wide; two that the fit has not seen are predicted. Times are CPU times of one core,
+the least of several runs, so that what else the machine does counts little.
+"""
+
+import ctypes
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import Result
+from scipy.optimize import nnls
+
+from numeric.sweep.cost import Coefficients, Sizes, memory, numbers_measured, seconds, sizes, words_held
+from numeric.sweep.expansion import expand
+from numeric.sweep.grid import make_grid
+from numeric.sweep.stack import run_stack
+from numeric.sweep.task import prepare
+
+FITTED = ((2, 4), (2, 24), (3, 8), (3, 32), (4, 4), (4, 20), (5, 10), (5, 24), (6, 5), (6, 16), (7, 8), (8, 4))
+HELD_OUT = ((4, 10), (6, 10))  # depth and width
+MEMBERS = (8, 32)
+REPEATS = 6
+TASK_SECONDS = 0.5  # about, so that it is told from the noise
+
+
+@dataclass(frozen=True)
+class Run:
+    """One task: its sizes, its members, and what it took."""
+
+    size: Sizes
+    members: int
+    seconds: float
+    training: float  # bytes
+    measuring: float
+
+    @property
+    def bytes(self) -> float:
+        """At most."""
+        return max(self.training, self.measuring)
+
+
+def members_of(depth: int, width: int, number: int, steps: int) -> list[dict[str, Any]]:
+    """Members of a task, as a worker gets them."""
+    tables = {
+        "tree": {"depth": depth, "polarity": 0.9}, "network": {"width": width},
+        "train": {"steps": steps, "batch": 64, "records": 2, "samples": 1000}, "seeds": number,
+    }  # fmt: skip
+    found = expand(make_grid(tables))
+    parts = [json.loads(each[0].text) for each in (found.trees, found.networks, found.trains)]
+    return [
+        {"key": key.hex(), "seed": seed, "tree": parts[0], "network": parts[1], "train": parts[2]}
+        for _, _, _, seed, key in found.rows()
+    ]
+
+
+def size_of(members: list[dict[str, Any]]) -> Sizes:
+    """Sizes of the members of a task."""
+    first = members[0]
+    return sizes(first["tree"], first["network"], first["train"], {})
+
+
+def one_run(depth: int, width: int, number: int) -> Run:
+    """Measure one task in this process, which has measured nothing before."""
+    prepare()
+    size, many = size_of(members_of(depth, width, 1, 10**6)), 10**6
+    steps = max(40, int(TASK_SECONDS * many / seconds(size, number)))
+    members = members_of(depth, width, number, steps)
+    size = size_of(members)
+    run_stack([{**each, "train": {**each["train"], "steps": 2}} for each in members_of(1, 1, 1, 2)], {}, "cpu", None)
+    before = resident("VmRSS")
+    only = {"training": {"samples": 0}, "measuring": {"steps": 2, "batch": 2}}
+    peaks = dict.fromkeys(only, float("inf"))
+    for name, more in 3 * list(only.items()):
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
+        run_stack([{**each, "train": {**each["train"], **more}} for each in members], {}, "cpu", None)
+        peaks[name] = min(peaks[name], resident("VmHWM") - before)
+    taken = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        run_stack(members, {}, "cpu", None)
+        taken.append(time.process_time() - start)
+    return Run(size, number, min(taken), peaks["training"], peaks["measuring"])
+
+
+def resident(name: str) -> float:
+    """Bytes of this process in memory, now or at most."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return 1024.0 * int(line.split()[1])
+    raise RuntimeError(f"{name} is not in /proc/self/status")
+
+
+def measured(shapes: tuple[tuple[int, int], ...]) -> list[Run]:
+    """Tasks of several sizes, each in a process of its own."""
+    found = []
+    for depth, width in shapes:
+        for number in MEMBERS:
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                found.append(pool.submit(one_run, depth, width, number).result())
+            sys.stderr.write(f"{depth} {width} {number} {found[-1].seconds:.3f} s {found[-1].bytes / 1e6:.1f} MB\n")
+    return found
+
+
+def fit(runs: list[Run]) -> Coefficients:
+    """Coefficients that are not negative, with the least sum of squares of relative errors."""
+    rows = []
+    for run in runs:
+        size, e = run.size, run.members
+        n = size.steps + size.records
+        measuring = 2.0 * e * size.measured * size.neurons
+        rows.append([1.0, e * size.nodes, measuring, n, n * size.blocks, n * e * size.words, n * e * size.numbers,
+                     n * e * size.products])  # fmt: skip
+    taken = np.array([run.seconds for run in runs])
+    found = solve(np.array(rows), taken)
+    # One constant for both kinds of peak: rows of the two are put below each other.
+    memory_rows = [[1.0, words_held(run.size, run.members), run.members * run.size.held, 0.0] for run in runs]
+    memory_rows += [[1.0, 0.0, 0.0, numbers_measured(run.size, run.members)] for run in runs]
+    bytes_taken = np.array([*(run.training for run in runs), *(run.measuring for run in runs)])
+    held = solve(np.array(memory_rows), bytes_taken)
+    return Coefficients(
+        task=found[0], per_node=found[1], per_measured_number=found[2], fixed=found[3], per_block=found[4],
+        per_word=found[5], per_number=found[6], per_product=found[7], bytes_task=held[0], bytes_per_word=held[1],
+        bytes_per_number=held[2], bytes_per_measured_number=held[3],
+    )  # fmt: skip
+
+
+def solve(rows: np.ndarray, values: np.ndarray) -> list[float]:
+    """Least relative squares without negative coefficients."""
+    scaled = rows / values[:, None]
+    size = np.linalg.norm(scaled, axis=0)
+    found, _ = nnls(scaled / size, np.ones(len(values)))
+    return [float(one) for one in found / size]
+
+
+def cost_model() -> tuple[Coefficients, list[Result]]:
+    """Fit, and the errors of the prediction at sizes that the fit has not seen."""
+    rates = fit(measured(FITTED))
+    runs = measured(HELD_OUT)
+    detail: dict[str, Any] = {"coefficients": asdict(rates)}
+    results = []
+    for name, predict in (("seconds", seconds), ("bytes", memory)):
+        pairs = [(getattr(run, name), predict(run.size, run.members, rates)) for run in runs]
+        worst = max(abs(guess / real - 1) for real, guess in pairs)
+        detail[name] = [{"measured": real, "predicted": guess} for real, guess in pairs]
+        label = f"sweep: {name} of {len(pairs)} held-out tasks, worst relative error"
+        results.append(Result(label, 0.0, 0.0, worst, "of the measured", 0.25, True, dict(detail)))
+    return rates, results
+
+
+def store_results() -> list[Result]:
+    """A grid of 10^6 configurations: expanded into a store, and asked for its status."""
+    code = (
+        "import resource, sys, time; from numeric.sweep.grid import make_grid; from numeric.sweep.store import Store\n"
+        "from numeric.sweep.expansion import expand\n"
+        "tree = {'depth': [2, 3, 4, 5], 'polarity': [0.7, 0.8, 0.9, 0.95]}\n"
+        "tables = {'tree': tree, 'network': {'width': [2, 5, 10, 20, 40]}, 'train': {'loss': ['infonce', 'simple'],\n"
+        "    'lr': [0.01, 0.02, 0.05, 0.1, 0.2]}, 'seeds': 1250}\n"
+        "with Store(sys.argv[1]) as store: print(store.add(expand(make_grid(tables))))\n"
+        "print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        place = str(Path(folder) / "sweep.db")
+        number, taken = output_of([sys.executable, "-c", code, place]).split("\n", 1)
+        spent, peak = map(float, taken.split())
+        asked = []
+        for _ in range(3):
+            start = time.perf_counter()
+            output_of([*COMMAND, "status", "--store", place])
+            asked.append(time.perf_counter() - start)
+    agrees = abs(int(number) - 10**6)
+    return [
+        Result("sweep: 10^6 configurations into a store", agrees, 0, spent, "CPU seconds", 10.0, True),
+        Result("sweep: the same, memory", agrees, 0, peak / 1e6, "MB", 500.0, True),
+        Result("sweep: status of 10^6 configurations", agrees, 0, min(asked), "seconds", 1.0, True),
+    ]
+
+
+COMMAND = (sys.executable, "-m", "numeric", "sweep")
+TRIVIAL = """seeds = 10000
+[tree]
+kind = "star"
+leaves = 2
+polarity = 0.5
+[network]
+width = 2
+[train]
+steps = 1
+batch = 2
+records = 1
+samples = 0
+"""
+SMALL = """seeds = {{ from = {first}, to = {last} }}
+[tree]
+depth = 3
+polarity = 0.9
+[network]
+width = 5
+[train]
+steps = 300
+batch = 64
+samples = 500
+"""
+
+
+def output_of(command: list[str]) -> str:
+    """What a command prints; it must succeed."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
+
+
+def timed_sweep(folder: str, text: str, workers: int) -> tuple[float, str]:
+    """Wall time of a whole command, and what it prints."""
+    grid = Path(folder, "sweep.toml")
+    grid.write_text(text)
+    place = Path(folder, "sweep.db")
+    place.unlink(missing_ok=True)
+    start = time.perf_counter()
+    said = output_of([*COMMAND, str(grid), "--store", str(place), "--workers", str(workers)])
+    return time.perf_counter() - start, said
+
+
+def overhead() -> Result:
+    """10,000 configurations that take no time."""
+    with tempfile.TemporaryDirectory() as folder:
+        taken, said = timed_sweep(folder, TRIVIAL, 2)
+    wrong = 0 if "10,000 done, 0 failed" in said else 1
+    return Result("sweep: 10,000 trivial configurations", wrong, 0, taken, "seconds", 60.0, True)
+
+
+def stacking(alone: int = 8) -> Result:
+    """64 seeds in one command against as many commands of one seed, of which some are timed."""
+    with tempfile.TemporaryDirectory() as folder:
+        together, said = timed_sweep(folder, SMALL.format(first=0, last=63), 1)
+        ones = [timed_sweep(folder, SMALL.format(first=seed, last=seed), 1) for seed in range(alone)]
+    wrong = sum("0 failed" not in each for each in (said, *(text for _, text in ones)))
+    ratio = 64 / alone * sum(taken for taken, _ in ones) / together
+    return Result("sweep: 64 seeds stacked, against 64 processes", wrong, 0, ratio, "times faster", 8.0)
+
+
+def run() -> list[Result]:
+    """Everything."""
+    return [overhead(), stacking(), *store_results(), *cost_model()[1]]

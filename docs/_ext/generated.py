@@ -1,0 +1,231 @@
+"""Parts of pages that are written by the code they speak of, so that nothing is typed twice.
+
+A fence ```` ```{statement} SLUG ```` in a page is replaced by Markdown when Sphinx reads the page; likewise
+``checked``, ``not-covered``, ``checking-modules``, ``derivation`` and ``command-line``.
+"""
+
+import importlib
+import re
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+from verify.registry import REGISTRY, covered, entry
+from verify.statement import Check, Statement
+
+LOGGER = logging.getLogger(__name__)
+FENCE = re.compile(r"^```\{(?P<name>[a-z-]+)\}(?P<argument>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+PACKAGES = ("hltm", "theory", "numeric", "verify")
+
+
+def plain(text: str) -> str:
+    """Text in which Markdown sees no markup."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|$~^-])", r"\\\1", " ".join(text.split()))
+
+
+def named(path: str) -> Any:
+    """The object of a dotted name; AttributeError or ImportError where there is none."""
+    parts = path.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[cut:]:
+            found = getattr(found, part)
+        return found
+    raise ImportError(f"no module in {path!r}")
+
+
+def link(path: str) -> str:
+    """A link to the reference of a module, or of something in it."""
+    found = named(path)
+    kind = "mod" if type(found).__name__ == "module" else "class" if isinstance(found, type) else "func"
+    return f"{{py:{kind}}}`{path}`"
+
+
+def checked(argument: str, body: str) -> str:
+    """A formula with links to what checks it: names of functions or modules, parted by commas."""
+    links = ", ".join(link(path.strip()) for path in argument.split(","))
+    return f"$$\n{body.strip()}\n$$\n\nChecked by {links}.\n"
+
+
+def running(check: Check) -> str:
+    """The function that a check runs, as a dotted name; what a lambda calls, where it is one."""
+    run: Any = check.run
+    while isinstance(run, partial):
+        run = run.func
+    module, name = run.__module__, run.__name__
+    if name == "<lambda>":
+        known = vars(importlib.import_module(module))
+        name = next((n for n in run.__code__.co_names if callable(known.get(n))), "")
+        module, name = (known[name].__module__, known[name].__name__) if name else (module, "")
+    return f"{module}.{name}" if name else module
+
+
+def statement(argument: str, body: str) -> str:
+    """A statement as the registry has it: claim, assumptions, evidence, false variants, what is not covered."""
+    found = entry(argument.strip()).load()
+    module = entry(argument.strip()).module
+    lines = ["$$", found.claim, "$$", "", f"Checked by {link(str(module))}. Source: {plain(found.source)}.", ""]
+    lines += ["**Assumptions**", "", *(f"* {plain(text)}" for text in found.assumptions), ""]
+    lines += ["**Not covered**", "", *(f"* {plain(text)}" for text in found.not_covered), ""]
+    lines += ["**Evidence**", "", "| kind | instances from | function |", "|---|---|---|"]
+    lines += [f"| {check.kind} | {plain(check.source)} | {link(running(check))} |" for check in found.checks]
+    lines += ["", "**False variants**, each of which the evidence has to refute", ""]
+    lines += ["| name | the change | refuted by |", "|---|---|---|"]
+    lines += [f"| `{v.name}` | {plain(v.change)} | {', '.join(v.caught_by)} |" for v in found.variants]
+    return "\n".join([*lines, "", *dropped(found), *measuring(found)]) + "\n"
+
+
+def dropped(found: Statement) -> list[str]:
+    """Assumptions that are dropped in turn, and what is expected without them."""
+    if not found.drops:
+        return []
+    rows = [
+        f"| {plain(a.name)} | {plain(a.dropped)} | {'a counterexample' if a.necessary else 'none: not needed'} |"
+        for a in found.drops
+    ]
+    return [
+        "**Assumptions dropped in turn** (`--assumptions`)", "",
+        "| assumption | in its place | expected |", "|---|---|---|", *rows, "",
+    ]  # fmt: skip
+
+
+def measuring(found: Statement) -> list[str]:
+    """What a replay of an instance calls."""
+    rows = []
+    for kind, measure in found.measures.items():
+        run: Any = measure
+        while isinstance(run, partial):
+            run = run.func
+        if run.__name__ != "<lambda>":
+            rows.append(f"* {kind}: {link(f'{run.__module__}.{run.__name__}')}")
+    return ["**One instance is measured by**", "", *rows, ""] if rows else []
+
+
+def not_covered(argument: str, body: str) -> str:
+    """What no check reaches, statement by statement."""
+    lines = []
+    for known in covered():
+        found = known.load()
+        texts = "; ".join(plain(text) for text in found.not_covered)
+        lines.append(f"* [{known.theorem}, {plain(found.title)}](/mathematics/{known.slug}.md): {texts}")
+    missing = [known.slug for known in REGISTRY if known.module is None]
+    return "\n".join([*lines, *(f"* `{slug}`: not covered at all" for slug in missing)]) + "\n"
+
+
+def derivation(argument: str, body: str) -> str:
+    """The derivation of a statement, step by step, as `theory.derive` gives it."""
+    from theory import derive
+    from theory.latex import rows
+    from theory.notebook import for_browsers
+
+    found = derive(argument.strip())
+    status = "proved" if found.proved else "not proved"
+    lines = [f"Derived by {{py:func}}`theory.derive` (`{found.slug}`), {len(found.steps)} steps, {status}:", ""]
+    for number, step in enumerate(found.steps, start=1):
+        tex = for_browsers(" \\\\\n".join(rows(step.expression)))
+        aligned = f"\\begin{{aligned}}\n{tex}\n\\end{{aligned}}"
+        lines += [f"{number}. {plain(step.justification)} ({plain(step.decision.method)})", "", "$$", aligned, "$$", ""]
+    return "\n".join(lines)
+
+
+def modules(pages: Path) -> list[str]:
+    """Every module that holds something a page of the mathematics links to."""
+    found: set[str] = set()
+    for known in covered():
+        loaded = known.load()
+        found.add(str(known.module))
+        targets = [running(check) for check in loaded.checks]
+        targets += re.findall(r"`([a-z][\w.]+)`$", "\n".join(measuring(loaded)), re.MULTILINE)
+        found |= {module_of(target) for target in targets}
+    found |= {module_of(name) for name in explained_in(pages)}
+    return sorted(found - set(PACKAGES))
+
+
+def module_of(path: str) -> str:
+    """The module that a dotted name is looked up in."""
+    found = named(path)
+    return path if type(found).__name__ == "module" else path.rpartition(".")[0]
+
+
+def checking_modules(pages: Path, argument: str, body: str) -> str:
+    """Reference of the modules of one package that check something."""
+    chosen = [name for name in modules(pages) if name.startswith(f"{argument.strip()}.")]
+    return "\n".join(f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n" for name in chosen)
+
+
+@lru_cache
+def explained_in(pages: Path) -> dict[str, list[str]]:
+    """What is checked where: the dotted name of code to the pages that link to it."""
+    found: dict[str, list[str]] = {}
+    for page in sorted(Path(pages).glob("mathematics/*.md")):
+        docname = f"mathematics/{page.stem}"
+        names: list[str] = []
+        for match in FENCE.finditer(page.read_text(encoding="utf-8")):
+            if match["name"] == "checked":
+                names += [path.strip() for path in match["argument"].split(",")]
+            if match["name"] == "statement":
+                known = entry(match["argument"].strip())
+                names += [str(known.module), *(running(check) for check in known.load().checks)]
+        for name in dict.fromkeys(names):
+            found.setdefault(name, []).append(docname)
+    return found
+
+
+def command_line(argument: str, body: str) -> str:
+    """The help of every command of a package, as the program prints it."""
+    import typer
+
+    package = argument.strip()
+    command: Any = typer.main.get_command(importlib.import_module(f"{package}.cli").app)
+    lines: list[str] = []
+
+    def write(current: Any, name: str, level: int) -> None:
+        context = type(current).context_class(current, info_name=name, max_content_width=100, terminal_width=100)
+        lines.extend([f"{'#' * level} {name}", "", "```text", current.get_help(context).rstrip(), "```", ""])
+        for child, inner in getattr(current, "commands", {}).items():
+            write(inner, f"{name} {child}", level + 1)
+
+    write(command, f"python -m {package}", 2)
+    return "\n".join(lines)
+
+
+def replace(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Replace the fences of a page that is about to be read."""
+    pages = Path(app.srcdir)
+    generators: dict[str, Callable[[str, str], str]] = {
+        "checked": checked,
+        "checking-modules": partial(checking_modules, pages),
+        "command-line": command_line,
+        "derivation": derivation,
+        "not-covered": not_covered,
+        "statement": statement,
+    }
+
+    def written(match: re.Match[str]) -> str:
+        generator = generators.get(match["name"])
+        return match[0] if generator is None else generator(match["argument"], match["body"])
+
+    if Path(app.env.doc2path(docname)).suffix == ".md":
+        source[0] = FENCE.sub(written, source[0])
+
+
+def missing(app: Sphinx, env: object, node: pending_xref, content: nodes.Element) -> None:
+    """Links that pages make must lead somewhere; docstrings may name what has no page of its own."""
+    if node.get("refdomain") == "py" and not node["refdoc"].startswith("reference/"):
+        LOGGER.warning("link to %r leads nowhere", node["reftarget"], location=node)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect what reads and what checks."""
+    app.connect("source-read", replace)
+    app.connect("missing-reference", missing)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

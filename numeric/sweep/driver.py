@@ -1,0 +1,215 @@
+"""The driver: takes tasks from the store, gives them to lanes, and writes what came of them.
+
+A task that raises or exceeds its memory or its time is split in two, until the member that is to blame is alone and
+fails with its reason; one whose worker died is tried again. Whatever moment the driver dies at, the store knows what is
+done.
+"""
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from numeric.sweep.cost import Sizes, most_members, seconds, sizes
+from numeric.sweep.engine import Ended, Engine
+from numeric.sweep.leases import EXPIRY, Leases, Member, Task
+from numeric.sweep.store import Store
+from numeric.sweep.task import work_of
+
+BEAT = 5.0  # seconds between heartbeats
+POLL = 0.5  # seconds that the end of a task is waited for at a time
+_LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep is run; nothing of it changes a result.
+
+    Attributes
+    ----------
+    device : str
+    stack : int
+        Most members of a task.
+    time_limit : float
+        Seconds of a task.
+    memory_limit : int, optional
+        Bytes of a task.
+    retries : int
+        How often a task is tried again whose worker died.
+    checkpoints : Path, optional
+        Folder that all workers reach.
+    checkpoint_after : float
+        Tasks that are predicted to take longer than so many seconds write checkpoints.
+    task_seconds : float
+        No stack is made larger than so many predicted seconds.
+    expiry : float
+        As in :class:`numeric.sweep.leases.Leases`.
+    """
+
+    device: str = "cpu"
+    stack: int = 64
+    time_limit: float = 3600.0
+    memory_limit: int | None = None
+    retries: int = 3
+    checkpoints: Path | None = None
+    checkpoint_after: float = 20.0
+    task_seconds: float = 300.0
+    expiry: float = EXPIRY
+
+
+@dataclass(frozen=True)
+class Running:
+    """A task in a lane, and until when it may run."""
+
+    task: Task
+    deadline: float
+    checkpoint: Path | None
+
+
+Tell = Callable[[dict[str, int]], None]
+
+
+@dataclass(eq=False)
+class Driver:
+    """One driver of a store.
+
+    Parameters
+    ----------
+    store : Store
+    engine : Engine
+    options : Options
+    tell : callable
+        Told how many configurations have each status.
+    note : callable
+        Told in a line what went wrong.
+    """
+
+    store: Store
+    engine: Engine
+    options: Options
+    tell: Tell = lambda _: None
+    note: Callable[[str], None] = lambda _: None
+    running: dict[int, Running] = field(default_factory=dict)
+
+    def run(self) -> dict[str, int]:
+        """Work until every configuration is done or has failed; gives how many are which."""
+        folder = work_folder(self.store)
+        with Leases(self.store, folder, self.options.expiry) as leases:
+            beaten = told = -BEAT
+            while True:
+                now = time.monotonic()
+                if now - beaten >= BEAT:
+                    beaten = now
+                    for name in leases.beat():
+                        self.note(f"driver {name} is gone; its tasks are free")
+                free = self._fill(leases)
+                if not self.running and free and self._finished(leases):
+                    break
+                for ended in self.engine.wait(POLL if self.running or not free else 0.2):
+                    self._settle(leases, self.running.pop(ended.lane), ended)
+                self._overdue(leases)
+                if now - told >= 1.0:
+                    told = now
+                    self.tell(self.store.counts())
+        # Locks of other drivers and checkpoints of what failed may be there still.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        found = self.store.counts()
+        self.tell(found)
+        return found
+
+    def _fill(self, leases: Leases) -> bool:
+        """Give tasks to idle lanes; True if there was none left for some lane."""
+        for lane in self.engine.idle():
+            task = leases.claim(self._most, self.engine.lanes)
+            if task is None:
+                return True
+            checkpoint = self._checkpoint(task)
+            self.running[lane] = Running(task, time.monotonic() + self.options.time_limit, checkpoint)
+            self.engine.start(lane, work_of(task, self.options.device, checkpoint, self.options.memory_limit))
+        return False
+
+    def _finished(self, leases: Leases) -> bool:
+        """Whether nobody has anything to do; what others run may come back, and is waited for."""
+        counts = self.store.counts()
+        if counts["pending"] == 0 and counts["running"] and not leases.running_elsewhere():
+            leases.give_back()  # rows that are ours and in no lane: the end of a task could not be written
+            return False
+        return counts["pending"] == 0 and counts["running"] == 0
+
+    def _most(self, member: Member, files: dict[str, str]) -> int:
+        # A limit is far above what is measured; half of it leaves room for what the model does not know.
+        most_bytes = (self.options.memory_limit or 4 * 2**30) / 2
+        return most_members(_sizes(member, files), self.options.stack, self.options.task_seconds, most_bytes)
+
+    def _checkpoint(self, task: Task) -> Path | None:
+        if self.options.checkpoints is None:
+            return None
+        size = _sizes(task.members[0], task.files)
+        if seconds(size, len(task.members)) < self.options.checkpoint_after:
+            return None
+        return self.options.checkpoints / task.name
+
+    def _settle(self, leases: Leases, run: Running, ended: Ended) -> None:
+        """Write how a task ended."""
+        answer = ended.answer
+        if answer is None:
+            self._lost(leases, run, ended.reason)
+            return
+        if "error" in answer:
+            self._split(leases, run, f"{answer['error']}: {answer['reason']}")
+            return
+        results, *rest = (answer[name] for name in ("results", "seconds", "device", "code"))
+        self._write(partial(leases.finish, run.task, results, *rest))
+        self._forget(run)
+
+    def _lost(self, leases: Leases, run: Running, reason: str) -> None:
+        task = run.task
+        if task.lost < self.options.retries:
+            self.note(f"task {task.number}: {reason}; it is tried again")
+            self._write(partial(leases.again, task, 1, task.lost + 1))
+            return
+        self._split(leases, run, f"{_LOST}: {reason}, {task.lost + 1} times")
+
+    def _split(self, leases: Leases, run: Running, reason: str) -> None:
+        """Halve a task that went wrong, or let its only member fail."""
+        task = run.task
+        if len(task.members) == 1:
+            self.note(f"configuration {task.members[0].key.hex()[:12]}: {reason}")
+            self._write(partial(leases.fail, task, reason))
+        else:
+            self.note(f"task {task.number} of {len(task.members)} members: {reason}; it is split")
+            self._write(partial(leases.again, task, 2, 0))
+        self._forget(run)
+
+    def _write(self, change: Callable[[], bool]) -> None:
+        if not change():
+            self.note("the end of a task that another driver took over is not written")
+
+    def _overdue(self, leases: Leases) -> None:
+        """End the workers of tasks whose time is over."""
+        for lane, run in list(self.running.items()):
+            if time.monotonic() > run.deadline:
+                del self.running[lane]
+                self.engine.end(lane)
+                self._split(leases, run, f"time: more than the {self.options.time_limit:g} seconds of a task")
+
+    @staticmethod
+    def _forget(run: Running) -> None:
+        """Remove the checkpoint of a task that goes on no more."""
+        if run.checkpoint is not None:
+            shutil.rmtree(run.checkpoint, ignore_errors=True)
+
+
+def _sizes(member: Member, files: dict[str, str]) -> Sizes:
+    parts = [json.loads(each) for each in (member.tree, member.network, member.train)]
+    return sizes(parts[0], parts[1], parts[2], {digest: json.loads(text) for digest, text in files.items()})
+
+
+def work_folder(store: Store) -> Path:
+    """Folder beside a store for locks and checkpoints."""
+    return store.path.with_name(store.path.name + ".work")

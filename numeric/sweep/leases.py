@@ -1,0 +1,268 @@
+"""Who runs what: drivers, their leases on tasks, and how each lease ends: done, failed, split, or given back.
+
+A driver holds a lock file that the system lets go of when it dies, and renews a heartbeat; where either is missing its
+tasks are free again. Whatever a driver writes about a task it writes only if the task is still its own, all members in
+one transaction: a configuration is done once, whoever is late.
+"""
+
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hltm.errors import InputError
+from numeric.sweep.store import Store, folder_name
+
+EXPIRY = 120.0  # seconds without a heartbeat after which a driver counts as gone
+
+
+@dataclass(frozen=True)
+class Member:
+    """One configuration of a task.
+
+    Attributes
+    ----------
+    row : int
+        In the store.
+    key : bytes
+    seed : int
+    tree, network, train : str
+        Canonical JSON of its parts.
+    """
+
+    row: int
+    key: bytes
+    seed: int
+    tree: str
+    network: str
+    train: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """Configurations that are computed together.
+
+    Attributes
+    ----------
+    number : int
+    lost : int
+        How often its worker died.
+    members : tuple of Member
+    files : dict
+        Trees from files that they need.
+    """
+
+    number: int
+    lost: int
+    members: tuple[Member, ...]
+    files: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """Of the folder of its checkpoint."""
+        return folder_name([member.key for member in self.members])
+
+
+class Leases:
+    """The leases of one driver; a context manager.
+
+    Parameters
+    ----------
+    store : Store
+    folder : Path
+        For the lock files of the drivers of this store.
+    expiry : float
+        Seconds without a heartbeat after which a driver counts as gone.
+    """
+
+    def __init__(self, store: Store, folder: Path, expiry: float = EXPIRY) -> None:
+        self.store, self.folder, self.expiry = store, folder, expiry
+        self.name = f"{socket.gethostname()} process {os.getpid()}"
+
+    def __enter__(self) -> "Leases":
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"folder {self.folder}: {error.strerror or error}: must be one that can be made") from None
+        with self.store.writing() as db:
+            made = db.execute("INSERT INTO drivers (name, heartbeat) VALUES (?, ?)", (self.name, time.time()))
+            self.number = int(made.lastrowid or 0)
+            # Before the row can be seen: a driver without its lock would count as dead.
+            self._lock = FileLock(self._lock_path(self.number))
+            self._lock.acquire(timeout=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            with self.store.writing() as db:
+                self._free(db, self.number)
+        finally:
+            self._lock.release()
+            self._lock_path(self.number).unlink(missing_ok=True)
+
+    def _lock_path(self, number: int) -> Path:
+        return self.folder / f"driver-{number}.lock"
+
+    def beat(self) -> list[str]:
+        """Renew the heartbeat and free what dead drivers held; gives their names."""
+        now, gone = time.time(), []
+        others = list(self.store.read("SELECT id, name, heartbeat FROM drivers WHERE id <> ?", (self.number,)))
+        with self.store.writing() as db:
+            # A driver that was taken for dead while it was stopped is known again from here on.
+            known = "INSERT INTO drivers VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET heartbeat = excluded.heartbeat"
+            db.execute(known, (self.number, self.name, now))
+            for number, name, heartbeat in others:
+                if heartbeat < now - self.expiry or self._dead(number):
+                    self._free(db, number)
+                    gone.append(str(name))
+        return gone
+
+    def _dead(self, number: int) -> bool:
+        """Whether nobody holds the lock of a driver."""
+        try:
+            with FileLock(self._lock_path(number)).acquire(timeout=0):
+                pass
+        except Timeout:
+            return False
+        self._lock_path(number).unlink(missing_ok=True)
+        return True
+
+    def give_back(self) -> None:
+        """Make all tasks of this driver pending again."""
+        with self.store.writing() as db:
+            db.execute("UPDATE configurations SET status = 'pending', owner = NULL WHERE owner = ?", (self.number,))
+
+    @staticmethod
+    def _free(db: sqlite3.Connection, number: int) -> None:
+        # The number of the task stays: the same members come together again, and find their checkpoint.
+        db.execute("UPDATE configurations SET status = 'pending', owner = NULL WHERE owner = ?", (number,))
+        db.execute("DELETE FROM drivers WHERE id = ?", (number,))
+
+    def claim(self, most: Callable[[Member, dict[str, str]], int], lanes: int) -> Task | None:
+        """Take a task that was begun and given back, or make one of configurations that can be stacked.
+
+        Parameters
+        ----------
+        most : callable
+            Gives the largest number of members of a task, from one of them and the trees from files that it needs.
+        lanes : int
+            A group is shared among so many tasks at least, if it is large enough.
+
+        Returns
+        -------
+        Task or None
+            None where nothing is pending.
+        """
+        if next(self.store.read("SELECT 1 FROM configurations WHERE status = 'pending' LIMIT 1"), None) is None:
+            return None
+        with self.store.writing() as db:
+            query = "SELECT task FROM configurations INDEXED BY begun WHERE status = 'pending' AND task IS NOT NULL"
+            begun = db.execute(f"{query} LIMIT 1").fetchone()
+            number = int(begun[0]) if begun else self._new_task(db, most, lanes)
+            if number == 0:
+                return None
+            change = "UPDATE configurations SET status = 'running', owner = ? WHERE task = ? AND status = 'pending'"
+            db.execute(change, (self.number, number))
+            return _task(db, number)
+
+    @staticmethod
+    def _new_task(db: sqlite3.Connection, most: Callable[[Member, dict[str, str]], int], lanes: int) -> int:
+        first = db.execute("SELECT id, stack FROM configurations WHERE status = 'pending' LIMIT 1").fetchone()
+        if first is None:
+            return 0
+        some = _members(db, "c.id = ?", first[0])
+        limit = max(1, most(some[0], _files(db, some)))
+        query = "SELECT id FROM configurations WHERE status = 'pending' AND stack = ? LIMIT ?"
+        rows = [row for (row,) in db.execute(query, (first[1], limit * lanes))]
+        return _made(db, rows[: min(limit, -(-len(rows) // lanes))])
+
+    def finish(self, task: Task, results: Sequence[Any], seconds: float, device: str, code: str) -> bool:
+        """Write the results of all members; False, and nothing written, if the task is no longer ours."""
+        with self.store.writing() as db:
+            change = "UPDATE configurations SET status = 'done', owner = NULL, reason = NULL"
+            if not self._ours(db, task, change):
+                return False
+            rows = [
+                (member.row, task.number, json.dumps(found, allow_nan=False, separators=(",", ":")))
+                for member, found in zip(task.members, results, strict=True)
+            ]
+            db.executemany("INSERT INTO results VALUES (?, ?, ?)", rows)
+            change = "UPDATE tasks SET seconds = ?, device = ?, code = ?, finished = ? WHERE id = ?"
+            db.execute(change, (seconds, device, code, time.time(), task.number))
+        return True
+
+    def fail(self, task: Task, reason: str) -> bool:
+        """Write that all members failed, and why."""
+        with self.store.writing() as db:
+            change = "UPDATE configurations SET status = 'failed', owner = NULL, reason = ?"
+            return self._ours(db, task, change, reason)
+
+    def again(self, task: Task, parts: int, lost: int) -> bool:
+        """Make a task pending again, as it is or in two halves.
+
+        Parameters
+        ----------
+        task : Task
+        parts : int
+            1 or 2.
+        lost : int
+            How often its worker died, from now on.
+        """
+        with self.store.writing() as db:
+            if not self._ours(db, task, "UPDATE configurations SET status = 'pending', owner = NULL"):
+                return False
+            if parts == 1:
+                db.execute("UPDATE tasks SET lost = ? WHERE id = ?", (lost, task.number))
+                return True
+            rows = [member.row for member in task.members]
+            _made(db, rows[: len(rows) // 2])
+            _made(db, rows[len(rows) // 2 :])
+            db.execute("DELETE FROM tasks WHERE id = ?", (task.number,))
+            return True
+
+    def _ours(self, db: sqlite3.Connection, task: Task, change: str, *values: Any) -> bool:
+        """Make a change to all members if they are still ours."""
+        mine = "task = ? AND owner = ? AND status = 'running'"
+        changed = db.execute(f"{change} WHERE {mine}", (*values, task.number, self.number)).rowcount
+        if changed not in (0, len(task.members)):
+            raise InputError(f"store {self.store.path}: task {task.number}: must have the members that it began with")
+        return changed > 0
+
+    def running_elsewhere(self) -> bool:
+        """Whether other drivers have tasks."""
+        query = "SELECT 1 FROM configurations WHERE owner IS NOT NULL AND owner <> ? LIMIT 1"
+        return next(self.store.read(query, (self.number,)), None) is not None
+
+
+def _made(db: sqlite3.Connection, rows: list[int]) -> int:
+    """A new task of these configurations."""
+    number = int(db.execute("INSERT INTO tasks (members) VALUES (?)", (len(rows),)).lastrowid or 0)
+    db.executemany("UPDATE configurations SET task = ? WHERE id = ?", [(number, row) for row in rows])
+    return number
+
+
+def _members(db: sqlite3.Connection, where: str, value: int) -> tuple[Member, ...]:
+    joined = (
+        "configurations c JOIN parts t ON t.id = c.tree JOIN parts n ON n.id = c.network JOIN parts r ON r.id = c.train"
+    )
+    query = f"SELECT c.id, c.key, c.seed, t.json, n.json, r.json FROM {joined} WHERE {where} ORDER BY c.id"  # noqa: S608
+    return tuple(Member(*row) for row in db.execute(query, (value,)))
+
+
+def _task(db: sqlite3.Connection, number: int) -> Task:
+    members = _members(db, "c.task = ?", number)
+    (lost,) = db.execute("SELECT lost FROM tasks WHERE id = ?", (number,)).fetchone()
+    return Task(number, lost, members, _files(db, members))
+
+
+def _files(db: sqlite3.Connection, members: Sequence[Member]) -> dict[str, str]:
+    wanted = sorted({tree["sha256"] for member in members if "sha256" in (tree := json.loads(member.tree))})
+    query = "SELECT json FROM files WHERE sha256 = ?"
+    return {digest: db.execute(query, (digest,)).fetchone()[0] for digest in wanted}

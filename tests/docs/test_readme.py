@@ -1,0 +1,40 @@
+"""The README's first screen, its Python, and the links that it makes."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_first_screen_says_what_it_is_for_and_shows_a_picture_and_a_command():
+    screen = "\n".join(TEXT.splitlines()[:25])
+    assert "machine-checked" in screen
+    assert "$ make verify" in screen
+    picture = re.search(r"!\[[^]]+\]\(([^)]+)\)", screen)[1]
+    assert 0 < (ROOT / picture).stat().st_size < 150_000
+
+
+def test_its_python_prints_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 2
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for block in blocks:
+            exec(compile(block, "README.md", "exec"), {})  # noqa: S102 (our own page)
+    told = [
+        line.split("#")[1].split(":")[0].strip() for block in blocks for line in block.splitlines() if "# True" in line
+    ]
+    assert told
+    assert printed.getvalue().splitlines().count("True") == len(told)
+    assert (tmp_path / "tree.png").exists()
+
+
+def test_its_links_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", TEXT) if not link.startswith("http")]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link

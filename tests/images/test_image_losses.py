@@ -1,0 +1,178 @@
+"""Losses of a batch against their definitions in loops, and the covariance form against statement 4."""
+
+from itertools import product
+
+import pytest
+import torch
+
+from hltm.errors import InputError
+from numeric.contrast import contrast_of, training_loss
+from numeric.general import general_update
+from numeric.images.losses import ImageLoss, batch_loss
+from numeric.losses import loss_spec, loss_value
+from numeric.population import FinitePopulation
+
+from .conftest import LOSSES
+
+
+def outputs(seed, count=6, size=4, normalized=True):
+    found = torch.randn(2, count, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.nn.functional.normalize(found, dim=-1) if normalized else found
+
+
+def value_and_gradients(function, *views):
+    held = [view.clone().requires_grad_() for view in views]
+    value = function(*held)
+    return value.detach(), torch.autograd.grad(value, held)
+
+
+def same(left, right, tolerance=1e-12):
+    torch.testing.assert_close(left[0], right[0], rtol=0, atol=tolerance)
+    for a, b in zip(left[1], right[1], strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=tolerance)
+
+
+def distance(a, b):
+    return 0.5 * (a - b).square().sum()
+
+
+def ours(loss, seed=0):
+    return lambda first, second: batch_loss(loss, first, second, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.5, 2.0])
+def test_ntxent_is_that_of_tree_networks(tau):
+    first, second = outputs(0)
+    value, gradient = contrast_of([training_loss("ntxent", tau=tau)], torch.device("cpu"), torch.float64)(
+        torch.cat([first, second]).T.unsqueeze(0)
+    )
+    same(value_and_gradients(ours(ImageLoss("ntxent", tau=tau)), first, second), (value[0], gradient[0].T.chunk(2)))
+
+
+@pytest.mark.parametrize(("name", "margin"), [("simple", 0.0), ("triplet", 0.0), ("triplet", 0.3)])
+def test_every_other_image_is_the_negative_once(name, margin):
+    loss = ImageLoss(name, tau=0.4, margin=margin)
+    options = {} if name == "simple" else {"tau": 0.4, "margin": margin}
+
+    def literal(first, second):
+        terms = [
+            loss_value(loss_spec(name, **options), distance(a[i], b[i]), distance(a[i], b[j]).unsqueeze(0))
+            for a, b in ((first, second), (second, first))
+            for i, j in product(range(6), repeat=2)
+            if i != j
+        ]
+        return torch.stack(terms).mean()
+
+    views = outputs(1)
+    same(value_and_gradients(ours(loss), *views), value_and_gradients(literal, *views))
+
+
+def test_infonce_takes_h_other_images():
+    loss = ImageLoss("infonce", tau=0.5, negatives=3)
+
+    def literal(first, second):
+        generator = torch.Generator().manual_seed(9)
+        terms = []
+        for a, b in ((first, second), (second, first)):
+            shifts = [1 + int(s) for s in torch.randperm(5, generator=generator)[:3]]
+            for i in range(6):
+                negatives = [(i + shift) % 6 for shift in shifts]
+                assert i not in negatives
+                assert len(set(negatives)) == 3
+                r_neg = torch.stack([distance(a[i], b[j]) for j in negatives])
+                terms.append(loss_value(loss_spec("infonce", tau=0.5, negatives=3), distance(a[i], b[i]), r_neg))
+        return torch.stack(terms).mean()
+
+    views = outputs(2)
+    same(value_and_gradients(ours(loss, 9), *views), value_and_gradients(literal, *views))
+
+
+@pytest.mark.parametrize(("name", "beta"), [("covariance", 0.7), ("within", 0.7), ("within", 0.0)])
+def test_covariance_form_is_the_mean_over_four_pairs_of_views(name, beta):
+    loss = ImageLoss(name, tau=0.3, beta=beta)
+    strength = beta if name == "within" else 0.0
+
+    def literal(first, second):
+        terms = []
+        for i, j in product(range(6), repeat=2):
+            if i == j:
+                continue
+            mean = [(first[k] + second[k]).detach() / 2 for k in (i, j)]
+            xi = torch.sigmoid(-distance(*mean) / 0.3)
+            r_pos = distance(first[i], second[i])
+            pairs = [distance(a[i], b[j]) for a, b in product((first, second), repeat=2)]
+            terms.append(xi * (r_pos - torch.stack(pairs).mean()) + strength * xi * r_pos)
+        return torch.stack(terms).mean()
+
+    views = outputs(3, normalized=False)
+    same(value_and_gradients(ours(loss), *views), value_and_gradients(literal, *views))
+
+
+def test_without_augmentation_the_covariance_form_descends_as_infonce_does():
+    point = outputs(4)[0]
+
+    def of(loss):
+        held = point.clone().requires_grad_()
+        return torch.autograd.grad(ours(loss)(held, held), held)[0]
+
+    infonce = ImageLoss("infonce", tau=0.4, negatives=5)
+    # With one negative InfoNCE is the triplet loss without a margin.
+    torch.testing.assert_close(
+        of(ImageLoss("covariance", tau=0.4)), of(ImageLoss("triplet", tau=0.4)), rtol=0, atol=1e-14
+    )
+    assert not torch.allclose(of(ImageLoss("covariance", tau=0.4)), of(infonce), atol=1e-3)
+
+
+def test_minibatches_of_views_have_the_covariance_as_expectation():
+    """Over all choices of two independent views of every point, with weights that hardly depend on the views."""
+    tau, size, count = 1e8, 3, 2
+    points = torch.randn(size, count, 2, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    weight = torch.randn(3, 2, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+
+    def network(parameters, x):
+        return (x @ parameters[0].T).tanh()
+
+    total = torch.zeros_like(weight)
+    choices = list(product(range(count), repeat=2 * size))
+    for choice in choices:
+        held = weight.clone().requires_grad_()
+        first = network([held], torch.stack([points[k, choice[k]] for k in range(size)]))
+        second = network([held], torch.stack([points[k, choice[size + k]] for k in range(size)]))
+        total -= torch.autograd.grad(ours(ImageLoss("covariance", tau=tau))(first, second), held)[0]
+    wanted = general_update(network, [weight], FinitePopulation(points), "infonce", tau=tau)[0]
+    # Pairs of different points only: M^2 of M (M - 1).
+    torch.testing.assert_close(total / len(choices), wanted * size / (size - 1), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_add_up_to_nothing(name):
+    """All losses are functions of distances, so a common shift of the outputs changes nothing."""
+    _, gradients = value_and_gradients(ours(ImageLoss(name, negatives=3)), *outputs(5))
+    assert sum(gradients).sum(0).abs().max() < 1e-14
+    assert gradients[0].abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"name": "hinge"}, "loss='hinge': must be one of"),
+        ({"name": "ntxent", "tau": 0.0}, "tau=0.0"),
+        ({"name": "triplet", "margin": float("nan")}, "margin=nan"),
+        ({"name": "infonce", "negatives": 0}, "negatives=0"),
+        ({"name": "within", "beta": -1.0}, "beta=-1.0"),
+    ],
+)
+def test_wrong_losses_are_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        ImageLoss(**options)
+
+
+def test_one_image_has_no_negative():
+    views = outputs(6, count=1)
+    with pytest.raises(InputError, match="batch of 1 image"):
+        batch_loss(ImageLoss("ntxent"), *views, torch.Generator())
+
+
+def test_more_negatives_than_images_are_refused():
+    with pytest.raises(InputError, match="negatives=6 in a batch of 6"):
+        batch_loss(ImageLoss("infonce", negatives=6), *outputs(6), torch.Generator())

@@ -1,0 +1,52 @@
+"""lightly's NT-Xent has the value and the gradient of ours.
+
+Needs the extra ``interop``. Ours has the factor ``tau`` in front (statement 2), lightly's has not. lightly imports
+torchvision, whose wheels do not load with a CPU-only torch because two operators are not there: their names are enough.
+"""
+
+import sys
+import warnings
+
+import pytest
+import torch
+
+from numeric.images.losses import ImageLoss, batch_loss
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of other tools
+_NAMES = ("nms", "qnms")
+
+
+@pytest.fixture(scope="module")
+def ntxent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        library = None
+        try:
+            import torchvision  # noqa: F401
+        except RuntimeError:
+            for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+                del sys.modules[name]
+            library = torch.library.Library("torchvision", "FRAGMENT")
+            for name in _NAMES:
+                library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        from lightly.loss import NTXentLoss
+
+        yield NTXentLoss
+        del library
+
+
+@pytest.mark.parametrize("tau", [0.05, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(("count", "size"), [(2, 3), (16, 8), (64, 32)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_value_and_gradient(ntxent, tau, count, size, dtype):
+    generator = torch.Generator().manual_seed(count)
+    held = [torch.randn(count, size, generator=generator, dtype=dtype).requires_grad_() for _ in range(2)]
+    theirs = ntxent(temperature=tau)(*held)
+    unit = [torch.nn.functional.normalize(each, dim=-1) for each in held]
+    ours = batch_loss(ImageLoss("ntxent", tau=tau), *unit, generator) / tau
+    # Single precision explains 1e-6 of the sizes of what is compared: logits of 1/tau.
+    bound = 1e-6 if dtype == torch.float64 else 1e-6 * max(1.0, 1 / tau)
+    assert abs(float(ours - theirs)) <= bound
+    for a, b in zip(torch.autograd.grad(ours, held), torch.autograd.grad(theirs, held), strict=True):
+        assert float((a - b).abs().max()) <= bound
+        assert float(b.abs().max()) > 1e-5

@@ -1,0 +1,175 @@
+"""Real faults against local workers: what is done stays done, what was lost is run again, the numbers are the same."""
+
+import os
+import random
+import resource
+import signal
+import sqlite3
+import time
+
+import pytest
+
+SOME_DONE = "SELECT 1 FROM configurations WHERE status = 'done' LIMIT 1"
+RUNNING = "SELECT 1 FROM configurations WHERE status = 'running' LIMIT 1"
+BOTH_BUSY = (
+    "SELECT * FROM (SELECT count(DISTINCT task) AS tasks FROM configurations WHERE status = 'running') WHERE tasks = 2"
+)
+OPTIONS = ("--workers", 2, "--stack", 4)
+
+
+def test_a_worker_is_killed(tools, grid, store, undisturbed):
+    driver = tools.begin(grid, "--store", store, *OPTIONS)
+    tools.until(store, BOTH_BUSY)
+    os.kill(tools.worker_processes(driver.pid)[0], signal.SIGKILL)
+    out, errors = driver.communicate(timeout=300)
+    assert driver.returncode == 0, errors
+    assert "its worker process died; it is tried again" in errors
+    assert f"{tools.total} done, 0 failed" in out
+    tools.ended_once(store)
+    tools.same_numbers(tools.results(store), undisturbed)
+
+
+def test_the_driver_is_killed_and_its_workers_go_with_it(tools, grid, store, undisturbed):
+    driver = tools.begin(grid, "--store", store, *OPTIONS, "--checkpoint-after", 0)
+    tools.until(store, SOME_DONE)
+    workers = tools.worker_processes(driver.pid)
+    driver.kill()
+    driver.communicate(timeout=60)
+    before = tools.results(store)
+    written = tools.ask(store, "SELECT key, finished FROM sweep WHERE status = 'done' ORDER BY 1")
+    assert 0 < len(before) < tools.total
+    end = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{number}") for number in workers):  # noqa: PTH110
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    tools.sweep(grid, "--store", store, *OPTIONS, "--checkpoint-after", 0)
+    tools.ended_once(store)
+    after = dict(tools.ask(store, "SELECT key, finished FROM sweep"))
+    assert all(after[key] == moment for key, moment in written)  # what was done was not run again
+    tools.same_numbers(tools.results(store), undisturbed)
+    assert not (store.parent / "sweep.db.work").exists()
+
+
+def test_cut_short_again_and_again(tools, grid, store, undisturbed):
+    random.seed(0)
+    for _ in range(3):
+        driver = tools.begin(grid, "--store", store, *OPTIONS, "--checkpoint-after", 0)
+        tools.until(store, RUNNING)
+        time.sleep(random.uniform(0, 2))
+        driver.send_signal(random.choice((signal.SIGKILL, signal.SIGINT, signal.SIGTERM)))
+        driver.communicate(timeout=120)
+    tools.sweep(grid, "--store", store, *OPTIONS, "--checkpoint-after", 0)
+    tools.ended_once(store)
+    tools.same_numbers(tools.results(store), undisturbed)
+
+
+def test_two_drivers_share_one_store(tools, grid, store, undisturbed):
+    drivers = [tools.begin(grid, "--store", store, "--workers", 1, "--stack", 4) for _ in range(2)]
+    for driver in drivers:
+        out, errors = driver.communicate(timeout=300)
+        assert driver.returncode == 0, errors
+        assert f"{tools.total} done" in out
+        assert "not written" not in errors
+    tools.ended_once(store)
+    assert tools.ask(store, "SELECT count(*) FROM tasks WHERE finished IS NULL OR lost > 0") == [(0,)]
+    tools.same_numbers(tools.results(store), undisturbed)
+
+
+def test_one_of_two_drivers_is_killed(tools, grid, store, undisturbed):
+    first = tools.begin(grid, "--store", store, "--workers", 1, "--stack", 4)
+    tools.until(store, RUNNING)
+    second = tools.begin(grid, "--store", store, "--workers", 1, "--stack", 4)
+    tools.until(store, SOME_DONE)
+    first.kill()
+    first.communicate(timeout=60)
+    _, errors = second.communicate(timeout=300)
+    assert second.returncode == 0, errors
+    tools.ended_once(store)
+    tools.same_numbers(tools.results(store), undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "reason"),
+    [
+        ('optimizer = "adam"\noptimizer_options = { betas = [2.0, 3.0] }', (), "raised: InputError: optimizer_options"),
+        ("steps = 100000000", ("--time-limit", 4), "time: more than the 4 seconds of a task"),
+        ("batch = 300000\nrecords = 1", ("--memory-limit", 600), "memory: "),
+    ],
+)
+def test_a_task_that_cannot_end_fails_with_its_reason(tools, tmp_path, store, table, options, reason):
+    """The others go on."""
+    path = tmp_path / "bad.toml"
+    good = "[[train]]\nsteps = 20\nbatch = 16\nsamples = 0\n"
+    path.write_text(f"seeds = 2\n[tree]\ndepth = 5\npolarity = 0.9\n{good}[[train]]\nsamples = 0\n{table}\n")
+    done = tools.sweep(path, "--store", store, "--workers", 2, *options, check=1)
+    tools.ended_once(store, failed=2, total=4)
+    reasons = tools.ask(store, "SELECT reason FROM configurations WHERE status = 'failed'")
+    assert all(reason in found for (found,) in reasons), reasons
+    assert "2 done, 2 failed" in done.stdout
+    # Without --retry-failed it is left alone; with it, it is tried again.
+    again = tools.sweep(path, "--store", store, "--workers", 2, *options, check=1)
+    assert again.stderr == ""
+    again = tools.sweep(path, "--store", store, "--workers", 2, *options, "--retry-failed", check=1)
+    assert again.stderr != ""
+    tools.ended_once(store, failed=2, total=4)
+
+
+def test_a_stopped_worker_is_ended_at_its_time_limit(tools, tmp_path, store):
+    path = tmp_path / "one.toml"
+    path.write_text("seeds = 2\n[tree]\ndepth = 4\npolarity = 0.9\n[train]\nsteps = 3000\nsamples = 0\n")
+    driver = tools.begin(path, "--store", store, "--workers", 1, "--time-limit", 30)
+    tools.until(store, RUNNING)
+    end = time.monotonic() + 60
+    while not (found := tools.worker_processes(driver.pid)) and time.monotonic() < end:
+        time.sleep(0.1)
+    os.kill(found[0], signal.SIGSTOP)
+    _, errors = driver.communicate(timeout=300)
+    assert driver.returncode == 0, errors
+    assert "it is split" in errors
+    tools.ended_once(store, total=2)
+
+
+def test_a_full_disk(tools, grid, store, undisturbed):
+    """A file of the store cannot grow any more: one line, exit code 2, and the same command goes on later."""
+
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (130_000, 130_000))
+
+    done = tools.sweep(grid, "--store", store, *OPTIONS, check=2, preexec_fn=small_files)
+    assert done.stderr.count("\n") == 1
+    assert "on a disk that has room; what was finished before is kept" in done.stderr
+    before = tools.results(store)
+    tools.same_numbers(before, undisturbed)
+    tools.sweep(grid, "--store", store, *OPTIONS)
+    tools.ended_once(store)
+    tools.same_numbers(tools.results(store), undisturbed)
+
+
+def test_a_locked_store_is_waited_for(tools, grid, store, undisturbed):
+    driver = tools.begin(grid, "--store", store, *OPTIONS)
+    tools.until(store, RUNNING)
+    with sqlite3.connect(store, isolation_level=None, timeout=30) as db:
+        db.execute("BEGIN IMMEDIATE")
+        time.sleep(4)
+        db.execute("ROLLBACK")
+    db.close()
+    _, errors = driver.communicate(timeout=300)
+    assert (driver.returncode, errors) == (0, "")
+    tools.ended_once(store)
+    tools.same_numbers(tools.results(store), undisturbed)
+
+
+def test_a_store_that_stays_locked_costs_nothing(tools, grid, store, undisturbed):
+    driver = tools.begin(grid, "--store", store, *OPTIONS, "--lock-wait", 1)
+    tools.until(store, SOME_DONE)
+    with sqlite3.connect(store, isolation_level=None, timeout=30) as db:
+        db.execute("BEGIN IMMEDIATE")
+        _, errors = driver.communicate(timeout=120)
+        db.execute("ROLLBACK")
+    db.close()
+    assert driver.returncode == 2
+    assert errors.count("\n") == 1
+    assert "nothing is lost" in errors
+    tools.sweep(grid, "--store", store, *OPTIONS)
+    tools.ended_once(store)
+    tools.same_numbers(tools.results(store), undisturbed)

@@ -1,0 +1,224 @@
+"""The driver over lanes that do what a test says: claims, ends, splits, retries and leases that expire."""
+
+import json
+import sqlite3
+import time
+
+import pytest
+
+from hltm.errors import InputError
+from numeric.sweep.driver import Driver, Options, work_folder
+from numeric.sweep.engine import Ended
+from numeric.sweep.expansion import expand
+from numeric.sweep.grid import make_grid
+from numeric.sweep.leases import Leases
+from numeric.sweep.store import Store
+
+TABLES = {"tree": {"depth": 1, "polarity": [0.5, 0.6]}, "network": {"width": [2, 3]}, "seeds": 5}
+FOUND = {"steps": [1], "loss": [0.5], "dead": False, "diverged": None, "before": None, "after": None}
+
+
+class Lanes:
+    """Two lanes that answer at once."""
+
+    name, lanes = "lanes of a test", 2
+
+    def __init__(self, answer):
+        self.answer, self.held, self.seen, self.ended = answer, {}, [], []
+
+    def idle(self):
+        return [lane for lane in range(self.lanes) if lane not in self.held]
+
+    def start(self, lane, work):
+        self.held[lane] = work
+        self.seen.append([member["key"] for member in work["members"]])
+
+    def wait(self, seconds):
+        found = []
+        for lane, work in list(self.held.items()):
+            answer = self.answer(work)
+            if answer == "hang":
+                continue
+            del self.held[lane]
+            found.append(Ended(lane, answer, "" if answer else "its worker process died"))
+        time.sleep(0.001)
+        return found
+
+    def end(self, lane):
+        self.ended.append(lane)
+        del self.held[lane]
+
+    def close(self):
+        pass
+
+
+def done(work):
+    return {"results": [FOUND] * len(work["members"]), "seconds": 1.0, "device": "cpu", "code": "test"}
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "sweep.db") as found:
+        assert found.add(expand(make_grid(TABLES))) == 20
+        yield found
+
+
+def reasons(store):
+    return [reason for (reason,) in store.read("SELECT reason FROM configurations WHERE status = 'failed'")]
+
+
+def test_everything_is_done_once_in_stacks(store):
+    lanes = Lanes(done)
+    assert Driver(store, lanes, Options(stack=4)).run() == {"pending": 0, "running": 0, "done": 20, "failed": 0}
+    keys = [key for task in lanes.seen for key in task]
+    assert len(keys) == len(set(keys)) == 20
+    assert max(map(len, lanes.seen)) == 4
+    assert not work_folder(store).exists()
+    # Once more: there is nothing to do.
+    again = Lanes(done)
+    Driver(store, again, Options()).run()
+    assert again.seen == []
+
+
+def test_only_the_member_that_is_to_blame_fails(store):
+    (bad,) = [key.hex() for (key,) in store.read("SELECT key FROM configurations ORDER BY id LIMIT 1 OFFSET 7")]
+
+    def answer(work):
+        guilty = any(member["key"] == bad for member in work["members"])
+        return {"error": "raised", "reason": "ValueError: no"} if guilty else done(work)
+
+    counts = Driver(store, Lanes(answer), Options(stack=8)).run()
+    assert counts == {"pending": 0, "running": 0, "done": 19, "failed": 1}
+    assert reasons(store) == ["raised: ValueError: no"]
+    # A result stands for its own: the failed one has none, and is tried again only when asked for.
+    assert next(store.read("SELECT count(*) FROM results")) == (19,)
+    assert Driver(store, Lanes(done), Options()).run()["failed"] == 1
+    assert store.retry_failed() == 1
+    assert Driver(store, Lanes(done), Options()).run()["done"] == 20
+
+
+def test_a_task_whose_worker_dies_is_tried_again_and_then_split(store):
+    (bad,) = [key.hex() for (key,) in store.read("SELECT key FROM configurations ORDER BY id LIMIT 1")]
+    tries = []
+
+    def answer(work):
+        if any(member["key"] == bad for member in work["members"]):
+            tries.append(len(work["members"]))
+            return None
+        return done(work)
+
+    counts = Driver(store, Lanes(answer), Options(stack=4, retries=2)).run()
+    assert (counts["done"], counts["failed"]) == (19, 1)
+    assert tries == [4, 4, 4, 2, 2, 2, 1, 1, 1]
+    assert reasons(store) == ["lost: its worker process died, 3 times"]
+
+
+def test_a_task_that_hangs_is_ended(store):
+    (bad,) = [key.hex() for (key,) in store.read("SELECT key FROM configurations ORDER BY id LIMIT 1")]
+    lanes = Lanes(lambda work: "hang" if any(member["key"] == bad for member in work["members"]) else done(work))
+    counts = Driver(store, lanes, Options(stack=2, time_limit=0.1)).run()
+    assert (counts["done"], counts["failed"]) == (19, 1)
+    assert len(lanes.ended) == 2
+    assert reasons(store) == ["time: more than the 0.1 seconds of a task"]
+
+
+def test_a_driver_that_dies_frees_its_tasks_for_the_same_members(store, tmp_path):
+    """The system lets go of its lock; the members come together again, so that their checkpoint fits."""
+    first = Leases(store, tmp_path / "work").__enter__()
+    task = first.claim(lambda *_: 3, 1)
+    with Leases(store, tmp_path / "work") as second:
+        assert second.beat() == []  # alive
+        other = second.claim(lambda *_: 3, 1)
+        assert not {each.row for each in task.members} & {each.row for each in other.members}
+        first._lock.release()
+        assert len(second.beat()) == 1
+        again = second.claim(lambda *_: 3, 1)
+        assert [each.row for each in again.members] == [each.row for each in task.members]
+        assert again.name == task.name
+        # Whoever comes late writes nothing.
+        assert not first.finish(task, [FOUND] * 3, 1.0, "cpu", "late")
+        assert not first.fail(task, "late")
+        assert second.finish(again, [FOUND] * 3, 1.0, "cpu", "test")
+        assert not second.finish(again, [FOUND] * 3, 1.0, "cpu", "twice")
+    assert store.counts()["done"] == 3
+
+
+def test_a_driver_that_is_stopped_loses_its_tasks_after_a_while(store, tmp_path):
+    with Leases(store, tmp_path / "work", expiry=0.2) as first, Leases(store, tmp_path / "work", expiry=0.2) as second:
+        task = first.claim(lambda *_: 3, 1)
+        assert second.beat() == []
+        time.sleep(0.3)
+        assert second.beat() == [first.name]
+        again = second.claim(lambda *_: 3, 1)
+        assert again.number == task.number
+        assert not first.finish(task, [FOUND] * 3, 1.0, "cpu", "late")
+        first.beat()  # it is back, and can take others
+        assert first.claim(lambda *_: 3, 1).number != task.number
+
+
+def test_the_end_of_a_task_is_written_whole_or_not_at_all(store, tmp_path):
+    with Leases(store, tmp_path / "work") as leases:
+        task = leases.claim(lambda *_: 3, 1)
+        with pytest.raises(ValueError, match="shorter"):
+            leases.finish(task, [FOUND] * 2, 1.0, "cpu", "test")
+        with pytest.raises(ValueError, match="JSON"):
+            leases.finish(task, [{"loss": float("nan")}] * 3, 1.0, "cpu", "test")
+        assert store.counts()["done"] == 0
+        assert next(store.read("SELECT count(*) FROM results")) == (0,)
+        assert leases.finish(task, [FOUND] * 3, 1.0, "cpu", "test")
+
+
+def test_a_full_database_is_one_line_and_loses_nothing(store):
+    (pages,) = next(store.read("PRAGMA page_count"))
+    big = {**FOUND, "loss": [0.123456789] * 5000}
+    lanes = Lanes(lambda work: {**done(work), "results": [big] * len(work["members"])})
+    store._db.execute(f"PRAGMA max_page_count = {pages + 30}")
+    with pytest.raises(InputError, match=r"full: must be .* on a disk that has room"):
+        Driver(store, lanes, Options(stack=1)).run()
+    kept = store.counts()["done"]
+    assert 0 < kept < 20
+    store._db.execute("PRAGMA max_page_count = 1000000")
+    assert Driver(store, Lanes(done), Options()).run()["done"] == 20
+    assert sum(len(json.loads(text)["loss"]) == 5000 for (text,) in store.read("SELECT metrics FROM results")) == kept
+
+
+def test_a_locked_database_is_one_line_after_its_patience(tmp_path):
+    with Store(tmp_path / "sweep.db", patience=0.1) as store:
+        store.add(expand(make_grid(TABLES)))
+        other = sqlite3.connect(tmp_path / "sweep.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(InputError, match="another process holds it; nothing is lost"):
+            store.retry_failed()
+        other.execute("ROLLBACK")
+        other.close()
+        assert store.retry_failed() == 0
+
+
+def test_what_is_no_store_is_refused(tmp_path):
+    (tmp_path / "text").write_text("no database at all, only some text that is long enough")
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE mine (x)")
+    other.commit()
+    other.close()
+    for name in ("text", "other.db"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(InputError, match="must be the store of a sweep"):
+            Store(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
+    with pytest.raises(InputError, match="must be a file that is there"):
+        Store(tmp_path / "nothing.db", create=False)
+
+
+def test_a_second_grid_adds_only_what_is_new(store):
+    assert store.add(expand(make_grid(TABLES))) == 0
+    assert store.add(expand(make_grid({**TABLES, "seeds": 7}))) == 8
+    assert store.counts()["pending"] == 28
+
+
+def test_results_can_be_read_with_nothing_but_sqlite(store):
+    Driver(store, Lanes(done), Options()).run()
+    with sqlite3.connect(store.path) as db:
+        rows = db.execute("SELECT key, tree, network, train, seed, metrics, code FROM sweep").fetchall()
+    db.close()
+    assert len(rows) == 20
+    assert all(len(row[0]) == 64 and json.loads(row[5]) == FOUND and row[6] == "test" for row in rows)

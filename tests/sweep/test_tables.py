@@ -1,0 +1,192 @@
+"""Status, tables and figures of a store, and the command line, as a user meets them."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+
+from hltm.errors import InputError
+from numeric.sweep.cost import Sizes, memory, most_members, seconds, sizes
+from numeric.sweep.figures import Wanted, draw, grouped
+from numeric.sweep.store import Store
+from numeric.sweep.tables import export
+
+GRID = """
+seeds = 3
+[tree]
+depth = 2
+polarity = 0.9
+[network]
+width = [2, 4]
+[train]
+lr = [0.01, 0.1]
+steps = 20
+batch = 8
+samples = 50
+records = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def done(tools, tmp_path_factory):
+    """A store of 12 configurations that are done, made by the command line."""
+    folder = tmp_path_factory.mktemp("tables")
+    (folder / "grid.toml").write_text(GRID)
+    said = tools.sweep(folder / "grid.toml", "--store", folder / "sweep.db", "--workers", 1)
+    assert said.stdout.startswith("12 configurations: 12 done, 0 failed, 0 running, 0 pending;")
+    assert said.stderr == ""
+    return folder / "sweep.db"
+
+
+def test_status_says_how_far_it_is(tools, done):
+    found = json.loads(tools.sweep("status", "--store", done, "--json").stdout)
+    assert (found["configurations"], found["done"], found["devices"]) == (12, 12, {"cpu": 12})
+    assert len(found["codes"]) == 1
+
+
+def test_csv_has_a_row_for_each_configuration(tools, done, tmp_path):
+    tools.sweep("export", tmp_path / "out.csv", "--store", done)
+    with (tmp_path / "out.csv").open() as held:
+        rows = list(csv.DictReader(held))
+    stored = tools.results(done)
+    assert {row["key"] for row in rows} == stored.keys()
+    for row in rows:
+        own = stored[row["key"]]
+        assert json.loads(row["loss"]) == own["loss"]  # all digits
+        assert float(row["final_loss"]) == own["loss"][-1]
+        assert row["train.lr"] in ("0.01", "0.1")
+
+
+def test_parquet_says_the_same(tools, done, tmp_path):
+    """Where pyarrow is not installed, one line says what to install."""
+    try:
+        import pyarrow.parquet as pq
+    except ImportError:
+        said = tools.sweep("export", tmp_path / "out.parquet", "--store", done, check=2)
+        assert "install covop[cluster]" in said.stderr
+        return
+    tools.sweep("export", tmp_path / "out.parquet", "--store", done)
+    table = pq.read_table(tmp_path / "out.parquet")
+    stored = tools.results(done)
+    rows = {row["key"]: row for row in table.to_pylist()}
+    assert rows.keys() == stored.keys()
+    assert all(rows[key]["loss"] == own["loss"] for key, own in stored.items())
+    assert str(table.schema.field("train.lr").type) == "double"
+    assert str(table.schema.field("network.width").type) == "int64"
+
+
+def test_means_have_intervals_over_seeds(done):
+    from scipy import stats
+
+    with Store(done) as store:
+        found = grouped(store, Wanted("train.lr", "final_loss", ("network.width",)))
+        assert list(found) == [("2",), ("4",)]
+        one = found["2",][0.1]
+        values = [
+            json.loads(text)["loss"][-1]
+            for text, network, train in store.read("SELECT metrics, network, train FROM sweep")
+            if json.loads(network)["width"] == 2 and json.loads(train)["lr"] == 0.1
+        ]
+    low, high = stats.t.interval(0.95, 2, loc=sum(values) / 3, scale=stats.sem(values))
+    assert one.number == 3
+    assert (one.mean - one.half_width, one.mean + one.half_width) == pytest.approx((low, high), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.pdf", "a.svg"])
+def test_figures_are_drawn(tools, done, tmp_path, name):
+    said = tools.sweep("plot", tmp_path / name, "--store", done)
+    assert said.stdout == f"4 lines in {tmp_path / name}\n"
+    assert (tmp_path / name).stat().st_size > 2000
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (Wanted("steps", "nothing"), "must be one of loss, final_loss, before, after"),
+        (Wanted("train.lr", "loss"), "must be steps with loss"),
+        (Wanted("train.lrr", "after"), "did you mean 'train.lr'"),
+        (Wanted("train.lr", "after", ("train.tau",)), "must be a parameter that varies"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(done, tmp_path, wanted, words):
+    with Store(done) as store, pytest.raises(InputError, match=words):
+        draw(store, tmp_path / "a.png", wanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing.toml"], "nothing.toml: cannot be read"),
+        (["--workers", "2"], "Missing argument"),
+        (["run", "a.toml", "--workers", "1", "--ray", "x:1"], "only one of them at a time"),
+        (["a.toml", "--device", "tpu"], "must be cpu or cuda"),
+        (["status", "--store", "nothing.db"], "must be a file that is there"),
+        (["export", "out.txt"], "must end in .csv or .parquet"),
+        (["export", "nowhere/out.csv"], "in a folder that exists"),
+        (["plot", "out.gif"], "must end in .png or .pdf or .svg"),
+    ],
+)
+def test_wrong_usage_is_one_line(tools, tmp_path, arguments, words):
+    (tmp_path / "a.toml").write_text(GRID)
+    said = tools.sweep(*arguments, check=2, cwd=tmp_path)
+    assert words in said.stderr
+    assert said.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.toml"]
+
+
+def test_export_refuses_what_it_does_not_know(done, tmp_path):
+    with Store(done) as store, pytest.raises(InputError, match=r"\.csv or \.parquet"):
+        export(store, tmp_path / "x.json")
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, numeric.cli, numeric.sweep.cli, numeric.sweep.store, numeric.sweep.driver, numeric.sweep.tables\n"
+        "heavy = {'torch', 'ray', 'pyarrow', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_costs_grow_with_what_is_computed():
+    tree, network = {"kind": "complete", "depth": 3, "branching": 2}, {"width": 5, "dtype": "float64"}
+    train = {
+        "loss": "infonce",
+        "negatives": 1,
+        "batch": 64,
+        "steps": 100,
+        "mode": "sampled",
+        "records": 5,
+        "samples": 100,
+    }
+    one = sizes(tree, network, train, {})
+    for name, value in asdict(one).items():
+        if name not in ("records", "leaves", "itemsize", "blocks"):
+            more = Sizes(**{**asdict(one), name: 10 * value})
+            assert seconds(more, 8) >= seconds(one, 8), name
+            assert memory(more, 8) >= memory(one, 8), name
+    assert seconds(one, 64) < 64 * seconds(one, 1)
+    limit = memory(one, 20)
+    most = most_members(one, 64, 1e9, limit)
+    assert most >= 20
+    assert memory(one, most) <= limit < memory(one, most + 1)
+
+
+def test_sizes_are_those_of_the_network():
+    import hltm
+    from numeric import TreeNetwork
+
+    trees = {
+        "complete": ({"depth": 3, "branching": 2}, hltm.complete_tree(3, 2, 0.5)),
+        "star": ({"leaves": 4}, hltm.star_tree(4, 0.5)),
+        "caterpillar": ({"leaves": 4}, hltm.caterpillar_tree(4, 0.5)),
+    }
+    train = {"loss": "simple", "negatives": None, "batch": 4, "steps": 1, "mode": "sampled", "records": 1, "samples": 0}
+    for kind, (part, tree) in trees.items():
+        network = TreeNetwork(tree, 3)
+        found = sizes({"kind": kind, **part}, {"width": 3, "dtype": "float64"}, train, {})
+        assert found.parameters == sum(block[0].numel() for block in network.parameters), kind
+        assert (found.nodes, found.neurons) == (len(tree), network.plan.neurons), kind

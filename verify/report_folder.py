@@ -1,0 +1,185 @@
+"""The folder of a report: what is in it, with SHA-256 sums, and replacing only what an earlier report left there.
+
+`manifest.json` lists every file that was written. A file of a name that a report writes and that is not in the
+manifest, or no longer as it was written, is somebody else's: it is refused before anything runs. All files are written
+beside their places and then renamed, so that a full disk leaves the folder as it was; index.html comes last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hltm.errors import InputError
+from hltm.files import write
+from verify.files import json_bytes, read_json
+
+MANIFEST = "manifest.json"
+# Sums of the files that are being replaced: one that was stopped in between is still known as ours.
+JOURNAL = ".covop-report.json"
+PAGE = "index.html"
+DOCUMENTS = (PAGE, "report.json", "report.tex", "report.pdf", "variants.json", "assumptions.json")
+FOLDERS = ("counterexamples", "figures", "statements")
+FIGURE_FILES = (".svg", ".pdf", ".png", ".csv")
+TOOL = "covop report"
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def manifest(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
+    """The manifest of files by their relative names, and what is said of the run.
+
+    Examples
+    --------
+    >>> b'"bytes": 1' in manifest({"a.txt": b"x"}, {"seed": 0})
+    True
+    """
+    listed = {name: {"sha256": digest(files[name]), "bytes": len(files[name])} for name in sorted(files)}
+    return json_bytes({"schema": 1, "tool": TOOL, **about, "files": listed})
+
+
+def check_free(folder: Path, slugs: Iterable[str], names: Iterable[str] = ()) -> None:
+    """See that a report of these statements overwrites nothing that is not an earlier report's; InputError if it would.
+
+    Parameters
+    ----------
+    folder : Path
+        May not exist.
+    slugs : iterable of str
+        Statements whose counterexamples may be written.
+    names : iterable of str
+        Relative names of further files.
+    """
+    if not folder.is_dir():
+        return
+    known = recorded(folder)
+    for name in FOLDERS:
+        _check_folder(folder / name)
+    starts = tuple(f"{slug}--" for slug in slugs)
+    inside = [
+        *(path for path in _listed(folder / "counterexamples") if path.name.startswith(starts)),
+        *(path for path in _listed(folder / "figures") if path.suffix in FIGURE_FILES),
+    ]
+    for path in [*(folder / name for name in (*DOCUMENTS, *names)), *inside]:
+        _check_file(folder, path, known)
+
+
+def publish(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
+    """Write the files of a report, the manifest, and index.html last; remove what an earlier report left besides.
+
+    Errors
+    ------
+    InputError
+        A place that cannot be written, or is somebody else's: one line that names it.
+    """
+    known = recorded(folder)
+    for name in FOLDERS:
+        _check_folder(folder / name)
+    for name in files:
+        _check_file(folder, folder / name, known)
+    complete = {**files, MANIFEST: manifest(files, about)}
+    staging = folder / f".covop-{secrets.token_hex(6)}.tmp"
+    try:
+        _stage(staging, complete)
+        sums = {name: sorted({digest(content)} | known.get(name, set())) for name, content in files.items()}
+        write(folder / JOURNAL, json_bytes({"tool": TOOL, "sums": sums}))
+        for name in sorted(complete, key=lambda name: (name == PAGE, name)):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (staging / name).replace(folder / name)
+        _remove_stale(folder, known, set(complete))
+        (folder / JOURNAL).unlink()
+    except OSError as error:
+        raise InputError(f"folder {str(folder)!r}: cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _stage(staging: Path, files: Mapping[str, bytes]) -> None:
+    staging.mkdir()
+    for name, content in files.items():
+        (staging / name).parent.mkdir(exist_ok=True)
+        write(staging / name, content)
+
+
+def _remove_stale(folder: Path, known: Mapping[str, set[str]], kept: set[str]) -> None:
+    """Remove what an earlier report wrote and this one did not, where it is still as it was written."""
+    for name, sums in known.items():
+        path = folder / name
+        if name not in kept and path.is_file() and not path.is_symlink() and digest(path.read_bytes()) in sums:
+            path.unlink()
+    for name in FOLDERS:
+        with contextlib.suppress(OSError):  # not empty, or not there
+            (folder / name).rmdir()
+
+
+def recorded(folder: Path) -> dict[str, set[str]]:
+    """Sums of the files that earlier reports wrote in a folder, by their relative names; InputError if unreadable."""
+    found: dict[str, set[str]] = {}
+    for name in (MANIFEST, JOURNAL):
+        path = folder / name
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise InputError(f"file {str(path)!r}: is no regular file; take another folder for the report")
+        if not path.exists():
+            continue
+        data = read_json(path)
+        if not isinstance(data, dict) or data.get("tool") != TOOL:
+            raise InputError(f"file {str(path)!r}: is not of a report, and is not overwritten; take another folder")
+        for file, sums in _sums(data).items():
+            if ours(file):
+                found.setdefault(file, set()).update(sums)
+    return found
+
+
+def _sums(data: dict[str, Any]) -> dict[str, set[str]]:
+    sums = data.get("sums")
+    if isinstance(sums, dict):
+        return {name: {str(s) for s in values} for name, values in sums.items() if isinstance(values, list)}
+    files = data.get("files")
+    rows = files.items() if isinstance(files, dict) else ()
+    return {name: {str(row["sha256"])} for name, row in rows if isinstance(row, dict) and "sha256" in row}
+
+
+def ours(name: str) -> bool:
+    """Whether a relative name is one that a report writes.
+
+    Examples
+    --------
+    >>> ours("figures/a.svg"), ours("../a.svg"), ours("figures/../../a")
+    (True, False, False)
+    """
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+        return False
+    return name in (*DOCUMENTS, MANIFEST) or (len(parts) == 2 and parts[0] in FOLDERS)
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _check_folder(path: Path) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise InputError(f"{str(path)!r}: is no folder of a report, and is not overwritten; take another folder")
+
+
+def _check_file(folder: Path, path: Path, known: Mapping[str, set[str]]) -> None:
+    """Refuse a file that is not as an earlier report wrote it, or no file at all."""
+    if not path.exists() and not path.is_symlink():
+        return
+    name = path.relative_to(folder).as_posix()
+    regular = path.is_file() and not path.is_symlink()
+    try:
+        same = regular and name in known and digest(path.read_bytes()) in known[name]
+    except OSError as error:
+        raise InputError(f"file {str(path)!r}: cannot be read: {error.strerror or error}") from None
+    if not same:
+        what = "was changed since the report was written" if name in known else "is not of a report"
+        raise InputError(f"file {str(path)!r}: {what}, and is not overwritten; take another folder")
