@@ -178,13 +178,14 @@ def csv_text(data: FigureData) -> str:
     texts = [name for name in data.columns if _is_text(data, name)]
     held = {key: getattr(data, key) for key in _TEXTS if getattr(data, key)}
     lines = [f"# {key}: {json.dumps(value)}" for key, value in {**held, "facts": _facts(data), "text": texts}.items()]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(data.columns)
-    cells = [[_cell(value) for value in column] for column in data.columns.values()]
-    for row in zip(*cells, strict=True):
-        writer.writerow(row)
-    return "\n".join(lines) + "\n" + buffer.getvalue()
+    cells = [[_quoted(_cell(value)) for value in column] for column in data.columns.values()]
+    rows = [data.columns, *zip(*cells, strict=True)]
+    return "\n".join([*lines, *(",".join(row) for row in rows)]) + "\n"
+
+
+def _quoted(cell: str) -> str:
+    """A cell that is read back as it is; `csv.writer` leaves a carriage return without quotes."""
+    return '"' + cell.replace('"', '""') + '"' if any(c in cell for c in ',"\r\n') else cell
 
 
 def _is_text(data: FigureData, name: str) -> bool:

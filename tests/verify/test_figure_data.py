@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from verify.figure_data import FigureData, csv_text, from_csv, table
@@ -27,6 +27,7 @@ def figures(draw):
     )
 
 
+@example(FigureData("a-figure", "", "", "", {"_": ("\r",)}))
 @given(figures())
 def test_the_csv_is_read_back_bit_for_bit(data):
     found = from_csv(csv_text(data))
