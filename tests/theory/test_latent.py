@@ -232,3 +232,19 @@ def test_bad_input(name):
         theory.derive("activation-covariance", **options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("t", ["1/1000", "1/2", "1", "7"])
+@pytest.mark.parametrize("d", [0, 1, 2, 5])
+def test_the_steps_of_the_depth_bound_hold_where_they_are_tight(t, d):
+    """Bernoulli's step is an equality at d = 0 and nearly one for small t: a larger constant on its right is false."""
+    derivation = theory.derive("activation-covariance", claim="depth")
+    values = {"t": sympy.Rational(t), "d": d}
+    checked = 0
+    for step in derivation.steps:
+        symbols = {s.name for s in step.expression.free_symbols}
+        if symbols and symbols <= set(values):
+            numbers = {s: values[s.name] for s in step.expression.free_symbols}
+            assert step.expression.subs(numbers) == sympy.true, step.expression
+            checked += 1
+    assert checked == 1
