@@ -175,10 +175,13 @@ class Store:
         int
             How many were added.
         """
-        known = self.read("SELECT 1 FROM grids WHERE digest = ?", (expansion.digest,))
-        if next(known, None) is not None:
+        query = "SELECT 1 FROM grids WHERE digest = ?"
+        if next(self.read(query, (expansion.digest,)), None) is not None:
             return 0
         with self.writing() as db:
+            # Another driver may have added it since it was looked for: only now nobody else can.
+            if db.execute(query, (expansion.digest,)).fetchone() is not None:
+                return 0
             numbers = [
                 [self._part(db, kind, part.text, part.shared) for part in parts]
                 for kind, parts in zip(

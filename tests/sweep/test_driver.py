@@ -222,3 +222,14 @@ def test_results_can_be_read_with_nothing_but_sqlite(store):
     db.close()
     assert len(rows) == 20
     assert all(len(row[0]) == 64 and json.loads(row[5]) == FOUND and row[6] == "test" for row in rows)
+
+
+def test_two_drivers_that_add_the_same_grid_at_once(tmp_path, monkeypatch):
+    """The second looks for the grid before the first has added it, and adds it after."""
+    first, second = Store(tmp_path / "sweep.db"), Store(tmp_path / "sweep.db")
+    with first, second:
+        monkeypatch.setattr(second, "read", lambda *_: iter(()))
+        assert first.add(expand(make_grid(TABLES))) == 20
+        assert second.add(expand(make_grid(TABLES))) == 0
+        (held,) = next(first.read("SELECT count(*) FROM configurations"))
+        assert held == 20

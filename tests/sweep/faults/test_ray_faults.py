@@ -108,7 +108,7 @@ def test_tasks_that_cannot_end_fail_with_their_reason(tools, cluster, tmp_path, 
     ]
     trains = "".join(f"[[train]]\nsamples = 0\n{table}\n" for table in tables)
     path.write_text(f"seeds = 1\n[tree]\ndepth = 5\npolarity = 0.9\n{trains}")
-    options = ("--time-limit", 10, "--memory-limit", 600)
+    options = ("--time-limit", 30, "--memory-limit", 600)
     tools.sweep(path, "--store", store, "--ray", cluster.address, *options, check=1)
     tools.ended_once(store, failed=3, total=4)
     reasons = sorted(
@@ -116,7 +116,7 @@ def test_tasks_that_cannot_end_fail_with_their_reason(tools, cluster, tmp_path, 
     )
     assert reasons[0].startswith("memory: ")
     assert reasons[1].startswith("raised: InputError: optimizer_options")
-    assert reasons[2] == "time: more than the 10 seconds of a task"
+    assert reasons[2] == "time: more than the 30 seconds of a task"
 
 
 def test_two_drivers_share_one_store(tools, cluster, grid, store, undisturbed):
