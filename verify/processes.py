@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
 from typing import TypeVar
 
@@ -14,8 +14,10 @@ Given = TypeVar("Given")
 Found = TypeVar("Found")
 
 
-def spread(function: Callable[[Given], Found], items: Sequence[Given], workers: int) -> Iterator[Found]:
+def spread(function: Callable[[Given], Found], items: Iterable[Given], workers: int) -> Iterator[Found]:
     """Apply a function to every item in some processes; results come in order.
+
+    Items are taken one after the other and sent off at once: what makes the next one runs beside them.
 
     Ctrl-C reaches this process alone, and ends the others at once, as does whoever asks for no more results.
 
@@ -23,7 +25,7 @@ def spread(function: Callable[[Given], Found], items: Sequence[Given], workers: 
     ----------
     function : callable
         One that can be sent to another process.
-    items : sequence
+    items : iterable
     workers : int
         Number of processes.
 
@@ -39,9 +41,13 @@ def spread(function: Callable[[Given], Found], items: Sequence[Given], workers: 
     )
     finished = False
     try:
-        with held_back():
-            results = pool.map(function, items)
-        yield from results
+        futures: list[Future[Found]] = []
+        for item in items:
+            # The first one starts the processes.
+            with nullcontext() if futures else held_back():
+                futures.append(pool.submit(function, item))
+        for future in futures:
+            yield future.result()
         finished = True
     finally:
         if not finished:

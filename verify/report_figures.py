@@ -6,7 +6,7 @@ A figure that cannot be made stops nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from verify.figure_data import FigureData
     from verify.statement import Context, Statement
 
-# Drawing takes about as long as a process needs to start: fewer figures than this are drawn in this one.
+# Drawing takes about as long as a process needs to start: figures of fewer statements are drawn in this one.
 SEVERAL = 4
 WORKERS = 2
 SHOWN = 300
@@ -40,25 +40,29 @@ def figures(context: Context, statements: Sequence[Statement], progress: Progres
     context : Context
     statements : sequence of Statement
     progress : Progress
-        Told which statement's figures are computed, then which figure is drawn.
+        Told which statement's figures are computed.
     """
     rows: dict[str, list[Row]] = {}
     computed: list[tuple[str, FigureData]] = []
     chosen = [statement for statement in statements if statement.figures is not None]
+
+    def data_of_all() -> Iterator[FigureData]:
+        for statement in chosen:
+            progress.step(f"{statement.slug}: figures")
+            rows[statement.slug] = []
+            try:
+                found = list(statement.figures(context)) if statement.figures is not None else []
+            except Exception as error:
+                rows[statement.slug].append(missing(f"figures-of-{statement.slug}", "Figures", error))
+                continue
+            computed.extend((statement.slug, data) for data in found)
+            yield from found
+
     progress.start(len(chosen))
-    for statement in chosen:
-        progress.step(f"{statement.slug}: figures")
-        rows[statement.slug] = []
-        try:
-            found = list(statement.figures(context)) if statement.figures is not None else []
-        except Exception as error:
-            rows[statement.slug].append(missing(f"figures-of-{statement.slug}", "Figures", error))
-            continue
-        computed += [(statement.slug, data) for data in found]
     files: dict[str, bytes] = {}
-    progress.start(len(computed))
-    for (slug, data), (row, drawings) in zip(computed, all_drawn([data for _, data in computed]), strict=True):
-        progress.step(f"{slug}: {data.name}")
+    # Everything is computed before the first result comes: drawing goes on beside it, in other processes.
+    for number, (row, drawings) in enumerate(all_drawn(data_of_all(), len(chosen))):
+        slug, data = computed[number]
         if set(files) & set(drawings):
             row = missing(f"{data.name}-again-{len(rows[slug])}", data.title, "there is another figure of that name")
             drawings = {}
@@ -67,14 +71,14 @@ def figures(context: Context, statements: Sequence[Statement], progress: Progres
     return Drawn(rows, files)
 
 
-def all_drawn(found: Sequence[FigureData]) -> list[tuple[Row, dict[str, bytes]]]:
-    """Draw figures, several of them in processes of their own."""
+def all_drawn(found: Iterable[FigureData], statements: int) -> Iterator[tuple[Row, dict[str, bytes]]]:
+    """Draw figures, those of several statements in processes of their own."""
     workers = min(WORKERS, os.cpu_count() or 1)
-    if len(found) < SEVERAL or workers == 1:
-        return [drawn(data) for data in found]
+    if statements < SEVERAL or workers == 1:
+        return map(drawn, found)
     from verify.processes import spread
 
-    return list(spread(drawn, found, workers))
+    return spread(drawn, found, workers)
 
 
 def drawn(data: FigureData) -> tuple[Row, dict[str, bytes]]:
