@@ -7,7 +7,7 @@ CONSTRAINTS ?= .ci/constraints.txt
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: verify test docs interop browser test-cluster sweep-demo lint bench experiment images fuzz mutation clean
+.PHONY: verify test docs interop browser test-cluster sweep-demo lint audit dist bench experiment images fuzz mutation clean
 
 REPORT ?= report
 verify: $(VENV)/.run
@@ -43,6 +43,14 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# Findings of bandit and vulture that are not explained in .ci, dependencies that are unused or missing, known vulnerabilities.
+audit: $(VENV)/.audit
+	$(BIN)/python .ci/audit
+
+# Wheel and sdist in dist/, installed in a fresh environment and used from outside of the repository.
+dist: $(VENV)/.release
+	PYTHON='$(abspath $(BIN))/python' CONSTRAINTS='$(CONSTRAINTS)' .ci/dist
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py
@@ -100,6 +108,14 @@ $(VENV)/.interop: $(VENV)/.test
 
 $(VENV)/.mutation: $(VENV)/.test
 	$(PIP) --editable '.[test,mutation]'
+	@touch $@
+
+$(VENV)/.audit: $(VENV)/.test
+	$(PIP) --editable '.[test,audit]'
+	@touch $@
+
+$(VENV)/.release: $(VENV)/bin/python pyproject.toml $(CONSTRAINTS)
+	$(PIP) 'build>=1.2'
 	@touch $@
 
 $(VENV)/.cluster: $(VENV)/.test

@@ -1,9 +1,10 @@
 """Training on images: step of the loop against its bare forward and backward pass; images/s and share of augmentation.
 
 ``python benchmarks/images.py [--dataset cifar10 --data DIR] [--json FILE]``. Without data, random bytes of the data
-set's shape are trained on. The bar: the bare pass takes at least 80 % of the step's time. On a GPU every time ends with
-a synchronisation; on the CPU the time of the
-processor on one thread counts, which other processes hardly disturb. Needs the extra ``images``.
+set's shape are trained on. The bar: the bare pass takes at least 80 % of the step's time. Beside it, what a step of the
+covariance form costs, whose weights need a pass of two further views without gradients. On a GPU every time ends with a
+synchronisation; on the CPU the time of the processor on one thread counts, which other processes hardly disturb. Needs
+the extra ``images``.
 """
 
 import argparse
@@ -64,10 +65,12 @@ def bare_pass(trainer: Trainer, seen: torch.Tensor) -> None:
 
 def measure(dataset: str, data: Path | None, device: torch.device, rounds: int) -> Result:
     """Times of a step, of the bare pass, and of the augmentation alone."""
-    study = ImageStudy(dataset, losses=("ntxent",), seeds=1)
+    study = ImageStudy(dataset, losses=("ntxent", "covariance"), seeds=1)
     held = images_of(dataset, data, device)
     settings = study.training("ntxent", 0)
-    trainer = Trainer(settings, study.shape(held.channels, held.side), study.recipe, held)
+    shape_of = study.shape(held.channels, held.side)
+    trainer = Trainer(settings, shape_of, study.recipe, held)
+    weighted = Trainer(study.training("covariance", 0), shape_of, study.recipe, held)
     batch = settings.batch
     shape = (batch, *held.pool.shape[1:])
 
@@ -80,12 +83,15 @@ def measure(dataset: str, data: Path | None, device: torch.device, rounds: int) 
     if device.type == "cuda":
         seen = seen.contiguous(memory_format=torch.channels_last)
     trainer.network.train()
-    times = shortest(
-        {"step": trainer.take_step, "bare": lambda: bare_pass(trainer, seen), "augmentation": augmented}, rounds, device
-    )
+    sides: dict[str, Callable[[], Any]] = {
+        "step": trainer.take_step, "bare": lambda: bare_pass(trainer, seen), "augmentation": augmented,
+        "covariance_step": weighted.take_step,
+    }  # fmt: skip
+    times = shortest(sides, rounds, device)
     detail = {
         "dataset": dataset, "device": str(device), "batch": batch,
         "images_per_second": batch / times["step"], "share_of_augmentation": times["augmentation"] / times["step"],
+        "covariance_over_ntxent": times["covariance_step"] / times["step"],
         **{f"{name}_ms": 1000 * value for name, value in times.items()},
     }  # fmt: skip
     return Result(f"images: {dataset}", 0.0, 0.0, times["bare"] / times["step"], "bare pass / step", BAR, detail=detail)
@@ -112,7 +118,8 @@ def main(arguments: list[str]) -> int:
     share = result.detail["share_of_augmentation"]
     sys.stdout.write(
         f"{result.name} on {name}: bare pass / step {result.ratio:.2f} (bar {BAR}), "
-        f"{result.detail['images_per_second']:,.0f} images/s, augmentation {share:.0%} of a step\n"
+        f"{result.detail['images_per_second']:,.0f} images/s, augmentation {share:.0%} of a step, "
+        f"a step of the covariance form {result.detail['covariance_over_ntxent']:.2f} times as long\n"
     )
     return 0 if result.met else 1
 

@@ -1,7 +1,7 @@
 """Sweeps: the cost model and what it predicts, overhead of the store, and what stacking saves.
 
-Sizes of tree and network are drawn wide; two that the fit has not seen are predicted. Times are CPU times of one core,
-the least of several runs, so that what else the machine does counts little.
+Sizes of tree and network, the batch, NT-Xent and Adam are in the fit; tasks that it has not seen are predicted. Times
+are CPU times of one core, the least of several runs, so that what else the machine does counts little.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,35 @@ import numpy as np
 from measure import Result
 from scipy.optimize import nnls
 
-from numeric.sweep.cost import Coefficients, Sizes, memory, numbers_measured, seconds, sizes, words_held
+from numeric.sweep.cost import Coefficients, Sizes, memory, numbers_measured, pairs_held, seconds, sizes, words_held
 from numeric.sweep.expansion import expand
 from numeric.sweep.grid import make_grid
 from numeric.sweep.stack import run_stack
 from numeric.sweep.task import prepare
 
-FITTED = ((2, 4), (2, 24), (3, 8), (3, 32), (4, 4), (4, 20), (5, 10), (5, 24), (6, 5), (6, 16), (7, 8), (8, 4))
-HELD_OUT = ((4, 10), (6, 10))  # depth and width
+
+@dataclass(frozen=True)
+class Shape:
+    """A task without its members: depth of the tree, width of the network, and what its training is."""
+
+    depth: int
+    width: int
+    batch: int = 64
+    loss: str = "infonce"
+    optimizer: str = "sgd"
+
+
+FITTED = (
+    *(Shape(*each) for each in ((2, 4), (2, 24), (3, 8), (3, 32), (4, 4), (4, 20), (5, 10), (5, 24), (6, 5), (6, 16))),
+    *(Shape(*each) for each in ((7, 8), (8, 4), (3, 12, 16), (4, 8, 256))),
+    *(Shape(*each, loss="ntxent") for each in ((2, 8, 128), (3, 16), (5, 8))),
+    *(Shape(*each, optimizer="adam") for each in ((2, 8), (3, 24), (5, 12))),
+)
+HELD_OUT = (
+    Shape(4, 10), Shape(6, 10), Shape(4, 10, 128), Shape(4, 10, loss="ntxent"), Shape(4, 10, optimizer="adam"),
+)  # fmt: skip
 MEMBERS = (8, 32)
-REPEATS = 6
+REPEATS = 4
 TASK_SECONDS = 0.5  # about, so that it is told from the noise
 
 
@@ -42,6 +61,7 @@ class Run:
     seconds: float
     training: float  # bytes
     measuring: float
+    shape: Shape
 
     @property
     def bytes(self) -> float:
@@ -49,11 +69,12 @@ class Run:
         return max(self.training, self.measuring)
 
 
-def members_of(depth: int, width: int, number: int, steps: int) -> list[dict[str, Any]]:
+def members_of(shape: Shape, number: int, steps: int) -> list[dict[str, Any]]:
     """Members of a task, as a worker gets them."""
+    train = {"loss": shape.loss, "optimizer": shape.optimizer, "batch": shape.batch}
     tables = {
-        "tree": {"depth": depth, "polarity": 0.9}, "network": {"width": width},
-        "train": {"steps": steps, "batch": 64, "records": 2, "samples": 1000}, "seeds": number,
+        "tree": {"depth": shape.depth, "polarity": 0.9}, "network": {"width": shape.width},
+        "train": {**train, "steps": steps, "records": 2, "samples": 1000}, "seeds": number,
     }  # fmt: skip
     found = expand(make_grid(tables))
     parts = [json.loads(each[0].text) for each in (found.trees, found.networks, found.trains)]
@@ -69,18 +90,19 @@ def size_of(members: list[dict[str, Any]]) -> Sizes:
     return sizes(first["tree"], first["network"], first["train"], {})
 
 
-def one_run(depth: int, width: int, number: int) -> Run:
+def one_run(shape: Shape, number: int) -> Run:
     """Measure one task in this process, which has measured nothing before."""
     prepare()
-    size, many = size_of(members_of(depth, width, 1, 10**6)), 10**6
+    size, many = size_of(members_of(shape, 1, 10**6)), 10**6
     steps = max(40, int(TASK_SECONDS * many / seconds(size, number)))
-    members = members_of(depth, width, number, steps)
+    members = members_of(shape, number, steps)
     size = size_of(members)
-    run_stack([{**each, "train": {**each["train"], "steps": 2}} for each in members_of(1, 1, 1, 2)], {}, "cpu", None)
+    # Torch loads some of itself when it is used first.
+    run_stack(members_of(replace(shape, depth=1, width=1, batch=2), 1, 2), {}, "cpu", None)
     before = resident("VmRSS")
     only = {"training": {"samples": 0}, "measuring": {"steps": 2, "batch": 2}}
     peaks = dict.fromkeys(only, float("inf"))
-    for name, more in 3 * list(only.items()):
+    for name, more in 2 * list(only.items()):
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
         run_stack([{**each, "train": {**each["train"], **more}} for each in members], {}, "cpu", None)
@@ -90,7 +112,7 @@ def one_run(depth: int, width: int, number: int) -> Run:
         start = time.process_time()
         run_stack(members, {}, "cpu", None)
         taken.append(time.process_time() - start)
-    return Run(size, number, min(taken), peaks["training"], peaks["measuring"])
+    return Run(size, number, min(taken), peaks["training"], peaks["measuring"], shape)
 
 
 def resident(name: str) -> float:
@@ -101,14 +123,14 @@ def resident(name: str) -> float:
     raise RuntimeError(f"{name} is not in /proc/self/status")
 
 
-def measured(shapes: tuple[tuple[int, int], ...]) -> list[Run]:
+def measured(shapes: tuple[Shape, ...]) -> list[Run]:
     """Tasks of several sizes, each in a process of its own."""
     found = []
-    for depth, width in shapes:
+    for shape in shapes:
         for number in MEMBERS:
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                found.append(pool.submit(one_run, depth, width, number).result())
-            sys.stderr.write(f"{depth} {width} {number} {found[-1].seconds:.3f} s {found[-1].bytes / 1e6:.1f} MB\n")
+                found.append(pool.submit(one_run, shape, number).result())
+            sys.stderr.write(f"{shape} {number} {found[-1].seconds:.3f} s {found[-1].bytes / 1e6:.1f} MB\n")
     return found
 
 
@@ -120,19 +142,26 @@ def fit(runs: list[Run]) -> Coefficients:
         n = size.steps + size.records
         measuring = 2.0 * e * size.measured * size.neurons
         rows.append([1.0, e * size.nodes, measuring, n, n * size.blocks, n * e * size.words, n * e * size.numbers,
-                     n * e * size.products])  # fmt: skip
+                     n * e * size.products, n * e * size.pairs, n * size.blocks * size.adaptive,
+                     n * e * size.parameters * size.adaptive])  # fmt: skip
     taken = np.array([run.seconds for run in runs])
     found = solve(np.array(rows), taken)
     # One constant for both kinds of peak: rows of the two are put below each other.
-    memory_rows = [[1.0, words_held(run.size, run.members), run.members * run.size.held, 0.0] for run in runs]
-    memory_rows += [[1.0, 0.0, 0.0, numbers_measured(run.size, run.members)] for run in runs]
-    bytes_taken = np.array([*(run.training for run in runs), *(run.measuring for run in runs)])
+    plain = [run for run in runs if not run.size.pairs]
+    memory_rows = [[1.0, words_held(run.size, run.members), run.members * run.size.held, 0.0] for run in plain]
+    memory_rows += [[1.0, 0.0, 0.0, numbers_measured(run.size, run.members)] for run in plain]
+    bytes_taken = np.array([*(run.training for run in plain), *(run.measuring for run in plain)])
     held = solve(np.array(memory_rows), bytes_taken)
-    return Coefficients(
+    rates = Coefficients(
         task=found[0], per_node=found[1], per_measured_number=found[2], fixed=found[3], per_block=found[4],
-        per_word=found[5], per_number=found[6], per_product=found[7], bytes_task=held[0], bytes_per_word=held[1],
-        bytes_per_number=held[2], bytes_per_measured_number=held[3],
+        per_word=found[5], per_number=found[6], per_product=found[7], per_pair=found[8], per_adaptive_block=found[9],
+        per_adaptive_parameter=found[10], bytes_task=held[0], bytes_per_word=held[1], bytes_per_number=held[2],
+        bytes_per_measured_number=held[3], bytes_per_pair=0.0,
     )  # fmt: skip
+    # How much of its memory torch's allocator gives back between the passes of NT-Xent varies fourfold: the most.
+    pairs = [(run.bytes - memory(run.size, run.members, rates)) / pairs_held(run.size, run.members)
+             for run in runs if run.size.pairs]  # fmt: skip
+    return replace(rates, bytes_per_pair=max(0.0, *pairs))
 
 
 def solve(rows: np.ndarray, values: np.ndarray) -> list[float]:
@@ -150,9 +179,14 @@ def cost_model() -> tuple[Coefficients, list[Result]]:
     detail: dict[str, Any] = {"coefficients": asdict(rates)}
     results = []
     for name, predict in (("seconds", seconds), ("bytes", memory)):
-        pairs = [(getattr(run, name), predict(run.size, run.members, rates)) for run in runs]
+        # The bytes of NT-Xent are the most that was seen, no mean.
+        told = [run for run in runs if name == "seconds" or not run.size.pairs]
+        pairs = [(getattr(run, name), predict(run.size, run.members, rates)) for run in told]
         worst = max(abs(guess / real - 1) for real, guess in pairs)
-        detail[name] = [{"measured": real, "predicted": guess} for real, guess in pairs]
+        detail[name] = [
+            {**asdict(run.shape), "members": run.members, "measured": real, "predicted": guess}
+            for run, (real, guess) in zip(told, pairs, strict=True)
+        ]
         label = f"sweep: {name} of {len(pairs)} held-out tasks, worst relative error"
         results.append(Result(label, 0.0, 0.0, worst, "of the measured", 0.25, True, dict(detail)))
     return rates, results

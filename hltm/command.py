@@ -2,6 +2,7 @@
 
 A command only parses; the job that it returns runs outside of Typer, which has its own ideas of Ctrl-C and closed
 pipes. Exit codes: what the job returns, 2 wrong input or usage (one line on stderr), 130 interrupted, 141 closed pipe.
+Of several processes that `torchrun` started, one says what all of them find.
 """
 
 import errno
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hltm.errors import InputError
+from hltm.errors import InputError, OneProcessError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,10 +94,12 @@ def guarded(application: typer.Typer, name: str) -> int:
         code = job() if callable(job) else 0
         if sys.stdout is not None:  # a process may be started without one
             sys.stdout.flush()
-    except InputError as error:
+    except OneProcessError as error:
         return complain(str(error))
+    except InputError as error:
+        return complain(str(error)) if speaks() else INPUT_ERROR
     except UsageError as error:
-        return complain(error.format_message())
+        return complain(error.format_message()) if speaks() else INPUT_ERROR
     except (KeyboardInterrupt, typer.Abort) as error:
         # Whoever leaves something behind raises KeyboardInterrupt again with words that say where it is.
         sys.stderr.write(": ".join(["interrupted", *map(one_line, error.args)]) + "\n")
@@ -130,6 +133,17 @@ def console(**options: Any) -> "Console":
 def abandon_stdout() -> None:
     """Send what is still buffered nowhere, since stdout takes no more; else the interpreter complains at shutdown."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def speaks() -> bool:
+    """Whether this process says what all processes of a run find: the first one that `torchrun` started on a machine.
+
+    Examples
+    --------
+    >>> speaks()
+    True
+    """
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def complain(message: str) -> int:

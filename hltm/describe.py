@@ -10,6 +10,7 @@ from hltm.tree import HLTM
 if TYPE_CHECKING:
     from rich.table import Table
 
+LEVEL = "level (root 0)"  # training counts from the leaves
 NODES_LISTED = 127  # of a tree with more nodes the levels are listed
 _ENTRIES_SHOWN = 16
 
@@ -31,7 +32,8 @@ def node_overview(tree: HLTM, node: Node) -> list["Table | str"]:
     children = tree.children(node)
     shown = ", ".join(map(label, children[:_ENTRIES_SHOWN])) + (", ..." if len(children) > _ENTRIES_SHOWN else "")
     lines: list[Table | str] = [
-        f"node {label(node)}: {tree.cardinality(node)} states, level {len(tree.path(tree.root, node)) - 1}",
+        f"node {label(node)}: {tree.cardinality(node)} states, "
+        f"level {len(tree.path(tree.root, node)) - 1} (the root is level 0)",
         f"parent: {'none, it is the root' if above is None else label(above)}",
         f"children: {shown or 'none, it is a leaf'}",
     ]
@@ -74,7 +76,7 @@ def _table(titles: Sequence[str], left: int) -> "Table":
 def _node_table(tree: HLTM) -> "Table":
     from rich.text import Text
 
-    table = _table(("node", "parent", "level", "states", "children", "polarity", "from root"), 2)
+    table = _table(("node", "parent", LEVEL, "states", "children", "polarity", "from root"), 2)
     for level, nodes in enumerate(tree.levels):
         for node in nodes:
             above = tree.parent(node)
@@ -87,7 +89,7 @@ def _node_table(tree: HLTM) -> "Table":
 
 
 def _level_table(tree: HLTM) -> "Table":
-    table = _table(("level", "nodes", "leaves", "states", "children", "polarity"), 0)
+    table = _table((LEVEL, "nodes", "leaves", "states", "children", "polarity"), 0)
     shown = list(enumerate(tree.levels))
     if len(shown) > NODES_LISTED:  # the first and the last levels of a long path
         shown = [*shown[: NODES_LISTED // 2], *shown[-(NODES_LISTED // 2) :]]

@@ -1,4 +1,4 @@
-"""The one exception of the toolkit for input that is not allowed.
+"""The exceptions of the toolkit for input that is not allowed.
 
 Every message is one line and names the value, its place and the rule, for instance
 ``polarity=1.3 on edge ('a', 'b'): must lie in [-1, 1]``. The command line turns it into exit code 2.
@@ -18,3 +18,10 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class OneProcessError(InputError):
+    """The same, where one of several processes finds what the others cannot know, as a memory that is too small.
+
+    Whichever process it is says so; of an `InputError`, which all of them find, one line is enough.
+    """

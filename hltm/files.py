@@ -108,6 +108,15 @@ def load(path: str | os.PathLike[str]) -> HLTM:
     ------
     InputError
         Another suffix, a file that cannot be read or is too large, broken content, or no valid tree.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from hltm.build import star_tree
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(star_tree(3, polarity=0.1), pathlib.Path(folder) / "tree.bif")
+    ...     load(pathlib.Path(folder) / "tree.bif").depth
+    1
     """
     source = _path(path)
     _, from_text = _format(source)

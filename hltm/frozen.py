@@ -17,6 +17,7 @@ class FrozenDict(dict[str, Any]):
     """A `dict` that cannot be changed; ``copy()`` and ``dict(...)`` give ordinary dictionaries."""
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
+        """Raise a TypeError that says how to get a copy that can be changed."""
         raise TypeError("a tree cannot be changed; change a copy: networkx.DiGraph(tree.graph)")
 
     __setitem__ = __delitem__ = __ior__ = _refuse

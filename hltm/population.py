@@ -24,6 +24,15 @@ class LeafPopulation:
         float64, shape (M,): the law of the points, sums to one.
     augmentation_weights : numpy.ndarray
         float64, shape (M, A): for each point the law of its augmentations, rows sum to one.
+
+    Examples
+    --------
+    >>> from hltm.build import star_tree
+    >>> population = leaf_population(star_tree(2, polarity=0.5))
+    >>> population.points.shape, population.point_weights.tolist()  # 2 states of the root, 4 states of the leaves
+    ((2, 4, 2), [0.5, 0.5])
+    >>> population.augmentation_weights[0].tolist()
+    [0.5625, 0.1875, 0.1875, 0.0625]
     """
 
     points: np.ndarray

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from hltm.checks import Node, node_name, show
+from hltm.checks import Node, node_name, show, suggestion
 from hltm.errors import InputError
 
 _NAMES_SHOWN = 8
@@ -39,6 +39,26 @@ class Structure:
     leaves: tuple[Node, ...]
     parent: dict[Node, Node]
     children: dict[Node, tuple[Node, ...]]
+
+    def known(self, node: Node) -> Node:
+        """Return a node as it was given; InputError if the tree has none of that name."""
+        try:
+            known = node in self.children and not isinstance(node, bool)
+        except TypeError:  # unhashable
+            known = False
+        if not known:
+            raise InputError(f"node {show(node)}: not a node of the tree{suggestion(node, self.order)}")
+        return node
+
+    def path(self, ancestor: Node, node: Node) -> tuple[Node, ...]:
+        """Return the nodes from an ancestor down to a node, both included; InputError if it is no ancestor."""
+        self.known(ancestor)
+        upwards = [self.known(node)]
+        while upwards[-1] != ancestor:
+            if upwards[-1] == self.root:
+                raise InputError(f"path from {show(ancestor)} to {show(node)}: {show(ancestor)} must be an ancestor")
+            upwards.append(self.parent[upwards[-1]])
+        return tuple(reversed(upwards))
 
 
 def structure_of(graph: object) -> Structure:

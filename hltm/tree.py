@@ -13,7 +13,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from hltm.checks import Node, show, suggestion
+from hltm.checks import Node, show
 from hltm.errors import InputError
 from hltm.frozen import frozen_graph
 from hltm.structure import Structure, structure_of
@@ -159,15 +159,15 @@ class HLTM:
 
     def children(self, node: Node) -> tuple[Node, ...]:
         """Return the children of a node in the order in which their edges were added; none for a leaf."""
-        return self._shape.children[self._known(node)]
+        return self._shape.children[self._shape.known(node)]
 
     def parent(self, node: Node) -> Node | None:
         """Return the parent of a node, `None` for the root."""
-        return self._shape.parent.get(self._known(node))
+        return self._shape.parent.get(self._shape.known(node))
 
     def cardinality(self, node: Node) -> int:
         """Return the number of states of a node, at least 2."""
-        return self._states[self._known(node)]
+        return self._states[self._shape.known(node)]
 
     def path(self, ancestor: Node, node: Node) -> tuple[Node, ...]:
         """Return the nodes from an ancestor down to a node, both included.
@@ -183,13 +183,7 @@ class HLTM:
         >>> complete_tree(depth=2, branching=2, polarity=0.8).path(0, 4)
         (0, 1, 4)
         """
-        self._known(ancestor)
-        upwards = [self._known(node)]
-        while upwards[-1] != ancestor:
-            if upwards[-1] == self.root:
-                raise InputError(f"path from {show(ancestor)} to {show(node)}: {show(ancestor)} must be an ancestor")
-            upwards.append(self._shape.parent[upwards[-1]])
-        return tuple(reversed(upwards))
+        return self._shape.path(ancestor, node)
 
     def polarity(self, ancestor: Node, node: Node) -> float:
         """Return rho between an ancestor and a node: the product of the polarities along the path.
@@ -262,18 +256,9 @@ class HLTM:
 
     def exact_table(self, node: Node) -> tuple[Row, ...]:
         """Return the table of the edge that ends in `node`, entries as given (a polarity is spelt out)."""
-        if self._known(node) == self.root:
+        if self._shape.known(node) == self.root:
             raise InputError(f"exact_table of {show(node)}: the root has no table; use exact_prior")
         return self._tables[node].exact_rows()
-
-    def _known(self, node: Node) -> Node:
-        try:
-            known = node in self._shape.children and not isinstance(node, bool)
-        except TypeError:  # unhashable
-            known = False
-        if not known:
-            raise InputError(f"node {show(node)}: not a node of the tree{suggestion(node, self.nodes)}")
-        return node
 
     @cached_property
     def _content(self) -> tuple[Any, ...]:

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from numeric.descent import DescentTrace as DescentTrace
     from numeric.descent import descend as descend
     from numeric.digits import digit_population as digit_population
-    from numeric.experiment import Study as Study
     from numeric.experiment import run_study as run_study
-    from numeric.experiment import study_tree as study_tree
     from numeric.experiment_summary import summary as summary
     from numeric.general import function_population_gradient as function_population_gradient
     from numeric.general import general_update as general_update
@@ -66,6 +64,8 @@ if TYPE_CHECKING:
     from numeric.root_contrasts import sample_root_contrasts as sample_root_contrasts
     from numeric.sampling import estimate_activation_covariance as estimate_activation_covariance
     from numeric.sampling import sample_leaves as sample_leaves
+    from numeric.study import Study as Study
+    from numeric.study import study_tree as study_tree
     from numeric.training import train as train
     from numeric.training_trace import Failure as Failure
     from numeric.training_trace import TrainingTrace as TrainingTrace
@@ -85,7 +85,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "connection": ["ConnectionFactors", "connection_factors", "connections", "normalized_connections"],
         "descent": ["DescentTrace", "descend"],
         "digits": ["digit_population"],
-        "experiment": ["Study", "run_study", "study_tree"],
+        "experiment": ["run_study"],
         "experiment_summary": ["summary"],
         "general": ["function_population_gradient", "general_update"],
         "gradient": ["expected_loss", "pair_gradient", "population_gradient"],
@@ -117,6 +117,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "ring": ["ring_population"],
         "root_contrasts": ["RootContrasts", "activation_bounds", "sample_root_contrasts"],
         "sampling": ["estimate_activation_covariance", "sample_leaves"],
+        "study": ["Study", "study_tree"],
         "training": ["train"],
         "training_trace": ["Failure", "TrainingTrace"],
         "tree_gradient": ["tree_population_gradient"],

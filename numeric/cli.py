@@ -170,8 +170,9 @@ def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | N
     with shown(quiet) as progress:
         load_torch(progress)
     from hltm.command import console
-    from numeric.experiment import Study, run_study
+    from numeric.experiment import run_study
     from numeric.experiment_report import check_out, study_table, write_study
+    from numeric.study import Study
 
     study = Study(**settings)
     if against is not None:

@@ -30,6 +30,11 @@ class ConnectionFactors:
     Source
     ------
     Section 0 of the notes.
+
+    Examples
+    --------
+    >>> ConnectionFactors(torch.ones(4, 3), torch.ones(4, 2, 5))
+    ConnectionFactors(batch=(4,), f of 3, J of 2 x 5, float32 on cpu)
     """
 
     activation: Float[Tensor, "*batch n_in"]

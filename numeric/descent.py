@@ -38,6 +38,13 @@ class DescentTrace:
     diverged_at : int or None
         The first step after which a weight or the loss was not finite. The run stopped there and the records end
         before it; None where all steps were taken.
+
+    Examples
+    --------
+    >>> population = FinitePopulation([[[-1.0], [1.0]], [[3.0], [3.0]]])
+    >>> trace = descend([[[1.0]]], population, "simple", lr=0.1, steps=2)
+    >>> trace.steps, trace.at(-1)[0].shape
+    ((0, 1, 2), torch.Size([1, 1]))
     """
 
     steps: tuple[int, ...]

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from hltm.checks import show
 from hltm.errors import InputError
 from hltm.files import write
-from numeric.experiment import Study, WidthResult, data_seed
+from numeric.experiment import WidthResult
 from numeric.experiment_summary import summary
+from numeric.study import Study, data_seed
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -16,7 +16,7 @@ def summary(results: Sequence[WidthResult]) -> list[dict[str, float | int | str]
 
     Examples
     --------
-    >>> from numeric.experiment import Study, run_study
+    >>> from numeric import Study, run_study
     >>> small = Study(1, 2, widths=(3,), lows=(0.9,), losses=("simple",), seeds=2, steps=2, samples=100, device="cpu")
     >>> [(row["width"], row["low"], row["loss"], row["level"]) for row in summary(run_study(small))]
     [(3, 0.9, 'simple', 1)]

@@ -35,6 +35,11 @@ class LossSpec:
         ``r_0`` of the triplet loss.
     negatives : int
         H, the number of negatives.
+
+    Examples
+    --------
+    >>> loss_spec("infonce", tau=0.5, negatives=3)
+    LossSpec(name='infonce', tau=0.5, margin=0.0, negatives=3)
     """
 
     name: str

@@ -43,6 +43,14 @@ class Correlations:
         Level of each latent: 1 above leaves only, the largest at the root.
     samples : int
         For each network.
+
+    Examples
+    --------
+    >>> from hltm import complete_tree
+    >>> network = TreeNetwork(complete_tree(depth=2, branching=2, polarity=1), width=2, slope=1.0)
+    >>> found = correlations(network, samples=100)
+    >>> found.nodes, found.heights, tuple(found.by_level.shape)
+    ((0, 1, 2), (2, 1, 1), (1, 2))
     """
 
     nodes: tuple[Node, ...]

@@ -121,6 +121,12 @@ class Trace:
         ``p_1 .. p_L``; the last one is the output.
     gates : tuple of Tensor
         Diagonals of ``D_1 .. D_{L-1}``; the top layer has none.
+
+    Examples
+    --------
+    >>> found = trace([torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0, 2.0]])], torch.tensor([[3.0]]))
+    >>> found.gates[0].tolist(), found.preactivations[-1].tolist()
+    ([[1.0, 0.0]], [[3.0]])
     """
 
     activations: tuple[Tensor, ...]

@@ -50,6 +50,13 @@ class CovarianceProduct(LinearOperator):
     Source
     ------
     Statements 3 and 4.
+
+    Examples
+    --------
+    >>> population = FinitePopulation([[[-1.0], [1.0]], [[3.0], [3.0]]])
+    >>> operator = covariance_operator_product([[[1.0]]], population, 1)
+    >>> operator.shape, (operator @ np.eye(1)).tolist()
+    ((1, 1), [[2.25]])
     """
 
     def __init__(

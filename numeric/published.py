@@ -36,6 +36,13 @@ class PublishedNetwork:
     parameters : tuple of Tensor
         For each level of latents, the root's first: weights ``(E, nodes, width, fan_in)``, then biases ``(E, nodes,
         width, 1)``.
+
+    Examples
+    --------
+    >>> from hltm import complete_tree
+    >>> network = published_network(complete_tree(depth=2, branching=2, polarity=0.5), 3, [0, 1])
+    >>> network.ensemble, tuple(network.forward(torch.ones(2, 4, 5)).shape)
+    (2, (2, 3, 5))
     """
 
     tree: HLTM

@@ -35,6 +35,14 @@ class RootContrasts:
         ``(Z, E, n_in)``: width of an interval that holds every draw.
     samples : int
         Number of draws.
+
+    Examples
+    --------
+    >>> from hltm import complete_tree
+    >>> tree = complete_tree(depth=2, branching=2, polarity=0.8)
+    >>> found = sample_root_contrasts(TreeNetwork(tree, width=3), tree, 0, 100, torch.Generator().manual_seed(0))
+    >>> tuple(found.means.shape), tuple(found.covariance.shape)
+    ((2, 1, 6), (1, 6, 6))
     """
 
     prior: Float[Tensor, "Z"]

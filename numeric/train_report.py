@@ -147,7 +147,14 @@ def _tables(report: Mapping[str, Any]) -> list[Any]:
     if report["levels"] is None:
         return [losses]
     title = "best |correlation| of a neuron with its latent"
-    levels = Table("level", "before", "after", "ceiling", "share", title=f"{title}, mean over nodes and networks")
+    levels = Table(
+        "level",
+        "before",
+        "after",
+        "ceiling",
+        "share",
+        title=f"{title}, mean over nodes and networks; level 1 is next to the leaves",
+    )
     for row in report["levels"]:
         means = [sum(row[name]) / len(row[name]) for name in ("before", "after", "share")]
         levels.add_row(

@@ -154,12 +154,7 @@ def train(
     state = Progress(
         source, make_optimizer(optimizer, working, held, options), list(range(members)), members, capture=Capture()
     )
-    settings = {
-        "shapes": [list(block.shape) for block in network.parameters],
-        "dtype": str(network.dtype),
-        "slope": network.slope,
-        "output": network.output,
-        "losses": [[spec.name, spec.tau, spec.margin, spec.negatives] for spec in specs],
+    asked = {
         "lr": rates,
         "batch": size,
         "steps": total,
@@ -167,12 +162,27 @@ def train(
         "mode": mode,
         "optimizer": [check_optimizer(optimizer), options],
         "record_every": every,
+        "keep_networks": keep_networks,
+    }
+    settings = _settings(network, specs, trees, asked)
+    return run_to_the_end(Records(network, total, every, keep_networks, measure, progress), state, folder, settings)
+
+
+def _settings(
+    network: TreeNetwork, specs: Sequence[LossSpec], trees: Sequence[HLTM], asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a run is, for its checkpoint: a run that is taken up has to agree with all of it."""
+    return {
+        "shapes": [list(block.shape) for block in network.parameters],
+        "dtype": str(network.dtype),
+        "slope": network.slope,
+        "output": network.output,
+        "losses": [[spec.name, spec.tau, spec.margin, spec.negatives] for spec in specs],
+        **asked,
         # Last: a setting that differs is named rather than the digest of what it changes.
         "trees": _digest(json.dumps([tree_to_json(each) for each in trees], sort_keys=True).encode()),
         "weights": _digest(b"".join(_bytes(block) for block in network.parameters)),
-        "keep_networks": keep_networks,
     }
-    return run_to_the_end(Records(network, total, every, keep_networks, measure, progress), state, folder, settings)
 
 
 def _bytes(block: Tensor) -> bytes:

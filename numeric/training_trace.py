@@ -30,6 +30,11 @@ class Failure:
         record at which that was seen.
     last_good : int
         The record whose weights it kept.
+
+    Examples
+    --------
+    >>> str(Failure(member=3, step=120, last_good=100))
+    'member 3 diverged at step 120; its weights are those of step 100'
     """
 
     member: int
@@ -61,6 +66,15 @@ class TrainingTrace:
         The trained networks.
     failures : tuple of Failure
         Members that diverged, in the order of their failing.
+
+    Examples
+    --------
+    >>> from hltm import complete_tree
+    >>> from numeric.training import train
+    >>> network = TreeNetwork(complete_tree(depth=1, branching=2, polarity=0.9), width=2, output="normalized")
+    >>> trace = train(network, steps=4, batch=8, record_every=2)
+    >>> trace.steps, trace.losses.shape, [step for step, _ in trace.networks()]
+    ((0, 2, 4), torch.Size([2, 1]), [0, 2, 4])
     """
 
     steps: tuple[int, ...]

@@ -15,7 +15,7 @@ from theory.dual_gradient_sizes import gradient_steps, shared_step, side
 from theory.expectation import Law, Moment, expect, letter
 from theory.moments import (
     COVARIANCE,
-    GRADIENT,
+    GRADIENT_SIMPLE,
     SHAPES,
     SIZE,
     V_PLAIN,
@@ -83,7 +83,7 @@ def derive_covariance(convention: str = "shared", form: str = "operator", drop: 
     decision = decide_moment(update - claim, residue, law, SHAPES)
     residual = shown(residue) if residue.terms else ZeroMatrix(SIZE, 1)
     target = factor * (MatMul(V_PLAIN, WEIGHT) if form == "operator" else COVARIANCE)
-    relation = equation(-GRADIENT, target)
+    relation = equation(-GRADIENT_SIMPLE, target)
     steps.append(
         Step(
             relation,
@@ -97,7 +97,7 @@ def derive_covariance(convention: str = "shared", form: str = "operator", drop: 
     text += f" ({convention})" + (f", without: {DROPS[drop]}" if drop else "")
     return Derivation(
         "covariance-operator",
-        Statement(text, relation),
+        Statement(text, relation, convention),
         kept,
         tuple(steps),
         residual,

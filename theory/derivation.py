@@ -26,6 +26,13 @@ class Step:
         The named identity, in plain words.
     decision
         What decided that the relation holds.
+
+    Examples
+    --------
+    >>> from theory.registry import derive
+    >>> step = derive("dual-gradient").steps[0]
+    >>> step.proved, step.justification
+    (True, 'expansion of a square: the coefficient of t is the differential dr = (f_1 - f_2)^T df_1')
     """
 
     expression: sympy.Basic
@@ -46,10 +53,34 @@ class Step:
 
 @dataclass(frozen=True)
 class Statement:
-    """What a derivation claims: a text, and the SymPy relation."""
+    """What a derivation claims: a text, and the SymPy relation, or several of them.
+
+    Attributes
+    ----------
+    text
+        The claim in words and plain formulas.
+    expression
+        The relation that the text names; of several, a ``Tuple`` (see ``together``).
+    convention
+        Convention of the update that is claimed: "shared" (the gradient flows through every tower), "one-branch"
+        (through ``x_1`` only), or nothing where no update is.
+
+    Examples
+    --------
+    >>> x = sympy.Symbol("x")
+    >>> statement = Statement("twice x is x + x", sympy.Eq(2 * x, x + x, evaluate=False))
+    >>> str(statement), len(statement.relations)
+    ('twice x is x + x', 1)
+    """
 
     text: str
     expression: sympy.Basic
+    convention: str = ""
+
+    @property
+    def relations(self) -> tuple[sympy.Basic, ...]:
+        """The relations one by one, in the order of the text."""
+        return relations_of(self.expression)
 
     def __str__(self) -> str:
         return self.text
@@ -110,6 +141,24 @@ class Derivation:
         from theory.notebook import derivation_latex
 
         return derivation_latex(self)
+
+
+def together(relations: "Iterable[sympy.Basic]") -> sympy.Basic:
+    """What a statement shows of several relations; one stands alone."""
+    listed = tuple(relations)
+    return listed[0] if len(listed) == 1 else sympy.Tuple(*listed)
+
+
+def relations_of(expression: sympy.Basic) -> tuple[sympy.Basic, ...]:
+    """The relations that are shown together.
+
+    Examples
+    --------
+    >>> x = sympy.Symbol("x")
+    >>> relations_of(together([x > 0, x < 2]))
+    (x > 0, x < 2)
+    """
+    return tuple(expression) if isinstance(expression, sympy.Tuple) else (expression,)
 
 
 def verdict(steps: "Iterable[Step]", decision: Decision) -> Decision:

@@ -8,7 +8,7 @@ side is differentiated entry by entry; the residual is brought to polynomial nor
 import sympy
 from sympy import ImmutableDenseMatrix, KroneckerProduct, Matrix
 
-from theory.derivation import Derivation, Statement, Step, equation, verdict
+from theory.derivation import Derivation, Statement, Step, equation, together, verdict
 from theory.network import Tower, checked_widths, connection, gradient, jacobian, squared_distance, tower, vec
 from theory.notation import Vec, matrix
 from theory.zero import decide_zero
@@ -19,7 +19,10 @@ ASSUMPTIONS = (
     "no activation on the top layer",
     "two towers with independent weights and inputs",
 )
-TEXT = "vec(dr/dW_1l) = K_1l (K_1l^T vec W_1l - K_2l^T vec W_2l)"
+TEXT = {
+    "linear": "vec(dr/dW_1l) = K_1l (K_1l^T vec W_1l - K_2l^T vec W_2l)",
+    "normalized": "vec(dr/dW_1l) = K^b_1l (K^fT_1l vec W_1l - K^fT_2l vec W_2l)",
+}
 
 
 def derive_widths(widths: object, output: str = "linear") -> Derivation:
@@ -41,21 +44,19 @@ def derive_widths(widths: object, output: str = "linear") -> Derivation:
     first, second = (tower(sizes, name, output == "normalized") for name in ("1", "2"))
     distance = squared_distance(first, second)
     steps: list[Step] = []
-    residuals = []
+    residuals, claims = [], []
     for layer in range(1, first.layers + 1):
         left = gradient(distance, first.weights[layer - 1])
         right = connection_side(first, second, layer)
         residuals.extend(left - right)
         steps.extend(_layer_steps(first, second, layer, left, right))
+        claims.append(steps[-1].expression)
     column = Matrix(residuals)
     decision = decide_zero(column)
     residual = ImmutableDenseMatrix(sympy.zeros(len(column), 1) if decision else column)
     assumptions = ASSUMPTIONS if output == "linear" else (*ASSUMPTIONS, "u_1 and u_2 are not zero")
-    claim = steps[-1].expression
-    text = f"{TEXT}, widths {sizes}, {output} output"
-    return Derivation(
-        "dual-gradient", Statement(text, claim), assumptions, tuple(steps), residual, verdict(steps, decision)
-    )
+    statement = Statement(f"{TEXT[output]}, widths {sizes}, {output} output", together(claims))
+    return Derivation("dual-gradient", statement, assumptions, tuple(steps), residual, verdict(steps, decision))
 
 
 def connection_side(first: Tower, second: Tower, layer: int) -> ImmutableDenseMatrix:

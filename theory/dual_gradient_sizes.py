@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sympy import (
+    Basic,
     Identity,
     KroneckerProduct,
     MatAdd,
@@ -22,7 +23,7 @@ from sympy import (
     ZeroMatrix,
 )
 
-from theory.derivation import Derivation, Statement, Step, equation, verdict
+from theory.derivation import Derivation, Statement, Step, equation, together, verdict
 from theory.dual_gradient import ASSUMPTIONS, TEXT
 from theory.index import check_identity
 from theory.notation import Vec, dimension, matrix
@@ -233,29 +234,43 @@ def derive_all_sizes(output: str = "linear") -> Derivation:
         steps.append(shared_step())
     steps.append(last)
     residual = ZeroMatrix(N * N_BELOW, 1) if last.proved else Vec(grad) - right
-    shown = matrix(r"\frac{\partial r}{\partial W_{1,l}}", N, N_BELOW)
-    statement = Statement(f"{TEXT}, all widths and depths, {output} output", equation(Vec(shown), right))
+    statement = Statement(
+        f"{TEXT[output]}, all widths and depths, {output} output", _shown(first, second, right, given)
+    )
     assumptions = ASSUMPTIONS if output == "linear" else (*ASSUMPTIONS, "u_1 and u_2 are not zero")
     return Derivation("dual-gradient", statement, assumptions, tuple(steps), residual, verdict(steps, last.decision))
 
 
+def _shown(first: Side, second: Side, right: MatrixExpr, given: Mapping[MatrixExpr, MatrixExpr]) -> Basic:
+    """The claim, the distance that it is about, and what its connections are; ``K^f`` and ``K^b`` where normalised."""
+    shown, distance = matrix(r"\frac{\partial r}{\partial W_{1,l}}", N, N_BELOW), matrix("r", 1, 1)
+    claim = equation(Vec(shown), right)
+    connections = [symbol for symbol in given if symbol.name.startswith("K")]
+    factors = {symbol: value for symbol, value in given.items() if symbol.name.startswith("J")}
+    definitions = [equation(symbol, given[symbol].xreplace(factors)) for symbol in connections]
+    return together([claim, equation(distance, half_square(first.output - second.output)), *definitions])
+
+
 def _claim(first: Side, second: Side, output: str) -> tuple[MatrixExpr, MatrixExpr, dict[MatrixExpr, MatrixExpr]]:
-    """The gradient, the claimed right-hand side, and the lemma ``u = J_l W_l f_{l-1}`` of both towers."""
-    gap = first.output - second.output
-    lemma = {tower: tower.jacobian * tower.weight * tower.previous for tower in (first, second)}
+    """The gradient, the claimed right-hand side, what its symbols are, and the lemma ``u = J_l W_l f_{l-1}``."""
+    towers, gap = (first, second), first.output - second.output
+    lemma = {tower: tower.jacobian * tower.weight * tower.previous for tower in towers}
     if output == "linear":
         grad = first.jacobian.T * gap * first.previous.T
-        forward, backward = [first.connection, second.connection], first.connection
+        forward = [matrix(f"K_{{{i},l}}", N * N_BELOW, N_TOP) for i in (1, 2)]
+        backward = forward[0]
         given = {tower.output: raw for tower, raw in lemma.items()}
+        given |= {symbol: tower.connection for symbol, tower in zip(forward, towers, strict=True)}
     else:
-        projector = projection(first)
+        projector, back = projection(first), matrix("J^{b}_{1,l}", N_TOP, N)
         grad = first.jacobian.T * projector * gap * first.previous.T / first.norm
-        scaled = {tower: matrix(f"J^{{f}}_{{{i},l}}", N_TOP, N) for i, tower in ((1, first), (2, second))}
-        back = matrix("J^{b}_{1,l}", N_TOP, N)
-        forward = [KroneckerProduct(tower.previous, scaled[tower].T) for tower in (first, second)]
-        backward = KroneckerProduct(first.previous, back.T)
+        forward = [matrix(f"K^{{f}}_{{{i},l}}", N * N_BELOW, N_TOP) for i in (1, 2)]
+        backward = matrix("K^{b}_{1,l}", N * N_BELOW, N_TOP)
+        scaled = [matrix(f"J^{{f}}_{{{i},l}}", N_TOP, N) for i in (1, 2)]
         given = {tower.output: raw / tower.norm for tower, raw in lemma.items()}
-        given |= {symbol: tower.jacobian / tower.norm for tower, symbol in scaled.items()}
-        given |= {back: projector * first.jacobian / first.norm}
+        given |= {jac: tower.jacobian / tower.norm for jac, tower in zip(scaled, towers, strict=True)}
+        given |= {back: projector * first.jacobian / first.norm, backward: KroneckerProduct(first.previous, back.T)}
+        for symbol, tower, jac in zip(forward, towers, scaled, strict=True):
+            given[symbol] = KroneckerProduct(tower.previous, jac.T)
     right = backward * (forward[0].T * Vec(first.weight) - forward[1].T * Vec(second.weight))
     return grad, right, given

@@ -22,7 +22,7 @@ from theory.tree_symbols import internal, tree_symbols
 WHAT = ("activation", "operator")
 FORMS = ("equation", "align", "standalone")
 # Tokens, and characters, that the report of a drift shows.
-_SHOWN, _QUOTED = 24, 200
+_SHOWN, _QUOTED = 12, 200
 
 
 def label(what: str, node: Node, tree: HLTM | None = None) -> str:
@@ -163,9 +163,9 @@ def _difference(theirs: list[str], ours: list[str]) -> str | None:
         return None
     pairs = zip(theirs, ours, strict=False)
     at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(theirs), len(ours)))
-    start = max(0, at - _SHOWN // 2)
-    left, right = (joined(side[start : at + _SHOWN]) or "nothing" for side in (theirs, ours))
-    return f"has {_shown(left)}, derived is {_shown(right)}"
+    left, right = (_shown(side[at]) if at < len(side) else "nothing" for side in (theirs, ours))
+    around = joined([*ours[max(0, at - _SHOWN) : at], *ours[at : at + 1]])
+    return f"has {left} where {right} is derived, at the end of {_shown(around)}"
 
 
 def _shown(text: str) -> str:

@@ -9,7 +9,7 @@ under an exchange of negatives is not asked for: nothing in statement 2 or 4 nee
 import sympy
 from sympy import Expr, Sum, Symbol
 
-from theory.derivation import Derivation, Statement, Step, equation, verdict
+from theory.derivation import Derivation, Statement, Step, equation, together, verdict
 from theory.domain import domain_decision
 from theory.exchangeable import indexed_form
 from theory.losses import FREE_NEGATIVE, Loss, derivative, linear_sums, loss_of, quotient
@@ -86,6 +86,7 @@ def _membership(loss: Loss) -> Derivation:
     decision = decide_zero(total)
     signs = sign_decisions(loss, simple, decision)
     steps: list[Step] = []
+    claimed, zero_sum = [], equation(sum_shown, sympy.S.Zero)
     for place, symbol in enumerate(shown):
         how = "differentiation"
         if place and distances[place - 1][0] == FREE_NEGATIVE:
@@ -94,14 +95,15 @@ def _membership(loss: Loss) -> Derivation:
         steps.append(Step(equation(symbol, simple[place]), how, exact))
         sign = (sympy.Lt if place else sympy.Gt)(symbol, 0, evaluate=False)
         steps.append(Step(sign, _how(signs[place]), signs[place]))
-    steps.append(Step(equation(sum_shown, sympy.S.Zero), why, decision))
+        claimed.append(sign)
+    steps.append(Step(zero_sum, why, decision))
     domain = domain_decision(loss.expression)
     if not domain:
         # That a sum of exponentials has a logarithm needs no line; that a loss is not one everywhere does.
         steps.insert(0, Step(sympy.Lt(sympy.Abs(Symbol("L")), sympy.oo, evaluate=False), "real and finite", domain))
     residual = sympy.S.Zero if decision else quotient(total)
     text = f"{TEXT} for {loss.name}, {'symbolic H' if loss.symbolic else f'H = {len(distances)}'}"
-    statement = Statement(text, equation(Symbol("L"), loss.expression))
+    statement = Statement(text, together([equation(Symbol("L"), loss.expression), *claimed, zero_sum]))
     return Derivation("contrastive-losses", statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision))
 
 

@@ -5,11 +5,11 @@ statement 6, with the general forms of statements 3 and 4 (arXiv 2010.00578).
 """
 
 import sympy
-from sympy import Expr, Integer, MatrixSymbol, Mul, Rational, Symbol
+from sympy import Expr, Integer, MatAdd, MatMul, MatrixSymbol, Mul, Rational, Symbol
 
 from hltm.checks import Node
 from hltm.errors import InputError
-from theory.derivation import Derivation, Statement, Step, equation, verdict, zero_step
+from theory.derivation import Derivation, Statement, Step, equation, together, verdict, zero_step
 from theory.notation import Vec
 from theory.tree_symbols import TreeSymbols, path_below
 from theory.zero import POLYNOMIAL, Decision, combine, decide_zero
@@ -47,16 +47,15 @@ def derive_update(symbols: TreeSymbols, node: Node) -> Derivation:
         if whole
         else "siblings add cross terms, so that the diagonal block alone is not the update"
     )
-    text = f"2 Cov_x[Kbar_mu, fbar_L] = 2 sum_mu' Cov[Kbar_mu, Kbar_mu'] vec W_mu'; {end}"
+    steps.append(_update_step([symbols.texts[node], r"\nu"][: len(parts)], steps))
+    text = f"2 Cov_x[Kbar_mu, fbar_L] = 2 sum_mu' Cov_x[Kbar_mu, Kbar_mu'] vec W_mu' (shared); {end}"
     needs = (
         MARKOV,
         "statement 3: the update is 2 Cov_x[Kbar_mu, fbar_L]",
         "piecewise-linear homogeneous activation, no biases",
     )
-    decision = combine([step.decision for step in steps])
-    return Derivation(
-        SLUG, Statement(text, steps[0].expression), needs, tuple(steps), Integer(0), verdict(steps, decision)
-    )
+    statement = Statement(text, steps[-1].expression, "shared")
+    return Derivation(SLUG, statement, needs, tuple(steps), Integer(0), verdict(steps, steps[-1].decision))
 
 
 def _cut_step(names: list[str], parts: list[tuple[sympy.Matrix, sympy.Matrix, sympy.Matrix]]) -> Step:
@@ -65,10 +64,24 @@ def _cut_step(names: list[str], parts: list[tuple[sympy.Matrix, sympy.Matrix, sy
     for k, f, w in parts:
         residual += k.T * w - f
     letters = [(MatrixSymbol(f"K_{{{n}}}", 4, 2), Vec(MatrixSymbol(f"W_{{{n}}}", 2, 2))) for n in names[: len(parts)]]
-    products = [sympy.MatMul(k.T, w) for k, w in letters]
-    shown = products[0] if len(products) == 1 else sympy.MatAdd(*products)
+    products = [MatMul(k.T, w) for k, w in letters]
+    shown = products[0] if len(products) == 1 else MatAdd(*products)
     reason = "vec identity at every node of a cut, a leaf with the columns that read it: f_L = sum of J W f = K^T vec W"
     return Step(equation(MatrixSymbol("f_{L}", 2, 1), shown), reason, decide_zero(sympy.ImmutableDenseMatrix(residual)))
+
+
+def _update_step(names: list[str], steps: list[Step]) -> Step:
+    """``2 Cov_x[Kbar_mu, fbar_L]``, f_L written as the sum over the cut."""
+
+    def covariance(other: str, columns: int) -> MatrixSymbol:
+        first = rf"\bar{{K}}_{{{names[0]}}}"
+        return MatrixSymbol(rf"\operatorname{{Cov}}_{{x}}\left[{first}, {other}\right]", 4, columns)
+
+    terms = [MatMul(2, covariance(rf"\bar{{K}}_{{{n}}}", 4), Vec(MatrixSymbol(f"W_{{{n}}}", 2, 2))) for n in names]
+    left = MatMul(2, covariance(r"\bar{f}_{L}", 1))
+    reason = "both together, for every entry and augmentation mean: the update, one term a node of the cut"
+    decision = combine([step.decision for step in steps])
+    return Step(equation(left, terms[0] if len(terms) == 1 else MatAdd(*terms)), reason, decision)
 
 
 def _bilinear_steps(parts: list[tuple[sympy.Matrix, sympy.Matrix, sympy.Matrix]]) -> list[Step]:
@@ -173,8 +186,9 @@ def derive_depth(symbols: TreeSymbols, node: Node) -> Derivation:
     limit = sympy.limit(1 / (1 + 2 * d * t), d, sympy.oo)
     steps.append(zero_step(sympy.Limit(1 / (1 + 2 * d * t), d, sympy.oo).doit(), Integer(0),
                            "0 <= o_mu <= 1/(1 + 2 d t), which tends to 0 with the depth d"))  # fmt: skip
-    relation = sympy.Ge(c ** (2 * depth), o, evaluate=False)
+    bounded = sympy.Ge(c ** (2 * depth), o, evaluate=False)
+    claimed = together([bounded, equation(sympy.Limit(c ** (2 * d), d, sympy.oo), Integer(0))])
     decision = combine([step.decision for step in steps])
     text = f"o_mu <= c^{2 * depth} at this node of depth {depth}, c^(2 d) -> 0 with the depth d"
     needs = (MARKOV, "every polarity on the way has absolute value at most c", "c < 1 for the limit")
-    return Derivation(SLUG, Statement(text, relation), needs, tuple(steps), limit, verdict(steps, decision))
+    return Derivation(SLUG, Statement(text, claimed), needs, tuple(steps), limit, verdict(steps, decision))

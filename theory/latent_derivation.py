@@ -7,13 +7,13 @@ Source: arXiv 2010.00578, statement 6; the update, the losses and the categorica
 from typing import Any
 
 import sympy
-from sympy import Expr, ImmutableDenseMatrix, Integer, MatrixSymbol, Mul, Rational, Symbol
+from sympy import Basic, Expr, ImmutableDenseMatrix, Integer, MatMul, MatrixSymbol, Mul, Rational, Symbol, Transpose
 
 from hltm.checks import Node
 from hltm.errors import InputError
 from hltm.tree import HLTM
-from theory.derivation import Derivation, Statement, Step, equation, verdict, zero_step
-from theory.latent import activation_covariance, cross, is_binary_at, selectivity
+from theory.derivation import Derivation, Statement, Step, equation, together, verdict, zero_step
+from theory.latent import activation_covariance, cross, gap_vector, is_binary_at, selectivity
 from theory.latent_corollaries import derive_depth, derive_losses, derive_update
 from theory.tree_symbols import ROW_LIMIT, TreeSymbols, internal, matrix, path_below, tree_symbols
 from theory.zero import Decision, decide_zero
@@ -90,7 +90,10 @@ def _check_size(tree: HLTM, node: Node) -> None:
 
 
 def _name(symbols: TreeSymbols, node: Node) -> str:
-    return f"V_{{{symbols.texts[node]}}}"
+    """What varies over z_0: the mean activations of the neurons that the node reads."""
+    root = symbols.texts[symbols.tree.root]
+    group = rf"\mathcal{{N}}_{{{symbols.texts[node]}}}^{{ch}}"
+    return rf"\mathbb{{V}}_{{z_{{{root}}}}}\left[\mathbb{{E}}[f_{{{group}}} \mid z_{{{root}}}]\right]"
 
 
 def moved(mean: Expr, gap: Expr, table: list[list[Expr]]) -> list[Expr]:
@@ -133,9 +136,30 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
         relation = sympy.Le(Symbol(rf"\operatorname{{rank}} {_name(symbols, node)}", real=True), 1, evaluate=False)
         reason = "rank one at most: all 2 x 2 minors with the first row vanish"
         steps.append(Step(relation, reason, decide_zero(matrix([minors]))))
-    text = "V_{z_0}[E[f | z_0]] = o_mu a_mu a_mu^T, o_mu = rho_{0mu}^2 (1 - rho_0^2)"
+    factored, steps_factored = _factors(symbols, node, claim)
+    text = "V_{z_0}[E[f | z_0]] = o_mu a_mu a_mu^T, o_mu = rho_{0mu}^2 (1 - rho_0^2), a_mu = [rho_{mu nu} s_nu]"
     needs = ("every node is independent of its non-descendants given its parent", "binary nodes, any tables")
-    return closed(text, needs, steps, cross(symbols.prior, means, means), claim, _name(symbols, node))
+    left, named = cross(symbols.prior, means, means), Statement(text, factored)
+    return closed(named, needs, steps + steps_factored, left, claim, _name(symbols, node))
+
+
+def _factors(symbols: TreeSymbols, node: Node, claim: ImmutableDenseMatrix) -> tuple[Basic, list[Step]]:
+    """``V = o_mu a_mu a_mu^T`` with both factors, and the step that multiplies them out."""
+    root, mu = symbols.texts[symbols.tree.root], symbols.texts[node]
+    way, entries = [symbols.polarity(place) for place in path_below(symbols.tree, node)], gap_vector(symbols, node)
+    spread, path = 1 - symbols.root_polarity**2, Mul(*way)
+    reach = Symbol(rf"\rho_{{{root}\to {mu}}}", real=True) if len(way) > 1 else path
+    o, a = Symbol(f"o_{{{mu}}}", nonnegative=True), MatrixSymbol(f"a_{{{mu}}}", len(entries), 1)
+    column = ImmutableDenseMatrix(entries)
+    product = MatMul(o, a, Transpose(a))
+    relations = [
+        equation(MatrixSymbol(_name(symbols, node), *claim.shape), product),
+        equation(o, Mul(reach**2, spread)),
+        *([equation(reach, path)] if len(way) > 1 else []),
+        equation(a, column),
+    ]
+    found = decide_zero(matrix((path**2 * spread * column * column.T - claim).tolist()))
+    return together(relations), [Step(equation(product, claim), "both factors multiplied out", found)]
 
 
 def _difference(event: str, node: str) -> Symbol:
@@ -175,19 +199,19 @@ def _variance_steps(symbols: TreeSymbols) -> list[Step]:
 
 
 def closed(
-    text: str,
+    statement: Statement,
     needs: tuple[str, ...],
     steps: list[Step],
     left: ImmutableDenseMatrix,
     claim: ImmutableDenseMatrix,
     name: str,
 ) -> Derivation:
-    """The derivation that ends in ``left = claim``."""
+    """The derivation of a statement that ends in ``left = claim``."""
     decision = decide_zero(left - claim)
     relation = equation(MatrixSymbol(name, *claim.shape), claim)
     steps = [*steps, Step(relation, "conditional means of all children, varied over z_0, entry by entry", decision)]
     residual = sympy.ImmutableDenseMatrix.zeros(*claim.shape) if decision.value else left - claim
-    return Derivation(SLUG, Statement(text, relation), needs, tuple(steps), residual, verdict(steps, decision))
+    return Derivation(SLUG, statement, needs, tuple(steps), residual, verdict(steps, decision))
 
 
 def _derive_categorical(symbols: TreeSymbols, node: Node) -> Derivation:
@@ -208,7 +232,21 @@ def _derive_categorical(symbols: TreeSymbols, node: Node) -> Derivation:
     left = _by_paths(symbols, node)
     text = "V_{z_0}[E[f | z_0]] = F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F, of rank at most m_0 - 1"
     needs = ("every node is independent of its non-descendants given its parent", "finitely many states")
-    return closed(text, needs, steps, left, claim, _name(symbols, node))
+    return closed(Statement(text, _product(symbols, node, claim.rows)), needs, steps, left, claim, _name(symbols, node))
+
+
+def _product(symbols: TreeSymbols, node: Node, size: int) -> Basic:
+    """``F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F``, F the means of the children given z_mu, and its rank."""
+    tree, root, mu = symbols.tree, symbols.texts[symbols.tree.root], symbols.texts[node]
+    states, own = tree.cardinality(tree.root), tree.cardinality(node)
+    chain = [MatrixSymbol(f"F_{{{mu}}}", own, size)]
+    if node != tree.root:
+        chain.insert(0, MatrixSymbol(rf"T_{{{root}\to {mu}}}", states, own))
+    kernel = MatrixSymbol(r"\left(\operatorname{diag} \pi - \pi \pi^{T}\right)", states, states)
+    name = _name(symbols, node)
+    rank = sympy.Le(Symbol(rf"\operatorname{{rank}} {name}", real=True), states - 1, evaluate=False)
+    product = MatMul(*(Transpose(part) for part in reversed(chain)), kernel, *chain)
+    return together([equation(MatrixSymbol(name, size, size), product), rank])
 
 
 def _kernel_step(kernel: sympy.Matrix) -> Step:

@@ -99,7 +99,10 @@ def _block(lines: list[str]) -> str:
 
 
 def rows(obj: sympy.Basic) -> list[str]:
-    """The rows of an aligned display: one ``&`` in each, at the relation sign of the first."""
+    """The rows of an aligned display: one ``&`` in each, at the relation sign; commas between several relations."""
+    if isinstance(obj, sympy.Tuple):
+        listed = [rows(part) for part in obj]
+        return [line for part in listed[:-1] for line in (*part[:-1], f"{part[-1]},")] + listed[-1]
     if isinstance(obj, sympy.core.relational.Relational):
         sign = {"==": "=", "!=": r"\neq", ">": ">", "<": "<", ">=": r"\geq", "<=": r"\leq"}[obj.rel_op]
         left, right = broken(obj.lhs), broken(obj.rhs)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import sympy
-from sympy import Abs, Expr, Integer, Symbol
+from sympy import Abs, Expr, Ge, Integer, MatMul, MatrixSymbol, Symbol, Transpose
 
-from theory.derivation import Derivation, Statement, Step, equation, sign_step, verdict, zero_step
+from theory.derivation import Derivation, Statement, Step, equation, sign_step, together, verdict, zero_step
 from theory.latent_corollaries import MARKOV, decide_nonnegative
+from theory.lucky_shown import NEURONS, law_relations
 from theory.zero import ASSUMPTIONS, Decision, combine, decide_zero
 
 SLUG = "lucky-nodes"
@@ -27,7 +28,7 @@ def _nonnegative(names: str) -> list[Symbol]:
 
 def _at_least(left: Expr, right: Expr, difference: Expr, reason: str) -> Step:
     """A step ``left >= right``, decided on the difference written in symbols that are not negative."""
-    return Step(sympy.Ge(left, right, evaluate=False), reason, decide_nonnegative(sympy.expand(difference)))
+    return Step(Ge(left, right, evaluate=False), reason, decide_nonnegative(sympy.expand(difference)))
 
 
 def _finish(text: str, relation: sympy.Basic, needs: tuple[str, ...], steps: list[Step], residual: Expr) -> Derivation:
@@ -71,7 +72,7 @@ def _root_steps() -> list[Step]:
     square = (h - c) ** 2
     decision = Decision(bool(square.is_nonnegative), ASSUMPTIONS, "is_nonnegative of the square")
     return [
-        Step(sympy.Ge(square, 0, evaluate=False), "a square of a real number, for every c", decision),
+        Step(Ge(square, 0, evaluate=False), "a square of a real number, for every c", decision),
         zero_step(second - 2 * c * first + c**2, second - first**2 + (c - first) ** 2,
                   "its mean, the square completed; at c = E|p|: 0 <= E p^2 - (E|p|)^2"),
         zero_step(second - 2 * c * m + c**2, second - m**2 + (c - m) ** 2,
@@ -110,7 +111,7 @@ def derive_strength(slope: Expr) -> Derivation:
     text = "s_j >= a/2 (m_1 - m_0) + (1 - a) B, B = 1/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v)))"
     if slope == 0:
         text = "s_j >= 1/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v)))"
-    relation = sympy.Ge(s, bound, evaluate=False)
+    relation = Ge(s, bound, evaluate=False)
     return _finish(text, relation, needs, steps, sympy.expand((given_1 - given_0) / 2 - bound - slack))
 
 
@@ -145,9 +146,19 @@ def derive_gap() -> Derivation:
     steps.append(
         zero_step(left, right, "p_j = w_j^T f is linear: one term for each neuron of the children, two are shown")
     )
-    relation = equation(gap, right)
+    weights, moved_by = (MatrixSymbol(name, NEURONS, 1) for name in ("w_{j}", r"a_{\mu}"))
+    above, below = _real(r"\mathbb{E}[p_{j}\mid{z_{\mu}=1}] \mathbb{E}[p_{j}\mid{z_{\mu}=0}]")
+    entry, rho, s = (Symbol(name, real=True) for name in (r"a_{\mu,k}", r"\rho_{\mu,\nu(k)}", "s_{k}"))
+    shown = [
+        equation(gap, sympy.Add(above, -below, evaluate=False)),
+        equation(MatrixSymbol("g_{j}", 1, 1), MatMul(2, Transpose(weights), moved_by)),
+        equation(entry, rho * s),
+    ]
     needs = (MARKOV, "binary z_mu and children")
-    return _finish("g_j = 2 w_j^T a_mu", relation, needs, steps, sympy.expand(left - right))
+    text = (
+        "g_j = E[p_j|z_mu = 1] - E[p_j|z_mu = 0] = 2 w_j^T a_mu, a_mu = [rho_{mu nu} s_k] over the children's neurons k"
+    )
+    return _finish(text, together(shown), needs, steps, sympy.expand(left - right))
 
 
 def derive_existence() -> Derivation:
@@ -166,10 +177,20 @@ def derive_existence() -> Derivation:
         sign_step(sympy.expand(wanted - short * rate), wanted - short * rate, True,
                   "m = L/R - u with u > 0: m R < L, so that (1 - P_t)^m > delta; no smaller number suffices"),
     ]  # fmt: skip
-    text = "P(some g_j >= t) = 1 - (1 - P_t)^m, at least 1 - delta just for m >= log(delta)/log(1 - P_t)"
-    m, P = Symbol("m", integer=True, positive=True), Symbol("P", real=True)
-    needs = ("neurons iid at initialisation, a_mu given", "0 < P_t < 1")
-    return _finish(text, equation(P, 1 - (1 - p) ** m), needs, steps, Integer(0))
+    text = (
+        "P(some g_j >= t) = 1 - (1 - P_t)^m with P_t = P(g_j >= t), "
+        "at least 1 - delta just for m >= log(delta)/log(1 - P_t)"
+    )
+    m, delta = Symbol("m", integer=True, positive=True), Symbol(r"\delta", positive=True)
+    P = Symbol(r"\mathbb{P}[\exists{j}: g_{j} \ge t]", real=True)
+    enough_shown = Ge(m, sympy.log(delta) / sympy.log(1 - p), evaluate=False)
+    shown = [
+        equation(p, Symbol(r"\mathbb{P}[g_{j} \ge t]", real=True)),
+        equation(P, 1 - (1 - p) ** m),
+        sympy.Equivalent(Ge(P, 1 - delta, evaluate=False), enough_shown),
+    ]
+    needs = ("neurons iid at initialisation, a_mu given", "0 < P_t < 1", "0 < delta < 1")
+    return _finish(text, together(shown), needs, steps, Integer(0))
 
 
 def derive_law() -> Derivation:
@@ -188,9 +209,9 @@ def derive_law() -> Derivation:
         zero_step(1 / (2**n * sympy.factorial(n)) / (2 * (n + 1)), 1 / (2 ** (n + 1) * sympy.factorial(n + 1)),
                   "K = 1/(2^n n! prod c) times 1/(2 c (n + 1)) is K of n + 1"),
     ]  # fmt: skip
-    relation = equation(Symbol(r"P(g \ge t)", real=True), Symbol(r"\sum_{\pm}", real=True) * k * (r - t) ** n)
     text = "P(g >= t) = sum over signs (prod of signs) (sum_i sign_i c_i - t)_+^n / (2^n n! prod c_i), c_i = 2 b |a_i|"
-    return _finish(text, relation, ("w iid uniform on [-b, b]", "coefficients not zero"), steps, Integer(0))
+    needs = ("w iid uniform on [-b, b]", "coefficients not zero")
+    return _finish(text, together(law_relations()), needs, steps, Integer(0))
 
 
 _WAYS: Mapping[str, Callable[[], Derivation]] = MappingProxyType(

@@ -7,17 +7,18 @@ in index notation, expectations by the algebra of statement 3; ``theory.two_laye
 
 from collections.abc import Mapping
 
-from sympy import Basic, MatAdd, MatMul, MatrixExpr, MatrixSymbol, Symbol, Transpose, ZeroMatrix
+from sympy import MatAdd, MatMul, MatrixExpr, MatrixSymbol, Symbol, Transpose, ZeroMatrix
 
 from theory.covariance import derive_covariance
-from theory.derivation import Derivation, Statement, Step, equation, verdict
+from theory.derivation import Derivation, Statement, Step, equation, together, verdict
 from theory.dual_gradient_sizes import checked
 from theory.expectation import GIVEN, Law, Letter, Moment, expect, letter
 from theory.moments import Expect
-from theory.notation import dimension, matrix
+from theory.notation import matrix
 from theory.population import decide_moment
 from theory.two_layer_explicit import ASSUMPTIONS, SLUG, derive_explicit
 from theory.two_layer_ring import derive_ring, sign_population_steps
+from theory.two_layer_shown import N0, N1, N2, block_relations, conserved_relation, decoupled_relations
 
 CLAIMS = ("block", "decoupled", "conserved", "ring")
 """What can be derived."""
@@ -28,7 +29,6 @@ DROPS: Mapping[str, tuple[str, str]] = {
 }
 """Assumptions that can be dropped: the claim that needs each, and what it says."""
 
-N0, N1, N2 = dimension("0"), dimension("1"), dimension("2")
 T = Symbol("t", real=True)
 LAW = Law(means={"xj": "mj", "xk": "mk", "h": "hbar"})
 SHAPES: Mapping[str, tuple[int, int]] = {
@@ -157,16 +157,12 @@ def derive_block() -> Derivation:
     residue = expect(difference, LAW)
     decision = decide_moment(difference, residue, LAW, SHAPES)
     residual = ZeroMatrix(N0, 1) if not residue.terms else shown(residue)
-    relation = _block_relation()
-    text = "d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k, d W_2 = W_2 Cov_x[E_aug f_1] (one-branch, simple loss), all sizes"
-    return Derivation(SLUG, Statement(text, relation), ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision))
-
-
-def _block_relation() -> Basic:
-    """The block form of w_1j, as it is shown."""
-    coupling = Symbol(r"\sum_{k} (w_{2j}^{\top} w_{2k})", real=True)
-    left = matrix(r"\dot{w}_{1j}", N0, 1)
-    return equation(left, MatMul(coupling, matrix("A_{jk}", N0, N0), matrix("w_{1k}", N0, 1)))
+    text = (
+        "d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k, d W_2 = W_2 Cov_x[E_aug f_1], A_jk = Cov_x[E_aug x~_j, E_aug x~_k] "
+        "(one-branch, simple loss), all sizes"
+    )
+    statement = Statement(text, together(block_relations()), "one-branch")
+    return Derivation(SLUG, statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision))
 
 
 def _mean(name: str, point: str) -> MatrixSymbol:
@@ -227,9 +223,9 @@ def derive_decoupled(drop: str | None = None) -> Derivation:
     ]  # fmt: skip
     residual = ZeroMatrix(N0, 1) if last.proved else a_jk * other * (out.T * far)
     text = "d w_1j = ||w_2j||^2 A_jj w_1j, d w_2j = (w_1j^T A_jj w_1j) w_2j"
-    text += f", without: {DROPS[drop][1]}" if drop else ", where A_jk = 0 for j != k"
+    text += f" (one-branch), without: {DROPS[drop][1]}" if drop else ", where A_jk = 0 for j != k (one-branch)"
     kept = ASSUMPTIONS if drop else (*ASSUMPTIONS, DROPS["decoupling"][1])
-    statement = Statement(text, last.expression)
+    statement = Statement(text, together(decoupled_relations()), "one-branch")
     return Derivation(SLUG, statement, kept, tuple(steps), residual, verdict(steps, last.decision))
 
 
@@ -274,5 +270,5 @@ def derive_conserved(drop: str | None = None) -> Derivation:
     assumptions = [ASSUMPTIONS[0], DROPS["homogeneity"][1], "the loss is a differentiable function of the outputs"]
     if drop:
         text, assumptions = f"{text}, without: {DROPS[drop][1]}", [assumptions[2]]
-    statement = Statement(text, last.expression)
+    statement = Statement(text, conserved_relation())
     return Derivation(SLUG, statement, tuple(assumptions), tuple(steps), residual, verdict(steps, last.decision))

@@ -13,9 +13,10 @@ import sympy
 from sympy import Expr, ImmutableDenseMatrix, Rational, Symbol, zeros
 
 from hltm.errors import InputError
-from theory.derivation import Derivation, Statement, Step, equation, verdict
+from theory.derivation import Derivation, Statement, Step, equation, together, verdict
 from theory.network import checked_widths
 from theory.notation import matrix
+from theory.two_layer_shown import block_relations
 from theory.zero import decide_zero
 
 SLUG = "two-layer-dynamics"
@@ -160,10 +161,12 @@ def derive_explicit(widths: object) -> Derivation:
     column = ImmutableDenseMatrix(residuals)
     decision = decide_zero(column)
     size = f"widths {tuple(checked(widths))}, {POINTS} points, {COPIES} augmentations"
-    text = f"-1/2 grad E[r_+ - r_-] = block form, {size}"
-    return Derivation(
-        SLUG, Statement(text, steps[0].expression), ASSUMPTIONS, tuple(steps), column, verdict(steps, decision)
+    text = (
+        "-1/2 grad E[r_+ - r_-] = block form, d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k and "
+        f"d W_2 = W_2 Cov_x[E_aug f_1] (one-branch), {size}"
     )
+    statement = Statement(text, together([*(step.expression for step in steps), *block_relations()]), "one-branch")
+    return Derivation(SLUG, statement, ASSUMPTIONS, tuple(steps), column, verdict(steps, decision))
 
 
 ASSUMPTIONS = (

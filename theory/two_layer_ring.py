@@ -9,10 +9,11 @@ from itertools import product
 import sympy
 from sympy import Eq, Expr, ImmutableDenseMatrix, Integer, Matrix, Rational, Symbol, ZeroMatrix, zeros
 
-from theory.derivation import Derivation, Statement, Step, equation, sign_step, verdict, zero_step
+from theory.derivation import Derivation, Statement, Step, equation, sign_step, together, verdict, zero_step
 from theory.dual_gradient_sizes import checked
 from theory.notation import dimension, matrix
 from theory.two_layer_explicit import ASSUMPTIONS, SLUG
+from theory.two_layer_shown import LINEAR
 from theory.zero import decide_zero
 
 RINGS = (4, 5, 6, 7, 8)
@@ -66,10 +67,11 @@ def derive_ring(drop: str | None = None) -> Derivation:
     )
     steps = [two_point_step(), *([] if drop else ring_steps()), last]
     residual = ZeroMatrix(size, size) if last.proved else share * (1 - share) * (here - there) * (here - there).T
-    text = "two objects whose augmentation means coincide: the operator of linear neurons is 0"
-    text += ", without: the means coincide" if drop else f"; ReLU neurons tell 11 from 101 on rings of {RINGS}"
+    text = "two objects whose augmentation means coincide: A_jk of linear neurons is 0"
+    text += ", without: the means coincide" if drop else f"; of a ReLU neuron it is not, 11 and 101 on rings of {RINGS}"
     assumptions = (ASSUMPTIONS[2], "two objects", *([] if drop else ["their augmentation means coincide"]))
-    statement = Statement(text, last.expression)
+    rings = [step.expression for step in steps if isinstance(step.expression, sympy.Gt)]
+    statement = Statement(text, together([equation(matrix(LINEAR, size, size), ZeroMatrix(size, size)), *rings]))
     return Derivation(SLUG, statement, assumptions, tuple(steps), residual, verdict(steps, last.decision))
 
 

@@ -42,6 +42,13 @@ class WalshOperator:
         ``tree.leaves``, the last leaf is the lowest bit.
     n_out
         n_L, the neurons of the root.
+
+    Examples
+    --------
+    >>> import hltm
+    >>> tree = hltm.complete_tree(depth=2, branching=1, polarity=0.5)
+    >>> walsh_operator(tree, 1, {0: [[3]], 1: [[2]]})
+    WalshOperator(1 x 1, leaves=1, edges=2, n_L=1)
     """
 
     symbols: TreeSymbols

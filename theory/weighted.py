@@ -10,7 +10,7 @@ derivation holds in all dimensions.
 import sympy
 from sympy import Expr, Indexed, Rational, Symbol, ZeroMatrix
 
-from theory.derivation import Derivation, Statement, Step, equation, verdict
+from theory.derivation import Derivation, Statement, Step, equation, together, verdict
 from theory.dual_gradient_sizes import gradient_steps, shared_step, side
 from theory.expectation import Law, Moment, expect, letter
 from theory.family import membership_of
@@ -23,18 +23,20 @@ from theory.weighted_terms import (
     EVEN,
     NEGATIVE,
     ODD,
+    SPREAD,
     law_of,
     leading,
     leading_shown,
     negative_pair,
     order_part,
+    order_shown,
     positive_pair,
     scalar,
     shift_of_points,
+    weight_shown,
 )
 from theory.zero import ABSTAINED, Decision, decide_zero
 
-SPREAD = Symbol("s", positive=True)
 ASSUMPTIONS = (
     "x_1, x_+ independent given x, negatives from independent points of the same law",
     "K(x;a) = Kbar(x) + s kappa(x;a), f(x;a) = fbar(x) + s phi(x;a), E_aug kappa = E_aug phi = 0",
@@ -82,7 +84,7 @@ def derive_weighted(
     last = _vanishing(first, law, distances, described) if claimed == 2 else first_order_example(described)
     steps.append(last)
     residual = ZeroMatrix(SIZE, 1) if last.proved else shown(expect(first, law))
-    statement = _statement(described, distances, convention, form, claimed, single)
+    statement = _statement(described, distances, convention, form, claimed, single, expansion)
     return Derivation(
         "weighted-covariance-operator",
         statement,
@@ -99,18 +101,24 @@ def _membership(loss: Loss) -> Step:
     return Step(membership.steps[-1].expression, "zero sum and signs of statement 2", membership.decision)
 
 
-def _statement(loss: Loss, distances: str, convention: str, form: str, order: int, single: bool) -> Statement:
+def _statement(
+    loss: Loss, distances: str, convention: str, form: str, order: int, single: bool, expansion: list[Step]
+) -> Statement:
+    """The claim: the update, what its weights are for this loss, and the order of the residue."""
     lead = leading_shown(convention, single, form)
     total = lead if single else sympy.MatMul(Symbol(r"\sum_{k=1}^{H}"), lead)
     remainder = sympy.MatrixSymbol(r"\theta", SIZE, 1)
     where = "augmentation means" if distances == "means" else "unaugmented points"
     left = "(Kbar(x) - Kbar(x'_k))" if convention == "shared" or single else "Kbar(x)"
     half = "1/2 " if convention == "one-branch" and single else ""
+    right = "(fbar(x) - fbar(x'_k))]" if form == "general" else "(Kbar(x) - Kbar(x'_k))^T] vec W"
     text = (
-        f"-E[grad L] = {half}sum_k E[xi_k {left} (fbar(x) - fbar(x'_k))] + theta, "
+        f"-E[grad L] = {half}sum_k E[xi_k {left} {right} + theta, "
         f"theta = O(s^{order}), for {loss.name}, r between {where} ({convention}, {form})"
     )
-    return Statement(text, equation(-GRADIENT, total + remainder))
+    weights = [weight_shown(step.expression, single) for step in expansion[::2]]
+    claimed = together([equation(-GRADIENT, total + remainder), *weights, order_shown(order)])
+    return Statement(text, claimed, convention)
 
 
 def expansion_steps(loss: Loss) -> tuple[list[Step], bool]:

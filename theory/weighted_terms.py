@@ -5,11 +5,14 @@ of s of a term is the number of its letters kappa, phi, b.
 """
 
 import sympy
-from sympy import MatrixExpr, Rational, Symbol
+from sympy import Basic, Indexed, IndexedBase, MatrixExpr, Rational, Symbol
 
+from theory.derivation import equation
 from theory.expectation import Law, Letter, Moment, Term, letter
 from theory.moments import WEIGHT, factored, with_homogeneity
+from theory.notation import negative, pair_distance, r
 
+SPREAD = Symbol("s", positive=True)
 XI, SLOPE, SLOPE_OTHER = r"\xi", r"\xi'", r"\xi'_{kj}"
 EVEN, ODD, POSITIVE = r"\xi^{s}", r"\xi^{a}", r"w_{+}"
 
@@ -100,6 +103,24 @@ def leading_shown(convention: str, single: bool, form: str) -> MatrixExpr:
         return factored(factor * number, left, difference)
     gaps = (letter("Kbar", ANCHOR) - letter("Kbar", NEGATIVE)).transposed()
     return sympy.MatMul(factored(factor * number, left, gaps), WEIGHT)
+
+
+def weight_shown(relation: Basic, single: bool) -> Basic:
+    """The weight of a negative at s = 0 as the statement shows it: a function of the distances r."""
+    names: dict[Basic, Basic] = {}
+    for atom in relation.atoms(Symbol, Indexed):
+        if isinstance(atom, Indexed) and atom.base == IndexedBase(r"\rho", real=True):
+            names[atom] = r[atom.indices[0]]
+        elif isinstance(atom, Symbol) and atom.name.startswith(r"\rho_{"):
+            names[atom] = pair_distance if single else negative(int(atom.name[len(r"\rho_{") : -1]))
+        elif single and isinstance(atom, Symbol) and atom.name.startswith(XI):
+            names[atom] = Symbol(XI, real=True)
+    return relation.xreplace(names)
+
+
+def order_shown(order: int) -> Basic:
+    """``||theta|| = O(s^order)``."""
+    return equation(Symbol(r"\|\theta\|", nonnegative=True), sympy.Order(SPREAD**order))
 
 
 def shift_of_points(single: bool) -> Moment:

@@ -8,7 +8,7 @@ that gives the tolerance of the float64 comparison, so that nobody has to choose
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -83,8 +83,6 @@ class Arithmetic:
 
     def population(self, instance: PopulationInstance) -> FinitePopulation:
         """The population of a `PopulationInstance`, as `numeric` takes it; its probabilities are not moved."""
-        from dataclasses import replace
-
         from verify.tensors import population_of
 
         moved = replace(instance, points=tuple(map(_nested, plain(self.array(instance.points)))))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from flint import arb, fmpq
 
-from verify.evidence import Evidence, Measurement, Status, Verdict
+from verify.evidence import Evidence, Measurement, Status, Verdict, counted
 from verify.statement import Assumption, Context
 from verify.towers import rational
 
@@ -193,14 +193,14 @@ def summary(found: Sequence[Outcome]) -> Evidence:
     for status in ("refuted", "abstained"):
         for outcome in found:
             if outcome.status == status:
-                detail = f"without {outcome.assumption.name!r}: {outcome.finding}, {tried} instances tried"
+                detail = f"without {outcome.assumption.name!r}: {outcome.finding}, {counted(tried, 'instance')} tried"
                 return Evidence("assumptions", outcome.status, "instances", len(found), detail=detail)
     if not found:
         return Evidence("assumptions", "abstained", "instances", detail="no assumption was dropped")
     rows: dict[str, list[str]] = {"necessary": [], "not shown necessary": []}
     for outcome in found:
-        rows[outcome.finding].append(outcome.assumption.name)
-    parts = [f"{finding}: {', '.join(names)}" for finding, names in rows.items() if names]
+        rows[outcome.finding].append(f"{outcome.assumption.name} ({outcome.assumption.dropped})")
+    parts = [f"{finding}: {'; '.join(texts)}" for finding, texts in rows.items() if texts]
     return Evidence("assumptions", "holds", "instances", len(found), detail=f"{'; '.join(parts)}; {tried} tried")
 
 

@@ -151,21 +151,22 @@ def family(name: str, dropped: str, tries: Any, loss: str) -> Assumption:
     return Assumption(name, dropped, tries, derivation=("contrastive-losses", {"loss": loss}))
 
 
+TEMPERATURE = "tau > 0"
+MEMBERS = "L is the simple loss, the soft triplet (any r_0) or InfoNCE"
 LOSSES = (
-    Assumption("the loss is a function of the distances", "L = -f_1 . f_+", alignment),
+    Assumption(MEMBERS, "L = -f_1 . f_+, no function of the distances", alignment),
     family(
-        "strict attraction, everywhere", "the hinge max(0, r_+ - r_1 + r_0)", partial(pull, hinge, (1.0, 2.0)),
+        MEMBERS, "the hinge max(0, r_+ - r_1 + r_0): no attraction where it is flat", partial(pull, hinge, (1.0, 2.0)),
         "max(0, r_p - r_1 + r_0)",
     ),
     family(
-        "attraction and repulsion cancel", "r_+ + r_1^2", partial(total, lambda p, n: p + n[0] * n[0], (1.0, 1.0)),
-        "r_p + r_1**2",
+        MEMBERS, "r_+ + r_1^2: attraction and repulsion do not cancel",
+        partial(total, lambda p, n: p + n[0] * n[0], (1.0, 1.0)), "r_p + r_1**2",
     ),
     family(
-        "attraction and repulsion of equal strength", "r_+ - 2 r_1",
-        partial(total, lambda p, n: p - n[0] * 2, (1.0, 1.0)),
-        "r_p - 2*r_1",
+        MEMBERS, "r_+ - 2 r_1: repulsion twice as strong as attraction",
+        partial(total, lambda p, n: p - n[0] * 2, (1.0, 1.0)), "r_p - 2*r_1",
     ),
-    Assumption("H >= 1", "InfoNCE with H = 0", no_negative),
-    Assumption("tau > 0", "tau < 0 (at 0 the loss is not defined)", negative_temperature, False),
+    Assumption("any number H >= 1 of negatives", "InfoNCE with H = 0", no_negative),
+    Assumption(TEMPERATURE, "tau < 0, at 0 the loss is not defined", negative_temperature, False),
 )  # fmt: skip

@@ -11,6 +11,8 @@ import enum
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,6 +67,8 @@ Images = Annotated[Path | None, typer.Option(metavar="DIR", help="Results of an 
 Variants = Annotated[bool, typer.Option("--variants", help="Refute and shrink every false variant instead.")]
 Assumptions = Annotated[bool, typer.Option("--assumptions", help="Drop every assumption in turn instead.")]
 
+OWN_RUNS_HERE = "must be left out; only the statements of the paper go to a cluster, whose nodes have no file of yours"
+
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -86,6 +90,8 @@ def verify(
 ) -> Job | None:
     """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, false variants."""
     if context.invoked_subcommand is not None:
+        if ray is not None:
+            raise InputError(f"--ray with {context.invoked_subcommand}: {OWN_RUNS_HERE}")
         return None
     output = Output(json, report, quiet, bundle)
     options = replace(asked(profile, device, seed, variants, assumptions, only), ray=ray)
@@ -134,8 +140,11 @@ def run(
     only: Only = None,
     variants: Variants = False,
     assumptions: Assumptions = False,
+    ray: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> Job:
     """Check statements of your own. FILE is Python and is run as such: name only files that you trust."""
+    if ray is not None:
+        raise InputError(f"--ray with run: {OWN_RUNS_HERE}")
     options = replace(asked(profile, device, seed, variants, assumptions, only), own=file)
     return partial(run_own, file, Output(json, report, quiet, bundle), options)
 
@@ -258,12 +267,24 @@ def leave(application: typer.Typer, name: str) -> None:
     """Run an application and leave with its exit code."""
     # The tensors of the checks are small: threads would wait for each other longer than they work. Read by torch.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # Hypothesis caches what it reads of the source; a run leaves nothing where it was not told to write.
-    with tempfile.TemporaryDirectory(prefix="covop-") as scratch:
+    with scratch_folder() as scratch:
         os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", scratch)
         code = guarded(application, name)
         close_ears()
     sys.exit(code)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """Where Hypothesis caches what it reads of the source: a run leaves nothing where it was not told to write.
+
+    Where there is no room for a folder it is a place that cannot be written, which Hypothesis does without.
+    """
+    with ExitStack() as stack:
+        scratch = os.path.join(os.devnull, "covop")  # noqa: PTH118
+        with suppress(OSError):
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="covop-", ignore_cleanup_errors=True))
+        yield scratch
 
 
 def main() -> None:

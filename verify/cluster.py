@@ -1,89 +1,34 @@
 """Running statements on a Ray cluster: property searches in parts, and checks of trained networks, on its actors.
 
-Everything else runs here meanwhile. A counterexample found anywhere ends what still runs, and is shrunk here. An
-actor is told the slug of a statement and the number of a check, so only statements of the registry go to the cluster.
+Everything else runs here meanwhile. A counterexample found anywhere ends what still runs, here too, and is shrunk here.
 What comes back is an object of Python, sent by Ray: a cluster is trusted as this machine is (`docs/scaling.md`).
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hltm.progress import SILENT, Progress
-from verify.evidence import Evidence, Kind, Measurement, timed
-from verify.registry import REGISTRY, Entry
+from verify.budget import OutOfTimeError
+from verify.cut import cut_when
+from verify.evidence import Evidence, Kind, timed
+from verify.pieces import Piece, PieceWorker, gathered, pieces, shrunk
+from verify.registry import Entry
 from verify.registry import entry as known_entry
 from verify.runner import Result, all_checks, not_run
 from verify.runner import run as run_here
-from verify.statement import Check, Context, Part, Statement
+from verify.statement import Check, Context, Statement
 
 if TYPE_CHECKING:
     from numeric.sweep.engine import Ended, Engine
 
-REMOTE: tuple[Kind, ...] = ("property", "trained")
 TRIES = 3
 STOPPED = "stopped: a counterexample was found elsewhere"
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What one actor does: a check, or a part of one.
-
-    Parameters
-    ----------
-    statement, check : int
-        Numbers of the statement and of its check.
-    slug : str
-    context : Context
-        With the part of the search, if it is one.
-    """
-
-    statement: int
-    check: int
-    slug: str
-    context: Context
-
-
-class PieceWorker:
-    """What runs in an actor."""
-
-    def prepare(self) -> int:
-        """Import what checks need."""
-        # Hypothesis caches what it reads of the source; a run leaves nothing where it was not told to write.
-        os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", tempfile.mkdtemp(prefix="covop-"))
-        from numeric.sweep.task import prepare
-
-        return prepare()
-
-    def run(self, piece: Piece) -> dict[str, Any]:
-        """Run one piece."""
-        return {"evidence": run_piece(piece)}
-
-
-def run_piece(piece: Piece) -> Evidence:
-    """Run one piece; a defect abstains, it must not look like a verdict.
-
-    Examples
-    --------
-    >>> run_piece(Piece(0, 10**6, "dual-gradient", Context())).status
-    'abstained'
-    """
-    started = time.perf_counter()
-    kind: Kind = "property"
-    try:
-        check = all_checks(known_entry(piece.slug).load())[piece.check]
-        kind = check.kind
-        return timed(check.run(piece.context), time.perf_counter() - started)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        return Evidence(kind, "abstained", "cluster", detail=" ".join(reason.split())[:300])
 
 
 @dataclass(eq=False)
@@ -151,65 +96,6 @@ class Spread:
             self.step(0.5)
 
 
-def pieces(statements: Sequence[Statement], context: Context, only: Kind | None, lanes: int) -> list[Piece]:
-    """What goes to the cluster: trained checks whole and first, for they take long; searches, a part for each lane."""
-    trained, searches = [], []
-    for number, statement in enumerate(statements):
-        if not any(entry.slug == statement.slug for entry in REGISTRY):
-            continue
-        for index, check in enumerate(all_checks(statement)):
-            if check.kind not in REMOTE or only not in (None, check.kind):
-                continue
-            if check.kind == "trained":
-                trained.append(Piece(number, index, statement.slug, context))
-                continue
-            parts = [Part(part, lanes) for part in range(lanes)]
-            searches += [Piece(number, index, statement.slug, replace(context, part=part)) for part in parts]
-    return trained + searches
-
-
-def merged(rows: Sequence[Evidence]) -> Evidence:
-    """One evidence of the parts of a search; one refutation refutes, one abstention leaves it open.
-
-    Examples
-    --------
-    >>> half = Evidence("property", "holds", "search", 10, 1, 1e-16, 1e-14)
-    >>> merged([half, half]).instances
-    20
-    """
-    worst = max(rows, key=lambda row: Measurement(row.worst_residual or 0.0, row.tolerance or 0.0).severity)
-    order = ("refuted", "abstained", "holds")
-    head = min(rows, key=lambda row: order.index(row.status) if row.status in order else len(order))
-    if head.status == "holds":
-        head = replace(head, worst_residual=worst.worst_residual, tolerance=worst.tolerance)
-    counts = {name: sum(getattr(row, name) for row in rows) for name in ("instances", "abstained", "seconds")}
-    return replace(head, **counts)
-
-
-def shrunk(statement: Statement, found: Evidence, context: Context) -> Evidence:
-    """The evidence with a counterexample that was looked for again here, from the smallest instances on, and shrunk."""
-    from verify.search import deepening
-
-    kinds = [kind for kind in ("exact", "float") if kind in statement.measures]
-
-    def measure(instance: Any) -> Measurement:
-        results = [statement.measures[kind](instance, None) for kind in kinds]  # type: ignore[index]
-        decided = [result for result in results if result.decided]
-        return max(decided, key=lambda result: result.severity) if decided else results[0]
-
-    if found.kind != "property" or not kinds:
-        return found
-    examples = context.pick(quick=200, thorough=2000)
-    result = deepening(statement.stages, measure, examples=examples, seed=context.seed)
-    if result.instance is None:
-        return replace(found, detail=f"{found.detail}; as it was found, not shrunk")
-    small = measure(result.instance)
-    return replace(
-        found, counterexample=result.instance, worst_residual=small.residual, tolerance=small.tolerance,
-        detail=f"{found.detail}; shrunk here",
-    )  # fmt: skip
-
-
 def run(
     entries: Sequence[Entry], context: Context, progress: Progress = SILENT, only: Kind | None = None, *, address: str
 ) -> Iterator[Result]:
@@ -260,11 +146,16 @@ def run_on(
     # The checks here keep the main thread, in which alone a computation can be cut short by the clock.
     with ThreadPoolExecutor(1) as beside:
         working = beside.submit(spread.work)
+        over = partial(_over, spread, working)
         try:
-            while own and not spread.ended:
+            while own and not over():
                 number, index, check = own.pop(0)
                 progress.at(len(found) + len(spread.done), f"{statements[number].slug}: {check.kind} ({check.source})")
-                found[number, index] = row = _timed(check, context)
+                try:
+                    with cut_when(over):
+                        found[number, index] = row = _timed(check, context)
+                except OutOfTimeError:
+                    break
                 spread.ended = spread.ended or row.status == "refuted"
             while not working.done():
                 progress.at(len(found) + len(spread.done), f"{len(spread.running)} on the cluster")
@@ -272,7 +163,7 @@ def run_on(
         finally:
             spread.ended = True
         working.result()
-    found |= _gathered(spread.done)
+    found |= gathered(spread.done)
     if spread.refuted is not None:
         place = spread.refuted.statement, spread.refuted.check
         progress.at(total, "shrinking the counterexample")
@@ -281,16 +172,9 @@ def run_on(
         yield _result(statement, {index: row for (owner, index), row in found.items() if owner == number}, only)
 
 
-def _gathered(done: Mapping[Piece, Evidence]) -> dict[tuple[int, int], Evidence]:
-    """Evidence by statement and check; a search of which a part is missing was stopped, unless it refuted."""
-    rows: dict[tuple[int, int], list[Evidence]] = {}
-    parts: dict[tuple[int, int], int] = {}
-    for piece, row in done.items():
-        place = piece.statement, piece.check
-        rows.setdefault(place, []).append(row)
-        parts[place] = 1 if piece.context.part is None else piece.context.part.of
-    whole = {place: merged(some) for place, some in rows.items()}
-    return {place: row for place, row in whole.items() if row.status == "refuted" or len(rows[place]) == parts[place]}
+def _over(spread: Spread, working: Future[None]) -> bool:
+    """Whether nothing more is to be found out: there is a counterexample, or the cluster is gone."""
+    return spread.ended or (working.done() and working.exception() is not None)
 
 
 def _timed(check: Check, context: Context) -> Evidence:

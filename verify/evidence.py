@@ -84,6 +84,12 @@ class Evidence:
     `toy`, `tree`, `digits`, `search`). `counterexample` holds the instance that refuted, if any; `effect` is the
     smallest that a check that draws detects, in words. What the summary stands on is kept for the report:
     `derivations` of `theory`, `outcomes` of dropped assumptions, `refutations` of false variants.
+
+    Examples
+    --------
+    >>> row = Evidence("float", "holds", "toy", instances=60, worst_residual=1e-16, tolerance=1e-12)
+    >>> row.as_json()["worst_residual"]
+    1e-16
     """
 
     kind: Kind
@@ -175,18 +181,36 @@ def tally(
         if found.status == "refuted":
             return Evidence(
                 kind, "refuted", source, decided, abstained, found.residual, found.tolerance,
-                detail=_joined(detail, found.detail), counterexample=instance,
+                detail=joined(detail, found.detail), counterexample=instance,
             )  # fmt: skip
     enough = decided >= at_least
-    note = "" if enough else f"only {decided} of at least {at_least} instances could be decided"
+    note = "" if enough else f"only {decided} of at least {counted(at_least, 'instance')} could be decided"
     return Evidence(
         kind, "holds" if enough else "abstained", source, decided, abstained,
-        worst.residual if worst else None, worst.tolerance if worst else None, detail=_joined(detail, note),
+        worst.residual if worst else None, worst.tolerance if worst else None, detail=joined(detail, note),
     )  # fmt: skip
 
 
-def _joined(*parts: str) -> str:
+def joined(*parts: str) -> str:
+    """Parts of a sentence with semicolons between them; those that are empty are left out.
+
+    Examples
+    --------
+    >>> joined("one", "", "two")
+    'one; two'
+    """
     return "; ".join(part for part in parts if part)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things, in words.
+
+    Examples
+    --------
+    >>> counted(1, "instance"), counted(1200, "false variant")
+    ('1 instance', '1,200 false variants')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def verdict(evidence: Sequence[Evidence]) -> Verdict:

@@ -26,7 +26,8 @@ LOSSES: tuple[tuple[str, str, dict[str, float]], ...] = (
 
 def command(theorem: int, context: Context) -> str:
     """The command that computes the figures of a statement again."""
-    return f"python -m verify.theorem{theorem} --profile {context.profile} --seed {context.seed} --report out"
+    options = f"--seed {context.seed} --profile {context.profile} --device {context.device}"
+    return f"python -m verify.theorem{theorem} {options} --report out"
 
 
 def separation(

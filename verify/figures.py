@@ -41,6 +41,8 @@ DRAWINGS: Mapping[str, Drawing] = MappingProxyType(
 """Kind of a figure to the function that draws it."""
 
 _ID = re.compile(r'(\sid="|\burl\(#|href="#)([^")]+)')
+# Markers that follow each other with one style.
+_ALIKE = re.compile(r'<use [^>]*?( style="[^"]*")/>\n(?:\s*<use [^>]*?\1/>\n)+')
 _COORDINATES = re.compile(r'\s(?:d|x|y)="[^"]*"')
 _LONG = re.compile(r"-?\d+\.\d{3,}")
 
@@ -91,18 +93,27 @@ def render(data: FigureData) -> dict[str, bytes]:
 
 
 def shorter(svg: str) -> str:
-    """Coordinates of paths and places to a hundredth of a point, a third smaller in all; transforms as they are.
+    r"""Coordinates to a hundredth of a point, the style of neighbouring markers said once: half as large in all.
+
+    Transforms stay as they are. What is used inherits the style of its group as it would its own.
 
     Examples
     --------
     >>> shorter('<path d="M 1.23456 0.5 L 2.999999 7" transform="scale(0.015625)"/>')
     '<path d="M 1.23 0.5 L 3 7" transform="scale(0.015625)"/>'
+    >>> print(shorter('<use x="1" style="fill: red"/>\n' * 2), end="")
+    <g style="fill: red"><use x="1"/>
+    <use x="1"/>
+    </g>
     """
 
     def rounded(match: re.Match[str]) -> str:
         return _LONG.sub(lambda number: f"{round(float(number[0]), 2) + 0.0:g}", match[0])
 
-    return _COORDINATES.sub(rounded, svg)
+    def grouped(match: re.Match[str]) -> str:
+        return f"<g{match[1]}>{match[0].replace(match[1], '')}</g>\n"
+
+    return _COORDINATES.sub(rounded, _ALIKE.sub(grouped, svg))
 
 
 def own_identifiers(svg: str, name: str) -> str:

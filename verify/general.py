@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hltm.command import heard
 from verify import rounding, sources
 from verify.evidence import Evidence, Measurement, tally
 from verify.instance import PopulationInstance
@@ -105,8 +106,15 @@ def operator_form_gap(network: GeneralNetwork, instance: PopulationInstance, dev
     return gap / bound
 
 
+def load_dynamo() -> None:
+    """Load what the first Jacobian by `vmap` loads, which takes seconds and drops Ctrl-C as loading torch does."""
+    with heard():
+        import torch._dynamo  # noqa: F401
+
+
 def general_evidence(context: Context) -> Evidence:
     """The general form on networks that refute the operator form."""
+    load_dynamo()
     count = context.pick(quick=4, thorough=40)
     populations = list(sources.smooth_populations(context.seed + 7, count, ("simple",)))
     cases = [(network, instance) for network in NETWORKS for instance in populations]
@@ -150,6 +158,7 @@ def output_spread(outputs: Tensor, population: Any) -> float:
 
 def weighted_general_evidence(context: Context) -> Evidence:
     """The order of theta in the general form, on a smooth network with biases and a normalised output."""
+    load_dynamo()
     wanted = context.pick(quick=12, thorough=40)
     network = NETWORKS[3]
     instances = sources.smooth_populations(context.seed + 9, 20 * wanted, ("triplet", "infonce"), normalized=True)

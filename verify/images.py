@@ -27,8 +27,8 @@ def images_section(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``title``, ``command``, ``verdict`` (``"holds"`` or ``"refuted"``), ``tables`` (caption, heads, rows)
-        and ``notes``.
+        ``title``, ``command``, ``verdict`` (``"holds"``, ``"refuted"``, or ``"not-run"`` where the theory was not
+        looked at), ``tables`` (caption, heads, rows) and ``notes``.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def _good(section: dict[str, Any]) -> bool:
     return (
         isinstance(section.get("title"), str)
         and isinstance(section.get("command"), str)
-        and section.get("verdict") in ("holds", "refuted")
+        and section.get("verdict") in ("holds", "refuted", "not-run")
         and _words(section.get("notes"))
         and isinstance(tables, list)
         and all(_table(each) for each in tables)

@@ -8,7 +8,8 @@ those of the reference vectors, so that a reference vector is an instance too. T
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
@@ -66,7 +67,13 @@ def _required(data: Mapping[str, Any], key: str) -> Any:
 
 @dataclass(frozen=True)
 class PairInstance:
-    """Two weight sets and two inputs (statement 1). `output` is `linear` or `normalized`."""
+    """Two weight sets and two inputs (statement 1). `output` is `linear` or `normalized`.
+
+    Examples
+    --------
+    >>> PairInstance(0.0, (((1.0,),),), (((2.0,),),), (1.0,), (3.0,)).checked().size
+    (1, 1)
+    """
 
     slope: float
     weights_1: tuple[Matrix, ...]
@@ -109,7 +116,13 @@ class PairInstance:
 
 @dataclass(frozen=True)
 class LossInstance:
-    """Distances at which a loss is measured (statement 2): `r_pos`, one `r_neg` for each negative."""
+    """Distances at which a loss is measured (statement 2): `r_pos`, one `r_neg` for each negative.
+
+    Examples
+    --------
+    >>> LossInstance.from_json({"loss": "simple", "r_pos": 1, "r_neg": [2]}).r_neg
+    (2.0,)
+    """
 
     loss: str
     parameters: tuple[tuple[str, float], ...]
@@ -129,8 +142,6 @@ class LossInstance:
 
     def checked(self) -> Self:
         """Self, after asking `numeric` whether the values are allowed (InputError if not)."""
-        import math
-
         import numeric
 
         numeric.loss_spec(self.loss, **dict(self.parameters))
@@ -146,7 +157,7 @@ class LossInstance:
         """Plain JSON data that `from_json` reads back to an equal instance."""
         return {
             "loss": self.loss,
-            "parameters": json_parameters(self.parameters),
+            "parameters": dict(self.parameters),
             "r_pos": self.r_pos,
             "r_neg": list(self.r_neg),
         }
@@ -167,6 +178,11 @@ class PopulationInstance:
     """A network, a finite population and a loss (statements 3 and 4).
 
     `points` are nested (M, A, d): M points with A augmentations each; weights may be None (uniform).
+
+    Examples
+    --------
+    >>> PopulationInstance(0.0, (((1.0,),),), (((1.0,), (2.0,)),)).checked().loss
+    'simple'
     """
 
     slope: float
@@ -211,7 +227,7 @@ class PopulationInstance:
     def as_json(self) -> dict[str, Any]:
         """Plain JSON data that `from_json` reads back to an equal instance."""
         row = {f.name: thaw(getattr(self, f.name)) for f in fields(self) if f.name != "parameters"}
-        return {**row, "parameters": json_parameters(self.parameters)}
+        return {**row, "parameters": dict(self.parameters)}
 
     @property
     def options(self) -> dict[str, Any]:
@@ -239,17 +255,12 @@ class SimplePopulationInstance(PopulationInstance):
         return super().checked()
 
 
-Instance = PairInstance | LossInstance | PopulationInstance
-
-
 def _widest(weights: tuple[Matrix, ...]) -> int:
     return max(max(len(w), len(w[0])) for w in weights)
 
 
 def check_vector(value: Vector, length: int, place: str) -> None:
     """Refuse a vector of another length or with an entry that is not finite."""
-    import math
-
     if len(value) != length:
         raise InputError(f"{place} has {len(value)} entries: must have {length}, the columns of the first layer")
     for index, entry in enumerate(value):
@@ -276,11 +287,6 @@ def loss_parameters(value: Any) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(value.items()))
 
 
-def json_parameters(parameters: tuple[tuple[str, float], ...]) -> dict[str, float]:
-    """Loss parameters as a JSON object."""
-    return dict(parameters)
-
-
 def _population_of_tree(data: Any) -> dict[str, Any]:
     import hltm
 
@@ -290,6 +296,3 @@ def _population_of_tree(data: Any) -> dict[str, Any]:
         "point_weights": population.point_weights.tolist(),
         "augmentation_weights": population.augmentation_weights.tolist(),
     }
-
-
-Reader = Callable[[Any], Instance]

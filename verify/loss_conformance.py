@@ -49,6 +49,12 @@ class Conformance:
         What the function adds to the known loss.
     notes : tuple of str
         What makes no other loss of it: a constant, single precision.
+
+    Examples
+    --------
+    >>> found = Conformance("infonce", 2.0, (), (), None, tau=0.1, margin=0.0)
+    >>> found.equal
+    True
     """
 
     loss: str | None

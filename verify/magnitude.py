@@ -7,6 +7,7 @@ largest of them, times the unit roundoff, is what rounding may have left.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -109,8 +110,6 @@ def _seen(result: Any, largest: Largest) -> Any:
 @contextmanager
 def watched_torch(largest: Largest) -> Iterator[None]:
     """Take note of every result of torch inside the block; does nothing where torch is not loaded."""
-    import sys
-
     if "torch" not in sys.modules:
         yield
         return

@@ -29,6 +29,7 @@ _DISPLAY = re.compile(
     r"\\begin\{(?P<name>aligned|align\*?|gathered|gather\*?|split|equation\*?)\}(?P<body>.*)\\end\{(?P=name)\}\Z",
     re.DOTALL,
 )
+_OPEN = re.compile(r"\\.|[{}%]", re.DOTALL)
 _BARE = re.compile(r"\$\$?(?P<dollar>.*?)\$\$?\Z|\\\[(?P<bracket>.*)\\\]\Z", re.DOTALL)
 
 
@@ -118,6 +119,7 @@ def _converted(tex: str) -> ET.Element:
 
     if not tex:
         return ET.Element("mrow")
+    _complete(tex)
     try:
         element = convert_to_element(tex)
     except Exception as error:  # the converter has errors of many kinds for formulas that are not complete
@@ -127,6 +129,33 @@ def _converted(tex: str) -> ET.Element:
     for part in row.iter():
         _clean(part)
     return row
+
+
+def _complete(tex: str) -> None:
+    """Refuse what the converter reads and TeX does not: braces without partners, and comments, which hide some."""
+    depth = 0
+    for found in _OPEN.finditer(tex):
+        if found[0] == "%":
+            raise ConversionError(f"a comment in {tex[:60]!r}")
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if depth < 0:
+            break
+    if depth:
+        raise ConversionError(f"unbalanced braces in {tex[:60]!r}")
+
+
+def width(math: ET.Element) -> int:
+    r"""How many letters stand beside each other in a formula, at most; those of scripts count as much.
+
+    Examples
+    --------
+    >>> width(ET.fromstring(mathml([r"\frac{a + b}{c}", "= 1"])))
+    3
+    """
+    inner = [width(part) for part in math]
+    if math.tag in ("mtable", "mfrac", "munder", "mover", "munderover"):
+        return max(inner, default=0)
+    return len((math.text or "").strip()) + sum(inner)
 
 
 def _clean(part: ET.Element) -> None:

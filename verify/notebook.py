@@ -63,7 +63,9 @@ def result_html(result: Result) -> str:
 
 def refutation_html(found: Refutation) -> str:
     """A false variant, the kinds of evidence that refuted it, and the shrunk instance."""
-    outcome = "survives" if found.survived else "refuted by " + ", ".join(found.refuted_by)
+    outcome = {"open": "left open", "survived": "survives"}.get(
+        found.status
+    ) or f"refuted by {', '.join(found.refuted_by)}"
     head = table(
         [(found.statement.slug, found.variant.name, found.variant.change, outcome, found.tried)],
         ("statement", "variant", "change", "outcome", "instances tried"),

@@ -9,7 +9,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,11 +137,3 @@ def blaming(path: Path) -> Iterator[None]:
         if isinstance(error, HypothesisException) or _line(error, path) is not None:
             raise InputError(_one_line(error, path)) from error
         raise
-
-
-def find_own(entries: Sequence[OwnEntry], slug: str) -> Statement | None:
-    """The statement of that slug, None if there is none."""
-    for candidate in entries:
-        if candidate.slug == slug:
-            return candidate.statement
-    return None

@@ -103,7 +103,7 @@ def user_statement(
         slug=name,
         theorem=None,
         title=str(title),
-        claim=str(claim),
+        stated=str(claim),
         assumptions=tuple(dict.fromkeys(map(str, [*assumptions, *(drops if isinstance(drops, Mapping) else ())]))),
         not_covered=tuple(map(str, not_covered)),
         source=str(source),
@@ -253,5 +253,5 @@ def properties(sides: Sides, stages: Sequence[Callable[[], Any]], context: Conte
     kinds["float"] = partial(sides.measure_float, device=context.device)
     return property_evidence(
         kinds, stages, examples=context.pick(quick=100, thorough=2000), seed=context.seed, part=context.part,
-        detail="no counterexample among the instances of the strategy",
+        among="the instances of the strategy",
     )  # fmt: skip

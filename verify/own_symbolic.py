@@ -8,10 +8,10 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from hltm.errors import InputError
-from verify.evidence import Evidence
+from verify.evidence import Evidence, counted
 
 if TYPE_CHECKING:
-    from theory import Decision
+    from theory import Decision, Derivation
     from verify.statement import Context
 
 
@@ -32,20 +32,50 @@ def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) ->
     if not named:
         return Evidence("symbolic", "abstained", "proof", detail="nothing was claimed")
     methods: list[str] = []
-    derivations = tuple(claim for claim in named.values() if hasattr(claim, "steps"))
+    derivations: list[Derivation] = []
     for name, claim in named.items():
         decision = decided(claim, f"statement {slug!r}, symbolic, {name}")
+        derivations.append(as_derivation(slug, str(name), claim, decision))
         if decision.value is not True:
             return Evidence(
                 "symbolic", "refuted" if decision.value is False else "abstained", "proof", len(named),
-                detail=f"{name}: {decision.method}: {decision.detail}", derivations=derivations,
+                detail=f"{name}: {decision.method}: {decision.detail}", derivations=tuple(derivations),
             )  # fmt: skip
-        if decision.method not in methods:
-            methods.append(decision.method)
+        methods += [step.decision.method for step in derivations[-1].steps] + [decision.method]
     return Evidence(
         "symbolic", "holds", "proof", len(named), worst_residual=0.0, tolerance=0.0,
-        detail=f"{len(named)} claims proved by {', '.join(methods)}", derivations=derivations,
+        detail=f"{counted(len(named), 'claim')} proved by {', '.join(dict.fromkeys(methods))}",
+        derivations=tuple(derivations),
     )  # fmt: skip
+
+
+def as_derivation(slug: str, name: str, claim: Any, decision: Decision) -> Derivation:
+    """A claim as the report shows it: a derivation as it is, an equation as one of a single step.
+
+    Parameters
+    ----------
+    slug, name : str
+        The statement, and what the user calls the claim.
+    claim : sympy.Equality, sympy's true or false, or theory.Derivation
+        An equation that SymPy evaluated when it was made is shown as the truth value that is left of it.
+    decision : theory.Decision
+        What decided the claim.
+    """
+    import sympy
+
+    import theory
+
+    if isinstance(claim, theory.Derivation):
+        return claim
+    expression = sympy.sympify(claim, strict=True)
+    residual = sympy.Integer(0) if decision.value is True else expression
+    if isinstance(expression, sympy.Equality):
+        residual = residual if decision.value is True else expression.lhs - expression.rhs
+    justification = "as stated, left side minus right side is 0"
+    if not isinstance(expression, sympy.Equality):
+        justification = "an equation that SymPy evaluated when it was made (evaluate=False keeps both sides)"
+    step = theory.Step(expression, justification, decision)
+    return theory.Derivation(slug, theory.Statement(name, expression), (), (step,), residual, decision)
 
 
 def _listed(made: Any) -> list[Any]:

@@ -6,9 +6,9 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -17,9 +17,8 @@ Found = TypeVar("Found")
 def spread(function: Callable[[Given], Found], items: Iterable[Given], workers: int) -> Iterator[Found]:
     """Apply a function to every item in some processes; results come in order.
 
-    Items are taken one after the other and sent off at once: what makes the next one runs beside them.
-
-    Ctrl-C reaches this process alone, and ends the others at once, as does whoever asks for no more results.
+    Items are taken one after the other and sent off at once: what makes the next one runs beside them. Whoever asks
+    for no more results ends the processes.
 
     Parameters
     ----------
@@ -34,20 +33,38 @@ def spread(function: Callable[[Given], Found], items: Iterable[Given], workers: 
     >>> list(spread(abs, [-1, 2, -3], workers=1))
     [1, 2, 3]
     """
+    with helpers(workers) as send:
+        futures = [send(function, item) for item in items]
+        for future in futures:
+            yield future.result()
+
+
+@contextmanager
+def helpers(workers: int) -> Iterator[Callable[..., Future[Any]]]:
+    """Some processes for as long as the block runs; gives what sends a function and its arguments to them.
+
+    Ctrl-C reaches this process alone. Where the block is left by it, or by any other exception, the processes are
+    ended at once.
+
+    Parameters
+    ----------
+    workers : int
+        Number of processes; they start when the first work is sent.
+    """
     others = set(multiprocessing.active_children())
     # Torch's threads do not survive a fork.
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
     )
+
+    def send(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        # Any of these may start a process.
+        with held_back():
+            return pool.submit(function, *arguments)
+
     finished = False
     try:
-        futures: list[Future[Found]] = []
-        for item in items:
-            # The first one starts the processes.
-            with nullcontext() if futures else held_back():
-                futures.append(pool.submit(function, item))
-        for future in futures:
-            yield future.result()
+        yield send
         finished = True
     finally:
         if not finished:

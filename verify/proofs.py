@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from verify.evidence import Evidence
+from verify.evidence import Evidence, counted
 
 
 def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
@@ -31,10 +31,9 @@ def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
                 detail=f"{named}: {derivation.decision.method}: {derivation.decision.detail}",
                 derivations=tuple(found),
             )  # fmt: skip
-        if derivation.decision.method not in decided_by:
-            decided_by.append(derivation.decision.method)
+        decided_by += [step.decision.method for step in derivation.steps] + [derivation.decision.method]
     return Evidence(
         "symbolic", "holds", "proof", len(options), worst_residual=0.0, tolerance=0.0,
-        detail=f"{len(options)} derivations proved by {', '.join(decided_by)}",
+        detail=f"{counted(len(options), 'derivation')} proved by {', '.join(dict.fromkeys(decided_by))}",
         derivations=tuple(found),
     )  # fmt: skip

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from verify.evidence import KINDS, Evidence, Kind, Measurement, finite_or_text
+from verify.evidence import KINDS, Evidence, Kind, Measurement, counted, finite_or_text
 from verify.registry import REGISTRY
 from verify.runner import Refutation, Result
 from verify.statement import Context
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LIBRARIES = ("torch", "numpy", "scipy", "sympy", "networkx", "hypothesis", "python-flint", "scikit-learn")
+# Columns, of the 80 that a pipe has: names of a user's statements leave room for what was measured.
+SLUG_WIDTH = 12
+WORDS_WIDTH = 20
 STYLES = {"holds": "green", "refuted": "bold red", "abstained": "yellow", "not-run": "dim"}
 
 
@@ -78,6 +81,7 @@ def variants_json(context: Context, found: Sequence[Refutation], files: Sequence
             "refuted_by": list(row.refuted_by),
             "expected": list(row.variant.caught_by),
             "survived": row.survived,
+            "status": row.status,
             "counterexample": file,
             **({"one_kind": row.variant.one_kind} if row.variant.one_kind else {}),
         }
@@ -121,7 +125,7 @@ def matrix(results: Sequence[Result]) -> Table:
     table = Table(title="Evidence by statement", title_justify="left")
     table.add_column("evidence", no_wrap=True)
     for result in results:
-        table.add_column(result.statement.short)
+        table.add_column(result.statement.short, overflow="fold")
     for kind in KINDS:
         columns = [[e for e in result.evidence if e.kind == kind] for result in results]
         if all(combined(rows) == "not-run" for rows in columns):
@@ -140,15 +144,11 @@ def details(results: Sequence[Result]) -> Table:
     from rich.table import Table
 
     table = Table(title="What was measured", title_justify="left", show_lines=False)
-    for column, justify in (
-        ("", "left"),
-        ("evidence", "left"),
-        ("n", "right"),
-        ("residual", "right"),
-        ("tolerance", "right"),
-    ):
-        table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("what", overflow="fold")
+    table.add_column("", overflow="fold", max_width=SLUG_WIDTH)
+    table.add_column("evidence", no_wrap=True)
+    for column in ("n", "residual", "tolerance"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("what", overflow="fold", min_width=WORDS_WIDTH)
     for result in results:
         for row in result.evidence:
             if row.status == "not-run":
@@ -200,12 +200,12 @@ def print_variants(console: Console, found: Sequence[Refutation], folder: str, q
 
     kinds = [kind for kind in KINDS if any(kind in (*row.variant.caught_by, *row.refuted_by) for row in found)]
     table = Table(title="False variants", title_justify="left")
-    for column in ("", "variant"):
-        table.add_column(column, overflow="fold")
+    table.add_column("", overflow="fold", max_width=SLUG_WIDTH)
+    table.add_column("variant", overflow="fold", max_width=2 * SLUG_WIDTH)
     for kind in kinds:
         table.add_column(kind, no_wrap=True)
-    for column in ("smallest found", "the change"):
-        table.add_column(column, overflow="fold")
+    table.add_column("smallest found", overflow="fold")
+    table.add_column("the change", overflow="fold", min_width=SLUG_WIDTH)
     for row in found:
         if quiet and not row.survived:
             continue
@@ -215,17 +215,27 @@ def print_variants(console: Console, found: Sequence[Refutation], folder: str, q
         table.add_row(row.statement.short, row.variant.name, *cells, size, escape(row.variant.change + note))
     if table.row_count:
         console.print(table)
-    survivors = [row.variant.name for row in found if row.survived]
-    if survivors or not quiet:
-        verdict = f"{len(survivors)} survive: {', '.join(survivors)}" if survivors else "all refuted"
-        console.print(f"{len(found)} false variants: {verdict}; counterexamples to replay in {folder}", soft_wrap=True)
+    words = variants_line(found)
+    if not quiet or any(row.survived for row in found):
+        console.print(f"{words}; counterexamples to replay in {folder}", soft_wrap=True, markup=False)
+
+
+def variants_line(found: Sequence[Refutation]) -> str:
+    """What became of all false variants, in words."""
+    survivors = [row.variant.name for row in found if row.status == "survived"]
+    undecided = [row.variant.name for row in found if row.status == "open"]
+    parts = [f"{len(survivors)} survive{'s' * (len(survivors) == 1)}: {', '.join(survivors)}"] if survivors else []
+    parts += [f"{len(undecided)} left open: {', '.join(undecided)}"] if undecided else []
+    return f"{counted(len(found), 'false variant')}: {'; '.join(parts) or 'all refuted'}"
 
 
 def _cell(row: Refutation, kind: Kind) -> str:
     """What a kind of evidence said of a variant; empty where it does not measure what the variant changes."""
     if kind in row.refuted_by:
         return f"[{STYLES['holds']}]refuted[/]"
-    return f"[{STYLES['refuted']}]survives[/]" if kind in row.variant.caught_by else ""
+    if kind not in row.variant.caught_by:
+        return ""
+    return f"[{STYLES['abstained']}]left open[/]" if row.open else f"[{STYLES['refuted']}]survives[/]"
 
 
 def _size(row: Refutation) -> str:

@@ -5,14 +5,19 @@ Nothing is written here; `verify.report_folder` and `verify.report_bundle` do th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 from verify.files import evidence_name, instance_document, instance_name, json_bytes
 from verify.report_figures import Drawn
-from verify.report_pdf import Pdf, compiled
+from verify.report_pdf import SECONDS, Pdf, compiled
+from verify.report_tex import culprit
+from verify.report_tex import document as latex
 from verify.report_view import Attached, Request, view
 from verify.runner import Result
 from verify.statement import Statement
@@ -54,6 +59,44 @@ def counterexamples(request: Request, results: Sequence[Result]) -> tuple[Attach
     return Attached(rows, variants), files
 
 
+def typeset(
+    seen: Mapping[str, Any], included: Mapping[str, bytes], *, shrunk: bool, stop: Event, seconds: float = SECONDS
+) -> tuple[str, Pdf]:
+    """The LaTeX of a view and what pdflatex makes of it.
+
+    A formula of a user's own that TeX cannot set is shown as its source: the report is worth more than the formula.
+    Where the log does not say which one it is, that happens to all of them.
+
+    Parameters
+    ----------
+    seconds : float
+        Time limit of all that TeX does.
+    """
+    limit = time.monotonic() + seconds
+    own = {s["slug"] for s in seen["statements"] if s["theorem"] is None}
+    sources: set[str] = set()
+    while True:
+        text = latex(seen, shrunk=shrunk, as_source=sources)
+        pdf = compiled(text, included, max(limit - time.monotonic(), 0.0), stop)
+        if pdf.content is not None or sources == own or not pdf.reason.startswith("pdflatex failed"):
+            return text, pdf
+        found = culprit(seen, text, pdf.log)
+        sources = sources | {found} if found is not None and found not in sources else own
+
+
+@contextmanager
+def typesetting(
+    seen: Mapping[str, Any], included: Mapping[str, bytes], *, shrunk: bool, stop: Event
+) -> Iterator[Future[tuple[str, Pdf]]]:
+    """Let `typeset` run beside the block, which ends it where it is left by an exception."""
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            yield thread.submit(typeset, seen, included, shrunk=shrunk, stop=stop)
+        except BaseException:
+            stop.set()
+            raise
+
+
 def build(
     request: Request,
     results: Sequence[Result],
@@ -65,6 +108,7 @@ def build(
     shrunk: bool = False,
     with_pdf: bool = True,
     name: str = "report.json",
+    stop: Event | None = None,
 ) -> Report:
     """The report of results.
 
@@ -82,9 +126,10 @@ def build(
         Whether to run pdflatex.
     name : str
         The file of the JSON document.
+    stop : Event, optional
+        Set by whoever does not want to wait for pdflatex any longer; the rest of the report is as it is without.
     """
     from verify.report_html import page
-    from verify.report_tex import document as latex
 
     drawings = drawings or Drawn()
     seen = view(request, results, Attached(attached.counterexamples, attached.variants, drawings.rows))
@@ -97,18 +142,14 @@ def build(
     def html(reason: str) -> bytes:
         return page(seen, svgs, pdf=not reason, pdf_reason=reason, shrunk=shrunk, document=name).encode()
 
-    text, pdf = latex(seen, shrunk=shrunk), Pdf(None, "the run was interrupted")
     shown = None
     if with_pdf:
-        # The page is made while pdflatex runs, on the assumption that it succeeds.
-        with ThreadPoolExecutor(1) as thread:
-            running = thread.submit(compiled, text, included)
+        # On the assumption that pdflatex succeeds.
+        with typesetting(seen, included, shrunk=shrunk, stop=stop or Event()) as running:
             shown = html("")
-            pdf = running.result()
-    if pdf.content is None and request.own is not None and pdf.reason.startswith("pdflatex failed"):
-        # A formula of a user's own may be one that TeX cannot set: the report is worth more than the formula.
-        text = latex(seen, shrunk=shrunk, own_as_source=True)
-        pdf = compiled(text, included)
+            text, pdf = running.result()
+    else:
+        text, pdf = latex(seen, shrunk=shrunk), Pdf(None, "the run was interrupted")
     files["report.tex"] = text.encode()
     if pdf.content is not None:
         files["report.pdf"] = pdf.content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,17 +13,21 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup, escape
 
-from verify.mathml import ConversionError, mathml
+from verify.mathml import ConversionError, mathml, width
 
 TEMPLATES = Path(__file__).parent / "templates"
 SYMBOLS: Mapping[str, str] = MappingProxyType({"holds": "✓", "refuted": "✗", "abstained": "?", "not-run": "–"})
 NEGATED: Mapping[str, str] = MappingProxyType({"=": "≠", ">": "≤", ">=": "<"})
 VARIANT_WORDS: Mapping[str, str] = MappingProxyType(
-    {"refuted": "refuted", "survived": "survives", "not-run": "not run"}
+    {"refuted": "refuted", "survived": "survives", "open": "left open", "not-run": "not run"}
 )
 # A false variant that is refuted is as it should be.
-VARIANT_CLASS: Mapping[str, str] = MappingProxyType({"refuted": "holds", "survived": "refuted", "not-run": "not-run"})
+VARIANT_CLASS: Mapping[str, str] = MappingProxyType(
+    {"refuted": "holds", "survived": "refuted", "open": "abstained", "not-run": "not-run"}
+)
 STEP_CLASS: Mapping[str, str] = MappingProxyType({"proved": "holds", "refuted": "refuted", "not decided": "abstained"})
+# Letters beside each other that fit into all but the narrowest windows.
+FITS = 50
 _PROLOG = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|<script.*?</script>", re.DOTALL)
 _ID = re.compile(r"""(\bid=["']|\bhref=["']#|url\(["']?#)""")
 
@@ -63,7 +68,9 @@ def environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    made.filters |= {"formula": formula, "figure": figure, "fact": fact, "path": quote}
+    made.filters |= {
+        "formula": formula, "wide": wide, "inline": inline, "figure": figure, "fact": fact, "path": quote,
+    }  # fmt: skip
     made.globals |= {
         "symbols": SYMBOLS, "negated": NEGATED, "variant_words": VARIANT_WORDS, "variant_class": VARIANT_CLASS,
         "step_class": STEP_CLASS, "verdict_words": verdict_words,
@@ -85,6 +92,28 @@ def formula(lines: Sequence[str]) -> Markup:
         return Markup('<code class="source">{}</code>').format("\n".join(lines))
 
 
+def wide(made: Markup) -> bool:
+    r"""Whether a formula may have to be scrolled, for which it must be within reach of the keyboard.
+
+    Examples
+    --------
+    >>> wide(formula(["a = b"])), wide(formula(["a + " * FITS + "a"])), wide(formula([r"\nonsense"]))
+    (False, True, False)
+    """
+    return made.startswith("<math") and width(ET.fromstring(made)) > FITS  # noqa: S314
+
+
+def inline(tex: str) -> Markup:
+    r"""A symbol in a line of text, in MathML.
+
+    Examples
+    --------
+    >>> inline("x < 1")
+    Markup('<math display="inline"><mrow><mi>x</mi><mo>&lt;</mo><mn>1</mn></mrow></math>')
+    """
+    return Markup(mathml([tex], display=False))  # noqa: S704
+
+
 def figure(value: float | str | None) -> str:
     """A number of the evidence table.
 
@@ -99,14 +128,14 @@ def figure(value: float | str | None) -> str:
 
 
 def fact(value: float | int | str) -> str:
-    """A number that is stated beside a drawing.
+    """A number that is stated beside a drawing, with digits enough for an interval of an order.
 
     Examples
     --------
-    >>> fact(8.326672684688674e-17), fact(3), fact("x")
-    ('8.327e-17', '3', 'x')
+    >>> fact(8.326672684688674e-17), fact(1.99986), fact(3), fact("x")
+    ('8.32667e-17', '1.99986', '3', 'x')
     """
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def shrunk_note(shrunk: bool) -> str:

@@ -5,17 +5,23 @@ What goes wrong is a reason in one line: a report without its PDF is still a rep
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
-SECONDS = 60
+SECONDS = 60.0
 SHOWN = 160
+# How often somebody who waits for TeX is listened to.
+POLL = 0.1
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,11 @@ class Pdf:
     log: str = ""
 
 
-def compiled(text: str, figures: Mapping[str, bytes], seconds: float = SECONDS) -> Pdf:
+class _StoppedError(Exception):
+    """Whoever waited waits no longer."""
+
+
+def compiled(text: str, figures: Mapping[str, bytes], seconds: float = SECONDS, stop: Event | None = None) -> Pdf:
     """Run pdflatex on a document.
 
     Parameters
@@ -38,45 +48,77 @@ def compiled(text: str, figures: Mapping[str, bytes], seconds: float = SECONDS) 
         Relative name to the content of each file that the document includes.
     seconds : float
         Time limit of all passes together.
+    stop : Event, optional
+        Ends pdflatex as soon as it is set, from whichever thread.
     """
     program = shutil.which("pdflatex")
     if program is None:
         return Pdf(None, "pdflatex was not found")
-    with tempfile.TemporaryDirectory(prefix="covop-tex-") as name:
-        folder = Path(name)
-        try:
+    stop, limit = stop or Event(), time.monotonic() + seconds
+    try:
+        with tempfile.TemporaryDirectory(prefix="covop-tex-", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
             (folder / "figures").mkdir()
             for file, content in {"report.tex": text.encode(), **figures}.items():
                 (folder / file).write_bytes(content)
-            return _passes(program, folder, seconds)
-        except OSError as error:
-            return Pdf(None, f"pdflatex could not be run: {error.strerror or error}")
-        except subprocess.TimeoutExpired:
-            return Pdf(None, f"pdflatex took more than {seconds:g} seconds")
+            return _passes(program, folder, limit, stop)
+    except OSError as error:
+        where = tempfile.tempdir or "a temporary folder"
+        return Pdf(None, f"pdflatex could not be run in {where}: {error.strerror or error}")
+    except subprocess.TimeoutExpired:
+        return Pdf(None, f"pdflatex took more than {seconds:.3g} seconds")
+    except _StoppedError:
+        return Pdf(None, "interrupted")
 
 
-def _passes(program: str, folder: Path, seconds: float) -> Pdf:
+def _passes(program: str, folder: Path, limit: float, stop: Event) -> Pdf:
     command = [program, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"]
+    # The first pass is for the table of contents, and makes no PDF.
+    for options in (["-draftmode"], []):
+        code = _pass([*command, *options, "report.tex"], folder, limit, stop)
+        if code:
+            break
+    log = folder / "report.log"
+    said = log.read_bytes().decode(errors="replace") if log.exists() else ""
+    target = folder / "report.pdf"
+    content = target.read_bytes() if target.exists() else b""
+    if code or not content.startswith(b"%PDF"):
+        return Pdf(None, f"pdflatex failed: {first_error(said, code)}", said)
+    return Pdf(content, "", said)
+
+
+def _pass(command: list[str], folder: Path, limit: float, stop: Event) -> int:
+    """Run one pass; gives its exit code. Nothing that it started outlives it."""
     # The date in the file, and what TeX may read and write, do not depend on who runs it.
     environment = {
         **os.environ, "SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "openout_any": "p", "openin_any": "p",
         "max_print_line": "1000",
     }  # fmt: skip
-    # The first pass is for the table of contents, and makes no PDF.
-    for options in (["-draftmode"], []):
-        done = subprocess.run(  # noqa: S603
-            [*command, *options, "report.tex"], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-            capture_output=True, timeout=seconds, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            break
-    log = folder / "report.log"
-    said = log.read_bytes().decode(errors="replace") if log.exists() else done.stdout.decode(errors="replace")
-    target = folder / "report.pdf"
-    content = target.read_bytes() if target.exists() else b""
-    if done.returncode or not content.startswith(b"%PDF"):
-        return Pdf(None, f"pdflatex failed: {first_error(said, done.returncode)}", said)
-    return Pdf(content, "", said)
+    process = subprocess.Popen(  # noqa: S603
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        while True:
+            if stop.is_set():
+                raise _StoppedError
+            left = limit - time.monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired(command, 0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(min(POLL, left))
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started, which is its session: pdflatex may be a script."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
 
 
 def first_error(log: str, code: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,7 @@ import jinja2
 
 from theory.notation import plain
 from verify.mathml import ConversionError, cells, mathml
-from verify.report_html import NEGATED, TEMPLATES, VARIANT_WORDS, figure, shrunk_note, verdict_words
+from verify.report_html import NEGATED, TEMPLATES, VARIANT_WORDS, fact, figure, shrunk_note, verdict_words
 
 _ACCENTS = dict(zip("\u0300\u0301\u0302\u0303\u0308\u0304\u0307\u030a\u0327\u030c", "`'^~\"=.rcv", strict=True))
 _SYMBOLS = {
@@ -103,17 +103,29 @@ def source(lines: Sequence[str]) -> str:
     return r"\par ".join(code(line) for line in lines)
 
 
-def claim(statement: Mapping[str, Any], *, own_as_source: bool = False) -> str:
+def claim(statement: Mapping[str, Any], *, as_source: Collection[str] = ()) -> str:
     """The formula of a statement; one of a user's own that cannot be set is shown as its source."""
     lines = statement["claim"]
     try:
         mathml(lines)
     except ConversionError:
         return source(lines)
-    return source(lines) if own_as_source and statement["theorem"] is None else formula(lines)
+    return source(lines) if statement["slug"] in as_source else formula(lines)
 
 
-def document(view: Mapping[str, Any], *, shrunk: bool = False, own_as_source: bool = False) -> str:
+def culprit(view: Mapping[str, Any], text: str, log: str) -> str | None:
+    """The slug of the user's own statement in whose section TeX met its first error, by the line that the log names."""
+    found = re.search(r"^l\.(\d+)", log, re.MULTILINE)
+    if found is None:
+        return None
+    before = text.split("\n")[: int(found[1])]
+    number = sum(line.startswith("\\section{") for line in before) - 1
+    if not 0 <= number < len(view["statements"]) or view["statements"][number]["theorem"] is not None:
+        return None
+    return str(view["statements"][number]["slug"])
+
+
+def document(view: Mapping[str, Any], *, shrunk: bool = False, as_source: Collection[str] = ()) -> str:
     """The document.
 
     Parameters
@@ -122,16 +134,16 @@ def document(view: Mapping[str, Any], *, shrunk: bool = False, own_as_source: bo
         What `verify.report_view.view` gives.
     shrunk : bool
         Whether the counterexamples of the false variants were shrunk.
-    own_as_source : bool
-        Show the formulas of a user's own statements as their source, since TeX cannot set them.
+    as_source : collection of str
+        Slugs of statements whose formula is shown as its source, since TeX cannot set it.
     """
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, autoescape=False,  # noqa: S701
         block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>",
         comment_start_string="<#", comment_end_string="#>",
     )  # fmt: skip
-    made.filters |= {"tex": tex, "code": code, "formula": formula, "figure": figure}
-    made.filters["claim"] = partial(claim, own_as_source=own_as_source)
+    made.filters |= {"tex": tex, "code": code, "formula": formula, "figure": figure, "fact": fact}
+    made.filters["claim"] = partial(claim, as_source=as_source)
     made.globals |= {"negated": NEGATED, "variant_words": VARIANT_WORDS, "verdict_words": verdict_words}
     text = made.get_template("report.tex.jinja").render(view=view, shrunk_note=shrunk_note(shrunk))
     return text + "\n"

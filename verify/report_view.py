@@ -16,15 +16,15 @@ from typing import Any
 from verify.assumption import Outcome, shown
 from verify.evidence import KINDS, Evidence
 from verify.report import combined, environment
+from verify.report_summary import facts, headline, overall, strength
 from verify.runner import Refutation, Result
 from verify.statement import Context, Statement
-from verify.statistics import RUN_FALSE_ALARM
+from verify.symbols import of_statements
 
 PAPER = "Understanding Self-supervised Learning with Dual Deep Networks (arXiv 2010.00578)"
 WORDS = {"holds": "holds", "refuted": "refuted", "abstained": "left open", "not-run": "not run"}
 # Longer instances are in their files only.
 INLINE = 700
-MEASURED = ("exact", "float", "property", "trained")
 
 
 @dataclass(frozen=True)
@@ -125,72 +125,13 @@ def view(request: Request, results: Sequence[Result], attached: Attached) -> dic
         "kinds": list(KINDS),
         "words": WORDS,
         "statements": statements,
+        "symbols": of_statements(tuple(r.statement.theorem for r in results if r.statement.theorem is not None)),
         "images": request.images,
     }
 
 
 def _single(request: Request, results: Sequence[Result]) -> Statement | None:
     return results[0].statement if results and request.single else None
-
-
-def overall(results: Sequence[Result]) -> str:
-    """The verdict of all together: refuted before left open before holds."""
-    verdicts = {result.verdict for result in results}
-    return "refuted" if "refuted" in verdicts else "holds" if verdicts == {"holds"} else "abstained"
-
-
-def headline(results: Sequence[Result], request: Request) -> str:
-    """The verdict in words, and on what it rests where not everything was asked for."""
-    asked = {"": request.only, "variants": "false variants", "assumptions": "dropped assumptions"}[request.mode]
-    words = verdict_line(results)
-    return f"{words} This says the evidence of one kind only: {asked}." if asked else words
-
-
-def verdict_line(results: Sequence[Result]) -> str:
-    """The verdict of all statements in words."""
-    groups = {
-        "refuted": [result for result in results if result.verdict == "refuted"],
-        "left open": [r for r in results if r.verdict == "abstained" and not r.interrupted],
-        "not complete, the run was interrupted": [r for r in results if r.verdict == "abstained" and r.interrupted],
-    }
-    holding = len(results) - sum(map(len, groups.values()))
-    if holding == len(results):
-        return "The statement holds." if holding == 1 else f"All {holding} statements hold."
-    parts = [f"{', '.join(_name(r.statement) for r in rows)} {word}" for word, rows in groups.items() if rows]
-    return f"{'; '.join(parts)}. {holding} of {len(results)} hold."
-
-
-def _name(statement: Statement) -> str:
-    return statement.heading if statement.theorem is not None else f"Statement {statement.slug}"
-
-
-def facts(results: Sequence[Result]) -> list[dict[str, str]]:
-    """How strongly: counts, and what chance could have done."""
-    rows = [row for result in results for row in result.evidence]
-    found = [{"name": "instances compared", "value": f"{sum(r.instances for r in rows if r.kind in MEASURED):,}"}]
-    derivations = [d for row in rows for d in row.derivations]
-    if derivations:
-        proved = sum(d.proved for d in derivations)
-        steps = sum(len(d.steps) for d in derivations)
-        found.append({"name": "derivations proved", "value": f"{proved} of {len(derivations)}, {steps} checked steps"})
-    refutations = [r for row in rows for r in row.refutations]
-    number = sum(len(result.statement.variants) for result in results)
-    refuted = sum(not r.survived for r in refutations)
-    found.append({"name": "false variants refuted", "value": f"{refuted} of {number}"})
-    outcomes = [outcome for row in rows for outcome in row.outcomes]
-    number = sum(len(result.statement.drops) for result in results)
-    counts = [(word, sum(o.finding == word for o in outcomes)) for word in ("necessary", "not shown necessary")]
-    told = ", ".join(f"{count} {word}" for word, count in counts if count)
-    value = f"{len(outcomes)} of {number}" + (f": {told}" if told else "")
-    found.append({"name": "assumptions dropped", "value": value})
-    if any(result.statement.theorem is not None for result in results):
-        value = f"at most {RUN_FALSE_ALARM:g} per run, all random checks together"
-        found.append({"name": "false alarms", "value": value})
-    effects = [f"{row.effect} ({r.statement.short})" for r in results for row in r.evidence if row.effect]
-    if effects:
-        told = "; ".join(dict.fromkeys(effects))
-        found.append({"name": "smallest effects that the random checks refute, by statement", "value": told})
-    return found
 
 
 def statement_view(request: Request, result: Result, attached: Attached) -> dict[str, Any]:
@@ -215,6 +156,7 @@ def statement_view(request: Request, result: Result, attached: Attached) -> dict
         "assumptions": list(statement.assumptions),
         "not_covered": list(statement.not_covered),
         "summary": {kind: kind_view(result, kind) for kind in KINDS},
+        "strength": strength(result),
         "evidence": evidence,
         "outcomes": outcomes_view(result),
         "derivations": [derivation_view(d) for row in result.evidence for d in row.derivations],
@@ -289,7 +231,7 @@ def variant_view(request: Request, variant: Any, found: Refutation | None, file:
         "change": variant.change,
         "expected": list(variant.caught_by),
         "one_kind": variant.one_kind,
-        "status": "not-run" if found is None else "survived" if found.survived else "refuted",
+        "status": "not-run" if found is None else found.status,
         "refuted_by": [] if found is None else list(found.refuted_by),
         "tried": 0 if found is None else found.tried,
         "instance": None,

@@ -144,7 +144,7 @@ def fitted_order(
         detail = f"{what}: only {len(exponents)} of {wanted} populations could be fitted"
         return Evidence("float", "abstained", source, len(exponents), passed, detail=detail)
     interval = mean_interval(exponents, LEVEL)
-    effect = f"an order that is {order_effect(interval, MARGIN, wanted):.3f} off"
+    effect = f"an order that is {order_effect(interval, MARGIN, wanted):.3f} off {claimed:g}"
     return Evidence(
         "float", judge_order(interval, claimed, MARGIN), source, wanted, passed,
         worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,

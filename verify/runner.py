@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from hltm.progress import SILENT, Progress
 from verify import assumption
-from verify.evidence import Evidence, Kind, Measurement, Verdict, timed, verdict
+from verify.evidence import Evidence, Kind, Measurement, Verdict, counted, timed, verdict
 from verify.processes import spread
 from verify.registry import REGISTRY, Entry
 from verify.registry import entry as known_entry
@@ -69,6 +69,11 @@ class Refutation:
     def open(self) -> bool:
         """Whether it survived only because no instance could be decided."""
         return self.survived and self.undecided == self.tried
+
+    @property
+    def status(self) -> Literal["refuted", "survived", "open"]:
+        """What became of it in one word; one that is open was not found to survive."""
+        return "open" if self.open else "survived" if self.survived else "refuted"
 
     def _repr_html_(self) -> str:
         """The refutation for a notebook."""
@@ -205,7 +210,8 @@ def variants_summary(statement: Statement, found: Sequence[Refutation]) -> Evide
         return Evidence("variants", "abstained", "search", detail="there is no false variant to refute")
     return Evidence(
         "variants", "holds", "search", len(statement.variants),
-        detail=f"{len(statement.variants)} false variants refuted, {sum(row.tried for row in found)} instances tried",
+        detail=f"{counted(len(statement.variants), 'false variant')} refuted, "
+        f"{counted(sum(row.tried for row in found), 'instance')} tried",
     )  # fmt: skip
 
 

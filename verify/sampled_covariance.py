@@ -55,6 +55,6 @@ def with_effect(found: Evidence) -> Evidence:
     """
     if found.tolerance is None:
         return found
-    effect = f"a covariance that is {2 * found.tolerance:.2g} off"
+    effect = f"an entry of the covariance that is {2 * found.tolerance:.2g} off"
     note = f"tolerance {found.tolerance:.2g}, for every law; refutes {effect}"
     return replace(found, detail=f"{found.detail}; {note}", effect=effect)

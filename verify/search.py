@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, find, settings
 from hypothesis.errors import NoSuchExample, Unsatisfiable
 
-from verify.evidence import Evidence, Kind, Measurement
+from verify.evidence import Evidence, Kind, Measurement, counted, joined
 
 if TYPE_CHECKING:
     from verify.statement import Part
@@ -99,7 +99,7 @@ def property_evidence(
     *,
     examples: int,
     seed: int,
-    detail: str,
+    among: str,
     part: Part | None = None,
 ) -> Evidence:
     """Property-based evidence: no instance of the last stage may be refuted by any of the measuring functions.
@@ -107,6 +107,19 @@ def property_evidence(
     What is found there is looked for again from the first stage on, and shrunk. The kinds are tried together on each
     instance; it counts as decided if one of them could decide it. Of a part of a search only as many examples are tried
     as fall to it, and what it finds is given as it is.
+
+    Parameters
+    ----------
+    kinds : mapping
+        Kind of evidence to a function ``instance -> Measurement``.
+    stages : sequence of callables
+        Each gives a Hypothesis strategy, the smallest instances first.
+    examples, seed : int
+        How many instances of the last stage are tried; the search is a function of the seed.
+    among : str
+        What the instances are, in words that go on "no counterexample among ...".
+    part : Part, optional
+        The part of the search that is asked for.
     """
     if part is not None:
         examples, seed = -(-examples // part.of), seed + SEEDS * part.number
@@ -118,12 +131,12 @@ def property_evidence(
             return results[0]
         return max(decided, key=lambda result: result.severity)
 
-    worst = Measurement(0.0, 0.0)
+    worst: Measurement | None = None
 
     def watch(instance: Any) -> Measurement:
         nonlocal worst
         found = measure(instance)
-        if found.decided and found.severity >= worst.severity:
+        if found.status != "abstained" and (worst is None or found.severity >= worst.severity):
             worst = found
         return found
 
@@ -134,12 +147,17 @@ def property_evidence(
         found = measure(result.instance)
         return Evidence(
             "property", "refuted", "search", result.tried, result.undecided, found.residual, found.tolerance,
-            detail=f"{detail}; {found.detail}", counterexample=result.instance,
+            detail=joined(f"a counterexample among {among}, after {counted(result.tried, 'instance')}", found.detail),
+            counterexample=result.instance,
         )  # fmt: skip
     decided = result.tried - result.undecided
     # Hypothesis stops early where a strategy has few instances; half of what was asked for is the least that counts.
+    at_least = max(1, examples // 2)
+    enough = decided >= at_least
+    detail = f"no counterexample among {among}, by {' and '.join(kinds)}"
+    if not enough:
+        detail = f"only {decided} of at least {counted(at_least, 'instance')} could be decided, among {among}"
     return Evidence(
-        "property", "holds" if decided >= examples // 2 else "abstained",
-        "search", decided, result.undecided, worst.residual, worst.tolerance,
-        detail=f"{detail}, by {' and '.join(kinds)}",
+        "property", "holds" if enough else "abstained", "search", decided, result.undecided,
+        worst.residual if worst else None, worst.tolerance if worst else None, detail=detail,
     )  # fmt: skip

@@ -64,7 +64,13 @@ class Context:
 
 @dataclass(frozen=True)
 class Check:
-    """One piece of evidence that can be asked for: its kind, where its instances come from, how to run it."""
+    """One piece of evidence that can be asked for: its kind, where its instances come from, how to run it.
+
+    Examples
+    --------
+    >>> Check("exact", "toy", lambda context: Evidence("exact", "holds", "toy")).kind
+    'exact'
+    """
 
     kind: Kind
     source: str
@@ -87,6 +93,11 @@ class Variant:
         Kinds of evidence that must refute it, at least two where two measure what it changes.
     one_kind : str
         Why only one kind measures it, where that is so.
+
+    Examples
+    --------
+    >>> Variant("sign", "a minus in place of a plus", claim=-1).caught_by
+    ('exact', 'float')
     """
 
     name: str
@@ -135,8 +146,8 @@ class Statement:
     ----------
     slug, theorem, title
         Canonical name, number in the paper (None: a statement of a user's own), one line.
-    claim : str
-        The statement in LaTeX.
+    stated : str or callable
+        The statement in LaTeX, or what derives it (`verify.claims.Claimed`); `claim` is the text.
     assumptions, not_covered : tuple of str
         What it needs, and what the checks do not reach.
     source : str
@@ -154,12 +165,19 @@ class Statement:
         Assumptions, each with a way of dropping it.
     figures : callable, optional
         ``Context -> sequence of FigureData``: what the report shows of the statement, computed when it is asked for.
+
+    Examples
+    --------
+    >>> from verify.registry import entry
+    >>> statement = entry("dual-gradient").load()
+    >>> statement.theorem, statement.heading, [kind for kind in statement.measures]
+    (1, 'Theorem 1', ['exact', 'float'])
     """
 
     slug: str
     theorem: int | None
     title: str
-    claim: str
+    stated: str | Callable[[], str]
     assumptions: tuple[str, ...]
     not_covered: tuple[str, ...]
     source: str
@@ -170,6 +188,11 @@ class Statement:
     variants: tuple[Variant, ...] = field(default=())
     drops: tuple[Assumption, ...] = field(default=())
     figures: Callable[[Context], Sequence[FigureData]] | None = None
+
+    @property
+    def claim(self) -> str:
+        """The statement in LaTeX, derived when it is asked for."""
+        return self.stated if isinstance(self.stated, str) else self.stated()
 
     @property
     def short(self) -> str:

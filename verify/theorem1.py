@@ -29,9 +29,11 @@ from flint import fmpq
 from verify import figure_data_towers, rounding, sources, trained_towers, variants
 from verify.assumption import names
 from verify.assumption_towers import TOWERS
+from verify.claims import Claimed
 from verify.differences import pair_gradient
 from verify.evidence import Evidence, Measurement, tally
 from verify.instance import PairInstance
+from verify.normalized import measure_normalized
 from verify.proofs import proof_evidence
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement, Variant
@@ -156,46 +158,6 @@ def measure_float(instance: PairInstance, formula: Formula | None = None, device
     return worst if not near else Measurement(worst.residual, worst.tolerance, False, "a gate is near its kink")
 
 
-def normalized_sides(instance: PairInstance, device: str, dtype: Any) -> tuple[list[Array], list[Array]]:
-    """Autograd and formula for l2-normalised outputs, in the given precision."""
-    import torch
-
-    import numeric
-
-    first, second = (
-        [torch.as_tensor(np.asarray(w), dtype=dtype, device=device) for w in weights]
-        for weights in (instance.weights_1, instance.weights_2)
-    )
-    x_1, x_2 = (torch.tensor([x], dtype=dtype, device=device) for x in (instance.x_1, instance.x_2))
-    gradient = numeric.pair_gradient(first, second, x_1[0], x_2[0], instance.slope, output="normalized")
-    factors_1 = numeric.normalized_connections(first, x_1, instance.slope)
-    factors_2 = numeric.normalized_connections(second, x_2, instance.slope)
-    right = []
-    for w_1, w_2, (forward_1, backward_1), (forward_2, _) in zip(first, second, factors_1, factors_2, strict=True):
-        k_f1, k_f2, k_b1 = (k.dense()[0] for k in (forward_1, forward_2, backward_1))
-        right.append(k_b1 @ (k_f1.T @ numeric.vec(w_1) - k_f2.T @ numeric.vec(w_2)))
-    return [vec(g.cpu().numpy()) for g in gradient], [side.cpu().numpy() for side in right]
-
-
-def measure_normalized(instance: PairInstance, device: str = "cpu") -> Measurement:
-    """The reversible extension: l2-normalised outputs, forward and backward connections."""
-    import torch
-
-    towers = (
-        exact_tower(instance.weights_1, instance.x_1, instance.slope),
-        exact_tower(instance.weights_2, instance.x_2, instance.slope),
-    )
-    if not all(any(entry != 0 for entry in tower.output) for tower in towers):
-        return Measurement(0.0, 0.0, False, "an output is zero and has no direction")
-    left, right = normalized_sides(instance, device, torch.float64)
-    left_32, right_32 = normalized_sides(instance, device, torch.float32)
-    bound = rounding.measured_tolerance(left, left_32) + rounding.measured_tolerance(right, right_32)
-    worst = Measurement(0.0, bound)
-    for layer, (a, b) in enumerate(zip(left, right, strict=True), start=1):
-        worst = rounding.worse(worst, np.abs(a - b), np.array(bound), f"layer {layer}, normalised output")
-    return worst
-
-
 def symbolic(context: Context) -> Evidence:
     """All derivations: given widths, all sizes, and the normalised output."""
     options: list[dict[str, object]] = [
@@ -262,7 +224,7 @@ def properties(context: Context) -> Evidence:
         examples=context.pick(quick=120, thorough=3000),
         seed=context.seed,
         part=context.part,
-        detail="no counterexample among shrinking pairs of towers",
+        among="shrinking pairs of towers",
     )
 
 
@@ -271,12 +233,12 @@ def trained(context: Context) -> Evidence:
     return trained_towers.pairs_along(context, lambda pair, device: measure_float(pair, device=device))
 
 
+CLAIMED = Claimed(SLUG, lambda: [{"widths": None}])
 STATEMENT = Statement(
     slug=SLUG,
     theorem=1,
     title="gradient of the squared distance of two towers",
-    claim=r"\mathrm{vec}\,\frac{\partial r}{\partial W_{1,l}} = K_{1,l}\,"
-    r"\bigl(K_{1,l}^{\top}\mathrm{vec}\,W_{1,l} - K_{2,l}^{\top}\mathrm{vec}\,W_{2,l}\bigr)",
+    stated=CLAIMED,
     assumptions=names(TOWERS),
     not_covered=("biases with ReLU", "smooth activations", "batch normalisation"),
     source="arXiv 2010.00578, Theorem 1",

@@ -4,7 +4,7 @@ Statement
     ``dL/dr_+ > 0``, ``dL/dr_{k-} < 0`` and ``dL/dr_+ + sum_k dL/dr_{k-} = 0`` for the simple loss, the soft triplet and
     InfoNCE with any number H of negatives.
 Assumptions
-    The loss is a function of the distances; tau > 0; H >= 1.
+    L is one of the three; tau > 0; H >= 1.
 Evidence
     Symbolic: with symbolic H, signs by the positivity of exponentials. Exact: certified enclosures in ball arithmetic.
     Float: automatic differentiation against the closed forms of `numeric`, for tau down to 1e-4.
@@ -27,7 +27,8 @@ from flint import arb
 
 from verify import balls, figure_data_towers, sources
 from verify.assumption import names
-from verify.assumption_towers import LOSSES
+from verify.assumption_towers import LOSSES, TEMPERATURE
+from verify.claims import Claimed
 from verify.evidence import Evidence, Measurement, tally
 from verify.instance import LossInstance
 from verify.meeting import measure_losses
@@ -192,9 +193,12 @@ def may_underflow(instance: LossInstance) -> bool:
     return spread / parameters.get("tau", 0.1) > 700
 
 
+OPTIONS: list[dict[str, Any]] = [{"loss": "simple"}, {"loss": "triplet"}, {"loss": "infonce"}]
+
+
 def symbolic(context: Context) -> Evidence:
     """The three losses, symbolic H."""
-    return proof_evidence(SLUG, [{"loss": "simple"}, {"loss": "triplet"}, {"loss": "infonce"}])
+    return proof_evidence(SLUG, OPTIONS)
 
 
 def exact(context: Context) -> Evidence:
@@ -249,17 +253,17 @@ def properties(context: Context) -> Evidence:
         examples=context.pick(quick=150, thorough=3000),
         seed=context.seed,
         part=context.part,
-        detail="no counterexample among shrinking losses and distances",
+        among="shrinking losses and distances",
     )
 
 
+CLAIMED = Claimed(SLUG, lambda: OPTIONS, named="loss")
 STATEMENT = Statement(
     slug=SLUG,
     theorem=2,
     title="common property of contrastive losses",
-    claim=r"\frac{\partial L}{\partial r_+} > 0,\quad \frac{\partial L}{\partial r_{k-}} < 0,\quad "
-    r"\frac{\partial L}{\partial r_+} + \sum_{k=1}^{H} \frac{\partial L}{\partial r_{k-}} = 0",
-    assumptions=names(LOSSES),
+    stated=CLAIMED,
+    assumptions=(*names(LOSSES), TEMPERATURE),
     not_covered=("hinge triplet", "losses that are no function of the distances"),
     source="arXiv 2010.00578, Theorem 2",
     checks=(

@@ -30,6 +30,7 @@ from flint import fmpq
 from verify import figure_data_rates, rounding, sources, trained_rates, trained_towers, variants
 from verify.assumption import names
 from verify.assumption_updates import SIMPLE
+from verify.claims import Claimed
 from verify.differences import simple_loss_gradient
 from verify.ensembles import Connection, Ensemble, exact_ensemble, float_ensemble, weighted_sum
 from verify.evidence import Evidence, Measurement, tally
@@ -233,15 +234,18 @@ def properties(context: Context) -> Evidence:
         examples=context.pick(quick=80, thorough=2000),
         seed=context.seed,
         part=context.part,
-        detail="no counterexample among shrinking networks and populations",
+        among="shrinking networks and populations",
     )
 
 
+CLAIMED = Claimed(
+    SLUG, lambda: [{"convention": name, "form": "operator"} for name in ("shared", "one-branch")], named="convention"
+)
 STATEMENT = Statement(
     slug=SLUG,
     theorem=3,
     title="simple loss: the covariance operator",
-    claim=r"-\mathbb{E}\,\nabla_{W_l} L_{\mathrm{simp}} = 2\,\mathbb{V}_x\bigl[\bar K_l(x)\bigr]\,\mathrm{vec}\,W_l",
+    stated=CLAIMED,
     assumptions=names(SIMPLE),
     not_covered=("the law of a minibatch update beyond its mean and the rate of its error",),
     source="arXiv 2010.00578, Theorem 3",

@@ -26,6 +26,7 @@ from typing import Any
 from verify import balls, figure_data_rates, pair_form, rounding, sources, trained_towers
 from verify.assumption import names
 from verify.assumption_updates import WEIGHTED
+from verify.claims import Claimed
 from verify.ensembles import exact_ensemble
 from verify.evidence import Evidence, Measurement, tally
 from verify.expansion import judge_order
@@ -230,16 +231,16 @@ def properties(context: Context) -> Evidence:
         examples=context.pick(quick=80, thorough=1500),
         seed=context.seed,
         part=context.part,
-        detail="no counterexample among shrinking networks, populations and losses",
+        among="shrinking networks, populations and losses",
     )
 
 
+CLAIMED = Claimed(SLUG, lambda: [{"loss": loss, "distances": "means"} for loss in LOSSES], named="loss")
 STATEMENT = Statement(
     slug=SLUG,
     theorem=4,
     title="soft triplet and InfoNCE: the weighted covariance operator",
-    claim=r"-\mathbb{E}\,\nabla_{W_l} L = \mathbb{V}^{\xi}_{x,x'}\bigl[\bar K_l(x) - \bar K_l(x')\bigr]\,"
-    r"\mathrm{vec}\,W_l + \theta,\quad \|\theta\| = O(\sigma^2)",
+    stated=CLAIMED,
     assumptions=names(WEIGHTED),
     not_covered=("gates that flip within the augmentations of a point", "the size of theta at large spread"),
     source="arXiv 2010.00578, Theorem 4",

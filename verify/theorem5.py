@@ -32,6 +32,7 @@ from verify import two_layer_rings as rings
 from verify import two_layer_sources as populations
 from verify.assumption import names
 from verify.assumption_two_layer import ASSUMPTIONS
+from verify.claims import Claimed
 from verify.descent import CHECKPOINTS, along, descend, drift_order, horizon
 from verify.evidence import Evidence, Measurement, tally
 from verify.proofs import proof_evidence
@@ -178,17 +179,16 @@ def properties(context: Context) -> Evidence:
         examples=context.pick(quick=30, thorough=1500),
         seed=context.seed,
         part=context.part,
-        detail="no counterexample among shrinking networks of one hidden layer, populations and losses",
+        among="shrinking networks of one hidden layer, populations and losses",
     )
 
 
+CLAIMED = Claimed(SLUG, lambda: [{"claim": claim} for claim in ("block", "conserved")])
 STATEMENT = Statement(
     slug=SLUG,
     theorem=5,
     title="dynamics with one hidden layer",
-    claim=r"\dot w_{1j} = \sum_k (w_{2j}^{\top} w_{2k}) A_{jk} w_{1k},\quad "
-    r"\dot W_2 = W_2 \operatorname{Cov}_x[\mathbb{E}_{aug} f_1],\quad "
-    r"\tfrac{d}{dt}\bigl(\|w_{1j}\|^2 - \|w_{2j}\|^2\bigr) = 0",
+    stated=CLAIMED,
     assumptions=names(ASSUMPTIONS),
     not_covered=("minibatch noise along training", "ReLU networks whose gates make them linear on the ring"),
     source="arXiv 2010.00578, the section on two-layer networks",

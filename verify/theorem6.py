@@ -24,12 +24,13 @@ Source
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 from verify import figure_data_trees, trained_trees, tree_sources
 from verify.assumption import names
 from verify.assumption_trees import ASSUMPTIONS
+from verify.claims import Claimed
 from verify.evidence import Evidence, Measurement, tally
 from verify.proofs import proof_evidence
 from verify.sampled_covariance import with_effect
@@ -40,6 +41,9 @@ from verify.tree_claims import STATED, Claim
 from verify.tree_instance import TreeInstance
 from verify.tree_variants import VARIANTS
 from verify.tree_ways import measure_claim, measure_large, measure_sampling, measure_theory, measure_torch
+
+if TYPE_CHECKING:
+    from hltm.tree import HLTM
 
 SLUG = "activation-covariance"
 KINDS = ("symmetric", "general", "categorical", "extreme")
@@ -61,13 +65,30 @@ def all_kinds(seed: int, each: int) -> Iterator[TreeInstance]:
         yield from tree_sources.instances(seed, each, kind=kind)
 
 
+@lru_cache
+def named_tree() -> HLTM:
+    """A node of two latent children, two edges below the root, any tables: every symbol of the claim is in its form."""
+    import networkx as nx
+
+    from hltm.tree import HLTM
+
+    graph = nx.DiGraph([("0", "λ"), ("λ", "μ"), ("μ", "ν"), ("μ", "κ"), ("ν", "a"), ("κ", "b")])
+    graph.nodes["0"]["prior"] = [0.5, 0.5]
+    for edge in graph.edges:
+        graph.edges[edge]["transition"] = [[0.75, 0.25], [0.5, 0.5]]
+    return HLTM(graph)
+
+
+CLAIMED = Claimed(SLUG, lambda: [{"tree": named_tree(), "node": "μ"}])
+
+
 def symbolic(context: Context) -> Evidence:
-    """Derivations: activations on a two-level tree; the update of a node; all losses share the operator; o_mu -> 0."""
+    """Derivations: activations of the claim and of a two-level tree; update of a node; one operator; o_mu -> 0."""
     import hltm
 
     tree = hltm.complete_tree(depth=2, branching=2, polarity=0.5)
     nodes = (tree.root, tree.children(tree.root)[0])
-    options: list[dict[str, Any]] = [{"tree": tree, "node": node} for node in nodes]
+    options: list[dict[str, Any]] = [*map(dict, CLAIMED.options()), *({"tree": tree, "node": node} for node in nodes)]
     return proof_evidence(SLUG, options + [{"claim": claim} for claim in ("update", "losses", "depth")])
 
 
@@ -146,7 +167,7 @@ def properties(context: Context) -> Evidence:
         examples=context.pick(quick=60, thorough=1000),
         seed=context.seed,
         part=context.part,
-        detail="no counterexample among trees that shrink to a single edge",
+        among="trees that shrink to a single edge",
     )
 
 
@@ -154,8 +175,7 @@ STATEMENT = Statement(
     slug=SLUG,
     theorem=6,
     title="hierarchical latent tree model: closed forms",
-    claim=r"\mathbb{V}_{z_0}\bigl[\mathbb{E}[f_{\mathcal{N}_\mu^{ch}} \mid z_0]\bigr] = o_\mu a_\mu a_\mu^{\top},\quad "
-    r"o_\mu = \rho_{0\mu}^2 (1 - \rho_0^2)",
+    stated=CLAIMED,
     assumptions=names(ASSUMPTIONS),
     not_covered=("trees too large to enumerate, except by sampling", "augmentations that keep other latents"),
     source="arXiv 2010.00578, the section on hierarchical latent tree models",

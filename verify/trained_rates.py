@@ -45,7 +45,7 @@ def judged(source: str, what: str, exponents: list[float], claimed: float) -> Ev
     """The interval of the mean exponent against the claimed one."""
     interval = mean_interval(exponents, LEVEL)
     status: Status = judge_order(interval, claimed, MARGIN)
-    effect = f"a rate that is {order_effect(interval, MARGIN, len(exponents)):.3f} off"
+    effect = f"a rate that is {order_effect(interval, MARGIN, len(exponents)):.3f} off {claimed:g}"
     return Evidence(
         "trained", status, source, len(exponents),
         worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,

@@ -24,6 +24,12 @@ class TreeInstance:
     """A tree, the weights of every latent node in the order of `tree.latents`, and the slope of the activation.
 
     `weights[i]` has shape (neurons of the node, neurons of its children), columns over the children in order.
+
+    Examples
+    --------
+    >>> tree = hltm.star_tree(2, polarity=0.5)
+    >>> TreeInstance(tree, (((1.0, 2.0),),), slope=0.0).checked().by_node
+    {0: ((1.0, 2.0),)}
     """
 
     tree: HLTM

@@ -1,18 +1,19 @@
 """Parts of pages that are written by the code they speak of, so that nothing is typed twice.
 
 A fence ```` ```{statement} SLUG ```` in a page is replaced by Markdown when Sphinx reads the page; likewise
-``checked``, ``not-covered``, ``checking-modules``, ``derivation`` and ``command-line``.
+``checked``, ``not-covered``, ``checking-modules``, ``derivation``, ``symbols`` and ``command-line``.
 """
 
 import importlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from sphinx.addnodes import pending_xref
+from sphinx.addnodes import desc_signature, pending_xref
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -21,6 +22,7 @@ from verify.statement import Check, Statement
 
 LOGGER = logging.getLogger(__name__)
 FENCE = re.compile(r"^```\{(?P<name>[a-z-]+)\}(?P<argument>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"\{py:(?:func|class|mod)\}`([\w.]+)`")
 PACKAGES = ("hltm", "theory", "numeric", "verify")
 
 
@@ -51,9 +53,22 @@ def link(path: str) -> str:
 
 
 def checked(argument: str, body: str) -> str:
-    """A formula with links to what checks it: names of functions or modules, parted by commas."""
-    links = ", ".join(link(path.strip()) for path in argument.split(","))
-    return f"$$\n{body.strip()}\n$$\n\nChecked by {links}.\n"
+    """A formula with links: what checks it, parted by commas, and after a semicolon what computes it."""
+    checks, computing = (", ".join(map(link, names)) for names in both(argument))
+    told = f"Checked by {checks}." + (f" Computed by {computing}." if computing else "")
+    return f"$$\n{body.strip()}\n$$\n\n{told}\n"
+
+
+def both(argument: str) -> tuple[list[str], list[str]]:
+    """The dotted names of what checks a formula, and of what computes it.
+
+    Examples
+    --------
+    >>> both("a.b, c.d; e.f")
+    (['a.b', 'c.d'], ['e.f'])
+    """
+    checks, _, computing = argument.partition(";")
+    return [name.strip() for name in checks.split(",")], [name.strip() for name in computing.split(",") if name.strip()]
 
 
 def running(check: Check) -> str:
@@ -71,9 +86,18 @@ def running(check: Check) -> str:
 
 def statement(argument: str, body: str) -> str:
     """A statement as the registry has it: claim, assumptions, evidence, false variants, what is not covered."""
+    from theory.notebook import for_browsers
+
     found = entry(argument.strip()).load()
     module = entry(argument.strip()).module
-    lines = ["$$", found.claim, "$$", "", f"Checked by {link(str(module))}. Source: {plain(found.source)}.", ""]
+    lines = [
+        "$$",
+        for_browsers(found.claim),
+        "$$",
+        "",
+        f"Checked by {link(str(module))}. Source: {plain(found.source)}.",
+        "",
+    ]
     lines += ["**Assumptions**", "", *(f"* {plain(text)}" for text in found.assumptions), ""]
     lines += ["**Not covered**", "", *(f"* {plain(text)}" for text in found.not_covered), ""]
     lines += ["**Evidence**", "", "| kind | instances from | function |", "|---|---|---|"]
@@ -100,14 +124,20 @@ def dropped(found: Statement) -> list[str]:
 
 def measuring(found: Statement) -> list[str]:
     """What a replay of an instance calls."""
-    rows = []
+    rows = [f"* {kind}: {link(name)}" for kind, name in measures(found).items()]
+    return ["**One instance is measured by**", "", *rows, ""] if rows else []
+
+
+def measures(found: Statement) -> dict[str, str]:
+    """Kind of evidence to the function that measures one instance, as a dotted name; lambdas have none."""
+    names = {}
     for kind, measure in found.measures.items():
         run: Any = measure
         while isinstance(run, partial):
             run = run.func
         if run.__name__ != "<lambda>":
-            rows.append(f"* {kind}: {link(f'{run.__module__}.{run.__name__}')}")
-    return ["**One instance is measured by**", "", *rows, ""] if rows else []
+            names[kind] = f"{run.__module__}.{run.__name__}"
+    return names
 
 
 def not_covered(argument: str, body: str) -> str:
@@ -129,12 +159,32 @@ def derivation(argument: str, body: str) -> str:
 
     found = derive(argument.strip())
     status = "proved" if found.proved else "not proved"
-    lines = [f"Derived by {{py:func}}`theory.derive` (`{found.slug}`), {len(found.steps)} steps, {status}:", ""]
+    links = " in ".join(map(link, reversed(deriving(found.slug))))
+    lines = [f"Derived by {links} (`{found.slug}`), {len(found.steps)} steps, {status}:", ""]
     for number, step in enumerate(found.steps, start=1):
         tex = for_browsers(" \\\\\n".join(rows(step.expression)))
         aligned = f"\\begin{{aligned}}\n{tex}\n\\end{{aligned}}"
         lines += [f"{number}. {plain(step.justification)} ({plain(step.decision.method)})", "", "$$", aligned, "$$", ""]
     return "\n".join(lines)
+
+
+def deriving(slug: str) -> tuple[str, str]:
+    """What derives a statement: `theory.derive`, and the function that it calls."""
+    from theory.registry import STATEMENTS
+
+    run: Any = STATEMENTS[slug].derive
+    if run.__module__ == "theory.registry":
+        known = vars(importlib.import_module("theory.registry"))
+        run = next(known[name] for name in run.__code__.co_names if callable(known.get(name)))
+    return "theory.derive", f"{run.__module__}.{run.__name__}"
+
+
+def symbols(argument: str, body: str) -> str:
+    """What the symbols of the statements stand for, as reports have it."""
+    from verify.symbols import SYMBOLS
+
+    rows = [f"| ${one.tex}$ | {plain(one.meaning)} |" for one in SYMBOLS]
+    return "\n".join(["| symbol | what it stands for |", "|---|---|", *rows]) + "\n"
 
 
 def modules(pages: Path) -> list[str]:
@@ -144,7 +194,7 @@ def modules(pages: Path) -> list[str]:
         loaded = known.load()
         found.add(str(known.module))
         targets = [running(check) for check in loaded.checks]
-        targets += re.findall(r"`([a-z][\w.]+)`$", "\n".join(measuring(loaded)), re.MULTILINE)
+        targets += measures(loaded).values()
         found |= {module_of(target) for target in targets}
     found |= {module_of(name) for name in explained_in(pages)}
     return sorted(found - set(PACKAGES))
@@ -164,17 +214,21 @@ def checking_modules(pages: Path, argument: str, body: str) -> str:
 
 @lru_cache
 def explained_in(pages: Path) -> dict[str, list[str]]:
-    """What is checked where: the dotted name of code to the pages that link to it."""
+    """What is linked from where: the dotted name of code to the pages of the mathematics that link to it."""
     found: dict[str, list[str]] = {}
     for page in sorted(Path(pages).glob("mathematics/*.md")):
         docname = f"mathematics/{page.stem}"
-        names: list[str] = []
-        for match in FENCE.finditer(page.read_text(encoding="utf-8")):
+        text = page.read_text(encoding="utf-8")
+        names: list[str] = INLINE.findall(text)
+        for match in FENCE.finditer(text):
             if match["name"] == "checked":
-                names += [path.strip() for path in match["argument"].split(",")]
+                names += [name for part in both(match["argument"]) for name in part]
+            if match["name"] == "derivation":
+                names += deriving(match["argument"].strip())
             if match["name"] == "statement":
                 known = entry(match["argument"].strip())
-                names += [str(known.module), *(running(check) for check in known.load().checks)]
+                loaded = known.load()
+                names += [str(known.module), *map(running, loaded.checks), *measures(loaded).values()]
         for name in dict.fromkeys(names):
             found.setdefault(name, []).append(docname)
     return found
@@ -208,6 +262,7 @@ def replace(app: Sphinx, docname: str, source: list[str]) -> None:
         "derivation": derivation,
         "not-covered": not_covered,
         "statement": statement,
+        "symbols": symbols,
     }
 
     def written(match: re.Match[str]) -> str:
@@ -224,8 +279,20 @@ def missing(app: Sphinx, env: object, node: pending_xref, content: nodes.Element
         LOGGER.warning("link to %r leads nowhere", node["reftarget"], location=node)
 
 
+def anchors(app: Sphinx, doctree: nodes.document) -> None:
+    """Give what a package offers, and what its modules define, both names: pages of the source link to either."""
+    for node in doctree.findall(desc_signature):
+        module, name = node.get("module"), node.get("fullname")
+        if module and name and node["ids"]:
+            with suppress(AttributeError, ImportError):
+                home = getattr(named(f"{module}.{name}"), "__module__", None) or module
+                names = (f"{home}.{name}", f"{module.partition('.')[0]}.{name}")
+                node["ids"] += [alias for alias in dict.fromkeys(names) if alias not in node["ids"]]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect what reads and what checks."""
     app.connect("source-read", replace)
     app.connect("missing-reference", missing)
+    app.connect("doctree-read", anchors)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,6 +8,7 @@ import pytest
 from docstrings import escaped
 
 from verify.registry import covered
+from verify.symbols import SYMBOLS
 
 DOCS = Path(__file__).parent.parent
 HTML = DOCS / "_build" / "html"
@@ -46,6 +47,20 @@ def test_no_page_loads_anything_from_elsewhere():
         text = path.read_text(encoding="utf-8")
         loaded = re.findall(r"<(?:script|img|iframe|source)[^>]+src=\"([^\"]+)\"|<link[^>]+href=\"([^\"]+)\"", text)
         assert not [one or two for one, two in loaded if (one or two).startswith(("http:", "https:", "//"))], path
+
+
+def test_links_from_the_source_to_the_reference_lead_somewhere():
+    for path in HTML.glob("_modules/**/*.html"):
+        for place, target in re.findall(
+            r'class="viewcode-back" href="([^"#]+)#([^"]+)"', path.read_text(encoding="utf-8")
+        ):
+            page = (path.parent / place).resolve()
+            assert f'id="{target}"' in page.read_text(encoding="utf-8"), (path.name, target)
+
+
+def test_symbols_of_reports_are_those_of_the_conventions():
+    page = html("mathematics/conventions")
+    assert all(str(generated.plain(one.meaning))[:8].replace("\\", "") in page for one in SYMBOLS)
 
 
 def test_what_a_page_says_wrongly_is_an_error():

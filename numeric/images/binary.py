@@ -81,11 +81,11 @@ STL10 = Format(
     96,
     1,
 )
-FORMATS = {"cifar10": CIFAR10, "stl10": STL10}
+BINARY, PICKLED = "cifar10 (binary version)", "cifar10 (pickled version)"
 # What tells a folder of another data set.
 _SIGNS = {
-    "cifar10 (binary version)": ("cifar-10-batches-bin", "data_batch_1.bin", "test_batch.bin"),
-    "cifar10 (pickled version)": ("cifar-10-batches-py", "data_batch_1", "batches.meta"),
+    BINARY: ("cifar-10-batches-bin", "data_batch_1.bin", "test_batch.bin"),
+    PICKLED: ("cifar-10-batches-py", "data_batch_1", "batches.meta"),
     "cifar100": ("cifar-100-binary", "cifar-100-python", "fine_label_names.txt"),
     "stl10": ("stl10_binary", "train_X.bin", "test_X.bin"),
 }
@@ -124,7 +124,7 @@ def check_file(folder: Path, file: Published, *, partial: bool) -> Path:
     folder : Path
     file : Published
     partial : bool
-        Another size will do, as long as it is a whole number of records; a digest is then not looked at.
+        Another size will do, as long as it is a whole number of records; there is no digest to compare it with.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def check_file(folder: Path, file: Published, *, partial: bool) -> Path:
                 digest.update(block)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}: must be {file.expected()}") from None
-    if digest.hexdigest() != file.digest and not partial:
+    if digest.hexdigest() != file.digest:
         raise InputError(f"{path}: damaged, its {file.kind} is {digest.hexdigest()}: must be {file.expected()}")
     return path
 

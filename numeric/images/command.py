@@ -1,14 +1,20 @@
 """`python -m numeric experiment images`: the options of the command line, and what they run."""
 
+import os
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hltm.command import Job
 from hltm.errors import InputError
 from hltm.progress import shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from numeric.images.findings import Findings
 
 Own = typer.Option(help="The data set's own value without it.")
 
@@ -70,12 +76,10 @@ def run_command(
 ) -> int:  # fmt: skip
     """Run the experiment, print its tables, write its files; exit code 1 where the theory is not as told."""
     _need_kornia()
-    import os
-
     from hltm.command import console
     from numeric.experiment_report import check_out
     from numeric.images.findings import find
-    from numeric.images.report import around_section, markdown, replace_section, table, theory_table, write_results
+    from numeric.images.report import around_section, markdown, replace_section, table, write_accuracies, write_results
     from numeric.images.study import ImageStudy, run_images
 
     study = ImageStudy(**settings)
@@ -85,21 +89,36 @@ def run_command(
     first = os.environ.get("RANK", "0") == "0"
     with shown(quiet or not first) as progress:
         found = run_images(study, data, run, progress)
-        if not first:
-            return 0
-        progress.start(None, "the theory on the networks")
-        findings = find(found) if theory else None
+    if not first:
+        return 0
     terminal = console(highlight=False)
     terminal.width = max(terminal.width, 150)
     terminal.print(table(found))
-    if findings is not None:
-        terminal.print(theory_table(findings))
+    if folder is not None:
+        write_accuracies(folder, found)
+    findings = None
+    if theory:
+        # After the tables: whatever becomes of the theory, hours of training are not lost with it.
+        with shown(quiet) as progress:
+            findings = find(found, progress)
+    _say(terminal, findings)
     if folder is not None:
         names = write_results(folder, found, findings)
         terminal.print(f"{len(names)} files in {folder}", markup=False, soft_wrap=True)
     if update is not None:
         replace_section(update, markdown(found, findings))
     return 0 if findings is None or findings.as_told else 1
+
+
+def _say(terminal: "Console", findings: "Findings | None") -> None:
+    """Print what the theory says of the networks, and what of it was not looked at."""
+    from numeric.images.report import theory_table
+
+    if findings is None:
+        return
+    terminal.print(theory_table(findings))
+    for text in findings.left_out:
+        terminal.print(f"Not checked: {text}.", markup=False, soft_wrap=True)
 
 
 def _need_kornia() -> None:

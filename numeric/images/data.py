@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hltm.checks import integer
 from hltm.errors import InputError
-from numeric.images.binary import CIFAR10, read_cifar10, read_stl10, what_is_there
+from numeric.images.binary import BINARY, CIFAR10, PICKLED, read_cifar10, read_stl10, what_is_there
 
 DATASETS = ("digits", "cifar10", "stl10")
 _DIGITS_TEST = 500
@@ -94,7 +94,7 @@ def load_images(dataset: str, data: str | Path | None = None, subset: int | None
         The folder of the published binary files, or the one above; digits take none.
     subset : int, optional
         Take at most so many images of each part, in their order; files may then be smaller than published, as long as
-        they hold whole records.
+        they hold whole records. One of the published size must be the published one all the same.
 
     Returns
     -------
@@ -126,7 +126,9 @@ def load_images(dataset: str, data: str | Path | None = None, subset: int | None
     folder = Path(data)
     if dataset == "stl10":
         return ImageData(dataset, **read_stl10(folder, subset))
-    if folder.is_dir() and what_is_there(folder) == ["cifar10 (pickled version)"]:
+    there = what_is_there(folder) if folder.is_dir() else []
+    # Other data sets may lie beside it: torchvision keeps all of them in one folder.
+    if PICKLED in there and BINARY not in there:
         return _through_torchvision(folder, subset)
     return ImageData(dataset, **read_cifar10(folder, subset))
 
@@ -153,9 +155,10 @@ def _through_torchvision(folder: Path, subset: int | None) -> ImageData:
     except (ImportError, RuntimeError):
         raise InputError(f"data={str(folder)!r} holds the pickled version of cifar10: {rule}") from None
     parts: dict[str, Tensor] = {}
+    root = folder.parent if folder.name == "cifar-10-batches-py" else folder
     for name, training in (("train", True), ("test", False)):
         try:
-            held = TORCHVISION(str(folder), train=training, download=False)
+            held = TORCHVISION(str(root), train=training, download=False)
         except RuntimeError as error:
             raise InputError(f"data={str(folder)!r}: {error}: {rule}") from None
         parts[name] = torch.from_numpy(held.data)[:subset].permute(0, 3, 1, 2).contiguous()

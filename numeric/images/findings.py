@@ -1,30 +1,33 @@
 """The theory on the networks of an experiment: which checks are run on them, and what was found."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
+from hltm.progress import SILENT, Progress
+from numeric.images.failures import let_go, out_of_memory
 from numeric.images.network import Network
+from numeric.images.samples import features, has_batch_norm, image_population, in_double
 from numeric.images.study import ImageResults
 from numeric.images.theory import (
     Check,
     Residue,
-    features,
-    has_batch_norm,
     head_checks,
-    image_population,
-    in_double,
+    head_residues,
     network_checks,
-    residues,
+    network_residues,
+    whole,
 )
+from numeric.population import FinitePopulation
 
 STRENGTHS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _FITTED = (0.01, 0.2)  # range of the strengths that an exponent is fitted to
 _HEAD = (12, 4)  # images and augmentations
 _WHOLE = (8, 3)
-_NUMBERS = 2**25  # of the Jacobian of one sample: 256 MB
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Findings:
         By the network: ``"untrained"`` or its loss.
     residues : tuple of (str, Residue)
     left_out : tuple of str
-        What could not be checked, and why.
+        What could not be checked or measured, and why.
     """
 
     checks: tuple[tuple[str, Check], ...]
@@ -50,6 +53,27 @@ class Findings:
         return all(check.as_told for _, check in self.checks)
 
 
+@dataclass(frozen=True)
+class _Draft:
+    """Findings while they are gathered."""
+
+    checks: list[tuple[str, Check]] = field(default_factory=list)
+    residues: list[tuple[str, Residue]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def within_memory(self, what: str, compute: Callable[[], Sequence[_Row]]) -> Sequence[_Row]:
+        """What is computed; nothing, and a line on what is left out, where memory does not suffice."""
+        try:
+            return compute()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        # Outside of the handler, whose exception holds all that was computed.
+        let_go()
+        self.left_out.append(f"{what}: the memory of the device is too small")
+        return []
+
+
 def examined(results: ImageResults) -> list[str]:
     """The untrained network, and two trained ones: by NT-Xent and by the exact covariance form where they are there."""
     losses = results.study.losses
@@ -57,48 +81,79 @@ def examined(results: ImageResults) -> list[str]:
     return ["untrained", *(chosen or losses[:1])]
 
 
-def find(results: ImageResults) -> Findings:
+def find(results: ImageResults, progress: Progress = SILENT) -> Findings:
     """Run all checks on the networks of the first seed.
 
     Parameters
     ----------
     results : ImageResults
+    progress : Progress
+        Told of every part of every network.
 
     Returns
     -------
     Findings
+        What memory does not suffice for is named there, and the rest is done.
     """
-    checks: list[tuple[str, Check]] = []
-    found: list[tuple[str, Residue]] = []
-    left_out: list[str] = []
-    for name in examined(results):
+    found, names = _Draft(), examined(results)
+    progress.start(4 * len(names), "the theory on the networks")
+    for name in names:
         network = in_double(results.networks[name])
-        population = image_population(results.data, results.study.recipe, *_HEAD)
-        checks += [(name, check) for check in head_checks(network.head, features(network, population))]
-        reason = _too_much(network)
-        if reason:
-            left_out.append(f"{name}: every layer of the encoder: {reason}")
-            continue
-        small = image_population(results.data, results.study.recipe, *_WHOLE)
-        checks += [(name, check) for check in network_checks(network, small, results.study.tau)]
-        found += [(name, each) for each in _residues(network, results)]
-    return Findings(tuple(checks), tuple(found), tuple(left_out))
+        _examine(found, name, network, results, progress)
+        found.left_out.extend(f"{name}: {text}" for text in _no_functions(network))
+    found.left_out.extend(_not_measured(results))
+    return Findings(tuple(found.checks), tuple(found.residues), tuple(found.left_out))
 
 
-def _too_much(network: Network) -> str:
-    numbers = sum(parameter.numel() for parameter in network.parameters()) * network.shape.out
-    if has_batch_norm(network):
-        return "it has batch normalisation, so its outputs are no functions of one image; --norm none leaves it out"
-    return f"{numbers:,} derivatives of one image are too many" if numbers > _NUMBERS else ""
+def _examine(found: _Draft, name: str, network: Network, results: ImageResults, progress: Progress) -> None:
+    """All checks and residues of one network."""
+    study = results.study
+
+    def population(strength: float = 1.0, sizes: tuple[int, int] = _WHOLE) -> FinitePopulation:
+        return image_population(results.data, study.recipe, *sizes, strength=strength)
+
+    def on_head() -> list[Check]:
+        return head_checks(network.head, features(network, population(sizes=_HEAD)))
+
+    checks: dict[str, Callable[[], list[Check]]] = {
+        "statements 3 and 4 on the head": on_head,
+        f"statements 3 and 4 on {whole(network)}": lambda: network_checks(network, population(), study.tau),
+    }
+    residues: dict[str, Callable[[], list[Residue]]] = {
+        "residue of the head": lambda: head_residues(network, population, STRENGTHS),
+        f"residue of {whole(network)}": lambda: network_residues(network, population, STRENGTHS, study.tau),
+    }
+    for what, compute in checks.items():
+        progress.step(f"{name}: {what}")
+        found.checks.extend((name, each) for each in found.within_memory(f"{name}: {what}", compute))
+    for what, measure in residues.items():
+        progress.step(f"{name}: {what}")
+        found.residues.extend((name, each) for each in found.within_memory(f"{name}: {what}", measure))
 
 
-def _residues(network: Network, results: ImageResults) -> list[Residue]:
-    return residues(
-        network,
-        lambda strength: image_population(results.data, results.study.recipe, *_WHOLE, strength=strength),
-        STRENGTHS,
-        results.study.tau,
-    )
+def _no_functions(network: Network) -> list[str]:
+    """Parts of which the theory does not speak, and why."""
+    if not has_batch_norm(network):
+        return []
+    said = [f"{network.shape.encoder} with the live statistics of its training: an output is then no function of one "
+            "image and K has no meaning; --norm none --head-norm none trains without"]  # fmt: skip
+    if network.shape.head_norm == "batch":
+        said.append("the head's own statistics: its operators, its residue and part 'head' take its two matrices alone")
+    return said
+
+
+def _not_measured(results: ImageResults) -> list[str]:
+    """Networks along whose training an operator was not measured."""
+    counts = {
+        member.loss: sum("operators" not in row for row in member.history)
+        for member in results.members
+        if member.seed == results.study.seed
+    }
+    return [
+        f"{loss}: covariance operators of the head at {count} evaluations: the memory of the device was too small"
+        for loss, count in counts.items()
+        if count
+    ]
 
 
 def exponent(rows: Sequence[Residue]) -> float:

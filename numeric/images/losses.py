@@ -11,7 +11,10 @@ distance of the two views of an image:
   views of two images that is ``-E[xi rbar]``, in which the augmentation's spread cancels;
 * ``within``: the same and ``beta E[xi r_+]``, a further pull on the two views of an image.
 
-The weights ``xi`` are those of InfoNCE with one negative at the distance of the means of the two views.
+The weights ``xi`` of the last two are those of InfoNCE with one negative, at the distance of the means of two *further*
+views of each image. Views that are independent of those that are differentiated make the expected gradient a product:
+that of a step is ``V^xi vec W`` with ``xi`` replaced by its mean over the views, symmetric and a function of the two
+images only, with no residue. Weights from the same views would vary together with ``K`` and ``f``.
 """
 
 import math
@@ -26,6 +29,9 @@ from hltm.errors import InputError
 from numeric.contrast import training_loss
 from numeric.images.parallel import gathered, own_part
 from numeric.losses import LossSpec, loss_value, pair_weight
+
+_LOGIT = 1e-5  # rounding of a logit that the expanded form of a distance may bring
+_DIFFERENCES = 2**27  # numbers of all differences of two batches of outputs
 
 IMAGE_LOSSES = ("ntxent", "infonce", "simple", "triplet", "covariance", "within")
 
@@ -69,6 +75,22 @@ class ImageLoss:
         if not 0 <= self.beta < math.inf:
             raise InputError(f"beta={self.beta!r}: must be a finite number, not negative")
 
+    @property
+    def weighted(self) -> bool:
+        """Whether its pair weights are held fixed, and need two further views of every image."""
+        return self.name in ("covariance", "within")
+
+    def taken(self) -> dict[str, str | float | int]:
+        """Name and the numbers that this loss looks at; any others change nothing.
+
+        Examples
+        --------
+        >>> ImageLoss("simple", tau=0.1).taken()
+        {'name': 'simple'}
+        """
+        takes = {"simple": (), "triplet": ("tau", "margin"), "infonce": ("tau", "negatives"), "within": ("tau", "beta")}
+        return {"name": self.name} | {name: getattr(self, name) for name in takes.get(self.name, ("tau",))}
+
     def spec(self) -> LossSpec:
         """The loss of one tuple of distances."""
         if self.name in ("simple", "triplet"):
@@ -76,15 +98,33 @@ class ImageLoss:
         return LossSpec("infonce", self.tau, negatives=self.negatives if self.name == "infonce" else 1)
 
 
-def half_squares(left: Float[Tensor, "n d"], right: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """``r`` of all pairs by the expanded form: its error is of rounding size of ``||f||^2``, which is 1 here."""
+def half_squares(
+    left: Float[Tensor, "n d"], right: Float[Tensor, "m d"], tau: float = math.inf
+) -> Float[Tensor, "n m"]:
+    """``r`` of all pairs of outputs of about unit length, accurate enough to be divided by ``tau``.
+
+    The expanded form ``(||a||^2 + ||b||^2)/2 - a.b`` is off by a few machine epsilons, so a logit by a few epsilons
+    over ``tau``: 1e-6 in single precision at the usual temperatures, but a hundredth at 1e-4. Where that is more than
+    1e-5 the differences are squared instead, whose relative error is of the size of epsilon; unless they are more
+    numbers than 2^27 (half a gigabyte), as in batches of thousands.
+
+    Examples
+    --------
+    >>> half_squares(torch.eye(2), torch.eye(2), tau=1e-4)
+    tensor([[0., 1.],
+            [1., 0.]])
+    """
+    coarse = torch.finfo(left.dtype).eps > _LOGIT * tau
+    if coarse and len(left) * len(right) * left.shape[1] <= _DIFFERENCES:
+        return 0.5 * (left.unsqueeze(1) - right).square().sum(-1)
     squares = left.square().sum(-1, keepdim=True) + right.square().sum(-1)
     return torch.addmm(0.5 * squares, left, right.mT, alpha=-1.0).clamp(min=0)
 
 
 def batch_loss(
-    loss: ImageLoss, first: Float[Tensor, "B d"], second: Float[Tensor, "B d"], generator: torch.Generator
-) -> Float[Tensor, ""]:
+    loss: ImageLoss, first: Float[Tensor, "B d"], second: Float[Tensor, "B d"], generator: torch.Generator,
+    further: tuple[Float[Tensor, "B d"], Float[Tensor, "B d"]] | None = None,
+) -> Float[Tensor, ""]:  # fmt: skip
     """Loss of the two views of a batch, differentiable in both (shared convention).
 
     Parameters
@@ -96,6 +136,9 @@ def batch_loss(
         processes is that of the joint batch.
     generator : torch.Generator
         On the CPU, in the same state in every process: chooses the negatives of InfoNCE.
+    further : tuple of Tensor, optional
+        Outputs of two further views of the same images, independent of ``first`` and ``second``, shaped as they: where
+        the pair weights of ``covariance`` and ``within`` come from. Not differentiated. Other losses look at none.
 
     Returns
     -------
@@ -105,7 +148,7 @@ def batch_loss(
     Raises
     ------
     InputError
-        Fewer than two images, or no more than H.
+        Fewer than two images, or no more than H; no further views for a loss that needs them.
 
     Source
     ------
@@ -124,9 +167,12 @@ def batch_loss(
     own = own_part(count)
     if loss.name == "ntxent":
         return _whole_batch(loss, (first, second), (one, two), own)
-    if loss.name in ("covariance", "within"):
+    if loss.weighted:
+        if further is None:
+            raise InputError(f"loss {loss.name!r}: must have two further views of every image for its weights")
         means = ((first + second) / 2, (one + two) / 2)
-        return _covariance(loss, *means, 0.5 * (first - second).square().sum(-1), own)
+        xi = _weights(loss, (further[0].detach() + further[1].detach()) / 2)
+        return _covariance(loss, *means, 0.5 * (first - second).square().sum(-1), xi, own)
     values = _tuples(loss, first, second, two, own, generator), _tuples(loss, second, first, one, own, generator)
     return (values[0] + values[1]) / 2
 
@@ -138,7 +184,7 @@ def _others(rows: int, count: int, own: slice, device: torch.device) -> Tensor:
 
 def _whole_batch(loss: ImageLoss, own_views: tuple[Tensor, Tensor], views: tuple[Tensor, Tensor], own: slice) -> Tensor:
     """``-tau log(exp(-r_+/tau) / sum_k exp(-r_k/tau))`` over all views but the anchor itself."""
-    logits = half_squares(torch.cat(own_views), torch.cat(views)) / -loss.tau
+    logits = half_squares(torch.cat(own_views), torch.cat(views), loss.tau) / -loss.tau
     rows, count = len(own_views[0]), len(views[0])
     number = torch.arange(own.start, own.stop, device=logits.device)
     mine = torch.cat([number, number + count])
@@ -156,7 +202,7 @@ def _tuples(
     """Mean loss of the anchors: one negative each (all in turn), or H of InfoNCE."""
     spec, count = loss.spec(), len(others)
     r_pos = 0.5 * (anchors - partners).square().sum(-1)
-    r_all = half_squares(anchors, others)
+    r_all = half_squares(anchors, others, loss.tau if loss.name != "simple" else math.inf)
     if loss.name != "infonce":
         kept = _others(len(anchors), count, own, r_all.device)
         r_neg = r_all[kept].unflatten(0, (len(anchors), count - 1))
@@ -169,15 +215,23 @@ def _tuples(
     return loss_value(spec, r_pos, r_all.gather(1, index.to(r_all.device))).mean()
 
 
-def _covariance(loss: ImageLoss, own_means: Tensor, means: Tensor, r_pos: Tensor, own: slice) -> Tensor:
+@torch.no_grad()
+def _weights(loss: ImageLoss, own_means: Tensor) -> Tensor:
+    """``xi`` of this process's images and all others, from the means of their further views."""
+    return pair_weight(loss.spec(), half_squares(own_means, gathered(own_means), loss.tau).unsqueeze(-1)).squeeze(-1)
+
+
+def _covariance(
+    loss: ImageLoss, own_means: Tensor, means: Tensor, r_pos: Tensor, weights: Tensor, own: slice
+) -> Tensor:
     """``E[xi (r_+ - r_-)] + beta E[xi r_+]``, the mean over the four pairs of views of each two images.
 
     For views ``m +- d/2`` that mean of ``r_-`` is ``rbar + (||d||^2 + ||d'||^2)/8``, ``rbar = 1/2 ||m - m'||^2``, so
     ``xi (r_+ - r_-)`` adds up to ``xi ((||d||^2 + ||d'||^2)/8 - rbar)``, and ``||d||^2 = 2 r_+``.
     """
-    between = half_squares(own_means, means)
+    between = half_squares(own_means, means, loss.tau)
     kept = _others(len(own_means), len(means), own, between.device)
-    xi = pair_weight(loss.spec(), between.detach().unsqueeze(-1)).squeeze(-1) * kept
+    xi = weights * kept
     beta = loss.beta if loss.name == "within" else 0.0
     rows = xi.sum(-1)
     pull: Tensor = ((0.5 + beta) * rows * r_pos).sum() - (xi * between).sum()

@@ -5,7 +5,8 @@ with batch normalisation they must not. The statistics of our batch normalisatio
 processes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from hltm.checks import integer
 from hltm.errors import InputError
+from numeric.images.failures import guarded
 from numeric.images.parallel import mean_over_processes
 
 ENCODERS = ("convnet", "resnet18")
@@ -57,7 +59,10 @@ class Shape:
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over all but the channels, with the statistics of all processes in training."""
+    """Batch normalisation over all but the channels, with the statistics of all processes in training.
+
+    Statistics and normalisation are in single precision at least, whatever the input is in; the output is as the input.
+    """
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - the name of the class above
         if input.ndim not in (2, 4):
@@ -67,20 +72,48 @@ class BatchNorm(nn.BatchNorm2d):
         """Normalise; torch's own way where there is one process only."""
         if not self.training or not _many():
             return super().forward(input)
-        axes = [0, *range(2, input.ndim)]
-        mean = mean_over_processes(input.mean(axes))
-        shape = (1, -1, *[1] * (input.ndim - 2))
-        centred = input - mean.reshape(shape)
+        # Under autocast a convolution gives bfloat16, whose sums would lose the mean of a large batch.
+        held = input if input.dtype == torch.float64 else input.float()
+        axes = [0, *range(2, held.ndim)]
+        mean = mean_over_processes(held.mean(axes))
+        shape = (1, -1, *[1] * (held.ndim - 2))
+        centred = held - mean.reshape(shape)
         variance = mean_over_processes(centred.square().mean(axes))
-        count = input.numel() // input.shape[1] * torch.distributed.get_world_size()
-        with torch.no_grad():
-            if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
-                self.running_mean.lerp_(mean.detach(), self.momentum)
-                self.running_var.lerp_(variance.detach() * count / max(count - 1, 1), self.momentum)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked.add_(1)
+        count = held.numel() // held.shape[1] * torch.distributed.get_world_size()
+        if self.track_running_stats:
+            self._remember(mean.detach(), variance.detach() * count / max(count - 1, 1))
         scaled = centred * torch.rsqrt(variance + self.eps).reshape(shape)
-        return scaled * self.weight.reshape(shape) + self.bias.reshape(shape)
+        return (scaled * self.weight.reshape(shape) + self.bias.reshape(shape)).to(input.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance, self.momentum)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+
+
+@contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Inside, batch normalisation in training takes the statistics of its batch and leaves the running ones alone.
+
+    Examples
+    --------
+    >>> norm = BatchNorm(1)
+    >>> with statistics_kept(norm):
+    ...     out = norm(torch.ones(2, 1, 2, 2))
+    >>> norm.running_mean, int(norm.num_batches_tracked)
+    (tensor([0.]), 0)
+    """
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def _many() -> bool:
@@ -201,6 +234,11 @@ def make_network(shape: Shape, seed: int) -> Network:
     Network
         On the CPU, float32.
 
+    Raises
+    ------
+    InputError
+        Memory is too small for it.
+
     Examples
     --------
     >>> network = make_network(Shape(width=4, hidden=6, out=3), seed=0)
@@ -208,8 +246,9 @@ def make_network(shape: Shape, seed: int) -> Network:
     torch.Size([2, 3])
     """
     generator = torch.Generator().manual_seed(seed)
+    sizes = f"width={shape.width}, hidden={shape.hidden}, out={shape.out}"
     # Layers draw their first weights from the global state, which is put back; ours replace them below.
-    with torch.random.fork_rng(devices=[]):
+    with guarded(f"network of {sizes}", torch.device("cpu")), torch.random.fork_rng(devices=[]):
         network = Network(shape)
     with torch.no_grad():
         for module in network.modules():

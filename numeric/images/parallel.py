@@ -31,7 +31,9 @@ def rank_and_size() -> tuple[int, int]:
 def processes(device: torch.device) -> Iterator[torch.device]:
     """Join the group that `torchrun` started, if it did, and leave it at the end; the device of this process.
 
-    NCCL on GPUs, gloo on CPUs. Where a group is there already, or none was started, nothing is changed.
+    NCCL on GPUs, gloo on CPUs. Where a group is there already, or none was started, nothing is changed. A process that
+    fails does not take leave, which would wait for the others, who wait for what it has not sent; it ends, and
+    `torchrun` ends them.
     """
     if "WORLD_SIZE" not in os.environ or rank_and_size()[1] > 1:
         yield device
@@ -40,10 +42,8 @@ def processes(device: torch.device) -> Iterator[torch.device]:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield device
-    finally:
-        distributed.destroy_process_group()
+    yield device
+    distributed.destroy_process_group()
 
 
 def own_part(count: int) -> slice:

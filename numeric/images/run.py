@@ -4,30 +4,32 @@ A run folder holds one complete checkpoint or none (:mod:`numeric.checkpoint`); 
 same settings goes on from there.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hltm.errors import InputError
+from hltm.errors import InputError, OneProcessError
 from hltm.progress import SILENT, Progress
 from numeric.checkpoint import Checkpoints, locked, run_folder, same_run
 from numeric.images.augment import Recipe
 from numeric.images.data import ImageData
-from numeric.images.network import Network, Shape
-from numeric.images.parallel import rank_and_size
-from numeric.images.training import (
+from numeric.images.failures import (
     MemoryTooSmallError,
     NotFiniteError,
-    Trainer,
-    Training,
-    describe,
-    evaluations,
     fitting_batch,
+    guarded,
+    let_go,
+    where,
 )
+from numeric.images.network import Network, Shape
+from numeric.images.parallel import rank_and_size
+from numeric.images.training import Trainer, Training, evaluations
 
 Evaluate = Callable[[Network, int], Mapping[str, Any]]
 
@@ -74,8 +76,9 @@ def train_images(
     Raises
     ------
     InputError
-        A value that is not allowed; a loss that is not finite (step and last checkpoint are named); too little memory
-        (a batch that fits is named); a run folder that is in use, damaged, or of another run.
+        A value that is not allowed; numbers that are not finite (step and last checkpoint are named); too little memory
+        (a batch that fits is named, unless there are several processes); a run folder that is in use, damaged, or of
+        another run.
 
     Examples
     --------
@@ -100,10 +103,7 @@ def train_images(
                 continue
             row = {"epoch": epoch, "loss": _advance(trainer, epoch * trainer.per_epoch, path, history, progress)}
             row["step"] = trainer.step
-            if evaluate is not None:
-                trainer.network.eval()
-                with torch.no_grad():
-                    row |= evaluate(trainer.network, epoch)
+            row |= _evaluated(trainer, evaluate, epoch, path, history)
             history.append(row)
             if store is not None and writes:
                 _save(store, trainer, history, describe(settings, shape, recipe, data))
@@ -115,34 +115,97 @@ def _advance(
 ) -> float | None:
     """Train until a step; the mean loss, None where there was no step."""
     total, start = 0.0, trainer.step
-    try:
-        while trainer.step < stop:
-            total += trainer.take_step()
-            progress.step(f"{trainer.settings.loss.name}, step {trainer.step} of {trainer.steps}")
-    except NotFiniteError as error:
-        last = (
-            f"the last checkpoint is of step {history[-1]['step']} in {path}" if path and history else "no checkpoint"
-        )
-        raise InputError(
-            f"loss {trainer.settings.loss.name!r} is {error.value} at step {error.step}, {last}: must be finite; "
-            f"lr={trainer.settings.lr:g} may be too large"
-        ) from None
-    except MemoryTooSmallError as error:
-        trainer.optimizer.zero_grad(set_to_none=True)
-        fits = fitting_batch(lambda batch: trainer.loss(trainer.step, batch).backward(), error.batch)
-        advice = "no smaller batch fits either" if fits is None else f"batch={fits} fits"
-        raise InputError(f"batch={error.batch}: the memory of {trainer.device} is too small at step {trainer.step}; "
-                         f"{advice}") from None  # fmt: skip
+    too_large = 0
+    with guarded(f"step {start} and after", trainer.device):
+        try:
+            while trainer.step < stop:
+                total += trainer.take_step()
+                progress.step(f"{trainer.settings.loss.name}, step {trainer.step} of {trainer.steps}")
+        except NotFiniteError as error:
+            raise _stopped(trainer, error, path, history) from None
+        except MemoryTooSmallError as error:
+            too_large = error.batch
+    if too_large:
+        raise OneProcessError(_smaller(trainer, too_large))
     return None if stop == start else total / (stop - start)
+
+
+def _evaluated(
+    trainer: Trainer, evaluate: Evaluate | None, epoch: int, path: Path | None, history: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What is measured on the network, which is looked at first: what is not finite is neither measured nor saved."""
+    with guarded(f"the evaluation after step {trainer.step}", trainer.device):
+        try:
+            trainer.check()
+            if evaluate is None:
+                return {}
+            with torch.no_grad():
+                return dict(evaluate(trainer.network, epoch))
+        except NotFiniteError as error:
+            raise _stopped(trainer, error, path, history) from None
+        except OneProcessError:
+            raise
+        except InputError as error:
+            raise InputError(f"after step {trainer.step}, {_last(path, history)}: {error}") from None
+
+
+def _last(path: Path | None, history: list[dict[str, Any]]) -> str:
+    return f"the last checkpoint is of step {history[-1]['step']} in {path}" if path and history else "no checkpoint"
+
+
+def _stopped(
+    trainer: Trainer, error: NotFiniteError, path: Path | None, history: list[dict[str, Any]]
+) -> InputError:  # fmt: skip
+    settings = trainer.settings
+    return InputError(
+        f"loss {settings.loss.name!r}: {error}, {_last(path, history)}: must be finite; "
+        f"lr={settings.lr:g} may be too large"
+    )
+
+
+def _smaller(trainer: Trainer, batch: int) -> str:
+    """What to say of a batch that memory does not hold; called when nothing holds the failed step any more."""
+    words = f"batch={batch}: the memory of {where(trainer.device)} is too small at step {trainer.step}; "
+    if rank_and_size()[1] > 1:  # the others wait for this one in the middle of the step, and cannot try with it
+        return words + "a smaller one, or more processes, may fit"
+    let_go()
+    fits = fitting_batch(trainer.trial, batch)
+    return words + ("no smaller batch fits either" if fits is None else f"batch={fits} fits")
+
+
+def describe(settings: Training, shape: Shape, recipe: Recipe, data: ImageData) -> dict[str, Any]:
+    """What makes a run the same run, as JSON data; of the loss what it looks at."""
+    sizes = {"name": data.name, "pool": len(data.pool), "train": len(data.train), "test": len(data.test)}
+    training = asdict(settings) | {"loss": settings.loss.taken()}
+    found: dict[str, Any] = json.loads(
+        json.dumps({"data": sizes, "training": training, "network": asdict(shape), "recipe": asdict(recipe)})
+    )
+    return found
+
+
+def _flat(settings: Any, place: str = "") -> dict[str, Any]:
+    """Settings of groups by ``group.name``, so that what differs has the name of its option."""
+    if not isinstance(settings, dict):
+        return {place: settings} if place else {}
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= _flat(value, f"{place}.{name}" if place else name)
+    return found
 
 
 def _save(store: Checkpoints, trainer: Trainer, history: list[dict[str, Any]], settings: dict[str, Any]) -> None:
     loss = history[-1]["loss"]
     record = {"loss": torch.tensor(float("nan") if loss is None else loss)}
     state = {
-        "step": trainer.step, "steps": [row["step"] for row in history], "history": history, "settings": settings,
+        "step": trainer.step, "steps": [row["step"] for row in history], "history": history,
+        "history_sha256": _digest(history), "settings": settings,
     }  # fmt: skip
     store.write(record, trainer.tensors(), state)
+
+
+def _digest(history: Any) -> str:
+    """SHA-256 of the rows, of which this module knows only some of the entries."""
+    return hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()
 
 
 def _resumed(trainer: Trainer, store: Checkpoints, shape: Shape) -> list[dict[str, Any]]:
@@ -156,12 +219,14 @@ def _resumed(trainer: Trainer, store: Checkpoints, shape: Shape) -> list[dict[st
     state = store.read()
     if state is None:
         return []
-    same_run(store.folder, state.get("settings"), describe(trainer.settings, shape, trainer.recipe, trainer.data))
+    wanted = describe(trainer.settings, shape, trainer.recipe, trainer.data)
+    same_run(store.folder, _flat(state.get("settings")), _flat(wanted))
     step, steps = state.get("step"), state.get("steps")
     history: list[dict[str, Any]] = state.get("history") or []
     good = isinstance(history, list) and bool(history) and all(isinstance(row, dict) for row in history)
     if (
         not good
+        or state.get("history_sha256") != _digest(history)
         or not isinstance(step, int)
         or not isinstance(steps, list)
         or steps != [row.get("step") for row in history]

@@ -15,11 +15,13 @@ from numeric.checks import check_device
 from numeric.images.augment import RECIPES, Recipe
 from numeric.images.data import DATASETS, ImageData, load_images
 from numeric.images.evaluate import HEADLINE, SETTINGS, Protocol, as_row, evaluate
+from numeric.images.failures import guarded, let_go, out_of_memory
 from numeric.images.losses import IMAGE_LOSSES, ImageLoss
 from numeric.images.network import Network, Shape, make_network
+from numeric.images.operators import operator_sizes
 from numeric.images.parallel import processes
 from numeric.images.run import train_images
-from numeric.images.theory import features, image_population, in_double, operator_sizes
+from numeric.images.samples import features, image_population, in_double
 from numeric.images.training import Training
 
 # Epochs, batch, largest learning rate, and the network, where nothing else is asked for.
@@ -32,7 +34,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
               "norm": "batch"},
 }  # fmt: skip
 _MEASURED = (32, 4)  # images and augmentations on which operators are measured
-_DENSE = 4096  # rows of the largest operator that is measured
+_COLUMNS = 4096  # of an operator that is measured: images times outputs; there are fewer images where outputs are many
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ def run_images(
     (['simple', 'untrained'], 1)
     """
     progress.start(None, "loading the images")
-    with processes(check_device(study.device)) as device:
+    with processes(check_device(study.device)) as device, guarded(f"experiment on {study.dataset}", device):
         images = load_images(study.dataset, data, study.subset).to(device)
         return _run(study, images, folder, progress)
 
@@ -257,13 +259,19 @@ def _member(
 
 
 def measured(network: Network, study: ImageStudy, data: ImageData) -> dict[str, Any]:
-    """Size of the covariance operators of the head, where they are small enough to be dense."""
-    head = network.head
-    if max(head.first.weight.numel(), head.second.weight.numel()) > _DENSE:
-        return {}
-    population = image_population(data, study.recipe, *_MEASURED)
-    held = in_double(network)
-    return {"operators": [asdict(each) for each in operator_sizes(held, features(held, population))]}
+    """Size of the covariance operators of the head as ``"operators"``; nothing where memory does not suffice."""
+    images, augmentations = _MEASURED
+    images = max(2, min(images, _COLUMNS // study.chosen("out")))
+    try:
+        population = image_population(data, study.recipe, images, augmentations)
+        held = in_double(network)
+        return {"operators": [asdict(each) for each in operator_sizes(held, features(held, population))]}
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+    # A training of days is not lost with it; the findings name what was left out.
+    let_go()
+    return {}
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:

@@ -6,9 +6,8 @@ the same numbers for the joint batch, and each takes its own part.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,12 +19,14 @@ from hltm.checks import seed as check_seed
 from hltm.errors import InputError
 from numeric.images.augment import Draws, Recipe, apply, draw
 from numeric.images.data import ImageData, pixels
+from numeric.images.failures import MemoryTooSmallError, NotFiniteError, guarded, out_of_memory
 from numeric.images.losses import ImageLoss, batch_loss
-from numeric.images.network import Network, Shape, make_network
+from numeric.images.network import Network, Shape, make_network, statistics_kept
 from numeric.images.parallel import average_gradients, own_part, rank_and_size
+from numeric.images.state import not_finite, restore, saved
 
 # Streams of random numbers; what is evaluated draws from streams of its own.
-_ORDER, _VIEWS, EVALUATION, THEORY = range(4)
+_ORDER, _VIEWS, EVALUATION, THEORY, _FURTHER = range(5)
 _WARMUP = 0.05  # share of the steps in which the learning rate rises
 
 
@@ -118,6 +119,11 @@ class Trainer:
         Of the augmentation.
     data : ImageData
         On the device.
+
+    Raises
+    ------
+    InputError
+        A batch that the data or the processes do not allow; a memory that is too small for the network.
     """
 
     def __init__(self, settings: Training, shape: Shape, recipe: Recipe, data: ImageData) -> None:
@@ -125,12 +131,14 @@ class Trainer:
         self.device = data.train.device
         self.per_epoch = settings.steps_per_epoch(len(data.pool))
         self.step = 0
-        self.network: Network = make_network(shape, settings.seed).to(self.device)
-        if self.device.type == "cuda":
-            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
-        )
+        self.mixed = self.device.type == "cuda"  # the network computes in bfloat16
+        with guarded(f"network of width={shape.width}", self.device):
+            self.network: Network = make_network(shape, settings.seed).to(self.device)
+            if self.device.type == "cuda":
+                self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.optimizer = torch.optim.AdamW(
+                self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+            )
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     @property
@@ -157,18 +165,36 @@ class Trainer:
     def loss(self, step: int, batch: int | None = None) -> Tensor:
         """Loss of this process's part of a step, differentiable; of fewer images on request."""
         index = self.indices(step)[:batch]
-        generator = stream(self.settings.seed, _VIEWS, step)
-        shape = [len(index), *self.data.pool.shape[1:]]
         own = own_part(len(index))
-        pair = (draw(self.recipe, shape, generator)[own], draw(self.recipe, shape, generator)[own])
         chosen = pixels(self.data.pool[index[own].to(self.device)])
+        shape = [len(index), *self.data.pool.shape[1:]]
+        further = self._further(step, chosen, shape, own) if self.settings.loss.weighted else None
+        generator = stream(self.settings.seed, _VIEWS, step)
+        first, second = self._outputs(chosen, shape, own, generator)
+        return batch_loss(self.settings.loss, first, second, generator, further)
+
+    @torch.no_grad()
+    def _further(self, step: int, chosen: Tensor, shape: list[int], own: slice) -> tuple[Tensor, Tensor]:
+        """Outputs of two more views of each image, by draws of their own; for pair weights that are held fixed.
+
+        Batch normalisation takes the statistics of these views, and its running ones see only those of the gradient.
+        """
+        with statistics_kept(self.network):
+            return self._outputs(chosen, shape, own, stream(self.settings.seed, _FURTHER, step))
+
+    def _outputs(
+        self, chosen: Tensor, shape: list[int], own: slice, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs, of unit length, of two views of this process's images; the draws are those of the joint batch."""
+        pair = (draw(self.recipe, shape, generator)[own], draw(self.recipe, shape, generator)[own])
         seen = views(self.recipe, chosen, pair)
         if self.device.type == "cuda":
             seen = seen.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        # One region for each pass: casts of the weights that one without gradients made are not taken up by the next.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             outputs = self.network(seen)
         first, second = functional.normalize(outputs.float(), dim=-1).chunk(2)
-        return batch_loss(self.settings.loss, first, second, generator)
+        return first, second
 
     def take_step(self) -> float:
         """One step of gradient descent; the loss of the joint batch before it.
@@ -176,35 +202,69 @@ class Trainer:
         Raises
         ------
         NotFiniteError
-            The loss is not finite; nothing was changed.
+            The loss or a gradient is not finite; nothing was changed.
         MemoryTooSmallError
             The device's memory is too small.
         """
         self.network.train()
+        value = self._descended()
+        if value is None:  # only here, where no exception holds what the failed step held
+            self.optimizer.zero_grad(set_to_none=True)
+            raise MemoryTooSmallError(self.settings.batch)
+        self.step += 1
+        return value
+
+    def _descended(self) -> float | None:
+        """Loss of a step that was taken; None where memory ran out."""
         try:
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.loss(self.step)
             loss.backward()
-        except RuntimeError as error:
+            average_gradients(self.network.parameters())
+            value = joint_mean(loss)
+            if not math.isfinite(value):
+                raise NotFiniteError("loss", value, self.step)
+            gradients = [each.grad for each in self.network.parameters() if each.grad is not None]
+            largest = float(torch.nn.utils.get_total_norm(gradients, math.inf))
+            if not math.isfinite(largest):
+                raise NotFiniteError("largest gradient", largest, self.step)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.rate(self.step)
+            self.optimizer.step()
+        except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            raise MemoryTooSmallError(self.settings.batch) from error
-        average_gradients(self.network.parameters())
-        value = joint_mean(loss)
-        if not math.isfinite(value):
-            raise NotFiniteError(self.step, value)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(self.step)
-        self.optimizer.step()
-        self.step += 1
+            return None
         return value
 
+    def trial(self, batch: int) -> None:
+        """A step of fewer images, to see whether memory holds it; what it makes of the weights is not to be used."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.loss(self.step, batch).backward()
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def check(self) -> None:
+        """Look at what the steps so far have made, before it is evaluated or saved.
+
+        Weights may be finite and yet too large for an output, so that of the first images of a batch is looked at too.
+
+        Raises
+        ------
+        NotFiniteError
+            Weights, statistics, moments or outputs that are not finite.
+        """
+        found = not_finite(self.network, self.optimizer)
+        if found is not None:
+            raise NotFiniteError(*found, self.step)
+        self.network.eval()
+        largest = float(self.network(pixels(self.data.pool[: self.settings.batch])).abs().max())
+        if not math.isfinite(largest):
+            raise NotFiniteError("an output", largest, self.step)
+
     def tensors(self) -> dict[str, Tensor]:
-        """What the training goes on from, by name: weights, statistics, moments."""
-        found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        for number, held in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in held.items()}
-        return {name: value.detach().cpu() for name, value in found.items()}
+        """What the training goes on from, by name."""
+        return saved(self.network, self.optimizer)
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
         """Go on from what :meth:`tensors` gave.
@@ -214,43 +274,8 @@ class Trainer:
         InputError
             They are not those of such a network.
         """
-        held: dict[int, dict[str, Tensor]] = {}
-        weights: dict[str, Tensor] = {}
-        for name, value in tensors.items():
-            kind, rest = name.split(".", 1)
-            if kind == "network":
-                weights[rest] = value
-            else:
-                number, entry = rest.split(".", 1)
-                held.setdefault(int(number), {})[entry] = value
-        try:
-            self.network.load_state_dict(weights)
-            groups = self.optimizer.state_dict()["param_groups"]
-            self.optimizer.load_state_dict({"state": held, "param_groups": groups})
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise InputError(f"checkpoint: {error}: must be that of such a network") from None
+        restore(self.network, self.optimizer, tensors)
         self.step = step
-
-
-class NotFiniteError(Exception):
-    """A loss that is not finite: the step, and its value."""
-
-    def __init__(self, step: int, value: float) -> None:
-        super().__init__(f"loss {value} at step {step}")
-        self.step, self.value = step, value
-
-
-class MemoryTooSmallError(Exception):
-    """The device's memory does not hold a batch of so many images."""
-
-    def __init__(self, batch: int) -> None:
-        super().__init__(f"batch={batch}: out of memory")
-        self.batch = batch
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def joint_mean(loss: Tensor) -> float:
@@ -260,46 +285,6 @@ def joint_mean(loss: Tensor) -> float:
         torch.distributed.all_reduce(value)
         value /= rank_and_size()[1]
     return float(value)
-
-
-def fitting_batch(attempt: Callable[[int], Any], batch: int) -> int | None:
-    """Largest of batch/2, batch/4, .. that an attempt gets through without running out of memory.
-
-    Examples
-    --------
-    >>> def attempt(batch):
-    ...     if batch > 100:
-    ...         raise torch.OutOfMemoryError("CUDA out of memory")
-    >>> fitting_batch(attempt, 512)
-    64
-    """
-    while batch >= 4:
-        batch //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        try:
-            attempt(batch)
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-        else:
-            return batch
-    return None
-
-
-def describe(settings: Training, shape: Shape, recipe: Recipe, data: ImageData) -> dict[str, Any]:
-    """What makes a run the same run, as JSON data."""
-    import json
-
-    found: dict[str, Any] = json.loads(
-        json.dumps(
-            {
-                "training": asdict(settings), "network": asdict(shape), "recipe": asdict(recipe),
-                "data": [data.name, len(data.pool), len(data.train), len(data.test)],
-            }
-        )
-    )  # fmt: skip
-    return found
 
 
 def evaluations(settings: Training) -> Iterator[int]:

@@ -4,6 +4,7 @@ Exit codes: 0 every configuration is done, 1 some have failed, 2 wrong input or 
 imported before a command runs.
 """
 
+import json
 import os
 import sys
 from functools import partial
@@ -49,6 +50,9 @@ def run(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     stack: Annotated[int, typer.Option(min=1, help="Most configurations that are computed together.")] = 64,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds of a task.")] = 3600.0,
+    task_seconds: Annotated[
+        float, typer.Option(min=0.0, help="Seconds that no stack is predicted to exceed; a GPU counts as 50 cores.")
+    ] = 300.0,
     memory_limit: Annotated[
         int | None, typer.Option(min=1, metavar="MIB", help="Memory of a task besides that of an idle worker.")
     ] = None,
@@ -70,6 +74,7 @@ def run(
     options = {
         "device": device, "stack": stack, "time_limit": time_limit, "retries": retries, "checkpoints": checkpoints,
         "memory_limit": None if memory_limit is None else memory_limit * 2**20, "checkpoint_after": checkpoint_after,
+        "task_seconds": task_seconds,
     }  # fmt: skip
     return partial(run_sweep, grid, store, lock_wait, workers, ray, retry_failed, options, quiet)
 
@@ -178,8 +183,6 @@ def _note(text: str) -> None:
 
 def run_status(place: Path, as_json: bool) -> int:
     """Print the status of a store."""
-    import json
-
     from numeric.sweep.store import Store
     from numeric.sweep.tables import status_lines, status_of
 

@@ -4,27 +4,37 @@ An actor that dies, with its process or its node, is made anew where there is ro
 Whoever reaches the ports of a Ray cluster can run code on it: `docs/scaling.md` says what that means.
 """
 
-import os
-import socket
+import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hltm.errors import InputError
 from numeric.sweep.engine import Ended
-from numeric.sweep.loopback import need_ray, stay_on_loopback
+from numeric.sweep.head import Head, connected
 from numeric.sweep.task import prepare, run_task
 
 LOOK = 5.0  # seconds between looks at what the cluster has
+ASK = 1.0  # seconds between questions to its head
 MOST_LANES = 4096
+STARTS = 5  # of actors that may fail in a row while no other is there
+LONGEST = 60.0  # seconds before an actor that did not start is tried again
+REASON = 200  # characters
 
 
 @dataclass(eq=False)
 class _Lane:
-    actor: Any
-    begun: Any
+    """A lane: its actor (None until the moment `after`), what tells that it has begun, its task."""
+
+    actor: Any = None
+    begun: Any = None
     task: Any = None
-    since: float = field(default_factory=time.monotonic)
+    failed: int = 0
+    after: float = 0.0
+
+    @property
+    def ready(self) -> bool:
+        return self.actor is not None and self.begun is None
 
 
 class Worker:
@@ -37,52 +47,6 @@ class Worker:
     def run(self, work: dict[str, Any]) -> dict[str, Any]:
         """Run one task."""
         return run_task(work)
-
-
-def connected(address: str) -> Any:
-    """The module `ray`, connected to a cluster.
-
-    Parameters
-    ----------
-    address : str
-        ``host:port`` of its head, ``auto``, or ``ray://host:port`` of its client server.
-
-    Raises
-    ------
-    InputError
-        Ray is not there, or no cluster answers.
-    """
-    need_ray()
-    _knock(address)
-    stay_on_loopback(address)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
-    try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="covop")
-    except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        raise InputError(f"--ray={address!r:.80}: {type(error).__name__}: {text}: must be a Ray cluster") from None
-    return ray
-
-
-def _knock(address: str) -> None:
-    """Refuse an address that nobody answers at: Ray would go on trying for minutes.
-
-    Raises
-    ------
-    InputError
-    """
-    if address == "auto":
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    rule = "must be a Ray cluster, as host:port, ray://host:port or auto"
-    if not host or not port.isdigit() or int(port) >= 2**16:
-        raise InputError(f"--ray={address!r:.80}: {rule}")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except OSError as error:
-        raise InputError(f"--ray={address!r:.80}: {error.strerror or error}: {rule}") from None
 
 
 class RayEngine:
@@ -99,12 +63,15 @@ class RayEngine:
     """
 
     def __init__(self, address: str, gpus: int = 0, worker: type = Worker) -> None:
-        self._ray, self._gpus, self._looked = connected(address), gpus, 0.0
-        self._address = address
+        self._ray, self._gpus, self._address = connected(address), gpus, address
+        self._exceptions = self._ray.exceptions
+        client = address.startswith("ray://")
+        self._head = Head(address if client else self._ray.get_runtime_context().gcs_address)
         kind = self._ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0, max_task_retries=0)
         self._kind = kind(worker)
         self._lanes: dict[int, _Lane] = {}
-        self._made = 0
+        self._made = self._failed_starts = 0
+        self._asked = 0.0
         self._look()
         if not self._lanes:
             raise InputError(f"--ray={address!r:.80}: must have at least one {'GPU' if gpus else 'core'}")
@@ -117,19 +84,26 @@ class RayEngine:
         if self._gpus:
             room = min(room, resources.get("GPU", 0.0) / self._gpus)
         while len(self._lanes) < min(int(room), MOST_LANES):
-            self._lanes[self._made] = self._begin()
+            self._lanes[self._made] = _Lane()
             self._made += 1
         for number, lane in list(self._lanes.items()):
-            if len(self._lanes) > max(int(room), 1) and lane.begun is not None and not self._done(lane.begun):
-                self._ray.kill(lane.actor)
+            if len(self._lanes) > max(int(room), 1) and not lane.ready and not self._done(lane.begun):
+                self._kill(lane)
                 del self._lanes[number]
 
-    def _begin(self) -> _Lane:
-        actor = self._kind.remote()
-        return _Lane(actor, actor.prepare.remote())
-
     def _done(self, reference: Any) -> bool:
-        return bool(self._ray.wait([reference], timeout=0)[0])
+        return reference is not None and bool(self._ray.wait([reference], timeout=0)[0])
+
+    def _kill(self, lane: _Lane) -> None:
+        if lane.actor is not None:
+            self._ray.kill(lane.actor)
+
+    def _there(self) -> bool:
+        """Whether the head answers: Ray would wait for it in the middle of a call, and then end the process."""
+        if self._head.gone or time.monotonic() - self._asked > ASK:
+            self._asked = time.monotonic()
+            return self._head.answers()
+        return True
 
     @property
     def lanes(self) -> int:
@@ -142,24 +116,41 @@ class RayEngine:
         return f"{self.lanes} actors of the Ray cluster {self._address}"
 
     def idle(self) -> list[int]:
-        """Lanes that can be given a task."""
-        if time.monotonic() - self._looked > LOOK:
-            self._look()
-        for number, lane in list(self._lanes.items()):
-            if lane.begun is not None and self._done(lane.begun):
-                try:
-                    self._ray.get(lane.begun)
-                    lane.begun = None
-                except self._ray.exceptions.RayError:
-                    self._replace(number)
-        return [number for number, lane in self._lanes.items() if lane.begun is None and lane.task is None]
+        """Lanes that can be given a task.
 
-    def _replace(self, number: int) -> None:
-        """A new actor for a lane whose own is gone; not at once where it cannot even begin."""
-        lane = self._lanes[number]
-        if lane.begun is not None and time.monotonic() - lane.since < 1.0:
-            time.sleep(1.0)
-        self._lanes[number] = self._begin()
+        Raises
+        ------
+        InputError
+            The cluster is gone, or no actor can start.
+        """
+        if not self._there():
+            return []
+        if time.monotonic() - self._looked > LOOK and self._head.answers():
+            self._look()
+        for lane in self._lanes.values():
+            if self._done(lane.begun):
+                self._begun(lane)
+            # Asked once more: of an actor whose head has died, Ray knows before the next question is due.
+            if lane.actor is None and time.monotonic() >= lane.after and self._head.answers():
+                lane.actor = self._kind.remote()
+                lane.begun = lane.actor.prepare.remote()
+        return [number for number, lane in self._lanes.items() if lane.ready and lane.task is None]
+
+    def _begun(self, lane: _Lane) -> None:
+        """Take note of an actor that has started, or has not: then it is tried again, each time later."""
+        try:
+            self._ray.get(lane.begun)
+            lane.begun, lane.failed, self._failed_starts = None, 0, 0
+            return
+        except self._exceptions.RayError as error:
+            reason, cause = _reason(error), first_line(error)
+        lane.actor = lane.begun = None
+        lane.failed += 1
+        lane.after = time.monotonic() + min(LONGEST, 2.0 ** (lane.failed - 1))
+        if reason != NODE_DIED:  # that is no fault of the actor
+            self._failed_starts += 1
+        if self._failed_starts >= STARTS and not any(other.ready for other in self._lanes.values()):
+            raise InputError(f"--ray={self._address!r:.80}: {cause}: an actor must be able to start on its nodes")
 
     def start(self, lane: int, work: Any) -> None:
         """Give a lane a task."""
@@ -169,39 +160,59 @@ class RayEngine:
     def wait(self, seconds: float) -> list[Ended]:
         """Wait for the end of some task, or for a new idle lane."""
         waiting = [each for lane in self._lanes.values() for each in (lane.begun, lane.task) if each is not None]
-        if not waiting:
+        if not waiting or not self._there():
             time.sleep(seconds)
             return []
         self._ray.wait(waiting, timeout=seconds)
         found = []
-        for number, lane in list(self._lanes.items()):
-            if lane.task is None or not self._done(lane.task):
+        for number, lane in self._lanes.items():
+            if not self._done(lane.task):
                 continue
             try:
                 found.append(Ended(number, self._ray.get(lane.task)))
                 lane.task = None
-            except self._ray.exceptions.RayError as error:
+            except self._exceptions.RayError as error:
                 found.append(Ended(number, None, _reason(error)))
-                self._replace(number)
+                self._lanes[number] = _Lane()
         return found
 
     def end(self, lane: int) -> None:
         """End the worker of a lane."""
-        self._ray.kill(self._lanes[lane].actor)
-        self._lanes[lane] = self._begin()
+        self._kill(self._lanes[lane])
+        self._lanes[lane] = _Lane()
 
     def close(self) -> None:
         """End all actors and leave the cluster."""
-        for lane in self._lanes.values():
-            self._ray.kill(lane.actor)
+        if not self._head.gone:
+            for lane in self._lanes.values():
+                self._kill(lane)
         self._ray.shutdown()
 
 
+def first_line(error: Exception) -> str:
+    r"""What went wrong in an actor, from the traceback that Ray gives as text: the line that names the error.
+
+    Examples
+    --------
+    >>> first_line(RuntimeError("died: Traceback\n  File x\nModuleNotFoundError: No module named 'numeric'\nmore"))
+    "ModuleNotFoundError: No module named 'numeric'"
+    """
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
+    return (named or lines)[-1 if named else 0][:REASON]
+
+
+NODE_DIED = "its node died"
+
+
 def _reason(error: Exception) -> str:
-    """Why an actor died, in a few words."""
+    """Why an actor gave no answer, in a few words."""
     text = str(error)
+    if hasattr(error, "as_instanceof_cause"):  # it raised, or its answer could not be sent
+        return first_line(error)
     if "OOM" in text or "memory pressure" in text or "out of memory" in text.lower():
         return "its machine ran out of memory, and Ray ended it"
-    if "node" in text and ("died" in text or "dead" in text or "terminated" in text) and "worker process" not in text:
-        return "its node died"
+    # What the actor raised may speak of nodes too: this is what Ray says of them.
+    if re.search(r"node (has |was |is )?(died|dead|terminated)", text) and "worker process" not in text:
+        return NODE_DIED
     return "its worker process died"

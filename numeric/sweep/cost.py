@@ -1,11 +1,17 @@
 """What a task takes: seconds and bytes, from the sizes of tree, network and training.
 
 A step of E stacked members takes ``fixed + blocks per_block + E (words per_word + numbers per_number + products
-per_product)`` seconds: launching what does not depend on E, drawing words, element-wise work on activations, and matrix
-products. Besides, a task takes ``task + E (nodes per_node + measured numbers per_measured_number)``. The coefficients
-were fitted by ``benchmarks/sweep.py`` on one core; `docs/scaling.md` tells how well.
+per_product + pairs per_pair)`` seconds: launching what does not depend on E, drawing words, element-wise work on
+activations, matrix products, and the pairs of views that NT-Xent compares. An optimiser other than plain descent adds
+``blocks per_adaptive_block + E parameters per_adaptive_parameter``. Besides, a task takes ``task + E (nodes per_node +
+measured numbers per_measured_number)``. The coefficients were fitted by ``benchmarks/sweep.py`` on one core;
+`docs/scaling.md` tells how well.
+
+Exact mode is not predicted: its sums over pairs of configurations take a time that depends on how far apart the outputs
+lie in units of tau. Its prediction is infinite, so that its configurations are computed one at a time.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +20,7 @@ from numeric.sweep.expansion import tree_sizes
 
 WORDS_AT_A_TIME = 2**19
 MEASURED_AT_A_TIME = 2**22
+TILE_BYTES = 2**22  # of activations that training holds at a time
 BEFORE = 0.4
 
 
@@ -26,7 +33,7 @@ class Sizes:
     nodes, leaves, neurons, parameters, blocks : int
         Of tree and network; a block is one batched product.
     samples : int
-        Rows of a step: batch times towers, or the states of all leaves in exact mode.
+        Rows of a step: batch times towers, or in exact mode the configurations of binary leaves.
     words : int
         Random words drawn.
     steps, records : int
@@ -34,6 +41,12 @@ class Sizes:
         Samples for correlations, before and after.
     itemsize : int
         Bytes of a number.
+    pairs : int
+        Of views, that NT-Xent compares in a step; 0 for other losses.
+    adaptive : bool
+        Whether the optimiser is another than plain descent.
+    predicted : bool
+        False in exact mode.
     """
 
     nodes: int
@@ -47,6 +60,9 @@ class Sizes:
     records: int
     measured: int
     itemsize: int
+    pairs: int = 0
+    adaptive: bool = False
+    predicted: bool = True
 
     @property
     def numbers(self) -> int:
@@ -68,17 +84,21 @@ class Sizes:
 class Coefficients:
     """Seconds, and bytes, for a unit of each kind of work."""
 
-    fixed: float = 0.000141
+    fixed: float = 0.000221
     per_block: float = 0.0
-    per_word: float = 1.51e-08
-    per_number: float = 1.37e-09
-    per_product: float = 4.77e-11
-    per_measured_number: float = 3.03e-09
-    task: float = 0.0
-    per_node: float = 1.92e-05
+    per_word: float = 1.32e-08
+    per_number: float = 1.88e-09
+    per_product: float = 4.28e-11
+    per_pair: float = 1.11e-08
+    per_adaptive_block: float = 6.04e-05
+    per_adaptive_parameter: float = 0.0
+    per_measured_number: float = 3.55e-09
+    task: float = 0.109
+    per_node: float = 3.12e-05
     bytes_task: float = 2240000.0
     bytes_per_number: float = 0.806
     bytes_per_word: float = 29.5
+    bytes_per_pair: float = 34.5
     bytes_per_measured_number: float = 15.9
 
 
@@ -122,18 +142,20 @@ def sizes(
     latents = nodes - leaves
     neurons = latents * width + leaves
     parameters = width * (leaves + inner * width)
-    exact = train["mode"] == "exact"
-    towers = 2 if train["loss"] == "ntxent" else 2 + (train["negatives"] or 1)
+    exact, whole = train["mode"] == "exact", train["loss"] == "ntxent"
+    towers = 2 if whole else 2 + (train["negatives"] or 1)
     samples = 2**leaves if exact else train["batch"] * towers
     words = 0 if exact else (towers - 1) * train["batch"] + (nodes - 1) * samples
     return Sizes(
         nodes, leaves, neurons, parameters, blocks, samples, words, train["steps"],
         min(train["steps"], train["records"]), train["samples"], 4 if network["dtype"] == "float32" else 8,
+        pairs=samples**2 if whole else 0, predicted=not exact,
+        adaptive=train.get("optimizer", "sgd") != "sgd" or bool(train.get("optimizer_options")),
     )  # fmt: skip
 
 
 def seconds(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
-    """Seconds that a task of so many members takes on one core.
+    """Seconds that a task of so many members takes on one core; infinite where they are not predicted.
 
     Examples
     --------
@@ -141,8 +163,14 @@ def seconds(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
     >>> seconds(one, 64) < 64 * seconds(one, 1)
     True
     """
+    if not size.predicted:
+        return math.inf
     launch = rates.fixed + rates.per_block * size.blocks
     each = rates.per_word * size.words + rates.per_number * size.numbers + rates.per_product * size.products
+    each += rates.per_pair * size.pairs
+    if size.adaptive:
+        launch += rates.per_adaptive_block * size.blocks
+        each += rates.per_adaptive_parameter * size.parameters
     measured = 2 * size.measured * size.neurons * rates.per_measured_number
     return (
         rates.task
@@ -154,6 +182,7 @@ def seconds(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
 def memory(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
     """Bytes that a task of so many members needs besides those of an idle worker: of training, or of measuring."""
     training = rates.bytes_per_word * words_held(size, members) + rates.bytes_per_number * members * size.held
+    training += rates.bytes_per_pair * pairs_held(size, members)
     return rates.bytes_task + max(training, rates.bytes_per_measured_number * numbers_measured(size, members))
 
 
@@ -161,6 +190,12 @@ def words_held(size: Sizes, members: int) -> int:
     """Random words that are drawn at a time: of several steps, but not beyond the next record."""
     one = members * size.words
     return min(one * -(-size.steps // size.records), max(one, WORDS_AT_A_TIME))
+
+
+def pairs_held(size: Sizes, members: int) -> float:
+    """Bytes of the distances of one tile of members, which training takes one after the other."""
+    tiles = -(-members // max(1, TILE_BYTES // (size.itemsize * size.numbers)))
+    return float(-(-members // tiles) * size.pairs * size.itemsize)
 
 
 def numbers_measured(size: Sizes, members: int) -> float:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from numeric.sweep.answers import Wrong, plain, read_answer
 from numeric.sweep.cost import Sizes, most_members, seconds, sizes
 from numeric.sweep.engine import Ended, Engine
 from numeric.sweep.leases import EXPIRY, Leases, Member, Task
@@ -21,6 +22,7 @@ from numeric.sweep.store import Store
 from numeric.sweep.task import work_of
 
 BEAT = 5.0  # seconds between heartbeats
+GPU_CORES = 50  # whose work one GPU is assumed to do; no GPU was measured
 POLL = 0.5  # seconds that the end of a task is waited for at a time
 _LOST = "lost"
 
@@ -45,7 +47,8 @@ class Options:
     checkpoint_after : float
         Tasks that are predicted to take longer than so many seconds write checkpoints.
     task_seconds : float
-        No stack is made larger than so many predicted seconds.
+        No stack is made larger than so many predicted seconds, nor than half of the time limit; a GPU is taken for
+        `GPU_CORES` cores.
     expiry : float
         As in :class:`numeric.sweep.leases.Leases`.
     """
@@ -144,7 +147,10 @@ class Driver:
     def _most(self, member: Member, files: dict[str, str]) -> int:
         # A limit is far above what is measured; half of it leaves room for what the model does not know.
         most_bytes = (self.options.memory_limit or 4 * 2**30) / 2
-        return most_members(_sizes(member, files), self.options.stack, self.options.task_seconds, most_bytes)
+        most_seconds = min(self.options.task_seconds, self.options.time_limit / 2)
+        if self.options.device != "cpu":
+            most_seconds *= GPU_CORES
+        return most_members(_sizes(member, files), self.options.stack, most_seconds, most_bytes)
 
     def _checkpoint(self, task: Task) -> Path | None:
         if self.options.checkpoints is None:
@@ -156,15 +162,14 @@ class Driver:
 
     def _settle(self, leases: Leases, run: Running, ended: Ended) -> None:
         """Write how a task ended."""
-        answer = ended.answer
-        if answer is None:
-            self._lost(leases, run, ended.reason)
+        if ended.answer is None:
+            self._lost(leases, run, plain(ended.reason))
             return
-        if "error" in answer:
-            self._split(leases, run, f"{answer['error']}: {answer['reason']}")
+        answer = read_answer(ended.answer, len(run.task.members))
+        if isinstance(answer, Wrong):
+            self._split(leases, run, answer.reason)
             return
-        results, *rest = (answer[name] for name in ("results", "seconds", "device", "code"))
-        self._write(partial(leases.finish, run.task, results, *rest))
+        self._write(partial(leases.finish, run.task, answer))
         self._forget(run)
 
     def _lost(self, leases: Leases, run: Running, reason: str) -> None:
@@ -211,5 +216,6 @@ def _sizes(member: Member, files: dict[str, str]) -> Sizes:
 
 
 def work_folder(store: Store) -> Path:
-    """Folder beside a store for locks and checkpoints."""
-    return store.path.with_name(store.path.name + ".work")
+    """Folder beside a store for locks and checkpoints; the same under whatever name the store was opened."""
+    place = store.path.resolve()
+    return place.with_name(place.name + ".work")

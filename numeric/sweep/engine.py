@@ -15,14 +15,14 @@ class Ended:
     Attributes
     ----------
     lane : int
-    answer : dict, optional
-        What :func:`numeric.sweep.task.run_task` returned; None where the worker died.
+    answer : object
+        What the worker returned, of whatever kind; None where it died.
     reason : str
         Why it died.
     """
 
     lane: int
-    answer: dict[str, Any] | None
+    answer: Any
     reason: str = ""
 
 

@@ -17,7 +17,8 @@ from hltm import load
 from hltm.checks import count
 from hltm.errors import InputError
 from hltm.nodelink import tree_to_json
-from numeric.sweep.grid import Grid, NetworkTable, RandomPolarity, TrainTable, TreeTable
+from numeric.sweep.axes import RandomPolarity
+from numeric.sweep.grid import Grid, NetworkTable, TrainTable, TreeTable
 
 # Of what a key stands for. It changes whenever the same configuration would mean another computation; the version of
 # the code is no part of a key, it is stored beside every result.

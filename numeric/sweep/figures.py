@@ -111,7 +111,7 @@ def grouped(store: Store, wanted: Wanted) -> dict[tuple[str, ...], dict[Any, Mea
         for x, y in _points(row, wanted):
             line.setdefault(x, []).append(y)
     found = {
-        key: {x: mean_of(values, wanted.confidence) for x, values in sorted(line.items())}
+        key: {x: mean_of(line[x], wanted.confidence) for x in sorted(line, key=_in_order)}
         for key, line in sorted(held.items()) if line
     }  # fmt: skip
     if not found:
@@ -139,17 +139,28 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
+def _in_order(x: Any) -> tuple[bool, Any]:
+    """Numbers before text: a parameter may have both, as polarities that are drawn or not."""
+    return isinstance(x, str), x
+
+
 def _points(row: Mapping[str, Any], wanted: Wanted) -> Iterable[tuple[Any, float]]:
     """What one configuration adds: x and y."""
     if wanted.y == "loss":
         return [(x, y) for x, y in zip(row["steps"], row["loss"], strict=True) if y is not None]
     x, y = row.get(wanted.x), row[wanted.y]
     if isinstance(y, list):
-        levels = [y[wanted.level - 1]] if wanted.level is not None and wanted.level <= len(y) else y
-        y = math.fsum(levels) / len(levels) if wanted.level is None or wanted.level <= len(y) else None
+        y = _mean_level(y, wanted.level)
     if y is None or x is None:
         return []
     return [(x if isinstance(x, int | float) else _text(x), y)]
+
+
+def _mean_level(values: list[float | None], level: int | None) -> float | None:
+    """A level, or the mean of all; None where there is no such level or a number was not finite."""
+    chosen = values if level is None else values[level - 1 : level]
+    finite = [value for value in chosen if value is not None]
+    return math.fsum(finite) / len(finite) if finite and len(finite) == len(chosen) else None
 
 
 def draw(store: Store, target: Path, wanted: Wanted) -> int:
@@ -178,15 +189,16 @@ def draw(store: Store, target: Path, wanted: Wanted) -> int:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
+    places = _places(axis, {x for line in lines.values() for x in line})
     for number, (key, line) in enumerate(lines.items()):
         label = ", ".join(f"{name.split('.')[1]}={value}" for name, value in zip(names, key, strict=True))
-        means = list(line.values())
+        means, where = list(line.values()), [places[x] for x in line]
         low, high = ([one.mean + sign * (one.half_width or 0.0) for one in means] for sign in (-1, 1))
-        axis.plot(list(line), [one.mean for one in means], ".-", color=f"C{number % 10}", label=label or None)
-        axis.fill_between(list(line), low, high, color=f"C{number % 10}", alpha=0.2, linewidth=0)
+        axis.plot(where, [one.mean for one in means], ".-", color=f"C{number % 10}", label=label or None)
+        axis.fill_between(where, low, high, color=f"C{number % 10}", alpha=0.2, linewidth=0)
     axis.set_xlabel(wanted.x)
     axis.set_ylabel(wanted.y if wanted.level is None else f"{wanted.y}, level {wanted.level}")
-    axis.set_title(f"mean and {wanted.confidence:.0%} confidence interval", fontsize="medium")
+    axis.set_title(f"mean and {100 * wanted.confidence:g} % confidence interval", fontsize="medium")
     if len(lines) > 1:
         axis.legend(fontsize="x-small")
     held, kind = io.BytesIO(), target.suffix[1:]
@@ -195,3 +207,12 @@ def draw(store: Store, target: Path, wanted: Wanted) -> int:
     figure.savefig(held, format=kind, dpi=150, metadata=dates.get(kind, {}))
     write(target, held.getvalue())
     return len(lines)
+
+
+def _places(axis: Any, values: set[Any]) -> dict[Any, float]:
+    """Where each x is drawn: numbers where they are; if some are text, all one beside the other."""
+    if not any(isinstance(x, str) for x in values):
+        return {x: float(x) for x in values}
+    order = sorted(values, key=_in_order)
+    axis.set_xticks(range(len(order)), [str(x) for x in order], fontsize="xx-small")
+    return {x: float(number) for number, x in enumerate(order)}

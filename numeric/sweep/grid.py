@@ -4,104 +4,29 @@ A parameter is a value, a list of values, or ``{ range = { start, stop, num } }`
 table that stands several times (``[[train]]``) is a union of grids. Nothing here loads torch.
 """
 
-import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from hltm.checks import show, suggestion
 from hltm.errors import InputError
+from numeric.sweep.axes import Axis, Polarity, Positive, RandomPolarity, Range, Table, Whole, once, seeds_of
 
 GRID_BYTES = 2**20
-POINTS = 10**6  # of one range
-T = TypeVar("T")
-
-
-class Table(BaseModel):
-    """A table of the file: unknown keys and values of another type are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Range(Table):
-    """Evenly spaced values, both ends among them; integers stay integers where all of them are."""
-
-    start: float
-    stop: float
-    num: int = Field(ge=1, le=POINTS)
-    scale: Literal["linear", "log"] = "linear"
-
-    def values(self) -> list[float]:
-        """The values.
-
-        Examples
-        --------
-        >>> Range(start=1, stop=100, num=3, scale="log").values()
-        [1.0, 10.0, 100.0]
-        """
-        if self.num == 1:
-            return [self.start]
-        if self.scale == "log":
-            low, high = math.log10(self.start), math.log10(self.stop)
-            inner = [10 ** (low + k * (high - low) / (self.num - 1)) for k in range(1, self.num - 1)]
-        else:
-            inner = [self.start + k * (self.stop - self.start) / (self.num - 1) for k in range(1, self.num - 1)]
-        return [self.start, *inner, self.stop]
-
-    @model_validator(mode="after")
-    def _positive(self) -> "Range":
-        if self.scale == "log" and min(self.start, self.stop) <= 0:
-            raise ValueError("start and stop of a range of scale 'log' must be positive")
-        if self.num == 1 and self.start != self.stop:
-            raise ValueError("a range with num = 1 must have start = stop")
-        return self
-
-
-def _spread(value: Any) -> Any:
-    """A value, a list or a range as a tuple of values."""
-    if isinstance(value, Mapping) and set(value) == {"range"}:
-        values = Range.model_validate(value["range"]).values()
-        return tuple(int(one) for one in values) if all(one.is_integer() for one in values) else tuple(values)
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
-def _once(values: Sequence[Any]) -> None:
-    if not values:
-        raise ValueError("must hold at least one value")
-    if len(set(values)) < len(values):
-        raise ValueError("must hold each value once")
-
-
-Axis = Annotated[tuple[T, ...], Field(min_length=1), BeforeValidator(_spread)]
-
-
-class RandomPolarity(Table):
-    """Polarities drawn for each seed: absolute values uniform on ``[low, high]``, with random signs if asked for."""
-
-    low: float = Field(ge=0, le=1)
-    high: float = Field(default=1.0, ge=0, le=1)
-    signs: bool = False
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "RandomPolarity":
-        if self.low > self.high:
-            raise ValueError("low must not be above high")
-        return self
-
-
-def _kind_of_polarity(value: Any) -> str:
-    return "random" if isinstance(value, Mapping | RandomPolarity) else "number"
-
-
-Polarity = Annotated[
-    Annotated[Annotated[float, Field(ge=-1, le=1)], Tag("number")] | Annotated[RandomPolarity, Tag("random")],
-    Discriminator(_kind_of_polarity),
-]
-Whole = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
+# What an optimiser of torch takes beside its learning rate, which is an axis of its own.
+_ADAM = ("betas", "eps", "weight_decay", "amsgrad")
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "sgd": ("momentum", "dampening", "weight_decay", "nesterov"),
+    "adam": _ADAM,
+    "adamax": _ADAM[:3],
+    "adamw": _ADAM,
+    "nadam": (*_ADAM[:3], "momentum_decay", "decoupled_weight_decay"),
+    "radam": (*_ADAM[:3], "decoupled_weight_decay"),
+    "rmsprop": ("alpha", "eps", "weight_decay", "momentum", "centered"),
+}
 
 
 class TreeTable(Table):
@@ -153,36 +78,19 @@ class TrainTable(Table):
     records: int = Field(default=10, ge=1, le=10_000)
     samples: int = Field(default=2000, ge=0, le=10**7)
 
-
-class Seeds(Table):
-    """``seeds = { from = 0, to = 9 }``, both among them."""
-
-    first: int = Field(alias="from", ge=0)
-    last: int = Field(alias="to", lt=2**62)
-
     @model_validator(mode="after")
-    def _ordered(self) -> "Seeds":
-        if self.last < self.first:
-            raise ValueError("to must not be below from")
+    def _goes_together(self) -> "TrainTable":
+        for name in self.optimizer:
+            for option in self.optimizer_options:
+                if option not in OPTIONS[name]:
+                    known = f"must be one of {', '.join(OPTIONS[name])}"
+                    found = f"optimizer_options.{option} of {name!r}"
+                    raise ValueError(f"{found}: {known}{suggestion(option, OPTIONS[name])}")
         return self
 
 
 def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else (value,)
-
-
-def _seeds(value: Any) -> Any:
-    if isinstance(value, Seeds):
-        return range(value.first, value.last + 1)
-    if isinstance(value, Mapping):
-        held = Seeds.model_validate(value)
-        return range(held.first, held.last + 1)
-    if type(value) is int:
-        return range(value)
-    good = isinstance(value, list | tuple | range) and all(type(one) is int and 0 <= one < 2**62 for one in value)
-    if not good:
-        raise ValueError("must be a number of seeds, a list of integers that are not negative, or { from, to }")
-    return value if isinstance(value, range) else tuple(value)
 
 
 class Grid(Table):
@@ -196,7 +104,7 @@ class Grid(Table):
         Tables, each a grid of its own; the sweep is the product of the three unions with the seeds.
     """
 
-    seeds: Annotated[Any, BeforeValidator(_seeds)] = range(1)
+    seeds: Annotated[Any, BeforeValidator(seeds_of)] = range(1)
     tree: Annotated[tuple[TreeTable, ...], BeforeValidator(_listed), Field(min_length=1)]
     network: Annotated[tuple[NetworkTable, ...], BeforeValidator(_listed), Field(min_length=1)] = (NetworkTable(),)
     train: Annotated[tuple[TrainTable, ...], BeforeValidator(_listed), Field(min_length=1)] = (TrainTable(),)
@@ -204,7 +112,7 @@ class Grid(Table):
     @model_validator(mode="after")
     def _each_once(self) -> "Grid":
         try:
-            _once(self.seeds)
+            once(self.seeds)
         except ValueError as error:
             raise ValueError(f"seeds: {error}") from None
         for table in (*self.tree, *self.network, *self.train):
@@ -212,7 +120,7 @@ class Grid(Table):
                 values = getattr(table, name)
                 if isinstance(values, tuple):
                     try:
-                        _once(values)
+                        once(values)
                     except ValueError as error:
                         raise ValueError(f"{name}: {error}") from None
         return self

@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hltm.errors import InputError
+from numeric.sweep.answers import Answer
 from numeric.sweep.store import Store, folder_name
 
 EXPIRY = 120.0  # seconds without a heartbeat after which a driver counts as gone
@@ -183,19 +184,16 @@ class Leases:
         rows = [row for (row,) in db.execute(query, (first[1], limit * lanes))]
         return _made(db, rows[: min(limit, -(-len(rows) // lanes))])
 
-    def finish(self, task: Task, results: Sequence[Any], seconds: float, device: str, code: str) -> bool:
+    def finish(self, task: Task, answer: Answer) -> bool:
         """Write the results of all members; False, and nothing written, if the task is no longer ours."""
+        rows = [(each.row, task.number, text) for each, text in zip(task.members, answer.results, strict=True)]
         with self.store.writing() as db:
             change = "UPDATE configurations SET status = 'done', owner = NULL, reason = NULL"
             if not self._ours(db, task, change):
                 return False
-            rows = [
-                (member.row, task.number, json.dumps(found, allow_nan=False, separators=(",", ":")))
-                for member, found in zip(task.members, results, strict=True)
-            ]
             db.executemany("INSERT INTO results VALUES (?, ?, ?)", rows)
             change = "UPDATE tasks SET seconds = ?, device = ?, code = ?, finished = ? WHERE id = ?"
-            db.execute(change, (seconds, device, code, time.time(), task.number))
+            db.execute(change, (answer.seconds, answer.device, answer.code, time.time(), task.number))
         return True
 
     def fail(self, task: Task, reason: str) -> bool:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from hltm.errors import InputError
@@ -163,7 +164,5 @@ def need_ray() -> None:
     ------
     InputError
     """
-    from importlib.util import find_spec
-
     if find_spec("ray") is None:
         raise InputError("Ray: must be installed; install covop[cluster]")

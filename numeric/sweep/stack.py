@@ -84,7 +84,7 @@ def run_stack(
     list of dict
         ``steps`` and ``loss`` (mean over the steps between two records; null after divergence), ``dead``, ``diverged``
         (a step, or null), and by level of the tree ``before`` and ``after``: mean best absolute correlation of a neuron
-        with its latent (null for latents that are not binary).
+        with its latent (null for latents that are not binary, and for levels whose outputs overflow).
     """
     from numeric.contrast import training_loss
     from numeric.metrics import correlations
@@ -104,7 +104,7 @@ def run_stack(
     def levels(here: "TreeNetwork") -> list[Any]:
         if samples < 2:
             return [None] * len(members)
-        return list(correlations(here, trees, samples, streams).by_level.tolist())
+        return [_finite(own) for own in correlations(here, trees, samples, streams).by_level.tolist()]
 
     def run(place: str | None) -> Any:
         return train(

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hltm.checks import count, show
+from hltm.checks import show
 from hltm.errors import InputError
 from numeric.sweep.expansion import Expansion
 
@@ -81,7 +81,8 @@ class Store:
     patience : float
         Seconds that a locked database is waited for.
     create : bool
-        Whether a store that is not there is made.
+        Whether a store that is not there is made; without, nothing is written, and a file system that cannot be written
+        will do.
 
     Raises
     ------
@@ -96,30 +97,52 @@ class Store:
         with telling(self.path):
             self._db = sqlite3.connect(self.path, timeout=patience, isolation_level=None)
             try:
-                self._prepare()
+                self._prepare(create)
             except BaseException:
                 self._db.close()
                 raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, create: bool) -> None:
+        try:
+            empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        except sqlite3.OperationalError:
+            if create or not self._as_it_lies():
+                raise
+            empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        # Asked for after the tables, with which it is written: another driver may make the store between the two.
         (found,) = self._db.execute("PRAGMA application_id").fetchone()
-        empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
-        if not empty and found != APPLICATION:
+        if found != APPLICATION and not (empty and create):
             raise InputError(f"store {self.path}: must be the store of a sweep, it is another database")
         if not empty and (version := self._db.execute("PRAGMA user_version").fetchone()[0]) != VERSION:
             raise InputError(f"store {self.path}: version {version}: must be {VERSION}")
+        self._db.execute(f"PRAGMA cache_size = -{CACHE}")
+        if not create:
+            return
         # A process that dies loses nothing; a machine that loses power may lose the last results, never half of one.
         self._write_ahead()
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute(f"PRAGMA cache_size = -{CACHE}")
         if empty:
-            with self.writing() as db:
-                # Two drivers may find the same empty file: the second one waits here, and finds it made.
-                if db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
-                    for statement in _TABLES.split(";\n"):
-                        db.execute(statement)
-                    db.execute(f"PRAGMA application_id = {APPLICATION}")
-                    db.execute(f"PRAGMA user_version = {VERSION}")
+            self._make_tables()
+
+    def _as_it_lies(self) -> bool:
+        """Open a file whose folder cannot be written, and which has no log, without the files of the log."""
+        log = self.path.resolve().with_name(self.path.resolve().name + "-wal")
+        if log.is_file() and log.stat().st_size:
+            return False
+        self._db.close()
+        self._db = sqlite3.connect(
+            f"{self.path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None
+        )
+        return True
+
+    def _make_tables(self) -> None:
+        with self.writing() as db:
+            # Two drivers may find the same empty file: the second one waits here, and finds it made.
+            if db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+                for statement in _TABLES.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {APPLICATION}")
+                db.execute(f"PRAGMA user_version = {VERSION}")
 
     def _write_ahead(self) -> None:
         """Switch the log on; SQLite does not wait by itself for whoever does the same at the same moment."""
@@ -265,14 +288,3 @@ def folder_name(keys: list[bytes]) -> str:
     False
     """
     return hashlib.sha256(b"".join(keys)).hexdigest()[:32]
-
-
-def number_of(value: int, what: str) -> str:
-    """Give ``1 configuration``, ``12,000 configurations``.
-
-    Examples
-    --------
-    >>> number_of(1, "task"), number_of(2000, "task")
-    ('1 task', '2,000 tasks')
-    """
-    return f"{count(value)} {what}{'' if value == 1 else 's'}"

@@ -1,8 +1,9 @@
 """What a store holds, as tables: status, and results as CSV or Parquet, one row for each configuration."""
 
 import csv
-import io
 import json
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 from hltm.checks import show
 from hltm.errors import InputError
-from hltm.files import write
 from numeric.sweep.store import Store
 
 ROWS = 20_000  # of one group of a Parquet file
@@ -97,13 +97,13 @@ def _plain(value: Any) -> Any:
 
 
 def _csv(store: Store, target: Path) -> int:
-    names, held, number = columns_of(store), io.StringIO(), 0
-    table = csv.writer(held, lineterminator="\n")
-    table.writerow(names)
-    for row in rows_of(store):
-        table.writerow([_plain(row.get(name)) for name in names])
-        number += 1
-    write(target, held.getvalue().encode())
+    names, number = columns_of(store), 0
+    with _temporary(target) as place, place.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(names)
+        for row in rows_of(store):
+            table.writerow([_plain(row.get(name)) for name in names])
+            number += 1
     return number
 
 
@@ -155,15 +155,20 @@ def _groups(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
-    """A file beside its place, renamed when it is complete."""
-    place = target.with_name(f".{target.name}.part")
+    """A file beside its place, renamed when it is complete; a link is followed, a pipe is written to."""
     try:
-        yield place
-        place.replace(target)
+        target = Path(os.path.realpath(target))
+        if target.exists() and not target.is_file():
+            yield target
+            return
+        place = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+        try:
+            yield place
+            place.replace(target)
+        finally:
+            place.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"out={show(str(target))}: cannot be written: {error.strerror or error}") from None
-    finally:
-        place.unlink(missing_ok=True)
 
 
 def check_out(target: Path, suffixes: tuple[str, ...]) -> Path:

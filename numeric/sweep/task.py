@@ -8,10 +8,13 @@ import hashlib
 import importlib
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -61,7 +64,7 @@ def run_task(work: Mapping[str, Any]) -> dict[str, Any]:
     try:
         # A driver of CUDA reserves far more addresses than memory.
         with _memory_limit(work["memory"] if work["device"] == "cpu" else None):
-            results = run_stack(work["members"], work["files"], work["device"], work["checkpoint"])
+            results = run_stack(work["members"], work["files"], work["device"], _own_folder(work["checkpoint"]))
     except MemoryError:
         return {"error": "memory", "reason": f"out of memory: {_limit_text(work['memory'])}"}
     except Exception as error:
@@ -72,6 +75,11 @@ def run_task(work: Mapping[str, Any]) -> dict[str, Any]:
         "results": results, "seconds": time.perf_counter() - begun, "device": device_name(work["device"]),
         "code": code_version(),
     }  # fmt: skip
+
+
+def _own_folder(checkpoint: str | None) -> str | None:
+    """Where this version of the code keeps its checkpoint: what another has begun, it does not go on with."""
+    return None if checkpoint is None else str(Path(checkpoint) / code_version())
 
 
 def _limit_text(memory: int | None) -> str:
@@ -105,8 +113,9 @@ def device_name(device: str) -> str:
     return "cpu" if device == "cpu" else str(torch.cuda.get_device_name(device))
 
 
+@cache
 def code_version() -> str:
-    """Version of the package and a digest of the sources that results depend on.
+    """Version of the package and a digest of the sources that results depend on, as they were when it was first asked.
 
     Examples
     --------
@@ -143,6 +152,7 @@ def prepare(parent: int | None = None) -> int:
 
     for name in ("metrics", "training", "contrast"):
         importlib.import_module(f"numeric.{name}")
+    code_version()
     # The tensors are small: threads would wait for each other longer than they work, and sums would change with them.
     torch.set_num_threads(1)
     return os.getpid()
@@ -150,9 +160,6 @@ def prepare(parent: int | None = None) -> int:
 
 def _end_with(parent: int) -> None:
     """End this process soon after its parent: a worker without a driver would hold its folder and its core."""
-    import signal
-    import threading
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends its workers
 
     def watch() -> None:

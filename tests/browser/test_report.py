@@ -144,6 +144,12 @@ def test_the_summary_is_seen_without_scrolling(address, opened):
     assert rows.count() == 7
 
 
+def test_the_matrix_has_whole_titles(shared, report):
+    statements = json.loads((report / "report.json").read_text())["statements"]
+    shown = shared.locator(".matrix .title").all_inner_texts()
+    assert shown == [statement["title"] for statement in statements]
+
+
 def test_landmarks_stand_one_below_the_other(address, opened, report):
     """The picture as a structure: the same landmarks in the same order at every width, none over another."""
     statements = [s["slug"] for s in json.loads((report / "report.json").read_text())["statements"]]
@@ -270,6 +276,17 @@ def test_paper_has_what_is_folded(printed):
     assert text.count("Decidedby") >= len([line for line in folded if "Decided by" in line])
     for title in page.evaluate("() => [...document.querySelectorAll('h2')].map(e => e.textContent)"):
         assert re.sub(r"\s+", "", title) in text
+
+
+def test_paper_has_instances_only_where_they_are_open(printed):
+    """They are in files that are named beside them."""
+    page, _ = printed
+    shown = """() => [...document.querySelectorAll('.variants details')].map(e => e.checkVisibility())"""
+    assert len(page.evaluate(shown)) > 20
+    assert not any(page.evaluate(shown))
+    page.locator(".variants details").first.evaluate("d => { d.open = true }")
+    assert sum(page.evaluate(shown)) == 1
+    page.locator(".variants details").first.evaluate("d => { d.open = false }")
 
 
 def test_paper_has_whole_formulas(printed):

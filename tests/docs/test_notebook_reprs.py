@@ -36,7 +36,7 @@ COMMANDS = {
         "dot qquad quad top otimes odot rho tau xi psi pi sigma theta delta alpha epsilon partial leq geq lt",
         "gt neq mid lVert rVert cdot circ infty max min to forall in backslash hat sim grave widetilde tilde",
         "overline Delta Sigma lambda mu nu kappa exists bigl bigr Bigl Bigr tfrac rightarrow limits phi omega",
-        "varphi vec det ldots cdots dots le ge nabla lvert rvert langle rangle mathring",
+        "varphi vec det ldots cdots dots le ge nabla lvert rvert langle rangle mathring Leftrightarrow",
     )
     for word in line.split()
 }

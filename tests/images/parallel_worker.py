@@ -1,4 +1,4 @@
-"""One process of two: gradients of every loss on its part of a batch, then a short training; started by torchrun."""
+"""One process of two: gradients of every loss on its part of a batch, then short trainings; started by torchrun."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from numeric.images.augment import RECIPES, draw
 from numeric.images.data import load_images, pixels
 from numeric.images.losses import IMAGE_LOSSES, ImageLoss, batch_loss
-from numeric.images.network import Shape
+from numeric.images.network import Shape, statistics_kept
 from numeric.images.parallel import average_gradients, own_part, processes, rank_and_size
 from numeric.images.run import train_images
 from numeric.images.training import Trainer, Training, views
@@ -19,10 +19,17 @@ def gradients(trainer):
     """In double precision, in which two orders of a sum cannot be told apart at 1e-6."""
     network, own = trainer.network.double().train(), own_part(32)
     generator = torch.Generator().manual_seed(3)
-    draws = [draw(trainer.recipe, (32, 1, 8, 8), generator)[own] for _ in range(2)]
-    seen = views(trainer.recipe, pixels(trainer.data.train[trainer.indices(0)[own]]), tuple(draws))
-    outputs = torch.nn.functional.normalize(network(seen.double()), dim=-1)
-    batch_loss(trainer.settings.loss, *outputs.chunk(2), generator).backward()
+    chosen = pixels(trainer.data.train[trainer.indices(0)[own]])
+
+    def outputs():
+        draws = [draw(trainer.recipe, (32, 1, 8, 8), generator)[own] for _ in range(2)]
+        seen = views(trainer.recipe, chosen, tuple(draws))
+        return torch.nn.functional.normalize(network(seen.double()), dim=-1).chunk(2)
+
+    first, second = outputs()
+    with torch.no_grad(), statistics_kept(network):
+        further = outputs()
+    batch_loss(trainer.settings.loss, first, second, generator, further).backward()
     average_gradients(network.parameters())
     found = {name: value.grad for name, value in network.named_parameters()}
     return found | {f"statistics.{name}": value for name, value in network.named_buffers()}
@@ -43,6 +50,12 @@ def measure(folder, size):
         run = train_images(settings, shape, RECIPES["digits"], data, folder=folder / "run")
         if rank_and_size()[0] == size - 1:
             save_file(run.network.state_dict(), folder / "trained.safetensors")
+        mixed = Trainer(Training(ImageLoss("within"), epochs=2, batch=32), shape, RECIPES["digits"], data)
+        mixed.mixed = True  # what a GPU does
+        for _ in range(3):
+            mixed.take_step()
+        if rank_and_size()[0] == size - 1:
+            save_file(mixed.network.state_dict(), folder / "mixed.safetensors")
 
 
 if __name__ == "__main__":

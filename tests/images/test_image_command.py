@@ -35,6 +35,19 @@ def test_the_tables_are_printed(done):
     assert done[1].stderr == ""
 
 
+def test_it_is_said_what_each_setting_tests_and_what_is_gained_in_it(done):
+    said = "invariance to these very augmentations"
+    assert said in " ".join(done[1].stdout.split())
+    assert said in (done[0] / "out" / "report.md").read_text()
+    assert said in (done[0] / "page.md").read_text()
+    section = json.loads((done[0] / "out" / "manifest.json").read_text())["section"]
+    assert said in section["tables"][0]["caption"]
+    for words in ("gain moved", "gain plain", "gain few"):
+        assert words in done[1].stdout
+        assert words in (done[0] / "out" / "report.md").read_text()
+        assert words in section["tables"][0]["heads"]
+
+
 def test_the_files(done):
     folder = done[0] / "out"
     document = json.loads((folder / "manifest.json").read_text())
@@ -50,7 +63,8 @@ def test_the_files(done):
         "within",
     ]
     for row in rows[1:]:
-        assert float(row["gain"]) == pytest.approx(float(row["moved"]) - float(rows[0]["moved"]), abs=1e-6)
+        for name in ("moved", "plain", "few"):
+            assert float(row[f"gain {name}"]) == pytest.approx(float(row[name]) - float(rows[0][name]), abs=1e-6)
         assert float(row["low"]) < float(row["moved"]) < float(row["high"])
     told = {
         (row["part"], row["statement"]): (row["must"], row["does"])
@@ -73,12 +87,14 @@ def test_the_page_is_updated(done):
 
 def test_a_second_run_reads_what_the_first_wrote(done):
     folder, first = done
-    result = run(*SMALL, "--checkpoints", folder / "runs")
+    result = run(*SMALL, "--checkpoints", folder / "runs", "--no-theory", "--out", folder / "bare")
     assert result.stdout.splitlines()[:12] == first.stdout.splitlines()[:12]
+    section = json.loads((folder / "bare" / "manifest.json").read_text())["section"]
+    assert section["verdict"] == "not-run"  # nothing was found to hold
 
 
-@pytest.mark.parametrize("dataset", ["cifar10", "stl10"])
-def test_the_published_formats_are_trained_on(dataset, cifar, stl, tmp_path):
+@pytest.mark.parametrize(("dataset", "losses"), [("cifar10", "ntxent,covariance"), ("stl10", "covariance")])
+def test_the_published_formats_are_trained_on(dataset, losses, cifar, stl, tmp_path):
     data = (cifar if dataset == "cifar10" else stl)[0]
     options = [
         "--dataset",
@@ -88,7 +104,7 @@ def test_the_published_formats_are_trained_on(dataset, cifar, stl, tmp_path):
         "--subset",
         "40",
         "--loss",
-        "ntxent,covariance",
+        losses,
         "--seeds",
         "1",
         "--epochs",
@@ -100,9 +116,9 @@ def test_the_published_formats_are_trained_on(dataset, cifar, stl, tmp_path):
         "--width",
         "4",
         "--hidden",
-        "6",
+        "70",
         "--outputs",
-        "5",
+        "64",
         "--device",
         "cpu",
         "--out",
@@ -112,8 +128,18 @@ def test_the_published_formats_are_trained_on(dataset, cifar, stl, tmp_path):
     assert result.returncode == 0, result.stderr
     document = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert document["study"]["encoder"] == "resnet18"
-    assert "batch normalisation" in document["left_out"][0]
-    assert [row["loss"] for row in document["table"]] == ["untrained", "ntxent", "covariance"]
+    networks = ("untrained", *losses.split(","))
+    assert [text.split(":")[0] for text in document["left_out"]] == list(networks)
+    assert all("live statistics" in text and text in result.stdout.replace("\n", " ") for text in document["left_out"])
+    told = {(row["network"], row["part"]) for row in document["theory"]}
+    whole = "resnet18, batch norm with fixed statistics"
+    assert {(name, part) for name in networks for part in ("head", whole)} < told
+    assert len(document["residue"]) == 2 * len(networks)
+    operators = list(csv.DictReader((tmp_path / "out" / "operators.csv").read_text().splitlines()))
+    assert [(row["loss"], row["epoch"], row["layer"]) for row in operators] == [
+        (loss, epoch, layer) for loss in networks[1:] for epoch in "01" for layer in "12"
+    ]
+    assert [row["loss"] for row in document["table"]] == list(networks)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +171,23 @@ def test_what_is_wrong_is_one_line(arguments, words, tmp_path):
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert words in result.stderr
+
+
+def test_what_was_trained_is_there_whatever_becomes_of_the_theory(tmp_path):
+    (tmp_path / "manifest.json").write_text("of an earlier experiment")
+    before = """
+import numeric.images.findings
+def find(*arguments):
+    raise KeyboardInterrupt
+numeric.images.findings.find = find
+"""
+    settings = ["--seeds", "1", "--epochs", "1", "--loss", "simple", "--out", tmp_path]
+    result = run(*SMALL, *settings, before=before)
+    assert result.returncode != 0
+    assert "simple (quadratic)" in result.stdout
+    assert {"table.csv", "history.csv", "report.md", "accuracy.png"} <= {path.name for path in tmp_path.iterdir()}
+    # Without it `verify --images` takes the folder for what it is, not complete.
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def test_without_kornia_the_extra_is_named():

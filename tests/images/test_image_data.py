@@ -1,5 +1,6 @@
 """Readers of the published formats, on small files of exactly those formats."""
 
+import hashlib
 import sys
 import types
 
@@ -101,8 +102,18 @@ def test_a_file_of_the_right_size_is_damaged(cifar):
     path = cifar[0] / "cifar-10-batches-bin" / "data_batch_1.bin"
     with path.open("wb") as file:
         file.truncate(30_730_000)
-    refused([str(path), "damaged", "aadd24acce27caa71bf4b10992e9e7b2d74c2540"], "cifar10", cifar[0])
-    assert load_images("cifar10", cifar[0], subset=30).train.sum() == 0
+    words = [str(path), "damaged", "aadd24acce27caa71bf4b10992e9e7b2d74c2540"]
+    refused(words, "cifar10", cifar[0])
+    refused(words, "cifar10", cifar[0], subset=30)
+
+
+def test_smaller_files_are_not_hashed(cifar, stl, monkeypatch):
+    def hashed(*arguments, **options):
+        raise AssertionError("a digest that is compared with nothing")
+
+    monkeypatch.setattr(hashlib, "new", hashed)
+    assert len(load_images("cifar10", cifar[0], subset=30).train) == 30
+    assert len(load_images("stl10", stl[0], subset=10).train) == 10
 
 
 def test_a_label_outside_its_range_is_named(cifar, stl):
@@ -152,7 +163,9 @@ def test_the_pickled_version_needs_torchvision(pickled, monkeypatch):
     refused(["pickled version", "cifar-10-binary.tar.gz", "torchvision"], "cifar10", pickled)
 
 
-def test_the_pickled_version_is_read_through_torchvision(pickled, monkeypatch):
+@pytest.mark.parametrize("beside", ["", "stl10_binary", "cifar-100-python"])
+def test_the_pickled_version_is_read_through_torchvision(beside, pickled, monkeypatch):
+    (pickled / beside).mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     images = {
         True: rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8),
@@ -169,6 +182,8 @@ def test_the_pickled_version_is_read_through_torchvision(pickled, monkeypatch):
     module.CIFAR10 = Reader
     monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
+    (pickled / "cifar-10-batches-py" / "batches.meta").write_bytes(b"")
+    assert len(load_images("cifar10", pickled / "cifar-10-batches-py").train) == 12
     data = load_images("cifar10", pickled)
     assert np.array_equal(data.train.permute(0, 2, 3, 1).numpy(), images[True])
     assert data.test_labels.tolist() == [0, 1, 2, 3]

@@ -6,24 +6,31 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
-from hltm.errors import InputError
+from hltm.errors import InputError, OneProcessError
 from numeric.images import parallel
 from numeric.images.losses import IMAGE_LOSSES
 
 WORKER = Path(__file__).parent / "parallel_worker.py"
+SMALL = ["--quiet", "--seeds", "1", "--epochs", "1", "--batch", "32", "--subset", "64", "--width", "4", "--device", "cpu",
+         "--loss", "ntxent", "--no-theory"]  # fmt: skip
 
 
-def launch(folder, size):
-    folder.mkdir()
+def run(size, *arguments):
     command = [sys.executable]
     if size > 1:
         command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(WORKER), str(folder), str(size)], env=environment, capture_output=True, text=True, timeout=500
+    return subprocess.run(
+        [*command, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=500
     )
+
+
+def launch(folder, size):
+    folder.mkdir()
+    done = run(size, WORKER, folder, size)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -48,6 +55,58 @@ def test_a_training_gives_the_same_network(folders):
     one, two = (load_file(folder / "trained.safetensors") for folder in folders)
     for key, value in one.items():
         assert (value.double() - two[key].double()).abs().max() <= 1e-4, key
+
+
+def test_batch_norm_computes_in_single_precision_under_autocast(folders):
+    """Three steps in bfloat16, with further views: the network's statistics, counted once a step."""
+    one, two = (load_file(folder / "mixed.safetensors") for folder in folders)
+    counts = {key: int(value) for key, value in two.items() if key.endswith("num_batches_tracked")}
+    assert set(counts.values()) == {3}
+    for key, value in one.items():
+        assert torch.isfinite(two[key]).all()
+        # bfloat16 has 8 bits; Adam's first steps go by signs, so weights may differ by some learning rates.
+        assert (value.double() - two[key].double()).abs().max() <= 0.03 * max(1.0, float(value.double().abs().max()))
+
+
+def test_a_memory_that_ends_in_one_process_ends_the_run():
+    """The others are in the middle of the step and cannot be told: no hang, and the line of the one that knows."""
+    done = run(2, WORKER.with_name("short_worker.py"), "experiment", "images", *SMALL)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "numeric/images" not in done.stderr  # no traceback but torchrun's own
+    assert [line for line in lines if "out of memory" in line or "memory of cpu" in line] == [
+        "error: batch=32: the memory of cpu (process 1 of 2) is too small at step 0; "
+        "a smaller one, or more processes, may fit"
+    ]
+
+
+def test_an_input_error_of_all_processes_is_said_once():
+    done = run(2, "-m", "numeric", "experiment", "images", *SMALL, "--batch", "33")
+    assert done.returncode == 1  # torchrun's own
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == ["error: batch=33 over 2 processes: must be a multiple of their number"]
+
+
+def test_one_process_of_a_machine_speaks(monkeypatch, capsys):
+    from hltm.command import guarded, typer
+
+    def application(error):
+        app = typer.Typer(add_completion=False)
+
+        @app.command()
+        def command():
+            def job():
+                raise error
+
+            return job
+
+        return app
+
+    monkeypatch.setattr("sys.argv", ["program"])
+    for rank, error, said in (("0", InputError, True), ("1", InputError, False), ("1", OneProcessError, True)):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert guarded(application(error("x=1: must be 2")), "program") == 2
+        assert capsys.readouterr().err == ("error: x=1: must be 2\n" if said else "")
 
 
 def test_one_of_the_processes_writes(folders):

@@ -59,7 +59,7 @@ def rendered(section):
     return page(seen, {}, pdf=False), document(seen, shrunk=False)
 
 
-def test_page_and_latex_show_it():
+def test_page_and_latex_show_it(tmp_path):
     html, tex = rendered(SECTION)
     assert '<a href="#images">' in html
     assert "NT-Xent &lt;b&gt;" in html
@@ -69,6 +69,8 @@ def test_page_and_latex_show_it():
     html, tex = rendered(SECTION | {"verdict": "refuted"})
     assert "is not as told" in html
     assert "is not as told" in tex
+    for text in rendered(images_section(write(tmp_path, SECTION | {"verdict": "not-run"}))):
+        assert "The theory on the trained networks was not looked at." in text
     assert 'id="images"' not in rendered(None)[0]
 
 

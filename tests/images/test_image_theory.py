@@ -1,28 +1,32 @@
 """Statements 3 and 4 on networks of real images: what must hold holds, what must fail is seen to fail."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from numeric.general import function_population_gradient, general_update
+from numeric.connection import connection_factors
+from numeric.general import function_population_gradient, general_update, output_jacobians
 from numeric.images.findings import STRENGTHS, exponent
+from numeric.images.forms import exact_form_gradient, general_form, operator_form, relative
 from numeric.images.network import Shape, make_network
+from numeric.images.operators import gram_matrix, operator_sizes
+from numeric.images.samples import features, image_population, in_double
 from numeric.images.theory import (
     Check,
-    exact_form_gradient,
-    features,
     head_checks,
-    image_population,
-    in_double,
+    head_residues,
     network_checks,
     network_function,
-    operator_form,
-    operator_sizes,
-    relative,
+    network_residues,
     residue,
-    residues,
 )
 from numeric.losses import loss_spec
 from numeric.operator import covariance_operator, predicted_update
+from numeric.pairs import coupling
+from numeric.population import FinitePopulation
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,35 @@ def test_the_operator_form_fails_on_a_network_with_biases(network, populations):
     assert min(relative(left, operator_form(function, moved, population, simple))) > 1e-2
 
 
+def by_jacobians(function, parameters, population, spec):
+    """The operator form with the connections of all samples held, as it is written."""
+    acting = coupling(population, spec, function(parameters, population.flat_points), None)
+    for parameter, jacobian in zip(
+        parameters, output_jacobians(function, parameters, population.flat_points), strict=True
+    ):
+        kbar = population.mean(jacobian.flatten(2))
+        seen = acting.apply(acting.centred(kbar @ parameter.flatten()))
+        yield (2 if acting.laplacian is None else 1) * torch.einsum("mi,mip->p", seen, kbar).view_as(parameter)
+
+
+def with_weights(points):
+    """Points and augmentations whose weights are not equal."""
+    shares = torch.rand(points.shape[:2], generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.1
+    return FinitePopulation(points, shares[:, 0] / shares[:, 0].sum(), shares / shares.sum(1, keepdim=True))
+
+
+def test_products_are_what_jacobians_give(network, digits, recipe):
+    """With more samples than are held at a time."""
+    population = with_weights(image_population(digits, recipe, 7, 3).points)
+    function, held = network_function(network)
+    moved = [value + 0.3 if name.endswith("bias") else value for name, value in held.items()]
+    for spec in (loss_spec("simple"), loss_spec("infonce", tau=0.05)):
+        ours = [form(function, moved, population, spec) for form in (general_form, operator_form)]
+        wanted = [form(function, moved, population, spec) for form in (general_update, by_jacobians)]
+        for left, right in zip(ours, wanted, strict=True):
+            torch.testing.assert_close(left, list(right), rtol=1e-10, atol=1e-15)
+
+
 def test_operator_form_is_that_of_dense_towers(network, populations):
     population = features(network, populations())
     weights = [network.head.first.weight, network.head.second.weight]
@@ -84,7 +117,9 @@ def test_operator_form_is_that_of_dense_towers(network, populations):
 
 
 def test_without_augmentation_there_is_no_residue(network, populations):
-    for row in residues(network, populations, (0.0,), 0.5):
+    rows = [*head_residues(network, populations, (0.0,)), *network_residues(network, populations, (0.0,), 0.5)]
+    assert [row.part for row in rows] == ["head", "convnet"]
+    for row in rows:
         assert row.spread < 1e-12
         assert row.theta < 1e-12 * row.gradient
 
@@ -120,6 +155,87 @@ def test_operator_sizes(network, populations):
         assert size.trace == pytest.approx(float(values.sum()))
         assert size.top == pytest.approx(float(values.max()))
         assert size.rank == pytest.approx(float(values.sum() ** 2 / values.square().sum()))
+
+
+def test_the_gram_matrix_has_the_eigenvalues_of_the_operator(network, populations):
+    """Also where points and augmentations have weights of their own."""
+    population = with_weights(features(network, populations()).points)
+    weights = [network.head.first.weight, network.head.second.weight]
+    for layer, factors in enumerate(connection_factors(weights, population.flat_points), start=1):
+        wanted = torch.linalg.eigvalsh(covariance_operator(weights, population, layer)).flip(0)[:25]
+        found = torch.linalg.eigvalsh(gram_matrix(factors, population)).flip(0)[:25]
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-15)
+
+
+def test_an_operator_that_is_zero(network, populations):
+    dead = make_network(Shape(width=4, hidden=6, out=5), seed=3)
+    torch.nn.init.zeros_(dead.head.first.weight)
+    torch.nn.init.zeros_(dead.head.second.weight)
+    for size in operator_sizes(in_double(dead), features(network, populations())):
+        assert (size.trace, size.top, size.rank) == (0, 0, 0)
+
+
+def test_with_batch_normalisation_the_network_is_the_one_that_is_evaluated(digits, recipe):
+    made = make_network(Shape(width=4, hidden=6, out=5, norm="batch", head_norm="batch"), seed=3)
+    made.train()
+    made(digits.train.float() / 255)
+    network = in_double(made)
+    found = network_checks(network, image_population(digits, recipe, 5, 3), 0.5)
+    assert {check.part for check in found} == {"convnet, batch norm with fixed statistics"}
+    assert all(check.as_told and check.residual < 1e-12 for check in found)
+
+
+WIDE = """
+import resource
+resource.setrlimit(resource.RLIMIT_DATA, (2 * 10**9, 2 * 10**9))
+import torch
+from numeric.images.network import Head, Shape, make_network
+from numeric.images.operators import operator_sizes
+from numeric.images.samples import features, in_double
+from numeric.images.theory import head_checks, head_residues, network_checks
+from numeric.population import FinitePopulation
+
+generator = torch.Generator().manual_seed(0)
+network = in_double(make_network(Shape("resnet18", 3, 32, 64, 512, 128, norm="none"), 0))
+def population(*sizes):
+    images = torch.rand(sizes[0], 1, 3 * 32 * 32, generator=generator, dtype=torch.float64)
+    return FinitePopulation(images + 0.05 * torch.randn(*sizes, 3 * 32 * 32, generator=generator, dtype=torch.float64))
+"""
+
+
+def within_2_gb(code):
+    """Run with less memory than a Jacobian of so many outputs and weights takes: 1 GB a sample for the head's."""
+    command = [sys.executable, "-c", WIDE + code]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_head_of_cifar10_within_2_gb():
+    """512-512-128: the connections of these 48 samples fill 16 GB."""
+    within_2_gb(
+        """
+points = torch.randn(12, 4, 512, generator=generator, dtype=torch.float64).relu()
+assert all(check.as_told for check in head_checks(Head(512, 512, 128, "none").double(), FinitePopulation(points)))
+first, second = operator_sizes(network, features(network, population(4, 2)))
+assert 0 < first.rank <= 3 * 128 and 0 < first.top <= first.trace
+assert 0 < second.rank <= 3 * 128 and 0 < second.top <= second.trace
+rows = head_residues(network, lambda strength: population(4, 2), (1.0,))
+assert 0 < rows[0].theta < 10 * rows[0].gradient
+"""
+    )
+
+
+def test_resnet18_as_a_whole_within_2_gb():
+    """11.5 million weights and 128 outputs: the derivatives of one image fill 11.8 GB."""
+    within_2_gb(
+        """
+assert sum(each.numel() for each in network.parameters()) > 11e6
+found = network_checks(network, population(2, 2), 0.5)
+assert len(found) == 2 * len(list(network.parameters()))
+assert all(check.as_told for check in found)
+"""
+    )
 
 
 def test_a_population_at_strength_zero_is_the_images(populations, digits):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -151,8 +152,68 @@ def worker_processes(parent):
     return found
 
 
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder for a store, what a command that is to find the disk full is run with, and what then makes room.
+
+    A file system of 600 kB where this process may mount one; elsewhere no file may grow beyond 130 kB.
+    """
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(place)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        limit = (130_000, 130_000)
+        yield place, {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)}, lambda: None
+        return
+    try:
+        larger = ["mount", "-o", "remount,size=20m", str(place)]
+        yield place, {}, lambda: subprocess.run(larger, capture_output=True, check=True)
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], capture_output=True, check=True)
+
+
+def sweep_into_a_full_disk(grid, full_disk, options, undisturbed):
+    """One line, exit code 2, what was finished is kept; the same command goes on when there is room."""
+    place, more, make_room = full_disk
+    if not more:
+        (place / "ballast").write_bytes(bytes(220_000))  # some results fit, not all
+    store = place / "sweep.db"
+    done = sweep(grid, "--store", store, *options, check=2, **more)
+    assert done.stderr.count("\n") == 1
+    assert "on a disk that has room; what was finished before is kept" in done.stderr
+    make_room()
+    before = results(store)
+    assert len(before) < TOTAL
+    same_numbers(before, undisturbed)
+    sweep(grid, "--store", store, *options)
+    ended_once(store)
+    same_numbers(results(store), undisturbed)
+
+
+def sweep_a_locked_store(grid, store, options, undisturbed):
+    """Locked for longer than the patience of its driver: one line, exit code 2, nothing lost."""
+    driver = begin(grid, "--store", store, *options, "--lock-wait", 1)
+    until(store, "SELECT 1 FROM configurations WHERE status = 'done' LIMIT 1")
+    with sqlite3.connect(store, isolation_level=None, timeout=30) as db:
+        db.execute("BEGIN IMMEDIATE")
+        _, errors = driver.communicate(timeout=120)
+        db.execute("ROLLBACK")
+    db.close()
+    assert driver.returncode == 2
+    assert errors.count("\n") == 1
+    assert "nothing is lost" in errors
+    sweep(grid, "--store", store, *options)
+    ended_once(store)
+    same_numbers(results(store), undisturbed)
+
+
 @pytest.fixture(scope="session")
 def tools():
     """The functions above: test modules import nothing of each other."""
-    names = (ask, begin, ended_once, results, same_numbers, sweep, until, worker_processes)
+    names = (ask, begin, ended_once, results, same_numbers, sweep, sweep_a_locked_store, sweep_into_a_full_disk, until,
+             worker_processes)  # fmt: skip
     return SimpleNamespace(**{each.__name__: each for each in names}, total=TOTAL)

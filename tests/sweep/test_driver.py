@@ -7,15 +7,20 @@ import time
 import pytest
 
 from hltm.errors import InputError
+from numeric.sweep.answers import Answer
 from numeric.sweep.driver import Driver, Options, work_folder
 from numeric.sweep.engine import Ended
 from numeric.sweep.expansion import expand
 from numeric.sweep.grid import make_grid
-from numeric.sweep.leases import Leases
+from numeric.sweep.leases import Leases, Member
 from numeric.sweep.store import Store
 
 TABLES = {"tree": {"depth": 1, "polarity": [0.5, 0.6]}, "network": {"width": [2, 3]}, "seeds": 5}
 FOUND = {"steps": [1], "loss": [0.5], "dead": False, "diverged": None, "before": None, "after": None}
+
+
+def answer_of(number, code="test"):
+    return Answer((json.dumps(FOUND),) * number, 1.0, "cpu", code)
 
 
 class Lanes:
@@ -116,10 +121,10 @@ def test_a_task_whose_worker_dies_is_tried_again_and_then_split(store):
 def test_a_task_that_hangs_is_ended(store):
     (bad,) = [key.hex() for (key,) in store.read("SELECT key FROM configurations ORDER BY id LIMIT 1")]
     lanes = Lanes(lambda work: "hang" if any(member["key"] == bad for member in work["members"]) else done(work))
-    counts = Driver(store, lanes, Options(stack=2, time_limit=0.1)).run()
+    counts = Driver(store, lanes, Options(stack=2, time_limit=1.0)).run()
     assert (counts["done"], counts["failed"]) == (19, 1)
     assert len(lanes.ended) == 2
-    assert reasons(store) == ["time: more than the 0.1 seconds of a task"]
+    assert reasons(store) == ["time: more than the 1 seconds of a task"]
 
 
 def test_a_driver_that_dies_frees_its_tasks_for_the_same_members(store, tmp_path):
@@ -136,10 +141,10 @@ def test_a_driver_that_dies_frees_its_tasks_for_the_same_members(store, tmp_path
         assert [each.row for each in again.members] == [each.row for each in task.members]
         assert again.name == task.name
         # Whoever comes late writes nothing.
-        assert not first.finish(task, [FOUND] * 3, 1.0, "cpu", "late")
+        assert not first.finish(task, answer_of(3, "late"))
         assert not first.fail(task, "late")
-        assert second.finish(again, [FOUND] * 3, 1.0, "cpu", "test")
-        assert not second.finish(again, [FOUND] * 3, 1.0, "cpu", "twice")
+        assert second.finish(again, answer_of(3))
+        assert not second.finish(again, answer_of(3, "twice"))
     assert store.counts()["done"] == 3
 
 
@@ -151,7 +156,7 @@ def test_a_driver_that_is_stopped_loses_its_tasks_after_a_while(store, tmp_path)
         assert second.beat() == [first.name]
         again = second.claim(lambda *_: 3, 1)
         assert again.number == task.number
-        assert not first.finish(task, [FOUND] * 3, 1.0, "cpu", "late")
+        assert not first.finish(task, answer_of(3, "late"))
         first.beat()  # it is back, and can take others
         assert first.claim(lambda *_: 3, 1).number != task.number
 
@@ -160,12 +165,77 @@ def test_the_end_of_a_task_is_written_whole_or_not_at_all(store, tmp_path):
     with Leases(store, tmp_path / "work") as leases:
         task = leases.claim(lambda *_: 3, 1)
         with pytest.raises(ValueError, match="shorter"):
-            leases.finish(task, [FOUND] * 2, 1.0, "cpu", "test")
-        with pytest.raises(ValueError, match="JSON"):
-            leases.finish(task, [{"loss": float("nan")}] * 3, 1.0, "cpu", "test")
+            leases.finish(task, answer_of(2))
         assert store.counts()["done"] == 0
         assert next(store.read("SELECT count(*) FROM results")) == (0,)
-        assert leases.finish(task, [FOUND] * 3, 1.0, "cpu", "test")
+        assert leases.finish(task, answer_of(3))
+
+
+class Odd:
+    """What JSON does not know."""
+
+
+DEEP: list = []
+for _ in range(10**5):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"results": [{"loss": [float("nan")]}]}, {"results": [{"loss": Odd()}]}, {"results": []}, {"results": None},
+        {"results": [DEEP]}, {"results": [{Odd(): 1}]}, {"seconds": float("inf")}, {"seconds": "long"},
+        {"seconds": Odd()}, {"error": "raised"}, {"error": "raised", "reason": "a lone surrogate \udc80"}, [], 3, "done",
+    ],
+)  # fmt: skip
+def test_whatever_a_worker_answers_only_its_own_configuration_fails(store, bad):
+    """Its stack mates are done, and the driver goes on."""
+    (guilty,) = [key.hex() for (key,) in store.read("SELECT key FROM configurations ORDER BY id LIMIT 1 OFFSET 7")]
+
+    def answer(work):
+        if not any(member["key"] == guilty for member in work["members"]):
+            return done(work)
+        return {**done(work), **bad} if isinstance(bad, dict) else bad or [0]
+
+    counts = Driver(store, Lanes(answer), Options(stack=8)).run()
+    assert counts == {"pending": 0, "running": 0, "done": 19, "failed": 1}
+    (reason,) = reasons(store)
+    assert reason.startswith("raised: ")
+    assert "\n" not in reason
+
+
+def test_the_size_of_a_stack_knows_the_device_and_the_time_limit(store):
+    """The configuration of the paper's study, in the stacks that `docs/scaling.md` reckons with on a GPU."""
+    study = {"tree": {"depth": 5, "polarity": 0.9}, "network": {"width": 10}, "train": {"steps": 1500}}
+    found = expand(make_grid(study))
+    parts = (found.trees[0].text, found.networks[0].text, found.trains[0].text)
+    member = Member(0, b"", 0, *parts)
+
+    def most(**options):
+        return Driver(store, Lanes(done), Options(stack=1024, **options))._most(member, {})
+
+    assert 64 < most() < 1024
+    assert most(device="cuda") == 1024
+    assert most(task_seconds=1e5) == 1024
+    assert most(time_limit=60.0) < most() / 4
+    assert most(task_seconds=0.0) == 1
+
+
+def test_what_is_not_predicted_is_computed_alone_and_with_checkpoints(tmp_path):
+    with Store(tmp_path / "sweep.db") as store:
+        store.add(expand(make_grid({**TABLES, "train": {"mode": "exact", "steps": 1}})))
+        lanes = Lanes(done)
+        seen = []
+        lanes.start = lambda lane, work: (seen.append(work), Lanes.start(lanes, lane, work))
+        Driver(store, lanes, Options(checkpoints=tmp_path / "held")).run()
+    assert len(seen) == 20
+    assert all(len(work["members"]) == 1 and work["checkpoint"] for work in seen)
+
+
+def test_a_store_under_two_names_has_one_folder(store, tmp_path):
+    (tmp_path / "other.db").symlink_to(store.path)
+    with Store(tmp_path / "other.db") as other:
+        assert work_folder(other) == work_folder(store)
 
 
 def test_a_full_database_is_one_line_and_loses_nothing(store):
@@ -233,3 +303,54 @@ def test_two_drivers_that_add_the_same_grid_at_once(tmp_path, monkeypatch):
         assert second.add(expand(make_grid(TABLES))) == 0
         (held,) = next(first.read("SELECT count(*) FROM configurations"))
         assert held == 20
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_a_store_that_another_driver_makes_while_it_is_opened(tmp_path, monkeypatch, moment):
+    """Between any two of the questions that a new store is asked."""
+    place, real, asked = tmp_path / "sweep.db", sqlite3.connect, []
+
+    class Watched(sqlite3.Connection):
+        def execute(self, *arguments):
+            asked.append(arguments)
+            if len(asked) == moment + 1:
+                monkeypatch.setattr(sqlite3, "connect", real)
+                Store(place).close()
+            return super().execute(*arguments)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: real(*a, factory=Watched, **k))
+    with Store(place) as store:
+        assert store.counts()["pending"] == 0
+
+
+def test_readers_write_nothing(tmp_path):
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(InputError, match="must be the store of a sweep"):
+        Store(tmp_path / "empty.db", create=False)
+    assert (tmp_path / "empty.db").stat().st_size == 0
+
+
+def test_a_store_on_a_file_system_that_cannot_be_written(tmp_path, monkeypatch):
+    """SQLite cannot make the files of its log there; for root, who may write everywhere, it is told so."""
+    with Store(tmp_path / "sweep.db") as store:
+        store.add(expand(make_grid(TABLES)))
+    real = sqlite3.connect
+
+    class ReadOnly(sqlite3.Connection):
+        def execute(self, statement, *values):
+            if "sqlite_master" in statement:
+                raise sqlite3.OperationalError("unable to open database file")
+            return super().execute(statement, *values)
+
+    def connect(path, **options):
+        return real(path, **options) if "immutable=1" in str(path) else real(path, factory=ReadOnly, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with pytest.raises(InputError, match="on a disk that has room"):
+        Store(tmp_path / "sweep.db")
+    with Store(tmp_path / "sweep.db", create=False) as store:
+        assert store.counts()["pending"] == 20
+    # What is in a log only would be missing: then it is refused.
+    (tmp_path / "sweep.db-wal").write_bytes(b"something")
+    with pytest.raises(InputError, match="on a disk that has room"):
+        Store(tmp_path / "sweep.db", create=False)

@@ -1,14 +1,16 @@
 """What a grid may hold, what it expands to, and what a key stands for."""
 
 import hashlib
+import inspect
 import json
+import tracemalloc
 
 import pytest
 
 import hltm
 from hltm.errors import InputError
 from numeric.sweep.expansion import around_seed, expand
-from numeric.sweep.grid import make_grid, read_grid
+from numeric.sweep.grid import OPTIONS, make_grid, read_grid
 
 TREE = {"depth": 2, "polarity": 0.8}
 
@@ -133,6 +135,19 @@ BAD = [
     ({"tree": TREE, "seeds": {"from": 3, "top": 1}}, "no such key; the keys are from, to"),
     ({"tree": TREE, "seeds": [1, 1]}, "must hold each value once"),
     ({"tree": TREE, "seeds": 10**8}, "must be at most 10,000,000"),
+    ({"tree": TREE, "seeds": 2**70}, "must be at most 10,000,000"),
+    ({"tree": TREE, "seeds": {"from": 0, "to": 2**62 - 1}}, "must be at most 10,000,000"),
+    ({"tree": TREE, "seeds": range(10**12)}, "must be at most 10,000,000"),
+    ({"tree": TREE, "seeds": -3}, "seeds=-3: must be at least one seed"),
+    (
+        {"tree": TREE, "network": {"width": {"range": {"start": 2, "stop": 5, "num": 3}}}},
+        "network.width[1]=3.5: must be a valid integer",
+    ),
+    (
+        {"tree": TREE, "train": {"optimizer": "adam", "optimizer_options": {"betaz": 1.0}}},
+        "optimizer_options.betaz of 'adam': must be one of betas, eps, weight_decay, amsgrad; did you mean 'betas'",
+    ),
+    ({"tree": TREE, "train": {"optimizer_options": {"lr": 0.1}}}, "optimizer_options.lr of 'sgd': must be one of"),
     ({"seeds": 3}, "tree: is missing"),
     ({"tree": {"kind": "file", "file": "nowhere.json"}}, "nowhere.json"),
 ]
@@ -154,3 +169,22 @@ def test_files_that_are_no_toml_are_one_line(tmp_path, content):
         read_grid(path)
     with pytest.raises(InputError, match="cannot be read"):
         read_grid(tmp_path)
+
+
+def test_options_are_those_of_the_optimisers():
+    import torch
+
+    from numeric.optimizers import _NAMES
+
+    assert OPTIONS.keys() == _NAMES.keys()
+    for name, options in OPTIONS.items():
+        taken = inspect.signature(getattr(torch.optim, _NAMES[name])).parameters
+        assert set(options) <= set(taken) - {"params", "lr"}, name
+
+
+def test_a_million_seeds_take_no_memory_to_be_counted():
+    tracemalloc.start()
+    make_grid({"tree": TREE, "seeds": 10**7})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10**6

@@ -4,13 +4,14 @@ import csv
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from hltm.errors import InputError
 from numeric.sweep.cost import Sizes, memory, most_members, seconds, sizes
 from numeric.sweep.figures import Wanted, draw, grouped
+from numeric.sweep.figures import _points as points_of
 from numeric.sweep.store import Store
 from numeric.sweep.tables import export
 
@@ -102,6 +103,47 @@ def test_figures_are_drawn(tools, done, tmp_path, name):
     assert (tmp_path / name).stat().st_size > 2000
 
 
+@pytest.mark.parametrize("y", ["after", "final_loss"])
+def test_an_axis_of_numbers_and_text_is_drawn(tools, tmp_path, y):
+    """Polarities that are drawn are text beside those that are numbers, as in docs/examples/sweep.toml."""
+    text = GRID.replace("polarity = 0.9", "polarity = [0.9, { low = 0.7, signs = true }, 0.5]")
+    (tmp_path / "grid.toml").write_text(text.replace("seeds = 3", "seeds = 2"))
+    tools.sweep(tmp_path / "grid.toml", "--store", tmp_path / "sweep.db", "--workers", 1)
+    wanted = Wanted("tree.polarity", y, ("network.width",), confidence=0.999)
+    with Store(tmp_path / "sweep.db") as store:
+        lines = grouped(store, wanted)
+        assert draw(store, tmp_path / "a.svg", wanted) == 2
+    for line in lines.values():
+        *numbers, last = line
+        assert numbers == [0.5, 0.9]
+        assert json.loads(last) == {"low": 0.7, "high": 1.0, "signs": True}
+    assert "99.9 % confidence interval" in (tmp_path / "a.svg").read_text()
+
+
+def test_levels_that_are_not_finite_have_no_mean():
+    row = {"steps": [1], "loss": [0.5], "after": [0.25, None], "network.width": 2}
+    assert list(points_of(row, Wanted("network.width", "after"))) == []
+    assert list(points_of(row, Wanted("network.width", "after", level=1))) == [(2, 0.25)]
+    assert list(points_of(row, Wanted("network.width", "after", level=2))) == []
+    assert list(points_of(row, Wanted("network.width", "after", level=3))) == []
+
+
+def test_an_export_that_is_cut_short_leaves_nothing(done, tmp_path, monkeypatch):
+    """A link is followed, and what was there stays until the new file is complete."""
+    (tmp_path / "real.csv").write_text("before")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    with Store(done, create=False) as store:
+        with monkeypatch.context() as cut:
+            cut.setattr("numeric.sweep.tables.rows_of", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                export(store, tmp_path / "link.csv")
+        assert (tmp_path / "real.csv").read_text() == "before"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["link.csv", "real.csv"]
+        assert export(store, tmp_path / "link.csv") == 12
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().count("\n") == 13
+
+
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
@@ -164,7 +206,7 @@ def test_costs_grow_with_what_is_computed():
     }
     one = sizes(tree, network, train, {})
     for name, value in asdict(one).items():
-        if name not in ("records", "leaves", "itemsize", "blocks"):
+        if name not in ("records", "leaves", "itemsize", "blocks", "adaptive", "predicted"):
             more = Sizes(**{**asdict(one), name: 10 * value})
             assert seconds(more, 8) >= seconds(one, 8), name
             assert memory(more, 8) >= memory(one, 8), name
@@ -173,6 +215,23 @@ def test_costs_grow_with_what_is_computed():
     most = most_members(one, 64, 1e9, limit)
     assert most >= 20
     assert memory(one, most) <= limit < memory(one, most + 1)
+
+
+def test_what_else_a_step_does_has_its_cost():
+    """NT-Xent compares all pairs of views, Adam keeps moments; exact mode is not predicted."""
+    tree, network = {"kind": "complete", "depth": 3, "branching": 2}, {"width": 5, "dtype": "float64"}
+    plain = {"loss": "infonce", "negatives": 1, "batch": 64, "steps": 100, "mode": "sampled", "records": 5}
+    plain |= {"samples": 100, "optimizer": "sgd", "optimizer_options": {}}
+    one = sizes(tree, network, plain, {})
+    whole = sizes(tree, network, {**plain, "loss": "ntxent", "negatives": None}, {})
+    adam = sizes(tree, network, {**plain, "optimizer": "adam"}, {})
+    assert (one.pairs, whole.pairs, one.adaptive, adam.adaptive) == (0, 128**2, False, True)
+    assert seconds(adam, 8) > seconds(one, 8)
+    assert seconds(whole, 8) > seconds(replace(whole, pairs=0), 8)
+    assert memory(whole, 64) > memory(replace(whole, pairs=0), 64)
+    exact = sizes(tree, network, {**plain, "mode": "exact", "batch": None}, {})
+    assert seconds(exact, 1) == float("inf")
+    assert most_members(exact, 64, 1e9, 1e12) == 1
 
 
 def test_sizes_are_those_of_the_network():

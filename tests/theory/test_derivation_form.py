@@ -21,7 +21,7 @@ NOTATION = {
     "contrastive-losses": (r"H L \frac \partial exp j k log r tau", "+ 0 1 2 j p"),
     "covariance-operator": (
         r"Cov E J K L V W \bar \left \mathbb \nabla \operatorname \right f n x y",
-        "+ - 1 2 0 L l l-1 x",
+        "+ - 1 2 0 L l l-1 simp x",
     ),
     "weighted-covariance-operator": (
         r"E J K L W \bar \frac \kappa \langle \left \mathbb \nabla \partial \rangle \rho \right \theta \varphi \xi "
@@ -29,16 +29,17 @@ NOTATION = {
         "+ - 0 1 2 H L j j- k k- kj k=1 l l-1 a s",
     ),
     "two-layer-dynamics": (
-        r"' A Cov D E K L W \bar \dot \left \mathbb \nabla \operatorname \right \sum \tilde a b dw e f n o p s t u w x y",
-        r"+ - 0 1 2 101 11 12 1j 1k 2j 2k L \top d=4 d=5 d=6 d=7 d=8 j jj jk k l l-1 simp x",
+        r"' A Cov D E K L W \psi \bar \dot \left \mathbb \nabla \operatorname \right \sum \tilde a b dw e f n o p s t u w x y",
+        r"+ - 0 1 2 101 11 12 1j 1k 2j 2k L \top \psi(p)=p aug d=4 d=5 d=6 d=7 d=8 j jj jk k l l-1 "
+        "simp x",
     ),
     "activation-covariance": (
-        r"E K OP P V W \mathbb \mathrm \mid \mu \operatorname \rho \xi a b c d f g h k kh mu o p r rank t w z",
-        r"0 01 1 L \mu \xi a b d+1 k kh l mu",
+        r"Cov E K N OP P V W \bar \mathbb \mathrm \mid \mu \operatorname \rho \xi a b c d f g h k kh mu o p r rank t w x z",
+        r"0 01 1 L \mu \xi a b ch d+1 k kh l mu x",
     ),
     "lucky-nodes": (
-        r"E F K L P R Var \ge \mathrm \sum a c factorial g log m n p q r s t u v w x y",
-        r"+ - 0 01 02 1 11 12 2 \pm j k m t l",
+        r"Abs E F K L P R Var \delta \epsilon \exists \ge \mathrm \mu \nu \rho a b c factorial g i j k log m n p q r s t u v w x y z",
+        r"+ - 0 01 02 1 11 12 2 \mu \nu(k) i j k m t l",
     ),
 }
 CASES = [
@@ -58,7 +59,7 @@ CASES = [
     *[("lucky-nodes", {"claim": claim}) for claim in ("strength", "leaky", "gap", "existence", "law")],
 ]  # fmt: skip
 # Fonts and brackets say nothing of what a letter stands for.
-FONTS = {r"\mathbb", r"\mathrm", r"\mid", r"\operatorname", r"\left", r"\right"}
+FONTS = {r"\mathbb", r"\mathcal", r"\mathrm", r"\mid", r"\operatorname", r"\left", r"\right"}
 INDEX = re.compile(r"[_^](\{[^{}]*\}|\\?[A-Za-z0-9+]+)")
 
 
@@ -73,7 +74,8 @@ def texts(derivation):
 
 
 def relations(derivation):
-    yield from (derivation.statement.expression, *(step.expression for step in derivation.steps))
+    for relation in (*derivation.statement.relations, *(step.expression for step in derivation.steps)):
+        yield from relation.args if isinstance(relation, sympy.Equivalent) else [relation]
 
 
 def test_every_step_is_proved_and_says_why(derivation):
@@ -96,7 +98,7 @@ def test_every_step_is_proved_and_says_why(derivation):
 def test_what_is_shown_is_a_relation_between_two_sides_of_one_shape(derivation):
     for relation in relations(derivation):
         assert isinstance(relation, Relational)
-        shapes = [getattr(side, "shape", ()) for side in (relation.lhs, relation.rhs)]
+        shapes = [getattr(side, "is_Matrix", False) and side.shape for side in (relation.lhs, relation.rhs)]
         # Symbolic sizes are equal as expressions; a number stands for every zero.
         assert relation.rhs == 0 or shapes[0] == shapes[1], relation
     residual = derivation.residual
@@ -123,6 +125,35 @@ def test_symbols_are_those_of_the_statement(derivation):
             assert set(re.split("[,;]", index.strip("{}"))) <= indices, name
 
 
+# Quantities that are not negative, and those that are not 0 either, by the statement.
+POSITIVE = {
+    "dual-gradient": r"\nu_{1} n_{L} n_{l} n_{l-1} n_{l+1}", "contrastive-losses": "tau H j k", "covariance-operator": "n_{L} n_{l} n_{l-1}",
+    "weighted-covariance-operator": "tau v H j k n_{L} n_{l} n_{l-1}", "activation-covariance": "t",
+    "two-layer-dynamics": "o p a_{11} a_{12} n_{0} n_{1} n_{2} n_{l} n_{l-1}", "lucky-nodes": "L R x n m",
+}  # fmt: skip
+NONNEGATIVE = {
+    "contrastive-losses": "r r_1 r_2 r_p", "activation-covariance": r"c d o_{\mu} o_{d+1} |\rho_{0}|",
+    "lucky-nodes": r"P_{t} \mathrm{Var} a u_{0} u_{1} v w q_{0} q_{1} q_{2} p_{+} p_{-}",
+}  # fmt: skip
+WHOLE = ("H", "j", "k", "n", "m", "d")
+
+
+def test_numbers_are_real_and_have_the_signs_of_the_statement(derivation):
+    for relation in relations(derivation):
+        sides = {limit.args[3] for limit in relation.atoms(sympy.Limit)}
+        for symbol in relation.atoms(Symbol) - sides:
+            # A loss, and the sum in front of a matrix, are names for more than a number.
+            if symbol.name not in ("L", r"\sum_{k=1}^{H}") or derivation.slug == "lucky-nodes":
+                assert symbol.is_real, symbol
+            if symbol.name in POSITIVE[derivation.slug].split():
+                assert symbol.is_positive, symbol
+            if symbol.name in NONNEGATIVE.get(derivation.slug, "").split():
+                assert symbol.is_nonnegative, symbol
+                assert not symbol.is_positive, symbol
+            if symbol.name in WHOLE or symbol.name.startswith("n_"):
+                assert symbol.is_integer, symbol
+
+
 def defines(side, other):
     """Whether a side is a name that the other side explains or bounds."""
     return side.is_Symbol and side not in other.free_symbols
@@ -141,7 +172,9 @@ def test_relations_between_numbers_hold_at_random_points(derivation):
     for relation in relations(derivation):
         names = relation.free_symbols
         vectors = [side for side in relation.args if getattr(side, "is_Matrix", False)]
-        abstract = vectors or relation.atoms(sympy.IndexedBase) or any(r"\partial" in str(name) for name in names)
+        abstract = (
+            vectors or relation.atoms(sympy.IndexedBase, sympy.Limit) or any(r"\partial" in str(name) for name in names)
+        )
         if abstract or any(defines(*pair) for pair in ((relation.lhs, relation.rhs), (relation.rhs, relation.lhs))):
             continue
         for _ in range(4):
@@ -199,9 +232,10 @@ def test_the_bound_at_a_depth_is_that_of_the_node(depth):
     """o = rho_{0 mu}^2 (1 - rho_0^2) along a chain with polarities of size at most c."""
     tree = hltm.complete_tree(depth=4, branching=1, polarity=0.75)
     found = theory.derive(6, tree=tree, node=depth, claim="depth")
-    relation = found.statement.expression
+    relation, limit = found.statement.relations
     c = sympy.Symbol("c", nonnegative=True)
     assert isinstance(relation, sympy.Ge)
+    assert limit.lhs.subs(c, sympy.Rational(3, 4)).doit() == limit.rhs == 0
     assert relation.lhs == c ** (2 * depth)
     assert relation.rhs.is_Symbol
     assert relation.lhs.subs(c, sympy.Rational(3, 4)) >= tree.polarity(0, depth) ** 2 * (1 - tree.root_polarity**2)
@@ -232,7 +266,7 @@ def test_many_negatives_are_a_sum_over_them(convention):
     assert marks == [False, True]
     assert ("1/2 sum_k" in single.statement.text) is (convention == "one-branch")
     assert "1/2 sum_k" not in many.statement.text
-    assert ("(Kbar(x) - Kbar(x'_k))" in many.statement.text) is (convention == "shared")
-    assert "(Kbar(x) - Kbar(x'_k))" in single.statement.text
+    assert ("E[xi_k (Kbar(x) - Kbar(x'_k))" in many.statement.text) is (convention == "shared")
+    assert "E[xi_k (Kbar(x) - Kbar(x'_k))" in single.statement.text
     for derivation, order in ((single, 2), (theory.derive(4, distances="points", convention=convention), 1)):
         assert f"theta = O(s^{order})" in derivation.statement.text

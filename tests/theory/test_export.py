@@ -150,6 +150,8 @@ def test_drift_is_seen(tmp_path):
         wrong = paper.replace(old, new)
         assert wrong != paper
         assert "has drifted" in drift(wrong, tree, 1)
+    wrong = paper.replace("^{2}", "^{3}")
+    assert "the paper has '3' where '2' is derived, at the end of '" in drift(wrong, tree, 1)
     with pytest.raises(InputError, match="stands 0 times"):
         drift(paper, tree, 0, "operator")
     with pytest.raises(InputError, match="stands 2 times"):

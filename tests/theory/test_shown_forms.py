@@ -52,7 +52,7 @@ def test_steps_along_a_path_are_differences_of_conditional_probabilities(brute_n
         (step,) = (s for s in found.steps if str(s.expression.lhs).startswith(rf"(\mathbb{{E}}[f_{{{child}}} \mid"))
         rho = values[sympy.Symbol(rf"\rho_{{{node},{child}}}", real=True)]
         assert step.expression.rhs.xreplace(values) == rho  # a leaf: 2 rho s with s = 1/2
-    truth = found.statement.expression.rhs.xreplace(values)
+    truth = found.steps[-1].expression.rhs.xreplace(values)
     means = [[chance(tree, child, state) for child in tree.children(node)] for state in range(2)]
     prior = [Fraction(p) for p in tree.graph.nodes[tree.root]["prior"]]
     for i, j in ((i, j) for i in range(truth.rows) for j in range(truth.cols)):
@@ -146,7 +146,8 @@ def test_connections_and_outputs_of_written_out_towers_have_their_names(output):
     layers = 2 if output == "linear" else 1
     back, ahead = ("^{b}", "^{f}") if output == "normalized" else ("", "")
     shown = [names_of(step.expression) for step in found.steps]
-    assert found.statement.expression == found.steps[-1].expression
+    assert found.statement.relations[-1] == found.steps[-1].expression
+    assert len(found.statement.relations) == layers
     for layer in range(1, layers + 1):
         (claim,) = [
             names for names in shown if rf"\frac{{\partial r}}{{\partial W_{{1,{layer}}}}}" in names and
@@ -171,7 +172,7 @@ def test_derivations_of_all_sizes_default_to_linear_outputs():
 
 def test_the_tree_of_the_examples_is_small():
     found = theory.derive(6)
-    assert found.statement.expression.rhs.shape == (2, 2)
+    assert found.steps[-1].expression.rhs.shape == (2, 2)
     assert re.search(r"z_\{(\\mu|\\mathrm\{mu\})\}", str(found.steps[0].expression))
 
 

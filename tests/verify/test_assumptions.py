@@ -34,8 +34,9 @@ def test_what_is_expected_of_an_assumption(statement, assumption):
 
 @pytest.mark.parametrize("statement", STATEMENTS, ids=lambda s: s.slug)
 def test_every_statement_lists_its_assumptions_with_a_way_of_dropping_each(statement):
-    assert statement.assumptions == names(statement.drops)
-    assert len(statement.assumptions) >= 5
+    dropped = {assumption.name for assumption in statement.drops}
+    assert set(names(statement.drops)) <= set(statement.assumptions) <= dropped
+    assert len(statement.drops) >= 5
     assert len({(a.name, a.dropped) for a in statement.drops}) == len(statement.drops)
     assert evidence(statement.drops, Context()).status == "holds"
 

@@ -53,7 +53,7 @@ def test_a_broken_formula_gives_a_shrunk_counterexample():
         "exact": lambda i: theorem1.measure_exact(i, theorem1.half_missing),
         "float": lambda i: theorem1.measure_float(i, theorem1.half_missing),
     }
-    evidence = property_evidence(broken, theorem1.STAGES, examples=100, seed=0, detail="broken")
+    evidence = property_evidence(broken, theorem1.STAGES, examples=100, seed=0, among="pairs of towers")
     assert evidence.status == "refuted"
     assert evidence.counterexample.size == (1, 1)
 
@@ -64,7 +64,7 @@ def test_undecided_instances_do_not_count():
         theorem1.STAGES,
         examples=50,
         seed=0,
-        detail="",
+        among="towers",
     )
     assert evidence.status == "abstained"
     assert evidence.instances == 0

@@ -2,7 +2,6 @@
 
 import os
 import random
-import resource
 import signal
 import sqlite3
 import time
@@ -129,20 +128,8 @@ def test_a_stopped_worker_is_ended_at_its_time_limit(tools, tmp_path, store):
     tools.ended_once(store, total=2)
 
 
-def test_a_full_disk(tools, grid, store, undisturbed):
-    """A file of the store cannot grow any more: one line, exit code 2, and the same command goes on later."""
-
-    def small_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (130_000, 130_000))
-
-    done = tools.sweep(grid, "--store", store, *OPTIONS, check=2, preexec_fn=small_files)
-    assert done.stderr.count("\n") == 1
-    assert "on a disk that has room; what was finished before is kept" in done.stderr
-    before = tools.results(store)
-    tools.same_numbers(before, undisturbed)
-    tools.sweep(grid, "--store", store, *OPTIONS)
-    tools.ended_once(store)
-    tools.same_numbers(tools.results(store), undisturbed)
+def test_a_full_disk(tools, grid, full_disk, undisturbed):
+    tools.sweep_into_a_full_disk(grid, full_disk, OPTIONS, undisturbed)
 
 
 def test_a_locked_store_is_waited_for(tools, grid, store, undisturbed):
@@ -160,16 +147,21 @@ def test_a_locked_store_is_waited_for(tools, grid, store, undisturbed):
 
 
 def test_a_store_that_stays_locked_costs_nothing(tools, grid, store, undisturbed):
-    driver = tools.begin(grid, "--store", store, *OPTIONS, "--lock-wait", 1)
-    tools.until(store, SOME_DONE)
-    with sqlite3.connect(store, isolation_level=None, timeout=30) as db:
-        db.execute("BEGIN IMMEDIATE")
-        _, errors = driver.communicate(timeout=120)
-        db.execute("ROLLBACK")
-    db.close()
-    assert driver.returncode == 2
-    assert errors.count("\n") == 1
-    assert "nothing is lost" in errors
-    tools.sweep(grid, "--store", store, *OPTIONS)
-    tools.ended_once(store)
-    tools.same_numbers(tools.results(store), undisturbed)
+    tools.sweep_a_locked_store(grid, store, OPTIONS, undisturbed)
+
+
+def test_an_answer_that_is_not_finite_is_a_result(tools, tmp_path, store):
+    """Linear outputs, a large rate: the loss stays finite, correlations overflow. Its stack mate is done as well."""
+    path = tmp_path / "overflow.toml"
+    path.write_text(
+        'seeds = [1]\n[tree]\ndepth = 3\npolarity = 0.9\n[network]\noutput = "linear"\n'
+        "[train]\nlr = [0.01, 10.0]\nsteps = 300\nbatch = 16\nsamples = 200\nrecords = 2\n"
+    )
+    done = tools.sweep(path, "--store", store, "--workers", 1)
+    assert done.stderr == ""
+    tools.ended_once(store, total=2)
+    levels = [found["after"] for found in tools.results(store).values()]
+    assert any(None in found for found in levels)
+    assert any(None not in found for found in levels)
+    tools.sweep("plot", tmp_path / "a.png", "--store", store, "--x", "train.lr", "--y", "after")
+    tools.sweep("export", tmp_path / "a.csv", "--store", store)

@@ -42,6 +42,33 @@ def test_the_verdicts_are_those_of_one_process(cluster, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_thorough_profile_as_a_command(cluster, tmp_path):
+    """Of one statement, whose search is short; the others take hours."""
+    code = (
+        "import sys, verify.cli as cli\n"
+        "from verify.registry import entry\n"
+        f"cli.covered = lambda: (entry({SLUG!r}),)\n"
+        "cli.main()"
+    )
+    options = ["--profile", "thorough", "--only", "property", "--json", "-"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    documents = []
+    for more in ([], ["--ray", cluster.address]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *options, *more],
+            capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=400, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        documents.append(json.loads(done.stdout))
+    rows = []
+    for document in documents:
+        (statement,) = document["statements"]
+        assert (statement["slug"], statement["verdict"]) == (SLUG, "holds")
+        rows.append([row["instances"] for row in statement["evidence"] if row["kind"] == "property"])
+    assert rows[1] >= rows[0]
+    assert all(number >= 1000 for number in rows[1])  # the quick profile tries some hundred
+
+
 class FalseWorker:
     """Says of one part of one search that a false variant is the statement; everything else takes a minute and more."""
 
@@ -57,7 +84,9 @@ class FalseWorker:
         statement = entry("dual-gradient").load()
         claim = statement.variant("half-missing").claim
         kinds = {kind: lambda i, kind=kind: statement.measures[kind](i, claim) for kind in ("exact", "float")}
-        found = property_evidence(kinds, statement.stages, examples=50, seed=0, detail="false", part=piece.context.part)
+        found = property_evidence(
+            kinds, statement.stages, examples=50, seed=0, among="weights", part=piece.context.part
+        )
         return {"evidence": found}
 
 

@@ -1,0 +1,118 @@
+"""`verify --ray` over a stand-in for a cluster: what it finds ends the checks that run here; and what it refuses."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from hltm.errors import InputError
+from numeric.sweep.engine import Ended
+from verify import cluster, cut
+from verify.budget import OutOfTimeError
+from verify.evidence import Evidence
+from verify.registry import entry
+from verify.statement import Check, Context
+
+
+class Lane:
+    """One lane that answers after a second, or fails."""
+
+    lanes, name = 1, "a stand-in"
+
+    def __init__(self, answer):
+        self.answer, self.held = answer, None
+
+    def idle(self):
+        return [] if self.held else [0]
+
+    def start(self, lane, piece):
+        self.held = (piece, time.monotonic() + 1.0)
+
+    def wait(self, seconds):
+        time.sleep(0.05)
+        if self.held is None or time.monotonic() < self.held[1]:
+            return []
+        self.held = None
+        return [Ended(0, self.answer())]
+
+    def end(self, lane):
+        self.held = None
+
+    def close(self):
+        pass
+
+
+class Loaded:
+    """An entry of the registry with a check of another kind that takes a minute."""
+
+    slug = "dual-gradient"
+
+    def __init__(self, ran):
+        def slow(context):
+            ran.append("begun")
+            total, end = 0, time.monotonic() + 60
+            while time.monotonic() < end:
+                total += 1
+            ran.append("ended")
+            return Evidence("symbolic", "holds", "slow")
+
+        own = entry(self.slug).load()
+        searches = tuple(check for check in own.checks if check.kind == "property")
+        self.statement = replace(own, checks=(Check("symbolic", "slow", slow), *searches), variants=(), drops=())
+
+    def load(self):
+        return self.statement
+
+
+def test_a_counterexample_on_the_cluster_cuts_the_check_that_runs_here():
+    ran, began = [], time.monotonic()
+    refuted = {"evidence": Evidence("trained", "refuted", "stand-in", 1, 0, 1.0, 0.1)}
+    (found,) = cluster.run_on(Lane(lambda: refuted), [Loaded(ran)], Context())
+    assert time.monotonic() - began < 40
+    assert ran == ["begun"]
+    assert found.verdict == "refuted"
+    (row,) = (row for row in found.evidence if row.kind == "symbolic")
+    assert (row.status, row.detail) == ("not-run", cluster.STOPPED)
+
+
+def test_a_cluster_that_is_gone_cuts_it_too():
+    def gone():
+        raise InputError("the cluster is gone")
+
+    ran, began = [], time.monotonic()
+    with pytest.raises(InputError, match="the cluster is gone"):
+        list(cluster.run_on(Lane(gone), [Loaded(ran)], Context()))
+    assert time.monotonic() - began < 40
+    assert ran == ["begun"]
+
+
+def test_a_cut_that_is_lost_is_made_again():
+    """What is raised while an object is finalised, Python only prints."""
+    asked = []
+
+    def over():
+        asked.append(1)
+        return True
+
+    def swallow():
+        with contextlib.suppress(OutOfTimeError):
+            time.sleep(30)
+        time.sleep(30)
+
+    began = time.monotonic()
+    with pytest.raises(OutOfTimeError), cut.cut_when(over):
+        swallow()
+    assert len(asked) >= 2
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("arguments", [["run", "own.py", "--ray", "x:1"], ["--ray", "x:1", "run", "own.py"]])
+def test_statements_of_a_user_do_not_go_to_a_cluster(tmp_path, arguments):
+    command = [sys.executable, "-m", "verify", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --ray with run: must be left out; only the statements of the paper go to")
+    assert done.stderr.count("\n") == 1

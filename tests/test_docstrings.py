@@ -1,0 +1,57 @@
+"""Docstrings: every public name of the four packages has one, and what users import shows an example that runs.
+
+`make test` runs the examples.
+"""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+PACKAGES = ("hltm", "theory", "numeric", "verify")
+EXPORTED = [(package, name) for package in PACKAGES for name in importlib.import_module(package).__all__]
+
+
+def modules():
+    for package in PACKAGES:
+        root = importlib.import_module(package)
+        yield package
+        yield from (found.name for found in pkgutil.walk_packages(root.__path__, f"{package}."))
+
+
+def members(kind):
+    """Public methods and properties that a class defines itself."""
+    for name, value in vars(kind).items():
+        function = value.fget if isinstance(value, property) else getattr(value, "func", None)
+        function = function or getattr(value, "__func__", value)
+        if (
+            not name.startswith("_")
+            and inspect.isfunction(function)
+            and function.__qualname__ == f"{kind.__qualname__}.{name}"
+        ):
+            yield name, function
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if not name.endswith("__main__")])
+def test_every_public_name_says_what_it_is(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    silent = []
+    for label, value in vars(module).items():
+        if label.startswith("_") or getattr(value, "__module__", None) != name:
+            continue
+        if inspect.isfunction(value) or inspect.isclass(value):
+            made_up = inspect.isclass(value) and (value.__doc__ or "").startswith(f"{label}(")  # by a dataclass
+            if not value.__doc__ or made_up:
+                silent.append(label)
+            if inspect.isclass(value):
+                silent += [f"{label}.{member}" for member, function in members(value) if not function.__doc__]
+    assert silent == []
+
+
+@pytest.mark.parametrize(("package", "name"), EXPORTED, ids=[".".join(pair) for pair in EXPORTED])
+def test_what_users_import_shows_an_example(package, name):
+    value = getattr(importlib.import_module(package), name)
+    if inspect.isfunction(value) or inspect.isclass(value):
+        assert ">>> " in (inspect.getdoc(value) or "")

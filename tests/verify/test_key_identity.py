@@ -1,0 +1,49 @@
+"""The key identity on toys, latent trees and digits; it fails where a bias is added, and with another connection."""
+
+import pytest
+
+from verify import key_identity, sources
+from verify.instance import PairInstance
+from verify.towers import exact_tower
+
+PAIRS = [
+    *sources.toy_pairs(5, 60),
+    *sources.pairs_of(sources.tree_populations(5, 2), 5, 5),
+    *sources.pairs_of(sources.digit_populations(5, 2), 5, 5),
+]
+
+
+def test_it_holds_in_rationals():
+    assert {key_identity.measure_exact(pair).residual for pair in PAIRS[:60]} == {0.0}
+
+
+def test_it_holds_in_float64_within_rounding():
+    found = [key_identity.measure_float(pair) for pair in PAIRS]
+    assert {one.status for one in found} <= {"holds", "abstained"}
+    assert sum(one.status == "holds" for one in found) >= 60
+    # The bound is one of rounding, not one that everything passes.
+    assert max(one.tolerance for one in found if one.status == "holds") < 1e-6
+
+
+@pytest.mark.parametrize("measure", [key_identity.measure_exact, key_identity.measure_float])
+def test_a_bias_refutes_it(measure, monkeypatch):
+    true = key_identity.difference
+    monkeypatch.setattr(key_identity, "difference", lambda one, layer: true(one, layer) + one.output[:1] * 0 + 1)
+    assert measure(PAIRS[0]).status == "refuted"
+
+
+@pytest.mark.parametrize("measure", [key_identity.measure_exact, key_identity.measure_float])
+def test_the_connection_of_another_layer_refutes_it(measure, monkeypatch):
+    """Half of the connection in place of all of it, on a network whose output is not 0."""
+    true = key_identity.connection
+    monkeypatch.setattr(key_identity, "connection", lambda one, layer: true(one, layer) / 2)
+    pair = next(p for p in PAIRS if any(v != 0 for v in exact_tower(p.weights_1, p.x_1, p.slope).output))
+    assert measure(pair).status == "refuted"
+
+
+def test_a_gate_near_its_kink_decides_nothing():
+    """0.1 + 0.2 - 0.3 is 0 within rounding, and not 0."""
+    weights = (((0.1, 0.2, -0.3),), ((1.0,),))
+    pair = PairInstance(0.0, weights, weights, (1.0, 1.0, 1.0), (1.0, 0.0, 0.0))
+    assert key_identity.measure_float(pair).status == "abstained"
+    assert key_identity.measure_exact(pair).status == "holds"

@@ -1,0 +1,160 @@
+"""What could not be decided is shown as left open: not as failed, and not as measured."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import sympy
+
+import theory
+from verify import theorem1
+from verify.evidence import Evidence, Measurement
+from verify.own_symbolic import symbolic_evidence
+from verify.registry import entry
+from verify.report import variants_line
+from verify.runner import Refutation, Result
+from verify.search import property_evidence
+from verify.statement import Context
+
+MUTE = '''
+import sympy
+from verify import strategies, user_statement
+
+def theory(instance, at):
+    return at.array(instance.point_weights) * 2
+
+def numeric(instance, at):
+    return at.tensor(instance.point_weights) * NUMBER
+
+def never(instance, at):
+    """says nothing"""
+    return None
+
+S = user_statement(
+    title="a statement with a title of more than forty characters", claim="2 p = 2 p", source="mine",
+    theory=THEORY, numeric=numeric, variants={"mute": never},
+    strategy=[strategies.population_instances(("simple",), max_layers=1, max_width=2, max_points=3)],
+    symbolic=lambda: {"doubling": sympy.Eq(sympy.Symbol("p") * 2, sympy.Symbol("p") + sympy.Symbol("p"), evaluate=False)},
+)
+'''
+
+
+def call(tmp_path, text, *arguments):
+    (tmp_path / "mine.py").write_text(text)
+    return subprocess.run(
+        [sys.executable, "-m", "verify", "run", "mine.py", *arguments],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def test_a_refuted_search_tells_of_a_counterexample():
+    wrong = {"exact": lambda i: Measurement(1.0, 0.0, detail="the first weight")}
+    found = property_evidence(wrong, theorem1.STAGES, examples=20, seed=0, among="towers")
+    assert found.detail.startswith("a counterexample among towers, after ")
+    assert found.detail.endswith("; the first weight")
+    silent = {"exact": lambda i: Measurement(1.0, 0.0)}
+    assert not property_evidence(silent, theorem1.STAGES, examples=20, seed=0, among="towers").detail.endswith(";")
+
+
+def test_a_search_that_decided_nothing_measured_nothing():
+    mute = {"exact": lambda i: Measurement(0.0, 0.0, decided=False)}
+    found = property_evidence(mute, theorem1.STAGES, examples=20, seed=0, among="towers")
+    assert (found.status, found.worst_residual, found.tolerance) == ("abstained", None, None)
+    assert found.detail == "only 0 of at least 10 instances could be decided, among towers"
+    assert found.as_json()["worst_residual"] is None
+
+
+def test_a_tolerance_that_is_no_number_decides_nothing():
+    overflow = {"exact": lambda i: Measurement(float("nan"), float("inf"))}
+    found = property_evidence(overflow, theorem1.STAGES, examples=20, seed=0, among="towers")
+    assert (found.status, found.worst_residual) == ("abstained", None)
+
+
+@pytest.mark.parametrize(
+    ("refuted_by", "undecided", "status"),
+    [(("exact", "float"), 3, "refuted"), ((), 3, "survived"), ((), 7, "open"), (("exact",), 3, "survived")],
+)
+def test_a_variant_has_one_of_three_outcomes(refuted_by, undecided, status):
+    statement = entry("2").load()
+    row = Refutation(statement, statement.variants[0], refuted_by, None, None, 7, undecided)
+    assert row.status == status
+    line = variants_line([row])
+    assert line.startswith("1 false variant: ")
+    name = statement.variants[0].name
+    assert line.endswith({"refuted": "all refuted", "survived": f"1 survives: {name}", "open": f"1 left open: {name}"}[status])  # fmt: skip
+    assert {"open": "left open", "survived": "survives"}.get(status, "refuted by") in row._repr_html_()
+
+
+def test_the_report_and_the_terminal_say_left_open(tmp_path):
+    mute = MUTE.replace("THEORY", "never").replace("NUMBER", "2")
+    result = call(tmp_path, mute, "--report", "out", "--json", "-")
+    assert result.returncode == 3, result.stderr
+    (statement,) = json.loads(result.stdout)["statements"]
+    (search,) = [row for row in statement["evidence"] if row["kind"] == "property"]
+    assert (search["worst_residual"], search["tolerance"]) == (None, None)
+    assert "only 0 of at least 50 instances" in search["detail"]
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "survives" not in page
+    assert '<span class="status abstained">? left open</span></td><td>none' in page
+    assert "left open" in (tmp_path / "out" / "report.tex").read_text()
+    result = call(tmp_path, mute, "--variants", "--json", "variants.json")
+    assert "1 false variant: 1 left open: mute" in result.stdout
+    (row,) = json.loads((tmp_path / "variants.json").read_text())["variants"]
+    assert row["status"] == "open"
+
+
+def test_equations_of_a_user_are_shown_with_their_names(tmp_path):
+    result = call(tmp_path, MUTE.replace("THEORY", "theory").replace("NUMBER", "2"), "--report", "out", "--json", "-")
+    assert "1 claim proved by polynomial normal form" in result.stdout
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "There is no derivation" not in page
+    assert "<summary>doubling: " in page
+    assert "derivations proved" in page
+    assert "doubling" in (tmp_path / "out" / "report.tex").read_text()
+
+
+def test_an_equation_becomes_a_derivation_of_one_step():
+    x = sympy.Symbol("x")
+    claims = {"true": sympy.Eq(x + x, 2 * x, evaluate=False), "gone": sympy.Eq(x, x), "false": sympy.Eq(x, 2 * x)}
+    found = symbolic_evidence("mine", lambda: claims, Context())
+    assert found.status == "refuted"
+    true, gone, false = found.derivations
+    assert (true.proved, gone.proved, false.proved) == (True, True, False)
+    assert (true.statement.text, true.steps[0].expression) == ("true", claims["true"])
+    assert gone.steps[0].expression == sympy.true
+    assert false.residual == -x
+    derivation = theory.derive("contrastive-losses")
+    found = symbolic_evidence("mine", lambda: [derivation, claims["true"]], Context())
+    assert found.derivations[0] is derivation
+    assert found.detail.startswith("2 claims proved")
+
+
+def test_eighty_columns_show_everything(tmp_path):
+    """What a pipe gets: no column vanishes, nothing is cut."""
+    result = call(tmp_path, MUTE.replace("THEORY", "theory").replace("NUMBER", "2"))
+    assert "…" not in result.stdout
+    lines = result.stdout.splitlines()
+    assert max(len(line) for line in lines if line[:1] in "│┃┏├└") <= 80
+    table = "\n".join(lines)
+    for word in ("evidence", "residual", "tolerance", "what", "symbolic", "variants"):
+        assert word in table, word
+
+
+def test_cells_of_seven_statements_fit_eighty_columns():
+    from io import StringIO
+
+    from rich.console import Console
+
+    from verify.registry import covered
+    from verify.report import details, matrix
+
+    results = [
+        Result(known.load(), (Evidence("float", "abstained", "toy", 123456), Evidence("trained", "not-run")), 0.0)
+        for known in covered()
+    ]
+    written = StringIO()
+    console = Console(file=written, width=80)
+    console.print(matrix(results))
+    console.print(details(results))
+    assert "…" not in written.getvalue()
