@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import sympy
 
 import theory
@@ -43,6 +44,21 @@ def test_the_law_is_that_of_a_sum_of_uniforms(sizes, at):
     grid = (np.arange(2000) + 0.5) / 1000 - 1
     total = sum(c * g for c, g in zip(sizes, np.meshgrid(*[grid] * len(sizes)), strict=True))
     assert float(law(sizes, at)) == pytest.approx(np.mean(total >= at), abs=2e-3)
+
+
+@pytest.mark.parametrize("at", [-2, 0, 1])
+def test_the_law_of_three_equal_terms_is_that_of_irwin_and_hall(at):
+    assert float(law((1, 1, 1), at)) == pytest.approx(scipy.stats.irwinhall(3).sf((at + 3) / 2), rel=1e-12)
+
+
+def test_the_law_is_shown_with_the_sizes_of_its_terms():
+    chance, sizes = theory.derive("lucky-nodes", claim="law").statement.relations
+    (shown, below) = rows(together([chance, sizes]))
+    assert r"\max" in shown
+    assert shown.count("{c}_{i}") == 2
+    bound, entry = sorted(sizes.rhs.free_symbols, key=lambda symbol: symbol.name, reverse=True)
+    assert (sizes.lhs.base, sizes.rhs.subs({bound: 3, entry: sympy.Rational(-1, 2)})) == (SIZE, 3)
+    assert below.startswith("{c}_{i} &= ")
 
 
 def test_the_number_of_neurons_that_is_needed():
@@ -89,3 +105,9 @@ def test_a_statement_names_its_convention(convention):
         assert statement.convention == convention
         assert f"({convention}" in statement.text
     assert theory.derive(1).statement.convention == ""
+
+
+def test_the_bound_of_statement_6_begins_with_the_strength_of_the_root():
+    first = theory.derive("activation-covariance", claim="depth").steps[0].expression
+    (size,) = first.free_symbols
+    assert (first.lhs, first.rhs.subs(size, sympy.Rational(1, 2))) == (1, sympy.Rational(3, 4))
