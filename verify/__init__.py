@@ -10,37 +10,37 @@ import lazy_loader as lazy
 
 if TYPE_CHECKING:
     from verify import strategies as strategies
-    from verify.arithmetic import Arithmetic as Arithmetic
     from verify.evidence import Evidence as Evidence
     from verify.evidence import Measurement as Measurement
     from verify.evidence import tally as tally
     from verify.instance import LossInstance as LossInstance
     from verify.instance import PairInstance as PairInstance
     from verify.instance import PopulationInstance as PopulationInstance
-    from verify.loss_conformance import Conformance as Conformance
-    from verify.loss_conformance import conformance as conformance
-    from verify.own_assumption import Without as Without
-    from verify.own_instance import JsonInstance as JsonInstance
-    from verify.own_statement import user_statement as user_statement
+    from verify.loss.conformance import Conformance as Conformance
+    from verify.loss.conformance import conformance as conformance
+    from verify.own.arithmetic import Arithmetic as Arithmetic
+    from verify.own.assumption import Without as Without
+    from verify.own.instance import JsonInstance as JsonInstance
+    from verify.own.statement import user_statement as user_statement
     from verify.statement import Assumption as Assumption
     from verify.statement import Check as Check
     from verify.statement import Context as Context
     from verify.statement import Statement as Statement
     from verify.statement import Variant as Variant
-    from verify.tree_instance import TreeInstance as TreeInstance
+    from verify.trees.instance import TreeInstance as TreeInstance
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submodules={"strategies"},
     submod_attrs={
-        "arithmetic": ["Arithmetic"],
+        "own.arithmetic": ["Arithmetic"],
         "evidence": ["Evidence", "Measurement", "tally"],
         "instance": ["LossInstance", "PairInstance", "PopulationInstance"],
-        "loss_conformance": ["Conformance", "conformance"],
-        "own_assumption": ["Without"],
-        "own_instance": ["JsonInstance"],
-        "own_statement": ["user_statement"],
+        "loss.conformance": ["Conformance", "conformance"],
+        "own.assumption": ["Without"],
+        "own.instance": ["JsonInstance"],
+        "own.statement": ["user_statement"],
         "statement": ["Assumption", "Check", "Context", "Statement", "Variant"],
-        "tree_instance": ["TreeInstance"],
+        "trees.instance": ["TreeInstance"],
     },
 )

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from flint import arb, arb_series, ctx, fmpq
 
-from verify.differences import probabilities, run
 from verify.instance import PopulationInstance
-from verify.towers import array, rational
+from verify.towers.differences import probabilities, run
+from verify.towers.tower import array, rational
 
 RADIUS = 1e-30
 # Terms of a literal sum that balls are spent on; a larger sum is left to floating point.

@@ -23,8 +23,8 @@ import typer
 from hltm.command import Job, close_ears, guarded
 from hltm.errors import InputError
 from verify.jobs import EXIT, Asked, execute, make_context
-from verify.output import Output
 from verify.registry import covered, entry
+from verify.report.output import Output
 
 
 class ProfileName(enum.StrEnum):
@@ -96,7 +96,7 @@ def verify(
     output = Output(json, report, quiet, bundle)
     options = replace(asked(profile, device, seed, variants, assumptions, only), ray=ray)
     if images is not None:
-        from verify.images import images_section
+        from verify.report.images import images_section
 
         if not output.reports:
             raise InputError("--images: must go with --report or --bundle")
@@ -151,7 +151,7 @@ def run(
 
 def run_own(file: Path, output: Output, options: Asked) -> int:
     """Run the statements of a user's file, their false variants or assumptions, and give the exit code."""
-    from verify.own_file import blaming, load_statements
+    from verify.own.file import blaming, load_statements
 
     with blaming(file):
         return execute(load_statements(file), output, options)
@@ -168,7 +168,7 @@ def check_bundle_command(
 
 def run_check_bundle(file: Path, output: Output) -> int:
     """Compare the sums of a bundle; one that is not as listed is an InputError."""
-    from verify.report_bundle import check_bundle
+    from verify.report.bundle import check_bundle
 
     found = check_bundle(file)
     if not output.quiet:
@@ -190,8 +190,8 @@ def loss(
 
 def run_loss(expression: str, output: Output) -> int:
     """Decide on one loss that is given as text, and give the exit code."""
-    from verify.loss_check import check_loss
-    from verify.loss_report import loss_json, loss_lines
+    from verify.loss.check import check_loss
+    from verify.loss.report import loss_json, loss_lines
 
     output.check()
     with output.progress() as progress:
@@ -211,8 +211,8 @@ def run_loss(expression: str, output: Output) -> int:
 def run_replay(file: Path, device: str, output: Output, statements: Path | None = None) -> int:
     """Measure one saved instance by every kind of evidence, and give the exit code."""
     from verify.files import read_instance
-    from verify.own_file import load_statements
-    from verify.report import replay_json
+    from verify.own.file import load_statements
+    from verify.report.results import replay_json
     from verify.runner import replay as measure
 
     output.check()

@@ -62,7 +62,7 @@ class Measurement:
 
     def _repr_html_(self) -> str:
         """The comparison for a notebook."""
-        from verify.notebook import measurement_html
+        from verify.report.notebook import measurement_html
 
         return measurement_html(self)
 
@@ -110,7 +110,7 @@ class Evidence:
 
     def _repr_html_(self) -> str:
         """The evidence for a notebook."""
-        from verify.notebook import evidence_html
+        from verify.report.notebook import evidence_html
 
         return evidence_html(self)
 

@@ -1,7 +1,7 @@
 """What the command line runs: statements, their false variants, their assumptions, and the report of any of them.
 
-Results are printed whatever becomes of the files (`verify.told`). Ctrl-C ends a run with what it has: what is finished
-is printed and written as without it, with `--report` or `--bundle` as a partial report; then exit code 130.
+Results are printed whatever becomes of the files (`verify.report.told`). Ctrl-C ends a run with what it has: what is
+finished is printed and written as without it, with `--report` or `--bundle` as a partial report; then exit code 130.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from hltm.command import heard
 from hltm.errors import InputError
-from verify.output import Output
 from verify.registry import Entry
+from verify.report.output import Output
+from verify.report.told import Told, copy_name, save_counterexamples, save_variants
 from verify.statement import Context
-from verify.told import Told, copy_name, save_counterexamples, save_variants
 
 if TYPE_CHECKING:
     from verify.evidence import Kind
-    from verify.report_figures import Drawn
-    from verify.report_view import Request
+    from verify.report.figures import Drawn
+    from verify.report.view import Request
     from verify.runner import Refutation, Result
 
 EXIT = {"holds": 0, "refuted": 1, "abstained": 3}
@@ -49,7 +49,7 @@ class Asked:
     single : bool
         Whether the command of one statement was called.
     images : mapping, optional
-        The report's section on images (`verify.images`).
+        The report's section on images (`verify.report.images`).
     """
 
     profile: str = "quick"
@@ -96,7 +96,7 @@ def execute(entries: Sequence[Entry], output: Output, asked: Asked) -> int:
 
 def run_statements(entries: Sequence[Entry], output: Output, context: Context, asked: Asked) -> int:
     """Run statements; save counterexamples, write the report and documents, print tables."""
-    from verify.report import print_results, results_json
+    from verify.report.results import print_results, results_json
 
     results, drawings, stopped = collected(entries, output, context, asked)
     with Told(output, asked.own, stopped) as told:
@@ -127,7 +127,7 @@ def collected(
 
     results: list[Result] = []
     run = partial(runner_of(asked.ray), entries, context, only=asked.only)
-    from verify.report_figures import beside, not_drawn
+    from verify.report.figures import beside, not_drawn
 
     try:
         with output.progress() as progress:
@@ -151,7 +151,7 @@ def collected(
 
 def request_of(context: Context, asked: Asked) -> Request:
     """What the commands of a report are made from."""
-    from verify.report_view import Request
+    from verify.report.view import Request
 
     own = None if asked.own is None else copy_name(asked.own)
     return Request(context, own, asked.mode, asked.single, asked.only or "", asked.images)
@@ -159,7 +159,7 @@ def request_of(context: Context, asked: Asked) -> Request:
 
 def run_variants(entries: Sequence[Entry], output: Output, context: Context, asked: Asked) -> int:
     """Refute every false variant, save the shrunk counterexamples; a survivor is exit code 1."""
-    from verify.report import print_variants, variants_json
+    from verify.report.results import print_variants, variants_json
     from verify.runner import refutations, variants_result
 
     folder = Path("counterexamples") if output.report is None else output.report / "counterexamples"
@@ -194,8 +194,8 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context, ask
 
 def run_assumptions(entries: Sequence[Entry], output: Output, context: Context, asked: Asked) -> int:
     """Drop every assumption in turn; one that is not found to be what is expected of it is exit code 1."""
-    from verify.assumption import Outcome
-    from verify.assumption_report import assumptions_json, print_assumptions
+    from verify.assumptions.dropped import Outcome
+    from verify.assumptions.report import assumptions_json, print_assumptions
     from verify.runner import assumption_outcomes, assumptions_result
     from verify.statement import Statement
 

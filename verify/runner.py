@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Literal
 
 from hltm.progress import SILENT, Progress
-from verify import assumption
+from verify.assumptions import dropped as assumption
 from verify.evidence import Evidence, Kind, Measurement, Verdict, counted, timed, verdict
 from verify.processes import spread
 from verify.registry import REGISTRY, Entry
@@ -43,7 +43,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         """The verdict and its evidence for a notebook."""
-        from verify.notebook import result_html
+        from verify.report.notebook import result_html
 
         return result_html(self)
 
@@ -77,7 +77,7 @@ class Refutation:
 
     def _repr_html_(self) -> str:
         """The refutation for a notebook."""
-        from verify.notebook import refutation_html
+        from verify.report.notebook import refutation_html
 
         return refutation_html(self)
 

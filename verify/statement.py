@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from verify.evidence import Evidence, Kind, Measurement
-from verify.figure_data import FigureData
+from verify.figures.data import FigureData
 
 Profile = Literal["quick", "thorough"]
 
@@ -118,8 +118,8 @@ class Assumption:
     dropped : str
         What stands in its place.
     tries : callable
-        ``Context -> iterable of verify.assumption.Sides``: both sides of the statement without the assumption, the
-        smallest instance first.
+        ``Context -> iterable of verify.assumptions.dropped.Sides``: both sides of the statement without the
+        assumption, the smallest instance first.
     necessary : bool
         Whether a counterexample is expected; if not, the statement is expected to hold on all that is tried.
     derivation : (slug, options), optional

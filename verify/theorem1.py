@@ -26,18 +26,21 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from verify import figure_data_towers, rounding, sources, trained_towers, variants
-from verify.assumption import names
-from verify.assumption_towers import TOWERS
+from verify import rounding, sources
+from verify.assumptions.dropped import names
+from verify.assumptions.towers import TOWERS
 from verify.claims import Claimed
-from verify.differences import pair_gradient
 from verify.evidence import Evidence, Measurement, tally
+from verify.figures import data_towers as figure_data_towers
 from verify.instance import PairInstance
-from verify.normalized import measure_normalized
 from verify.proofs import proof_evidence
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement, Variant
-from verify.towers import Array, Tower, connection, exact_tower, float_towers, largest, vec
+from verify.towers import trained as trained_towers
+from verify.towers import variants
+from verify.towers.differences import pair_gradient
+from verify.towers.normalized import measure_normalized
+from verify.towers.tower import Array, Tower, connection, exact_tower, float_towers, largest, vec
 
 SLUG = "dual-gradient"
 Formula = Callable[[Tower, Tower, int], Array]

@@ -25,17 +25,18 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from verify import balls, figure_data_towers, sources
-from verify.assumption import names
-from verify.assumption_towers import LOSSES, TEMPERATURE
+from verify import balls, sources
+from verify.assumptions.dropped import names
+from verify.assumptions.towers import LOSSES, TEMPERATURE
 from verify.claims import Claimed
 from verify.evidence import Evidence, Measurement, tally
+from verify.figures import data_towers as figure_data_towers
 from verify.instance import LossInstance
-from verify.meeting import measure_losses
 from verify.proofs import proof_evidence
 from verify.rounding import UNIT_ROUNDOFF
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement, Variant
+from verify.towers.meeting import measure_losses
 
 SLUG = "contrastive-losses"
 # The derivatives lie between -1 and 1: a tolerance near that says nothing.

@@ -27,21 +27,25 @@ from typing import Any
 
 from flint import fmpq
 
-from verify import figure_data_rates, rounding, sources, trained_rates, trained_towers, variants
-from verify.assumption import names
-from verify.assumption_updates import SIMPLE
+from verify import rounding, sources
+from verify.assumptions.dropped import names
+from verify.assumptions.updates import SIMPLE
 from verify.claims import Claimed
-from verify.differences import simple_loss_gradient
-from verify.ensembles import Connection, Ensemble, exact_ensemble, float_ensemble, weighted_sum
 from verify.evidence import Evidence, Measurement, tally
-from verify.general import general_evidence
+from verify.figures import data_rates as figure_data_rates
 from verify.instance import PopulationInstance, SimplePopulationInstance
 from verify.proofs import proof_evidence
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement, Variant
-from verify.tensors import arrays_of, population_of, weights_of
-from verify.towers import Array, connection, largest, vec
-from verify.updates import compare, compare_scheme, matrices
+from verify.towers import rates as trained_rates
+from verify.towers import trained as trained_towers
+from verify.towers import variants
+from verify.towers.differences import simple_loss_gradient
+from verify.towers.ensembles import Connection, Ensemble, exact_ensemble, float_ensemble, weighted_sum
+from verify.towers.general import general_evidence
+from verify.towers.tensors import arrays_of, population_of, weights_of
+from verify.towers.tower import Array, connection, largest, vec
+from verify.towers.updates import compare, compare_scheme, matrices
 
 SLUG = "covariance-operator"
 DENSE_LIMIT = 1024

@@ -23,23 +23,26 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from verify import balls, figure_data_rates, pair_form, rounding, sources, trained_towers
-from verify.assumption import names
-from verify.assumption_updates import WEIGHTED
+from verify import balls, rounding, sources
+from verify.assumptions.dropped import names
+from verify.assumptions.updates import WEIGHTED
 from verify.claims import Claimed
-from verify.ensembles import exact_ensemble
 from verify.evidence import Evidence, Measurement, tally
-from verify.expansion import judge_order
-from verify.general import weighted_general_evidence
+from verify.figures import data_rates as figure_data_rates
 from verify.instance import PopulationInstance
 from verify.proofs import proof_evidence
-from verify.residue import exponent, fitted_order
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement
-from verify.tensors import arrays_of, population_of, weights_of
-from verify.towers import vec
-from verify.updates import compare
-from verify.weighted import STATED, VARIANTS, Claim, certified_right, float_right
+from verify.towers import pair_form
+from verify.towers import trained as trained_towers
+from verify.towers.ensembles import exact_ensemble
+from verify.towers.expansion import judge_order
+from verify.towers.general import weighted_general_evidence
+from verify.towers.residue import exponent, fitted_order
+from verify.towers.tensors import arrays_of, population_of, weights_of
+from verify.towers.tower import vec
+from verify.towers.updates import compare
+from verify.towers.weighted import STATED, VARIANTS, Claim, certified_right, float_right
 
 SLUG = "weighted-covariance-operator"
 LOSSES = ("triplet", "infonce")

@@ -26,20 +26,19 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from verify import figure_data_rings
-from verify import two_layer_measures as measures
-from verify import two_layer_rings as rings
-from verify import two_layer_sources as populations
-from verify.assumption import names
-from verify.assumption_two_layer import ASSUMPTIONS
+from verify.assumptions.dropped import names
+from verify.assumptions.two_layer import ASSUMPTIONS
 from verify.claims import Claimed
-from verify.descent import CHECKPOINTS, along, descend, drift_order, horizon
 from verify.evidence import Evidence, Measurement, tally
+from verify.figures import data_rings as figure_data_rings
 from verify.proofs import proof_evidence
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement
-from verify.two_layer import VARIANTS
-from verify.two_layer_sources import LOSSES, TwoLayerInstance
+from verify.towers.descent import CHECKPOINTS, along, descend, drift_order, horizon
+from verify.two_layer import measures, rings
+from verify.two_layer import sources as populations
+from verify.two_layer.formulas import VARIANTS
+from verify.two_layer.sources import LOSSES, TwoLayerInstance
 
 SLUG = "two-layer-dynamics"
 measure_exact, measure_float, measure_trained = measures.measure_exact, measures.measure_float, measures.measure_trained

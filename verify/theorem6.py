@@ -27,20 +27,22 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from verify import figure_data_trees, trained_trees, tree_sources
-from verify.assumption import names
-from verify.assumption_trees import ASSUMPTIONS
+from verify.assumptions.dropped import names
+from verify.assumptions.trees import ASSUMPTIONS
 from verify.claims import Claimed
 from verify.evidence import Evidence, Measurement, tally
+from verify.figures import data_trees as figure_data_trees
 from verify.proofs import proof_evidence
-from verify.sampled_covariance import with_effect
 from verify.search import property_evidence
 from verify.statement import Check, Context, Statement
-from verify.tree_agreement import four_ways
-from verify.tree_claims import STATED, Claim
-from verify.tree_instance import TreeInstance
-from verify.tree_variants import VARIANTS
-from verify.tree_ways import measure_claim, measure_large, measure_sampling, measure_theory, measure_torch
+from verify.trees import sources as tree_sources
+from verify.trees import trained as trained_trees
+from verify.trees.agreement import four_ways
+from verify.trees.claims import STATED, Claim
+from verify.trees.instance import TreeInstance
+from verify.trees.sampled_covariance import with_effect
+from verify.trees.variants import VARIANTS
+from verify.trees.ways import measure_claim, measure_large, measure_sampling, measure_theory, measure_torch
 
 if TYPE_CHECKING:
     from hltm.tree import HLTM

@@ -181,7 +181,7 @@ def deriving(slug: str) -> tuple[str, str]:
 
 def symbols(argument: str, body: str) -> str:
     """What the symbols of the statements stand for, as reports have it."""
-    from verify.symbols import SYMBOLS
+    from verify.report.symbols import SYMBOLS
 
     rows = [f"| ${one.tex}$ | {plain(one.meaning)} |" for one in SYMBOLS]
     return "\n".join(["| symbol | what it stands for |", "|---|---|", *rows]) + "\n"

@@ -16,12 +16,12 @@ import numeric
 import theory
 from theory.notebook import for_browsers, words
 from theory.tree_names import in_unicode, node_texts
-from verify.assumption import Outcome, Sides
+from verify.assumptions.dropped import Outcome, Sides
 from verify.evidence import Evidence, Measurement
-from verify.loss_check import check_loss
-from verify.loss_conformance import Conformance
-from verify.mathml import mathml
+from verify.loss.check import check_loss
+from verify.loss.conformance import Conformance
 from verify.registry import covered
+from verify.report.mathml import mathml
 from verify.runner import Refutation, Result
 from verify.statement import Assumption
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hltm.errors import InputError
-from verify.images import images_section
+from verify.report.images import images_section
 
 SECTION = {
     "title": "SimCLR on digits",
@@ -50,9 +50,9 @@ def test_damage_is_refused(changes, tmp_path):
 
 
 def rendered(section):
-    from verify.report_html import page
-    from verify.report_tex import document
-    from verify.report_view import Attached, Request, view
+    from verify.report.html import page
+    from verify.report.tex import document
+    from verify.report.view import Attached, Request, view
     from verify.statement import Context
 
     seen = view(Request(Context(seed=0, profile="quick", device="cpu"), images=section), [], Attached({}, {}, {}))

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from verify import cli
-from verify.assumption import Sides
+from verify.assumptions.dropped import Sides
 from verify.evidence import Evidence, Measurement, tally
 from verify.registry import Entry, entry
 from verify.statement import Assumption, Check, Variant

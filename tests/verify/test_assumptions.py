@@ -6,8 +6,8 @@ from fractions import Fraction
 import pytest
 from flint import arb, fmpq
 
-from verify import assumption_updates as updates
-from verify.assumption import Assumption, Sides, drop, evidence, names, shown
+from verify.assumptions import updates
+from verify.assumptions.dropped import Assumption, Sides, drop, evidence, names, shown
 from verify.registry import covered
 from verify.statement import Context
 

@@ -13,10 +13,10 @@ import hltm
 import theory
 from theory.latex import rows
 from verify import registry
-from verify.assumption import summary
-from verify.assumption_towers import LOSSES, TOWERS
+from verify.assumptions.dropped import summary
+from verify.assumptions.towers import LOSSES, TOWERS
 from verify.claims import Claimed, is_update
-from verify.own_statement import user_statement
+from verify.own.statement import user_statement
 from verify.registry import covered
 from verify.statement import Context
 from verify.strategies import loss_instances
@@ -234,7 +234,7 @@ def test_the_line_of_dropped_assumptions_says_what_stood_in_their_place(drops):
 
 
 def theorem_outcome(assumption):
-    from verify.assumption import Outcome
+    from verify.assumptions.dropped import Outcome
 
     return Outcome(assumption, "necessary" if assumption.necessary else "not shown necessary", None, 1)
 

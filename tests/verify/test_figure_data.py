@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from verify.figure_data import FigureData, csv_text, from_csv, table
+from verify.figures.data import FigureData, csv_text, from_csv, table
 
 FINITE = st.floats(allow_nan=False)
 TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1)

@@ -16,9 +16,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from verify.figure_data import FigureData, csv_text, from_csv
-from verify.figure_style import MAP, STYLES, plain, symbols
-from verify.figures import DRAWINGS, render
+from verify.figures.data import FigureData, csv_text, from_csv
+from verify.figures.drawing import DRAWINGS, render
+from verify.figures.style import MAP, STYLES, plain, symbols
 
 LINE = FigureData("line", "lines", "A line", "Two points.", {"x": (0.0, 1.0), "y": (0.0, 2.0)})
 EIGENVALUES = [("derived", "eigenvalue", 0, None, 2.0), ("measured", "eigenvalue", 0, None, 2.0)]
@@ -97,8 +97,8 @@ def test_the_same_bytes_in_another_process_whatever_the_settings_there(drawn, tm
     )
     script = (
         "import sys, json, hashlib\n"
-        "from verify.figure_data import from_csv\n"
-        "from verify.figures import render\n"
+        "from verify.figures.data import from_csv\n"
+        "from verify.figures.drawing import render\n"
         "made = {k: render(from_csv(t)) for k, t in json.load(sys.stdin).items()}\n"
         "loaded = [name for name in ('torch', 'sympy', 'matplotlib.pyplot', 'scipy') if name in sys.modules]\n"
         "print(json.dumps([loaded, {k: {s: hashlib.sha256(b).hexdigest() for s, b in f.items()} for k, f in made.items()}]))\n"

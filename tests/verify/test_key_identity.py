@@ -2,9 +2,10 @@
 
 import pytest
 
-from verify import key_identity, sources
+from verify import sources
 from verify.instance import PairInstance
-from verify.towers import exact_tower
+from verify.towers import key_identity
+from verify.towers.tower import exact_tower
 
 PAIRS = [
     *sources.toy_pairs(5, 60),

@@ -10,9 +10,9 @@ import sympy
 import theory
 from verify import theorem1
 from verify.evidence import Evidence, Measurement
-from verify.own_symbolic import symbolic_evidence
+from verify.own.symbolic import symbolic_evidence
 from verify.registry import entry
-from verify.report import variants_line
+from verify.report.results import variants_line
 from verify.runner import Refutation, Result
 from verify.search import property_evidence
 from verify.statement import Context
@@ -147,7 +147,7 @@ def test_cells_of_seven_statements_fit_eighty_columns():
     from rich.console import Console
 
     from verify.registry import covered
-    from verify.report import details, matrix
+    from verify.report.results import details, matrix
 
     results = [
         Result(known.load(), (Evidence("float", "abstained", "toy", 123456), Evidence("trained", "not-run")), 0.0)

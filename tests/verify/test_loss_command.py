@@ -19,11 +19,11 @@ from theory.exchangeable import at_number
 from theory.losses import FREE_NEGATIVE
 from theory.notation import negative, r_0, r_p, tau
 from theory.parse import parse_loss
-from verify import loss_numeric
 from verify.budget import OutOfTimeError, limited
-from verify.loss_check import check_loss
-from verify.loss_report import named_weights, tex
-from verify.loss_torch import NoTorchFormError, evaluate
+from verify.loss import floats as loss_numeric
+from verify.loss.check import check_loss
+from verify.loss.in_torch import NoTorchFormError, evaluate
+from verify.loss.report import named_weights, tex
 
 SOFT = "tau*log(1 + exp((r_p - r_1)/tau))"
 
@@ -283,7 +283,7 @@ def test_what_is_too_large_stays_open(error, monkeypatch):
 
 @pytest.mark.parametrize("text", ["r_p - r_1)", "r_p - q", "(", "r_p & r_1", "(" * 2001])
 def test_wrong_text_is_refused_without_sympy(text):
-    code = "import sys\nfrom verify.loss_check import check_loss\ntry:\n    check_loss(sys.argv[1])\nexcept ValueError as e:\n    print('sympy' in sys.modules, e)"
+    code = "import sys\nfrom verify.loss.check import check_loss\ntry:\n    check_loss(sys.argv[1])\nexcept ValueError as e:\n    print('sympy' in sys.modules, e)"
     result = subprocess.run([sys.executable, "-c", code, text], capture_output=True, text=True, timeout=300)
     assert result.stdout.startswith("False "), result
 

@@ -13,16 +13,22 @@ from scipy.stats import binomtest, irwinhall
 import hltm
 import numeric
 import theory
-from verify import lucky_claims, lucky_exact, lucky_floats, lucky_sources, lucky_trained, theorem7, tree_sources
+from verify import theorem7
 from verify.evidence import verdict
 from verify.files import read_instance
-from verify.lucky_claims import STATED, TRAINED_VARIANTS, VARIANTS, Claim
-from verify.lucky_trained import Plan, Training, amplification, amplified, bound_along_training, emergence
+from verify.lucky import claims as lucky_claims
+from verify.lucky import exact as lucky_exact
+from verify.lucky import floats as lucky_floats
+from verify.lucky import sources as lucky_sources
+from verify.lucky import trained as lucky_trained
+from verify.lucky.claims import STATED, TRAINED_VARIANTS, VARIANTS, Claim
+from verify.lucky.trained import Plan, Training, amplification, amplified, bound_along_training, emergence
 from verify.registry import entry
 from verify.runner import run
 from verify.statement import Context
 from verify.statistics import dkw_bound, proportion_interval
-from verify.tree_exact import Enumeration
+from verify.trees import sources as tree_sources
+from verify.trees.exact import Enumeration
 
 SMALL = Plan(ensemble=12, steps=40, record_every=2)
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verify import Arithmetic, JsonInstance
-from verify.magnitude import Largest, Watched, watched, watched_torch
-from verify.own_sides import Sides
+from verify.own.magnitude import Largest, Watched, watched, watched_torch
+from verify.own.sides import Sides
 from verify.rounding import SAFETY, UNIT_ROUNDOFF
 
 SEED = 20

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hltm.errors import InputError
 from verify import Assumption, Context, JsonInstance, Without, user_statement
-from verify.assumption import Sides, drop
+from verify.assumptions.dropped import Sides, drop
 
 FILE = """
 from dataclasses import dataclass

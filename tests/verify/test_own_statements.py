@@ -13,8 +13,8 @@ import pytest
 
 from hltm.errors import InputError
 from verify import Arithmetic, Context, JsonInstance, PopulationInstance, Variant, tally, user_statement
-from verify.own_file import load_statements
-from verify.own_sides import Sides, arrays
+from verify.own.file import load_statements
+from verify.own.sides import Sides, arrays
 from verify.runner import run
 from verify.sources import toy_populations
 
@@ -286,7 +286,7 @@ def test_a_type_serves_as_strategy_and_variants_name_their_kinds():
 def test_symbolic_claims():
     import sympy
 
-    from verify.own_symbolic import symbolic_evidence
+    from verify.own.symbolic import symbolic_evidence
 
     x = sympy.Symbol("x")
     equal = sympy.Eq((x + 1) ** 2, x**2 + 2 * x + 1, evaluate=False)

@@ -14,15 +14,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from report_pages import Page
 
 from verify.evidence import KINDS, Evidence
-from verify.own_file import load_statements
+from verify.own.file import load_statements
 from verify.registry import covered, entry
-from verify.report import results_json
-from verify.report_build import build, counterexamples
-from verify.report_figures import figures, not_drawn
-from verify.report_html import page
-from verify.report_pdf import compiled, overfull
-from verify.report_tex import document, tex
-from verify.report_view import Request, view
+from verify.report.build import build, counterexamples
+from verify.report.figures import figures, not_drawn
+from verify.report.html import page
+from verify.report.pdf import compiled, overfull
+from verify.report.results import results_json
+from verify.report.tex import document, tex
+from verify.report.view import Request, view
 from verify.runner import Result, interrupted, run
 from verify.statement import Context
 
@@ -35,7 +35,7 @@ from hypothesis import strategies as st
 import sympy
 import theory
 from verify import Evidence, JsonInstance, Without, Check, user_statement
-from verify.figure_data import FigureData
+from verify.figures.data import FigureData
 
 HOSTILE = {HOSTILE!r}
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from verify import report_figures
 from verify.registry import Entry, entry
-from verify.report_figures import beside, figures
+from verify.report import figures as report_figures
+from verify.report.figures import beside, figures
 from verify.statement import Context
 
 CONTEXT = Context()

@@ -16,15 +16,15 @@ from threading import Event, Timer
 import pytest
 
 from verify.cli import scratch_folder
-from verify.figure_data_towers import command
-from verify.mathml import ConversionError, mathml, width
-from verify.own_file import load_statements
-from verify.report_build import build, counterexamples
-from verify.report_html import FITS, formula, page
-from verify.report_pdf import compiled, overfull
-from verify.report_tex import code, document
-from verify.report_tex import formula as latex_formula
-from verify.report_view import Request, view
+from verify.figures.data_towers import command
+from verify.own.file import load_statements
+from verify.report.build import build, counterexamples
+from verify.report.html import FITS, formula, page
+from verify.report.mathml import ConversionError, mathml, width
+from verify.report.pdf import compiled, overfull
+from verify.report.tex import code, document
+from verify.report.tex import formula as latex_formula
+from verify.report.view import Request, view
 from verify.runner import Result
 from verify.statement import Context
 
@@ -257,7 +257,7 @@ def test_ctrl_c_is_heard_while_the_compiler_of_torch_is_loaded(tmp_path):
     (tmp_path / "deaf.py").write_text("""
 import importlib.machinery, os, signal, sys, time
 import torch
-from verify.general import load_dynamo
+from verify.towers.general import load_dynamo
 
 class Deaf:
     def find_spec(self, name, path=None, target=None):

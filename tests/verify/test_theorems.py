@@ -8,13 +8,15 @@ import torch
 import numeric
 import theory
 from hltm.errors import InputError
-from verify import pair_assumptions, pair_form, proofs, residue, sources, theorem1, theorem2, theorem3, theorem4
+from verify import proofs, sources, theorem1, theorem2, theorem3, theorem4
+from verify.assumptions import pairs as pair_assumptions
 from verify.evidence import verdict
-from verify.general import NETWORKS, operator_form_gap
 from verify.instance import LossInstance
 from verify.registry import REGISTRY, Entry, covered, entry
 from verify.runner import run
 from verify.statement import Context
+from verify.towers import pair_form, residue
+from verify.towers.general import NETWORKS, operator_form_gap
 
 STATEMENTS = [e.load() for e in covered()]
 

@@ -10,13 +10,17 @@ from hypothesis import given, settings
 import hltm
 import theory
 from hltm.errors import InputError
-from verify import theorem6, tree_agreement, tree_forms, tree_sources, tree_ways
-from verify.ensembles import to_float
+from verify import theorem6
 from verify.instance import freeze
 from verify.statement import Context
-from verify.tree_claims import STATED
-from verify.tree_exact import Enumeration
-from verify.tree_instance import TreeInstance
+from verify.towers.ensembles import to_float
+from verify.trees import agreement as tree_agreement
+from verify.trees import forms as tree_forms
+from verify.trees import sources as tree_sources
+from verify.trees import ways as tree_ways
+from verify.trees.claims import STATED
+from verify.trees.exact import Enumeration
+from verify.trees.instance import TreeInstance
 
 EPS = 2.0**-52
 

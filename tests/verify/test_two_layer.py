@@ -8,13 +8,17 @@ import torch
 
 import numeric
 from hltm.errors import InputError
-from verify import descent, differences, sources, theorem5, two_layer, two_layer_measures, two_layer_rings, updates
-from verify import two_layer_sources as populations
-from verify.ensembles import to_float
+from verify import sources, theorem5
 from verify.evidence import tally
 from verify.statement import Context
-from verify.two_layer import Claim
-from verify.two_layer_sources import LOSSES, TwoLayerInstance
+from verify.towers import descent, differences, updates
+from verify.towers.ensembles import to_float
+from verify.two_layer import formulas as two_layer
+from verify.two_layer import measures as two_layer_measures
+from verify.two_layer import rings as two_layer_rings
+from verify.two_layer import sources as populations
+from verify.two_layer.formulas import Claim
+from verify.two_layer.sources import LOSSES, TwoLayerInstance
 
 
 @pytest.fixture

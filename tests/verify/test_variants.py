@@ -5,15 +5,15 @@ import json
 import pytest
 
 from verify import sources
-from verify.differences import simple_loss_gradient
 from verify.files import read_instance
-from verify.lucky_claims import TRAINED_VARIANTS
+from verify.lucky.claims import TRAINED_VARIANTS
 from verify.registry import covered
-from verify.residue import exponent
 from verify.runner import refutations, refute, variants_evidence
 from verify.statement import Context, Variant
-from verify.tree_ways import floats
-from verify.updates import compare_scheme
+from verify.towers.differences import simple_loss_gradient
+from verify.towers.residue import exponent
+from verify.towers.updates import compare_scheme
+from verify.trees.ways import floats
 
 STATEMENTS = [entry.load() for entry in covered()]
 CASES = [(statement, variant) for statement in STATEMENTS for variant in statement.variants]

@@ -1,0 +1,220 @@
+"""What `python -m verify loss` finds out about a loss: membership in the family, its pair weight, statement 4.
+
+`theory` decides membership and derives the pair weight and statement 4; `loss_numeric` holds the pair weight against
+automatic differentiation of the loss itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hltm.errors import InputError
+from hltm.progress import SILENT, Progress
+from verify.budget import OutOfTimeError, limited
+from verify.evidence import Evidence, Verdict, verdict
+
+if TYPE_CHECKING:
+    import sympy
+
+    from theory import Derivation
+    from theory.conditions import Condition
+    from theory.losses import Loss
+
+SECONDS = 60.0
+KINK = "the order of theta is shown for losses with two continuous derivatives, and a maximum has a kink"
+
+
+@dataclass(frozen=True)
+class LossReport:
+    """A loss of the user's: what was decided, derived and measured.
+
+    Attributes
+    ----------
+    text : str
+        As it was given.
+    expression : sympy.Expr
+        As it was read.
+    conditions : tuple of Condition
+        Those of the family, each with its decision.
+    member : bool or None
+        In the family, outside of it, or undecided.
+    weights : tuple of sympy.Expr
+        ``xi(r)`` for one negative, ``xi_1 .. xi_H`` else, or the one ``xi_j`` of every j where H is symbolic; empty
+        outside of the family.
+    derivation : Derivation or None
+        Statement 4 for this loss.
+    evidence : tuple of Evidence
+        For statement 4: symbolic and float.
+    note : str
+        Why something is open.
+    remarks : tuple of str
+        What else was found about the loss.
+    """
+
+    text: str
+    expression: sympy.Expr
+    conditions: tuple[Condition, ...] = ()
+    member: bool | None = None
+    weights: tuple[sympy.Expr, ...] = ()
+    derivation: Derivation | None = None
+    evidence: tuple[Evidence, ...] = ()
+    note: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Refuted outside of the family or where statement 4 fails; abstained where anything is open."""
+        if self.member is False:
+            return "refuted"
+        return "abstained" if self.member is None else verdict(self.evidence)
+
+    @property
+    def counterexample(self) -> tuple[str, str] | None:
+        """Two lines that show why the loss is outside of the family, or None."""
+        return next((c.counterexample for c in self.conditions if c.decision.value is False), None)
+
+    def _repr_html_(self) -> str:
+        """What was decided, for a notebook."""
+        from verify.report.notebook import loss_html
+
+        return loss_html(self)
+
+
+def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT) -> LossReport:
+    """Decide on a loss that is given as text.
+
+    Parameters
+    ----------
+    text : str
+        An expression in ``r_p``, ``r_1`` .. ``r_64``, ``tau``, ``r_0`` (`theory.parse`), or a canonical name.
+    seconds : float
+        After which what is not decided stays open.
+    progress : Progress
+        Told what is about to be decided.
+
+    Raises
+    ------
+    InputError
+        The text is no loss.
+
+    Source
+    ------
+    Statements 2 and 4; arXiv 2010.00578, Theorems 2 and 4.
+
+    Examples
+    --------
+    >>> check_loss("r_p + r_1").counterexample
+    ('at every point:', 'dL/dr_1 = 1, but the family needs dL/dr_1 < 0')
+    """
+    from theory.syntax import check_syntax
+
+    if not text.isidentifier():  # a name that is nearly that of a known loss gets a hint
+        check_syntax(text)
+    from theory.losses import CANONICAL, loss_of
+
+    loss = loss_of(text, 1 if text in CANONICAL else None)
+    if loss.negatives is None:
+        raise InputError(f"loss {text!r}: must have an explicit number of negatives")
+    found: dict[str, Any] = {"text": text, "expression": loss.expression}
+    try:
+        with limited(seconds):
+            _decide(loss, found, progress)
+    except OutOfTimeError:
+        found["note"] = f"not decided within {seconds:g} s"
+        found["evidence"] = (*found.get("evidence", ()), Evidence("float", "abstained", "loss", detail=found["note"]))
+    except (MemoryError, RecursionError) as error:
+        found["note"] = f"not decided: the loss is too large ({type(error).__name__})"
+        found["evidence"] = (Evidence("symbolic", "abstained", "proof", detail=found["note"]),)
+    return LossReport(**found)
+
+
+def _decide(loss: Loss, found: dict[str, Any], progress: Progress) -> None:
+    """Membership, pair weights and statement 4, written down as they are found."""
+    from theory.conditions import family_conditions, membership_decision
+    from theory.domain import continued
+    from theory.exchangeable import indexed_form
+    from theory.family import membership_of
+
+    progress.start(4)
+    progress.step("the family")
+    found["conditions"] = family_conditions(loss.expression, len(loss.negatives or ()))
+    found["member"] = membership_decision(found["conditions"]).value
+    found["remarks"] = _remarks(loss, found["conditions"][-1])
+    if not found["member"]:
+        return
+    # A gap in the domain that can be removed is removed: the literal text is 0/0 there.
+    loss = replace(loss, expression=continued(loss.expression)[0])
+    written = indexed_form(loss)
+    if written is not None and not membership_of(written).proved:
+        written = None
+    progress.step("pair weights")
+    try:
+        found["weights"], explicit = _weights(loss, written)
+    except InputError as error:
+        found["note"] = str(error)
+        found["evidence"] = (Evidence("symbolic", "abstained", "proof", detail=str(error)),)
+        return
+    _statement_4(loss, written, explicit, found, progress)
+
+
+def _remarks(loss: Loss, real: Condition) -> tuple[str, ...]:
+    """What a reader should know: where the loss is defined, and whether its negatives are alike."""
+    from theory.conditions import symmetric
+    from theory.exchangeable import FEW
+
+    remarks = []
+    if not real.decision:
+        remarks.append(f"{real.text}: {real.decision.detail}")
+    if 1 < len(loss.negatives or ()) <= FEW and symmetric(loss).value is False:
+        remarks.append(
+            "the loss is not symmetric in its negatives: each has its own xi_k; statement 4 does not need it"
+        )
+    return tuple(remarks)
+
+
+def _weights(loss: Loss, written: Loss | None) -> tuple[tuple[sympy.Expr, ...], list[sympy.Expr]]:
+    """The pair weights as they are shown, and one for every negative in ``r_1 .. r_H``."""
+    import theory
+    from theory.exchangeable import at_number
+    from theory.losses import FREE_NEGATIVE, derivative, linear_sums, weight_at
+    from theory.notation import negative, pair_distance
+
+    negatives = loss.negatives or ()
+    if len(negatives) == 1:
+        shown = (theory.pair_weight(loss.expression),)
+        return shown, [shown[0].xreplace({pair_distance: negative(1)})]
+    if written is None:
+        shown = theory.pair_weights(loss.expression, len(negatives))
+        return shown, list(shown)
+    free = linear_sums(weight_at(written, -derivative(written.expression, FREE_NEGATIVE)))
+    return (free,), [at_number(free, negatives, FREE_NEGATIVE, k) for k in range(1, len(negatives) + 1)]
+
+
+def _statement_4(
+    loss: Loss, written: Loss | None, weights: list[sympy.Expr], found: dict[str, Any], progress: Progress
+) -> None:
+    """Statement 4 with the pair weights of this loss, measured and derived.
+
+    Nothing in it needs a symmetry among the negatives: the gradient is a sum over them, each term with its own weight,
+    and every term of first order in the spread has one zero-mean deviation.
+    """
+    import sympy
+
+    import theory
+    from verify.loss import floats as loss_numeric
+
+    progress.step("statement 4 in floating point")
+    measured = loss_numeric.evidence(loss.expression, weights)
+    found["evidence"] = (measured,)
+    progress.step("statement 4 in symbols")
+    general, count = (loss, len(weights)) if written is None else (written, None)
+    derivation = theory.derive("weighted-covariance-operator", loss=general.expression, negatives=count)
+    found["derivation"] = derivation
+    status = {True: "holds", False: "refuted", None: "abstained"}[
+        True if derivation.proved else False if derivation.decision.value is False else None
+    ]
+    detail = f"{len(derivation.steps)} steps; {derivation.decision.detail}"
+    if loss.expression.has(sympy.Max) and status == "holds":
+        status, detail = "abstained", f"{KINK}; away from it: {detail}"
+    found["evidence"] = (Evidence("symbolic", status, "proof", 1, detail=detail), measured)  # type: ignore[arg-type]

@@ -1,0 +1,220 @@
+"""Which known loss a torch function computes, up to which factor, or what it does differently.
+
+The function is compared on random batches with every form of `verify.loss.forms`, values first, then the gradients
+with respect to every output: a constant factor is fitted by ratio on some batches, and has to explain fresh ones to
+rounding. Batches differ in size, width and scale, so that a sum over the batch, or a mean over dimensions, is not taken
+for a factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+import numeric
+from hltm.checks import integer
+from hltm.errors import InputError
+from verify.loss.called import Batch, LossFunction, answers, in_single_precision
+from verify.loss.forms import TITLES, Form
+from verify.loss.gradients import gradient_differences, gradient_lines
+from verify.loss.matching import SINGLE, TOLERANCE, Match, Observed, matches
+
+SHAPES = ((4, 3), (6, 5), (3, 7), (5, 4), (7, 3), (2, 6))  # (B, n); no n = 2, where 1/n is 1/2
+SCALES = (0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """What a function was found to be.
+
+    Attributes
+    ----------
+    loss : str or None
+        The known loss that it equals or is closest to in modifications ("infonce", ...); None where no form fits.
+    factor : float or None
+        The function is this factor times that form.
+    differences : tuple of str
+        What it does differently from the loss, its gradients included; empty where it equals it up to the factor and
+        an additive constant.
+    also : tuple of str
+        Descriptions in terms of other known losses.
+    counterexample : tuple of two str, or None
+        Two batches and the values (or norms of gradients) there: where the function differs from the loss.
+    tau, margin : float
+        What the known losses were taken with.
+    constant : float
+        What the function adds to the known loss.
+    notes : tuple of str
+        What makes no other loss of it: a constant, single precision.
+
+    Examples
+    --------
+    >>> found = Conformance("infonce", 2.0, (), (), None, tau=0.1, margin=0.0)
+    >>> found.equal
+    True
+    """
+
+    loss: str | None
+    factor: float | None
+    differences: tuple[str, ...]
+    also: tuple[str, ...]
+    counterexample: tuple[str, str] | None
+    tau: float
+    margin: float
+    constant: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def equal(self) -> bool:
+        """Whether the function is a positive factor times a known loss, up to a constant, with the gradients of it."""
+        return self.loss is not None and not self.differences
+
+    def _repr_html_(self) -> str:
+        """What was found, for a notebook."""
+        from verify.report.notebook import conformance_html
+
+        return conformance_html(self)
+
+    def __str__(self) -> str:
+        setting = f"tau = {self.tau:g}, r_0 = {self.margin:g}"
+        if self.loss is None:
+            lines = [f"no known loss, with none of the modifications that are tried ({setting})"]
+        elif self.equal:
+            lines = [f"{TITLES[self.loss]} times {self.factor:.10g} ({setting})"]
+        else:
+            lines = [f"differs from {TITLES[self.loss]} ({setting}), factor {self.factor:.10g}:"]
+            lines += [f"  - {difference}" for difference in self.differences]
+        lines += [f"the same function is {other}" for other in self.also]
+        lines += self.notes
+        return "\n".join([*lines, *(self.counterexample or ())])
+
+
+def conformance(
+    loss_fn: LossFunction,
+    *,
+    tau: float = 0.1,
+    margin: float = 0.0,
+    negatives: int | None = None,
+    against: str = "infonce",
+    seed: int = 0,
+) -> Conformance:
+    """Compare a loss function with the known losses.
+
+    Parameters
+    ----------
+    loss_fn : callable
+        ``loss_fn(f_1, f_plus, f_minus)`` of float64 tensors ``(B, n)``, ``(B, n)`` and ``(B, n)`` (or ``(B, H, n)``),
+        which gives a real scalar.
+    tau, margin : float
+        Temperature and ``r_0`` that the known losses are taken with. Where none of them fits, the temperature is
+        fitted, and named as a difference.
+    negatives : int, optional
+        H; without it ``f_minus`` has no axis of negatives.
+    against : str
+        Known loss that is named where several fit equally well, and that of the counterexample where none does.
+    seed : int
+        Of the batches.
+
+    Returns
+    -------
+    Conformance
+
+    Raises
+    ------
+    InputError
+        A function that fails, gives no finite real scalar, or is none; a parameter that is not allowed.
+
+    Source
+    ------
+    Statement 2; arXiv 2010.00578, Theorem 2.
+
+    Examples
+    --------
+    >>> def twice(f_1, f_plus, f_minus):
+    ...     return ((f_1 - f_plus) ** 2).sum(-1).mean() - ((f_1 - f_minus) ** 2).sum(-1).mean()
+    >>> print(conformance(twice))
+    the simple loss times 2 (tau = 0.1, r_0 = 0)
+    """
+    setting = _checked(loss_fn, tau, margin, negatives, against, seed)
+    first, fresh = _batches(*setting, len(SHAPES), 0), _batches(*setting, 2 * len(SHAPES), 1)
+    found, confirming = (answers(loss_fn, batches, negatives) for batches in (first, fresh))
+    single = in_single_precision(loss_fn, first, negatives)
+    tolerance = SINGLE if single else TOLERANCE
+    seen = Observed(first, found, tau, margin, tolerance)
+    ranked = matches(seen, Observed(fresh, confirming, tau, margin, tolerance))
+    ranked.sort(key=lambda match: (len(match.differences), match.form.loss != against))
+    if not ranked:
+        return Conformance(None, None, (), (), _counterexample(seen, against), tau, margin)
+    return _concluded(ranked[0], ranked[1:], seen, single)
+
+
+def _concluded(match: Match, others: Sequence[Match], seen: Observed, single: bool) -> Conformance:
+    """The match in words, with what its gradients do differently."""
+    title = TITLES[match.form.loss]
+    of_gradients = gradient_differences(match, seen, title)
+    counterexample = None
+    if match.differences:
+        counterexample = _counterexample(seen, match.form.loss)
+    elif of_gradients:
+        counterexample = gradient_lines(match, seen, title)
+    notes = []
+    if match.constant:
+        same = "" if of_gradients else "; gradients identical"
+        notes.append(f"equal up to the constant {match.constant:.6g}{same}")
+    if single:
+        notes.append("agrees to single precision: the function rounds to float32")
+    return Conformance(
+        match.form.loss, match.factor, (*match.differences, *of_gradients), tuple(map(_described, others)),
+        counterexample, seen.tau, seen.margin, match.constant, tuple(notes),
+    )  # fmt: skip
+
+
+def _checked(
+    loss_fn: Any, tau: float, margin: float, negatives: int | None, against: str, seed: int
+) -> tuple[int, int, float]:
+    """Seed, H and the scale of outputs at which r / tau is of order one."""
+    if not callable(loss_fn):
+        raise InputError(f"loss_fn={loss_fn!r:.60} of conformance: must be callable")
+    if against not in TITLES:
+        raise InputError(f"against={against!r} of conformance: must be one of {', '.join(TITLES)}")
+    spec = numeric.loss_spec("triplet", tau=tau, margin=margin)
+    count = 1 if negatives is None else integer(negatives, "negatives", 1)
+    return integer(seed, "seed", 0), count, spec.tau**0.5
+
+
+def _batches(seed: int, negatives: int, scale: float, count: int, stream: int) -> list[Batch]:
+    """Random outputs of several sizes, widths and scales."""
+    generator = torch.Generator().manual_seed(2 * seed + stream)
+    found = []
+    for index in range(count):
+        size, width = SHAPES[(index + stream) % len(SHAPES)]
+        spread = scale * SCALES[index % len(SCALES)]
+        draw = [
+            spread * torch.randn(*shape, generator=generator, dtype=torch.float64)
+            for shape in ((size, width), (size, width), (size, negatives, width))
+        ]
+        found.append((draw[0], draw[1], draw[2]))
+    return found
+
+
+def _described(match: Match) -> str:
+    ending = f" with {'; '.join(match.differences)}" if match.differences else ""
+    return f"{TITLES[match.form.loss]} times {match.factor:.10g}{ending}"
+
+
+def _counterexample(seen: Observed, loss: str) -> tuple[str, str]:
+    """The two batches whose ratios differ most: no positive constant can mend both."""
+    found, known = seen.values, seen.known(Form(loss), seen.tau)
+    ratios = [b / a if a else float("inf") for a, b in zip(known, found, strict=True)]
+    low, high = min(range(len(ratios)), key=ratios.__getitem__), max(range(len(ratios)), key=ratios.__getitem__)
+    if low == high:
+        high = len(ratios) - 1
+
+    def line(i: int) -> str:
+        size = f"batch {i}, B = {len(seen.batches[i][0])}, n = {seen.batches[i][0].shape[1]}"
+        return f"{size}: the function gives {found[i]:.10g}, {TITLES[loss]} {known[i]:.10g}, ratio {ratios[i]:.6g}"
+
+    return line(low), line(high)

@@ -1,0 +1,257 @@
+"""Statements of a user's own: one constructor that gives them the evidence that the toolkit's statements have."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hltm.errors import InputError
+from verify.evidence import Evidence, Kind, Measurement, tally
+from verify.own.assumption import Without, assumptions_of
+from verify.own.sides import Side, Sides
+from verify.statement import Assumption, Check, Context, Statement, Variant
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+LONGEST = 60
+Measures = dict[Kind, Callable[[Any, Any], Measurement]]
+
+
+def user_statement(
+    *,
+    title: str,
+    claim: str,
+    theory: Side,
+    numeric: Side,
+    strategy: Any,
+    variants: Mapping[str, Side] | Sequence[Variant],
+    assumptions: Sequence[str] = (),
+    not_covered: Sequence[str] = (),
+    source: str = "",
+    slug: str | None = None,
+    exact: Side | None = None,
+    symbolic: Callable[[], Any] | None = None,
+    tolerance: float | Callable[[Any], float] | None = None,
+    checks: Sequence[Check] = (),
+    drops: Mapping[str, Without] | Sequence[Assumption] = (),
+) -> Statement:
+    """A statement of a user's own, for ``python -m verify run FILE``.
+
+    Parameters
+    ----------
+    title, claim : str
+        One line of words, and the statement in LaTeX.
+    theory, numeric : callable ``(instance, at) -> arrays``
+        What the statement predicts, and what is measured: an array, a list or a mapping of arrays (NumPy or torch),
+        made with ``at.array`` and ``at.tensor`` (`Arithmetic`). None: the side does not speak of the instance.
+    strategy : Hypothesis strategy, list of strategies, or type
+        Where instances come from; a list goes from the smallest instances to all, a type is looked up by
+        ``hypothesis.strategies.from_type``. Instances have ``as_json`` and ``from_json`` (`JsonInstance`, or the
+        instances of our own statements).
+    variants : mapping of names to callables, or list of Variant
+        False statements that must be refuted: other theory sides. Without any, the verdict is "abstained".
+    assumptions, not_covered, source
+        As in `Statement`.
+    slug : str, optional
+        Canonical name; made of the title if it is not given.
+    exact : callable ``(instance, at) -> arrays``, optional
+        What is measured, in rationals; `theory` is asked for the same with ``at.exact``. Any difference refutes.
+    symbolic : callable, optional
+        Gives what SymPy must prove: an equation, a `theory.Derivation`, or a list or mapping of them.
+    tolerance : float or callable of the instance, optional
+        Largest difference of the float sides; without it, it is measured in float32 probes.
+    checks : list of Check, optional
+        Further evidence.
+    drops : mapping of assumptions to `Without`, or list of Assumption, optional
+        Assumptions that are dropped in turn: instances that break one, and whether a counterexample is expected.
+
+    Errors
+    ------
+    InputError
+        A name that is not allowed, a side that is no function, instances that cannot be saved and read back.
+
+    Examples
+    --------
+    >>> from hypothesis import strategies as st
+    >>> from verify import JsonInstance, user_statement
+    >>> from verify.strategies import loss_instances
+    >>> double = user_statement(
+    ...     title="a distance twice", claim="r + r = 2 r", strategy=loss_instances(),
+    ...     theory=lambda i, at: 2 * at.array(i.r_pos), numeric=lambda i, at: at.array(i.r_pos) + at.array(i.r_pos),
+    ...     variants={"thrice": lambda i, at: 3 * at.array(i.r_pos)},
+    ... )
+    >>> double.slug, [check.kind for check in double.checks]
+    ('a-distance-twice', ['float', 'property'])
+    """
+    name = slug if slug is not None else re.sub(r"[^a-z0-9]+", "-", str(title).lower()).strip("-")[:LONGEST].strip("-")
+    checked_name(name, "slug")
+    for role, side in (("theory", theory), ("numeric", numeric)):
+        checked_side(side, f"{role} of statement {name!r}")
+    sides = Sides(name, theory, numeric, exact, tolerance)
+    measures: Measures = {"float": sides.measure_float}
+    if exact is not None:
+        checked_side(exact, f"exact of statement {name!r}")
+        measures = {"exact": sides.measure_exact, **measures}
+    stages = stages_of(strategy, name)
+    return Statement(
+        slug=name,
+        theorem=None,
+        title=str(title),
+        stated=str(claim),
+        assumptions=tuple(dict.fromkeys(map(str, [*assumptions, *(drops if isinstance(drops, Mapping) else ())]))),
+        not_covered=tuple(map(str, not_covered)),
+        source=str(source),
+        checks=(*standard_checks(sides, stages, symbolic), *checks),
+        stages=stages,
+        measures=measures,
+        instance_type=type_of_instances(stages[0](), name),
+        variants=variants_of(variants, tuple(measures), name),
+        drops=assumptions_of(drops, measures, stages_of, name),
+    )
+
+
+def checked_name(name: Any, place: str) -> None:
+    """Refuse a name that could not be part of the name of a file."""
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST:
+        raise InputError(f"{place}={name!r:.80}: must be lower-case words with hyphens, at most {LONGEST} characters")
+
+
+def checked_side(side: Any, place: str) -> None:
+    """Refuse what is no function."""
+    if not callable(side):
+        raise InputError(f"{place}={side!r:.40}: must be a function of (instance, at)")
+
+
+def stages_of(strategy: Any, name: str) -> tuple[Callable[[], SearchStrategy[Any]], ...]:
+    """The strategies of a statement, each made on demand."""
+    from hypothesis import strategies as st
+
+    import verify.strategies  # noqa: F401  # registers the types of our own instances
+
+    given = list(strategy) if isinstance(strategy, list | tuple) else [strategy]
+    found = [st.from_type(item) if isinstance(item, type) else item for item in given]
+    for item in found:
+        if not isinstance(item, st.SearchStrategy):
+            raise InputError(f"strategy={item!r:.40} of statement {name!r}: must be a Hypothesis strategy or a type")
+    if not found:
+        raise InputError(f"strategy of statement {name!r}: must not be empty")
+    return tuple(partial(_itself, item) for item in found)
+
+
+def _itself(strategy: Any) -> Any:
+    return strategy
+
+
+def drawn(strategy: Any, count: int, seed: int) -> list[Any]:
+    """Up to `count` instances of a strategy, a function of the seed."""
+    from verify.search import search
+
+    found: list[Any] = []
+
+    def keep(instance: Any) -> Measurement:
+        found.append(instance)
+        return Measurement(0.0, 0.0)
+
+    search(strategy, keep, examples=count, seed=seed, shrink=False)
+    return found
+
+
+def type_of_instances(strategy: Any, name: str) -> type:
+    """The type of the instances, after seeing that one of them can be saved and read back."""
+    import hypothesis
+
+    example = hypothesis.find(
+        strategy,
+        lambda _: True,
+        settings=hypothesis.settings(database=None, suppress_health_check=list(hypothesis.HealthCheck)),
+        random=random.Random(0),  # noqa: S311
+    )
+    kind = type(example)
+    place = f"instances of statement {name!r}, of type {kind.__name__}"
+    if not (hasattr(kind, "as_json") and hasattr(kind, "from_json")):
+        raise InputError(f"{place}: must have as_json and from_json (verify.JsonInstance gives both)")
+    try:
+        data = example.as_json()
+        again = kind.from_json(json.loads(json.dumps(data, allow_nan=False)))
+        same = json.loads(json.dumps(again.as_json())) == json.loads(json.dumps(data))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{place}: cannot be saved as JSON and read back: {error}") from None
+    if not same:
+        raise InputError(f"{place}: from_json(as_json()) gives another instance")
+    return kind
+
+
+def variants_of(
+    variants: Mapping[str, Side] | Sequence[Variant], kinds: tuple[Kind, ...], name: str
+) -> tuple[Variant, ...]:
+    """The false variants; one that is given by its function must be refuted by every kind of evidence."""
+    if isinstance(variants, Mapping):
+        found = []
+        for key, side in variants.items():
+            checked_side(side, f"variant {key!r} of statement {name!r}")
+            change = (getattr(side, "__doc__", None) or str(key)).strip().splitlines()[0]
+            found.append(Variant(key, change, side, kinds))
+    else:
+        found = list(variants)
+    for variant in found:
+        if not isinstance(variant, Variant):
+            raise InputError(f"variant={variant!r:.40} of statement {name!r}: must be a verify.Variant")
+        checked_name(variant.name, f"name of a variant of statement {name!r}")
+        if not variant.caught_by or not set(variant.caught_by) <= set(kinds):
+            allowed = ", ".join(kinds)
+            raise InputError(f"caught_by={variant.caught_by} of variant {variant.name!r}: must be among {allowed}")
+    names = [variant.name for variant in found]
+    for key in names:
+        if names.count(key) > 1:
+            raise InputError(f"variant={key!r} of statement {name!r}: is there twice, names must differ")
+    return tuple(found)
+
+
+def standard_checks(sides: Sides, stages: Sequence[Callable[[], Any]], symbolic: Any) -> tuple[Check, ...]:
+    """Symbolic and exact evidence where it is given, float and property evidence always."""
+    rows = [Check("float", "drawn", partial(float_evidence, sides, stages))]
+    if sides.exact is not None:
+        rows.insert(0, Check("exact", "drawn", partial(exact_evidence, sides, stages)))
+    if symbolic is not None:
+        from verify.own.symbolic import symbolic_evidence
+
+        rows.insert(0, Check("symbolic", "proof", partial(symbolic_evidence, sides.slug, symbolic)))
+    return (*rows, Check("property", "search", partial(properties, sides, stages)))
+
+
+def float_evidence(sides: Sides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
+    """Instances of the last stage in float64."""
+    found = drawn(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 1)
+    return tally(
+        "float", "drawn", found, partial(sides.measure_float, device=context.device),
+        at_least=max(1, len(found) // 2), detail="theory side = numeric side in float64, tolerance measured",
+    )  # fmt: skip
+
+
+def exact_evidence(sides: Sides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
+    """Instances of the last stage in rationals, those that the exact side speaks of."""
+    found = drawn(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 2)
+    return tally(
+        "exact", "drawn", found, sides.measure_exact,
+        at_least=1, detail="theory side = exact side in rationals",
+    )  # fmt: skip
+
+
+def properties(sides: Sides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
+    """Hypothesis search for a counterexample, which is shrunk."""
+    from verify.search import property_evidence
+
+    kinds: dict[Kind, Callable[[Any], Measurement]] = {}
+    if sides.exact is not None:
+        kinds["exact"] = sides.measure_exact
+    kinds["float"] = partial(sides.measure_float, device=context.device)
+    return property_evidence(
+        kinds, stages, examples=context.pick(quick=100, thorough=2000), seed=context.seed, part=context.part,
+        among="the instances of the strategy",
+    )  # fmt: skip

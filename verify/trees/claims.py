@@ -1,0 +1,236 @@
+"""What statement 6 claims of each latent node, as formulas in polarities and selectivities.
+
+A formula takes a `Node` (all that the closed forms are made of) and gives a matrix, or None where it makes no claim:
+the binary forms say nothing of a categorical tree, the Walsh form nothing of tables that are not symmetric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+from flint import fmpq
+
+from verify.towers.tower import Array, vec
+from verify.trees.exact import Enumeration, zeros
+
+WALSH_LEAVES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One latent node of an enumerated tree, with what the closed forms need."""
+
+    moments: Enumeration
+    name: Any
+
+    @property
+    def tree(self) -> Any:
+        """The tree."""
+        return self.moments.tree
+
+    @property
+    def top(self) -> bool:
+        """Whether this is the root."""
+        return bool(self.name == self.tree.root)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the neurons are linear."""
+        return self.moments.instance.slope == 1.0
+
+    @cached_property
+    def rho_0(self) -> fmpq:
+        """P(z_0 = 1) - P(z_0 = 0)."""
+        return self.moments.prior[1] - self.moments.prior[0]
+
+    def edge_polarity(self, child: Any) -> fmpq:
+        """P(child = 1 | parent = 1) - P(child = 1 | parent = 0)."""
+        table = self.moments.tables[child]
+        return table[1][1] - table[0][1]
+
+    def path_polarity(self, skip: int = 0) -> fmpq:
+        """Product of the polarities from the root to this node, the first `skip` edges left out."""
+        found = fmpq(1)
+        for child in list(self.tree.path(self.tree.root, self.name))[1 + skip :]:
+            found *= self.edge_polarity(child)
+        return found
+
+    def selectivities(self, child: Any) -> Array:
+        """s_k = 1/2 (E[f_k | z_nu = 1] - E[f_k | z_nu = 0]) of the child's neurons."""
+        given = self.moments.given_node(child)
+        return (given[1] - given[0]) / fmpq(2)
+
+    def a(self, with_rho: bool = True, scale: int = 1) -> Array:
+        """a_mu = [rho_{mu nu} s_k] over the neurons of the children."""
+        children = self.tree.children(self.name)
+        factors = [self.edge_polarity(child) * scale if with_rho else fmpq(scale) for child in children]
+        return np.concatenate([self.selectivities(c) * factor for c, factor in zip(children, factors, strict=True)])
+
+    def jacobian(self) -> Array:
+        """J_mu of a linear network, the same for every input."""
+        return next(iter(self.moments.run(c) for c in self.moments.laws[self.tree.root][0])).jacobians[self.name]
+
+    def difference(self) -> Array:
+        """DK = E[K_mu | z_0 = 1] - E[K_mu | z_0 = 0]."""
+        means = self.moments.mean_connections(self.name)
+        return means[1] - means[0]
+
+
+Formula = Callable[[Node], Array | None]
+
+
+def outer(vector: Array) -> Array:
+    """v v^T."""
+    return vector[:, None] @ vector[None, :]
+
+
+def o(node: Node) -> fmpq:
+    """o_mu = rho_{0 mu}^2 (1 - rho_0^2)."""
+    return node.path_polarity() ** 2 * (1 - node.rho_0**2)
+
+
+def activation(node: Node) -> Array | None:
+    """V_{z_0}[E[f_ch | z_0]]: o_mu a_mu a_mu^T for binary trees, F^T T^T (diag pi - pi pi^T) T F for all."""
+    if node.tree.is_binary:
+        return outer(node.a()) * o(node)
+    return categorical(node)
+
+
+def categorical(node: Node) -> Array:
+    """F^T T_{0 mu}^T (diag pi - pi pi^T) T_{0 mu} F, with F the means of the children's neurons given z_mu."""
+    moments = node.moments
+    path = list(node.tree.path(node.tree.root, node.name))[1:]
+    transition = np.array([[fmpq(int(i == j)) for j in range(len(moments.prior))] for i in range(len(moments.prior))])
+    for child in path:
+        transition = transition @ np.array(moments.tables[child], dtype=object)
+    rows = []
+    for child in node.tree.children(node.name):
+        given = np.array(moments.given_node(child), dtype=object)
+        rows.append(np.array(moments.tables[child], dtype=object) @ given)
+    means = transition @ np.concatenate(rows, axis=1)
+    pi = np.array(moments.prior, dtype=object)
+    spread = -outer(pi)
+    for index, p in enumerate(pi):
+        spread[index, index] += p
+    return means.T @ spread @ means
+
+
+def operator(node: Node) -> Array | None:
+    """OP_mu = (1 - rho_0^2)/4 DK DK^T for a binary root."""
+    if len(node.moments.prior) != 2:
+        return None
+    difference = node.difference()
+    return (difference @ difference.T) * ((1 - node.rho_0**2) / 4)
+
+
+def linear_operator(node: Node) -> Array | None:
+    """OP_mu = o_mu a_mu a_mu^T kron J_mu^T J_mu for linear neurons on a binary tree."""
+    if not (node.linear and node.tree.is_binary):
+        return None
+    jacobian = node.jacobian()
+    return np.kron(outer(node.a()) * o(node), jacobian.T @ jacobian)
+
+
+def top_operator(node: Node) -> Array | None:
+    """OP_0 = (1 - rho_0^2) a_0 a_0^T kron I at the top of a binary tree, for ReLU too."""
+    if not (node.top and node.tree.is_binary):
+        return None
+    return np.kron(outer(node.a()) * o(node), node.jacobian() * fmpq(1))
+
+
+def walsh_difference(
+    node: Node, odd_sets: bool = True, odd_edges: bool = True, any_table: bool = False
+) -> Array | None:
+    """DK = 2 sum over |S| odd of the Walsh coefficient of K times the polarities of the edges with odd S below them.
+
+    It is claimed of symmetric tables; `any_table` gives its value for others too.
+    """
+    tree, moments = node.tree, node.moments
+    leaves = moments.below(tree.root)
+    if not (tree.is_binary and (tree.is_symmetric or any_table)) or len(leaves) > WALSH_LEAVES:
+        return None
+    configurations = list(product((0, 1), repeat=len(leaves)))
+    values = [moments.run(c).connection(node.name) for c in configurations]
+    total = values[0] * fmpq(0)
+    for chosen in configurations:
+        if odd_sets and sum(chosen) % 2 == 0:
+            continue
+        coefficient = values[0] * fmpq(0)
+        for c, value in zip(configurations, values, strict=True):
+            sign = 1
+            for x, member in zip(c, chosen, strict=True):
+                sign *= (2 * x - 1) if member else 1
+            coefficient = coefficient + value * fmpq(sign, len(configurations))
+        weight = fmpq(2)
+        members = {leaf for leaf, member in zip(leaves, chosen, strict=True) if member}
+        for child in tree.nodes:
+            if child != tree.root and (len(members & set(moments.below(child))) % 2 == 1) == odd_edges:
+                weight *= node.edge_polarity(child)
+        total = total + coefficient * weight
+    return total
+
+
+def walsh_operator(node: Node) -> Array | None:
+    """(1 - rho_0^2)/4 DK DK^T with DK by the Walsh form, on symmetric binary trees."""
+    difference = walsh_difference(node)
+    return None if difference is None else (difference @ difference.T) * ((1 - node.rho_0**2) / 4)
+
+
+def block_update(node: Node) -> Array:
+    """2 OP_mu vec W_mu: the whole update at the top node, only the diagonal block elsewhere."""
+    return node.moments.operator(node.name) @ vec(node.moments.weights[node.name]) * 2
+
+
+def top_update(node: Node) -> Array | None:
+    """At the top node the diagonal block is the whole update."""
+    return block_update(node) if node.top else None
+
+
+def level_update(node: Node) -> Array | None:
+    """2 sum over the nodes mu' of a cut of Cov[Kbar_mu, Kbar_mu'] vec W_mu'; the cut is the node's level.
+
+    Leaves above the level are cut as they are: they add no weights, so a level is a cut only where no leaf is above it.
+    """
+    moments, tree = node.moments, node.tree
+    level = next(level for level in tree.levels if node.name in level)
+    nodes = [other for other in level if other not in moments.order]
+    if len(nodes) != len(level) or any(leaf in earlier for leaf in tree.leaves for earlier in above(tree, level)):
+        return None
+    own = moments.mean_connections(node.name)
+    total = zeros(len(own[0]))
+    for other in nodes:
+        cross = moments.covariance(own, moments.mean_connections(other))
+        total = total + cross @ vec(moments.weights[other])
+    return total * 2
+
+
+def above(tree: Any, level: Any) -> list[Any]:
+    """Levels nearer to the root than the given one."""
+    levels = list(tree.levels)
+    return levels[: levels.index(level)]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Formulas for the measured quantities `activation`, `operator` and `update`; a variant replaces them by one."""
+
+    formulas: tuple[tuple[str, str, Formula], ...]
+
+
+STATED = Claim(
+    (
+        ("activation", "V = o a a^T, or its categorical form", activation),
+        ("activation", "categorical form", categorical),
+        ("operator", "(1 - rho_0^2)/4 DK DK^T", operator),
+        ("operator", "o a a^T kron J^T J (linear)", linear_operator),
+        ("operator", "top node: (1 - rho_0^2) a a^T kron I", top_operator),
+        ("operator", "Walsh form", walsh_operator),
+        ("update", "top node: 2 OP vec W", top_update),
+        ("update", "2 sum over siblings Cov[Kbar, Kbar'] vec W'", level_update),
+    )
+)

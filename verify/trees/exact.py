@@ -1,0 +1,181 @@
+"""Statement 6 by enumeration in exact rationals: the law of the leaves, the network on every configuration, moments.
+
+Nothing here uses a closed form. The law of the leaves below a node is built from the tables, child by child; the
+network is run on every configuration; means and covariances are finite sums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flint import fmpq
+
+from verify.towers.tower import Array, array, gate, rational
+
+if TYPE_CHECKING:
+    from verify.trees.instance import TreeInstance
+
+Law = dict[tuple[int, ...], fmpq]
+
+
+def exact(value: Any) -> fmpq:
+    """A table entry (int, float or Fraction) as an exact rational."""
+    return fmpq(value.numerator, value.denominator) if hasattr(value, "numerator") else rational(float(value))
+
+
+def zeros(*shape: int) -> Array:
+    """An array of exact zeros."""
+    found = np.empty(shape, dtype=object)
+    found.ravel()[:] = [fmpq(0)] * found.size
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """The network on one configuration: activations of every node, J and K of every latent node, the output."""
+
+    activations: dict[Any, Array]
+    jacobians: dict[Any, Array]
+    inputs: dict[Any, Array]
+    output: Array
+
+    def connection(self, node: Any) -> Array:
+        """K_mu = f_{children} kron J_mu^T, shape (|N_mu| |N_mu^ch|, n_L)."""
+        return np.kron(self.inputs[node][:, None], self.jacobians[node].T)
+
+
+class Enumeration:
+    """All moments of a tree instance that statement 6 speaks of, by enumeration."""
+
+    def __init__(self, instance: TreeInstance) -> None:
+        self.instance, self.tree = instance, instance.tree
+        self.slope = rational(instance.slope)
+        self.weights = {node: array(w, rational) for node, w in instance.by_node.items()}
+        self.prior = [exact(p) for p in self.tree.exact_prior()]
+        self.tables = {
+            node: [[exact(p) for p in row] for row in self.tree.exact_table(node)]
+            for node in self.tree.nodes
+            if node != self.tree.root
+        }
+        self.order = {leaf: index for index, leaf in enumerate(self.tree.leaves)}
+
+    @cached_property
+    def laws(self) -> dict[Any, list[Law]]:
+        """Node to, for every state of it, the law of the leaves below it, configurations in their order."""
+        found: dict[Any, list[Law]] = {}
+        for node in reversed(self.tree.nodes):
+            states = range(self.tree.cardinality(node))
+            if node in self.order:
+                found[node] = [{(state,): fmpq(1)} for state in states]
+                continue
+            found[node] = []
+            for state in states:
+                law: Law = {(): fmpq(1)}
+                for child in self.tree.children(node):
+                    mixed: Law = {}
+                    for weight, below in zip(self.tables[child][state], found[child], strict=True):
+                        for configuration, p in below.items():
+                            mixed[configuration] = mixed.get(configuration, fmpq(0)) + weight * p
+                    law = {a + b: p * q for (a, p), (b, q) in product(law.items(), mixed.items()) if p != 0 and q != 0}
+                found[node].append(law)
+        return found
+
+    def below(self, node: Any) -> list[Any]:
+        """Leaves below a node, in the order in which its law lists them."""
+        if node in self.order:
+            return [node]
+        return [leaf for child in self.tree.children(node) for leaf in self.below(child)]
+
+    @cache  # noqa: B019 (the object lives as long as one measurement)
+    def run(self, configuration: tuple[int, ...]) -> Pass:
+        """The network on one configuration of all leaves, in the order of `below(root)`."""
+        states = dict(zip(self.below(self.tree.root), configuration, strict=True))
+        activations: dict[Any, Array] = {}
+        inputs, gates = {}, {}
+        for node in reversed(self.tree.nodes):
+            if node in self.order:
+                activations[node] = np.array([fmpq(states[node])], dtype=object)
+                continue
+            inputs[node] = np.concatenate([activations[child] for child in self.tree.children(node)])
+            p = self.weights[node] @ inputs[node]
+            top = node == self.tree.root
+            gates[node] = np.array([fmpq(1)] * len(p), dtype=object) if top else gate(p, self.slope, fmpq(1))
+            activations[node] = p * gates[node]
+        jacobians = {self.tree.root: identity(len(activations[self.tree.root]))}
+        for node in self.tree.latents:
+            start = 0
+            for child in self.tree.children(node):
+                stop = start + len(activations[child])
+                if child in gates:
+                    jacobians[child] = (jacobians[node] @ self.weights[node][:, start:stop]) * gates[child]
+                start = stop
+        return Pass(activations, jacobians, inputs, activations[self.tree.root])
+
+    def given_root(self, value: Any) -> list[Array]:
+        """E[value(pass) | z_0] for every state of the root."""
+        return [weighted(law, lambda c: value(self.run(c))) for law in self.laws[self.tree.root]]
+
+    def given_node(self, node: Any) -> list[Array]:
+        """E[f of the node's neurons | state of the node], from the leaves below it alone."""
+        leaves = self.below(self.tree.root)
+        place = [leaves.index(leaf) for leaf in self.below(node)]
+
+        def activation(part: tuple[int, ...]) -> Array:
+            # The other leaves do not matter to this node; any state of theirs will do.
+            whole = [0] * len(leaves)
+            for index, state in zip(place, part, strict=True):
+                whole[index] = state
+            return self.run(tuple(whole)).activations[node]
+
+        return [weighted(law, activation) for law in self.laws[node]]
+
+    def covariance(self, left: list[Array], right: list[Array]) -> Array:
+        """E[a b^T] - E[a] E[b]^T over the root's states, for matrices a, b given the root."""
+        mean_a = sum((a * p for a, p in zip(left[1:], self.prior[1:], strict=True)), left[0] * self.prior[0])
+        mean_b = sum((b * p for b, p in zip(right[1:], self.prior[1:], strict=True)), right[0] * self.prior[0])
+        total = -(mean_a @ mean_b.T)
+        for a, b, p in zip(left, right, self.prior, strict=True):
+            total = total + (a @ b.T) * p
+        return total
+
+    def mean_connections(self, node: Any) -> list[Array]:
+        """Kbar_mu given every state of the root."""
+        return self.given_root(lambda found: found.connection(node))
+
+    def activation_covariance(self, node: Any) -> Array:
+        """V_{z_0}[E[f_{N_mu^ch} | z_0]]."""
+        means = [m[:, None] for m in self.given_root(lambda found: found.inputs[node])]
+        return self.covariance(means, means)
+
+    def operator(self, node: Any) -> Array:
+        """OP_mu = V_x[Kbar_mu], the diagonal block."""
+        means = self.mean_connections(node)
+        return self.covariance(means, means)
+
+    def update(self, node: Any) -> Array:
+        """2 Cov_x[Kbar_mu, fbar_L], column-stacked: the whole update of the node."""
+        outputs = [f[None, :] for f in self.given_root(lambda found: found.output)]
+        return self.covariance(self.mean_connections(node), outputs).reshape(-1) * 2
+
+
+def identity(size: int) -> Array:
+    """The exact identity matrix."""
+    found = zeros(size, size)
+    for index in range(size):
+        found[index, index] = fmpq(1)
+    return found
+
+
+def weighted(law: Law, value: Any) -> Array:
+    """sum over configurations of probability times value."""
+    total = None
+    for configuration, p in law.items():
+        term = value(configuration) * p
+        total = term if total is None else total + term
+    if total is None:
+        raise ValueError("an empty law has no mean")
+    return total

@@ -1,0 +1,280 @@
+"""Statement 5 measured on one instance: in rationals, in balls, in float64, and along gradient descent."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from flint import fmpq
+
+from verify import balls, rounding
+from verify.evidence import Measurement
+from verify.instance import PopulationInstance
+from verify.towers import descent
+from verify.towers.differences import simple_loss_gradient
+from verify.towers.ensembles import weighted_sum
+from verify.towers.tensors import arrays_of
+from verify.towers.tower import Array, array, gate, largest, rational
+from verify.towers.updates import autograd_update, compare
+from verify.two_layer.formulas import STATED, Claim, decoupled, exact_neurons, float_neurons
+
+BITS = 256
+# What is asked of the block form along training, in units of the update.
+RELATIVE = 1e-10
+UNDECIDED = "nothing is claimed of this instance"
+
+
+def euler(weights: list[Array], updates: list[Array]) -> tuple[Array, Array]:
+    """w_1j . d w_1j and w_2j . d w_2j of every neuron, shape (n_1,) each."""
+    return (weights[0] * updates[0]).sum(axis=1), (weights[1] * updates[1]).sum(axis=0)
+
+
+def measure_exact(instance: PopulationInstance, claim: Claim | None = None) -> Measurement:
+    """Central differences of the expected loss against the block form and the conservation law, in rationals.
+
+    With another loss than the simple one the conservation law alone is claimed, and enclosed in balls.
+    """
+    claim = claim or STATED
+    if claim.separates:
+        return measure_separation(instance)
+    weights = [array(w, rational) for w in instance.weights]
+    if instance.loss != "simple":
+        return measure_conserved_in_balls(instance, weights, claim)
+    gradient, kinked = simple_loss_gradient(instance)
+    neurons = exact_neurons(instance)
+    where = " on a kink" if kinked else ""
+    found = [(largest(g + 2 * side * fmpq(1)), f"d W_{layer}{where}")
+             for layer, (g, side) in enumerate(zip(gradient, claim.update(neurons), strict=True), start=1)]  # fmt: skip
+    own, out = euler(weights, gradient)
+    found.append((largest(own + claim.sign * out), f"conservation{where}"))
+    found.append((largest(step_change(weights, gradient, claim)), f"drift of a step of learning rate 1{where}"))
+    residual, place = max(found, key=lambda row: row[0])
+    return Measurement(residual, 0.0, detail=place if residual else "")
+
+
+def step_change(weights: list[Array], gradient: list[Array], claim: Claim) -> Array:
+    """What a step of learning rate 1 adds to ||w_1j||^2 - ||w_2j||^2, less the drift that is claimed of it."""
+    before, after = (
+        descent.conserved(w)[0] for w in (weights, [a - g for a, g in zip(weights, gradient, strict=True)])
+    )
+    return after - before - claim.drift * descent.conserved(gradient)[0]
+
+
+def measure_conserved_in_balls(instance: PopulationInstance, weights: list[Array], claim: Claim) -> Measurement:
+    """w_1j . d w_1j + sign w_2j . d w_2j of the literal loss, in a ball around zero."""
+    if balls.count_terms(instance) > balls.TERM_LIMIT:
+        return Measurement(0.0, 0.0, False, f"{balls.count_terms(instance)} terms are left to floating point")
+    gradient = balls.expected_gradient(instance, BITS)
+    worst = 0.0
+    with balls.precision(BITS):
+        exact = [np.vectorize(balls.to_ball, otypes=[object])(w) for w in weights]
+        own, out = euler(exact, gradient)
+        for j, entry in enumerate(own + claim.sign * out):
+            if not entry.contains(0):
+                return Measurement(max(float(abs(entry).mid()), 5e-324), 0.0, detail=f"conservation, neuron {j + 1}")
+            worst = max(worst, balls.widest([entry]))
+    decided = worst < balls.RADIUS
+    return Measurement(worst, balls.RADIUS, decided, "" if decided else "a ball is too wide")
+
+
+def coinciding_means(instance: PopulationInstance) -> bool:
+    """Linear neurons that are not all zero, and at least two objects whose augmentation means are exactly equal."""
+    neurons = exact_neurons(instance)
+    means = [weighted_sum(xs, weights) for xs, weights in zip(neurons.inputs, neurons.q, strict=True)]
+    alive = largest(neurons.second @ neurons.first) > 0 and any(largest(x) > 0 for row in neurons.inputs for x in row)
+    return instance.slope == 1.0 and alive and len(means) > 1 and all(largest(m - means[0]) == 0 for m in means)
+
+
+def measure_separation(instance: PopulationInstance) -> Measurement:
+    """The false claim that linear neurons separate objects of one mean: refuted where an exact step leaves them there.
+
+    The step is one of gradient descent with learning rate 1, in rationals; a gap of the mean outputs of exactly zero
+    is a shortfall of 1.
+    """
+    if instance.loss != "simple" or not coinciding_means(instance):
+        return Measurement(0.0, 0.0, False, UNDECIDED)
+    gradient, _ = simple_loss_gradient(instance)
+    neurons = exact_neurons(instance)
+    first, second = neurons.first - gradient[0], neurons.second - gradient[1]
+    outputs = [second @ (first @ weighted_sum(xs, q)) for xs, q in zip(neurons.inputs, neurons.q, strict=True)]
+    apart = max(largest(output - outputs[0]) for output in outputs)
+    return Measurement(float(apart == 0), 0.0, detail="the mean outputs coincide after the step")
+
+
+@rounding.quiet
+def measure_float(instance: PopulationInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
+    """`numeric`'s automatic differentiation of the literal loss against the formulas, in float64.
+
+    The conservation law is claimed of every loss, the block form of the simple one.
+    """
+    claim = claim or STATED
+    if claim.separates:
+        trace = descent.descend(instance, descent.horizon(instance, device), 1, device)
+        return measure_gap(instance, trace, device)
+    worst = measure_conserved(instance, claim, device)
+    if instance.loss == "simple" and worst.status != "refuted":
+        sides = claim.update(float_neurons(instance, device))
+        found = compare(instance, {"block form": [2 * side for side in sides]}, device)
+        worst = max(worst, found, key=lambda m: (m.decided, m.severity))
+    return worst
+
+
+def measure_relative(instance: PopulationInstance, device: str = "cpu") -> Measurement:
+    """The block form against automatic differentiation, over the largest entry of the update; simple loss.
+
+    Undecided where rounding alone could explain more than the tolerance, or where nothing moves.
+    """
+    update, bounds, near = autograd_update(instance, device)
+    scale = max(float(np.abs(u).max()) for u in update)
+    sides = STATED.update(float_neurons(instance, device))
+    residual = max(float(np.abs(u - 2 * s).max()) for u, s in zip(update, sides, strict=True))
+    decided = not near and scale > 0 and max(float(b.max()) for b in bounds) <= RELATIVE * scale
+    return Measurement(residual / scale if scale else 0.0, RELATIVE, decided, "relative to the update")
+
+
+def measure_still(instance: PopulationInstance) -> Measurement:
+    """Linear neurons on objects of one mean, in rationals: no update of any weight."""
+    case = replace(instance, slope=1.0)
+    if not coinciding_means(case):
+        return Measurement(0.0, 0.0, False, UNDECIDED)
+    gradient, _ = simple_loss_gradient(case)
+    return Measurement(max(largest(g) for g in gradient), 0.0, detail="linear neurons move")
+
+
+def measure_detector(instance: PopulationInstance) -> Measurement:
+    """ReLU neurons in rationals: the gap of the mean outputs of two objects, and more of it after a step of rate 1.
+
+    A gap of exactly zero, or one that does not grow, is a residual of 1.
+    """
+    gradient, _ = simple_loss_gradient(instance)
+    start = [array(w, rational) for w in instance.weights]
+    gaps = [mean_gap(instance, w) for w in (start, [w - g for w, g in zip(start, gradient, strict=True)])]
+    return Measurement(float(not 0 < gaps[0] < gaps[1]), 0.0, detail=f"gaps {gaps[0]}, {gaps[1]}")
+
+
+def mean_gap(instance: PopulationInstance, weights: list[Array]) -> fmpq:
+    """Squared distance of the mean outputs of the first two objects, for other weights, in rationals."""
+    slope, outputs = rational(instance.slope), []
+    neurons = exact_neurons(instance)
+    for xs, q in zip(neurons.inputs, neurons.q, strict=True):
+        hidden = [weights[0] @ x for x in xs]
+        outputs.append(weighted_sum([weights[1] @ (gate(h, slope, fmpq(1)) * h) for h in hidden], q))
+    gap = outputs[0] - outputs[1]
+    return gap @ gap
+
+
+def measure_decoupled(instance: PopulationInstance, device: str = "cpu") -> Measurement:
+    """`numeric`'s automatic differentiation against the decoupled form, in float64."""
+    sides = decoupled(float_neurons(instance, device))
+    return compare(instance, {"decoupled form": [2 * side for side in sides]}, device)
+
+
+def measure_decoupled_exact(instance: PopulationInstance) -> Measurement:
+    """A_jk = 0 for j != k, A_jj acts on what neuron j reads alone, and the decoupled form; in rationals."""
+    gradient, _ = simple_loss_gradient(instance)
+    neurons = exact_neurons(instance)
+    found = [(largest(g + 2 * s * fmpq(1)), f"d W_{n}")
+             for n, (g, s) in enumerate(zip(gradient, decoupled(neurons), strict=True), start=1)]  # fmt: skip
+    hidden = range(len(neurons.first))
+    found += [(largest(neurons.blocks[j, :, k, :]), f"A_{j + 1}{k + 1}") for j in hidden for k in hidden if j != k]
+    for j, row in enumerate(neurons.first):
+        off = [index for index, entry in enumerate(row) if entry == 0]
+        found.append((largest(neurons.blocks[j, off, j, :]), f"A_{j + 1}{j + 1} outside what neuron {j + 1} reads"))
+    residual, place = max(found, key=lambda row: row[0])
+    return Measurement(residual, 0.0, detail=place if residual else "")
+
+
+def measure_conserved(instance: PopulationInstance, claim: Claim, device: str) -> Measurement:
+    """w_1j . d w_1j + sign w_2j . d w_2j = 0, within what the updates' bounds and the two sums can explain."""
+    update, bounds, near = autograd_update(instance, device)
+    weights = [np.asarray(w) for w in instance.weights]
+    own, out = euler(weights, update)
+    sizes = [np.abs(w) for w in weights]
+    spread = np.add(*euler(sizes, bounds))
+    terms = np.add(*euler(sizes, [np.abs(u) for u in update]))
+    tolerance = spread + rounding.gamma(max(weights[0].shape[1], weights[1].shape[0]) + 3) * terms
+    found = rounding.worse(Measurement(0.0, float(tolerance.max())), np.abs(own + claim.sign * out), tolerance, "flow")
+    detail = "a gate is near its kink" if near else "conservation"
+    return Measurement(found.residual, found.tolerance, not near, detail)
+
+
+@rounding.quiet
+def measure_trained(instance: PopulationInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
+    """The statement at every checkpoint of gradient descent from the instance's weights, and the drift of each step."""
+    claim = claim or STATED
+    if claim.separates and (instance.loss != "simple" or not coinciding_means(instance)):
+        return Measurement(0.0, 0.0, False, UNDECIDED)
+    trace = descent.descend(instance, descent.horizon(instance, device), descent.CHECKPOINTS, device)
+    if trace.diverged_at is not None:
+        return Measurement(0.0, 0.0, False, trace.report)
+    if claim.separates:
+        return measure_gap(instance, trace, device)
+    if claim.drift != STATED.drift:
+        return measure_steps(instance, trace, claim, device)
+    found = descent.along(instance, partial(measure_float, claim=claim, device=device), trace)
+    if found.status == "refuted":
+        return found
+    steps = measure_steps(instance, trace, claim, device)
+    return steps if steps.status == "refuted" else found
+
+
+def measure_steps(instance: PopulationInstance, trace: Any, claim: Claim, device: str) -> Measurement:
+    """Each step changes ||w_1j||^2 - ||w_2j||^2 by drift lr^2 (||d w_1j||^2 - ||d w_2j||^2), and by nothing else.
+
+    A step is W' = W + lr u + e with u within its bound b of the true update, for which W.u cancels, and e the two
+    roundings of the step: what is left is at most 2 |W| (2 lr b + e) + 4 lr^2 |u| b + 2 |W'| e and the rounding of the
+    sums.
+    """
+    lr = trace.lr
+    worst, decided = Measurement(0.0, 0.0), 0
+    points = descent.checkpoints(instance, trace)
+    for step, (point, after) in enumerate(itertools.pairwise(points), start=1):
+        update, bounds, near = autograd_update(point, device)
+        if near:
+            continue
+        w, v = ([np.asarray(m) for m in i.weights] for i in (point, after))
+        change = descent.conserved(v)[0] - descent.conserved(w)[0]
+        squares = descent.conserved([lr * u for u in update])[0]
+        slack = [
+            2 * np.abs(a) * (2 * lr * bound + e) + 2 * np.abs(b) * e + 4 * lr**2 * np.abs(u) * bound
+            + rounding.gamma(max(a.shape) + 4) * (a**2 + b**2 + (lr * u) ** 2)
+            for a, b, u, bound in zip(w, v, update, bounds, strict=True)
+            for e in [rounding.gamma(3) * (np.abs(b) + lr * np.abs(u))]
+        ]  # fmt: skip
+        tolerance = slack[0].sum(axis=1) + slack[1].sum(axis=0)
+        worst = rounding.worse(worst, np.abs(change - claim.drift * squares), tolerance, f"step {step}: drift")
+        decided += 1
+    return worst if decided else replace(worst, decided=False, detail="every step was near a kink")
+
+
+def mean_gaps(instance: PopulationInstance, trace: Any) -> np.ndarray:
+    """Largest distance between the augmentation means of the outputs of two objects, at every record."""
+    import numeric
+    from verify.towers.tensors import population_of
+
+    population = population_of(instance, str(trace.losses.device))
+    gaps = []
+    for record in range(len(trace.steps)):
+        outputs = population.mean(numeric.forward(trace.at(record), population.flat_points, instance.slope))
+        gaps.append(float((outputs[:, None] - outputs[None]).norm(dim=2).max()))
+    return np.array(gaps)
+
+
+def gap_bound(instance: PopulationInstance, weights: list[Array]) -> float:
+    """What rounding can explain of the distance between two mean outputs that coincide."""
+    points = np.asarray(instance.points)
+    size = rounding.magnitudes(weights, points.reshape(-1, points.shape[2]), instance.slope)
+    roundings = 2 * size.roundings + 2 * points.shape[1] + 8
+    return 4 * rounding.gamma(roundings) * float(np.sqrt((size.output**2).sum(axis=1)).max())
+
+
+def measure_gap(instance: PopulationInstance, trace: Any, device: str) -> Measurement:
+    """The false claim that linear neurons separate objects of one mean: by how much the gap falls short of rounding."""
+    if instance.loss != "simple" or not coinciding_means(instance) or trace.diverged_at is not None:
+        return Measurement(0.0, 0.0, False, UNDECIDED)
+    bound = gap_bound(instance, arrays_of(trace.at(-1)))
+    gap = float(mean_gaps(instance, trace)[-1])
+    return Measurement(max(bound - gap, 0.0), 0.0, bound > 0, f"gap of the mean outputs {gap:.1e} after descent")
