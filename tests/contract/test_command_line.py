@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from commands import processed
+from commands import processed, promise_of
 
 COUNTEREXAMPLES = Path(__file__).parent.parent / "data" / "counterexamples"
 LOSS = "tau*log(1 + exp((r_p - r_1)/tau))"
@@ -61,17 +61,7 @@ PROMISED = (
 )
 
 CHECKS = {}
-
-
-def promise(name):
-    """Register the check of a promise; one promise has one check."""
-
-    def registered(check):
-        assert name not in CHECKS, name
-        CHECKS[name] = check
-        return check
-
-    return registered
+promise = promise_of(CHECKS)
 
 
 @pytest.mark.parametrize("name", PROMISED)

@@ -12,6 +12,7 @@ from typing import get_args
 import networkx as nx
 import numpy as np
 import pytest
+from commands import promise_of
 
 import hltm
 
@@ -51,17 +52,7 @@ PROMISED = (
 )
 
 CHECKS = {}
-
-
-def promise(name):
-    """Register the check of a promise; one promise has one check."""
-
-    def registered(check):
-        assert name not in CHECKS, name
-        CHECKS[name] = check
-        return check
-
-    return registered
+promise = promise_of(CHECKS)
 
 
 @pytest.mark.parametrize("name", PROMISED)

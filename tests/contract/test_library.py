@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import sympy
 import torch
+from commands import promise_of
 
 import hltm
 import numeric
@@ -87,17 +88,7 @@ PROMISED = (
 )
 
 CHECKS = {}
-
-
-def promise(name):
-    """Register the check of a promise; one promise has one check."""
-
-    def registered(check):
-        assert name not in CHECKS, name
-        CHECKS[name] = check
-        return check
-
-    return registered
+promise = promise_of(CHECKS)
 
 
 @pytest.mark.parametrize("name", PROMISED)

@@ -16,15 +16,6 @@ from numeric import TreeNetwork, train
 TREE = hltm.complete_tree(2, 2, 0.8)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Products are small: a second thread would only wait, for as long as another process holds its core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def refused(message):
     return pytest.raises(InputError, match=f"^{re.escape(message)}$")
 

@@ -28,15 +28,6 @@ RATES = {"own rates": [0.01, 0.1, 0.03, 0.5], "one rate": [0.05] * 4}
 SHAPES = [(4, 2, 3, 5), (4, 1, 2, 2)]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Products are small: a second thread would only wait, for as long as another process holds its core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def refused(message):
     return pytest.raises(InputError, match=f"^{re.escape(message)}$")
 

@@ -21,15 +21,6 @@ LOSSES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Products are small: a second thread would only wait, for as long as another process holds its core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def close(own, other, rate=1e-9):
     return bool(((own - other).abs() <= rate * (1 + other.abs())).all())
 

@@ -36,15 +36,6 @@ LOSSES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Products are small: a second thread would only wait, for as long as another process holds its core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def distance(f, g):
     return 0.5 * (f - g).square().sum(-1)
 
