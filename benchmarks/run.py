@@ -19,7 +19,17 @@ from hltm.command import console
 from hltm.progress import shown
 
 # The memory of the matrix-free problem is measured first, in a process of its own, while this one is small.
-NAMES = ("matrix_free", "dense_operator", "tower_connections", "updates", "trees", "training", "sweep")
+NAMES = (
+    "matrix_free",
+    "dense_operator",
+    "tower_connections",
+    "updates",
+    "trees",
+    "training",
+    "images",
+    "sweep",
+    "commands",
+)
 
 
 def table_of(results: list[Result]) -> Table:
@@ -61,6 +71,7 @@ def document_of(results: list[Result]) -> dict[str, object]:
                 "ratio": result.ratio,
                 "unit": result.unit,
                 "bar": result.bar,
+                "at_most": result.at_most,
                 "met": result.met,
                 "detail": result.detail,
             }

@@ -1,7 +1,7 @@
 """Parts of pages that are written by the code they speak of, so that nothing is typed twice.
 
 A fence ```` ```{statement} SLUG ```` in a page is replaced by Markdown when Sphinx reads the page; likewise
-``checked``, ``not-covered``, ``checking-modules``, ``derivation``, ``symbols`` and ``command-line``.
+``checked``, ``not-covered``, ``checking-modules``, ``derivation``, ``symbols``, ``measured`` and ``command-line``.
 """
 
 import importlib
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from measured import measured
 from sphinx.addnodes import desc_signature, pending_xref
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -260,6 +261,7 @@ def replace(app: Sphinx, docname: str, source: list[str]) -> None:
         "checking-modules": partial(checking_modules, pages),
         "command-line": command_line,
         "derivation": derivation,
+        "measured": measured,
         "not-covered": not_covered,
         "statement": statement,
         "symbols": symbols,
