@@ -14,7 +14,7 @@ from sympy.core.function import AppliedUndef
 
 from theory.losses import quotient
 from theory.slopes import decide_slope
-from theory.zero import ABSTAINED, ASSUMPTIONS, Decision, decide_positive, describe, exact_points
+from theory.zero import ABSTAINED, ASSUMPTIONS, Decision, decide_positive, describe, exact_points, value_at
 
 _DIGITS = 30
 _STEPS = 200
@@ -126,7 +126,7 @@ def _bad_point(expression: Expr) -> str | None:
     points = [point for point, _ in exact_points(expression)]
     points += [{**point, symbol: sympy.S.Zero} for point in points[-2:-1] for symbol in point if not symbol.is_positive]
     for point in points:
-        value = expression.xreplace(point)
+        value = value_at(expression, point)
         if value is sympy.nan:
             continue
         kind = _kind(value)
@@ -151,7 +151,7 @@ def _pole(expression: Expr) -> str | None:
     for need in needs(expression):
         if need.proved or need.relation != "!=":
             continue
-        signs = [(point, sympy.N(need.argument.xreplace(point), _DIGITS)) for point in points]
+        signs = [(point, sympy.N(value_at(need.argument, point), _DIGITS)) for point in points]
         below = next((point for point, sign in signs if sign.is_real and sign < 0), None)
         above = next((point for point, sign in signs if sign.is_real and sign > 0), None)
         if below is None or above is None:
@@ -160,7 +160,7 @@ def _pole(expression: Expr) -> str | None:
         sizes = []
         for digits in _CLOSE:
             moved = {s: v + (above[s] - below[s]) / sympy.Integer(10) ** (digits // 3) for s, v in place.items()}
-            sizes.append(abs(sympy.N(expression.xreplace(moved), digits)))
+            sizes.append(abs(sympy.N(value_at(expression, moved), digits)))
         if all(size.is_real for size in sizes) and sizes[0] > 10**6 and sizes[2] > 10**3 * sizes[1] > 10**6 * sizes[0]:
             shown = ", ".join(f"{s} = {float(v):.6g}" for s, v in sorted(place.items(), key=str))
             return f"towards {shown} the loss is not finite"
@@ -176,7 +176,8 @@ def _crossing(argument: Expr, below: dict[Expr, Expr], above: dict[Expr, Expr]) 
     low, high = sympy.S.Zero, sympy.S.One
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        if sympy.N(argument.xreplace(at(middle)), 2 * _CLOSE[-1]) < 0:
+        value = sympy.N(value_at(argument, at(middle)), 2 * _CLOSE[-1])
+        if value.is_real and value < 0:
             low = middle
         else:
             high = middle

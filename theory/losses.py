@@ -18,6 +18,7 @@ from sympy.concrete.delta import deltasummation
 from hltm.errors import InputError
 from theory.normal import Normaliser, NotExactError
 from theory.notation import H, j, k, negative, pair_distance, r, r_0, r_p, tau
+from theory.zero import value_at
 
 _RANGE = (k, 1, H)
 CANONICAL: Mapping[str, Expr] = MappingProxyType(
@@ -266,7 +267,7 @@ def pair_weights(loss: object, negatives: int) -> tuple[Expr, ...]:
 
 def weight_at(loss: Loss, slope: Expr) -> Expr:
     """A derivative of the loss at ``r_+ = 0``, as a cancelled quotient."""
-    value = quotient(slope.xreplace({r_p: sympy.S.Zero}).doit())
+    value = quotient(value_at(slope, {r_p: sympy.S.Zero}).doit())
     if value.has(sympy.nan, sympy.zoo, sympy.oo):
         raise InputError(f"loss {loss.name!r}: its derivative does not exist at r_+ = 0")
     return value

@@ -16,7 +16,7 @@ from sympy.polys.rings import PolyElement
 from theory.losses import Loss, quotient
 from theory.normal import Normaliser, NotExactError
 from theory.notation import r_p
-from theory.zero import POLYNOMIAL, Decision, decide_positive, decide_zero
+from theory.zero import POLYNOMIAL, Decision, decide_positive, decide_zero, value_at
 
 _TERMS, _KINKS = 60, 3
 
@@ -67,7 +67,7 @@ def in_gaps(loss: Loss, gaps: Sequence[Symbol]) -> Expr | None:
         return moved
     if not decide_zero(sympy.diff(moved, r_p)):
         return None
-    start = moved.xreplace({r_p: sympy.S.Zero})
+    start = value_at(moved, {r_p: sympy.S.Zero})
     return None if start.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo) else start
 
 

@@ -97,7 +97,22 @@ def exact_points(expr: Expr, count: int = _POINTS) -> Iterator[tuple[dict[Expr, 
         for atom in sorted(atoms - {a for a in atoms if not isinstance(a, Symbol | Indexed)}, key=str):
             inside = corner is not None and (corner != 0 or not (atom.is_positive or atom.is_negative))
             chosen[atom] = corner if inside and not atom.is_nonpositive else _random_value(atom, random)
-        yield chosen, value.xreplace(chosen)
+        yield chosen, value_at(value, chosen)
+
+
+def value_at(expr: Expr, point: dict[Expr, Rational]) -> Expr:
+    """The expression at a point; ``nan`` where a maximum of what is not finite or not real has no value.
+
+    Examples
+    --------
+    >>> x = Symbol("x")
+    >>> value_at(sympy.Max(1, 1 / x), {x: Integer(0)})
+    nan
+    """
+    try:
+        return expr.xreplace(point)
+    except ValueError:  # SymPy compares what cannot be compared
+        return sympy.nan
 
 
 def _random_value(symbol: Expr, random: Random) -> Rational:

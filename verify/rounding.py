@@ -153,6 +153,8 @@ def population_bounds(
 # The error of one evaluation in single precision is a sample, not a bound; that its largest entry is smaller than the
 # typical one by this factor would take a cancellation in every entry at once.
 SAFETY = 64.0
+# Below it a result has fewer than 53 bits, and no bound relative to its size holds.
+UNDERFLOW = 2.0**-1022
 
 
 def measured_tolerance(double: Sequence[np.ndarray], single: Sequence[np.ndarray]) -> float:
@@ -174,7 +176,7 @@ def measured_tolerance(double: Sequence[np.ndarray], single: Sequence[np.ndarray
     """
     scale = max(float(np.max(np.abs(d), initial=0.0)) for d in double)
     error = max(float(np.max(np.abs(d - s), initial=0.0)) for d, s in zip(double, single, strict=True))
-    return SAFETY * max(error * 2.0**-29, UNIT_ROUNDOFF * scale)
+    return SAFETY * max(error * 2.0**-29, UNIT_ROUNDOFF * scale, UNDERFLOW)
 
 
 def worse(worst: Measurement, difference: np.ndarray, bound: np.ndarray, place: str) -> Measurement:

@@ -343,6 +343,27 @@ def test_what_cannot_be_measured_abstains():
     assert many.verdict == "holds"
 
 
+def test_underflow_refutes_nothing():
+    report = check_loss("tau*log(1 + exp(1000000*(r_p - r_1)/tau))")
+    assert report.member is True
+    assert report.verdict == "abstained"
+    assert not any(row.status == "refuted" for row in report.evidence)
+
+
+@pytest.mark.parametrize(
+    ("text", "member"),
+    [
+        ("max(0, 1/(r_p - r_1))", False), ("max(log(r_p - r_1), r_p - r_1)", None), ("max(1, log(r_1))", False),
+        ("1/max(r_0^3, 1/(r_p - r_2))", False), ("r_p - r_1 + max(1, log(r_0))", None),
+    ],
+)  # fmt: skip
+def test_a_maximum_of_what_has_no_value_somewhere(text, member):
+    """SymPy compares neither an infinite nor a complex number: such points are passed over."""
+    report = check_loss(text)
+    assert report.member is member
+    assert report.verdict == {False: "refuted", None: "abstained"}[member]
+
+
 def test_the_walk_against_sympy():
     """Every function that the grammar has, at random points, against SymPy's own evaluation."""
     text = "max(r_p - r_1, sqrt(1 + r_p)) + exp(-r_1/tau)^3/7 + log(2 + r_p)^-2 - r_0*r_1^(1/3) + 0.25"
