@@ -311,6 +311,18 @@ def test_single_precision_is_no_difference(loss_fn):
     assert run(loss_fn).notes == ()
 
 
+def test_a_large_constant_is_not_taken_for_single_precision():
+    found = run(lambda *f: infonce(*f) + 1e3)
+    assert found.equal
+    assert found.constant == pytest.approx(1e3)
+    assert found.notes == ("equal up to the constant 1000; gradients identical",)
+    assert run(lambda a, b, c: infonce(a, b, c) * (1 + 1e-6 * a.square().mean()) + 1e3).loss is None
+
+
+def test_any_seed_will_do():
+    assert verify.conformance(lambda a, b, c: (a - b).square().sum(-1).mean(), seed=2**70).loss is None
+
+
 def test_single_precision_hides_no_real_difference():
     assert run(lambda a, b, c: infonce(a.float(), b.float(), c.float()) + 1e-3 * a.float().sum() ** 2).loss is None
     (difference,) = run(lambda a, b, c: infonce(a.float(), b.float().detach(), c.float())).differences

@@ -187,7 +187,7 @@ def _checked(
 
 def _batches(seed: int, negatives: int, scale: float, count: int, stream: int) -> list[Batch]:
     """Random outputs of several sizes, widths and scales."""
-    generator = torch.Generator().manual_seed(2 * seed + stream)
+    generator = torch.Generator().manual_seed((2 * seed + stream) % 2**64)
     found = []
     for index in range(count):
         size, width = SHAPES[(index + stream) % len(SHAPES)]
