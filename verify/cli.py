@@ -223,7 +223,7 @@ def run_replay(file: Path, device: str, output: Output, statements: Path | None 
         statement, variant, instance = read_instance(file, own)
         claim = None if variant is None else statement.variant(variant).claim
         found = measure(statement, claim, instance, progress)
-    decided = [m.status for m in found.values() if m.decided]
+    decided = [m.status for m in found.values() if m.status != "abstained"]
     verdict = "abstained" if not decided else "refuted" if "refuted" in decided else "holds"
     output.document(replay_json(context, statement.slug, variant, found, verdict))
     console = output.console()

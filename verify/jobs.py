@@ -188,7 +188,11 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context, ask
         told.document(document(files))
         if found or not stopped:
             print_variants(output.console(), found, str(folder), output.quiet)
-        survivors = [row.open for row in found if row.survived]
+        # A statement without a false variant has nothing that could have failed.
+        bare = [entry.slug for entry in entries if not entry.load().variants]
+        for slug in bare:
+            output.console().print(f"{slug}: there is no false variant to refute", soft_wrap=True, markup=False)
+        survivors = [row.open for row in found if row.survived] + [True] * len(bare)
         return told.exit(0 if not survivors else EXIT["abstained"] if all(survivors) else EXIT["refuted"])
 
 

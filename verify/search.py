@@ -126,7 +126,7 @@ def property_evidence(
 
     def measure(instance: Any) -> Measurement:
         results = [function(instance) for function in kinds.values()]
-        decided = [result for result in results if result.decided]
+        decided = [result for result in results if result.status != "abstained"]
         if not decided:
             return results[0]
         return max(decided, key=lambda result: result.severity)

@@ -79,6 +79,12 @@ def test_a_statement_without_false_variants_abstains(run):
     assert "there is no false variant" in printed
 
 
+def test_variants_of_a_statement_that_has_none_abstain(run):
+    found, printed = run("--variants", checks=())
+    assert found == 3
+    assert "there is no false variant to refute" in printed
+
+
 def test_the_document_says_that_it_abstained(run):
     found, printed = run("--json", "-", checks=(check("abstained"),), variants=(FALSE,), measures=MEASURES)
     assert found == 3

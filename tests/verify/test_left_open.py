@@ -71,6 +71,14 @@ def test_a_tolerance_that_is_no_number_decides_nothing():
     assert (found.status, found.worst_residual) == ("abstained", None)
 
 
+def test_a_tolerance_that_is_no_number_hides_no_refutation():
+    """A kind that overflowed says nothing; what another kind found on the same instance counts."""
+    overflow, wrong = Measurement(float("nan"), float("inf")), Measurement(1.0, 0.0)
+    kinds = {"float": lambda i: overflow, "exact": lambda i: wrong}
+    found = property_evidence(kinds, theorem1.STAGES, examples=20, seed=0, among="towers")
+    assert found.status == "refuted"
+
+
 @pytest.mark.parametrize(
     ("refuted_by", "undecided", "status"),
     [(("exact", "float"), 3, "refuted"), ((), 3, "survived"), ((), 7, "open"), (("exact",), 3, "survived")],
