@@ -160,6 +160,13 @@ BAD_FILES = {
         RIGHT.replace("return (at", "return 1 / 0 if i.a > 3 else (at"),
         ["'square'", "side at instance", "ZeroDivisionError", '"a": '],
     ),
+    "a side that leaves": (
+        RIGHT.replace("return (at", "raise SystemExit(0)\n    return (at"), ["side at instance", "SystemExit: 0"],
+    ),
+    "a strategy that leaves": (
+        RIGHT.replace("whole = st.integers(-50, 50).map(float)", "whole = st.integers(-50, 50).map(lambda n: 1.0 if abs(n) < 40 else exit(0))"),
+        ["line 11", "SystemExit: 0"],
+    ),
     "a side that prints and raises": (
         RIGHT.replace("return (at", "raise ValueError('first\\n\\nsecond')\n    return (at"), ["first second"],
     ),

@@ -1,14 +1,16 @@
 """In which numbers the two sides of a user's statement are computed: float64, exact rationals, or rounded probes.
 
 A side is a function ``(instance, at)`` that makes its arrays by ``at.array`` (NumPy) or ``at.tensor`` (torch). Asked
-again in probes, which are float32 with inputs moved by one rounding, the same function shows how it reacts to rounding;
-that gives the tolerance of the float64 comparison, so that nobody has to choose one.
+again in probes, with inputs moved by one rounding, in float32 and in float64, the same function shows how it reacts to
+rounding; that gives the tolerance of the float64 comparison, so that nobody has to choose one.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from numeric import FinitePopulation
     from verify.instance import PopulationInstance
 
-SINGLE_ROUNDOFF = 2.0**-24
+Probe = Literal["single", "moved"]
+ROUNDOFF: Mapping[Probe, float] = MappingProxyType({"single": 2.0**-24, "moved": 2.0**-52})
+"""By which part of itself a probe moves an input, at most."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class Arithmetic:
 
     Parameters
     ----------
-    kind : {"double", "single", "exact"}
-        float64, float32 with inputs moved by one rounding (a probe), or rationals (`flint.fmpq`, NumPy only).
+    kind : {"double", "single", "moved", "exact"}
+        float64; float32 or float64 with inputs moved by one rounding (probes); or rationals (`flint.fmpq`, NumPy only).
     device : str
         Torch device of `tensor`, `weights` and `population`.
     probe : int
@@ -51,7 +55,7 @@ class Arithmetic:
     True
     """
 
-    kind: Literal["double", "single", "exact"] = "double"
+    kind: Literal["double", "single", "moved", "exact"] = "double"
     device: str = "cpu"
     probe: int = 0
     largest: Largest | None = field(default=None, compare=False, repr=False)
@@ -66,7 +70,7 @@ class Arithmetic:
         double = np.asarray(value, dtype=np.float64)
         if self.exact:
             return array(double, rational)
-        found = double if self.kind == "double" else self._moved(double)
+        found = double if self.kind == "double" else self._moved(double, "single" if self.kind == "single" else "moved")
         return found if self.largest is None else watched(found, self.largest)
 
     def tensor(self, value: Any) -> Tensor:
@@ -88,11 +92,12 @@ class Arithmetic:
         moved = replace(instance, points=tuple(map(_nested, plain(self.array(instance.points)))))
         return population_of(moved, self.device).to(self.device, self.tensor(0.0).dtype)
 
-    def _moved(self, plain: np.ndarray) -> np.ndarray:
-        """float32, each entry moved by at most one rounding; equal arrays are moved alike, and stay equal."""
+    def _moved(self, plain: np.ndarray, kind: Probe) -> np.ndarray:
+        """Each entry moved by at most one rounding of the kind; equal arrays are moved alike, and stay equal."""
         rng = np.random.default_rng([self.probe, zlib.crc32(plain.tobytes())])
         with np.errstate(over="ignore"):
-            return (plain * (1 + SINGLE_ROUNDOFF * rng.uniform(-1, 1, plain.shape))).astype(np.float32)
+            moved = plain * (1 + ROUNDOFF[kind] * rng.uniform(-1, 1, plain.shape))
+            return moved.astype(np.float32 if kind == "single" else np.float64)
 
 
 def _nested(value: np.ndarray) -> Any:

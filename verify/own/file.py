@@ -133,7 +133,7 @@ def blaming(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, HypothesisException) or _line(error, path) is not None:
             raise InputError(_one_line(error, path)) from error
         raise

@@ -19,17 +19,20 @@ TORCH_PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "mv", "dot", "vdot")
 
 
 class Largest:
-    """The largest finite absolute value that was seen, and whether anything was."""
+    """The largest finite absolute value that was seen, whether anything was, and whether in less than float64."""
 
     def __init__(self) -> None:
         self.value = 0.0
         self.asked = False
+        self.narrow = False
 
     def see(self, *values: Any) -> None:
         """Take note of arrays; what is no array of floats is passed over."""
         for value in values:
             if isinstance(value, np.ndarray | np.floating) and np.asarray(value).dtype.kind == "f":
                 plain = np.abs(np.asarray(value))
+                # Whole numbers, such as masks and constants, are exact in any precision.
+                self.narrow |= plain.dtype.itemsize < 8 and not np.array_equal(plain, np.rint(plain), equal_nan=True)
                 self.value = max(self.value, float(np.max(plain[np.isfinite(plain)], initial=0.0)))
 
     def see_product(self, *factors: Any) -> None:
@@ -113,6 +116,7 @@ def watched_torch(largest: Largest) -> Iterator[None]:
     if "torch" not in sys.modules:
         yield
         return
+    import torch
     from torch import Tensor
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -127,6 +131,8 @@ def watched_torch(largest: Largest) -> Iterator[None]:
             result = func(*args, **(kwargs or {}))
             for item in floats(result if isinstance(result, tuple | list) else (result,)):
                 largest.see(np.float64(top(item)))
+                if item.dtype in (torch.float32, torch.float16, torch.bfloat16):
+                    largest.see(item.detach().cpu().float().numpy())
             if func.__name__.split(".")[0] in TORCH_PRODUCTS:
                 largest.see(np.float64(np.prod([top(item) for item in floats(args)[-2:]])))
             return result

@@ -6,13 +6,14 @@ one line that names statement, side and instance.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import numbers
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from flint import fmpq
 
 from hltm.errors import InputError
 from verify import rounding
-from verify.evidence import Measurement
+from verify.evidence import Measurement, joined
 from verify.own.arithmetic import Arithmetic
 from verify.own.magnitude import Largest, watched_torch
 from verify.towers.tower import largest
@@ -57,16 +58,21 @@ class Sides:
         if apart is not None:
             return apart
         bounds = self.given(left, instance) if self.tolerance is not None else least(left, right)
-        if self.tolerance is None and any((np.abs(left[k] - right[k]) > bounds[k]).any() for k in left):
+        notes: list[str] = []
+        if self.tolerance is None and beyond(left, right, bounds):
             for (name, side), double in zip(sides, (left, right), strict=True):
-                self.widen(bounds, name, side, double, instance, device)
+                notes += self.widen(bounds, name, side, double, instance, device)
+            if beyond(left, right, bounds) and not beyond(
+                left, right, self.shaken(bounds, sides, found, instance, device)
+            ):
+                return Measurement(math.nan, math.inf, False, "a rounding of the input moves a side as far")
         if not all(math.isfinite(bound) for bound in bounds.values()):
             return Measurement(math.nan, math.inf, False, "rounding cannot be bounded")
         worst = Measurement(0.0, max(bounds.values()))
         for key in left:
             if left[key].size:
                 worst = rounding.worse(worst, np.abs(left[key] - right[key]), np.asarray(bounds[key]), key)
-        return worst
+        return replace(worst, detail=joined(worst.detail, *notes)) if worst.status == "refuted" else worst
 
     @staticmethod
     def not_finite(left: Arrays, right: Arrays) -> Measurement | None:
@@ -80,8 +86,17 @@ class Sides:
 
     def widen(
         self, bounds: dict[str, float], name: str, side: Side, double: Arrays, instance: Any, device: str
-    ) -> None:
-        """Add to every bound what rounding of one side explains: its reaction to probes, and its largest numbers."""
+    ) -> list[str]:
+        """Add to every bound what rounding of one side explains: its reaction to probes, and its largest numbers.
+
+        What is given back is what a reader of a refutation should know of the side.
+        """
+        place = f"statement {self.slug!r}, {name} side at {shown(instance)}"
+        again = self.ask(name, side, instance, Arithmetic(device=device)) or {}
+        if any(key not in again or again[key].shape != double[key].shape for key in double) or beyond(
+            double, again, bounds
+        ):
+            raise InputError(f"{place}: gives another result when it is asked again, must be a function of its input")
         for probe in range(PROBES):
             single = self.ask(name, side, instance, Arithmetic("single", device, probe))
             for key in double:
@@ -92,9 +107,40 @@ class Sides:
                 self.ask(name, side, instance, Arithmetic(device=device, largest=largest))
         except InputError:
             # A side that insists on plain arrays is judged by its probes alone.
-            return
+            return []
+        # What is rounded to float32 must not be taken for a refutation.
+        if largest.narrow:
+            raise InputError(
+                f"{place}: computes in less than float64, must keep to the numbers of at.array or at.tensor"
+            )
         for key in double:
             bounds[key] += rounding.SAFETY * rounding.UNIT_ROUNDOFF * largest.value
+        whole = all(np.array_equal(array, np.rint(array)) for array in double.values())
+        return (
+            [] if largest.asked or whole else [f"the {name} side uses no at.array or at.tensor: rounding not measured"]
+        )
+
+    def shaken(
+        self,
+        bounds: Mapping[str, float],
+        sides: list[tuple[str, Side]],
+        found: list[Arrays | None],
+        instance: Any,
+        device: str,
+    ) -> dict[str, float]:
+        """The bounds, and how far float64 is moved by a rounding of the inputs: at a kink, or where float32 fails.
+
+        Differences in between are neither explained nor refuted.
+        """
+        wide = dict(bounds)
+        for ((name, side), double), probe in itertools.product(zip(sides, found, strict=True), range(PROBES)):
+            moved = self.ask(name, side, instance, Arithmetic("moved", device, probe)) or {}
+            for key, array in (double or {}).items():
+                same = key in moved and moved[key].shape == array.shape
+                wide[key] += (
+                    rounding.SAFETY * float(np.max(np.abs(array - moved[key]), initial=0.0)) if same else math.inf
+                )
+        return wide
 
     def measure_exact(self, instance: Any, claim: Side | None = None) -> Measurement:
         """Both sides in rationals: any difference refutes."""
@@ -115,10 +161,11 @@ class Sides:
         """The arrays of a side; what it prints goes to stderr, what it raises is an InputError."""
         try:
             with redirect_stdout(sys.stderr):
-                return arrays(side(instance, at), at.exact)
-        except Exception as error:  # a user's code may raise anything
+                found = arrays(side(instance, at), at.exact, at.largest)
+        except (Exception, SystemExit) as error:  # a user's code may raise anything
             what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             raise InputError(f"statement {self.slug!r}, {name} side at {shown(instance)}: {what}") from error
+        return found
 
     def check_shapes(self, left: Arrays, right: Arrays, instance: Any) -> None:
         """Refuse sides that give other arrays than each other, or nothing to compare."""
@@ -144,6 +191,11 @@ def least(left: Arrays, right: Arrays) -> dict[str, float]:
     return {key: rounding.measured_tolerance([left[key], right[key]], [left[key], right[key]]) for key in left}
 
 
+def beyond(left: Arrays, right: Arrays, bounds: Mapping[str, float]) -> bool:
+    """Whether the sides differ by more than a bound somewhere."""
+    return any((np.abs(left[key] - right[key]) > bounds[key]).any() for key in left)
+
+
 def reaction(double: np.ndarray, single: np.ndarray | None) -> float:
     """Tolerance that follows from how a result reacts to a probe; none follows from a probe of another shape."""
     if single is None or single.shape != double.shape:
@@ -151,22 +203,24 @@ def reaction(double: np.ndarray, single: np.ndarray | None) -> float:
     return rounding.measured_tolerance([double], [single])
 
 
-def arrays(value: Any, exact: bool) -> Arrays | None:
+def arrays(value: Any, exact: bool, largest: Largest | None = None) -> Arrays | None:
     """What a side gave, as named arrays: None, one array, a list of arrays, or a mapping from names to arrays."""
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return {str(key): one(item, exact) for key, item in value.items()}
+        return {str(key): one(item, exact, largest) for key, item in value.items()}
     if isinstance(value, list | tuple) and not all(isinstance(item, numbers.Number | fmpq) for item in value):
-        return {f"array {index}": one(item, exact) for index, item in enumerate(value, start=1)}
-    return {"": one(value, exact)}
+        return {f"array {index}": one(item, exact, largest) for index, item in enumerate(value, start=1)}
+    return {"": one(value, exact, largest)}
 
 
-def one(value: Any, exact: bool) -> np.ndarray:
+def one(value: Any, exact: bool, largest: Largest | None = None) -> np.ndarray:
     """One array: a torch tensor, a NumPy array, nested lists or a number; float64, or rationals where `exact`."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
     plain = np.asarray(value)
+    if largest is not None:
+        largest.see(plain)
     if exact:
         entries = np.empty(plain.shape, dtype=object)
         entries.ravel()[:] = [as_rational(entry) for entry in plain.ravel()]

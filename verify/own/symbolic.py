@@ -26,7 +26,7 @@ def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) ->
     try:
         with redirect_stdout(sys.stderr):
             made = claims()
-    except Exception as error:  # a user's code may raise anything
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         raise InputError(f"statement {slug!r}, symbolic: {type(error).__name__}: {error}") from error
     named = made if isinstance(made, Mapping) else {f"claim {k}": c for k, c in enumerate(_listed(made), start=1)}
     if not named:

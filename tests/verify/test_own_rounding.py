@@ -1,0 +1,99 @@
+"""Sides of a user's statement whose rounding cannot be measured: no true statement is refuted, no false one held."""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from hltm.errors import InputError
+from verify import JsonInstance
+from verify.own.sides import Sides
+
+
+@dataclass(frozen=True)
+class Numbers(JsonInstance):
+    x: tuple[float, ...]
+
+
+THIRDS = Numbers((1 / 3, -2 / 3, 0.1))
+
+
+def square(i, at):
+    x = at.array(i.x)
+    return (x * x).sum()
+
+
+def measure(theory, numeric, instance=THIRDS):
+    return Sides("s", theory, numeric, None, None).measure_float(instance)
+
+
+NARROW = {
+    "a tensor of Python's numbers": lambda i, at: (torch.tensor(i.x) ** 2).sum(),
+    "a result in float32": lambda i, at: np.float32(square(i, at)),
+    "float32 on the way, torch": lambda i, at: (at.tensor(i.x).float() ** 2).sum().double(),
+    "float32 on the way, NumPy": lambda i, at: np.float64((at.array(i.x).astype(np.float32) ** 2).sum()),
+}
+
+
+@pytest.mark.parametrize("side", NARROW.values(), ids=NARROW)
+def test_what_is_rounded_to_float32_is_refused_and_not_refuted(side):
+    with pytest.raises(InputError, match=r"numeric side at .* computes in less than float64"):
+        measure(square, side)
+
+
+def test_masks_and_constants_in_float32_are_exact():
+    assert measure(square, lambda i, at: (at.tensor(i.x) ** 2).sum() * torch.ones(())).status == "holds"
+    assert measure(square, lambda i, at: 2 * (at.tensor(i.x) ** 2).sum() * torch.ones(())).status == "refuted"
+
+
+def test_a_side_that_draws_without_a_seed_is_refused():
+    with pytest.raises(InputError, match="gives another result when it is asked again"):
+        measure(square, lambda i, at: square(i, at) + random.gauss(0, 1e-3))
+    seeded = measure(square, lambda i, at: square(i, at) + random.Random(0).gauss(0, 1e-3))
+    assert seeded.status == "refuted"
+
+
+def test_a_refutation_says_where_no_rounding_was_measured():
+    plain = measure(square, lambda i, at: 1.1 * sum(v * v for v in i.x))
+    assert plain.status == "refuted"
+    assert plain.detail == "the numeric side uses no at.array or at.tensor: rounding not measured"
+    assert measure(square, lambda i, at: 1.1 * square(i, at)).detail == ""
+    # A whole number is what it is, however it was made.
+    assert measure(lambda i, at: at.array(i.x).size, lambda i, at: 4).detail == ""
+
+
+def test_rounding_that_float32_is_too_coarse_to_show():
+    """The inverse of a nearly singular matrix: in float32 it is singular, and tells nothing of float64."""
+
+    def inverse(i, at):
+        x = at.array(i.x)
+        return np.linalg.inv(np.outer(x, x) + 1e-12 * np.eye(x.size)) @ x
+
+    def formula(i, at):
+        x = at.array(i.x)
+        return x / (x @ x + 1e-12)
+
+    found = measure(inverse, formula, Numbers((-1.1920928955078125e-07, 1.0138648748397827, 0.5)))
+    assert (found.status, found.detail) == ("abstained", "a rounding of the input moves a side as far")
+
+
+def test_a_kink_that_a_rounding_crosses_decides_nothing():
+    """x = 0.3 lies at the step; the two sides are equal and round to either side of it."""
+
+    def step(i, at):
+        return np.where(at.array(i.x) - 0.3 > 0, 1.5, 0.5)
+
+    def late(i, at):
+        return np.where(at.array(i.x) + 1 > 1.3, 1.5, 0.5)
+
+    near = Numbers((float(np.nextafter(0.3, 1)),))
+    assert measure(step, late, near).status == "abstained"
+    assert measure(step, late, Numbers((0.5, 0.1))).status == "holds"
+    assert measure(step, lambda i, at: step(i, at) + 0.5, Numbers((0.5, 0.1))).status == "refuted"
+
+
+def test_underflow_refutes_nothing():
+    tiny = Numbers((1.1e-160, 2.3e-161))
+    assert measure(lambda i, at: (3 * at.array(i.x) ** 2 / 3).sum(), square, tiny).status != "refuted"
