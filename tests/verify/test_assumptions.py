@@ -45,7 +45,7 @@ def test_the_assumptions_that_were_asked_for_are_there():
     asked = {
         1: ("no biases", "homogeneous activation"),
         3: ("independent augmentations", "x_1 augmented", "infinite batch", "homogeneous"),
-        4: ("gate flips", "augmentation means", "small augmentation"),
+        4: ("loss of the family", "gate flips", "augmentation means", "small augmentation"),
         5: ("A_jk = 0", "homogeneous neurons"),
         6: ("a tree", "root kept", "binary", "symmetric"),
         7: ("uniform", "independent", "no biases"),

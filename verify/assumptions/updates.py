@@ -236,6 +236,13 @@ def squared_infonce(context: Context) -> Iterator[Sides]:
                     update(list(triples(points)), infonce), operator(points, infonce))  # fmt: skip
 
 
+def outside_the_family(context: Context) -> Iterator[Sides]:
+    """r_+ - 2 r_1, whose slopes do not add up to zero, without augmentation; xi = dL/dr_+ = 1."""
+    points = linear([fmpq(0)], [fmpq(1)])
+    left = sum((2 * p * (one.k - far.k) * (one.f - far.f) for p, one, _, far in triples(points)), fmpq(0))
+    yield Sides("r_+ - 2 r_1, f = w x, w = 1, points 0 and 1", "-dE[L]/dw, V^xi w", left, operator(points, simple))
+
+
 def symmetric_negatives(context: Context) -> Iterator[Sides]:
     """x' of another law than x, without augmentation, where V^xi is over pairs of one law."""
     with balls.precision(BITS):
@@ -254,6 +261,7 @@ WEIGHTED = (
         "x_1, x_+ independent augmentations of x", "x_+ = x_1", partial(first_order, "one augmentation", "means"), False
     ),
     Assumption("x' has the law of x", "x' always the first point", symmetric_negatives),
+    Assumption("a loss of the family of statement 2", "r_+ - 2 r_1: the slopes do not add up to 0", outside_the_family),
     Assumption("homogeneous network", "f = (w x)^2", squared_infonce),
     Assumption("no gate flips within the augmentations of a point", "a gate that flips", flipping),
     Assumption(
