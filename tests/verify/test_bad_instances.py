@@ -2,6 +2,7 @@
 
 import copy
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -199,3 +200,39 @@ def test_a_tree_instance_is_its_population():
 def test_complain_makes_one_line(capsys):
     assert complain("a\n b") == 2
     assert capsys.readouterr().err == "error: a b\n"
+
+
+HUGE = {
+    "1": {**PAIR, "x_1": [1e308, -1e308]},
+    "3": {**SIMPLE, "points": [[[1e308, 0.0], [0.0, 1e300]], [[2.0, 0.0], [1.0, 1.0]]]},
+    # Linear, so that no gate flips and the order of theta is looked at.
+    "4": {**POPULATION, "slope": 1.0, "points": [[[1e308, 0.0], [1.0, 1.0]], [[2.0, 0.0], [1.0, 1.0]]]},
+    "5": {**SIMPLE, "points": [[[1e308, 0.0], [0.0, 1e300]], [[2.0, 0.0], [1.0, 1.0]]]},
+}
+
+
+@pytest.mark.parametrize("number", HUGE)
+def test_numbers_near_the_end_of_float64_are_decided_exactly_or_not_at_all(number):
+    from verify.registry import entry
+    from verify.runner import replay
+
+    statement = entry(number).load()
+    instance = statement.instance_type.from_json(HUGE[number])
+    for claim in (None, *(variant.claim for variant in statement.variants)):
+        with suppress(InputError):  # training refuses weights whose loss is not finite
+            found = replay(statement, claim, instance)
+            assert claim is not None or "refuted" not in {m.status for m in found.values()}
+
+
+def test_exact_differences_of_any_size():
+    import numpy as np
+    from flint import fmpq
+
+    from verify.towers.tower import largest
+
+    for value, expected in (
+        (fmpq(10) ** 400, float("inf")),
+        (1 / fmpq(10) ** 400, 5e-324),
+        (fmpq(3, 2**1074), 1.5e-323),
+    ):
+        assert largest(np.array([value], dtype=object)) == expected

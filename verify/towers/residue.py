@@ -76,7 +76,7 @@ def operator_sides(
 def residues(
     instance: PopulationInstance, distances: str, device: str, sides: Sides
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Spreads of the outputs and norms of theta over the factors of `SPREADS`, or None where a gate flips."""
+    """Spreads of the outputs and norms of theta over the factors of `SPREADS`; None at a flip or an overflow."""
     spreads, sizes = [], []
     for factor in SPREADS:
         found = sides(shrunk(instance, float(factor)), distances, device)
@@ -85,14 +85,14 @@ def residues(
         left, right, spread = found
         spreads.append(spread)
         sizes.append(float(sum((a - b).square().sum() for a, b in zip(left, right, strict=True)) ** 0.5))
-    return np.array(spreads), np.array(sizes)
+    return (np.array(spreads), np.array(sizes)) if np.isfinite([spreads, sizes]).all() else None
 
 
 def exponent(instance: PopulationInstance, distances: str, order: int, device: str) -> Measurement:
     """How far the fitted exponent of theta on one population falls short of an order that is claimed of it.
 
     One population has no interval, so this is for false orders, which are off by one; `fitted_order` holds the true
-    one. Not decided where there is no augmentation, a gate flips, or theta vanishes.
+    one. Not decided where there is no augmentation, a gate flips, or theta vanishes or overflows.
     """
     found = residues(instance, distances, device, operator_sides) if len(instance.points[0]) > 1 else None
     if found is None or found[0].min() <= 0 or found[1].min() < VANISHING:

@@ -7,6 +7,7 @@ quantities come from `numeric`, in exact arithmetic from the recursions below.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -165,6 +166,10 @@ def largest(difference: Array) -> float:
         return float(np.max(np.abs(difference))) if not np.isnan(difference).any() else float("nan")
     entries = [abs(entry) for entry in difference.ravel()]
     worst = max(entries)
-    value = float(worst.p) / float(worst.q) if isinstance(worst, fmpq) else float(worst)
+    try:
+        # Integers are divided as they are: either may be beyond float64 where the quotient is not.
+        value = int(worst.p) / int(worst.q) if isinstance(worst, fmpq) else float(worst)
+    except OverflowError:
+        return math.inf
     # An exact difference too small for float64 must not read as zero.
     return value if value > 0 or worst == 0 else 5e-324
