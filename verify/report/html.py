@@ -26,8 +26,8 @@ VARIANT_CLASS: Mapping[str, str] = MappingProxyType(
     {"refuted": "holds", "survived": "refuted", "open": "abstained", "not-run": "not-run"}
 )
 STEP_CLASS: Mapping[str, str] = MappingProxyType({"proved": "holds", "refuted": "refuted", "not decided": "abstained"})
-# Letters beside each other that fit into all but the narrowest windows.
-FITS = 50
+# Letters beside each other, of at most an em and a quarter with their spaces, that fit a window of 320 pixels.
+FITS = 12
 _PROLOG = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|<script.*?</script>", re.DOTALL)
 _ID = re.compile(r"""(\bid=["']|\bhref=["']#|url\(["']?#)""")
 
