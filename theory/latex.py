@@ -6,6 +6,7 @@ in every form.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 import sympy
 from sympy import MatAdd, MatMul
@@ -150,6 +151,12 @@ def plain_tex(expr: sympy.Basic, names: Mapping[sympy.Symbol, str]) -> str:
 
 
 def _tex(expr: sympy.Basic) -> str:
+    # Derivations say the same again and again; what is no Basic is a matrix that may change.
+    return _printed(expr) if isinstance(expr, sympy.Basic) else plain_tex(expr, SYMBOL_NAMES)
+
+
+@lru_cache(maxsize=4096)
+def _printed(expr: sympy.Basic) -> str:
     return plain_tex(expr, SYMBOL_NAMES)
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import sympy
 
 sys.path.insert(0, str(Path(__file__).parent))
 from report_pages import Page
@@ -257,6 +258,20 @@ def test_the_latex_of_our_own_derivations_fits_the_page(proofs):
     assert [points for points in overfull(made.log) if points > 10] == []
     again = compiled(document(proofs[1]), {})
     assert again.content == made.content
+
+
+def test_a_matrix_of_zeros_is_a_zero_with_its_shape(proofs):
+    results, seen = proofs
+    found = {
+        (derivation.residual.shape, shown["residual"][0])
+        for result, statement in zip(results, seen["statements"], strict=True)
+        for derivation, shown in zip(
+            [d for row in result.evidence for d in row.derivations], statement["derivations"], strict=True
+        )
+        if isinstance(derivation.residual, sympy.MatrixBase)
+    }
+    assert found
+    assert all(text == rf"0_{{{rows} \times {columns}}}" for (rows, columns), text in found)
 
 
 def test_evidence_that_is_missing_is_shown_as_missing(proofs):

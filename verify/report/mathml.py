@@ -11,6 +11,7 @@ import html
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from functools import lru_cache
 
 from theory.macros import expanded
 
@@ -114,7 +115,9 @@ def _inner(text: str) -> str:
     return found["body"] if found else text
 
 
+@lru_cache(maxsize=4096)
 def _converted(tex: str) -> ET.Element:
+    """One cell; derivations have the same one again and again, and nobody changes what is found here."""
     from latex2mathml.converter import convert_to_element
 
     if not tex:

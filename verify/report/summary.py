@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from verify.evidence import Measurement, counted
+from verify.evidence import Measurement
 from verify.runner import Result
 from verify.statement import Statement
 from verify.statistics import RUN_FALSE_ALARM
@@ -78,9 +78,9 @@ def strength(result: Result) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``exact`` and ``float``: the largest residual in units of its tolerance (0: identical, above 1: refuted), over
-        how many instances, in words. ``random``: of each check that draws, its source and the smallest effect that it
-        detects.
+        ``exact`` and ``float``: the largest residual in units of its tolerance (0: identical, above 1: refuted), and
+        where it was found, in words. ``random``: of each check that draws, its source and the smallest effect that
+        it detects.
     """
     random = [f"{row.source}: {row.effect}" for row in result.evidence if row.effect]
     return {
@@ -99,4 +99,4 @@ def _largest(result: Result, kind: str) -> str:
         (Measurement(row.worst_residual or 0.0, row.tolerance or 0.0).severity, row.source) for row in measured
     )
     where = f" ({source})" if ratio and len(measured) > 1 else ""
-    return f"{ratio:.2g}{where}, {counted(sum(row.instances for row in measured), 'instance')}"
+    return f"{ratio:.2g}{where}"

@@ -210,13 +210,22 @@ def derivation_view(derivation: Any) -> dict[str, Any]:
         "claim": rows(derivation.statement.expression),
         "assumptions": list(derivation.assumptions),
         "proved": derivation.proved,
-        "residual": rows(derivation.residual),
+        "residual": _zero(derivation.residual) or rows(derivation.residual),
         **_decision(derivation.decision),
         "steps": [
             {"justification": step.justification, "formula": rows(step.expression), **_decision(step.decision)}
             for step in derivation.steps
         ],
     }
+
+
+def _zero(residual: Any) -> list[str]:
+    """A matrix of zeros as a zero with its shape: entry by entry it would take half a page."""
+    from sympy import MatrixBase
+
+    if not isinstance(residual, MatrixBase) or any(entry != 0 for entry in residual):
+        return []
+    return [rf"0_{{{residual.rows} \times {residual.cols}}}"]
 
 
 def _decision(decision: Any) -> dict[str, Any]:
