@@ -92,7 +92,7 @@ def _check_size(tree: HLTM, node: Node) -> None:
 def _name(symbols: TreeSymbols, node: Node) -> str:
     """What varies over z_0: the mean activations of the neurons that the node reads."""
     root = symbols.texts[symbols.tree.root]
-    group = rf"\mathcal{{N}}_{{{symbols.texts[node]}}}^{{ch}}"
+    group = rf"\mathcal{{N}}_{{{symbols.texts[node]}}}^{{\mathrm{{ch}}}}"
     return rf"\mathbb{{V}}_{{z_{{{root}}}}}\left[\mathbb{{E}}[f_{{{group}}} \mid z_{{{root}}}]\right]"
 
 

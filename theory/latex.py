@@ -18,6 +18,8 @@ from theory.notation import END, PREAMBLE, SYMBOL_NAMES, plain
 
 FORMS = ("equation", "align", "standalone")
 _WIDTH = 68
+# A number in front of a matrix, which SymPy puts into brackets.
+_FACTOR = re.compile(r"(?<![\w{}])\\left\((\\frac\{\d+\}\{\d+\})\\right\)(?!\^)")
 
 
 def to_latex(obj: object, form: str = "equation") -> str:
@@ -145,8 +147,14 @@ def broken(expr: sympy.Basic) -> list[str]:
 
 
 def plain_tex(expr: sympy.Basic, names: Mapping[sympy.Symbol, str]) -> str:
-    """LaTeX of an expression in one line, its symbols by the given names, others by their own."""
-    text: str = sympy.latex(expr, symbol_names=dict(names))
+    r"""LaTeX of an expression in one line, its symbols by the given names, others by their own.
+
+    Examples
+    --------
+    >>> print(plain_tex(sympy.MatrixSymbol("A", 2, 2) / 2, {}))
+    \frac{1}{2} A
+    """
+    text: str = _FACTOR.sub(r"\1", sympy.latex(expr, symbol_names=dict(names)))
     return text.replace("+ - ", "- ").replace("- - ", "+ ")
 
 

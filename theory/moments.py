@@ -20,7 +20,7 @@ SIZE = dimension("l") * dimension("l-1")
 N_TOP = dimension("L")
 WEIGHT = Vec(matrix("W_{l}", dimension("l"), dimension("l-1")))
 GRADIENT = matrix(r"\mathbb{E}\left[\nabla_{W_{l}} L\right]", SIZE, 1)
-GRADIENT_SIMPLE = matrix(r"\mathbb{E}\left[\nabla_{W_{l}} L_{simp}\right]", SIZE, 1)
+GRADIENT_SIMPLE = matrix(r"\mathbb{E}\left[\nabla_{W_{l}} L_{\mathrm{simp}}\right]", SIZE, 1)
 V_PLAIN = matrix(r"\mathbb{V}_{x}\left[\bar{K}_{l}(x)\right]", SIZE, SIZE)
 COVARIANCE = matrix(r"\operatorname{Cov}_{x}\left[\bar{K}_{l}(x), \bar{f}_{L}(x)\right]", SIZE, 1)
 
