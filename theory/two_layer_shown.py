@@ -35,8 +35,9 @@ def block_relations() -> tuple[Basic, ...]:
     """``d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k``, ``d W_2 = W_2 Cov_x[E_aug f_1]``, and what A_jk is."""
     coupling = Symbol(r"\sum_{k} (w_{2j}^{\top} w_{2k})", real=True)
     block, second = matrix("A_{jk}", N0, N0), matrix("W_{2}", N2, N1)
-    hidden = matrix(r"\operatorname{Cov}_{x}\left[\mathbb{E}_{\mathrm{aug}} f_{1}\right]", N1, N1)
-    gated = r"\operatorname{Cov}_{x}\left[\mathbb{E}_{\mathrm{aug}} \tilde{x}_{j}, \mathbb{E}_{\mathrm{aug}} \tilde{x}_{k}\right]"
+    mean = r"\mathbb{E}_{\mathrm{aug}}"
+    hidden = matrix(rf"\operatorname{{Cov}}_{{x}}\left[{mean} f_{{1}}\right]", N1, N1)
+    gated = rf"\operatorname{{Cov}}_{{x}}\left[{mean} \tilde{{x}}_{{j}}, {mean} \tilde{{x}}_{{k}}\right]"
     return (
         equation(OWN_RATE, MatMul(coupling, block, matrix("w_{1k}", N0, 1))),
         equation(matrix(r"\dot{W}_{2}", N2, N1), second * hidden),

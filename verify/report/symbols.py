@@ -39,7 +39,7 @@ SYMBOLS: tuple[Symbol, ...] = (
         "simple loss r_+ - r_-, soft triplet loss with margin r_0, InfoNCE; tau is the temperature",
         (2, 3, 4, 5),
     ),
-    Symbol(r"\mathbb{E},\; \mathbb{E}_{\mathrm{aug}}", "mean over points; over the augmentations of a point", (3, 4, 5, 6)),
+    Symbol(r"\mathbb{E},\; \mathbb{E}_{\mathrm{aug}}", "mean over points; over the augmentations of one", (3, 4, 5, 6)),
     Symbol(r"\mathbb{V}_x[A]", "covariance over points, E[A A^T] - E[A] E[A]^T", (3, 6)),
     Symbol(r"\mathbb{V}^{\xi}_{x,x'}[A]", "weighted form, E[xi A A^T] over pairs of points", (4,)),
     Symbol(r"\xi", "pair weight: derivative of the loss by r_+, at r_+ = 0", (4,)),
