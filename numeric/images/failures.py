@@ -73,8 +73,8 @@ def let_go() -> None:
         torch.cuda.empty_cache()
 
 
-def fitting_batch(attempt: Callable[[int], Any], batch: int) -> int | None:
-    """Largest of batch/2, batch/4, .. that an attempt gets through without running out of memory.
+def fitting_batch(attempt: Callable[[int], Any], batch: int, least: int = 2) -> int | None:
+    """Largest of batch/2, batch/4, .. that an attempt gets through without running out of memory; None below ``least``.
 
     Examples
     --------
@@ -84,8 +84,7 @@ def fitting_batch(attempt: Callable[[int], Any], batch: int) -> int | None:
     >>> fitting_batch(attempt, 512)
     64
     """
-    while batch >= 4:
-        batch //= 2
+    while (batch := batch // 2) >= least:
         let_go()
         try:
             attempt(batch)

@@ -80,6 +80,11 @@ class ImageLoss:
         """Whether its pair weights are held fixed, and need two further views of every image."""
         return self.name in ("covariance", "within")
 
+    @property
+    def least_batch(self) -> int:
+        """Images that a batch must hold at least: each needs its negatives among the others."""
+        return 1 + (self.negatives if self.name == "infonce" else 1)
+
     def taken(self) -> dict[str, str | float | int]:
         """Name and the numbers that this loss looks at; any others change nothing.
 

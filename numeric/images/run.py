@@ -169,7 +169,7 @@ def _smaller(trainer: Trainer, batch: int) -> str:
     if rank_and_size()[1] > 1:  # the others wait for this one in the middle of the step, and cannot try with it
         return words + "a smaller one, or more processes, may fit"
     let_go()
-    fits = fitting_batch(trainer.trial, batch)
+    fits = fitting_batch(trainer.trial, batch, trainer.settings.loss.least_batch)
     return words + ("no smaller batch fits either" if fits is None else f"batch={fits} fits")
 
 

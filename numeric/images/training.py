@@ -26,7 +26,7 @@ from numeric.images.parallel import average_gradients, own_part, rank_and_size
 from numeric.images.state import not_finite, restore, saved
 
 # Streams of random numbers; what is evaluated draws from streams of its own.
-_ORDER, _VIEWS, EVALUATION, THEORY, _FURTHER = range(5)
+_ORDER, VIEWS, EVALUATION, THEORY, _FURTHER = range(5)
 _WARMUP = 0.05  # share of the steps in which the learning rate rises
 
 
@@ -65,6 +65,8 @@ class Training:
 
     def __post_init__(self) -> None:
         integer(self.batch, "batch", 2)
+        if self.batch < self.loss.least_batch:
+            raise InputError(f"negatives={self.loss.negatives} in a batch of {self.batch} images: must be less than it")
         integer(self.epochs, "epochs", 0)
         integer(self.every, "every", 1)
         check_seed(self.seed)
@@ -169,7 +171,7 @@ class Trainer:
         chosen = pixels(self.data.pool[index[own].to(self.device)])
         shape = [len(index), *self.data.pool.shape[1:]]
         further = self._further(step, chosen, shape, own) if self.settings.loss.weighted else None
-        generator = stream(self.settings.seed, _VIEWS, step)
+        generator = stream(self.settings.seed, VIEWS, step)
         first, second = self._outputs(chosen, shape, own, generator)
         return batch_loss(self.settings.loss, first, second, generator, further)
 

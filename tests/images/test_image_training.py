@@ -17,6 +17,7 @@ from numeric.images.failures import NotFiniteError, fitting_batch, guarded, out_
 from numeric.images.losses import ImageLoss
 from numeric.images.network import make_network
 from numeric.images.run import train_images
+from numeric.images.study import ImageStudy
 from numeric.images.training import Trainer, Training
 
 from .conftest import LOSSES
@@ -332,6 +333,22 @@ def test_out_of_memory_says_what_fits(small, digits, recipe, monkeypatch):
         train_images(*small(), recipe, digits)
 
 
+def test_a_batch_that_fits_has_room_for_the_negatives(small, digits, recipe, monkeypatch):
+    """InfoNCE with 4 negatives takes no batch of 4: none fits, whatever memory a smaller one needs."""
+    loss, tried = Trainer.loss, []
+
+    def limited(self, step, batch=None):
+        tried.append(batch)
+        if (batch or 48) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return loss(self, step, batch)
+
+    monkeypatch.setattr(Trainer, "loss", limited)
+    with pytest.raises(InputError, match="batch=48: the memory of cpu is too small at step 0; no smaller batch fits"):
+        train_images(*small("infonce"), recipe, digits)
+    assert tried == [None, 24, 12, 6]
+
+
 def test_the_cpus_way_of_saying_it(small, digits, recipe, monkeypatch):
     def limited(self, step, batch=None):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
@@ -409,6 +426,13 @@ def test_other_errors_pass():
 def test_wrong_settings(options, words, small, digits, recipe):
     with pytest.raises(InputError, match=words):
         train_images(*small(**options), recipe, digits)
+
+
+def test_a_batch_without_room_for_the_negatives_is_refused_before_any_training():
+    with pytest.raises(InputError, match="negatives=16 in a batch of 16 images: must be less than it"):
+        ImageStudy(batch=16)
+    assert ImageStudy(batch=17).batch == 17
+    assert ImageStudy(batch=2, losses=("ntxent", "covariance")).batch == 2
 
 
 def test_no_epoch_leaves_the_network_as_it_was(small, digits, recipe):
