@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, distributed
 
-from hltm.errors import InputError
+from hltm.errors import InputError, OneProcessError
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -34,14 +34,26 @@ def processes(device: torch.device) -> Iterator[torch.device]:
     NCCL on GPUs, gloo on CPUs. Where a group is there already, or none was started, nothing is changed. A process that
     fails does not take leave, which would wait for the others, who wait for what it has not sent; it ends, and
     `torchrun` ends them.
+
+    Raises
+    ------
+    InputError
+        More processes than GPUs on this machine, or a part of what `torchrun` sets is not there.
     """
     if "WORLD_SIZE" not in os.environ or rank_and_size()[1] > 1:
         yield device
         return
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        place, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if place >= count:
+            raise OneProcessError(f"process {place} of this machine (from 0): must have a GPU of its own of {count}")
+        device = torch.device("cuda", place)
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except ValueError as error:  # of variables, before any process is asked
+        size = os.environ["WORLD_SIZE"]
+        raise InputError(f"WORLD_SIZE={size!r} in the environment: {error}: must be set by torchrun") from None
     yield device
     distributed.destroy_process_group()
 

@@ -163,7 +163,10 @@ class ImageResults:
     ----------
     study : ImageStudy
     members : tuple of Member
-    theory : TheoryResults or None
+    data : ImageData
+        On the device.
+    networks : dict of str to Network
+        Those of the first seed by loss, and the one they began as, ``"untrained"``.
     """
 
     study: ImageStudy

@@ -87,6 +87,28 @@ def test_an_input_error_of_all_processes_is_said_once():
     assert errors == ["error: batch=33 over 2 processes: must be a multiple of their number"]
 
 
+def test_variables_that_torchrun_did_not_set(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(InputError, match=r"WORLD_SIZE='2' in the environment: .*RANK.*: must be set by torchrun"),
+        parallel.processes(torch.device("cpu")),
+    ):
+        raise AssertionError("not to be begun")
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with (
+        pytest.raises(OneProcessError, match=r"process 2 of this machine \(from 0\): must have a GPU of its own of 2"),
+        parallel.processes(torch.device("cuda")),
+    ):
+        raise AssertionError("not to be begun")
+
+
 def test_one_process_of_a_machine_speaks(monkeypatch, capsys):
     from hltm.command import guarded, typer
 
