@@ -93,6 +93,29 @@ def test_a_second_run_reads_what_the_first_wrote(done):
     assert section["verdict"] == "not-run"  # nothing was found to hold
 
 
+def test_what_sigkill_ends_goes_on_with_the_same_numbers(tmp_path):
+    """In the middle of the second epoch of each loss; the files of an experiment that nothing ended are the same."""
+    settings = [*SMALL, "--seeds", "1", "--every", "1", "--loss", "ntxent,within", "--no-theory"]
+    kill = """
+import os, signal
+from numeric.images.training import Trainer
+step = Trainer.take_step
+def killed(self):
+    if self.settings.loss.name == "{}" and self.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self)
+Trainer.take_step = killed
+"""
+    assert run(*settings, "--out", tmp_path / "whole").returncode == 0
+    for loss in ("ntxent", "within"):
+        assert run(*settings, "--checkpoints", tmp_path / "runs", before=kill.format(loss)).returncode == -9
+        state = json.loads((tmp_path / "runs" / f"{loss}-0" / "state.json").read_text())
+        assert state["step"] == 2
+    assert run(*settings, "--checkpoints", tmp_path / "runs", "--out", tmp_path / "again").returncode == 0
+    for name in ("table.csv", "history.csv", "operators.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 @pytest.mark.parametrize(("dataset", "losses"), [("cifar10", "ntxent,covariance"), ("stl10", "covariance")])
 def test_the_published_formats_are_trained_on(dataset, losses, cifar, stl, tmp_path):
     data = (cifar if dataset == "cifar10" else stl)[0]

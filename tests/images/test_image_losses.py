@@ -2,15 +2,14 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 
 from hltm.errors import InputError
 from numeric.contrast import contrast_of, training_loss
-from numeric.general import general_update
 from numeric.images.losses import ImageLoss, batch_loss
 from numeric.losses import loss_spec, loss_value
-from numeric.population import FinitePopulation
 
 from .conftest import LOSSES
 
@@ -190,25 +189,52 @@ def test_a_step_is_v_xi_vec_w_in_expectation(name, beta, tau):
     assert (other - exact).norm() >= 0.01 * exact.norm()
 
 
-def test_the_expected_step_is_the_operator_times_the_weights():
-    """The same against the general form of statement 4, ``V^xi`` by Jacobians, with weights that are all alike."""
-    tau, size, count = 1e8, 3, 2
-    points = torch.randn(size, count, 2, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
-    weight = torch.randn(3, 2, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+def connections_by_hand(weights, x):
+    """``K_1`` and ``K_2`` of a sample, ``K_l = f_{l-1} kron J_l^T``, as section 0 of the theory writes them."""
+    first, second = weights
+    gates = (first @ x > 0).astype(float)
+    return [np.kron(x[:, None], (second * gates).T), np.kron((gates * (first @ x))[:, None], np.eye(len(second)))]
 
-    def network(parameters, x):
-        return (x @ parameters[0].T).tanh()
 
-    total = torch.zeros_like(weight)
-    choices = list(product(range(count), repeat=2 * size))
-    for choice in choices:
-        held = weight.clone().requires_grad_()
-        first = network([held], torch.stack([points[k, choice[k]] for k in range(size)]))
-        second = network([held], torch.stack([points[k, choice[size + k]] for k in range(size)]))
-        total -= torch.autograd.grad(ours(ImageLoss("covariance", tau=tau))(first, second), held)[0]
-    wanted = general_update(network, [weight], FinitePopulation(points), "infonce", tau=tau)[0]
-    # Pairs of different points only: M^2 of M (M - 1).
-    torch.testing.assert_close(total / len(choices), wanted * size / (size - 1), rtol=1e-6, atol=1e-8)
+@pytest.mark.parametrize("tau", [0.1, 0.5])
+def test_the_expected_step_is_the_operator_times_the_weights(tau):
+    """Statement 4 as it is written, on a ReLU head: the operator by hand, without a derivative of anything."""
+    size, count = 3, 2
+    generator = torch.Generator().manual_seed(7)
+    points = torch.randn(size, count, 2, generator=generator, dtype=torch.float64)
+    weights = [torch.randn(*shape, generator=generator, dtype=torch.float64) / 2 for shape in ((5, 2), (3, 5))]
+    for weight in weights:
+        weight.requires_grad_()
+    gates = points @ weights[0].T > 0
+    assert (gates.any(1) & ~gates.all(1)).any(0).sum() > 1  # some flip between two augmentations
+    found = torch.relu(points @ weights[0].T) @ weights[1].T
+    views, at = list(product(range(count), repeat=2 * size)), torch.arange(size)
+
+    def chosen(choice):
+        return found[at, list(choice[:size])], found[at, list(choice[size:])]
+
+    total = torch.zeros((), dtype=torch.float64)
+    for gradient, further in product(views, repeat=2):
+        loss = batch_loss(ImageLoss("covariance", tau=tau), *chosen(gradient), torch.Generator(), chosen(further))
+        total = total + loss / len(views) ** 2
+    steps = torch.autograd.grad(-total, weights)
+
+    held, outputs = [weight.detach().numpy() for weight in weights], found.detach().numpy()
+    kbar = [[connections_by_hand(held, x) for x in point] for point in points.numpy()]
+    kbar = [[sum(layer) / count for layer in zip(*point, strict=True)] for point in kbar]
+    operators, strengths = [0.0, 0.0], []
+    for i, j in product(range(size), repeat=2):
+        # The mean of xi over the further views, two of each of the two points.
+        means = [[(outputs[k, a] + outputs[k, b]) / 2 for a, b in product(range(count), repeat=2)] for k in (i, j)]
+        xi = np.mean([1 / (1 + np.exp(((m - n) ** 2).sum() / 2 / tau)) for m, n in product(*means)])
+        strengths += [xi] if i < j else []
+        for layer in range(2):
+            gap = kbar[i][layer] - kbar[j][layer]
+            operators[layer] = operators[layer] + xi * gap @ gap.T / (size * (size - 1))
+    assert max(strengths) > 1.2 * min(strengths)  # not the operator without weights
+    for step, operator, weight in zip(steps, operators, held, strict=True):
+        wanted = (operator @ weight.flatten(order="F")).reshape(weight.shape, order="F")
+        assert np.abs(step.numpy() - wanted).max() <= 1e-13 * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize("name", ["ntxent", "infonce", "triplet", "covariance"])
