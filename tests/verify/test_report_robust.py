@@ -281,3 +281,27 @@ except KeyboardInterrupt:
 """)
     result = subprocess.run([sys.executable, "deaf.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert result.stdout.split() == ["dropped", "heard"], result.stderr
+
+
+def test_ctrl_c_while_sympy_is_loaded_breaks_no_report(tmp_path):
+    (tmp_path / "pressing.py").write_text("""
+import os, signal, sys
+
+class Press:
+    left = True
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "sympy.polys.orderings" and Press.left:
+            Press.left = False
+            os.kill(os.getpid(), signal.SIGINT)
+        return None
+
+sys.meta_path.insert(0, Press())
+from verify.cli import main
+main()
+""")
+    result = subprocess.run(
+        [sys.executable, "pressing.py", "--only", "symbolic", "--report", "out"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (130, "interrupted\n")
