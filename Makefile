@@ -52,7 +52,7 @@ audit: $(VENV)/.audit
 dist: $(VENV)/.release
 	PYTHON='$(abspath $(BIN))/python' CONSTRAINTS='$(CONSTRAINTS)' .ci/dist
 
-bench: $(VENV)/.test
+bench: $(VENV)/.interop
 	$(BIN)/python benchmarks/run.py
 
 # Ten minutes and more of hostile losses, tree files and replay files; `make test` tries 300 of each kind.

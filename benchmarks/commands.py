@@ -1,4 +1,4 @@
-"""What a user waits for: commands in a process of their own, from the prompt back to the prompt, against the bars of the project.
+"""What a user waits for: commands in a process of their own, from prompt to prompt, against the bars of the project.
 
 A run counts as correct if every statement holds (or every false variant is refuted). The page, its figures and the PDF
 of a report are the difference of two runs, with a report and without; the shortest of a few runs counts, taking turns.

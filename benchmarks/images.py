@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from measure import Result, machine_name
+from measure import Result, document_of, machine_name
 
 from numeric.checks import check_device
 from numeric.images.augment import draw
@@ -118,6 +118,11 @@ def measure(dataset: str, data: Path | None, device: torch.device, rounds: int) 
     return Result(f"images: {dataset}", residual, tolerance, over_step("bare"), "bare pass / step", BAR, detail=detail)
 
 
+def run() -> list[Result]:
+    """Digits on the CPU, for the table of all benchmarks."""
+    return [measure("digits", None, torch.device("cpu"), rounds=100)]
+
+
 def main(arguments: list[str]) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -133,12 +138,8 @@ def main(arguments: list[str]) -> int:
     name = torch.cuda.get_device_name(device).lower().replace(" ", "-") if device.type == "cuda" else machine_name()
     target = chosen.json or Path(__file__).parent / "results" / f"images-{chosen.dataset}-{name}.json"
     result = measure(chosen.dataset, chosen.data, device, chosen.rounds)
-    document = {
-        "schema": 1, "machine": name, "agrees": result.agrees, "residual": result.residual,
-        "tolerance": result.tolerance, "ratio": result.ratio, "bar": result.bar, "met": result.met,
-    }  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(document | {"torch": torch.__version__} | result.detail, indent=1) + "\n")
+    target.write_text(json.dumps(document_of(name, [result]), indent=1) + "\n")
     share = result.detail["share_of_augmentation"]
     sys.stdout.write(
         f"{result.name} on {name}: gradients differ by {result.residual:.1e} (at most {result.tolerance:.1e}), "

@@ -70,3 +70,31 @@ def machine_name() -> str:
     short = re.sub(r"\((?:R|TM|r|tm)\)|\bCPU\b|\bProcessor\b|@.*|\b\d+-Core\b", " ", model)
     slug = re.sub(r"[^a-z0-9]+", "-", short.lower()).strip("-")[:40].strip("-")
     return f"{slug or 'unknown'}-{torch.get_num_threads()}-cores"
+
+
+def document_of(machine: str, results: list[Result]) -> dict[str, object]:
+    """Lay out the results as one JSON document."""
+    return {
+        "schema": 1,
+        "machine": machine,
+        "environment": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        },
+        "benchmarks": [
+            {
+                "name": result.name,
+                "agrees": result.agrees,
+                "residual": result.residual,
+                "tolerance": result.tolerance,
+                "ratio": result.ratio,
+                "unit": result.unit,
+                "bar": result.bar,
+                "at_most": result.at_most,
+                "met": result.met,
+                "detail": result.detail,
+            }
+            for result in results
+        ],
+    }

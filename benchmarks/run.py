@@ -7,12 +7,10 @@ run. Exit code 1 where two sides disagree or a bar is missed.
 import argparse
 import importlib
 import json
-import platform
 import sys
 from pathlib import Path
 
-import torch
-from measure import Result, machine_name
+from measure import Result, document_of, machine_name
 from rich.table import Table
 
 from hltm.command import console
@@ -52,34 +50,6 @@ def table_of(results: list[Result]) -> Table:
     return table
 
 
-def document_of(results: list[Result]) -> dict[str, object]:
-    """Lay out the results as one JSON document."""
-    return {
-        "schema": 1,
-        "machine": machine_name(),
-        "environment": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-        },
-        "benchmarks": [
-            {
-                "name": result.name,
-                "agrees": result.agrees,
-                "residual": result.residual,
-                "tolerance": result.tolerance,
-                "ratio": result.ratio,
-                "unit": result.unit,
-                "bar": result.bar,
-                "at_most": result.at_most,
-                "met": result.met,
-                "detail": result.detail,
-            }
-            for result in results
-        ],
-    }
-
-
 def main(arguments: list[str]) -> int:
     """Run what is asked for, print the table, write the document."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -95,7 +65,7 @@ def main(arguments: list[str]) -> int:
             progress.step(name)
             results += importlib.import_module(name).run()
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
-    chosen.json.write_text(json.dumps(document_of(results), indent=1) + "\n")
+    chosen.json.write_text(json.dumps(document_of(machine_name(), results), indent=1) + "\n")
     console(width=None if sys.stdout.isatty() else 150).print(table_of(results))
     return 0 if all(result.agrees and result.met for result in results) else 1
 
