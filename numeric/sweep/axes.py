@@ -97,7 +97,7 @@ Polarity = Annotated[
     Annotated[Annotated[float, Field(ge=-1, le=1)], Tag("number")] | Annotated[RandomPolarity, Tag("random")],
     Discriminator(_kind_of_polarity),
 ]
-Whole = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=1, lt=2**31)]
 Positive = Annotated[float, Field(gt=0)]
 
 

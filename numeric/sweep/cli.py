@@ -118,7 +118,7 @@ def run_sweep(
 ) -> int:  # fmt: skip
     """Run a grid and tell what came of it."""
     from hltm.progress import shown
-    from numeric.sweep.driver import Driver, Options, work_folder
+    from numeric.sweep.driver import Driver, Options, tidy, work_folder
     from numeric.sweep.expansion import expand
     from numeric.sweep.grid import read_grid
     from numeric.sweep.store import Store, check_store
@@ -138,7 +138,9 @@ def run_sweep(
         with shown(quiet) as bar:
             bar.start(total, "starting workers")
             engine = _engine(workers, address, options) if _something_to_do(store) else None
-            if engine is not None:
+            if engine is None:
+                tidy(store)
+            else:
                 try:
                     Driver(store, engine, Options(**options), partial(_tell, bar), _note).run()
                 finally:
@@ -199,7 +201,7 @@ def run_export(place: Path, out: Path) -> int:
     from numeric.sweep.tables import check_out
     from numeric.sweep.tables import export as write_table
 
-    target = check_out(out, (".csv", ".parquet"))
+    target = check_out(out, (".csv", ".parquet"), place)
     with Store(place, create=False) as store:
         number = write_table(store, target)
     sys.stdout.write(f"{number:,} configurations in {out}\n")
@@ -214,7 +216,7 @@ def run_plot(
     from numeric.sweep.store import Store
     from numeric.sweep.tables import check_out
 
-    target = check_out(out, (".png", ".pdf", ".svg"))
+    target = check_out(out, (".png", ".pdf", ".svg"), place)
     with Store(place, create=False) as store:
         lines = draw(store, target, Wanted(x, y, by, level, confidence))
     sys.stdout.write(f"{lines} line{'' if lines == 1 else 's'} in {out}\n")

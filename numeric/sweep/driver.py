@@ -118,9 +118,7 @@ class Driver:
                 if now - told >= 1.0:
                     told = now
                     self.tell(self.store.counts())
-        # Locks of other drivers and checkpoints of what failed may be there still.
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        tidy(self.store)
         found = self.store.counts()
         self.tell(found)
         return found
@@ -169,8 +167,7 @@ class Driver:
         if isinstance(answer, Wrong):
             self._split(leases, run, answer.reason)
             return
-        self._write(partial(leases.finish, run.task, answer))
-        self._forget(run)
+        self._write(partial(leases.finish, run.task, answer), run)
 
     def _lost(self, leases: Leases, run: Running, reason: str) -> None:
         task = run.task
@@ -185,15 +182,17 @@ class Driver:
         task = run.task
         if len(task.members) == 1:
             self.note(f"configuration {task.members[0].key.hex()[:12]}: {reason}")
-            self._write(partial(leases.fail, task, reason))
+            self._write(partial(leases.fail, task, reason), run)
         else:
             self.note(f"task {task.number} of {len(task.members)} members: {reason}; it is split")
-            self._write(partial(leases.again, task, 2, 0))
-        self._forget(run)
+            self._write(partial(leases.again, task, 2, 0), run)
 
-    def _write(self, change: Callable[[], bool]) -> None:
+    def _write(self, change: Callable[[], bool], over: Running | None = None) -> None:
+        """Write how a task ended, and remove the checkpoint of one that is over; another driver's has its own."""
         if not change():
             self.note("the end of a task that another driver took over is not written")
+        elif over is not None and over.checkpoint is not None:
+            shutil.rmtree(over.checkpoint, ignore_errors=True)
 
     def _overdue(self, leases: Leases) -> None:
         """End the workers of tasks whose time is over."""
@@ -202,12 +201,6 @@ class Driver:
                 del self.running[lane]
                 self.engine.end(lane)
                 self._split(leases, run, f"time: more than the {self.options.time_limit:g} seconds of a task")
-
-    @staticmethod
-    def _forget(run: Running) -> None:
-        """Remove the checkpoint of a task that goes on no more."""
-        if run.checkpoint is not None:
-            shutil.rmtree(run.checkpoint, ignore_errors=True)
 
 
 def _sizes(member: Member, files: dict[str, str]) -> Sizes:
@@ -219,3 +212,21 @@ def work_folder(store: Store) -> Path:
     """Folder beside a store for locks and checkpoints; the same under whatever name the store was opened."""
     place = store.path.resolve()
     return place.with_name(place.name + ".work")
+
+
+def tidy(store: Store) -> None:
+    """Remove the work folder where it serves nobody.
+
+    A driver that dies between the end of a task and the removal of its checkpoint leaves one behind.
+    """
+    folder = work_folder(store)
+    if not folder.is_dir():
+        return
+    with store.writing():  # nobody can claim anything meanwhile
+        counts = store.counts()
+        if counts["pending"] == counts["running"] == 0:
+            for place in folder.iterdir():
+                if place.is_dir():
+                    shutil.rmtree(place, ignore_errors=True)
+    with contextlib.suppress(OSError):  # locks of other drivers may be there still
+        folder.rmdir()

@@ -12,7 +12,7 @@ from hltm.checks import show, suggestion
 from hltm.errors import InputError
 from hltm.files import write
 from numeric.sweep.store import Store
-from numeric.sweep.tables import rows_of
+from numeric.sweep.tables import parts_of, rows_of
 
 MOST_LINES = 12
 QUANTITIES = ("loss", "final_loss", "before", "after")
@@ -84,8 +84,8 @@ def mean_of(values: list[float], confidence: float) -> Mean:
 def parameters_that_vary(store: Store) -> dict[str, int]:
     """Parameters with several values among the configurations of a store, and how many."""
     found: dict[str, set[str]] = {}
-    for kind, text in store.read("SELECT kind, json FROM parts"):
-        for name, value in json.loads(text).items():
+    for kind, part in parts_of(store):
+        for name, value in part.items():
             if value is not None:  # not taken by this loss or kind of tree
                 found.setdefault(f"{kind}.{name}", set()).add(json.dumps(value, sort_keys=True))
     return {name: len(values) for name, values in found.items() if len(values) > 1}

@@ -149,10 +149,11 @@ def read_grid(path: str | Path) -> Grid:
             data = held.read(GRID_BYTES + 1)
         if len(data) > GRID_BYTES:
             raise InputError(f"{place}: must have at most 1 MiB")
-        found = tomllib.loads(data.decode())
     except OSError as error:
         raise InputError(f"{place}: cannot be read: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    try:
+        found = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or an integer that Python does not read
         raise InputError(f"{place}: {error}: must be TOML") from None
     try:
         return make_grid(found)

@@ -5,6 +5,7 @@ tasks are free again. Whatever a driver writes about a task it writes only if th
 one transaction: a configuration is done once, whoever is late.
 """
 
+import hashlib
 import json
 import os
 import socket
@@ -19,8 +20,10 @@ from filelock import FileLock, Timeout
 
 from hltm.errors import InputError
 from numeric.sweep.answers import Answer
+from numeric.sweep.expansion import around_seed
 from numeric.sweep.store import Store, folder_name
 
+_PARTS = ("tree", "network", "train")
 EXPIRY = 120.0  # seconds without a heartbeat after which a driver counts as gone
 
 
@@ -90,20 +93,24 @@ class Leases:
     def __enter__(self) -> "Leases":
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            with self.store.writing() as db:
+                made = db.execute("INSERT INTO drivers (name, heartbeat) VALUES (?, ?)", (self.name, time.time()))
+                self.number = int(made.lastrowid or 0)
+                # Before the row can be seen: a driver without its lock would count as dead.
+                self._lock = FileLock(self._lock_path(self.number))
+                self._lock.acquire(timeout=0)
+        except Timeout:
+            rule = "the driver of a store that was here before, and was removed, still runs; it must end first"
+            raise InputError(f"store {self.store.path}: {rule}") from None
         except OSError as error:
-            raise InputError(f"folder {self.folder}: {error.strerror or error}: must be one that can be made") from None
-        with self.store.writing() as db:
-            made = db.execute("INSERT INTO drivers (name, heartbeat) VALUES (?, ?)", (self.name, time.time()))
-            self.number = int(made.lastrowid or 0)
-            # Before the row can be seen: a driver without its lock would count as dead.
-            self._lock = FileLock(self._lock_path(self.number))
-            self._lock.acquire(timeout=0)
+            rule = "must be one that can be made and written"
+            raise InputError(f"folder {self.folder}: {error.strerror or error}: {rule}") from None
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
             with self.store.writing() as db:
-                self._free(db, self.number)
+                self._free(db, [self.number])
         finally:
             self._lock.release()
             self._lock_path(self.number).unlink(missing_ok=True)
@@ -113,24 +120,24 @@ class Leases:
 
     def beat(self) -> list[str]:
         """Renew the heartbeat and free what dead drivers held; gives their names."""
-        now, gone = time.time(), []
-        others = list(self.store.read("SELECT id, name, heartbeat FROM drivers WHERE id <> ?", (self.number,)))
+        now, gone = time.time(), dict[int, str]()
         with self.store.writing() as db:
             # A driver that was taken for dead while it was stopped is known again from here on.
             known = "INSERT INTO drivers VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET heartbeat = excluded.heartbeat"
             db.execute(known, (self.number, self.name, now))
-            for number, name, heartbeat in others:
+            query = "SELECT id, name, heartbeat FROM drivers WHERE id <> ?"
+            for number, name, heartbeat in db.execute(query, (self.number,)).fetchall():
                 if heartbeat < now - self.expiry or self._dead(number):
-                    self._free(db, number)
-                    gone.append(str(name))
-        return gone
+                    gone[number] = str(name)
+            self._free(db, list(gone))
+        return list(gone.values())
 
     def _dead(self, number: int) -> bool:
         """Whether nobody holds the lock of a driver."""
         try:
             with FileLock(self._lock_path(number)).acquire(timeout=0):
                 pass
-        except Timeout:
+        except OSError:  # held, or not ours to open: then its heartbeat tells
             return False
         self._lock_path(number).unlink(missing_ok=True)
         return True
@@ -141,10 +148,17 @@ class Leases:
             db.execute("UPDATE configurations SET status = 'pending', owner = NULL WHERE owner = ?", (self.number,))
 
     @staticmethod
-    def _free(db: sqlite3.Connection, number: int) -> None:
+    def _free(db: sqlite3.Connection, gone: list[int]) -> None:
+        """Forget drivers, and free what is held by nobody who is known.
+
+        One that was taken for dead, came back and died before its next heartbeat may hold something too.
+        """
+        db.executemany("DELETE FROM drivers WHERE id = ?", [(number,) for number in gone])
         # The number of the task stays: the same members come together again, and find their checkpoint.
-        db.execute("UPDATE configurations SET status = 'pending', owner = NULL WHERE owner = ?", (number,))
-        db.execute("DELETE FROM drivers WHERE id = ?", (number,))
+        db.execute(
+            "UPDATE configurations SET status = 'pending', owner = NULL"
+            " WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM drivers)"
+        )
 
     def claim(self, most: Callable[[Member, dict[str, str]], int], lanes: int) -> Task | None:
         """Take a task that was begun and given back, or make one of configurations that can be stacked.
@@ -247,11 +261,22 @@ def _made(db: sqlite3.Connection, rows: list[int]) -> int:
 
 
 def _members(db: sqlite3.Connection, where: str, value: int) -> tuple[Member, ...]:
-    joined = (
-        "configurations c JOIN parts t ON t.id = c.tree JOIN parts n ON n.id = c.network JOIN parts r ON r.id = c.train"
-    )
-    query = f"SELECT c.id, c.key, c.seed, t.json, n.json, r.json FROM {joined} WHERE {where} ORDER BY c.id"  # noqa: S608
-    return tuple(Member(*row) for row in db.execute(query, (value,)))
+    # A part that is not there is empty text: its member must not be missing too.
+    names = "c.id, c.key, c.seed, ifnull(t.json, ''), ifnull(n.json, ''), ifnull(r.json, '')"
+    joined = "".join(f" LEFT JOIN parts {a} ON {a}.id = c.{kind}" for a, kind in zip("tnr", _PARTS, strict=True))
+    query = f"SELECT {names} FROM configurations c{joined} WHERE {where} ORDER BY c.id"  # noqa: S608
+    found = tuple(Member(*row) for row in db.execute(query, (value,)))
+    for each in found:
+        head, tail = around_seed(each.tree, each.network, each.train)
+        _check_digest(f"configuration {each.row}", f"{head}{each.seed}{tail}", each.key)
+    return found
+
+
+def _check_digest(name: str, text: str, digest: bytes) -> None:
+    """Refuse what is not what its key says: its result would stand for something else."""
+    if hashlib.sha256(text.encode()).digest() != digest:
+        rule = "its key is of something else; the store is damaged, or was made by another version"
+        raise InputError(f"{name} of the store: {rule}")
 
 
 def _task(db: sqlite3.Connection, number: int) -> Task:
@@ -262,5 +287,9 @@ def _task(db: sqlite3.Connection, number: int) -> Task:
 
 def _files(db: sqlite3.Connection, members: Sequence[Member]) -> dict[str, str]:
     wanted = sorted({tree["sha256"] for member in members if "sha256" in (tree := json.loads(member.tree))})
-    query = "SELECT json FROM files WHERE sha256 = ?"
-    return {digest: db.execute(query, (digest,)).fetchone()[0] for digest in wanted}
+    found = {}
+    for digest in wanted:
+        (text,) = db.execute("SELECT json FROM files WHERE sha256 = ?", (digest,)).fetchone() or ("",)
+        _check_digest(f"tree {digest[:12]}", text, bytes.fromhex(digest))
+        found[digest] = text
+    return found

@@ -6,17 +6,20 @@ and a seed; the view ``sweep`` has them written out.
 """
 
 import hashlib
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hltm.checks import show
 from hltm.errors import InputError
-from numeric.sweep.expansion import Expansion
+
+if TYPE_CHECKING:
+    from numeric.sweep.expansion import Expansion
 
 APPLICATION = 0x636F766F  # "covo"
 VERSION = 1
@@ -43,6 +46,8 @@ CREATE INDEX by_status ON configurations (status, stack);
 CREATE INDEX by_task ON configurations (task) WHERE task IS NOT NULL;
 CREATE INDEX begun ON configurations (task) WHERE status = 'pending' AND task IS NOT NULL;
 CREATE INDEX by_owner ON configurations (owner) WHERE owner IS NOT NULL;
+CREATE INDEX by_reason ON configurations (reason) WHERE reason IS NOT NULL;
+CREATE INDEX by_origin ON tasks (device, code, members, seconds) WHERE finished IS NOT NULL;
 CREATE VIEW sweep AS SELECT lower(hex(c.key)) AS key, c.status, c.reason, c.seed, t.json AS tree, n.json AS network,
     r.json AS train, k.seconds / k.members AS seconds, k.members AS stacked, k.device, k.code, k.finished, s.metrics
     FROM configurations c JOIN parts t ON t.id = c.tree JOIN parts n ON n.id = c.network JOIN parts r ON r.id = c.train
@@ -52,7 +57,7 @@ CREATE VIEW sweep AS SELECT lower(hex(c.key)) AS key, c.status, c.reason, c.seed
 
 @contextmanager
 def telling(path: Path) -> Iterator[None]:
-    """Turn what SQLite says of a file (full disk, locked, no database) into one line.
+    """Turn what SQLite says of a file (full disk, locked, no database), and text in it that is damaged, into one line.
 
     Raises
     ------
@@ -61,7 +66,7 @@ def telling(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError, json.JSONDecodeError) as error:
         words = str(error)
         rule = "must be the store of a sweep"
         if "locked" in words or "busy" in words:
@@ -95,7 +100,8 @@ class Store:
         if not create and not self.path.is_file():
             raise InputError(f"store {self.path}: must be a file that is there")
         with telling(self.path):
-            self._db = sqlite3.connect(self.path, timeout=patience, isolation_level=None)
+            # Absolute: a file may be called :memory:, which means something else to SQLite.
+            self._db = sqlite3.connect(self.path.absolute(), timeout=patience, isolation_level=None)
             try:
                 self._prepare(create)
             except BaseException:
@@ -178,7 +184,8 @@ class Store:
     def read(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a query."""
         with telling(self.path):
-            yield from self._db.execute(statement, values)
+            for row in self._db.execute(statement, values):  # noqa: UP028
+                yield row  # a cursor that `yield from` closes must not outlive the connection
 
     def close(self) -> None:
         """Close the file."""
@@ -190,7 +197,7 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def add(self, expansion: Expansion) -> int:
+    def add(self, expansion: "Expansion") -> int:
         """Add the configurations of a grid that are not there yet.
 
         Returns
@@ -235,7 +242,7 @@ class Store:
         return int(found[0])
 
     @staticmethod
-    def _stacks(db: sqlite3.Connection, expansion: Expansion) -> dict[tuple[int, int, int], int]:
+    def _stacks(db: sqlite3.Connection, expansion: "Expansion") -> dict[tuple[int, int, int], int]:
         """Number of the stack that each combination of parts belongs to."""
         found: dict[tuple[int, int, int], int] = {}
         known: dict[str, int] = {}
@@ -262,7 +269,8 @@ class Store:
 
     def failures(self, most: int = 20) -> list[tuple[str, int]]:
         """Reasons of failure and how often each stands, the commonest first."""
-        query = "SELECT reason, count(*) FROM configurations WHERE status = 'failed' GROUP BY 1 ORDER BY 2 DESC LIMIT ?"
+        # Only what has failed has a reason; said so, the index of reasons is taken.
+        query = "SELECT reason, count(*) FROM configurations WHERE reason NOT NULL GROUP BY 1 ORDER BY 2 DESC LIMIT ?"
         return [(str(reason), int(number)) for reason, number in self.read(query, (most,))]
 
 

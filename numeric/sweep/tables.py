@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from hltm.checks import show
 from hltm.errors import InputError
-from numeric.sweep.store import Store
+from numeric.sweep.store import Store, telling
 
 ROWS = 20_000  # of one group of a Parquet file
 FIXED = ("key", "status", "reason", "seed", "seconds", "stacked", "device", "code", "finished")
@@ -28,12 +29,16 @@ def status_of(store: Store) -> dict[str, Any]:
         ``configurations``, counts by status, ``seconds`` of work, ``devices``, ``codes`` (versions of the code and how
         many configurations each computed), ``failures`` (reasons and how often).
     """
-    counts = store.counts()
-    query = "SELECT {0}, sum(members), sum(seconds) FROM tasks WHERE finished IS NOT NULL GROUP BY 1 ORDER BY 2 DESC"
-    devices, codes = (list(store.read(query.format(name))) for name in ("device", "code"))
+    counts, seconds = store.counts(), 0.0
+    devices, codes = Counter[str](), Counter[str]()
+    query = "SELECT device, code, sum(members), sum(seconds) FROM tasks WHERE finished IS NOT NULL GROUP BY 1, 2"
+    for device, code, members, taken in store.read(query):
+        devices[device] += members
+        codes[code] += members
+        seconds += taken
     return {
-        "configurations": sum(counts.values()), **counts, "seconds": sum(row[2] or 0.0 for row in devices),
-        "devices": {row[0]: row[1] for row in devices}, "codes": {row[0]: row[1] for row in codes},
+        "configurations": sum(counts.values()), **counts, "seconds": seconds,
+        "devices": dict(devices.most_common()), "codes": dict(codes.most_common()),
         "failures": [{"reason": reason, "configurations": number} for reason, number in store.failures()],
     }  # fmt: skip
 
@@ -51,22 +56,29 @@ def status_lines(found: dict[str, Any]) -> list[str]:
 def rows_of(store: Store, done_only: bool = False) -> Iterator[dict[str, Any]]:
     """Every configuration as a flat row: fixed columns, its parameters, its metrics."""
     where = " WHERE status = 'done'" if done_only else ""
-    for row in store.read(_QUERY + where):
-        found = dict(zip(FIXED, row, strict=False))
-        for table, text in zip(("tree", "network", "train"), row[9:12], strict=True):
-            found |= {f"{table}.{name}": value for name, value in json.loads(text).items()}
-        metrics = json.loads(row[12]) if row[12] else {}
-        found |= metrics
-        losses = metrics.get("loss") or [None]
-        found["final_loss"] = losses[-1]
-        yield found
+    with telling(store.path):
+        for row in store.read(_QUERY + where):
+            found = dict(zip(FIXED, row, strict=False))
+            for table, text in zip(("tree", "network", "train"), row[9:12], strict=True):
+                found |= {f"{table}.{name}": value for name, value in json.loads(text).items()}
+            metrics = json.loads(row[12]) if row[12] else {}
+            found |= metrics
+            losses = metrics.get("loss") or [None]
+            found["final_loss"] = losses[-1]
+            yield found
+
+
+def parts_of(store: Store) -> list[tuple[str, dict[str, Any]]]:
+    """Every part of any configuration: its table and its parameters."""
+    with telling(store.path):
+        return [(kind, json.loads(text)) for kind, text in store.read("SELECT kind, json FROM parts ORDER BY id")]
 
 
 def columns_of(store: Store) -> list[str]:
     """Columns of a table: fixed ones, every parameter of any configuration, metrics."""
     names: dict[str, None] = {}
-    for kind, text in store.read("SELECT kind, json FROM parts ORDER BY id"):
-        names |= dict.fromkeys(f"{kind}.{name}" for name in json.loads(text))
+    for kind, part in parts_of(store):
+        names |= dict.fromkeys(f"{kind}.{name}" for name in part)
     order = sorted(names, key=lambda name: ("tree", "network", "train").index(name.split(".")[0]))
     return [*FIXED[:4], *order, "final_loss", *_LISTS, "dead", "diverged", *FIXED[4:]]
 
@@ -137,8 +149,7 @@ def _kind(store: Store, name: str, pa: Any) -> Any:
     table, _, key = name.partition(".")
     if not key:
         return pa.string()
-    parts = store.read("SELECT json FROM parts WHERE kind = ?", (table,))
-    values = {type(json.loads(text).get(key)) for (text,) in parts} - {type(None)}
+    values = {type(part.get(key)) for kind, part in parts_of(store) if kind == table} - {type(None)}
     return pa.int64() if values == {int} else pa.float64() if values == {float} else pa.string()
 
 
@@ -171,8 +182,8 @@ def _temporary(target: Path) -> Iterator[Path]:
         raise InputError(f"out={show(str(target))}: cannot be written: {error.strerror or error}") from None
 
 
-def check_out(target: Path, suffixes: tuple[str, ...]) -> Path:
-    """Refuse a file that cannot be written, before any work is done.
+def check_out(target: Path, suffixes: tuple[str, ...], place: Path) -> Path:
+    """Refuse a file that cannot be written, or that is the store itself at `place`, before any work is done.
 
     Raises
     ------
@@ -182,4 +193,6 @@ def check_out(target: Path, suffixes: tuple[str, ...]) -> Path:
         raise InputError(f"out={show(str(target))}: must end in {' or '.join(suffixes)}")
     if target.is_dir() or not target.parent.is_dir():
         raise InputError(f"out={show(str(target))}: must be a file in a folder that exists")
+    if target.exists() and place.exists() and target.samefile(place):
+        raise InputError(f"out={show(str(target))}: must be another file than the store")
     return target

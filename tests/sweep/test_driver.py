@@ -3,12 +3,15 @@
 import json
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+import hltm
 from hltm.errors import InputError
 from numeric.sweep.answers import Answer
-from numeric.sweep.driver import Driver, Options, work_folder
+from numeric.sweep.driver import Driver, Options, tidy, work_folder
 from numeric.sweep.engine import Ended
 from numeric.sweep.expansion import expand
 from numeric.sweep.grid import make_grid
@@ -161,6 +164,61 @@ def test_a_driver_that_is_stopped_loses_its_tasks_after_a_while(store, tmp_path)
         assert first.claim(lambda *_: 3, 1).number != task.number
 
 
+def test_what_an_unknown_driver_holds_is_free(store, tmp_path):
+    """It was taken for dead, came back, claimed a task, and died before its next heartbeat."""
+    with Leases(store, tmp_path / "work", expiry=0.2) as second:
+        first = Leases(store, tmp_path / "work").__enter__()
+        time.sleep(0.3)
+        assert second.beat() == [first.name]
+        first.claim(lambda *_: 3, 1)
+        first._lock.release()
+        assert second.running_elsewhere()
+        assert second.beat() == []
+        assert store.counts()["running"] == 0
+        assert not second.running_elsewhere()
+
+
+def test_a_driver_of_a_store_that_was_removed_is_one_line(store, tmp_path):
+    with Leases(store, tmp_path / "work"), Store(tmp_path / "new.db") as new:
+        with pytest.raises(InputError, match="was removed, still runs; it must end first"):
+            Leases(new, tmp_path / "work").__enter__()
+        assert next(new.read("SELECT count(*) FROM drivers")) == (0,)
+
+
+DAMAGES = (
+    ("UPDATE parts SET json = replace(json, '0.5', '0.7') WHERE kind = 'tree'", "its key is of something else"),
+    ("UPDATE parts SET json = substr(json, 2)", "its key is of something else"),
+    ("UPDATE configurations SET seed = 9", "its key is of something else"),
+    ("UPDATE configurations SET network = 99", "its key is of something else"),
+    ("UPDATE parts SET json = cast(x'7bff7d' AS TEXT) WHERE kind = 'train'", "must be the store of a sweep"),
+)
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGES)
+def test_no_result_is_written_under_the_key_of_something_else(store, damage, words):
+    """The file is damaged where SQLite does not see it, or an older version of the code made the keys."""
+    with store.writing() as db:
+        db.execute(damage)
+    lanes = Lanes(done)
+    with pytest.raises(InputError, match=words):
+        Driver(store, lanes, Options()).run()
+    assert lanes.seen == []
+    assert store.counts()["pending"] == 20
+
+
+def test_a_tree_from_a_file_is_what_its_digest_says(tmp_path):
+    hltm.save(hltm.star_tree(2, 0.5), tmp_path / "tree.json")
+    with Store(tmp_path / "sweep.db") as store:
+        store.add(expand(make_grid({"tree": {"kind": "file", "file": str(tmp_path / "tree.json")}})))
+        assert Driver(store, Lanes(done), Options()).run()["done"] == 1
+        for change in ("UPDATE files SET json = replace(json, '0.5', '0.6')", "DELETE FROM files"):
+            with store.writing() as db:
+                db.execute(change)
+                db.execute("UPDATE configurations SET status = 'pending', task = NULL")
+            with pytest.raises(InputError, match="its key is of something else"):
+                Driver(store, Lanes(done), Options()).run()
+
+
 def test_the_end_of_a_task_is_written_whole_or_not_at_all(store, tmp_path):
     with Leases(store, tmp_path / "work") as leases:
         task = leases.claim(lambda *_: 3, 1)
@@ -232,6 +290,47 @@ def test_what_is_not_predicted_is_computed_alone_and_with_checkpoints(tmp_path):
     assert all(len(work["members"]) == 1 and work["checkpoint"] for work in seen)
 
 
+def test_checkpoints_outlive_neither_their_task_nor_a_driver_that_died_before_it_removed_them(
+    store, tmp_path, monkeypatch
+):
+    kept = work_folder(store) / "0123"
+
+    def answer(work):
+        kept.mkdir(parents=True, exist_ok=True)
+        (kept / "some.pt").touch()
+        return done(work)
+
+    Driver(store, Lanes(answer), Options(stack=8)).run()
+    assert not work_folder(store).exists()
+    # While something is not finished, nobody knows whose it is.
+    kept.mkdir(parents=True)
+    store.add(expand(make_grid({**TABLES, "seeds": 7})))
+    tidy(store)
+    assert kept.exists()
+
+
+def test_the_checkpoint_of_a_task_that_another_driver_took_over_is_left_to_it(store, tmp_path):
+    folder, seen = tmp_path / "held", []
+
+    def answer(work):
+        if seen:
+            raise KeyboardInterrupt
+        Path(work["checkpoint"]).mkdir(parents=True)
+        seen.append(work["checkpoint"])
+        with store.writing() as db:  # as if it had been taken for dead
+            db.execute("UPDATE configurations SET owner = 99")
+            db.execute("INSERT INTO drivers VALUES (99, 'another', 1e12)")
+        return done(work)
+
+    lanes, notes = Lanes(answer), []
+    lanes.lanes = 1
+
+    with FileLock(work_folder(store) / "driver-99.lock"), pytest.raises(KeyboardInterrupt):
+        Driver(store, lanes, Options(stack=20, checkpoints=folder, checkpoint_after=0.0), note=notes.append).run()
+    assert notes == ["the end of a task that another driver took over is not written"]
+    assert Path(*seen).is_dir()
+
+
 def test_a_store_under_two_names_has_one_folder(store, tmp_path):
     (tmp_path / "other.db").symlink_to(store.path)
     with Store(tmp_path / "other.db") as other:
@@ -277,6 +376,14 @@ def test_what_is_no_store_is_refused(tmp_path):
         assert (tmp_path / name).read_bytes() == before
     with pytest.raises(InputError, match="must be a file that is there"):
         Store(tmp_path / "nothing.db", create=False)
+
+
+def test_a_store_is_a_file_whatever_it_is_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Store(":memory:") as store:
+        store.add(expand(make_grid(TABLES)))
+    with Store(tmp_path / ":memory:", create=False) as again:
+        assert again.counts()["pending"] == 20
 
 
 def test_a_second_grid_adds_only_what_is_new(store):

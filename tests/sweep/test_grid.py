@@ -148,6 +148,8 @@ BAD = [
         "optimizer_options.betaz of 'adam': must be one of betas, eps, weight_decay, amsgrad; did you mean 'betas'",
     ),
     ({"tree": TREE, "train": {"optimizer_options": {"lr": 0.1}}}, "optimizer_options.lr of 'sgd': must be one of"),
+    ({"tree": TREE, "network": {"width": 10**400}}, "must be less than 2147483648"),
+    ({"tree": TREE, "train": {"steps": 16**9000}}, "train.steps[0]=<int>: must be less than 2147483648"),
     ({"seeds": 3}, "tree: is missing"),
     ({"tree": {"kind": "file", "file": "nowhere.json"}}, "nowhere.json"),
 ]
@@ -161,7 +163,9 @@ def test_what_is_not_allowed_is_one_line(tables, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"seeds = ", b"\xff", b"[" * 100_000, b"x" * (2**20 + 1)])
+@pytest.mark.parametrize(
+    "content", [b"seeds = ", b"\xff", b"seeds = " + b"9" * 5000, b"[" * 100_000, b"x" * (2**20 + 1)]
+)
 def test_files_that_are_no_toml_are_one_line(tmp_path, content):
     path = tmp_path / "grid.toml"
     path.write_bytes(content)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -13,7 +15,7 @@ from numeric.sweep.cost import Sizes, memory, most_members, seconds, sizes
 from numeric.sweep.figures import Wanted, draw, grouped
 from numeric.sweep.figures import _points as points_of
 from numeric.sweep.store import Store
-from numeric.sweep.tables import export
+from numeric.sweep.tables import export, status_of
 
 GRID = """
 seeds = 3
@@ -77,6 +79,30 @@ def test_parquet_says_the_same(tools, done, tmp_path):
     assert all(rows[key]["loss"] == own["loss"] for key, own in stored.items())
     assert str(table.schema.field("train.lr").type) == "double"
     assert str(table.schema.field("network.width").type) == "int64"
+
+
+@pytest.mark.parametrize(
+    "damage", ["UPDATE results SET metrics = substr(metrics, 2)", "UPDATE parts SET json = '{' || id"]
+)
+def test_text_that_is_damaged_is_one_line(tools, done, tmp_path, damage):
+    """Where SQLite does not see it."""
+    shutil.copy(done, tmp_path / "sweep.db")
+    with sqlite3.connect(tmp_path / "sweep.db") as db:
+        db.execute(damage)
+    db.close()
+    for command in (("export", "a.csv"), ("plot", "a.png")):
+        said = tools.sweep(*command, check=2, cwd=tmp_path)
+        assert said.stderr.startswith("error: store sweep.db: ")
+        assert said.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.db"]
+
+
+def test_a_query_that_is_not_read_to_its_end_says_nothing_when_the_store_is_closed(done, capsys):
+    with Store(done, create=False) as store:
+        rows = store.read("SELECT key FROM sweep")
+        next(rows)
+    del rows
+    assert capsys.readouterr().err == ""
 
 
 def test_means_have_intervals_over_seeds(done):
@@ -168,15 +194,18 @@ def test_what_cannot_be_drawn_is_one_line(done, tmp_path, wanted, words):
         (["status", "--store", "nothing.db"], "must be a file that is there"),
         (["export", "out.txt"], "must end in .csv or .parquet"),
         (["export", "nowhere/out.csv"], "in a folder that exists"),
+        (["export", "a.csv", "--store", "a.csv"], "must be another file than the store"),
         (["plot", "out.gif"], "must end in .png or .pdf or .svg"),
     ],
 )
 def test_wrong_usage_is_one_line(tools, tmp_path, arguments, words):
     (tmp_path / "a.toml").write_text(GRID)
+    (tmp_path / "a.csv").symlink_to("a.toml")
     said = tools.sweep(*arguments, check=2, cwd=tmp_path)
     assert words in said.stderr
     assert said.stderr.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["a.toml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.toml"]
+    assert (tmp_path / "a.toml").read_text() == GRID
 
 
 def test_export_refuses_what_it_does_not_know(done, tmp_path):
@@ -191,6 +220,28 @@ def test_help_loads_nothing_heavy():
         "sys.exit(str(heavy) if heavy else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_status_loads_neither_graphs_nor_the_reader_of_grids():
+    """It answers within a second, of which a million configurations take a tenth."""
+    code = (
+        "import sys, numeric.cli, numeric.sweep.cli, numeric.sweep.store, numeric.sweep.tables\n"
+        "sys.exit(str({'networkx', 'pydantic', 'filelock'} & set(sys.modules) or ''))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stderr.strip() == ""
+
+
+def test_the_questions_of_status_are_answered_by_indices_alone(done):
+    asked = []
+    with Store(done, create=False) as store:
+        store._db.set_trace_callback(asked.append)
+        status_of(store)
+        store._db.set_trace_callback(None)
+        plans = [plan for query in asked for *_, plan in store.read(f"EXPLAIN QUERY PLAN {query}")]
+    assert len(asked) == 3
+    assert all("INDEX" in plan for plan in plans if plan.startswith(("SCAN", "SEARCH"))), plans
+    assert not any("TEMP B-TREE FOR GROUP BY" in plan for plan in plans), plans
 
 
 def test_costs_grow_with_what_is_computed():
