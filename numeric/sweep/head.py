@@ -6,7 +6,9 @@ before Ray is, in the first bytes of HTTP/2, in which Ray's services speak.
 
 import os
 import socket
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from hltm.errors import InputError
@@ -33,8 +35,9 @@ def connected(address: str) -> Any:
         Ray is not there, or no cluster answers.
     """
     need_ray()
-    if address != "auto":
-        _knock(address, *place_of(address))
+    if address == "auto":
+        address = current_address()
+    _knock(address, *place_of(address))
     stay_on_loopback(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -45,6 +48,26 @@ def connected(address: str) -> Any:
         text = " ".join(str(error).split())[:200]
         raise InputError(f"--ray={address!r:.80}: {type(error).__name__}: {text}: must be a Ray cluster") from None
     return ray
+
+
+def current_address() -> str:
+    """What ``auto`` stands for: ``RAY_ADDRESS``, or the cluster that `ray start` has begun here last.
+
+    Looked up here as Ray does: when Ray is loaded, it must be known already whether it has to stay on loopback.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    if (given := os.environ.get("RAY_ADDRESS", "auto")) not in ("", "auto"):
+        return given
+    folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    try:
+        return Path(folder, "ray", "ray_current_cluster").read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        rule = "no Ray cluster was started on this machine; its address must be given, as host:port"
+        raise InputError(f"--ray='auto': {rule}") from None
 
 
 def place_of(address: str) -> tuple[str, int]:

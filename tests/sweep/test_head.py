@@ -65,6 +65,27 @@ def test_an_address_without_host_and_port_is_one_line(address):
         head.place_of(address)
 
 
+def test_auto_is_the_cluster_that_was_started_last(tmp_path, monkeypatch):
+    for name in ("RAY_ADDRESS", "TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    with pytest.raises(InputError, match="no Ray cluster was started on this machine"):
+        head.current_address()
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1\n")
+    assert head.current_address() == "127.0.0.1:1"
+    monkeypatch.setenv("RAY_ADDRESS", "localhost:2")
+    assert head.current_address() == "localhost:2"
+
+
+def test_auto_is_asked_before_ray_is(monkeypatch):
+    """Ray would wait minutes for a cluster that is gone."""
+    monkeypatch.setattr(head, "need_ray", lambda: None)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(InputError, match=r"--ray='127\.0\.0\.1:1': Connection refused"):
+        head.connected("auto")
+
+
 def test_a_head_that_comes_back_is_not_gone(monkeypatch):
     """Only silence without a pause ends a sweep."""
     now = [0.0]

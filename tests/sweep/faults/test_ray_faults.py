@@ -40,9 +40,11 @@ def test_an_undisturbed_run_is_that_of_local_workers(tools, cluster, grid, store
     tools.same_numbers(tools.results(store), undisturbed)
 
 
-def test_every_port_is_bound_to_loopback(tools, cluster, grid, store):
+@pytest.mark.parametrize("auto", [False, True])
+def test_every_port_is_bound_to_loopback(tools, cluster, grid, store, monkeypatch, auto):
     """Of the nodes, of the actors and of the driver."""
-    driver = tools.begin(grid, "--store", store, "--ray", cluster.address, "--stack", 4)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address if auto else "")
+    driver = tools.begin(grid, "--store", store, "--ray", "auto" if auto else cluster.address, "--stack", 4)
     tools.until(store, SOME_DONE)
     own = {driver.pid, *descendants(driver.pid)}
     for node in cluster.nodes:
