@@ -167,7 +167,7 @@ def run_on(
     if spread.refuted is not None:
         place = spread.refuted.statement, spread.refuted.check
         progress.at(total, "shrinking the counterexample")
-        found[place] = shrunk(statements[place[0]], found[place], context)
+        found[place] = shrunk(statements[place[0]], spread.refuted, found[place])
     for number, statement in enumerate(statements):
         yield _result(statement, {index: row for (owner, index), row in found.items() if owner == number}, only)
 

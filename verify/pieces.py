@@ -110,8 +110,11 @@ def merged(rows: Sequence[Evidence]) -> Evidence:
     return replace(head, **counts)
 
 
-def shrunk(statement: Statement, found: Evidence, context: Context) -> Evidence:
-    """The evidence with a counterexample that was looked for again here, from the smallest instances on, and shrunk."""
+def shrunk(statement: Statement, piece: Piece, found: Evidence) -> Evidence:
+    """The evidence with a counterexample that was looked for again here, from the smallest instances on, and shrunk.
+
+    First from the seed of the run; a rare one is found by the part again that has found it.
+    """
     from verify.search import deepening
 
     kinds = [kind for kind in ("exact", "float") if kind in statement.measures]
@@ -121,15 +124,19 @@ def shrunk(statement: Statement, found: Evidence, context: Context) -> Evidence:
         decided = [result for result in results if result.decided]
         return max(decided, key=lambda result: result.severity) if decided else results[0]
 
-    if found.kind != "property" or not kinds:
+    context, part = piece.context, piece.context.part
+    if part is None or not kinds:
         return found
     examples = context.pick(quick=200, thorough=2000)
-    result = deepening(statement.stages, measure, examples=examples, seed=context.seed)
-    if result.instance is None:
+    instance = deepening(statement.stages, measure, examples=examples, seed=context.seed).instance
+    if instance is None:
+        check = all_checks(statement)[piece.check]
+        instance = check.run(replace(context, part=replace(part, shrink=True))).counterexample
+    if instance is None:
         return replace(found, detail=f"{found.detail}; as it was found, not shrunk")
-    small = measure(result.instance)
+    small = measure(instance)
     return replace(
-        found, counterexample=result.instance, worst_residual=small.residual, tolerance=small.tolerance,
+        found, counterexample=instance, worst_residual=small.residual, tolerance=small.tolerance,
         detail=f"{found.detail}; shrunk here",
     )  # fmt: skip
 

@@ -106,7 +106,7 @@ def property_evidence(
 
     What is found there is looked for again from the first stage on, and shrunk. The kinds are tried together on each
     instance; it counts as decided if one of them could decide it. Of a part of a search only as many examples are tried
-    as fall to it, and what it finds is given as it is.
+    as fall to it, and what it finds is shrunk only if the part says so.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def property_evidence(
 
     result = search(stages[-1](), watch, examples=examples, seed=seed, shrink=False)
     if result.instance is not None:
-        if part is None:
+        if part is None or part.shrink:
             result = deepening(stages, measure, examples=examples, seed=seed)
         found = measure(result.instance)
         return Evidence(

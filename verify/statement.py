@@ -24,11 +24,14 @@ class Part:
     ----------
     number, of : int
         Which, counted from 0, and how many there are. Each begins from a seed of its own; the first and only part is
-        the whole search. A part shrinks nothing: that is left to whoever put it out.
+        the whole search.
+    shrink : bool
+        Whether what is found is shrunk: a part elsewhere leaves that to whoever put it out.
     """
 
     number: int
     of: int
+    shrink: bool = False
 
 
 @dataclass(frozen=True)

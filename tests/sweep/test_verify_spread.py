@@ -7,14 +7,17 @@ import time
 from dataclasses import replace
 
 import pytest
+from hypothesis import strategies
 
 from hltm.errors import InputError
 from numeric.sweep.engine import Ended
-from verify import cluster, cut
+from verify import cluster, cut, search
 from verify.budget import OutOfTimeError
-from verify.evidence import Evidence
+from verify.evidence import Evidence, Measurement
+from verify.pieces import Piece, shrunk
 from verify.registry import entry
-from verify.statement import Check, Context
+from verify.search import SearchResult, deepening, property_evidence
+from verify.statement import Check, Context, Part
 
 
 class Lane:
@@ -76,6 +79,34 @@ def test_a_counterexample_on_the_cluster_cuts_the_check_that_runs_here():
     assert found.verdict == "refuted"
     (row,) = (row for row in found.evidence if row.kind == "symbolic")
     assert (row.status, row.detail) == ("not-run", cluster.STOPPED)
+
+
+def test_a_rare_counterexample_is_shrunk_too(monkeypatch):
+    """The search from the seed of the run comes upon none; the part that has found it does."""
+    asked = []
+
+    def measure(instance, _=None):
+        return Measurement(1.0 if instance[0] % 5 == 4 else 0.0, 0.5)
+
+    def check(context):
+        return property_evidence({"float": measure}, stages, examples=400, seed=0, among="pairs", part=context.part)
+
+    def deep(*arguments, **options):
+        asked.append(options["seed"])
+        return SearchResult(None, 200, 0) if options["seed"] == 0 else deepening(*arguments, **options)
+
+    monkeypatch.setattr(search, "deepening", deep)
+    stages = (lambda: strategies.tuples(strategies.integers(0, 10**9), strategies.lists(strategies.integers())),)
+    checks = (Check("property", "search", check),)
+    false = replace(entry("dual-gradient").load(), measures={"float": measure}, stages=stages, checks=checks)
+    piece = Piece(0, 0, false.slug, Context(part=Part(3, 4)))
+    found = check(piece.context)
+    assert (found.status, asked) == ("refuted", [])
+    small = shrunk(false, piece, found)
+    assert asked == [0, 3 * search.SEEDS]
+    assert small.detail.endswith("; shrunk here")
+    assert small.counterexample[1] == []
+    assert small.counterexample[0] <= found.counterexample[0]
 
 
 def test_a_cluster_that_is_gone_cuts_it_too():
