@@ -24,7 +24,7 @@ from numeric.sweep.expansion import around_seed
 from numeric.sweep.store import Store, folder_name
 
 _PARTS = ("tree", "network", "train")
-EXPIRY = 120.0  # seconds without a heartbeat after which a driver counts as gone
+EXPIRY = 120.0  # seconds without a new heartbeat after which a driver counts as gone
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ class Leases:
     def __init__(self, store: Store, folder: Path, expiry: float = EXPIRY) -> None:
         self.store, self.folder, self.expiry = store, folder, expiry
         self.name = f"{socket.gethostname()} process {os.getpid()}"
+        self._heard: dict[int, tuple[float, float]] = {}
 
     def __enter__(self) -> "Leases":
         try:
@@ -120,14 +121,17 @@ class Leases:
 
     def beat(self) -> list[str]:
         """Renew the heartbeat and free what dead drivers held; gives their names."""
-        now, gone = time.time(), dict[int, str]()
+        now, gone = time.monotonic(), dict[int, str]()
         with self.store.writing() as db:
             # A driver that was taken for dead while it was stopped is known again from here on.
             known = "INSERT INTO drivers VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET heartbeat = excluded.heartbeat"
-            db.execute(known, (self.number, self.name, now))
+            db.execute(known, (self.number, self.name, time.time()))
             query = "SELECT id, name, heartbeat FROM drivers WHERE id <> ?"
             for number, name, heartbeat in db.execute(query, (self.number,)).fetchall():
-                if heartbeat < now - self.expiry or self._dead(number):
+                # How long it has stood still is told by this process' own clock: one that is set tells nothing.
+                if self._heard.get(number, (None, 0.0))[0] != heartbeat:
+                    self._heard[number] = heartbeat, now
+                if now - self._heard[number][1] > self.expiry or self._dead(number):
                     gone[number] = str(name)
             self._free(db, list(gone))
         return list(gone.values())

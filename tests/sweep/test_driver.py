@@ -164,10 +164,22 @@ def test_a_driver_that_is_stopped_loses_its_tasks_after_a_while(store, tmp_path)
         assert first.claim(lambda *_: 3, 1).number != task.number
 
 
+def test_a_clock_that_is_set_takes_no_task_from_a_driver_that_lives(store, tmp_path, monkeypatch):
+    with Leases(store, tmp_path / "work") as first, Leases(store, tmp_path / "work") as second:
+        task = first.claim(lambda *_: 3, 1)
+        for hours in (0, 5, -5):
+            moment = time.time() + 3600 * hours
+            with monkeypatch.context() as clock:
+                clock.setattr(time, "time", lambda moment=moment: moment)
+                assert second.beat() == []
+        assert first.finish(task, answer_of(3))
+
+
 def test_what_an_unknown_driver_holds_is_free(store, tmp_path):
     """It was taken for dead, came back, claimed a task, and died before its next heartbeat."""
     with Leases(store, tmp_path / "work", expiry=0.2) as second:
         first = Leases(store, tmp_path / "work").__enter__()
+        assert second.beat() == []
         time.sleep(0.3)
         assert second.beat() == [first.name]
         first.claim(lambda *_: 3, 1)
