@@ -7,10 +7,11 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from typing import Any
 
 from hltm.errors import InputError
@@ -31,6 +32,20 @@ class _Lane:
     ended: bool = False
 
 
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Start processes that never hear Ctrl-C: it is for the driver, which hears it afterwards if it comes meanwhile."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # begun in the block, it would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class LocalEngine:
     """Worker processes.
 
@@ -47,7 +62,8 @@ class LocalEngine:
     def _begin() -> _Lane:
         # Torch's threads do not survive a fork.
         pool = ProcessPoolExecutor(1, get_context("spawn"))
-        return _Lane(pool, pool.submit(prepare, os.getpid()))
+        with _unheard():
+            return _Lane(pool, pool.submit(prepare, os.getpid()))
 
     @property
     def lanes(self) -> int:

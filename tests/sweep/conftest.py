@@ -53,11 +53,11 @@ def sweep(*arguments, check=0, **options):
     return done
 
 
-def begin(*arguments):
+def begin(*arguments, **options):
     """Run the command line and do not wait for it."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
     )
 
 

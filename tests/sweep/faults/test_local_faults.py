@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from numeric.sweep.loopback import descendants
+
 SOME_DONE = "SELECT 1 FROM configurations WHERE status = 'done' LIMIT 1"
 RUNNING = "SELECT 1 FROM configurations WHERE status = 'running' LIMIT 1"
 BOTH_BUSY = (
@@ -60,6 +62,20 @@ def test_cut_short_again_and_again(tools, grid, store, undisturbed):
     tools.sweep(grid, "--store", store, *OPTIONS, "--checkpoint-after", 0)
     tools.ended_once(store)
     tools.same_numbers(tools.results(store), undisturbed)
+
+
+def test_ctrl_c_while_workers_start_is_one_line(tools, grid, store):
+    """A terminal sends it to all of them; those that have just begun say nothing."""
+    for pause in (0.0, 0.1):
+        driver = tools.begin(grid, "--store", store, *OPTIONS, start_new_session=True)
+        end = time.monotonic() + 60
+        while len(descendants(driver.pid)) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(pause)
+        os.killpg(driver.pid, signal.SIGINT)
+        _, errors = driver.communicate(timeout=120)
+        assert (driver.returncode, errors) == (130, "interrupted\n")
+        assert tools.ask(store, "SELECT DISTINCT status, owner FROM configurations") == [("pending", None)]
 
 
 def test_two_drivers_share_one_store(tools, grid, store, undisturbed):
