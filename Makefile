@@ -86,7 +86,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml $(CONSTRAINTS)
-	@echo "installing the libraries into $(VENV); this takes a minute or two, and happens once"
+	@echo "installing the libraries into $(VENV); this takes some minutes, without a word from pip, and happens once"
 	$(PIP) --editable .
 	@touch $@
 

@@ -95,7 +95,10 @@ def show(
 
 
 @app.command()
-def convert(file: Source, output: Target) -> Job:
+def convert(
+    file: Source,
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write it: .json, .graphml or .bif.")],
+) -> Job:
     """Write a tree in another format; the suffixes tell the formats."""
     return partial(run_convert, file, output)
 

@@ -99,7 +99,7 @@ def guarded(application: typer.Typer, name: str) -> int:
     except InputError as error:
         return complain(str(error)) if speaks() else INPUT_ERROR
     except UsageError as error:
-        return complain(error.format_message()) if speaks() else INPUT_ERROR
+        return complain(misused(error)) if speaks() else INPUT_ERROR
     except (KeyboardInterrupt, typer.Abort) as error:
         # Whoever leaves something behind raises KeyboardInterrupt again with words that say where it is.
         sys.stderr.write(": ".join(["interrupted", *map(one_line, error.args)]) + "\n")
@@ -150,6 +150,17 @@ def complain(message: str) -> int:
     """Write one line on stderr and return the exit code of wrong input."""
     sys.stderr.write("error: " + one_line(message) + "\n")
     return INPUT_ERROR
+
+
+def misused(error: Any) -> str:
+    """What is wrong with a command line, and where to look: the commands that there are, or the help."""
+    message = error.format_message().replace("Value error, ", "").removesuffix(".")
+    if error.ctx is None:
+        return str(message)
+    command = error.ctx.command
+    if hasattr(command, "list_commands") and message.startswith(("Missing command", "No such command")):
+        return f"{message}; there are {', '.join(command.list_commands(error.ctx))}"
+    return f"{message}; see {error.ctx.command_path} --help"
 
 
 def one_line(message: object) -> str:

@@ -63,7 +63,7 @@ def train(
     negatives: Annotated[int, typer.Option(help="Negatives of infonce.")] = 1,
     output: Annotated[str, typer.Option(help="linear or normalized.")] = "normalized",
     mode: Annotated[str, typer.Option(help="sampled, or exact for at most 12 leaves.")] = "sampled",
-    optimizer: Annotated[str, typer.Option(help="One of torch.optim, such as sgd or adam.")] = "sgd",
+    optimizer: Annotated[str, typer.Option(help="adam, adamax, adamw, nadam, radam, rmsprop or sgd.")] = "sgd",
     samples: Annotated[int, typer.Option(help="For correlations.")] = 12_800,
     run: Annotated[Path | None, typer.Option(metavar="DIR", help="Checkpoints; a run cut short goes on.")] = None,
     device: Device = DeviceName.auto,
@@ -141,10 +141,13 @@ def run_train(
     target = check_json(json)
     with shown(quiet) as progress:
         load_torch(progress)
+        began = _last_step(folder)
         try:
             report = train_and_measure(file, network, training, samples, folder, device, progress)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*_left_in(folder)) from None
+    if began is not None and not quiet:
+        sys.stderr.write(f"went on from step {began}, the last checkpoint in {folder}\n")
     write_report(report, target, quiet)
     return 0
 
@@ -154,6 +157,14 @@ def load_torch(progress: Progress) -> None:
     progress.start(None, "loading torch")
     with heard():
         import torch  # noqa: F401
+
+
+def _last_step(folder: Path | None) -> int | None:
+    """Where a run that was cut short goes on; None if there is no checkpoint."""
+    from numeric.checkpoint import Checkpoints
+
+    found = None if folder is None else Checkpoints(folder).read()
+    return None if found is None else found.get("step")
 
 
 def _left_in(folder: Path | None) -> list[str]:

@@ -145,7 +145,7 @@ def _tables(report: Mapping[str, Any]) -> list[Any]:
         cells = [f"{value:.6g}" for value in (sum(held) / len(held), min(held), max(held))] if held else [""] * 3
         losses.add_row(str(record["step"]), *cells, str(record["dead"]))
     if report["levels"] is None:
-        return [losses]
+        return [losses, "no correlations: they are of latents and leaves with two states, and the tree has others"]
     title = "best |correlation| of a neuron with its latent"
     levels = Table(
         "level",

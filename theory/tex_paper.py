@@ -83,7 +83,7 @@ def display(paper: Sequence[str], tag: str) -> list[str]:
             found.append(next(((name, start) for name, start in reversed(opened) if name not in _INNER), ("", 0)))
     if len(found) != 1 or found[0][0] not in _DISPLAYS:
         where = f", stands in {found[0][0]!r:.40}" if len(found) == 1 else f", stands {len(found)} times"
-        missing = "is not in the paper, " if not found else ""
+        missing = r"is not in the paper (what it takes in by \input is not read), " if not found else ""
         raise InputError(f"label {tag!r}: {missing}must stand once in an equation or align{where}")
     kind, start = found[0]
     closing = ["\\end", "{", *kind, "}"]

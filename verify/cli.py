@@ -88,7 +88,10 @@ def verify(
     ray: Ray = None,
     images: Images = None,
 ) -> Job | None:
-    """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, false variants."""
+    """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, false variants.
+
+    One statement: python -m verify.theorem1 to python -m verify.theorem7, with the same options.
+    """
     if context.invoked_subcommand is not None:
         if ray is not None:
             raise InputError(f"--ray with {context.invoked_subcommand}: {OWN_RUNS_HERE}")
@@ -180,7 +183,9 @@ def run_check_bundle(file: Path, output: Output) -> int:
 # An expression may begin with a minus, as InfoNCE does: what is no option is passed on.
 @app.command(context_settings={"ignore_unknown_options": True})
 def loss(
-    expression: Annotated[str, typer.Argument(metavar="EXPR", help="In r_p, r_1 .. r_64, tau, r_0; see the README.")],
+    expression: Annotated[
+        str, typer.Argument(metavar="EXPR", help="In r_p, r_1 .. r_64, tau, r_0; with + - * / **, exp, log, sqrt, max.")
+    ],
     json: Json = None,
     quiet: Quiet = False,
 ) -> Job:

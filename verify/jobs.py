@@ -115,7 +115,8 @@ def run_statements(entries: Sequence[Entry], output: Output, context: Context, a
         # A statement that was cut short has no verdict, unless it is refuted already.
         known = [result for result in results if not result.interrupted or result.verdict == "refuted"]
         if known:
-            print_results(output.console(), known, files, output.quiet)
+            own = None if asked.own is None else str(asked.own)
+            print_results(output.console(), known, files, output.quiet, own)
         verdicts = {result.verdict for result in results}
         return told.exit(
             EXIT["refuted" if "refuted" in verdicts else "abstained" if "abstained" in verdicts else "holds"]

@@ -370,7 +370,8 @@ def _(folder):
     saved = sorted((folder / "counterexamples").glob("*.json"))
     assert saved
     for path in saved:
-        assert f"replay counterexamples/{path.name}" in ended.stdout.replace("\n", "")
+        told = f"python -m verify replay counterexamples/{path.name} --statements mine.py"
+        assert told in ended.stdout.replace("\n", "")
         again = processed("verify", "replay", path, "--statements", "mine.py", cwd=folder)
         assert again.returncode == 1
 

@@ -68,9 +68,9 @@ def test_make(call, case, suffix):
 
 
 BAD_MAKE = {
-    "no-shape": ([], "Missing command"),
+    "no-shape": ([], "Missing command; there are complete, star, caterpillar, random"),
     "other-shape": (["compleet", "t.json"], "No such command 'compleet'"),
-    "no-file": (["complete"], "Missing argument 'FILE'"),
+    "no-file": (["complete"], "Missing argument 'FILE'; see python -m hltm make complete --help"),
     "suffix": (["complete", "t.txt"], "the suffix must be one of .json, .graphml, .bif"),
     "folder": (["complete", "nowhere/t.json"], "cannot be written: No such file"),
     "depth": (["complete", "t.json", "--depth", "0"], "depth=0: must be at least 1"),

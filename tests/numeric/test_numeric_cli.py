@@ -60,6 +60,15 @@ def test_train_of_categorical_latents_has_no_correlations(tmp_path):
     hltm.save(hltm.random_tree(4, 0, cardinality=3), tmp_path / "tree.json")
     result = run("train", "--tree", tmp_path / "tree.json", "--steps", 5, "--json", "-", "--quiet")
     assert json.loads(result.stdout)["levels"] is None
+    assert "no correlations" in run("train", "--tree", tmp_path / "tree.json", "--steps", 5).stdout
+
+
+def test_a_run_that_is_taken_up_says_from_where(tree, tmp_path):
+    options = ["train", "--tree", tree, "--steps", 20, "--samples", 100, "--run", tmp_path / "run"]
+    first, again = run(*options), run(*options)
+    assert first.stderr == ""
+    assert again.stderr == f"went on from step 20, the last checkpoint in {tmp_path / 'run'}\n"
+    assert again.stdout == first.stdout
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(tree, tmp_path):

@@ -204,7 +204,7 @@ def test_command_line(tmp_path):
         (["--tree", "tree.json", "--node", "1", "--check", "/dev/zero"], "no regular file"),
         (["--tree", "tree.json", "--node", "1", "--check", "tree.json", "--out", "f.tex"], "--check with --out"),
         (["--what", "macros", "--check", "tree.json"], "--check with --what macros"),
-        (["--tree", "tree.json", "--node", "1", "--check", "tree.json"], "is not in the paper"),
+        (["--tree", "tree.json", "--node", "1", "--check", "tree.json"], r"what it takes in by \input is not read"),
     ],
     ids=str,
 )
@@ -215,6 +215,11 @@ def test_bad_usage(arguments, fragment, tmp_path):
     assert fragment in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tree.json"]
+
+
+def test_no_command_is_one_line_that_names_what_there_is(tmp_path):
+    result = run(cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (2, "error: Missing command; there are latex\n")
 
 
 def test_align_has_one_number():

@@ -65,4 +65,6 @@ def print_assumptions(console: Console, found: Found, quiet: bool) -> None:
         verdict = f"; not as expected: {', '.join(wrong)}" if wrong else ""
         told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         plural = "s" * (len(found) != 1)
+        if not found:
+            told = "a statement of your own names them by drops="
         console.print(f"{len(found)} assumption{plural} dropped: {told}{verdict}", soft_wrap=True, markup=False)

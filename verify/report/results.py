@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -166,10 +167,27 @@ def details(results: Sequence[Result]) -> Table:
     return table
 
 
+def replay_command(file: str, own: str | None = None) -> str:
+    """The command that measures a saved instance again; `own` is the file of a user's statements.
+
+    Examples
+    --------
+    >>> replay_command("a b.json", "mine.py")
+    "python -m verify replay 'a b.json' --statements mine.py"
+    """
+    return " ".join(
+        ["python -m verify replay", shlex.quote(file), *(["--statements", shlex.quote(own)] if own else [])]
+    )
+
+
 def print_results(
-    console: Console, results: Sequence[Result], files: Mapping[tuple[str, int], str], quiet: bool
+    console: Console,
+    results: Sequence[Result],
+    files: Mapping[tuple[str, int], str],
+    quiet: bool,
+    own: str | None = None,
 ) -> None:
-    """Matrix, details and verdicts; with `quiet` only what does not hold."""
+    """Matrix, details and verdicts; with `quiet` only what does not hold. `own` is the file of a user's statements."""
     from rich.markup import escape
 
     if not quiet:
@@ -186,7 +204,7 @@ def print_results(
         for index, row in enumerate(result.evidence):
             if row.status in ("refuted", "abstained"):
                 file = files.get((result.statement.slug, index))
-                saved = f"; replay {file}" if file else ""
+                saved = f"; {replay_command(file, own)}" if file else ""
                 console.print(f"  {row.kind} {row.status}: {escape(row.detail + saved)}", soft_wrap=True)
     missing = [f"{entry.theorem} {entry.slug}" for entry in REGISTRY if entry.module is None]
     if missing and not quiet:

@@ -15,7 +15,7 @@ from typing import Any
 
 from verify.assumptions.dropped import Outcome, shown
 from verify.evidence import KINDS, Evidence
-from verify.report.results import combined, environment
+from verify.report.results import combined, environment, replay_command
 from verify.report.summary import facts, headline, overall, strength
 from verify.report.symbols import of_statements
 from verify.runner import Refutation, Result
@@ -74,8 +74,7 @@ class Request:
 
     def replay(self, file: str) -> str:
         """The command that measures a saved instance again, from the folder of the report."""
-        own = "" if self.own is None else f" --statements {shlex.quote(self.own)}"
-        return f"python -m verify replay {shlex.quote(file)}{own}"
+        return replay_command(file, self.own)
 
 
 @dataclass(frozen=True)
