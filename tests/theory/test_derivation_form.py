@@ -60,6 +60,7 @@ CASES = [
 ]  # fmt: skip
 # Fonts and brackets say nothing of what a letter stands for.
 FONTS = {r"\mathbb", r"\mathcal", r"\mathrm", r"\mid", r"\operatorname", r"\left", r"\right"}
+WORD = re.compile(r"([_^])\{\\mathrm\{(\w+)\}\}")  # an index that is a word, set upright
 INDEX = re.compile(r"[_^](\{[^{}]*\}|\\?[A-Za-z0-9+]+)")
 
 
@@ -116,7 +117,7 @@ def names(derivation):
 
 def test_symbols_are_those_of_the_statement(derivation):
     letters, indices = (set(text.split()) for text in NOTATION[derivation.slug])
-    for name in set(names(derivation)):
+    for name in {WORD.sub(r"\1{\2}", name) for name in names(derivation)}:
         rest = INDEX.sub(" ", name)
         while INDEX.search(rest):
             rest = INDEX.sub(" ", rest)
