@@ -45,7 +45,8 @@ class Pass:
 
     def connection(self, node: Any) -> Array:
         """K_mu = f_{children} kron J_mu^T, shape (|N_mu| |N_mu^ch|, n_L)."""
-        return np.kron(self.inputs[node][:, None], self.jacobians[node].T)
+        # np.kron, but for what it spends on the shapes of ten numbers.
+        return (self.inputs[node][:, None, None] * self.jacobians[node].T).reshape(-1, len(self.output))
 
 
 class Enumeration:
@@ -54,6 +55,7 @@ class Enumeration:
     def __init__(self, instance: TreeInstance) -> None:
         self.instance, self.tree = instance, instance.tree
         self.slope = rational(instance.slope)
+        self.connections: dict[Any, list[Array]] = {}
         self.weights = {node: array(w, rational) for node, w in instance.by_node.items()}
         self.prior = [exact(p) for p in self.tree.exact_prior()]
         self.tables = {
@@ -143,8 +145,10 @@ class Enumeration:
         return total
 
     def mean_connections(self, node: Any) -> list[Array]:
-        """Kbar_mu given every state of the root."""
-        return self.given_root(lambda found: found.connection(node))
+        """Kbar_mu given every state of the root; enumerated once, since operator and update are made of it."""
+        if node not in self.connections:
+            self.connections[node] = self.given_root(lambda found: found.connection(node))
+        return self.connections[node]
 
     def activation_covariance(self, node: Any) -> Array:
         """V_{z_0}[E[f_{N_mu^ch} | z_0]]."""
