@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from hltm import HLTM
-from hltm.checks import Node, integer, show, suggestion
+from hltm.checks import Node, count, integer, show, suggestion
 from hltm.errors import InputError
 from numeric.checks import as_floating, check_finite
 from numeric.population import FinitePopulation
 
+NEURON_LIMIT = 2**24  # of all latents together: every one has its place in an index
 _NAMES_SHOWN = 6
 
 
@@ -41,10 +42,13 @@ def check_output(output: str) -> str:
 def check_width(tree: HLTM, width: int | Mapping[Any, int]) -> dict[Node, int]:
     """Width of every latent."""
     if not isinstance(width, Mapping):
-        same = integer(width, "width", 1)
-        return dict.fromkeys(tree.latents, same)
-    _check_nodes(tree, width, "width")
-    return {node: integer(width[node], "width", 1, f" of node {show(node)}") for node in tree.latents}
+        found = dict.fromkeys(tree.latents, integer(width, "width", 1))
+    else:
+        _check_nodes(tree, width, "width")
+        found = {node: integer(width[node], "width", 1, f" of node {show(node)}") for node in tree.latents}
+    if (neurons := sum(found.values())) > NEURON_LIMIT:
+        raise InputError(f"width: {count(neurons)} neurons in all latents together, must be at most {NEURON_LIMIT:,}")
+    return found
 
 
 def _check_nodes(tree: HLTM, given: Mapping[Any, Any], what: str) -> None:

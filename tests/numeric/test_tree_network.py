@@ -241,6 +241,7 @@ def test_weights_that_do_not_fit_are_refused(weights, message):
 BAD_ARGUMENTS = [
     ({"width": 0}, "width=0: must be at least 1"),
     ({"width": {0: 2}}, None),
+    ({"width": 2**24 + 1}, "width: 16,777,217 neurons in all latents together, must be at most 16,777,216"),
     ({"width": {0: 0}}, "width=0 of node 0: must be at least 1"),
     ({"slope": 1.5}, "slope=1.5 of the activation: must lie in [0, 1]"),
     ({"output": "l2"}, "output='l2': must be 'linear' or 'normalized'"),
