@@ -7,7 +7,7 @@ CONSTRAINTS ?= .ci/constraints.txt
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: verify test docs interop browser test-cluster sweep-demo lint audit dist bench experiment images fuzz mutation clean
+.PHONY: verify test install docs interop browser test-cluster sweep-demo lint audit dist bench experiment images fuzz mutation clean
 
 REPORT ?= report
 verify: $(VENV)/.run
@@ -16,6 +16,9 @@ verify: $(VENV)/.run
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto
 	$(BIN)/python -m pytest --doctest-modules -p no:cacheprovider hltm theory numeric verify
+
+# What all checks need: the libraries of `test` and of every extra.
+install: $(addprefix $(VENV)/.,interop browser cluster audit docs release)
 
 # The pages in docs/_build/html, notebooks executed; a warning is an error. `make test` runs the code of the pages.
 docs: $(VENV)/.docs
