@@ -5,6 +5,9 @@ import io
 import re
 from pathlib import Path
 
+from verify.registry import covered
+from verify.statement import Context
+
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -38,3 +41,18 @@ def test_its_links_lead_somewhere():
     assert links
     for link in links:
         assert (ROOT / link).exists(), link
+
+
+def test_its_table_counts_what_a_run_counts():
+    """What is drawn is counted by a run; proofs, false variants and assumptions are counted here."""
+    rows = {cells[0]: cells[1:] for cells in (re.findall(r"[^│]+", line) for line in TEXT.splitlines() if "│" in line)}
+    rows = {
+        name.strip(): [int(re.search(r"\d+", cell)[0]) for cell in cells if "holds" in cell]
+        for name, cells in rows.items()
+    }
+    context = Context(seed=0, profile="quick", device="cpu")
+    statements = [known.load() for known in covered()]
+    proofs = [[check for check in found.checks if check.kind == "symbolic"] for found in statements]
+    assert rows["symbolic"] == [sum(check.run(context).instances for check in checks) for checks in proofs]
+    assert rows["variants"] == [len(found.variants) for found in statements]
+    assert rows["assumptions"] == [len(found.drops) for found in statements]
