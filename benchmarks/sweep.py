@@ -206,13 +206,16 @@ STATES = {
 def store_results() -> list[Result]:
     """A grid of 10^6 configurations: expanded into a store, and asked for its status."""
     code = (
-        "import resource, sys, time; from numeric.sweep.grid import make_grid; from numeric.sweep.store import Store\n"
+        "import re, sys, time; from pathlib import Path\n"
+        "from numeric.sweep.grid import make_grid; from numeric.sweep.store import Store\n"
         "from numeric.sweep.expansion import expand\n"
         "tree = {'depth': [2, 3, 4, 5], 'polarity': [0.7, 0.8, 0.9, 0.95]}\n"
         "tables = {'tree': tree, 'network': {'width': [2, 5, 10, 20, 40]}, 'train': {'loss': ['infonce', 'simple'],\n"
         "    'lr': [0.01, 0.02, 0.05, 0.1, 0.2]}, 'seeds': 1250}\n"
         "with Store(sys.argv[1]) as store: print(store.add(expand(make_grid(tables))))\n"
-        "print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+        # ru_maxrss would count the memory of this process, which the new one had before it began.
+        "peak = re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())[1]\n"
+        "print(time.process_time(), int(peak) * 1024)"
     )
     with tempfile.TemporaryDirectory() as folder:
         place = str(Path(folder) / "sweep.db")
