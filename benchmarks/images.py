@@ -115,12 +115,17 @@ def measure(dataset: str, data: Path | None, device: torch.device, rounds: int) 
         "covariance_over_ntxent": over_step("covariance_step"),
         **{f"{name}_ms": 1000 * value for name, value in times.items()},
     }  # fmt: skip
-    return Result(f"images: {dataset}", residual, tolerance, over_step("bare"), "bare pass / step", BAR, detail=detail)
+    name = f"images: {dataset}, threads={torch.get_num_threads()}"
+    return Result(name, residual, tolerance, over_step("bare"), "bare pass / step", BAR, detail=detail)
 
 
 def run() -> list[Result]:
-    """Digits on the CPU, for the table of all benchmarks."""
-    return [measure("digits", None, torch.device("cpu"), rounds=100)]
+    """Digits on the CPU, on one thread and on all, for the table of all benchmarks."""
+    found, threads = [], torch.get_num_threads()
+    for number in (1, threads):
+        torch.set_num_threads(number)
+        found.append(measure("digits", None, torch.device("cpu"), rounds=100))
+    return found
 
 
 def main(arguments: list[str]) -> int:
