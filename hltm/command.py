@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import make_dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,9 @@ def finish(application: typer.Typer, name: str) -> None:
     """
     code = guarded(application, name)
     close_ears()
+    # Making a dataclass executes a string. CPython keeps in mind that Ctrl-C left such a string (while a library was
+    # loaded, say) and would end by the signal, whatever the exit code, until another one has run to its end.
+    make_dataclass("Ended", [])
     sys.exit(code)
 
 
