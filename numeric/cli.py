@@ -41,7 +41,6 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 app.add_typer(sweep_app, name="sweep")
 studies = typer.Typer(add_completion=False, rich_markup_mode=None, subcommand_metavar="STUDY [OPTIONS]")
 app.add_typer(studies, name="experiment")
-studies.command()(images)
 
 
 @app.callback()
@@ -79,11 +78,9 @@ def train(
     return partial(run_train, tree, network, training, samples, run, str(device), json, quiet)
 
 
-@studies.callback(invoke_without_command=True)
-def experiment(context: typer.Context) -> None:
+@studies.callback()
+def experiment() -> None:
     """Run a study: hltm (hierarchical latent trees) or images (SimCLR)."""
-    if context.invoked_subcommand is None:
-        raise InputError("STUDY is missing: must be hltm or images")
 
 
 @studies.command("hltm")
@@ -118,6 +115,9 @@ def trees(
         "as_published": as_published,
     }  # fmt: skip
     return partial(run_experiment, settings, out, against, quiet)
+
+
+studies.command()(images)
 
 
 def _list(text: str, kind: Callable[[str], Any], name: str) -> tuple[Any, ...]:

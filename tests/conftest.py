@@ -4,10 +4,15 @@ The tensors are small, and threads would wait for each other longer than they wo
 background with Ctrl-C ignored, commands that end ignore a second one, and children inherit either: tests send it to theirs.
 """
 
+import importlib
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
+
+from hltm.command import guarded
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded
 
@@ -17,3 +22,22 @@ def ctrl_c_is_heard():
     """Whatever a command that ran in this process left behind."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def in_process(monkeypatch, tmp_path, capsys):
+    """Call ``in_process("verify", "loss", "r_p - r_1")`` for what ``python -m`` ends with, without a process of its own.
+
+    Loading torch takes longer than finding what is wrong with a command. The working directory is the test's folder.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def called(module, *arguments):
+        application = importlib.import_module(f"{module}.cli").app
+        capsys.readouterr()
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", [module, *map(str, arguments)])
+            code = guarded(application, f"python -m {module}")
+        return subprocess.CompletedProcess([module, *arguments], code, *capsys.readouterr())
+
+    return called

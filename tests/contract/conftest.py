@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from hltm.command import guarded
-
 sys.path.insert(0, str(Path(__file__).parent))
 from commands import processed
 
@@ -31,29 +29,13 @@ class Ended:
             assert fragment in line, line
 
 
-def application(module):
-    """The Typer application behind ``python -m module``."""
-    if module == "hltm":
-        from hltm.cli import app
-    elif module == "theory":
-        from theory.cli import app
-    elif module == "numeric":
-        from numeric.cli import app
-    else:
-        from verify.cli import app
-    return app
-
-
 @pytest.fixture
-def call(monkeypatch, tmp_path, capsys):
+def call(in_process):
     """Call ``call("verify", "loss", "r_p - r_1")`` in an empty folder, which is the working directory."""
-    monkeypatch.chdir(tmp_path)
 
     def called(module, *arguments):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
-        code = guarded(application(module), f"python -m {module}")
-        return Ended(code, *capsys.readouterr())
+        done = in_process(module, *arguments)
+        return Ended(done.returncode, done.stdout, done.stderr)
 
     return called
 

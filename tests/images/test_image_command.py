@@ -188,8 +188,8 @@ def test_the_published_formats_are_trained_on(dataset, losses, cifar, stl, tmp_p
         (["--negatives", "300", "--loss", "infonce"], "negatives=300 in a batch of 256"),
     ],
 )
-def test_what_is_wrong_is_one_line(arguments, words, tmp_path):
-    result = run(*arguments, "--quiet", cwd=tmp_path)
+def test_what_is_wrong_is_one_line(arguments, words, in_process):
+    result = in_process("numeric", "experiment", "images", *arguments, "--quiet")
     assert result.returncode == 2, result.stderr
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1

@@ -125,8 +125,8 @@ def test_a_study_as_published_has_no_operator_norms(tmp_path):
         (["train", "--tree", "TREE", "--optimizer", "magic"], "magic"),
         (["train", "--tree", "TREE", "--samples", "1"], "samples=1"),
         (["train", "--tree", "TREE", "--json", "nowhere/x.json"], "nowhere"),
-        (["experiment"], "STUDY"),
-        (["experiment", "cifar"], "cifar"),
+        (["experiment"], "there are hltm, images"),
+        (["experiment", "cifar"], "No such command 'cifar'; there are hltm, images"),
         ([*STUDY, "--widths", "2,x"], "'x'"),
         ([*STUDY, "--lows", "0.5,2"], "2.0"),
         ([*STUDY, "--losses", "hinge"], "hinge"),
@@ -135,8 +135,17 @@ def test_a_study_as_published_has_no_operator_norms(tmp_path):
         ([*STUDY, "--out", "TREE"], "must be a folder"),
     ],
 )
-def test_what_is_wrong_is_one_line(arguments, words, tree):
-    result = run(*[str(tree) if each == "TREE" else each for each in arguments], cwd=tree.parent)
+def test_what_is_wrong_is_one_line(arguments, words, tree, in_process):
+    wrong_in_one_line(
+        in_process("numeric", *[str(tree) if each == "TREE" else each for each in arguments]), words, tree
+    )
+
+
+def test_in_a_process_of_its_own_it_is_one_line_too(tree):
+    wrong_in_one_line(run("train", "--tree", tree, "--width", 0, cwd=tree.parent), "width=0", tree)
+
+
+def wrong_in_one_line(result, words, tree):
     assert result.returncode == 2, result.stderr
     assert result.stdout == ""
     assert result.stderr.startswith("error: ")

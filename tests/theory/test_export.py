@@ -208,9 +208,9 @@ def test_command_line(tmp_path):
     ],
     ids=str,
 )
-def test_bad_usage(arguments, fragment, tmp_path):
+def test_bad_usage(arguments, fragment, tmp_path, in_process):
     hltm.save(hltm.complete_tree(2, 2, 0.5), tmp_path / "tree.json")
-    result = run("latex", *arguments, cwd=tmp_path)
+    result = in_process("theory", "latex", *arguments)
     assert result.returncode == 2, result.stdout
     assert fragment in result.stderr
     assert len(result.stderr.splitlines()) == 1

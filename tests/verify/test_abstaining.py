@@ -132,3 +132,24 @@ def test_the_document_of_dropped_assumptions(run):
 
 def test_variants_and_assumptions_exclude_each_other(run):
     assert run("--variants", "--assumptions")[0] == 2
+
+
+OVERFLOWED = Measurement(0.0, float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        ({"float": OVERFLOWED}, 3),
+        ({"exact": Measurement(0.0, 0.0), "float": OVERFLOWED}, 0),
+        ({"exact": Measurement(0.0, 0.0, decided=False), "float": REFUTED}, 1),
+    ],
+    ids=["a bound that overflowed", "beside a decided kind", "refuted"],
+)
+def test_a_replay_counts_what_is_decided(found, code, counterexamples, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("verify.runner.replay", lambda *arguments: found)
+    monkeypatch.setattr("sys.argv", ["verify", "replay", str(counterexamples / "dual-gradient--half-missing.json")])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == code, capsys.readouterr()

@@ -111,10 +111,10 @@ def test_importing_a_package_loads_no_torch(package, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_usage(arguments, fragments, tmp_path):
+def test_wrong_usage(arguments, fragments, tmp_path, in_process):
     (tmp_path / "file").write_text("in the way")
     before = sorted(tmp_path.rglob("*"))
-    fails(call(*arguments, cwd=tmp_path), *fragments)
+    fails(in_process("verify", *arguments), *fragments)
     assert sorted(tmp_path.rglob("*")) == before
 
 

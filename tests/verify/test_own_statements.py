@@ -180,10 +180,10 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("bad", BAD_FILES)
-def test_what_can_be_wrong_with_a_file_is_one_line(bad, write, tmp_path):
+def test_what_can_be_wrong_with_a_file_is_one_line(bad, write, tmp_path, in_process):
     text, fragments = BAD_FILES[bad]
     name = "absent.py" if text is None else write(text)
-    fails(call("run", name, "--report", "out", "--device", "cpu", cwd=tmp_path), *fragments)
+    fails(in_process("verify", "run", name, "--report", "out", "--device", "cpu"), *fragments)
     assert not list(tmp_path.rglob("*.json"))
     assert not list(tmp_path.rglob("*.pyc"))
 

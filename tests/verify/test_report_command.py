@@ -126,11 +126,11 @@ def test_variants_and_assumptions_have_their_pages(write, tmp_path):
 
 
 @pytest.mark.parametrize("options", [["--variants"], ["--assumptions"], []])
-def test_a_file_of_somebody_else_is_refused_before_anything_runs(write, tmp_path, options):
+def test_a_file_of_somebody_else_is_refused_before_anything_runs(write, tmp_path, in_process, options):
     name = write(sleep=100)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "index.html").write_text("mine")
-    result = call("run", name, *options, "--report", "out", cwd=tmp_path)
+    result = in_process("verify", "run", name, *options, "--report", "out")
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert str(Path("out") / "index.html") in line
@@ -147,10 +147,10 @@ def test_a_file_of_somebody_else_is_refused_before_anything_runs(write, tmp_path
         (["--report", "own.py"], ["own.py"]),
     ],
 )
-def test_wrong_usage(write, tmp_path, arguments, fragments):
+def test_wrong_usage(write, tmp_path, in_process, arguments, fragments):
     name = write(sleep=100)
     before = files(tmp_path)
-    result = call("run", name, *arguments, cwd=tmp_path)
+    result = in_process("verify", "run", name, *arguments)
     assert (result.returncode, result.stdout) == (2, ""), result.stderr
     (line,) = result.stderr.splitlines()
     assert all(fragment in line for fragment in fragments), line

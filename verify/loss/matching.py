@@ -124,6 +124,8 @@ def _with_constant(first: Observed, fresh: Observed) -> Iterator[Match]:
 
 
 def _at_other_temperature(first: Observed, fresh: Observed) -> Iterator[Match]:
+    if len(set(first.values)) == 1:  # as a known loss is at no temperature, though rounding makes it look so at many
+        return
     for form in forms():
         if form.loss == "simple" or form.tau or len(form.modifications) > 2:
             continue
