@@ -47,23 +47,26 @@ def finish(application: typer.Typer, name: str) -> None:
     """
     code = guarded(application, name)
     close_ears()
-    # Making a dataclass executes a string. CPython keeps in mind that Ctrl-C left such a string (while a library was
-    # loaded, say) and would end by the signal, whatever the exit code, until another one has run to its end.
-    make_dataclass("Ended", [])
     sys.exit(code)
 
 
 def close_ears() -> None:
-    """Ignore Ctrl-C from here on: all is said and done, and an impatient second one would print a traceback."""
+    """Ignore Ctrl-C from here on, and forget it: all is said and done, what is left is the exit code.
+
+    An impatient second one would print a traceback.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Making a dataclass executes a string. CPython keeps in mind that Ctrl-C left such a string (while a library was
+    # loaded, say) and would end by the signal, whatever the exit code, until another one has run to its end.
+    make_dataclass("Ended", [])
 
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Hear Ctrl-C inside the block for certain, at its end if not before.
+    """Hear Ctrl-C inside the block for certain: a first one at its end, a second one at once.
 
     Torch, while it is loaded, drops what a broken import of NumPy raises, KeyboardInterrupt as well, and goes on with
-    half of NumPy.
+    half of NumPy; or its C++ takes the exception for a defect and aborts the process.
 
     Examples
     --------
@@ -78,7 +81,8 @@ def heard() -> Iterator[None]:
 
     def press(number: int, frame: FrameType | None) -> None:
         pressed.append(number)
-        raise KeyboardInterrupt
+        if len(pressed) > 1:
+            raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, press)
     try:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hltm.command import heard
 from verify.evidence import Evidence, Measurement, tally
 from verify.loss.in_torch import NoTorchFormError, evaluate, evaluate_all
 from verify.rounding import measured_tolerance
@@ -75,6 +76,8 @@ def evidence(
     ------
     Statement 4; arXiv 2010.00578, Theorem 4.
     """
+    with heard():
+        import torch  # noqa: F401
     detail = "no augmentation: autograd of the literal sum = V^xi vec W with the derived xi"
     if 2 ** (len(weights) + 1) > TUPLE_LIMIT:
         detail += f"; {DRAWN} drawn tuples of negatives for each anchor"
