@@ -66,7 +66,7 @@ def heard() -> Iterator[None]:
     """Hear Ctrl-C inside the block for certain: a first one at its end, a second one at once.
 
     Torch, while it is loaded, drops what a broken import of NumPy raises, KeyboardInterrupt as well, and goes on with
-    half of NumPy; or its C++ takes the exception for a defect and aborts the process.
+    half of NumPy; or its C++ takes the exception for a defect and aborts the process. mpmath drops it too.
 
     Examples
     --------

@@ -24,7 +24,9 @@ class Bar(Progress):
     """One line on stderr; see `hltm.progress.Progress` for what it is told."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        # Closing waits until a line that is being drawn is done, and drawing waits for what it shows: one lock for both
+        # would let each wait for the other.
+        self._lock, self._life = RLock(), RLock()
         self._begin(None, "")
         self._console = console(stderr=True, highlight=False)
         # What is written to stdout goes there; the default of rich would draw it above the bar, on stderr.
@@ -43,7 +45,7 @@ class Bar(Progress):
         self._told = False
 
     def _open(self) -> None:
-        with self._lock:
+        with self._life:
             if not self._closed:
                 self._live.start()
 
@@ -67,7 +69,7 @@ class Bar(Progress):
 
     def close(self) -> None:
         """Take the line away and show the cursor again, even if Ctrl-C comes twice."""
-        with self._lock:
+        with self._life:
             self._closed = True
             self._timer.cancel()
             if self._live.is_started:

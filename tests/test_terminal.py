@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from fcntl import ioctl
 from pathlib import Path
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import hltm
-from hltm.progress_bar import clock, printable, seconds_left
+from hltm.progress_bar import Bar, clock, printable, seconds_left
 
 DEADLINE = 240
 CTRL_C = b"\x03"
@@ -110,6 +111,30 @@ def test_a_bar_counts_the_checks_and_tells_the_time_left(whole):
     assert re.search(r"\d+:\d\d, \d+:\d\d left", text)
     assert "two-layer-dynamics: " in text
     assert "━" in text
+
+
+def test_closing_waits_for_a_line_that_is_being_drawn(monkeypatch):
+    """As rich does, which holds a lock of its own while a line is drawn."""
+    closing, drawn = threading.Event(), threading.Event()
+
+    class Live:
+        is_started = True
+
+        def stop(self):
+            closing.set()
+            assert drawn.wait(20), "closing and drawing wait for each other"
+
+    def draw():
+        closing.wait(20)
+        list(bar.__rich_console__(bar._console, bar._console.options))
+        drawn.set()
+
+    bar = Bar()
+    monkeypatch.setattr(bar, "_live", Live())
+    thread = threading.Thread(target=draw)
+    thread.start()
+    bar.close()
+    thread.join()
 
 
 def test_nothing_of_the_bar_is_left_and_the_cursor_is_back(whole):

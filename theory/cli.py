@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hltm.command import Job, finish
+from hltm.command import Job, finish, heard
 from hltm.errors import InputError
 from hltm.progress import shown
 
@@ -59,7 +59,9 @@ def latex(
 def run(path: Path | None, name: str | None, what: str, form: str, out: Path | None, check: Path | None) -> int:
     """Write or compare, and give the exit code."""
     import hltm
-    from theory.export import drift, formula, macros
+
+    with heard():  # mpmath, while it is loaded, drops Ctrl-C
+        from theory.export import drift, formula, macros
 
     if check is not None and out is not None:
         raise InputError("--check with --out: a comparison writes no formula; give one of them")

@@ -20,7 +20,7 @@ from typing import Annotated
 
 import typer
 
-from hltm.command import Job, close_ears, guarded
+from hltm.command import Job, close_ears, guarded, heard
 from hltm.errors import InputError
 from verify.jobs import EXIT, Asked, execute, make_context
 from verify.registry import covered, entry
@@ -200,6 +200,8 @@ def run_loss(expression: str, output: Output) -> int:
 
     output.check()
     with output.progress() as progress:
+        with heard():  # mpmath, while it is loaded, drops Ctrl-C
+            import sympy  # noqa: F401
         report = check_loss(expression, progress=progress)
     output.document(loss_json(make_context("quick", "cpu", 0), report))
     console = output.console()

@@ -89,10 +89,9 @@ def execute(entries: Sequence[Entry], output: Output, asked: Asked) -> int:
     with output.progress() as progress:
         progress.start(None, "loading torch")
         context = make_context(asked.profile, asked.device, asked.seed)
-        if output.reports:
-            # Ctrl-C in the middle of loading leaves half of SymPy, of which no partial report can be made.
-            with heard():
-                import sympy  # noqa: F401
+        # mpmath, while it is loaded, drops Ctrl-C; and of half of SymPy no partial report can be made.
+        with heard():
+            import sympy  # noqa: F401
     output.check([entry.slug for entry in entries], [] if asked.own is None else [copy_name(asked.own)])
     job = {"": run_statements, "variants": run_variants, "assumptions": run_assumptions}[asked.mode]
     return job(entries, output, context, asked)

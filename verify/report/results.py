@@ -21,6 +21,7 @@ LIBRARIES = ("torch", "numpy", "scipy", "sympy", "networkx", "hypothesis", "pyth
 # Columns, of the 80 that a pipe has: names of a user's statements leave room for what was measured.
 SLUG_WIDTH = 12
 WORDS_WIDTH = 20
+NAME_WIDTH = 28
 STYLES = {"holds": "green", "refuted": "bold red", "abstained": "yellow", "not-run": "dim"}
 
 
@@ -123,10 +124,10 @@ def matrix(results: Sequence[Result]) -> Table:
     """Kinds of evidence down, statements across: status, and how many instances stand behind it."""
     from rich.table import Table
 
-    table = Table(title="Evidence by statement", title_justify="left")
+    table = Table(title="Evidence by statement", title_justify="left", collapse_padding=True)
     table.add_column("evidence", no_wrap=True)
     for result in results:
-        table.add_column(result.statement.short, overflow="fold")
+        table.add_column(result.statement.short, overflow="fold", min_width=len("not-run"))
     for kind in KINDS:
         columns = [[e for e in result.evidence if e.kind == kind] for result in results]
         if all(combined(rows) == "not-run" for rows in columns):
@@ -212,25 +213,25 @@ def print_results(
 
 
 def print_variants(console: Console, found: Sequence[Refutation], folder: str, quiet: bool) -> None:
-    """The matrix of false variants and the kinds of evidence that must refute them, one line for each variant."""
+    """The false variants and the kinds of evidence that refute them, one line for each variant."""
     from rich.markup import escape
     from rich.table import Table
 
-    kinds = [kind for kind in KINDS if any(kind in (*row.variant.caught_by, *row.refuted_by) for row in found)]
+    names = [row.variant.name for row in found]
     table = Table(title="False variants", title_justify="left")
     table.add_column("", overflow="fold", max_width=SLUG_WIDTH)
-    table.add_column("variant", overflow="fold", max_width=2 * SLUG_WIDTH)
-    for kind in kinds:
-        table.add_column(kind, no_wrap=True)
-    table.add_column("smallest found", overflow="fold")
+    # Names are copied, so they stay whole as long as there is room beside them.
+    table.add_column("variant", overflow="fold", min_width=min(NAME_WIDTH, max(map(len, names), default=1)))
+    table.add_column("refuted by", min_width=len("property,"), max_width=len("symbolic, exact,"))
+    table.add_column("smallest found", overflow="fold", max_width=len("2 layers,"))
     table.add_column("the change", overflow="fold", min_width=SLUG_WIDTH)
     for row in found:
         if quiet and not row.survived:
             continue
-        cells = [_cell(row, kind) for kind in kinds]
         size = "" if row.instance is None else _size(row)
         note = f"; one kind: {row.variant.one_kind}" if row.variant.one_kind else ""
-        table.add_row(row.statement.short, row.variant.name, *cells, size, escape(row.variant.change + note))
+        change = escape(row.variant.change + note)
+        table.add_row(row.statement.short, row.variant.name, _refuting(row), size, change)
     if table.row_count:
         console.print(table)
     words = variants_line(found)
@@ -247,13 +248,12 @@ def variants_line(found: Sequence[Refutation]) -> str:
     return f"{counted(len(found), 'false variant')}: {'; '.join(parts) or 'all refuted'}"
 
 
-def _cell(row: Refutation, kind: Kind) -> str:
-    """What a kind of evidence said of a variant; empty where it does not measure what the variant changes."""
-    if kind in row.refuted_by:
-        return f"[{STYLES['holds']}]refuted[/]"
-    if kind not in row.variant.caught_by:
-        return ""
-    return f"[{STYLES['abstained']}]left open[/]" if row.open else f"[{STYLES['refuted']}]survives[/]"
+def _refuting(row: Refutation) -> str:
+    """The kinds of evidence that refuted a variant, and what it survived or left it open though it should not."""
+    others = ", ".join(kind for kind in row.variant.caught_by if kind not in row.refuted_by)
+    style, word = (STYLES["abstained"], "left open by") if row.open else (STYLES["refuted"], "survives")
+    parts = [f"[{STYLES['holds']}]{', '.join(row.refuted_by)}[/]"] if row.refuted_by else []
+    return "; ".join([*parts, *([f"[{style}]{word} {others}[/]"] if others else [])])
 
 
 def _size(row: Refutation) -> str:
