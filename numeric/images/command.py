@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hltm.command import Job
+from hltm.command import Job, heard
 from hltm.errors import InputError
 from hltm.progress import shown
 
@@ -123,6 +123,7 @@ def _say(terminal: "Console", findings: "Findings | None") -> None:
 
 def _need_kornia() -> None:
     try:
-        import kornia  # noqa: F401
+        with heard():
+            import kornia  # noqa: F401  # loads torch
     except ImportError:
         raise InputError("the extra 'images' is not installed: must be there, pip install 'covop[images]'") from None
