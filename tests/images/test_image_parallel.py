@@ -31,7 +31,7 @@ def run(size, *arguments):
 def launch(folder, size):
     folder.mkdir()
     done = run(size, WORKER, folder, size)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
