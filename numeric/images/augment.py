@@ -1,9 +1,9 @@
 """Augmentation on the device, a whole batch at once, with parameters drawn by a generator of our own.
 
 kornia's modules draw from the global random state, so what an image gets would depend on what else ran. Here every
-number comes from an explicit ``torch.Generator`` on the CPU, the same for every device, and kornia's functions (affine
-warp, jitter of colours, blur) only apply it. Crop, flip, rotation and shift are one affine map: pixels are interpolated
-once.
+number comes from an explicit ``torch.Generator`` on the CPU, the same for every device, and the functions of torch
+(affine grid) and kornia (jitter of colours, blur) only apply it. Crop, flip, rotation and shift are one affine map:
+pixels are interpolated once.
 """
 
 import math
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from hltm.errors import InputError
 
@@ -135,22 +136,26 @@ def _between(low: float, high: float, column: Tensor) -> Tensor:
     return low + (high - low) * column
 
 
-def _affine(recipe: Recipe, u: Tensor, height: int, width: int) -> Tensor:
-    """Maps from input to output pixels, ``(n, 2, 3)``: crop, flip, rotation, shift."""
-    area = _between(recipe.area, 1.0, u[:, _AREA])
-    stretch = torch.exp(math.log(recipe.ratio) * (2 * u[:, _RATIO] - 1) / 2)
-    wide, high = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
-    # Where the centre of the crop lies, in shares of the side; the crop stays inside but for the shift.
-    x = (2 * u[:, _X] - 1) * ((1 - wide) / 2 + recipe.shift)
-    y = (2 * u[:, _Y] - 1) * ((1 - high) / 2 + recipe.shift)
-    angle = (2 * u[:, _ANGLE] - 1) * math.radians(recipe.angle)
-    mirror = torch.where(u[:, _FLIP] < recipe.flip, -1.0, 1.0)
+def _affine(recipe: Recipe, uniform: Tensor, height: int, width: int) -> Tensor:
+    """Maps from output to input, ``(n, 2, 3)``, in coordinates that run from -1 to 1: crop, flip, rotation, shift.
+
+    A pixel of the output is scaled by the sides of the crop, mirrored, turned, and moved to the crop's centre. The
+    coordinates count in halves of a side, so what a turn carries from one side to the other is scaled by their ratio.
+    """
+    signed = 2 * uniform - 1
+    area = _between(recipe.area, 1.0, uniform[:, _AREA]).sqrt()
+    stretch = torch.exp(math.log(recipe.ratio) / 2 * signed[:, _RATIO])
+    wide, high = (area * stretch).clamp(max=1), (area / stretch).clamp(max=1)
+    # Pixels lie at 0 to side - 1. The crop stays inside but for the shift.
+    last_x, last_y = width - 1, height - 1
+    x = signed[:, _X] * (1 - wide + 2 * recipe.shift) * (width / last_x)
+    y = signed[:, _Y] * (1 - high + 2 * recipe.shift) * (height / last_y)
+    angle = math.radians(recipe.angle) * signed[:, _ANGLE]
     cos, sin = angle.cos(), angle.sin()
-    linear = torch.stack([mirror * cos / wide, -mirror * sin / wide, sin / high, cos / high], -1).unflatten(-1, (2, 2))
-    middle = u.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    centre = middle + torch.stack([x * width, y * height], -1)
-    offset = middle - (linear @ centre.unsqueeze(-1)).squeeze(-1)
-    return torch.cat([linear, offset.unsqueeze(-1)], -1)
+    mirrored = torch.where(uniform[:, _FLIP] < recipe.flip, -wide, wide)
+    to_x = [cos * mirrored, sin * high * (last_y / last_x), x]
+    to_y = [sin * mirrored * (-last_x / last_y), cos * high, y]
+    return torch.stack(to_x + to_y, -1).reshape(-1, 2, 3)
 
 
 def apply(recipe: Recipe, images: Float[Tensor, "n C H W"], draws: Draws) -> Float[Tensor, "n C H W"]:
@@ -161,7 +166,7 @@ def apply(recipe: Recipe, images: Float[Tensor, "n C H W"], draws: Draws) -> Flo
     recipe : Recipe
         What to do.
     images : Tensor
-        ``(n, C, H, W)`` with pixels in [0, 1], on any device.
+        ``(n, C, H, W)`` with pixels in [0, 1] and sides of at least 2, on any device.
     draws : Draws
         From :func:`draw`; moved to the device of the images.
 
@@ -170,6 +175,11 @@ def apply(recipe: Recipe, images: Float[Tensor, "n C H W"], draws: Draws) -> Flo
     Tensor
         Shaped as the images, in [0, 1].
 
+    Raises
+    ------
+    InputError
+        Images of one pixel across.
+
     Examples
     --------
     >>> images = torch.rand(2, 1, 8, 8)
@@ -177,11 +187,13 @@ def apply(recipe: Recipe, images: Float[Tensor, "n C H W"], draws: Draws) -> Flo
     >>> bool((same - images).abs().max() < 1e-5)
     True
     """
-    from kornia.geometry.transform import warp_affine
-
-    height, width = images.shape[-2:]
+    if min(images.shape[-2:]) < 2:
+        raise InputError(f"images of {images.shape[-2]} x {images.shape[-1]} pixels: sides must be at least 2")
+    # Made where the numbers were drawn: on a GPU these many small operations would be a kernel each.
+    maps = _affine(recipe, draws.uniform, *images.shape[-2:]).to(images.device, images.dtype)
+    grid = functional.affine_grid(maps, list(images.shape), align_corners=True)
+    out: Tensor = functional.grid_sample(images, grid, align_corners=True)
     u = draws.uniform.to(images.device, images.dtype)
-    out: Tensor = warp_affine(images, _affine(recipe, u, height, width), (height, width), align_corners=True)
     if recipe.jitter > 0:
         out = _jittered(recipe, out, u)
     if recipe.grayscale > 0 and images.shape[1] == 3:
@@ -192,7 +204,7 @@ def apply(recipe: Recipe, images: Float[Tensor, "n C H W"], draws: Draws) -> Flo
     if recipe.blur > 0:
         out = _blurred(recipe, out, u)
     if recipe.noise > 0 and draws.normal is not None:
-        out = out + recipe.noise * draws.normal.to(images.device, images.dtype)
+        out = torch.add(out, draws.normal.to(images.device, images.dtype), alpha=recipe.noise)
     return out.clamp(0, 1)
 
 

@@ -1,5 +1,8 @@
 """Augmentation, probe, networks."""
 
+import functools
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +37,51 @@ def test_a_shift_moves_pixels():
     numbers.uniform[:, 2] = 1.0
     moved = apply(recipe, held, numbers)
     assert (moved[..., :-1] - held[..., 1:]).abs().max() < 1e-5
+
+
+def maps_by_elementary_matrices(recipe, u, height, width):
+    """From input to output pixels, ``(n, 3, 3)``: the crop's centre to 0, turned back, stretched, to the middle."""
+    found = []
+    for area, ratio, x, y, angle, flip in u[:, :6].tolist():
+        kept = recipe.area + (1 - recipe.area) * area
+        wide, high = (min(1, math.sqrt(kept) * recipe.ratio ** (sign * (ratio - 0.5))) for sign in (1, -1))
+        centre = [
+            (side - 1) / 2 + side * (2 * place - 1) * ((1 - share) / 2 + recipe.shift)
+            for side, place, share in ((width, x, wide), (height, y, high))
+        ]
+        turned = math.radians(recipe.angle) * (2 * angle - 1)
+        mirror = -1 if flip < recipe.flip else 1
+        steps = [
+            [[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]],
+            [[mirror / wide, 0, 0], [0, 1 / high, 0], [0, 0, 1]],
+            [[math.cos(turned), -math.sin(turned), 0], [math.sin(turned), math.cos(turned), 0], [0, 0, 1]],
+            [[1, 0, -centre[0]], [0, 1, -centre[1]], [0, 0, 1]],
+        ]
+        found.append(functools.reduce(np.matmul, (np.array(step, dtype=float) for step in steps)))
+    return torch.from_numpy(np.stack(found))
+
+
+# Everything at once, beyond what the recipes ask for.
+CROOKED = Recipe(area=0.3, ratio=1.6, shift=0.2, angle=70.0, flip=0.5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 14), (14, 9), (2, 3)])
+def test_the_affine_map_is_that_of_kornia(size):
+    from kornia.geometry.transform import warp_affine
+
+    held = torch.rand(200, 2, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    numbers = draw(CROOKED, held.shape, torch.Generator().manual_seed(1), torch.float64)
+    maps = maps_by_elementary_matrices(CROOKED, numbers.uniform, *size)
+    theirs = warp_affine(held, maps[:, :2], size, align_corners=True)
+    assert (theirs - held).abs().mean() > 0.1
+    # Both round an affine map of six numbers below 10; the bilinear weights have a slope of at most a side.
+    torch.testing.assert_close(apply(CROOKED, held, numbers), theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1)])
+def test_images_of_one_pixel_across_are_refused(size):
+    with pytest.raises(InputError, match=f"images of {size[0]} x {size[1]} pixels: sides must be at least 2"):
+        augmented(Recipe(), torch.rand(2, 1, *size))
 
 
 def test_grayscale_loses_colours():
