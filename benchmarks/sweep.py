@@ -22,7 +22,17 @@ import numpy as np
 from measure import Result
 from scipy.optimize import nnls
 
-from numeric.sweep.cost import Coefficients, Sizes, memory, numbers_measured, pairs_held, seconds, sizes, words_held
+from numeric.sweep.cost import (
+    Coefficients,
+    Sizes,
+    far_pairs,
+    memory,
+    numbers_measured,
+    pairs_held,
+    seconds,
+    sizes,
+    words_held,
+)
 from numeric.sweep.expansion import expand
 from numeric.sweep.grid import make_grid
 from numeric.sweep.stack import run_stack
@@ -144,8 +154,8 @@ def fit(runs: list[Run]) -> Coefficients:
         n = size.steps + size.records
         measuring = 2.0 * e * size.measured * size.neurons
         rows.append([1.0, e * size.nodes, measuring, n, n * size.blocks, n * e * size.words, n * e * size.numbers,
-                     n * e * size.products, n * e * size.pairs, n * size.blocks * size.adaptive,
-                     n * e * size.parameters * size.adaptive])  # fmt: skip
+                     n * e * size.products, n * e * size.pairs, n * e * far_pairs(size, e),
+                     n * size.blocks * size.adaptive, n * e * size.parameters * size.adaptive])  # fmt: skip
     taken = np.array([run.seconds for run in runs])
     found = solve(np.array(rows), taken)
     # One constant for both kinds of peak: rows of the two are put below each other.
@@ -156,9 +166,9 @@ def fit(runs: list[Run]) -> Coefficients:
     held = solve(np.array(memory_rows), bytes_taken)
     rates = Coefficients(
         task=found[0], per_node=found[1], per_measured_number=found[2], fixed=found[3], per_block=found[4],
-        per_word=found[5], per_number=found[6], per_product=found[7], per_pair=found[8], per_adaptive_block=found[9],
-        per_adaptive_parameter=found[10], bytes_task=held[0], bytes_per_word=held[1], bytes_per_number=held[2],
-        bytes_per_measured_number=held[3], bytes_per_pair=0.0,
+        per_word=found[5], per_number=found[6], per_product=found[7], per_pair=found[8], per_far_pair=found[9],
+        per_adaptive_block=found[10], per_adaptive_parameter=found[11], bytes_task=held[0], bytes_per_word=held[1],
+        bytes_per_number=held[2], bytes_per_measured_number=held[3], bytes_per_pair=0.0,
     )  # fmt: skip
     # How much of its memory torch's allocator gives back between the passes of NT-Xent varies fourfold: the most.
     pairs = [(run.bytes - memory(run.size, run.members, rates)) / pairs_held(run.size, run.members)

@@ -1,8 +1,9 @@
 """What a task takes: seconds and bytes, from the sizes of tree, network and training.
 
 A step of E stacked members takes ``fixed + blocks per_block + E (words per_word + numbers per_number + products
-per_product + pairs per_pair)`` seconds: launching what does not depend on E, drawing words, element-wise work on
-activations, matrix products, and the pairs of views that NT-Xent compares. An optimiser other than plain descent adds
+per_product + pairs per_pair + far pairs per_far_pair)`` seconds: launching what does not depend on E, drawing words,
+element-wise work on activations, matrix products, and the pairs of views that NT-Xent compares; those are far whose
+distances do not stay in the cache between its passes. An optimiser other than plain descent adds
 ``blocks per_adaptive_block + E parameters per_adaptive_parameter``. Besides, a task takes ``task + E (nodes per_node +
 measured numbers per_measured_number)``. The coefficients were fitted by ``benchmarks/sweep.py`` on one core;
 `docs/scaling.md` tells how well.
@@ -22,6 +23,7 @@ WORDS_AT_A_TIME = 2**19
 MEASURED_AT_A_TIME = 2**22
 TILE_BYTES = 2**22  # of activations that training holds at a time
 BEFORE = 0.4
+CACHE_BYTES = 2**20  # of distances, that stay near
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,18 @@ class Sizes:
 class Coefficients:
     """Seconds, and bytes, for a unit of each kind of work."""
 
-    fixed: float = 0.000221
+    fixed: float = 0.000179
     per_block: float = 0.0
-    per_word: float = 1.32e-08
-    per_number: float = 1.88e-09
-    per_product: float = 4.28e-11
-    per_pair: float = 1.11e-08
-    per_adaptive_block: float = 6.04e-05
-    per_adaptive_parameter: float = 0.0
-    per_measured_number: float = 3.55e-09
-    task: float = 0.109
-    per_node: float = 3.12e-05
+    per_word: float = 1.06e-08
+    per_number: float = 1.51e-09
+    per_product: float = 3.30e-11
+    per_pair: float = 7.21e-09
+    per_far_pair: float = 9.88e-09
+    per_adaptive_block: float = 6.46e-05
+    per_adaptive_parameter: float = 5.06e-09
+    per_measured_number: float = 7.13e-09
+    task: float = 0.0398
+    per_node: float = 0.0
     bytes_task: float = 2240000.0
     bytes_per_number: float = 0.806
     bytes_per_word: float = 29.5
@@ -167,7 +170,7 @@ def seconds(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
         return math.inf
     launch = rates.fixed + rates.per_block * size.blocks
     each = rates.per_word * size.words + rates.per_number * size.numbers + rates.per_product * size.products
-    each += rates.per_pair * size.pairs
+    each += rates.per_pair * size.pairs + rates.per_far_pair * far_pairs(size, members)
     if size.adaptive:
         launch += rates.per_adaptive_block * size.blocks
         each += rates.per_adaptive_parameter * size.parameters
@@ -196,6 +199,12 @@ def pairs_held(size: Sizes, members: int) -> float:
     """Bytes of the distances of one tile of members, which training takes one after the other."""
     tiles = -(-members // max(1, TILE_BYTES // (size.itemsize * size.numbers)))
     return float(-(-members // tiles) * size.pairs * size.itemsize)
+
+
+def far_pairs(size: Sizes, members: int) -> float:
+    """Pairs of one member whose distances lie beyond the cache, as the tile does that holds them."""
+    held = pairs_held(size, members)
+    return size.pairs * max(0.0, 1 - CACHE_BYTES / held) if held else 0.0
 
 
 def numbers_measured(size: Sizes, members: int) -> float:

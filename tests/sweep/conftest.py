@@ -38,6 +38,12 @@ records = 6
 STEPS = 1500
 TOTAL = 32
 
+SOME_DONE = "SELECT 1 FROM configurations WHERE status = 'done' LIMIT 1"
+RUNNING = "SELECT 1 FROM configurations WHERE status = 'running' LIMIT 1"
+BOTH_BUSY = (
+    "SELECT * FROM (SELECT count(DISTINCT task) AS tasks FROM configurations WHERE status = 'running') WHERE tasks = 2"
+)
+
 
 def command(*arguments):
     return [sys.executable, "-m", "numeric", "sweep", *map(str, arguments)]
@@ -197,7 +203,7 @@ def sweep_into_a_full_disk(grid, full_disk, options, undisturbed):
 def sweep_a_locked_store(grid, store, options, undisturbed):
     """Locked for longer than the patience of its driver: one line, exit code 2, nothing lost."""
     driver = begin(grid, "--store", store, *options, "--lock-wait", 1)
-    until(store, "SELECT 1 FROM configurations WHERE status = 'done' LIMIT 1")
+    until(store, SOME_DONE)
     with sqlite3.connect(store, isolation_level=None, timeout=30) as db:
         db.execute("BEGIN IMMEDIATE")
         _, errors = driver.communicate(timeout=120)
@@ -213,7 +219,8 @@ def sweep_a_locked_store(grid, store, options, undisturbed):
 
 @pytest.fixture(scope="session")
 def tools():
-    """The functions above: test modules import nothing of each other."""
+    """The functions and queries above: test modules import nothing of each other."""
     names = (ask, begin, ended_once, results, same_numbers, sweep, sweep_a_locked_store, sweep_into_a_full_disk, until,
              worker_processes)  # fmt: skip
-    return SimpleNamespace(**{each.__name__: each for each in names}, total=TOTAL)
+    queries = {"some_done": SOME_DONE, "running": RUNNING, "both_busy": BOTH_BUSY}
+    return SimpleNamespace(**{each.__name__: each for each in names}, **queries, total=TOTAL)

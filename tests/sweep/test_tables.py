@@ -280,6 +280,10 @@ def test_what_else_a_step_does_has_its_cost():
     assert seconds(adam, 8) > seconds(one, 8)
     assert seconds(whole, 8) > seconds(replace(whole, pairs=0), 8)
     assert memory(whole, 64) > memory(replace(whole, pairs=0), 64)
+    # Distances beyond the cache, 2^17 numbers of one member, cost more a pair; those within it do not.
+    without, near, full, far = (seconds(replace(whole, pairs=n), 1) for n in (0, 2**16, 2**17, 2**18))
+    assert full - without == pytest.approx(2 * (near - without))
+    assert far - without > 2.5 * (full - without)
     exact = sizes(tree, network, {**plain, "mode": "exact", "batch": None}, {})
     assert seconds(exact, 1) == float("inf")
     assert most_members(exact, 64, 1e9, 1e12) == 1

@@ -10,17 +10,12 @@ import pytest
 
 from numeric.sweep.loopback import descendants
 
-SOME_DONE = "SELECT 1 FROM configurations WHERE status = 'done' LIMIT 1"
-RUNNING = "SELECT 1 FROM configurations WHERE status = 'running' LIMIT 1"
-BOTH_BUSY = (
-    "SELECT * FROM (SELECT count(DISTINCT task) AS tasks FROM configurations WHERE status = 'running') WHERE tasks = 2"
-)
 OPTIONS = ("--workers", 2, "--stack", 4)
 
 
 def test_a_worker_is_killed(tools, grid, store, undisturbed):
     driver = tools.begin(grid, "--store", store, *OPTIONS)
-    tools.until(store, BOTH_BUSY)
+    tools.until(store, tools.both_busy)
     os.kill(tools.worker_processes(driver.pid)[0], signal.SIGKILL)
     out, errors = driver.communicate(timeout=300)
     assert driver.returncode == 0, errors
@@ -32,7 +27,7 @@ def test_a_worker_is_killed(tools, grid, store, undisturbed):
 
 def test_the_driver_is_killed_and_its_workers_go_with_it(tools, grid, store, undisturbed):
     driver = tools.begin(grid, "--store", store, *OPTIONS, "--checkpoint-after", 0)
-    tools.until(store, SOME_DONE)
+    tools.until(store, tools.some_done)
     workers = tools.worker_processes(driver.pid)
     driver.kill()
     driver.communicate(timeout=60)
@@ -55,7 +50,7 @@ def test_cut_short_again_and_again(tools, grid, store, undisturbed):
     random.seed(0)
     for _ in range(3):
         driver = tools.begin(grid, "--store", store, *OPTIONS, "--checkpoint-after", 0)
-        tools.until(store, RUNNING)
+        tools.until(store, tools.running)
         time.sleep(random.uniform(0, 2))
         driver.send_signal(random.choice((signal.SIGKILL, signal.SIGINT, signal.SIGTERM)))
         driver.communicate(timeout=120)
@@ -92,9 +87,9 @@ def test_two_drivers_share_one_store(tools, grid, store, undisturbed):
 
 def test_one_of_two_drivers_is_killed(tools, grid, store, undisturbed):
     first = tools.begin(grid, "--store", store, "--workers", 1, "--stack", 4)
-    tools.until(store, RUNNING)
+    tools.until(store, tools.running)
     second = tools.begin(grid, "--store", store, "--workers", 1, "--stack", 4)
-    tools.until(store, SOME_DONE)
+    tools.until(store, tools.some_done)
     first.kill()
     first.communicate(timeout=60)
     _, errors = second.communicate(timeout=300)
@@ -133,7 +128,7 @@ def test_a_stopped_worker_is_ended_at_its_time_limit(tools, tmp_path, store):
     path = tmp_path / "one.toml"
     path.write_text("seeds = 2\n[tree]\ndepth = 4\npolarity = 0.9\n[train]\nsteps = 3000\nsamples = 0\n")
     driver = tools.begin(path, "--store", store, "--workers", 1, "--time-limit", 30)
-    tools.until(store, RUNNING)
+    tools.until(store, tools.running)
     end = time.monotonic() + 60
     while not (found := tools.worker_processes(driver.pid)) and time.monotonic() < end:
         time.sleep(0.1)
@@ -150,7 +145,7 @@ def test_a_full_disk(tools, grid, full_disk, undisturbed):
 
 def test_a_locked_store_is_waited_for(tools, grid, store, undisturbed):
     driver = tools.begin(grid, "--store", store, *OPTIONS)
-    tools.until(store, RUNNING)
+    tools.until(store, tools.running)
     with sqlite3.connect(store, isolation_level=None, timeout=30) as db:
         db.execute("BEGIN IMMEDIATE")
         time.sleep(4)

@@ -2,24 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from numeric.sweep.loopback import descendants, loopback_cluster
-
-SOME_DONE = "SELECT 1 FROM configurations WHERE status = 'done' LIMIT 1"
-BOTH_BUSY = (
-    "SELECT * FROM (SELECT count(DISTINCT task) AS tasks FROM configurations WHERE status = 'running') WHERE tasks = 2"
-)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with loopback_cluster(nodes=2, cpus=1) as found:
-        yield found
+from numeric.sweep.loopback import descendants
 
 
 def actors(node):
@@ -45,7 +32,7 @@ def test_every_port_is_bound_to_loopback(tools, cluster, grid, store, monkeypatc
     """Of the nodes, of the actors and of the driver."""
     monkeypatch.setenv("RAY_ADDRESS", cluster.address if auto else "")
     driver = tools.begin(grid, "--store", store, "--ray", "auto" if auto else cluster.address, "--stack", 4)
-    tools.until(store, SOME_DONE)
+    tools.until(store, tools.some_done)
     own = {driver.pid, *descendants(driver.pid)}
     for node in cluster.nodes:
         own |= set(node.processes())
@@ -76,7 +63,7 @@ def listening(processes):
 
 def test_a_worker_is_killed(tools, cluster, grid, store, undisturbed):
     driver = tools.begin(grid, "--store", store, "--ray", cluster.address, "--stack", 4)
-    tools.until(store, BOTH_BUSY)
+    tools.until(store, tools.both_busy)
     os.kill((actors(cluster.nodes[0]) + actors(cluster.nodes[1]))[0], signal.SIGKILL)
     _, errors = driver.communicate(timeout=300)
     assert driver.returncode == 0, errors
@@ -87,7 +74,7 @@ def test_a_worker_is_killed(tools, cluster, grid, store, undisturbed):
 
 def test_the_driver_is_killed(tools, cluster, grid, store, undisturbed):
     driver = tools.begin(grid, "--store", store, "--ray", cluster.address, "--stack", 4)
-    tools.until(store, SOME_DONE)
+    tools.until(store, tools.some_done)
     driver.kill()
     driver.communicate(timeout=60)
     written = tools.ask(store, "SELECT key, finished FROM sweep WHERE status = 'done'")
@@ -143,7 +130,7 @@ def test_a_store_that_stays_locked_costs_nothing(tools, cluster, grid, store, un
 def test_a_node_is_killed_and_another_joins(tools, cluster, grid, store, undisturbed):
     """Last: it takes a node away. The work goes on with what is left, then with what has come."""
     driver = tools.begin(grid, "--store", store, "--ray", cluster.address, "--stack", 4)
-    tools.until(store, BOTH_BUSY)
+    tools.until(store, tools.both_busy)
     assert actors(cluster.nodes[1])
     cluster.nodes[1].kill()
     cluster.add()
@@ -152,55 +139,3 @@ def test_a_node_is_killed_and_another_joins(tools, cluster, grid, store, undistu
     assert "it is tried again" in errors
     tools.ended_once(store)
     tools.same_numbers(tools.results(store), undisturbed)
-
-
-def test_no_cluster_is_one_line(tools, grid, store):
-    done = tools.sweep(grid, "--store", store, "--ray", "127.0.0.1:1", check=2)
-    assert done.stderr.count("\n") == 1
-    assert "must be a Ray cluster" in done.stderr
-
-
-def test_the_head_is_gone(tools, grid, store, undisturbed):
-    """The whole cluster dies: the driver says so, nothing is lost, and the same command goes on elsewhere."""
-    with loopback_cluster(nodes=1, cpus=1) as alone:
-        driver = tools.begin(grid, "--store", store, "--ray", alone.address, "--stack", 4)
-        tools.until(store, SOME_DONE)
-        alone.nodes[0].kill()
-        _, errors = driver.communicate(timeout=300)
-    assert driver.returncode == 2, errors
-    *notes, last = errors.splitlines()
-    assert last.startswith(f"error: --ray='{alone.address}': no answer for 20 seconds: the cluster is gone; "), errors
-    # Before that, at most the task whose node died.
-    assert all("it is tried again" in note for note in notes), errors
-    assert len(notes) <= 1
-    before = tools.results(store)
-    assert 0 < len(before) < tools.total
-    tools.sweep(grid, "--store", store, "--workers", 2, "--stack", 4)
-    tools.ended_once(store)
-    tools.same_numbers(tools.results(store), undisturbed)
-
-
-def test_actors_that_cannot_start_are_one_line(tools, grid, tmp_path, store, monkeypatch):
-    """The package is broken on the nodes."""
-    (tmp_path / "broken" / "numeric").mkdir(parents=True)
-    (tmp_path / "broken" / "numeric" / "__init__.py").write_text("raise ImportError('broken on this node')\n")
-    with monkeypatch.context() as there:
-        there.setenv("PYTHONPATH", str(tmp_path / "broken"))
-        cluster = loopback_cluster(nodes=1, cpus=1)
-        address = cluster.__enter__().address
-    try:
-        done = tools.sweep(grid, "--store", store, "--ray", address, check=2, cwd=tmp_path)
-        assert done.stderr.count("\n") == 1
-        assert "ImportError: broken on this node: an actor must be able to start" in done.stderr
-        command = [sys.executable, "-m", "verify", "--only", "property", "--ray", address]
-        found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
-        assert (found.returncode, found.stderr.count("\n")) == (2, 1), found.stderr
-        assert "ImportError: broken on this node: an actor must be able to start" in found.stderr
-    finally:
-        cluster.__exit__(None, None, None)
-    assert tools.ask(store, "SELECT count(*) FROM configurations WHERE status = 'pending'") == [(tools.total,)]
-
-
-def test_ray_is_loaded_by_nothing_else():
-    code = "import sys, numeric.cli, numeric.sweep.local, verify.cli; sys.exit('ray' in sys.modules or 'torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

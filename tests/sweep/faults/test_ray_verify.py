@@ -7,21 +7,13 @@ import sys
 import time
 from dataclasses import replace
 
-import pytest
-
 from numeric.sweep.cluster import RayEngine
-from numeric.sweep.loopback import loopback_cluster, stay_on_loopback
+from numeric.sweep.loopback import stay_on_loopback
 from verify import cluster as verify_cluster
 from verify.registry import entry
 from verify.statement import Context
 
 SLUG, VARIANT = "dual-gradient", "half-missing"
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with loopback_cluster(nodes=2, cpus=1) as found:
-        yield found
 
 
 def test_the_verdicts_are_those_of_one_process(cluster, tmp_path):

@@ -1,0 +1,12 @@
+"""The Ray cluster that the tests of one file share."""
+
+import pytest
+
+from numeric.sweep.loopback import loopback_cluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of one core on loopback."""
+    with loopback_cluster(nodes=2, cpus=1) as found:
+        yield found
