@@ -34,9 +34,9 @@ browser: $(VENV)/.browser
 	$(BIN)/python -m pytest tests/browser
 
 # Sweeps under real faults: workers, nodes and drivers that are killed, full disks, locked stores; two Ray nodes on loopback.
-# Most of it is waiting, so three files run at a time; each has a cluster of its own.
+# Most of it is waiting, so all four files run at a time; each has a cluster of its own.
 test-cluster: $(VENV)/.cluster
-	$(BIN)/python -m pytest -n 3 --dist loadfile -p no:cacheprovider tests/sweep/faults
+	$(BIN)/python -m pytest -n 4 --dist loadfile -p no:cacheprovider tests/sweep/faults
 
 # 48 configurations on two Ray nodes of this machine, one of which is killed on the way.
 sweep-demo: $(VENV)/.cluster
