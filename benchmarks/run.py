@@ -9,6 +9,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from measure import Result, document_of, machine_name
 from rich.table import Table
@@ -50,6 +51,13 @@ def table_of(results: list[Result]) -> Table:
     return table
 
 
+def merged(before: list[dict[str, Any]], now: Any) -> list[dict[str, Any]]:
+    """Rows of earlier runs, those that were measured again in their places."""
+    rows = {row["name"]: row for row in before}
+    rows.update({row["name"]: row for row in now})
+    return list(rows.values())
+
+
 def main(arguments: list[str]) -> int:
     """Run what is asked for, print the table, write the document."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -65,7 +73,10 @@ def main(arguments: list[str]) -> int:
             progress.step(name)
             results += importlib.import_module(name).run()
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
-    chosen.json.write_text(json.dumps(document_of(machine_name(), results), indent=1) + "\n")
+    document = document_of(machine_name(), results)
+    if chosen.only and chosen.json.exists():  # what else was measured stays
+        document["benchmarks"] = merged(json.loads(chosen.json.read_text())["benchmarks"], document["benchmarks"])
+    chosen.json.write_text(json.dumps(document, indent=1) + "\n")
     console(width=None if sys.stdout.isatty() else 150).print(table_of(results))
     return 0 if all(result.agrees and result.met for result in results) else 1
 

@@ -180,3 +180,19 @@ def one_line(message: object) -> str:
     'a file that is not there'
     """
     return " ".join(str(message).split())
+
+
+def nothing_before(context: typer.Context) -> None:
+    """Refuse options that stand before a command, which would not see them.
+
+    Raises
+    ------
+    InputError
+        One was given.
+    """
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(
+                f"--{name} before {context.invoked_subcommand}: must stand behind it, if it is taken there"
+            )

@@ -20,7 +20,7 @@ from typing import Annotated
 
 import typer
 
-from hltm.command import Job, close_ears, guarded, heard
+from hltm.command import Job, close_ears, guarded, heard, nothing_before
 from hltm.errors import InputError
 from verify.jobs import EXIT, Asked, execute, make_context
 from verify.registry import covered, entry
@@ -95,7 +95,7 @@ def verify(
     if context.invoked_subcommand is not None:
         if ray is not None:
             raise InputError(f"--ray with {context.invoked_subcommand}: {OWN_RUNS_HERE}")
-        return None
+        return nothing_before(context)
     output = Output(json, report, quiet, bundle)
     options = replace(asked(profile, device, seed, variants, assumptions, only), ray=ray)
     if images is not None:
