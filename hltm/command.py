@@ -193,6 +193,4 @@ def nothing_before(context: typer.Context) -> None:
     for name in context.params:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise InputError(
-                f"--{name} before {context.invoked_subcommand}: must stand behind it, if it is taken there"
-            )
+            raise InputError(f"--{name} before {context.invoked_subcommand}: must stand behind it, if taken there")

@@ -95,7 +95,8 @@ def verify(
     if context.invoked_subcommand is not None:
         if ray is not None:
             raise InputError(f"--ray with {context.invoked_subcommand}: {OWN_RUNS_HERE}")
-        return nothing_before(context)
+        nothing_before(context)
+        return None
     output = Output(json, report, quiet, bundle)
     options = replace(asked(profile, device, seed, variants, assumptions, only), ray=ray)
     if images is not None:
