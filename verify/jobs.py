@@ -108,7 +108,7 @@ def run_statements(entries: Sequence[Entry], output: Output, context: Context, a
             files = told.report(
                 request, results, lambda files: results_json(context, results, files.counterexamples), drawings=drawings
             ).counterexamples
-        else:
+        if output.report is None:  # what lies in a zip file only cannot be replayed
             files = save_counterexamples(results, output, context)
         told.document(results_json(context, results, files))
         # A statement that was cut short has no verdict, unless it is refuted already.
@@ -167,7 +167,7 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context, ask
     from verify.runner import refutations, variants_result
 
     folder = Path("counterexamples") if output.report is None else output.report / "counterexamples"
-    if not output.reports:
+    if output.report is None:
         output.counterexamples()
     found: list[Refutation] = []
     stopped = False
@@ -187,7 +187,7 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context, ask
                 request_of(context, asked), results, lambda attached: document(attached.variants),
                 shrunk=True, name="variants.json",
             ).variants  # fmt: skip
-        else:
+        if output.report is None:
             files = save_variants(found, folder, context)
         told.document(document(files))
         if found or not stopped:
