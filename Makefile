@@ -17,7 +17,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto
 	$(BIN)/python -m pytest --doctest-modules -p no:cacheprovider hltm theory numeric verify
 
-# What all checks need, the libraries of `test` and of the extras, by one call of pip: six take half a minute.
+# What `.ci/run` needs, the libraries of `test` and of its extras, by one call of pip: six take half a minute.
 install: $(VENV)/.test
 	$(PIP) --editable '.[test,interop,browser,cluster,audit,docs]' 'build>=1.2'
 	@touch $(addprefix $(VENV)/.,interop browser cluster audit docs release)
