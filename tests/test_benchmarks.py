@@ -94,3 +94,14 @@ def test_the_exit_code(benchmark, monkeypatch, capsys, tmp_path, change, code, w
     assert word in capsys.readouterr().out
     (row,) = json.loads(path.read_text())["benchmarks"]
     assert (row["agrees"], row["met"]) == (word != "DISAGREES", word != "MISSED")
+
+
+def test_one_benchmark_leaves_what_else_was_measured(benchmark, monkeypatch, tmp_path):
+    runner, measure = benchmark("run"), benchmark("measure")
+    path = tmp_path / "here.json"
+    for name, ratio in (("one", 2.0), ("other", 3.0), ("one", 4.0)):
+        row = measure.Result(name, 0.0, 1.0, ratio, "x", 0.8)
+        monkeypatch.setattr(runner.importlib, "import_module", lambda _, row=row: SimpleNamespace(run=lambda: [row]))
+        assert runner.main(["--only", "trees", "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["benchmarks"]
+    assert [(row["name"], row["ratio"]) for row in rows] == [("one", 4.0), ("other", 3.0)]

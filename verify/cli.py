@@ -90,7 +90,7 @@ def verify(
 ) -> Job | None:
     """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, false variants.
 
-    One statement: python -m verify.theorem1 to python -m verify.theorem7, with the same options.
+    One statement: python -m verify.theorem1 to python -m verify.theorem7, with the same options but --ray and --images.
     """
     if context.invoked_subcommand is not None:
         if ray is not None:

@@ -99,7 +99,7 @@ def export(
 
 @app.command()
 def plot(
-    out: Annotated[Path, typer.Argument(metavar="OUT.png|.pdf", help="The figure.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.png|.pdf|.svg", help="The figure.")],
     store: StorePath = _STORE,
     y: Annotated[str, typer.Option(help="loss, final_loss, or before or after: correlation, mean of all levels.")] = "",
     x: Annotated[str, typer.Option(help="steps, or a parameter such as train.lr.")] = "steps",
