@@ -1,7 +1,8 @@
 """The command line: `python -m numeric train|experiment|sweep`.
 
 Exit codes: 0 done, 1 an experiment finds otherwise than it must or configurations of a sweep failed, 2 wrong input or
-usage with one line on stderr, 130 interrupted. Results go to stdout, progress to stderr; with `--json -` the document is all that stdout gets. Nothing heavy is imported before a command runs.
+usage with one line on stderr, 130 interrupted. Results go to stdout, progress to stderr; with `--json -` the document
+is all that stdout gets. Nothing heavy is imported before a command runs.
 """
 
 import enum
