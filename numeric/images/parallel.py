@@ -9,6 +9,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
+
+# Its functions have the group of all processes as a default argument. Where optimisers load it after the group is made,
+# it keeps the group and its threads until the interpreter ends, and a thread that frees a tensor then aborts.
+import torch.distributed.nn
 from torch import Tensor, distributed
 
 from hltm.errors import InputError, OneProcessError
