@@ -70,6 +70,9 @@ def helpers(workers: int) -> Iterator[Callable[..., Future[Any]]]:
         if not finished:
             for child in set(multiprocessing.active_children()) - others:
                 child.terminate()
+            # One that was ended while it wrote leaves half a result. Whoever reads it here waits for the rest as long
+            # as the pipe has a writer, and this process has an end of it that it never uses.
+            pool._result_queue._writer.close()  # type: ignore[attr-defined]
         pool.shutdown(cancel_futures=True)
 
 
