@@ -12,7 +12,7 @@ import collections
 import sys
 import time
 
-from verify import statistics
+from verify.tolerance import statistics
 
 RATE = 1e-2
 CHECKS = {
@@ -36,8 +36,8 @@ def main() -> int:
     asked = parser.parse_args()
     statistics.RUN_FALSE_ALARM = RATE
     # Levels are constants of the modules that are loaded only now.
+    from verify.engine.statement import Context
     from verify.registry import entry
-    from verify.statement import Context
 
     assert set(CHECKS) == set(statistics.SHARES)
     wrong = 0

@@ -8,10 +8,10 @@ symmetric: the ratio may exceed 1.
 import torch
 from measure import Result, best_times
 
-from numeric.network import random_weights
-from numeric.operator import covariance_operator
-from numeric.population import FinitePopulation
-from numeric.product import covariance_operator_product
+from numeric.towers.network import random_weights
+from numeric.towers.operator import covariance_operator
+from numeric.towers.populations import FinitePopulation
+from numeric.towers.product import covariance_operator_product
 
 WIDTHS, LAYER, POINTS, AUGMENTATIONS = (64, 64, 64, 32), 2, 512, 8
 

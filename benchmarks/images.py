@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from measure import Result, document_of, machine_name
 
-from numeric.checks import check_device
-from numeric.images.augment import draw
-from numeric.images.data import DATASETS, ImageData, load_images, pixels
-from numeric.images.losses import batch_loss
-from numeric.images.study import ImageStudy
-from numeric.images.training import VIEWS, Trainer, stream, views
+from numeric.studies.images.augment import draw
+from numeric.studies.images.data import DATASETS, ImageData, load_images, pixels
+from numeric.studies.images.losses import batch_loss
+from numeric.studies.images.study import ImageStudy
+from numeric.studies.images.training import VIEWS, Trainer, stream, views
+from numeric.towers.checks import check_device
 
 BAR = 0.8
 SHAPES = {"cifar10": (3, 32), "stl10": (3, 96)}

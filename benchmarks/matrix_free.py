@@ -18,11 +18,11 @@ import torch
 from measure import Result
 from scipy.sparse.linalg import eigsh
 
-from numeric.connection import connection_factors
-from numeric.network import random_weights, unvec, vec
-from numeric.operator import covariance_operator
-from numeric.population import FinitePopulation
-from numeric.product import covariance_operator_product
+from numeric.towers.connection import connection_factors
+from numeric.towers.network import random_weights, unvec, vec
+from numeric.towers.operator import covariance_operator
+from numeric.towers.populations import FinitePopulation
+from numeric.towers.product import covariance_operator_product
 
 WIDTHS, LAYER, POINTS, AUGMENTATIONS, PAIRS = (64, 1000, 1000, 10), 2, 1000, 8, 10
 SMALL = (12, 20, 16, 4)

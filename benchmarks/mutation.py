@@ -40,10 +40,10 @@ NUMERIC = ("connection", "general", "gradient", "losses", "network", "operator",
 TESTS = {
     "theory": ["tests/theory"],
     "hltm/exact.py": ["tests/hltm/test_exact.py", "tests/hltm/test_reference_vectors.py"],
-    "numeric/connection.py": [f"tests/numeric/test_{name}.py" for name in NUMERIC],
-    "numeric/operator.py": [f"tests/numeric/test_{name}.py" for name in NUMERIC],
-    "numeric/losses.py": [f"tests/numeric/test_{name}.py" for name in NUMERIC],
-    "verify/statistics.py": ["tests/verify/test_statistics.py"],
+    "numeric/towers/connection.py": [f"tests/numeric/test_{name}.py" for name in NUMERIC],
+    "numeric/towers/operator.py": [f"tests/numeric/test_{name}.py" for name in NUMERIC],
+    "numeric/towers/losses.py": [f"tests/numeric/test_{name}.py" for name in NUMERIC],
+    "verify/tolerance/statistics.py": ["tests/verify/test_statistics.py"],
 }
 """The parts, and the tests that may kill their mutants; the doctests of the modules come on top."""
 LEFT_OUT = (

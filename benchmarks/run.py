@@ -14,8 +14,8 @@ from typing import Any
 from measure import Result, document_of, machine_name
 from rich.table import Table
 
-from hltm.command import console
-from hltm.progress import shown
+from hltm.base.command import console
+from hltm.base.progress import shown
 
 # The memory of the matrix-free problem is measured first, in a process of its own, while this one is small.
 NAMES = (

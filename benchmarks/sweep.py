@@ -22,6 +22,9 @@ import numpy as np
 from measure import Result
 from scipy.optimize import nnls
 
+from numeric.studies.sweep.expansion import expand
+from numeric.studies.sweep.grid import make_grid
+from numeric.studies.sweep.task import prepare
 from numeric.sweep.cost import (
     Coefficients,
     Sizes,
@@ -33,10 +36,7 @@ from numeric.sweep.cost import (
     sizes,
     words_held,
 )
-from numeric.sweep.expansion import expand
-from numeric.sweep.grid import make_grid
 from numeric.sweep.stack import run_stack
-from numeric.sweep.task import prepare
 
 
 @dataclass(frozen=True)
@@ -217,8 +217,8 @@ def store_results() -> list[Result]:
     """A grid of 10^6 configurations: expanded into a store, and asked for its status."""
     code = (
         "import re, sys, time; from pathlib import Path\n"
-        "from numeric.sweep.grid import make_grid; from numeric.sweep.store import Store\n"
-        "from numeric.sweep.expansion import expand\n"
+        "from numeric.studies.sweep.grid import make_grid; from numeric.studies.sweep.store import Store\n"
+        "from numeric.studies.sweep.expansion import expand\n"
         "tree = {'depth': [2, 3, 4, 5], 'polarity': [0.7, 0.8, 0.9, 0.95]}\n"
         "tables = {'tree': tree, 'network': {'width': [2, 5, 10, 20, 40]}, 'train': {'loss': ['infonce', 'simple'],\n"
         "    'lr': [0.01, 0.02, 0.05, 0.1, 0.2]}, 'seeds': 1250}\n"

@@ -6,11 +6,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from hltm.command import console
+from hltm.base.command import console
+from numeric.studies.sweep.report import status_lines, status_of
+from numeric.studies.sweep.store import Store
 from numeric.sweep.figures import Wanted, grouped, parameters_that_vary
 from numeric.sweep.loopback import loopback_cluster
-from numeric.sweep.store import Store
-from numeric.sweep.tables import status_lines, status_of
 
 GRID = Path(__file__).parent.parent / "docs" / "examples" / "sweep.toml"
 

@@ -9,8 +9,8 @@ import torch
 from measure import Result, best_times
 from torch.func import jacrev, vmap
 
-from numeric.connection import connection_factors, connections
-from numeric.network import forward, random_weights, vec
+from numeric.towers.connection import connection_factors, connections
+from numeric.towers.network import forward, random_weights, vec
 
 WIDTHS, BATCH = (64, 64, 64, 32), 256
 

@@ -19,12 +19,12 @@ from measure import Result, best_times
 
 import hltm
 from numeric import TreeNetwork, train
-from numeric.contrast import contrast_of, training_loss
-from numeric.draws import TripleSampler
-from numeric.losses import loss_value
-from numeric.metrics import correlations
 from numeric.operator_norms import operator_norms
 from numeric.step import Stack
+from numeric.towers.losses import loss_value
+from numeric.training.contrast import contrast_of, training_loss
+from numeric.trees.metrics import correlations
+from numeric.trees.streams import TripleSampler
 
 BATCH, WIDTH, TOWERS = 128, 10, 3
 DEPTHS, ENSEMBLES = (3, 4, 5, 6, 7, 8, 9), (1, 2, 4, 8, 16, 32, 64)

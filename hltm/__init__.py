@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import lazy_loader as lazy
 
 if TYPE_CHECKING:
+    from hltm.base.errors import InputError as InputError
     from hltm.build import caterpillar_tree as caterpillar_tree
     from hltm.build import complete_tree as complete_tree
     from hltm.build import random_tree as random_tree
     from hltm.build import star_tree as star_tree
     from hltm.drawing import draw as draw
-    from hltm.errors import InputError as InputError
     from hltm.exact import enumerate_leaves as enumerate_leaves
     from hltm.exact import leaf_distribution as leaf_distribution
     from hltm.exact import leaf_table as leaf_table
@@ -39,16 +39,10 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "base.errors": ["InputError"],
         "build": ["caterpillar_tree", "complete_tree", "random_tree", "star_tree"],
         "drawing": ["draw"],
-        "errors": ["InputError"],
-        "exact": [
-            "enumerate_leaves",
-            "leaf_distribution",
-            "leaf_table",
-            "root_polarities",
-            "root_transitions",
-        ],
+        "exact": ["enumerate_leaves", "leaf_distribution", "leaf_table", "root_polarities", "root_transitions"],
         "files": ["load", "save"],
         "inference": ["marginals", "posterior"],
         "node_text": ["find_node"],

@@ -20,9 +20,9 @@ from fractions import Fraction
 from typing import Any
 from urllib.parse import quote, unquote
 
+from hltm.base.checks import Node, Number, halves, number, polarity, show
+from hltm.base.errors import InputError
 from hltm.bif_parser import Network, Variable, parse
-from hltm.checks import Node, Number, halves, number, polarity, show
-from hltm.errors import InputError
 from hltm.nodelink import tree_from_json
 from hltm.number_text import read_number
 from hltm.tables import GRAPH_ATTRIBUTES, Row

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from hltm.checks import Number, count, show, suggestion
-from hltm.errors import InputError
+from hltm.base.checks import Number, count, show, suggestion
+from hltm.base.errors import InputError
 from hltm.number_text import read_number
 
 PROPERTIES = ("hltm_name", "hltm_description", "polarity", "prior", "transition")

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import networkx as nx
 import numpy as np
 
-from hltm import checks
-from hltm.checks import Number, count, halves, integer, show
-from hltm.errors import InputError
+from hltm.base import checks
+from hltm.base.checks import Number, count, halves, integer, show
+from hltm.base.errors import InputError
 from hltm.tree import HLTM
 
 NODE_LIMIT = 2**20  # a node with its edge takes about 2.5 kB: this is 2.6 GB

@@ -12,14 +12,14 @@ from typing import Annotated
 
 import typer
 
+from hltm.base.checks import Number, number
+from hltm.base.checks import polarity as checked_polarity
+from hltm.base.command import Job, console, finish
+from hltm.base.errors import InputError
+from hltm.base.progress import shown
 from hltm.build import Polarity, caterpillar_tree, complete_tree, random_tree, star_tree
-from hltm.checks import Number, number
-from hltm.checks import polarity as checked_polarity
-from hltm.command import Job, console, finish
-from hltm.errors import InputError
 from hltm.files import check_suffix, load, save
 from hltm.number_text import read_number
-from hltm.progress import shown
 from hltm.tree import HLTM
 
 Source = Annotated[Path, typer.Argument(metavar="FILE", help="A tree: .json, .graphml or .bif.")]

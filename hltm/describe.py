@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hltm.checks import Node, Number
+from hltm.base.checks import Node, Number
 from hltm.tree import HLTM
 
 if TYPE_CHECKING:

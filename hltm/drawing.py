@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hltm.checks import Node, Number
-from hltm.checks import show as quoted
-from hltm.errors import InputError
+from hltm.base.checks import Node, Number
+from hltm.base.checks import show as quoted
+from hltm.base.errors import InputError
 from hltm.files import write
 from hltm.tree import HLTM
 

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from hltm.checks import Node, count, show
-from hltm.errors import InputError
+from hltm.base.checks import Node, count, show
+from hltm.base.errors import InputError
 from hltm.inference import Evidence
 from hltm.states import read_states
 from hltm.tree import HLTM

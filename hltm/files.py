@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hltm.base.checks import count, show
+from hltm.base.errors import InputError
 from hltm.bif import from_bif, to_bif
-from hltm.checks import count, show
-from hltm.errors import InputError
 from hltm.graphml import from_graphml, to_graphml
 from hltm.nodelink import tree_from_json, tree_to_json
 from hltm.tree import HLTM

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import networkx as nx
 
-from hltm.checks import Node
+from hltm.base.checks import Node
 from hltm.structure import Structure
 
 

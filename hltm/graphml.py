@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from hltm.checks import Node, show, suggestion
-from hltm.errors import InputError
+from hltm.base.checks import Node, show, suggestion
+from hltm.base.errors import InputError
 from hltm.nodelink import tree_from_json, tree_to_json
 from hltm.number_text import read_number
 from hltm.tables import EDGE_ATTRIBUTES, GRAPH_ATTRIBUTES

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hltm.checks import Node
-from hltm.errors import InputError
+from hltm.base.checks import Node
+from hltm.base.errors import InputError
 from hltm.states import read_states
 from hltm.tree import HLTM
 

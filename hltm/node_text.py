@@ -2,8 +2,8 @@
 
 import json
 
-from hltm.checks import Node, show, suggestion
-from hltm.errors import InputError
+from hltm.base.checks import Node, show, suggestion
+from hltm.base.errors import InputError
 from hltm.tree import HLTM
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import networkx as nx
 
-from hltm.checks import Node, node_name, show, suggestion
-from hltm.errors import InputError
+from hltm.base.checks import Node, node_name, show, suggestion
+from hltm.base.errors import InputError
 from hltm.tree import HLTM
 
 _KEYS = ("directed", "multigraph", "graph", "nodes", "edges")

@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 
-from hltm.checks import Number
+from hltm.base.checks import Number
 
 # Python refuses to read longer integers.
 _RATIONAL = re.compile(r"[+-]?[0-9]{1,4000}/[0-9]{1,4000}")

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hltm.checks import count
-from hltm.errors import InputError
+from hltm.base.checks import count
+from hltm.base.errors import InputError
 from hltm.exact import enumerate_leaves, leaf_configurations, leaf_table
 from hltm.tree import HLTM
 

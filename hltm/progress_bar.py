@@ -1,4 +1,4 @@
-"""The bar that `hltm.progress` draws on stderr, with rich: what runs, how much is done, time gone and time left.
+"""The bar that `hltm.base.progress` draws on stderr, with rich: what runs, how much is done, time gone and time left.
 
 It appears after half a second, so that what is quick stays quiet, and leaves nothing behind. It is one line at every
 width: what runs is cut, and where that is not enough the bar itself goes.
@@ -11,8 +11,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from hltm.command import console
-from hltm.progress import Progress
+from hltm.base.command import console
+from hltm.base.progress import Progress
 
 DELAY = 0.5
 # Redrawing takes time from what is waited for.
@@ -21,7 +21,7 @@ BAR, NARROW_BAR, LEAST_TEXT = 24, 10, 16
 
 
 class Bar(Progress):
-    """One line on stderr; see `hltm.progress.Progress` for what it is told."""
+    """One line on stderr; see `hltm.base.progress.Progress` for what it is told."""
 
     def __init__(self) -> None:
         # Closing waits until a line that is being drawn is done, and drawing waits for what it shows: one lock for both

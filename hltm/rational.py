@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import TypeAlias
 
-from hltm.checks import Node, count, show
-from hltm.errors import InputError
+from hltm.base.checks import Node, count, show
+from hltm.base.errors import InputError
 from hltm.exact import leaf_configurations
 from hltm.states import read_states
 from hltm.tables import normalized

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hltm import checks
-from hltm.checks import Node, count, show
-from hltm.errors import InputError
+from hltm.base import checks
+from hltm.base.checks import Node, count, show
+from hltm.base.errors import InputError
 from hltm.states import read_states
 from hltm.tree import HLTM
 

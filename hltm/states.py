@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hltm.checks import Node, show
-from hltm.errors import InputError
+from hltm.base.checks import Node, show
+from hltm.base.errors import InputError
 from hltm.tree import HLTM
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from hltm.checks import Node, node_name, show, suggestion
-from hltm.errors import InputError
+from hltm.base.checks import Node, node_name, show, suggestion
+from hltm.base.errors import InputError
 
 _NAMES_SHOWN = 8
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from hltm.checks import SUM_TOLERANCE, Node, Number, halves, integer, number, polarity, show, suggestion
-from hltm.errors import InputError
+from hltm.base.checks import SUM_TOLERANCE, Node, Number, halves, integer, number, polarity, show, suggestion
+from hltm.base.errors import InputError
 from hltm.structure import Structure
 
 NODE_ATTRIBUTES = ("prior", "cardinality")

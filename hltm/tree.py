@@ -13,8 +13,8 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from hltm.checks import Node, show
-from hltm.errors import InputError
+from hltm.base.checks import Node, show
+from hltm.base.errors import InputError
 from hltm.frozen import frozen_graph
 from hltm.structure import Structure, structure_of
 from hltm.tables import EdgeTable, Row, cardinalities_of, edge_table, graph_texts, prior_of

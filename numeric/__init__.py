@@ -11,87 +11,98 @@ if TYPE_CHECKING:
     from numeric.ceiling import ceilings as ceilings
     from numeric.ceiling import posterior_means as posterior_means
     from numeric.ceiling import share_of_ceiling as share_of_ceiling
-    from numeric.connection import ConnectionFactors as ConnectionFactors
-    from numeric.connection import connection_factors as connection_factors
-    from numeric.connection import connections as connections
-    from numeric.connection import normalized_connections as normalized_connections
-    from numeric.descent import DescentTrace as DescentTrace
-    from numeric.descent import descend as descend
     from numeric.digits import digit_population as digit_population
-    from numeric.experiment import run_study as run_study
     from numeric.experiment_summary import summary as summary
-    from numeric.general import function_population_gradient as function_population_gradient
-    from numeric.general import general_update as general_update
-    from numeric.gradient import expected_loss as expected_loss
-    from numeric.gradient import pair_gradient as pair_gradient
-    from numeric.gradient import population_gradient as population_gradient
-    from numeric.losses import LossSpec as LossSpec
-    from numeric.losses import loss_derivatives as loss_derivatives
-    from numeric.losses import loss_spec as loss_spec
-    from numeric.losses import loss_value as loss_value
-    from numeric.losses import pair_weight as pair_weight
-    from numeric.metrics import Correlations as Correlations
-    from numeric.metrics import absolute_correlation as absolute_correlation
-    from numeric.metrics import correlations as correlations
-    from numeric.metrics import latent_heights as latent_heights
-    from numeric.metrics import level_means as level_means
-    from numeric.network import Trace as Trace
-    from numeric.network import check_device as check_device
-    from numeric.network import check_slope as check_slope
-    from numeric.network import check_weights as check_weights
-    from numeric.network import check_widths as check_widths
-    from numeric.network import forward as forward
-    from numeric.network import random_weights as random_weights
-    from numeric.network import trace as trace
-    from numeric.network import unvec as unvec
-    from numeric.network import vec as vec
-    from numeric.operator import covariance_operator as covariance_operator
-    from numeric.operator import pair_matrix as pair_matrix
-    from numeric.operator import predicted_update as predicted_update
     from numeric.operator_norms import operator_norms as operator_norms
-    from numeric.population import FinitePopulation as FinitePopulation
-    from numeric.population import output_spread as output_spread
-    from numeric.product import CovarianceProduct as CovarianceProduct
-    from numeric.product import covariance_operator_product as covariance_operator_product
-    from numeric.published import PublishedNetwork as PublishedNetwork
-    from numeric.published import published_correlations as published_correlations
-    from numeric.published import published_loss as published_loss
-    from numeric.published import published_network as published_network
-    from numeric.published import train_published as train_published
     from numeric.ring import ring_population as ring_population
     from numeric.root_contrasts import RootContrasts as RootContrasts
     from numeric.root_contrasts import activation_bounds as activation_bounds
     from numeric.root_contrasts import sample_root_contrasts as sample_root_contrasts
     from numeric.sampling import estimate_activation_covariance as estimate_activation_covariance
     from numeric.sampling import sample_leaves as sample_leaves
-    from numeric.study import Study as Study
-    from numeric.study import study_tree as study_tree
-    from numeric.training import train as train
+    from numeric.studies.paper.published import PublishedNetwork as PublishedNetwork
+    from numeric.studies.paper.published import published_correlations as published_correlations
+    from numeric.studies.paper.published import published_loss as published_loss
+    from numeric.studies.paper.published import published_network as published_network
+    from numeric.studies.paper.published import train_published as train_published
+    from numeric.studies.paper.run import run_study as run_study
+    from numeric.studies.paper.settings import Study as Study
+    from numeric.studies.paper.settings import study_tree as study_tree
+    from numeric.towers.connection import ConnectionFactors as ConnectionFactors
+    from numeric.towers.connection import connection_factors as connection_factors
+    from numeric.towers.connection import connections as connections
+    from numeric.towers.connection import normalized_connections as normalized_connections
+    from numeric.towers.descent import DescentTrace as DescentTrace
+    from numeric.towers.descent import descend as descend
+    from numeric.towers.general import function_population_gradient as function_population_gradient
+    from numeric.towers.general import general_update as general_update
+    from numeric.towers.gradient import expected_loss as expected_loss
+    from numeric.towers.gradient import pair_gradient as pair_gradient
+    from numeric.towers.gradient import population_gradient as population_gradient
+    from numeric.towers.losses import LossSpec as LossSpec
+    from numeric.towers.losses import loss_derivatives as loss_derivatives
+    from numeric.towers.losses import loss_spec as loss_spec
+    from numeric.towers.losses import loss_value as loss_value
+    from numeric.towers.losses import pair_weight as pair_weight
+    from numeric.towers.network import Trace as Trace
+    from numeric.towers.network import check_device as check_device
+    from numeric.towers.network import check_slope as check_slope
+    from numeric.towers.network import check_weights as check_weights
+    from numeric.towers.network import check_widths as check_widths
+    from numeric.towers.network import forward as forward
+    from numeric.towers.network import random_weights as random_weights
+    from numeric.towers.network import trace as trace
+    from numeric.towers.network import unvec as unvec
+    from numeric.towers.network import vec as vec
+    from numeric.towers.operator import covariance_operator as covariance_operator
+    from numeric.towers.operator import pair_matrix as pair_matrix
+    from numeric.towers.operator import predicted_update as predicted_update
+    from numeric.towers.populations import FinitePopulation as FinitePopulation
+    from numeric.towers.populations import output_spread as output_spread
+    from numeric.towers.product import CovarianceProduct as CovarianceProduct
+    from numeric.towers.product import covariance_operator_product as covariance_operator_product
+    from numeric.training.train import train as train
     from numeric.training_trace import Failure as Failure
     from numeric.training_trace import TrainingTrace as TrainingTrace
     from numeric.tree_gradient import tree_population_gradient as tree_population_gradient
-    from numeric.tree_network import TreeNetwork as TreeNetwork
-    from numeric.tree_operator import tree_activation_covariance as tree_activation_covariance
-    from numeric.tree_operator import tree_connections as tree_connections
-    from numeric.tree_operator import tree_covariance_operator as tree_covariance_operator
-    from numeric.tree_operator import tree_factors as tree_factors
-    from numeric.tree_operator import tree_update as tree_update
-    from numeric.tree_sampler import TreeSampler as TreeSampler
+    from numeric.trees.metrics import Correlations as Correlations
+    from numeric.trees.metrics import absolute_correlation as absolute_correlation
+    from numeric.trees.metrics import correlations as correlations
+    from numeric.trees.metrics import latent_heights as latent_heights
+    from numeric.trees.metrics import level_means as level_means
+    from numeric.trees.network import TreeNetwork as TreeNetwork
+    from numeric.trees.operator import tree_activation_covariance as tree_activation_covariance
+    from numeric.trees.operator import tree_connections as tree_connections
+    from numeric.trees.operator import tree_covariance_operator as tree_covariance_operator
+    from numeric.trees.operator import tree_factors as tree_factors
+    from numeric.trees.operator import tree_update as tree_update
+    from numeric.trees.sampling import TreeSampler as TreeSampler
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "ceiling": ["ceilings", "posterior_means", "share_of_ceiling"],
-        "connection": ["ConnectionFactors", "connection_factors", "connections", "normalized_connections"],
-        "descent": ["DescentTrace", "descend"],
         "digits": ["digit_population"],
-        "experiment": ["run_study"],
         "experiment_summary": ["summary"],
-        "general": ["function_population_gradient", "general_update"],
-        "gradient": ["expected_loss", "pair_gradient", "population_gradient"],
-        "losses": ["LossSpec", "loss_derivatives", "loss_spec", "loss_value", "pair_weight"],
-        "metrics": ["Correlations", "absolute_correlation", "correlations", "latent_heights", "level_means"],
-        "network": [
+        "operator_norms": ["operator_norms"],
+        "ring": ["ring_population"],
+        "root_contrasts": ["RootContrasts", "activation_bounds", "sample_root_contrasts"],
+        "sampling": ["estimate_activation_covariance", "sample_leaves"],
+        "studies.paper.published": [
+            "PublishedNetwork",
+            "published_correlations",
+            "published_loss",
+            "published_network",
+            "train_published",
+        ],
+        "studies.paper.run": ["run_study"],
+        "studies.paper.settings": ["Study", "study_tree"],
+        "towers.connection": ["ConnectionFactors", "connection_factors", "connections", "normalized_connections"],
+        "towers.descent": ["DescentTrace", "descend"],
+        "towers.general": ["function_population_gradient", "general_update"],
+        "towers.gradient": ["expected_loss", "pair_gradient", "population_gradient"],
+        "towers.losses": ["LossSpec", "loss_derivatives", "loss_spec", "loss_value", "pair_weight"],
+        "towers.network": [
             "Trace",
             "check_device",
             "check_slope",
@@ -103,32 +114,21 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "unvec",
             "vec",
         ],
-        "operator": ["covariance_operator", "pair_matrix", "predicted_update"],
-        "operator_norms": ["operator_norms"],
-        "population": ["FinitePopulation", "output_spread"],
-        "product": ["CovarianceProduct", "covariance_operator_product"],
-        "published": [
-            "PublishedNetwork",
-            "published_correlations",
-            "published_loss",
-            "published_network",
-            "train_published",
-        ],
-        "ring": ["ring_population"],
-        "root_contrasts": ["RootContrasts", "activation_bounds", "sample_root_contrasts"],
-        "sampling": ["estimate_activation_covariance", "sample_leaves"],
-        "study": ["Study", "study_tree"],
-        "training": ["train"],
+        "towers.operator": ["covariance_operator", "pair_matrix", "predicted_update"],
+        "towers.populations": ["FinitePopulation", "output_spread"],
+        "towers.product": ["CovarianceProduct", "covariance_operator_product"],
+        "training.train": ["train"],
         "training_trace": ["Failure", "TrainingTrace"],
         "tree_gradient": ["tree_population_gradient"],
-        "tree_network": ["TreeNetwork"],
-        "tree_operator": [
+        "trees.metrics": ["Correlations", "absolute_correlation", "correlations", "latent_heights", "level_means"],
+        "trees.network": ["TreeNetwork"],
+        "trees.operator": [
             "tree_activation_covariance",
             "tree_connections",
             "tree_covariance_operator",
             "tree_factors",
             "tree_update",
         ],
-        "tree_sampler": ["TreeSampler"],
+        "trees.sampling": ["TreeSampler"],
     },
 )

@@ -19,11 +19,11 @@ import networkx as nx
 import numpy as np
 
 from hltm import HLTM
-from hltm.checks import show
-from hltm.errors import InputError
-from hltm.progress import SILENT, Progress
-from numeric.metrics import latent_heights, level_means
-from numeric.published import published_correlations, published_network, train_published
+from hltm.base.checks import show
+from hltm.base.errors import InputError
+from hltm.base.progress import SILENT, Progress
+from numeric.studies.paper.published import published_correlations, published_network, train_published
+from numeric.trees.metrics import latent_heights, level_means
 
 ALPHA = 0.01  # false alarms of the combined test
 _LIMIT = 2**26

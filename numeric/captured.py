@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from numeric.optimizers import Descent
-from numeric.sampled_source import Sampled
+from numeric.training.minibatch import Sampled
+from numeric.training.optimizers import Descent
 
 _WARM_UP = 3
 

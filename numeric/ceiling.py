@@ -13,10 +13,10 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from hltm import HLTM
-from hltm.checks import Node, integer
-from numeric.checks import check_device
-from numeric.draws import TripleSampler, same_shape
-from numeric.metrics import NUMBERS, PURPOSE
+from hltm.base.checks import Node, integer
+from numeric.towers.checks import check_device
+from numeric.trees.metrics import NUMBERS, PURPOSE
+from numeric.trees.streams import TripleSampler, same_shape
 
 
 def posterior_means(

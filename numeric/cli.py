@@ -15,11 +15,11 @@ from typing import Annotated, Any
 
 import typer
 
-from hltm.command import Job, finish, heard
-from hltm.errors import InputError
-from hltm.progress import Progress, shown
-from numeric.images.command import images
-from numeric.sweep.cli import app as sweep_app
+from hltm.base.command import Job, finish, heard
+from hltm.base.errors import InputError
+from hltm.base.progress import Progress, shown
+from numeric.studies.images.command import images
+from numeric.studies.sweep.cli import app as sweep_app
 
 
 class DeviceName(enum.StrEnum):
@@ -137,7 +137,7 @@ def run_train(
     json: str | None, quiet: bool,
 ) -> int:  # fmt: skip
     """Train on the tree of a file and tell what came of it."""
-    from numeric.train_report import check_json, train_and_measure, write_report
+    from numeric.training.report import check_json, train_and_measure, write_report
 
     target = check_json(json)
     with shown(quiet) as progress:
@@ -162,7 +162,7 @@ def load_torch(progress: Progress) -> None:
 
 def _last_step(folder: Path | None) -> int | None:
     """Where a run that was cut short goes on; None if there is no checkpoint."""
-    from numeric.checkpoint import Checkpoints
+    from numeric.training.checkpoint import Checkpoints
 
     found = None if folder is None else Checkpoints(folder).read()
     return None if found is None else found.get("step")
@@ -170,7 +170,7 @@ def _last_step(folder: Path | None) -> int | None:
 
 def _left_in(folder: Path | None) -> list[str]:
     """What to tell of the checkpoint of a run that was cut short; nothing if there is none."""
-    from numeric.checkpoint import STATE
+    from numeric.training.checkpoint import STATE
 
     if folder is None or not (folder / STATE).exists():
         return []
@@ -181,10 +181,10 @@ def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | N
     """Run the study, print its table, write its files."""
     with shown(quiet) as progress:
         load_torch(progress)
-    from hltm.command import console
-    from numeric.experiment import run_study
-    from numeric.experiment_report import check_out, study_table, write_study
-    from numeric.study import Study
+    from hltm.base.command import console
+    from numeric.studies.paper.report import check_out, study_table, write_study
+    from numeric.studies.paper.run import run_study
+    from numeric.studies.paper.settings import Study
 
     study = Study(**settings)
     if against is not None:
@@ -206,10 +206,10 @@ def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | N
 
 def run_agreement(study: Any, against: Path, out: Path | None, quiet: bool) -> int:
     """Hold networks as published against measured results; exit code 1 where they do not agree."""
-    from hltm.command import console
+    from hltm.base.command import console
     from hltm.files import write
     from numeric.agreement import ALPHA, agreement, read_published
-    from numeric.experiment_report import agreement_rows, agreement_table, check_out, csv_text
+    from numeric.studies.paper.report import agreement_rows, agreement_table, check_out, csv_text
 
     published = read_published(against)
     folder = None if out is None else check_out(out)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hltm.errors import InputError
-from numeric.population import FinitePopulation
+from hltm.base.errors import InputError
+from numeric.towers.populations import FinitePopulation
 
 _SIDE = 8
 _IMAGES = 1797

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hltm.errors import InputError
-from numeric.losses import LossSpec, loss_value
-from numeric.population import FinitePopulation
+from hltm.base.errors import InputError
+from numeric.towers.losses import LossSpec, loss_value
+from numeric.towers.populations import FinitePopulation
 
 TERM_LIMIT = 10**9
 _CHUNK = 2**17  # terms per block: small enough for the cache

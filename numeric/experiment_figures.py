@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from numeric.experiment import WidthResult
 from numeric.experiment_summary import summary
+from numeric.studies.paper.run import WidthResult
 
 
 def figures(results: Sequence[WidthResult]) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from itertools import product
 
 import torch
 
-from numeric.experiment import WidthResult
+from numeric.studies.paper.run import WidthResult
 
 
 def summary(results: Sequence[WidthResult]) -> list[dict[str, float | int | str]]:

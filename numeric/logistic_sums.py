@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 DEGREE = 16
 BIN_LIMIT = 2**20

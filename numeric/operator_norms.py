@@ -14,12 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hltm import HLTM
-from hltm.checks import Node, integer, show
-from hltm.errors import InputError
-from numeric.metrics import Fresh, fresh_samples, member_seeds, member_trees
-from numeric.tree_network import TreeNetwork
-from numeric.tree_plan import Block, gathered, own_rows
+from hltm.base.checks import Node, integer, show
+from hltm.base.errors import InputError
 from numeric.tree_run import identity_at, pull_back, run
+from numeric.trees.metrics import Fresh, fresh_samples, member_seeds, member_trees
+from numeric.trees.network import TreeNetwork
+from numeric.trees.plan import Block, gathered, own_rows
 
 _QUARTERS = 4
 _PAIRINGS = ((0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2))

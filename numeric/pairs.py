@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hltm.errors import InputError
-from numeric.losses import LossSpec, pair_weight
-from numeric.population import FinitePopulation
+from hltm.base.errors import InputError
+from numeric.towers.losses import LossSpec, pair_weight
+from numeric.towers.populations import FinitePopulation
 
 TERM_LIMIT = 10**9
 _CHUNK = 2**20  # numbers held at a time while pair weights of several negatives are summed
@@ -50,7 +50,7 @@ def pair_matrix(
 
     Examples
     --------
-    >>> from numeric.losses import loss_spec
+    >>> from numeric.towers.losses import loss_spec
     >>> half = torch.tensor([0.5, 0.5])
     >>> pair_matrix(loss_spec("triplet", tau=1.0), torch.tensor([[0.0], [0.0]]), half)
     tensor([[0.1250, 0.1250],

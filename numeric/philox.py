@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hltm.checks import seed as check_seed
-from hltm.errors import InputError
+from hltm.base.checks import seed as check_seed
+from hltm.base.errors import InputError
 
 WORD = 2**32
 _MASK = WORD - 1

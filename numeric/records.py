@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hltm.checks import show
-from hltm.errors import InputError
-from numeric.checkpoint import Checkpoints, locked, run_folder, run_state, same_run
-from numeric.training_loop import Progress
+from hltm.base.checks import show
+from hltm.base.errors import InputError
+from numeric.training.checkpoint import Checkpoints, locked, run_folder, run_state, same_run
+from numeric.training.loop import Progress
 from numeric.training_trace import Failure, Streams, TrainingTrace
-from numeric.tree_network import TreeNetwork
+from numeric.trees.network import TreeNetwork
 
 _TAKEN = ("step", "loss", "dead")  # names in a line of metrics
 

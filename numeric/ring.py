@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from hltm.errors import InputError
-from numeric.population import FinitePopulation
+from hltm.base.errors import InputError
+from numeric.towers.populations import FinitePopulation
 
 
 def ring_population(
@@ -54,7 +54,7 @@ def ring_population(
     >>> ring_population(3)
     Traceback (most recent call last):
         ...
-    hltm.errors.InputError: patterns '11' and '101' on 3 positions: are translations of each other, must be two objects
+    hltm.base.errors.InputError: patterns '11' and '101' on 3 positions: are translations of each other, must be two objects
     """
     if isinstance(positions, bool) or not hasattr(positions, "__index__") or positions < 1:
         raise InputError(f"positions={positions!r} of a ring: must be a positive integer")

@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hltm import HLTM
-from hltm.checks import Node, integer
+from hltm.base.checks import Node, integer
 from numeric.sampling import check_shape
-from numeric.tree_network import TreeNetwork
 from numeric.tree_run import inputs_of, run
-from numeric.tree_sampler import TreeSampler
+from numeric.trees.network import TreeNetwork
+from numeric.trees.sampling import TreeSampler
 
 _NUMBERS = 2**24  # numbers held at a time: 128 MB in double precision
 

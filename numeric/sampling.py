@@ -8,12 +8,12 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from hltm import HLTM
-from hltm.checks import Node, integer
-from hltm.errors import InputError
+from hltm.base.checks import Node, integer
+from hltm.base.errors import InputError
 from numeric.tree_checks import check_tree
-from numeric.tree_network import TreeNetwork
 from numeric.tree_run import inputs_of, run
-from numeric.tree_sampler import TreeSampler
+from numeric.trees.network import TreeNetwork
+from numeric.trees.sampling import TreeSampler
 
 _NUMBERS = 2**24  # numbers held at a time while a covariance is estimated: 128 MB in double precision
 

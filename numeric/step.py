@@ -1,6 +1,6 @@
 """One step of training for a stack of tree networks: outputs, loss and gradient, written out by hand.
 
-The chain rule of section 0 on the layout of :mod:`numeric.tree_plan`: with ``G`` the derivative in the
+The chain rule of section 0 on the layout of :mod:`numeric.trees.plan`: with ``G`` the derivative in the
 pre-activations of a level, the derivative in the weights is ``G f^T`` and that in the level below ``W^T G`` times the
 gates, batched over members and nodes. No graph is built.
 """
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from numeric.tree_plan import Plan, gathered, own_rows
+from numeric.trees.plan import Plan, gathered, own_rows
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 

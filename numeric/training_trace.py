@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from hltm.errors import InputError
-from numeric.checkpoint import writing
-from numeric.tree_network import TreeNetwork
+from hltm.base.errors import InputError
+from numeric.training.checkpoint import writing
+from numeric.trees.network import TreeNetwork
 
 METRICS = "metrics.jsonl"
 
@@ -70,7 +70,7 @@ class TrainingTrace:
     Examples
     --------
     >>> from hltm import complete_tree
-    >>> from numeric.training import train
+    >>> from numeric.training.train import train
     >>> network = TreeNetwork(complete_tree(depth=1, branching=2, polarity=0.9), width=2, output="normalized")
     >>> trace = train(network, steps=4, batch=8, record_every=2)
     >>> trace.steps, trace.losses.shape, [step for step, _ in trace.networks()]

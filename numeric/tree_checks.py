@@ -1,6 +1,6 @@
 """Checked input of tree networks: trees, outputs, widths, weights that fit the tree, populations.
 
-Every refusal is an :class:`hltm.errors.InputError` of one line that names the node, the value and the rule.
+Every refusal is an :class:`hltm.base.errors.InputError` of one line that names the node, the value and the rule.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from hltm import HLTM
-from hltm.checks import Node, count, integer, show, suggestion
-from hltm.errors import InputError
-from numeric.checks import as_floating, check_finite
-from numeric.population import FinitePopulation
+from hltm.base.checks import Node, count, integer, show, suggestion
+from hltm.base.errors import InputError
+from numeric.towers.checks import as_floating, check_finite
+from numeric.towers.populations import FinitePopulation
 
 NEURON_LIMIT = 2**24  # of all latents together: every one has its place in an index
 _NAMES_SHOWN = 6

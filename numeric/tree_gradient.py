@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hltm.checks import Node
+from hltm.base.checks import Node
 from numeric.expectation import check_convention, expected_loss_of_outputs
-from numeric.losses import LossSpec, loss_spec
-from numeric.population import FinitePopulation
+from numeric.towers.losses import LossSpec, loss_spec
+from numeric.towers.populations import FinitePopulation
 from numeric.tree_checks import check_tree_population
-from numeric.tree_network import TreeNetwork
+from numeric.trees.network import TreeNetwork
 
 
 def tree_population_gradient(

@@ -11,10 +11,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from hltm.checks import Node
-from numeric.population import FinitePopulation
-from numeric.tree_network import TreeNetwork
-from numeric.tree_plan import own_rows, sweep
+from hltm.base.checks import Node
+from numeric.towers.populations import FinitePopulation
+from numeric.trees.network import TreeNetwork
+from numeric.trees.plan import own_rows, sweep
 
 _NUMBERS = 2**24  # numbers held at a time while a population is gone through: 128 MB in double precision
 

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from hltm.command import guarded
+from hltm.base.command import guarded
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded
 

@@ -12,13 +12,19 @@ import pytest
 PACKAGES = ("hltm", "theory", "numeric", "verify")
 CALLED = {
     ("hltm.tree", "hltm.notebook"): "how a tree shows itself in a notebook: draws, and a tree needs no drawing",
-    ("hltm.progress", "hltm.progress_bar"): "the bar is a Progress that needs rich, loaded if somebody is looking",
-    ("theory.derivation", "theory.notebook"): "how a derivation shows itself in a notebook",
-    ("theory.derivation", "theory.latex"): "Derivation.latex() writes what theory.latex knows of derivations",
-    ("theory.latent", "theory.tree_operator"): "activation_covariance with weights is a part of the operator's moments",
+    ("hltm.base.progress", "hltm.progress_bar"): "the bar is a Progress that needs rich, loaded if somebody is looking",
+    ("theory.core.derivation", "theory.notebook"): "how a derivation shows itself in a notebook",
     (
-        "theory.losses",
-        "theory.family",
+        "theory.core.derivation",
+        "theory.latex.render",
+    ): "Derivation.latex() writes what theory.latex.render knows of derivations",
+    (
+        "theory.trees.activation",
+        "theory.trees.operator",
+    ): "activation_covariance with weights is a part of the operator's moments",
+    (
+        "theory.losses.loss",
+        "theory.losses.family",
     ): "pair_weight refuses what family_membership, which derives weights, does not prove",
 }
 

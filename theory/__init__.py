@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from theory.derivation import Derivation, Statement, Step
-    from theory.family import family_membership
-    from theory.latent import activation_covariance
+    from theory.core.decide import Decision, decide_positive, decide_zero
+    from theory.core.derivation import Derivation, Statement, Step
     from theory.latent_forms import activation_covariances
-    from theory.latex import to_latex
-    from theory.losses import pair_weight, pair_weights
+    from theory.latex.render import to_latex
+    from theory.losses.family import family_membership
+    from theory.losses.loss import pair_weight, pair_weights
     from theory.lucky import existence_probability, neurons_needed, selectivity_bound
     from theory.registry import STATEMENTS, derive
-    from theory.tree_operator import covariance_operator, node_update
-    from theory.tree_symbols import parameter_values
-    from theory.uniform_sums import GapLaw, gap_law
-    from theory.walsh import WalshOperator, walsh_operator
-    from theory.zero import Decision, decide_positive, decide_zero
+    from theory.trees.activation import activation_covariance
+    from theory.trees.gap_law import GapLaw, gap_law
+    from theory.trees.operator import covariance_operator, node_update
+    from theory.trees.symbols import parameter_values
+    from theory.trees.walsh import WalshOperator, walsh_operator
 
 __all__ = [
     "STATEMENTS",
@@ -52,18 +52,18 @@ __all__ = [
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "derivation": ["Derivation", "Statement", "Step"],
-        "family": ["family_membership"],
-        "latent": ["activation_covariance"],
+        "core.decide": ["Decision", "decide_positive", "decide_zero"],
+        "core.derivation": ["Derivation", "Statement", "Step"],
         "latent_forms": ["activation_covariances"],
-        "latex": ["to_latex"],
-        "losses": ["pair_weight", "pair_weights"],
+        "latex.render": ["to_latex"],
+        "losses.family": ["family_membership"],
+        "losses.loss": ["pair_weight", "pair_weights"],
         "lucky": ["existence_probability", "neurons_needed", "selectivity_bound"],
         "registry": ["STATEMENTS", "derive"],
-        "tree_operator": ["covariance_operator", "node_update"],
-        "tree_symbols": ["parameter_values"],
-        "uniform_sums": ["GapLaw", "gap_law"],
-        "walsh": ["WalshOperator", "walsh_operator"],
-        "zero": ["Decision", "decide_positive", "decide_zero"],
+        "trees.activation": ["activation_covariance"],
+        "trees.gap_law": ["GapLaw", "gap_law"],
+        "trees.operator": ["covariance_operator", "node_update"],
+        "trees.symbols": ["parameter_values"],
+        "trees.walsh": ["WalshOperator", "walsh_operator"],
     },
 )

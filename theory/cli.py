@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from hltm.command import Job, finish, heard
-from hltm.errors import InputError
-from hltm.progress import shown
+from hltm.base.command import Job, finish, heard
+from hltm.base.errors import InputError
+from hltm.base.progress import shown
 
 PAPER_LIMIT = 16 * 2**20
 
@@ -61,7 +61,7 @@ def run(path: Path | None, name: str | None, what: str, form: str, out: Path | N
     import hltm
 
     with heard():  # mpmath, while it is loaded, drops Ctrl-C
-        from theory.export import drift, formula, macros
+        from theory.paper.export import drift, formula, macros
 
     if check is not None and out is not None:
         raise InputError("--check with --out: a comparison writes no formula; give one of them")

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import sympy
 from sympy import Expr, Sum
 
+from theory.core.decide import Decision, combine, decide_zero, describe, exact_points
+from theory.core.notation import H, j, r_p
 from theory.domain import domain_decision
 from theory.exchangeable import indexed_form
-from theory.losses import FREE_NEGATIVE, Loss, derivative, linear_sums, loss_of, quotient
-from theory.notation import H, j, r_p
-from theory.slopes import sign_decisions
-from theory.zero import Decision, combine, decide_zero, describe, exact_points
+from theory.losses.loss import FREE_NEGATIVE, Loss, derivative, linear_sums, loss_of, quotient
+from theory.losses.signs import sign_decisions
 
 REAL = "L is real and finite"
 """The condition on the values themselves."""
@@ -76,7 +76,7 @@ def family_conditions(loss: object, negatives: int | None = None) -> tuple[Condi
     Raises
     ------
     InputError
-        As ``theory.losses.loss_of``.
+        As ``theory.losses.loss.loss_of``.
 
     Source
     ------

@@ -12,9 +12,9 @@ import sympy
 from sympy import Expr
 from sympy.core.function import AppliedUndef
 
-from theory.losses import quotient
-from theory.slopes import decide_slope
-from theory.zero import ABSTAINED, ASSUMPTIONS, Decision, decide_positive, describe, exact_points, value_at
+from theory.core.decide import ABSTAINED, ASSUMPTIONS, Decision, decide_positive, describe, exact_points, value_at
+from theory.losses.loss import quotient
+from theory.losses.signs import decide_slope
 
 _DIGITS = 30
 _STEPS = 200
@@ -93,7 +93,7 @@ def domain_decision(expression: Expr) -> Decision:
 
     Examples
     --------
-    >>> from theory.parse import parse_loss
+    >>> from theory.losses.parse import parse_loss
     >>> domain_decision(parse_loss("tau*log(1 + exp((r_p - r_1)/tau))")).value
     True
     >>> domain_decision(parse_loss("r_p - r_1 + log(r_0)")).detail

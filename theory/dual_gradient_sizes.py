@@ -1,7 +1,7 @@
 """Statement 1 (dual-gradient) for all sizes: Theorem 1 of arXiv 2010.00578 on matrix symbols.
 
 Dimensions ``n_l`` are symbols and the layer l is generic: the two inductions over layers have a base and a
-step, both checked in index notation (``theory.index``), as is every other identity of the chain. The
+step, both checked in index notation (``theory.core.index_notation``), as is every other identity of the chain. The
 derivation covers a linear and an l2-normalised output. ``D_l`` enters as a fixed matrix, so gates of any
 piecewise-linear homogeneous activation are covered.
 """
@@ -23,10 +23,10 @@ from sympy import (
     ZeroMatrix,
 )
 
-from theory.derivation import Derivation, Statement, Step, equation, together, verdict
-from theory.dual_gradient import ASSUMPTIONS, TEXT
-from theory.index import check_identity
-from theory.notation import Vec, dimension, matrix
+from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
+from theory.core.index_notation import check_identity
+from theory.core.notation import Vec, dimension, matrix
+from theory.towers.dual_gradient import ASSUMPTIONS, TEXT
 
 N_TOP, N, N_BELOW, N_ABOVE = dimension("L"), dimension("l"), dimension("l-1"), dimension("l+1")
 STEP_SIZE = Symbol("t", real=True)

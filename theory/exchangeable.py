@@ -7,8 +7,8 @@ proved with symbolic H (statements 2 and 4 of arXiv 2010.00578) holds for it, an
 import sympy
 from sympy import Expr, Sum, Symbol
 
-from theory.losses import Loss
-from theory.notation import H, k, r
+from theory.core.notation import H, k, r
+from theory.losses.loss import Loss
 
 FEW = 4
 """Up to this many negatives everything is written out."""
@@ -29,7 +29,7 @@ def indexed_form(loss: Loss) -> Loss | None:
 
     Examples
     --------
-    >>> from theory.losses import loss_of
+    >>> from theory.losses.loss import loss_of
     >>> text = "log(1" + "".join(f" + exp(r_p - r_{number})" for number in range(1, 9)) + ")"
     >>> indexed_form(loss_of(text)).expression
     log(Sum(exp(r_p - r[k]), (k, 1, H)) + 1)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import sympy
 
-from hltm.checks import Node
+from hltm.base.checks import Node
 from hltm.tree import HLTM
-from theory.latent import gap_vector, is_binary_at, selectivity
-from theory.latex import plain_tex
+from theory.latex.render import plain_tex
 from theory.tex_layout import LINE, Item, Row, matrix_width
-from theory.tree_symbols import TreeSymbols, entry_index, is_binary_edge, is_symmetric, path_below
+from theory.trees.activation import gap_vector, is_binary_at, selectivity
+from theory.trees.symbols import TreeSymbols, entry_index, is_binary_edge, is_symmetric, path_below
 
 # pmatrix has no more columns, unless a paper sets a counter.
 _COLUMNS, _ROWS = 10, 16

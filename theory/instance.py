@@ -1,6 +1,6 @@
 """Instances of a matrix identity at small sizes: random integer entries may refute it, and never prove it.
 
-Shares no code with the index notation of ``theory.index``: SymPy's explicit ``kronecker_product`` and
+Shares no code with the index notation of ``theory.core.index_notation``: SymPy's explicit ``kronecker_product`` and
 ``Matrix.vec``.
 """
 
@@ -23,7 +23,7 @@ from sympy import (
     ZeroMatrix,
 )
 
-from theory.notation import Vec, without_powers
+from theory.core.notation import Vec, without_powers
 
 _SIZES = (2, 3, 1)
 INSTANCES = 4

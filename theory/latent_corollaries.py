@@ -7,12 +7,12 @@ statement 6, with the general forms of statements 3 and 4 (arXiv 2010.00578).
 import sympy
 from sympy import Expr, Integer, MatAdd, MatMul, MatrixSymbol, Mul, Rational, Symbol
 
-from hltm.checks import Node
-from hltm.errors import InputError
-from theory.derivation import Derivation, Statement, Step, equation, together, verdict, zero_step
-from theory.notation import Vec
-from theory.tree_symbols import TreeSymbols, path_below
-from theory.zero import POLYNOMIAL, Decision, combine, decide_zero
+from hltm.base.checks import Node
+from hltm.base.errors import InputError
+from theory.core.decide import POLYNOMIAL, Decision, combine, decide_zero
+from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict, zero_step
+from theory.core.notation import Vec
+from theory.trees.symbols import TreeSymbols, path_below
 
 SLUG = "activation-covariance"
 MARKOV = "every node is independent of its non-descendants given its parent"

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import sympy
 from sympy import Expr, ImmutableDenseMatrix, Mul, Symbol
 
-from hltm.checks import Node, show
-from hltm.errors import InputError
+from hltm.base.checks import Node, show
+from hltm.base.errors import InputError
 from hltm.tree import HLTM
-from theory.latent import outer, selectivity
-from theory.tree_symbols import TreeSymbols, internal, path_below, tree_symbols
+from theory.trees.activation import outer, selectivity
+from theory.trees.symbols import TreeSymbols, internal, path_below, tree_symbols
 
 
 @dataclass(frozen=True, slots=True)

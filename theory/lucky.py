@@ -1,6 +1,6 @@
 """Statement 7: how many neurons a lucky one takes, and how selective a gap makes it.
 
-The law of the gap is in `theory.uniform_sums`, the derivations in `theory.lucky_derivation`. The emergence along
+The law of the gap is in `theory.trees.gap_law`, the derivations in `theory.trees.lucky`. The emergence along
 training is measured, not derived (`verify.theorem7`).
 """
 
@@ -10,8 +10,8 @@ from typing import Any
 import sympy
 from sympy import Expr, Integer, Piecewise, Rational
 
-from hltm.errors import InputError
-from theory.uniform_sums import exact
+from hltm.base.errors import InputError
+from theory.trees.gap_law import exact
 
 DIGIT_LIMIT = 10**6
 

@@ -8,7 +8,7 @@ from typing import Any
 import sympy
 from sympy import Basic, Expr, IndexedBase, Product, Sum, Symbol
 
-from theory.derivation import equation
+from theory.core.derivation import equation
 
 NEURONS = Symbol("n", integer=True, positive=True)
 """Number of neurons that a neuron reads."""

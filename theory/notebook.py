@@ -1,6 +1,6 @@
 r"""Derivations and operators as LaTeX for notebooks: what MathJax and KaTeX set without macros or packages.
 
-`theory.latex` writes for pdflatex; browsers know no ``\intertext``, and MathJax reads nothing but letters
+`theory.latex.render` writes for pdflatex; browsers know no ``\intertext``, and MathJax reads nothing but letters
 inside ``\text``. So the reasons of a derivation stand in rows of their own, and special characters stand outside of
 ``\text``.
 """
@@ -11,11 +11,11 @@ from textwrap import wrap
 
 import sympy
 
-from theory.derivation import Derivation, Statement, Step
-from theory.latex import plain_tex, rows
+from theory.core.derivation import Derivation, Statement, Step
+from theory.core.notation import SYMBOL_NAMES
+from theory.latex.names import in_unicode
+from theory.latex.render import plain_tex, rows
 from theory.macros import expanded, group_end
-from theory.notation import SYMBOL_NAMES
-from theory.tree_names import in_unicode
 
 _ROW_LIMIT, _TOTAL_LIMIT = 4_000, 40_000  # letters of LaTeX of one formula, and of a whole derivation
 _ENTRIES, _TEXT_WIDTH = 20, 90  # entries of a vector, letters of a line of text

@@ -1,4 +1,4 @@
-"""Exact finite populations for ``theory.expectation``: instances that may refute, and never prove.
+"""Exact finite populations for ``theory.core.expectation``: instances that may refute, and never prove.
 
 Every expectation is a finite sum over points and augmentations with rational weights, written out; the rules
 of the algebra are not used. Dependence of copies or points is total here (the copies, or the points,
@@ -11,8 +11,8 @@ from fractions import Fraction
 from itertools import product
 from random import Random
 
-from theory.expectation import CONSTANT, GIVEN, Label, Law, Letter, Moment, Term, Word
-from theory.zero import ABSTAINED, POINT, POLYNOMIAL, Decision
+from theory.core.decide import ABSTAINED, POINT, POLYNOMIAL, Decision
+from theory.core.expectation import CONSTANT, GIVEN, Label, Law, Letter, Moment, Term, Word
 
 Rows = list[list[Fraction]]
 POINTS, COPIES, SEEDS = 3, 2, 2
@@ -166,7 +166,7 @@ def decide_moment(difference: Moment, normal: Moment, law: Law, shapes: Mapping[
     difference
         The moment as it was written.
     normal
-        Its normal form (``theory.expectation.expect``); empty means proved.
+        Its normal form (``theory.core.expectation.expect``); empty means proved.
     law, shapes
         As for ``Population``.
     """

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 
-from hltm.errors import InputError
-from theory.covariance import DROPS, derive_covariance
-from theory.derivation import Derivation
-from theory.dual_gradient import derive_widths
+from hltm.base.errors import InputError
+from theory.core.derivation import Derivation
 from theory.dual_gradient_sizes import derive_all_sizes
-from theory.family import derive_family
-from theory.latent_derivation import CLAIMS, derive_latent
-from theory.lucky_derivation import CLAIMS as LUCKY_CLAIMS
-from theory.lucky_derivation import derive_lucky
-from theory.two_layer import CLAIMS as TWO_LAYER_CLAIMS
-from theory.two_layer import DROPS as TWO_LAYER_DROPS
-from theory.two_layer import derive_two_layer
-from theory.weighted import derive_weighted
+from theory.losses.family import derive_family
+from theory.towers.covariance import DROPS, derive_covariance
+from theory.towers.dual_gradient import derive_widths
+from theory.towers.weighted import derive_weighted
+from theory.trees.derivations import CLAIMS, derive_latent
+from theory.trees.lucky import CLAIMS as LUCKY_CLAIMS
+from theory.trees.lucky import derive_lucky
+from theory.two_layer.dynamics import CLAIMS as TWO_LAYER_CLAIMS
+from theory.two_layer.dynamics import DROPS as TWO_LAYER_DROPS
+from theory.two_layer.dynamics import derive_two_layer
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def derive(slug: str | int, **options: object) -> Derivation:
         dual-gradient: ``widths`` (``(n_0, ..., n_L)``, None for all sizes), ``output`` ("linear",
         "normalized"). contrastive-losses: ``loss`` (name or expression), ``negatives`` (None for symbolic H).
         covariance-operator: ``convention`` ("shared", "one-branch"), ``form`` ("operator", "general"),
-        ``drop`` (an assumption to leave out, see ``theory.covariance.DROPS``).
+        ``drop`` (an assumption to leave out, see ``theory.towers.covariance.DROPS``).
         weighted-covariance-operator: ``loss``, ``distances`` ("means", "points"), ``negatives`` (1, or None
         for symbolic H), ``convention``, ``form``, ``order`` (claimed order of theta in the spread; None for
         the true one). two-layer-dynamics: ``claim`` ("block", "decoupled", "conserved", "ring"), ``widths``

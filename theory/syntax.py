@@ -8,7 +8,7 @@ from functools import lru_cache
 from lark import Lark
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 LENGTH = 2_000
 """Most characters of a loss."""
@@ -43,7 +43,7 @@ NAME: /[A-Za-z_][A-Za-z_0-9]*/
 
 
 def check_syntax(text: str) -> None:
-    """Refuse what the grammar or the names rule out; `theory.parse` refuses the rest.
+    """Refuse what the grammar or the names rule out; `theory.losses.parse` refuses the rest.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def check_syntax(text: str) -> None:
     >>> check_syntax("r_p - 1)")
     Traceback (most recent call last):
         ...
-    hltm.errors.InputError: ')' at character 8 of loss 'r_p - 1)': the expression should end here
+    hltm.base.errors.InputError: ')' at character 8 of loss 'r_p - 1)': the expression should end here
     """
     check_length(text)
     try:

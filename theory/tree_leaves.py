@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hltm.checks import Node, count
-from hltm.errors import InputError
+from hltm.base.checks import Node, count
+from hltm.base.errors import InputError
 from hltm.tree import HLTM
-from theory.tree_symbols import below
 from theory.tree_weights import TreeWeights
+from theory.trees.symbols import below
 
 LEAF_LIMIT = 2**16
 """Largest number of leaf configurations that are listed."""

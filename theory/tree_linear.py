@@ -12,9 +12,9 @@ import sympy
 from sympy import QQ, Expr
 from sympy.polys.rings import PolyRing
 
-from hltm.checks import Node
-from theory.tree_symbols import TreeSymbols, below
+from hltm.base.checks import Node
 from theory.tree_weights import TreeWeights
+from theory.trees.symbols import TreeSymbols, below
 
 
 def ring_of(expressions: Iterable[Expr]) -> PolyRing:

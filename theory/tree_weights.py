@@ -13,8 +13,8 @@ import numpy as np
 import sympy
 from sympy import Expr, Integer, Rational
 
-from hltm.checks import Node, number, show, suggestion
-from hltm.errors import InputError
+from hltm.base.checks import Node, number, show, suggestion
+from hltm.base.errors import InputError
 from hltm.tree import HLTM
 
 

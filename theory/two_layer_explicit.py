@@ -12,12 +12,12 @@ from itertools import product
 import sympy
 from sympy import Expr, ImmutableDenseMatrix, Rational, Symbol, zeros
 
-from hltm.errors import InputError
-from theory.derivation import Derivation, Statement, Step, equation, together, verdict
-from theory.network import checked_widths
-from theory.notation import matrix
-from theory.two_layer_shown import block_relations
-from theory.zero import decide_zero
+from hltm.base.errors import InputError
+from theory.core.decide import decide_zero
+from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
+from theory.core.notation import matrix
+from theory.towers.network import checked_widths
+from theory.two_layer.relations import block_relations
 
 SLUG = "two-layer-dynamics"
 POINTS = COPIES = 2

@@ -9,10 +9,10 @@ from itertools import product
 import sympy
 from sympy import Expr, Rational, Symbol
 
-from theory.derivation import Step
-from theory.losses import CANONICAL, Loss, derivative, loss_of, quotient
-from theory.notation import negative, r_p
-from theory.zero import ABSTAINED, POLYNOMIAL, Decision, decide_positive
+from theory.core.decide import ABSTAINED, POLYNOMIAL, Decision, decide_positive
+from theory.core.derivation import Step
+from theory.core.notation import negative, r_p
+from theory.losses.loss import CANONICAL, Loss, derivative, loss_of, quotient
 
 SPREAD = Symbol("s", real=True)
 HALF = Rational(1, 2)

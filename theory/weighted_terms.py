@@ -7,10 +7,10 @@ of s of a term is the number of its letters kappa, phi, b.
 import sympy
 from sympy import Basic, Indexed, IndexedBase, MatrixExpr, Rational, Symbol
 
-from theory.derivation import equation
-from theory.expectation import Law, Letter, Moment, Term, letter
-from theory.moments import WEIGHT, factored, with_homogeneity
-from theory.notation import negative, pair_distance, r
+from theory.core.derivation import equation
+from theory.core.expectation import Law, Letter, Moment, Term, letter
+from theory.core.notation import negative, pair_distance, r
+from theory.towers.moment_steps import WEIGHT, factored, with_homogeneity
 
 SPREAD = Symbol("s", positive=True)
 XI, SLOPE, SLOPE_OTHER = r"\xi", r"\xi'", r"\xi'_{kj}"

@@ -20,9 +20,9 @@ from typing import Annotated
 
 import typer
 
-from hltm.command import Job, close_ears, guarded, heard, nothing_before
-from hltm.errors import InputError
-from verify.jobs import EXIT, Asked, execute, make_context
+from hltm.base.command import Job, close_ears, guarded, heard, nothing_before
+from hltm.base.errors import InputError
+from verify.commands import EXIT, Asked, execute, make_context
 from verify.registry import covered, entry
 from verify.report.output import Output
 
@@ -218,10 +218,10 @@ def run_loss(expression: str, output: Output) -> int:
 
 def run_replay(file: Path, device: str, output: Output, statements: Path | None = None) -> int:
     """Measure one saved instance by every kind of evidence, and give the exit code."""
-    from verify.files import read_instance
+    from verify.engine.runner import replay as measure
+    from verify.engine.saved import read_instance
     from verify.own.file import load_statements
-    from verify.report.results import replay_json
-    from verify.runner import replay as measure
+    from verify.report.documents import replay_json
 
     output.check()
     with output.progress() as progress:

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from verify.evidence import Evidence, Kind, Measurement, timed
+from verify.engine.evidence import Evidence, Kind, Measurement, timed
+from verify.engine.runner import all_checks
+from verify.engine.statement import Context, Part, Statement
 from verify.registry import REGISTRY
 from verify.registry import entry as known_entry
-from verify.runner import all_checks
-from verify.statement import Context, Part, Statement
 
 REMOTE: tuple[Kind, ...] = ("property", "trained")
 
@@ -47,7 +47,7 @@ class PieceWorker:
         """Import what checks need."""
         # Hypothesis caches what it reads of the source; a run leaves nothing where it was not told to write.
         os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", tempfile.mkdtemp(prefix="covop-"))
-        from numeric.sweep.task import prepare
+        from numeric.studies.sweep.task import prepare
 
         return prepare()
 
@@ -115,7 +115,7 @@ def shrunk(statement: Statement, piece: Piece, found: Evidence) -> Evidence:
 
     First from the seed of the run; a rare one is found by the part again that has found it.
     """
-    from verify.search import deepening
+    from verify.engine.search import deepening
 
     kinds = [kind for kind in ("exact", "float") if kind in statement.measures]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from verify.evidence import Evidence, counted
+from verify.engine.evidence import Evidence, counted
 
 
 def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:

@@ -11,10 +11,10 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 if TYPE_CHECKING:
-    from verify.statement import Statement
+    from verify.engine.statement import Statement
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from verify.instance import LossInstance, PairInstance, PopulationInstance
+from verify.instances.instance import LossInstance, PairInstance, PopulationInstance
 
 if TYPE_CHECKING:
     from hltm import HLTM

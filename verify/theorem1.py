@@ -26,21 +26,22 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from verify import rounding, sources
-from verify.assumptions.dropped import names
-from verify.assumptions.towers import TOWERS
-from verify.claims import Claimed
-from verify.evidence import Evidence, Measurement, tally
-from verify.figures import data_towers as figure_data_towers
-from verify.instance import PairInstance
+from verify.engine.assumptions import names
+from verify.engine.claims import Claimed
+from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.search import property_evidence
+from verify.engine.statement import Check, Context, Statement, Variant
+from verify.instances import samples
+from verify.instances.instance import PairInstance
 from verify.proofs import proof_evidence
-from verify.search import property_evidence
-from verify.statement import Check, Context, Statement, Variant
-from verify.towers import trained as trained_towers
+from verify.tolerance import rounding
+from verify.towers import figures as figure_data_towers
 from verify.towers import variants
+from verify.towers.assumptions import TOWERS
 from verify.towers.differences import pair_gradient
 from verify.towers.normalized import measure_normalized
 from verify.towers.tower import Array, Tower, connection, exact_tower, float_towers, largest, vec
+from verify.training import towers as trained_towers
 
 SLUG = "dual-gradient"
 Formula = Callable[[Tower, Tower, int], Array]
@@ -177,7 +178,7 @@ def exact(context: Context) -> Evidence:
     """Random rational networks: residual exactly zero."""
     count = context.pick(quick=60, thorough=1000)
     return tally(
-        "exact", "toy", sources.toy_pairs(context.seed, count), measure_exact,
+        "exact", "toy", samples.toy_pairs(context.seed, count), measure_exact,
         at_least=count, detail="central differences in rationals = K_1 (K_1^T w_1 - K_2^T w_2)",
     )  # fmt: skip
 
@@ -186,9 +187,9 @@ def floats(source: str, context: Context) -> Evidence:
     """Automatic differentiation in float64 on toys, tree leaves or digits."""
     count = context.pick(quick=60, thorough=1000)
     instances = {
-        "toy": lambda: sources.toy_pairs(context.seed + 1, count, layers=5, width=8),
-        "tree": lambda: sources.pairs_of(sources.tree_populations(context.seed, 3), context.seed, count // 3),
-        "digits": lambda: sources.pairs_of(sources.digit_populations(context.seed, 3), context.seed, count // 3),
+        "toy": lambda: samples.toy_pairs(context.seed + 1, count, layers=5, width=8),
+        "tree": lambda: samples.pairs_of(samples.tree_populations(context.seed, 3), context.seed, count // 3),
+        "digits": lambda: samples.pairs_of(samples.digit_populations(context.seed, 3), context.seed, count // 3),
     }[source]()
     return tally(
         "float", source, instances, lambda i: measure_float(i, device=context.device),
@@ -200,8 +201,8 @@ def normalized(context: Context) -> Evidence:
     """The reversible extension on toys and digits."""
     count = context.pick(quick=30, thorough=300)
     instances = [
-        *sources.toy_pairs(context.seed + 2, count, layers=3, width=6),
-        *sources.pairs_of(sources.digit_populations(context.seed + 2, 3), context.seed, 2),
+        *samples.toy_pairs(context.seed + 2, count, layers=3, width=6),
+        *samples.pairs_of(samples.digit_populations(context.seed + 2, 3), context.seed, 2),
     ]
     return tally(
         "float", "toy, digits", instances, lambda i: measure_normalized(i, context.device),
@@ -216,7 +217,7 @@ def instances(layers: int, width: int) -> Any:
     return pair_instances(layers, width)
 
 
-STAGES = tuple(partial(instances, *size) for size in sources.SIZES)
+STAGES = tuple(partial(instances, *size) for size in samples.SIZES)
 
 
 def properties(context: Context) -> Evidence:

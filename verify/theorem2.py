@@ -25,18 +25,19 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from verify import balls, sources
-from verify.assumptions.dropped import names
-from verify.assumptions.towers import LOSSES, TEMPERATURE
-from verify.claims import Claimed
-from verify.evidence import Evidence, Measurement, tally
-from verify.figures import data_towers as figure_data_towers
-from verify.instance import LossInstance
+from verify.engine.assumptions import names
+from verify.engine.claims import Claimed
+from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.search import property_evidence
+from verify.engine.statement import Check, Context, Statement, Variant
+from verify.instances import samples
+from verify.instances.instance import LossInstance
 from verify.proofs import proof_evidence
-from verify.rounding import UNIT_ROUNDOFF
-from verify.search import property_evidence
-from verify.statement import Check, Context, Statement, Variant
-from verify.towers.meeting import measure_losses
+from verify.tolerance.rounding import UNIT_ROUNDOFF
+from verify.towers import balls
+from verify.towers import figures as figure_data_towers
+from verify.towers.assumptions import LOSSES, TEMPERATURE
+from verify.towers.loss_agreement import measure_losses
 
 SLUG = "contrastive-losses"
 # The derivatives lie between -1 and 1: a tolerance near that says nothing.
@@ -206,7 +207,7 @@ def exact(context: Context) -> Evidence:
     """Certified enclosures on random distances."""
     count = context.pick(quick=90, thorough=1500)
     return tally(
-        "exact", "toy", sources.toy_losses(context.seed, count), measure_exact,
+        "exact", "toy", samples.toy_losses(context.seed, count), measure_exact,
         at_least=count, detail="certified signs; zero sum enclosed with radius below 1e-30 (Arb)",
     )  # fmt: skip
 
@@ -215,7 +216,7 @@ def floats(context: Context) -> Evidence:
     """Autograd against the closed forms, tau from 1e-4 to 10."""
     count = context.pick(quick=90, thorough=1500)
     return tally(
-        "float", "toy", sources.toy_losses(context.seed + 1, count),
+        "float", "toy", samples.toy_losses(context.seed + 1, count),
         lambda instance: measure_float(instance, device=context.device),
         at_least=count, detail="autograd = closed forms, zero sum, signs; tau from 1e-4 to 10",
     )  # fmt: skip
@@ -225,7 +226,7 @@ def meeting(context: Context) -> Evidence:
     """What `theory` states of the losses against what `numeric` computes."""
     count = context.pick(quick=60, thorough=600)
     return tally(
-        "float", "toy, derived", sources.toy_losses(context.seed + 2, count),
+        "float", "toy, derived", samples.toy_losses(context.seed + 2, count),
         lambda instance: meeting_of(instance, context.device),
         at_least=count, detail="theory's loss, dL/dr and xi at 50 digits = numeric's in float64",
     )  # fmt: skip

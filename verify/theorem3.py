@@ -27,25 +27,26 @@ from typing import Any
 
 from flint import fmpq
 
-from verify import rounding, sources
-from verify.assumptions.dropped import names
 from verify.assumptions.updates import SIMPLE
-from verify.claims import Claimed
-from verify.evidence import Evidence, Measurement, tally
-from verify.figures import data_rates as figure_data_rates
-from verify.instance import PopulationInstance, SimplePopulationInstance
+from verify.engine.assumptions import names
+from verify.engine.claims import Claimed
+from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.search import property_evidence
+from verify.engine.statement import Check, Context, Statement, Variant
+from verify.instances import samples
+from verify.instances.in_torch import arrays_of, population_of, weights_of
+from verify.instances.instance import PopulationInstance, SimplePopulationInstance
 from verify.proofs import proof_evidence
-from verify.search import property_evidence
-from verify.statement import Check, Context, Statement, Variant
+from verify.tolerance import rounding
 from verify.towers import rates as trained_rates
-from verify.towers import trained as trained_towers
 from verify.towers import variants
+from verify.towers.autograd import compare, compare_scheme, matrices
 from verify.towers.differences import simple_loss_gradient
-from verify.towers.ensembles import Connection, Ensemble, exact_ensemble, float_ensemble, weighted_sum
 from verify.towers.general import general_evidence
-from verify.towers.tensors import arrays_of, population_of, weights_of
+from verify.towers.population import Connection, Ensemble, exact_ensemble, float_ensemble, weighted_sum
 from verify.towers.tower import Array, connection, largest, vec
-from verify.towers.updates import compare, compare_scheme, matrices
+from verify.training import figures as figure_data_rates
+from verify.training import towers as trained_towers
 
 SLUG = "covariance-operator"
 DENSE_LIMIT = 1024
@@ -182,7 +183,7 @@ def exact(context: Context) -> Evidence:
     """Random rational populations: residual exactly zero."""
     count = context.pick(quick=40, thorough=500)
     return tally(
-        "exact", "toy", sources.toy_populations(context.seed, count), measure_exact,
+        "exact", "toy", samples.toy_populations(context.seed, count), measure_exact,
         at_least=count, detail="central differences of E[r_+ - r_-] in rationals = -2 V_x[Kbar] vec W",
     )  # fmt: skip
 
@@ -191,9 +192,9 @@ def floats(source: str, context: Context) -> Evidence:
     """Automatic differentiation in float64 on toys, tree populations or digits."""
     count = {"toy": context.pick(quick=40, thorough=600), "tree": 6, "digits": 3}[source]
     instances = {
-        "toy": lambda: sources.toy_populations(context.seed + 1, count, points=5, layers=4, width=6),
-        "tree": lambda: sources.tree_populations(context.seed, count),
-        "digits": lambda: sources.digit_populations(context.seed, count),
+        "toy": lambda: samples.toy_populations(context.seed + 1, count, points=5, layers=4, width=6),
+        "tree": lambda: samples.tree_populations(context.seed, count),
+        "digits": lambda: samples.digit_populations(context.seed, count),
     }[source]()
     return tally(
         "float", source, instances, lambda i: measure_float(i, device=context.device),
@@ -205,7 +206,7 @@ def one_branch(context: Context) -> Evidence:
     """The one-branch update, through x_1 only, is half of the shared one (simple loss)."""
     count = context.pick(quick=20, thorough=200)
     return tally(
-        "float", "toy, one-branch", sources.toy_populations(context.seed + 6, count, points=4, layers=3, width=4),
+        "float", "toy, one-branch", samples.toy_populations(context.seed + 6, count, points=4, layers=3, width=4),
         lambda i: measure_one_branch(i, context.device),
         at_least=count // 2, detail="autograd through x_1 alone = V_x[Kbar] vec W",
     )  # fmt: skip
@@ -227,7 +228,7 @@ def instances(layers: int, width: int) -> Any:
     return population_instances(max_layers=layers, max_width=width, max_points=min(width + 1, 3))
 
 
-STAGES = tuple(partial(instances, *size) for size in sources.SIZES[:-1])
+STAGES = tuple(partial(instances, *size) for size in samples.SIZES[:-1])
 
 
 def properties(context: Context) -> Evidence:

@@ -23,26 +23,27 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from verify import balls, rounding, sources
-from verify.assumptions.dropped import names
 from verify.assumptions.updates import WEIGHTED
-from verify.claims import Claimed
-from verify.evidence import Evidence, Measurement, tally
-from verify.figures import data_rates as figure_data_rates
-from verify.instance import PopulationInstance
+from verify.engine.assumptions import names
+from verify.engine.claims import Claimed
+from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.search import property_evidence
+from verify.engine.statement import Check, Context, Statement
+from verify.instances import samples
+from verify.instances.in_torch import arrays_of, population_of, weights_of
+from verify.instances.instance import PopulationInstance
 from verify.proofs import proof_evidence
-from verify.search import property_evidence
-from verify.statement import Check, Context, Statement
-from verify.towers import pair_form
-from verify.towers import trained as trained_towers
-from verify.towers.ensembles import exact_ensemble
+from verify.tolerance import rounding
+from verify.towers import balls, pair_form
+from verify.towers.autograd import compare
 from verify.towers.expansion import judge_order
 from verify.towers.general import weighted_general_evidence
+from verify.towers.population import exact_ensemble
 from verify.towers.residue import exponent, fitted_order
-from verify.towers.tensors import arrays_of, population_of, weights_of
 from verify.towers.tower import vec
-from verify.towers.updates import compare
 from verify.towers.weighted import STATED, VARIANTS, Claim, certified_right, float_right
+from verify.training import figures as figure_data_rates
+from verify.training import towers as trained_towers
 
 SLUG = "weighted-covariance-operator"
 LOSSES = ("triplet", "infonce")
@@ -127,7 +128,7 @@ def symbolic(context: Context) -> Evidence:
 def exact(context: Context) -> Evidence:
     """Without augmentation: theta enclosed in balls around zero, several negatives included."""
     count = context.pick(quick=24, thorough=300)
-    instances = sources.toy_populations(
+    instances = samples.toy_populations(
         context.seed, count, LOSSES, augmentations=1, layers=2, max_negatives=3
     )  # fmt: skip
     return tally(
@@ -139,7 +140,7 @@ def exact(context: Context) -> Evidence:
 def certified_orders(context: Context) -> Evidence:
     """With augmentation: theta as a power series in the spread."""
     count = context.pick(quick=16, thorough=120)
-    instances = sources.toy_populations(context.seed + 3, count, LOSSES, augmentations=2, layers=2, points=2)
+    instances = samples.toy_populations(context.seed + 3, count, LOSSES, augmentations=2, layers=2, points=2)
     return tally(
         "exact", "toy", instances, measure_exact,
         at_least=count // 3,
@@ -151,11 +152,11 @@ def floats(source: str, context: Context) -> Evidence:
     """Automatic differentiation in float64 on toys, tree leaves and digits, without augmentation."""
     count = {"toy": context.pick(quick=30, thorough=400), "tree": 6, "digits": 4}[source]
     instances = {
-        "toy": lambda: sources.toy_populations(
+        "toy": lambda: samples.toy_populations(
             context.seed + 1, count, LOSSES, points=5, augmentations=1, layers=4, width=6, max_negatives=3
         ),
-        "tree": lambda: (flattened(i) for i in sources.tree_populations(context.seed, count, LOSSES)),
-        "digits": lambda: sources.digit_populations(context.seed, count, LOSSES, images=64, augmentations=1),
+        "tree": lambda: (flattened(i) for i in samples.tree_populations(context.seed, count, LOSSES)),
+        "digits": lambda: samples.digit_populations(context.seed, count, LOSSES, images=64, augmentations=1),
     }[source]()
     return tally(
         "float", source, instances, lambda i: measure_float(i, device=context.device),
@@ -185,9 +186,9 @@ def augmented(source: str, context: Context) -> Evidence:
     """The whole update at any spread, theta included, on toys, tree populations and digits."""
     count = {"toy": context.pick(quick=30, thorough=400), "tree": 6, "digits": 2}[source]
     instances = {
-        "toy": lambda: sources.toy_populations(context.seed + 4, count, LOSSES, points=4, layers=3, width=4),
-        "tree": lambda: sources.tree_populations(context.seed + 4, count, LOSSES, leaves=3),
-        "digits": lambda: sources.digit_populations(context.seed + 4, count, LOSSES, images=24, augmentations=4),
+        "toy": lambda: samples.toy_populations(context.seed + 4, count, LOSSES, points=4, layers=3, width=4),
+        "tree": lambda: samples.tree_populations(context.seed + 4, count, LOSSES, leaves=3),
+        "digits": lambda: samples.digit_populations(context.seed + 4, count, LOSSES, images=24, augmentations=4),
     }[source]()
     return tally(
         "float", source, instances, lambda i: pair_form.measure(i, context.device),
@@ -199,11 +200,11 @@ def orders(distances: str, claimed: int, source: str, context: Context) -> Evide
     """Fitted exponents of theta on toys or digits."""
     wanted = {"digits": context.pick(quick=12, thorough=24)}.get(source, context.pick(quick=24, thorough=60))
     instances = {
-        "toy": lambda: sources.smooth_populations(context.seed + 5, 20 * wanted, LOSSES),
-        "toy, H = 2": lambda: sources.smooth_populations(
+        "toy": lambda: samples.smooth_populations(context.seed + 5, 20 * wanted, LOSSES),
+        "toy, H = 2": lambda: samples.smooth_populations(
             context.seed + 8, 20 * wanted, ("infonce",), points=3, augmentations=3, negatives=2
         ),
-        "digits": lambda: sources.digit_populations(
+        "digits": lambda: samples.digit_populations(
             context.seed + 5, 20 * wanted, LOSSES, images=10, augmentations=4, widths=(64, 6, 4)
         ),
     }[source]()
@@ -223,7 +224,7 @@ def instances(layers: int, width: int, negatives: int) -> Any:
     )
 
 
-STAGES = tuple(partial(instances, *size, 1 + (size[1] > 2)) for size in sources.SIZES[:-1])
+STAGES = tuple(partial(instances, *size, 1 + (size[1] > 2)) for size in samples.SIZES[:-1])
 
 
 def properties(context: Context) -> Evidence:

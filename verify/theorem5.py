@@ -26,19 +26,19 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from verify.assumptions.dropped import names
-from verify.assumptions.two_layer import ASSUMPTIONS
-from verify.claims import Claimed
-from verify.evidence import Evidence, Measurement, tally
-from verify.figures import data_rings as figure_data_rings
+from verify.engine.assumptions import names
+from verify.engine.claims import Claimed
+from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.search import property_evidence
+from verify.engine.statement import Check, Context, Statement
 from verify.proofs import proof_evidence
-from verify.search import property_evidence
-from verify.statement import Check, Context, Statement
 from verify.towers.descent import CHECKPOINTS, along, descend, drift_order, horizon
+from verify.two_layer import figures as figure_data_rings
 from verify.two_layer import measures, rings
-from verify.two_layer import sources as populations
+from verify.two_layer import samples as populations
+from verify.two_layer.assumptions import ASSUMPTIONS
 from verify.two_layer.formulas import VARIANTS
-from verify.two_layer.sources import LOSSES, TwoLayerInstance
+from verify.two_layer.samples import LOSSES, TwoLayerInstance
 
 SLUG = "two-layer-dynamics"
 measure_exact, measure_float, measure_trained = measures.measure_exact, measures.measure_float, measures.measure_trained

@@ -27,17 +27,17 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from verify.assumptions.dropped import names
-from verify.assumptions.trees import ASSUMPTIONS
-from verify.claims import Claimed
-from verify.evidence import Evidence, Measurement, tally
+from verify.engine.assumptions import names
+from verify.engine.claims import Claimed
+from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.search import property_evidence
+from verify.engine.statement import Check, Context, Statement
 from verify.figures import data_trees as figure_data_trees
 from verify.proofs import proof_evidence
-from verify.search import property_evidence
-from verify.statement import Check, Context, Statement
-from verify.trees import sources as tree_sources
-from verify.trees import trained as trained_trees
+from verify.training import trees as trained_trees
+from verify.trees import samples as tree_sources
 from verify.trees.agreement import four_ways
+from verify.trees.assumptions import ASSUMPTIONS
 from verify.trees.claims import STATED, Claim
 from verify.trees.instance import TreeInstance
 from verify.trees.sampled_covariance import with_effect

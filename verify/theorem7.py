@@ -30,25 +30,25 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from verify.assumptions.dropped import names
 from verify.assumptions.lucky import ASSUMPTIONS
-from verify.claims import Claimed
-from verify.evidence import Evidence, Measurement, tally
+from verify.engine.assumptions import names
+from verify.engine.claims import Claimed
+from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.search import property_evidence
+from verify.engine.statement import Check, Context, Statement
 from verify.figures import data_lucky as figure_data_lucky
 from verify.figures.data import FigureData
 from verify.lucky import exact as lucky_exact
-from verify.lucky import floats as lucky_floats
 from verify.lucky import sources as lucky_sources
 from verify.lucky import starts as lucky_starts
-from verify.lucky import trained as lucky_trained
-from verify.lucky.claims import VARIANTS, Claim, Sizes, stated_bound
-from verify.lucky.trained import Plan, amplified, bound_along_training, emergence, trained_networks
 from verify.proofs import proof_evidence
-from verify.search import property_evidence
-from verify.statement import Check, Context, Statement
-from verify.statistics import POWER, allowed, dkw_detected
-from verify.trees import sources as tree_sources
+from verify.tolerance.statistics import POWER, allowed, dkw_detected
+from verify.training import lucky as lucky_trained
+from verify.training.lucky import Plan, amplified, bound_along_training, emergence, trained_networks
+from verify.trees import lucky_floats
+from verify.trees import samples as tree_sources
 from verify.trees.instance import TreeInstance
+from verify.trees.lucky import VARIANTS, Claim, Sizes, stated_bound
 from verify.trees.ways import enumeration
 
 SLUG = "lucky-nodes"

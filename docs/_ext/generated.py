@@ -18,8 +18,8 @@ from sphinx.addnodes import desc_signature, pending_xref
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
+from verify.engine.statement import Check, Statement
 from verify.registry import REGISTRY, covered, entry
-from verify.statement import Check, Statement
 
 LOGGER = logging.getLogger(__name__)
 FENCE = re.compile(r"^```\{(?P<name>[a-z-]+)\}(?P<argument>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -155,7 +155,7 @@ def not_covered(argument: str, body: str) -> str:
 def derivation(argument: str, body: str) -> str:
     """The derivation of a statement, step by step, as `theory.derive` gives it."""
     from theory import derive
-    from theory.latex import rows
+    from theory.latex.render import rows
     from theory.notebook import for_browsers
 
     found = derive(argument.strip())

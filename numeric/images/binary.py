@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 _BLOCK = 2**22  # bytes read at a time for a digest
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import distributed
 
-from hltm.errors import InputError, OneProcessError
-from numeric.images.parallel import rank_and_size
+from hltm.base.errors import InputError, OneProcessError
+from numeric.studies.images.processes import rank_and_size
 
 # What allocators of torch, oneDNN, CUDA's libraries and C++ say, each in words of its own.
 _WORDS = (
@@ -120,7 +120,7 @@ def guarded(what: str, device: torch.device) -> Iterator[None]:
     ...     raise MemoryError
     Traceback (most recent call last):
         ...
-    hltm.errors.OneProcessError: the network: the memory of cpu is too small
+    hltm.base.errors.OneProcessError: the network: the memory of cpu is too small
     """
     words = ""
     lost = False

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from numeric.images.findings import Findings
-from numeric.images.study import ImageResults, mean_and_spread
+from numeric.studies.images.study import ImageResults, mean_and_spread
 
 
 def figures(results: ImageResults, findings: Findings | None) -> dict[str, bytes]:

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from hltm.progress import SILENT, Progress
+from hltm.base.progress import SILENT, Progress
 from numeric.images.failures import let_go, out_of_memory
-from numeric.images.network import Network
-from numeric.images.samples import features, has_batch_norm, image_population, in_double
-from numeric.images.study import ImageResults
-from numeric.images.theory import (
+from numeric.studies.images.network import Network
+from numeric.studies.images.population import features, has_batch_norm, image_population, in_double
+from numeric.studies.images.study import ImageResults
+from numeric.studies.images.theory import (
     Check,
     Residue,
     head_checks,
@@ -21,7 +21,7 @@ from numeric.images.theory import (
     network_residues,
     whole,
 )
-from numeric.population import FinitePopulation
+from numeric.towers.populations import FinitePopulation
 
 STRENGTHS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _FITTED = (0.01, 0.2)  # range of the strengths that an exponent is fitted to

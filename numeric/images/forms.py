@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from numeric.general import NetworkFunction
-from numeric.losses import LossSpec, pair_weight
 from numeric.pairs import Coupling, coupling
-from numeric.population import FinitePopulation
+from numeric.towers.general import NetworkFunction
+from numeric.towers.losses import LossSpec, pair_weight
+from numeric.towers.populations import FinitePopulation
 
 _SAMPLES = 16  # samples whose activations are held at a time
 
@@ -30,7 +30,7 @@ def exact_form_gradient(
     Parameters
     ----------
     function, parameters
-        As in :func:`numeric.general.output_jacobians`.
+        As in :func:`numeric.towers.general.output_jacobians`.
     population : FinitePopulation
     spec : LossSpec
         With one negative.
@@ -114,7 +114,7 @@ def operator_form(
     Parameters
     ----------
     function, parameters
-        As in :func:`numeric.general.output_jacobians`.
+        As in :func:`numeric.towers.general.output_jacobians`.
     population : FinitePopulation
     spec : LossSpec
 
@@ -141,7 +141,7 @@ def general_form(
 ) -> list[Tensor]:
     """``2 Cov_x[Kbar_l, fbar_L]`` or ``E[xi (Kbar - Kbar')(fbar - fbar')]`` of every parameter.
 
-    What :func:`numeric.general.general_update` makes of the Jacobians of all samples.
+    What :func:`numeric.towers.general.general_update` makes of the Jacobians of all samples.
 
     Parameters
     ----------

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
-from numeric.connection import ConnectionFactors, connection_factors
-from numeric.images.network import Network
-from numeric.population import FinitePopulation
+from numeric.studies.images.network import Network
+from numeric.towers.connection import ConnectionFactors, connection_factors
+from numeric.towers.populations import FinitePopulation
 
 
 @dataclass(frozen=True)

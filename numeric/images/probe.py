@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 LEVEL = 0.95

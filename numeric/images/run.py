@@ -1,6 +1,6 @@
 """One run of a training with its evaluations: checkpoints, and the ends that a run can come to.
 
-A run folder holds one complete checkpoint or none (:mod:`numeric.checkpoint`); a run that is started again with the
+A run folder holds one complete checkpoint or none (:mod:`numeric.training.checkpoint`); a run that is started again with the
 same settings goes on from there.
 """
 
@@ -14,11 +14,8 @@ from typing import Any
 
 import torch
 
-from hltm.errors import InputError, OneProcessError
-from hltm.progress import SILENT, Progress
-from numeric.checkpoint import Checkpoints, locked, run_folder, same_run
-from numeric.images.augment import Recipe
-from numeric.images.data import ImageData
+from hltm.base.errors import InputError, OneProcessError
+from hltm.base.progress import SILENT, Progress
 from numeric.images.failures import (
     MemoryTooSmallError,
     NotFiniteError,
@@ -27,9 +24,12 @@ from numeric.images.failures import (
     let_go,
     where,
 )
-from numeric.images.network import Network, Shape
-from numeric.images.parallel import rank_and_size
-from numeric.images.training import Trainer, Training, evaluations
+from numeric.studies.images.augment import Recipe
+from numeric.studies.images.data import ImageData
+from numeric.studies.images.network import Network, Shape
+from numeric.studies.images.processes import rank_and_size
+from numeric.studies.images.training import Trainer, Training, evaluations
+from numeric.training.checkpoint import Checkpoints, locked, run_folder, same_run
 
 Evaluate = Callable[[Network, int], Mapping[str, Any]]
 
@@ -82,9 +82,9 @@ def train_images(
 
     Examples
     --------
-    >>> from numeric.images.data import load_images
-    >>> from numeric.images.losses import ImageLoss
-    >>> from numeric.images.augment import RECIPES
+    >>> from numeric.studies.images.data import load_images
+    >>> from numeric.studies.images.losses import ImageLoss
+    >>> from numeric.studies.images.augment import RECIPES
     >>> settings = Training(ImageLoss("ntxent"), epochs=1, batch=32)
     >>> run = train_images(settings, Shape(width=4), RECIPES["digits"], load_images("digits", subset=64))
     >>> [(row["epoch"], row["step"]) for row in run.history]

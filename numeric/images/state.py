@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, one number for each weight
 

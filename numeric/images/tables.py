@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from numeric.images.evaluate import SETTINGS
 from numeric.images.findings import Findings, exponent
-from numeric.images.losses import ImageLoss
-from numeric.images.study import ImageResults, mean_and_spread
+from numeric.studies.images.evaluate import SETTINGS
+from numeric.studies.images.losses import ImageLoss
+from numeric.studies.images.study import ImageResults, mean_and_spread
 
 NAMES = {
     "ntxent": "NT-Xent, whole batch",

@@ -39,7 +39,7 @@ class Wrong:
 
 
 def read_answer(found: Any, members: int) -> Answer | Wrong:
-    """Read what :func:`numeric.sweep.task.run_task` gave; what cannot be written went wrong too, and says why.
+    """Read what :func:`numeric.studies.sweep.task.run_task` gave; what cannot be written went wrong too, and says why.
 
     Examples
     --------

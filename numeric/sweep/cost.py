@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from numeric.sweep.expansion import tree_sizes
+from numeric.studies.sweep.expansion import tree_sizes
 
 WORDS_AT_A_TIME = 2**19
 MEASURED_AT_A_TIME = 2**22

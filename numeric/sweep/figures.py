@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hltm.checks import show, suggestion
-from hltm.errors import InputError
+from hltm.base.checks import show, suggestion
+from hltm.base.errors import InputError
 from hltm.files import write
-from numeric.sweep.store import Store
-from numeric.sweep.tables import parts_of, rows_of
+from numeric.studies.sweep.report import parts_of, rows_of
+from numeric.studies.sweep.store import Store
 
 MOST_LINES = 12
 QUANTITIES = ("loss", "final_loss", "before", "after")

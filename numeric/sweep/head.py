@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric.sweep.loopback import need_ray, stay_on_loopback
 
 KNOCK_SECONDS = 15.0  # for a head to answer

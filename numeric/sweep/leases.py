@@ -18,10 +18,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
+from numeric.studies.sweep.expansion import around_seed
+from numeric.studies.sweep.store import Store, folder_name
 from numeric.sweep.answers import Answer
-from numeric.sweep.expansion import around_seed
-from numeric.sweep.store import Store, folder_name
 
 _PARTS = ("tree", "network", "train")
 EXPIRY = 120.0  # seconds without a new heartbeat after which a driver counts as gone

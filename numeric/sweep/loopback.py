@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
 _SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 if TYPE_CHECKING:
     from hltm import HLTM
-    from numeric.tree_network import TreeNetwork
+    from numeric.trees.network import TreeNetwork
 
 _LOCK_SECONDS = 20.0  # for which a worker of a dead driver may still hold the folder of its run
 
@@ -86,9 +86,9 @@ def run_stack(
         (a step, or null), and by level of the tree ``before`` and ``after``: mean best absolute correlation of a neuron
         with its latent (null for latents that are not binary, and for levels whose outputs overflow).
     """
-    from numeric.contrast import training_loss
-    from numeric.metrics import correlations
-    from numeric.training import train
+    from numeric.training.contrast import training_loss
+    from numeric.training.train import train
+    from numeric.trees.metrics import correlations
 
     made: dict[tuple[str, int], HLTM] = {}
     trees = [_cached_tree(made, each, files) for each in members]
@@ -148,7 +148,7 @@ def _network(members: Sequence[Mapping[str, Any]], trees: Sequence["HLTM"], devi
     """The networks of all members, each of its own seed."""
     import torch
 
-    from numeric.tree_network import TreeNetwork
+    from numeric.trees.network import TreeNetwork
 
     options, made = members[0]["network"], {}
     for each in members:

@@ -126,7 +126,7 @@ def _(run):
 
 @promise("statements[].verdict: holds|refuted|abstained")
 def _(run):
-    from verify.evidence import Verdict
+    from verify.engine.evidence import Verdict
 
     assert run["statements"][0]["verdict"] == "holds"
     assert get_args(Verdict) == VERDICTS
@@ -174,7 +174,7 @@ for evidence_kind in KINDS:
 
 @promise("evidence[].status: holds|refuted|abstained|not-run")
 def _(run):
-    from verify.evidence import Status
+    from verify.engine.evidence import Status
 
     found = {row["status"] for row in run["statements"][0]["evidence"]}
     assert "holds" in found

@@ -22,7 +22,7 @@ def test_a_limit_is_what_the_code_has(shown, name):
 
 def test_the_walsh_form_and_the_loss_check_stop_where_the_page_says():
     from theory.tree_leaves import LEAF_LIMIT
-    from verify.loss.floats import TUPLE_LIMIT
+    from verify.loss.measure import TUPLE_LIMIT
 
     assert LEAF_LIMIT == 2**16
     assert 2 ** (13 + 1) <= TUPLE_LIMIT < 2 ** (14 + 1)

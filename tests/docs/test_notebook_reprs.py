@@ -14,16 +14,16 @@ import torch
 import hltm
 import numeric
 import theory
+from theory.latex.names import in_unicode, node_texts
 from theory.notebook import for_browsers, words
-from theory.tree_names import in_unicode, node_texts
-from verify.assumptions.dropped import Outcome, Sides
-from verify.evidence import Evidence, Measurement
+from verify.engine.assumptions import Outcome, Sides
+from verify.engine.evidence import Evidence, Measurement
+from verify.engine.runner import Refutation, Result
+from verify.engine.statement import Assumption
 from verify.loss.check import check_loss
 from verify.loss.conformance import Conformance
 from verify.registry import covered
 from verify.report.mathml import mathml
-from verify.runner import Refutation, Result
-from verify.statement import Assumption
 
 HOSTILE = ["<script>alert(1)</script>", "$x_$", "a&b\\", '"><img src=x onerror=y>', "Zürich αβ^~", "\x1b[31m\u202e"]
 DERIVATIONS = [(slug, {}) for slug in theory.STATEMENTS]

@@ -5,8 +5,8 @@ import io
 import re
 from pathlib import Path
 
+from verify.engine.statement import Context
 from verify.registry import covered
-from verify.statement import Context
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hltm
-from hltm.errors import InputError
-from theory.parse import parse_loss
-from verify.files import read_instance
+from hltm.base.errors import InputError
+from theory.losses.parse import parse_loss
+from verify.engine.saved import read_instance
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
 PINNED = sorted((Path(__file__).parent.parent / "data" / "counterexamples").glob("*.json"))

@@ -6,8 +6,8 @@ from html import escape
 import pytest
 
 import hltm
+from hltm.base.command import guarded
 from hltm.cli import app
-from hltm.command import guarded
 
 EDGE = {"polarity": 0.5}
 NAN = float("nan")

@@ -10,8 +10,8 @@ import time
 import pytest
 import typer
 
-from hltm.command import guarded, heard
-from hltm.errors import InputError
+from hltm.base.command import guarded, heard
+from hltm.base.errors import InputError
 
 
 def application(job):
@@ -50,7 +50,7 @@ def test_exit_codes(job, code, fragment, capsys, monkeypatch):
     assert fragment in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("leave", ["hltm.command import finish", "verify.cli import leave"])
+@pytest.mark.parametrize("leave", ["hltm.base.command import finish", "verify.cli import leave"])
 @pytest.mark.parametrize(("ending", "code"), [("return 0", 0), ("return 1", 1), ("raise", 130)])
 def test_ctrl_c_in_an_executed_string_is_no_signal(ending, code, leave, tmp_path):
     """CPython keeps such a Ctrl-C in mind, even one that was caught, and ends a module that runs as a command by it."""

@@ -9,8 +9,8 @@ import networkx as nx
 import pytest
 
 import hltm
+from hltm.base.command import guarded
 from hltm.cli import app
-from hltm.command import guarded
 
 
 @pytest.fixture

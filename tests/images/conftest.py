@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from numeric.images.augment import RECIPES
-from numeric.images.data import load_images
-from numeric.images.losses import ImageLoss
-from numeric.images.network import Shape
-from numeric.images.training import Training
+from numeric.studies.images.augment import RECIPES
+from numeric.studies.images.data import load_images
+from numeric.studies.images.losses import ImageLoss
+from numeric.studies.images.network import Shape
+from numeric.studies.images.training import Training
 
 LOSSES = ("ntxent", "infonce", "simple", "triplet", "covariance", "within")
 

@@ -5,7 +5,7 @@ import os
 import torch
 
 from numeric.cli import main
-from numeric.images import training
+from numeric.studies.images import training
 
 whole = training.batch_loss
 

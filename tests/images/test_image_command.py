@@ -98,7 +98,7 @@ def test_what_sigkill_ends_goes_on_with_the_same_numbers(tmp_path):
     settings = [*SMALL, "--seeds", "1", "--every", "1", "--loss", "ntxent,within", "--no-theory"]
     kill = """
 import os, signal
-from numeric.images.training import Trainer
+from numeric.studies.images.training import Trainer
 step = Trainer.take_step
 def killed(self):
     if self.settings.loss.name == "{}" and self.step == 3:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric.images.binary import CIFAR10, STL10
-from numeric.images.data import load_images
+from numeric.studies.images.data import load_images
 
 from .conftest import cifar_records
 

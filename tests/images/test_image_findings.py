@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from numeric.images import findings, study
+from numeric.images import findings
 from numeric.images.findings import find
-from numeric.images.study import ImageStudy, run_images
+from numeric.studies.images import study
+from numeric.studies.images.study import ImageStudy, run_images
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from hltm.errors import InputError
-from numeric.contrast import contrast_of, training_loss
-from numeric.images.losses import ImageLoss, batch_loss
-from numeric.losses import loss_spec, loss_value
+from hltm.base.errors import InputError
+from numeric.studies.images.losses import ImageLoss, batch_loss
+from numeric.towers.losses import loss_spec, loss_value
+from numeric.training.contrast import contrast_of, training_loss
 
 from .conftest import LOSSES
 

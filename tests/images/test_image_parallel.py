@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hltm.errors import InputError, OneProcessError
-from numeric.images import parallel
-from numeric.images.losses import IMAGE_LOSSES
+from hltm.base.errors import InputError, OneProcessError
+from numeric.studies.images import processes
+from numeric.studies.images.losses import IMAGE_LOSSES
 
 WORKER = Path(__file__).parent / "parallel_worker.py"
 SMALL = ["--quiet", "--seeds", "1", "--epochs", "1", "--batch", "32", "--subset", "64", "--width", "4", "--device", "cpu",
@@ -93,7 +93,7 @@ def test_variables_that_torchrun_did_not_set(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with (
         pytest.raises(InputError, match=r"WORLD_SIZE='2' in the environment: .*RANK.*: must be set by torchrun"),
-        parallel.processes(torch.device("cpu")),
+        processes.processes(torch.device("cpu")),
     ):
         raise AssertionError("not to be begun")
 
@@ -104,13 +104,13 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with (
         pytest.raises(OneProcessError, match=r"process 2 of this machine \(from 0\): must have a GPU of its own of 2"),
-        parallel.processes(torch.device("cuda")),
+        processes.processes(torch.device("cuda")),
     ):
         raise AssertionError("not to be begun")
 
 
 def test_one_process_of_a_machine_speaks(monkeypatch, capsys):
-    from hltm.command import guarded, typer
+    from hltm.base.command import guarded, typer
 
     def application(error):
         app = typer.Typer(add_completion=False)
@@ -136,7 +136,7 @@ def test_one_of_the_processes_writes(folders):
 
 
 def test_a_batch_is_shared_out_evenly(monkeypatch):
-    monkeypatch.setattr(parallel, "rank_and_size", lambda: (1, 3))
-    assert parallel.own_part(9) == slice(3, 6)
+    monkeypatch.setattr(processes, "rank_and_size", lambda: (1, 3))
+    assert processes.own_part(9) == slice(3, 6)
     with pytest.raises(InputError, match="batch=8 over 3 processes"):
-        parallel.own_part(8)
+        processes.own_part(8)

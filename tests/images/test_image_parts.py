@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from hltm.errors import InputError
-from numeric.images.augment import RECIPES, Recipe, apply, draw
-from numeric.images.network import BatchNorm, Shape, make_network
+from hltm.base.errors import InputError
 from numeric.images.probe import PENALTIES, _fit, linear_accuracy, neighbour_accuracy, wilson
+from numeric.studies.images.augment import RECIPES, Recipe, apply, draw
+from numeric.studies.images.network import BatchNorm, Shape, make_network
 
 
 def images(count=4, channels=3, side=16):

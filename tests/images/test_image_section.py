@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from verify.report.images import images_section
 
 SECTION = {
@@ -50,10 +50,10 @@ def test_damage_is_refused(changes, tmp_path):
 
 
 def rendered(section):
+    from verify.engine.statement import Context
     from verify.report.html import page
     from verify.report.tex import document
     from verify.report.view import Attached, Request, view
-    from verify.statement import Context
 
     seen = view(Request(Context(seed=0, profile="quick", device="cpu"), images=section), [], Attached({}, {}, {}))
     return page(seen, {}, pdf=False), document(seen, shrunk=False)

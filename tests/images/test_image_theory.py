@@ -7,14 +7,13 @@ import sys
 import pytest
 import torch
 
-from numeric.connection import connection_factors
-from numeric.general import function_population_gradient, general_update, output_jacobians
 from numeric.images.findings import STRENGTHS, exponent
 from numeric.images.forms import exact_form_gradient, general_form, operator_form, relative
-from numeric.images.network import Shape, make_network
 from numeric.images.operators import gram_matrix, operator_sizes
-from numeric.images.samples import features, image_population, in_double
-from numeric.images.theory import (
+from numeric.pairs import coupling
+from numeric.studies.images.network import Shape, make_network
+from numeric.studies.images.population import features, image_population, in_double
+from numeric.studies.images.theory import (
     Check,
     head_checks,
     head_residues,
@@ -23,10 +22,11 @@ from numeric.images.theory import (
     network_residues,
     residue,
 )
-from numeric.losses import loss_spec
-from numeric.operator import covariance_operator, predicted_update
-from numeric.pairs import coupling
-from numeric.population import FinitePopulation
+from numeric.towers.connection import connection_factors
+from numeric.towers.general import function_population_gradient, general_update, output_jacobians
+from numeric.towers.losses import loss_spec
+from numeric.towers.operator import covariance_operator, predicted_update
+from numeric.towers.populations import FinitePopulation
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_operator_form_is_that_of_dense_towers(network, populations):
     population = features(network, populations())
     weights = [network.head.first.weight, network.head.second.weight]
     for spec in (loss_spec("simple"), loss_spec("infonce", tau=0.01)):
-        from numeric.images.theory import _tower
+        from numeric.studies.images.theory import _tower
 
         for ours, theirs in zip(
             operator_form(_tower, weights, population, spec), predicted_update(weights, population, spec), strict=True
@@ -189,11 +189,11 @@ WIDE = """
 import resource
 resource.setrlimit(resource.RLIMIT_DATA, (2 * 10**9, 2 * 10**9))
 import torch
-from numeric.images.network import Head, Shape, make_network
+from numeric.studies.images.network import Head, Shape, make_network
 from numeric.images.operators import operator_sizes
-from numeric.images.samples import features, in_double
-from numeric.images.theory import head_checks, head_residues, network_checks
-from numeric.population import FinitePopulation
+from numeric.studies.images.population import features, in_double
+from numeric.studies.images.theory import head_checks, head_residues, network_checks
+from numeric.towers.populations import FinitePopulation
 
 generator = torch.Generator().manual_seed(0)
 network = in_double(make_network(Shape("resnet18", 3, 32, 64, 512, 128, norm="none"), 0))

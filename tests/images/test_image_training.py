@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hltm.errors import InputError
-from hltm.progress import Progress
-from numeric.images import training
-from numeric.images.augment import Draws
+from hltm.base.errors import InputError
+from hltm.base.progress import Progress
 from numeric.images.failures import NotFiniteError, fitting_batch, guarded, out_of_memory
-from numeric.images.losses import ImageLoss
-from numeric.images.network import make_network
 from numeric.images.run import train_images
-from numeric.images.study import ImageStudy
-from numeric.images.training import Trainer, Training
+from numeric.studies.images import training
+from numeric.studies.images.augment import Draws
+from numeric.studies.images.losses import ImageLoss
+from numeric.studies.images.network import make_network
+from numeric.studies.images.study import ImageStudy
+from numeric.studies.images.training import Trainer, Training
 
 from .conftest import LOSSES
 

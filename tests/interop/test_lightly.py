@@ -10,7 +10,7 @@ import warnings
 import pytest
 import torch
 
-from numeric.images.losses import ImageLoss, batch_loss
+from numeric.studies.images.losses import ImageLoss, batch_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of other tools
 _NAMES = ("nms", "qnms")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.func import jacrev, vmap
 
-from hltm.errors import InputError
-from numeric.connection import ConnectionFactors, connection_factors, connections, normalized_connections
-from numeric.gradient import pair_gradient
-from numeric.network import forward, unvec, vec
+from hltm.base.errors import InputError
+from numeric.towers.connection import ConnectionFactors, connection_factors, connections, normalized_connections
+from numeric.towers.gradient import pair_gradient
+from numeric.towers.network import forward, unvec, vec
 
 SEEDS = range(5)
 SHAPES = [(1, 1), (3, 2), (2, 3, 2), (4, 3, 3, 2), (3, 5, 1), (2, 3, 4, 3, 2)]

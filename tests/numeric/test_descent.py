@@ -7,12 +7,12 @@ import re
 import pytest
 import torch
 
-from hltm.errors import InputError
-from numeric.descent import descend
-from numeric.losses import loss_spec
-from numeric.network import random_weights
-from numeric.population import FinitePopulation
+from hltm.base.errors import InputError
 from numeric.ring import ring_population
+from numeric.towers.descent import descend
+from numeric.towers.losses import loss_spec
+from numeric.towers.network import random_weights
+from numeric.towers.populations import FinitePopulation
 
 EPS = torch.finfo(torch.float64).eps
 LOSSES = [

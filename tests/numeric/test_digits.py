@@ -5,12 +5,12 @@ import re
 import pytest
 import torch
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric.digits import digit_population
-from numeric.gradient import population_gradient
-from numeric.network import random_weights
-from numeric.operator import predicted_update
-from numeric.population import output_spread
+from numeric.towers.gradient import population_gradient
+from numeric.towers.network import random_weights
+from numeric.towers.operator import predicted_update
+from numeric.towers.populations import output_spread
 
 
 def test_shape_and_range():

@@ -13,14 +13,14 @@ import torch
 
 import hltm
 import numeric
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric.agreement import ALPHA, agreement, combined, our_values, power, published_tree, rank_test, read_published
-from numeric.draws import TripleSampler
-from numeric.experiment import run_study
 from numeric.experiment_figures import figures
-from numeric.experiment_report import check_out, latex_text, write_study
 from numeric.experiment_summary import summary
-from numeric.study import Study, data_seed, members_of, study_tree
+from numeric.studies.paper.report import check_out, latex_text, write_study
+from numeric.studies.paper.run import run_study
+from numeric.studies.paper.settings import Study, data_seed, members_of, study_tree
+from numeric.trees.streams import TripleSampler
 
 DATA = Path(__file__).parent.parent / "data"
 PUBLISHED, OURS = DATA / "hltm_published_code.json", DATA / "as_published_correlations.json"

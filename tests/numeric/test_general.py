@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hltm.errors import InputError
-from numeric.connection import connections
-from numeric.general import function_population_gradient, general_update, output_jacobians
-from numeric.gradient import population_gradient
-from numeric.network import forward, vec
-from numeric.operator import predicted_update
-from numeric.population import FinitePopulation
+from hltm.base.errors import InputError
+from numeric.towers.connection import connections
+from numeric.towers.general import function_population_gradient, general_update, output_jacobians
+from numeric.towers.gradient import population_gradient
+from numeric.towers.network import forward, vec
+from numeric.towers.operator import predicted_update
+from numeric.towers.populations import FinitePopulation
 
 EPS = torch.finfo(torch.float64).eps
 SEEDS = range(3)
@@ -120,7 +120,7 @@ def test_dense_towers_are_a_special_case(seed, make_tower, make_population):
 def test_chunks_do_not_matter(monkeypatch, population):
     parameters, points = parameters_of(smooth, 0), population(0)
     whole = general_update(smooth, parameters, points)
-    monkeypatch.setattr("numeric.general._NUMBERS", 500)
+    monkeypatch.setattr("numeric.towers.general._NUMBERS", 500)
     for found, oracle in zip(general_update(smooth, parameters, points), whole, strict=True):
         assert (found - oracle).abs().max() <= 64 * EPS * oracle.abs().max()
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric import expectation
-from numeric.gradient import expected_loss, pair_gradient, population_gradient
-from numeric.losses import LossSpec
-from numeric.population import FinitePopulation
+from numeric.towers.gradient import expected_loss, pair_gradient, population_gradient
+from numeric.towers.losses import LossSpec
+from numeric.towers.populations import FinitePopulation
 
 EPS = torch.finfo(torch.float64).eps
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "vectors.json").read_text())

@@ -8,11 +8,11 @@ from flint import arb, ctx
 
 import hltm
 import numeric
-from hltm.errors import InputError
-from numeric.contrast import training_loss
-from numeric.exact_source import exact_source
+from hltm.base.errors import InputError
 from numeric.logistic_sums import logistic_sums
 from numeric.step import Stack
+from numeric.training.contrast import training_loss
+from numeric.training.exact import exact_source
 
 CASES = [
     (0.1, 2.0, 0.0), (0.01, 2.0, 0.05), (0.5, 30.0, 0.3), (1.0, 0.0, 0.0), (2.0, 0.001, -1.0), (0.1, 25.6, 0.0),

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from hltm.errors import InputError
-from numeric.losses import LossSpec, loss_derivatives, loss_spec, loss_value, pair_weight
+from hltm.base.errors import InputError
+from numeric.towers.losses import LossSpec, loss_derivatives, loss_spec, loss_value, pair_weight
 
 EPS = torch.finfo(torch.float64).eps
 SEEDS = range(3)

@@ -13,8 +13,8 @@ import torch
 
 import hltm
 import numeric
-from hltm.errors import InputError
-from numeric.metrics import fresh_samples, member_trees
+from hltm.base.errors import InputError
+from numeric.trees.metrics import fresh_samples, member_trees
 
 SAMPLES = 20_000
 SIGMAS = 6.0

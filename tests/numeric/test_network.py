@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from hltm.errors import InputError
-from numeric.checks import check_layer, check_single
-from numeric.network import (
+from hltm.base.errors import InputError
+from numeric.towers.checks import check_layer, check_single
+from numeric.towers.network import (
     check_device,
     check_slope,
     check_weights,

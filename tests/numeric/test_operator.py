@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from hltm.errors import InputError
-from numeric import operator as module
+from hltm.base.errors import InputError
 from numeric import pairs
-from numeric.gradient import population_gradient
-from numeric.losses import loss_spec
-from numeric.network import forward, unvec, vec
-from numeric.operator import covariance_operator, general_update, predicted_update
 from numeric.pairs import pair_matrix
-from numeric.population import FinitePopulation
+from numeric.towers import operator as module
+from numeric.towers.gradient import population_gradient
+from numeric.towers.losses import loss_spec
+from numeric.towers.network import forward, unvec, vec
+from numeric.towers.operator import covariance_operator, general_update, predicted_update
+from numeric.towers.populations import FinitePopulation
 
 EPS = torch.finfo(torch.float64).eps
 SEEDS = range(3)

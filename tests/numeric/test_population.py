@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from hltm.errors import InputError
-from numeric.population import FinitePopulation, output_spread
+from hltm.base.errors import InputError
+from numeric.towers.populations import FinitePopulation, output_spread
 
 SEEDS = range(4)
 POINTS = [[[0.0, 1.0], [1.0, 1.0]], [[2.0, 0.0], [4.0, 0.0]]]

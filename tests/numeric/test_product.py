@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from hltm.errors import InputError
-from numeric import product
-from numeric.network import random_weights
-from numeric.operator import covariance_operator
-from numeric.population import FinitePopulation
-from numeric.product import covariance_operator_product
+from hltm.base.errors import InputError
+from numeric.towers import product
+from numeric.towers.network import random_weights
+from numeric.towers.operator import covariance_operator
+from numeric.towers.populations import FinitePopulation
+from numeric.towers.product import covariance_operator_product
 
 EPS = torch.finfo(torch.float64).eps
 SEEDS = range(3)

@@ -13,7 +13,7 @@ import torch
 
 import hltm
 import numeric
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 
 def one_pass(values, latent):

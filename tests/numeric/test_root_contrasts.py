@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import hltm
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric import TreeNetwork, activation_bounds, root_contrasts, sample_root_contrasts
 from numeric.tree_run import inputs_of, run
-from numeric.tree_sampler import TreeSampler
+from numeric.trees.sampling import TreeSampler
 
 TREES = {
     "binary": hltm.complete_tree(2, 2, 0.7, root_polarity=0.4),

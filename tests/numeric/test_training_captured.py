@@ -7,11 +7,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import hltm
 from numeric import TreeNetwork, train
 from numeric.captured import StepOnDevice
-from numeric.contrast import contrast_of, training_loss
-from numeric.draws import TripleSampler
-from numeric.optimizers import Descent
-from numeric.sampled_source import Sampled
 from numeric.step import Stack
+from numeric.training.contrast import contrast_of, training_loss
+from numeric.training.minibatch import Sampled
+from numeric.training.optimizers import Descent
+from numeric.trees.streams import TripleSampler
 
 SEED = 20_105
 LOSSES = {
@@ -80,13 +80,13 @@ def test_the_step_is_that_of_the_loop(loss):
 
 def test_members_in_tiles(monkeypatch):
     """Tiles of one member, of some, and one tile: the same draws, the same losses up to rounding."""
-    from numeric import sampled_source
+    from numeric.training import minibatch
 
     source, optimizer, _ = made(TREES["complete"], LOSSES["triples"], "cpu")
     size = source.stack.plan.neurons * 12 * 8 // torch.get_num_threads() + 1
     found = []
     for room, tiles in ((0, 3), (2 * size, 2), (10 * size, 1)):
-        monkeypatch.setattr(sampled_source, "_TILE_BYTES", room)
+        monkeypatch.setattr(minibatch, "_TILE_BYTES", room)
         assert len(source._tiles()) == tiles
         steps = [gradient(optimizer.parameters) for gradient in source.steps(3, 6)]
         assert len(steps) == 3

@@ -14,9 +14,9 @@ import torch
 from scipy.special import chdtri
 
 import hltm
-from hltm.errors import InputError
-from numeric.draws import TripleSampler
+from hltm.base.errors import InputError
 from numeric.philox import member_keys, philox
+from numeric.trees.streams import TripleSampler
 
 CPU = torch.device("cpu")
 FALSE_ALARM = 1e-6

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import hltm
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric import TreeNetwork, train
 from numeric.records import Records, _lost
 

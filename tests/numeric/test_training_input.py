@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import hltm
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric import TreeNetwork, train
 
 TREE = hltm.complete_tree(2, 2, 0.8)
@@ -257,7 +257,7 @@ def test_weights_alone_that_are_not_finite_name_the_last_step():
 ODD = r"""
 import json, sys, tempfile, pathlib
 import numpy as np, torch, hltm
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric import TreeNetwork, train
 tree = hltm.complete_tree(2, 2, 0.8)
 pair = TreeNetwork(tree, 3, seed=1, ensemble=2)

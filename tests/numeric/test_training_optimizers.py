@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import hltm
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric import TreeNetwork, train
-from numeric.optimizers import make_optimizer
+from numeric.training.optimizers import make_optimizer
 
 SEED = 20_102
 KINDS = {
@@ -92,9 +92,9 @@ def test_a_state_taken_up_goes_on_bit_for_bit(kind, rates):
 
 def test_training_does_what_torch_does():
     """A run of one member against a loop of torch's own over the same draws."""
-    from numeric.contrast import contrast_of, training_loss
-    from numeric.draws import TripleSampler
-    from numeric.losses import loss_value
+    from numeric.towers.losses import loss_value
+    from numeric.training.contrast import contrast_of, training_loss
+    from numeric.trees.streams import TripleSampler
 
     tree, spec = hltm.random_tree(leaves=5, seed=3), training_loss("infonce", tau=0.3)
     network = TreeNetwork(tree, 4, output="normalized", seed=2)

@@ -5,8 +5,8 @@ import torch
 
 import hltm
 from numeric import TreeNetwork, train
-from numeric.contrast import training_loss
-from numeric.draws import TripleSampler
+from numeric.training.contrast import training_loss
+from numeric.trees.streams import TripleSampler
 
 MEMBERS, STEPS, BATCH = 20, 1000, 8
 SEEDS = [20_103 + 1009 * member for member in range(MEMBERS)]

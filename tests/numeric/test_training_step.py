@@ -10,10 +10,10 @@ import torch
 
 import hltm
 from numeric import FinitePopulation, TreeNetwork, tree_population_gradient
-from numeric.contrast import contrast_of, training_loss
-from numeric.draws import TripleSampler
-from numeric.exact_source import exact_source
 from numeric.step import Stack
+from numeric.training.contrast import contrast_of, training_loss
+from numeric.training.exact import exact_source
+from numeric.trees.streams import TripleSampler
 
 CPU, EPS = torch.device("cpu"), 2.0**-52
 BATCH, SEEDS = 6, [11, 12, 13]

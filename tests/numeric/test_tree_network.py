@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import hltm
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric import TreeNetwork
-from numeric.tree_plan import make_plan
+from numeric.trees.plan import make_plan
 
 SLOPES = [0.0, 0.25, 1.0]
 TREES = {

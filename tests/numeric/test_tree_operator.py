@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import hltm
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric import (
     FinitePopulation,
     TreeNetwork,
@@ -23,7 +23,7 @@ from numeric import (
     tree_update,
     vec,
 )
-from numeric.operator import general_update
+from numeric.towers.operator import general_update
 
 EPS = 2.0**-52
 CASES = range(24)

@@ -13,7 +13,7 @@ import torch
 from scipy.special import chdtri, stdtrit
 
 import hltm
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric import (
     FinitePopulation,
     TreeNetwork,

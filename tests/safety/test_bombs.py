@@ -13,7 +13,7 @@ MIB = 2**20
 READER = """
 import json, resource, sys, time
 from pathlib import Path
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from verify.report.bundle import check_bundle
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 start = time.process_time()

@@ -9,14 +9,14 @@ import pytest
 from filelock import FileLock
 
 import hltm
-from hltm.errors import InputError
+from hltm.base.errors import InputError
+from numeric.studies.sweep.driver import Driver, Options, tidy, work_folder
+from numeric.studies.sweep.expansion import expand
+from numeric.studies.sweep.grid import make_grid
+from numeric.studies.sweep.store import Store
 from numeric.sweep.answers import Answer
-from numeric.sweep.driver import Driver, Options, tidy, work_folder
 from numeric.sweep.engine import Ended
-from numeric.sweep.expansion import expand
-from numeric.sweep.grid import make_grid
 from numeric.sweep.leases import Leases, Member
-from numeric.sweep.store import Store
 
 TABLES = {"tree": {"depth": 1, "polarity": [0.5, 0.6]}, "network": {"width": [2, 3]}, "seeds": 5}
 FOUND = {"steps": [1], "loss": [0.5], "dead": False, "diverged": None, "before": None, "after": None}

@@ -8,9 +8,9 @@ import tracemalloc
 import pytest
 
 import hltm
-from hltm.errors import InputError
-from numeric.sweep.expansion import around_seed, expand
-from numeric.sweep.grid import OPTIONS, make_grid, read_grid
+from hltm.base.errors import InputError
+from numeric.studies.sweep.expansion import around_seed, expand
+from numeric.studies.sweep.grid import OPTIONS, make_grid, read_grid
 
 TREE = {"depth": 2, "polarity": 0.8}
 
@@ -178,7 +178,7 @@ def test_files_that_are_no_toml_are_one_line(tmp_path, content):
 def test_options_are_those_of_the_optimisers():
     import torch
 
-    from numeric.optimizers import _NAMES
+    from numeric.training.optimizers import _NAMES
 
     assert OPTIONS.keys() == _NAMES.keys()
     for name, options in OPTIONS.items():

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric.sweep import head
 
 

@@ -8,11 +8,11 @@ import torch
 
 import hltm
 from numeric import TreeNetwork, train
-from numeric.draws import TripleSampler
-from numeric.sweep.expansion import expand
-from numeric.sweep.grid import make_grid
+from numeric.studies.sweep.expansion import expand
+from numeric.studies.sweep.grid import make_grid
+from numeric.studies.sweep.task import run_task
 from numeric.sweep.stack import run_stack, stream_seed, tree_of
-from numeric.sweep.task import run_task
+from numeric.trees.streams import TripleSampler
 
 STEPS = 60
 

@@ -10,12 +10,12 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
+from numeric.studies.sweep.report import export, status_of
+from numeric.studies.sweep.store import Store
 from numeric.sweep.cost import Sizes, memory, most_members, seconds, sizes
 from numeric.sweep.figures import Wanted, draw, grouped
 from numeric.sweep.figures import _points as points_of
-from numeric.sweep.store import Store
-from numeric.sweep.tables import export, status_of
 
 GRID = """
 seeds = 3
@@ -160,7 +160,7 @@ def test_an_export_that_is_cut_short_leaves_nothing(done, tmp_path, monkeypatch)
     (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
     with Store(done, create=False) as store:
         with monkeypatch.context() as cut:
-            cut.setattr("numeric.sweep.tables.rows_of", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+            cut.setattr("numeric.studies.sweep.report.rows_of", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 export(store, tmp_path / "link.csv")
         assert (tmp_path / "real.csv").read_text() == "before"
@@ -215,7 +215,7 @@ def test_export_refuses_what_it_does_not_know(done, tmp_path):
 
 def test_help_loads_nothing_heavy():
     code = (
-        "import sys, numeric.cli, numeric.sweep.cli, numeric.sweep.store, numeric.sweep.driver, numeric.sweep.tables\n"
+        "import sys, numeric.cli, numeric.studies.sweep.cli, numeric.studies.sweep.store, numeric.studies.sweep.driver, numeric.studies.sweep.report\n"
         "heavy = {'torch', 'ray', 'pyarrow', 'matplotlib', 'scipy'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
@@ -225,7 +225,7 @@ def test_help_loads_nothing_heavy():
 def test_status_loads_neither_graphs_nor_the_reader_of_grids():
     """It answers within a second, of which a million configurations take a tenth."""
     code = (
-        "import sys, numeric.cli, numeric.sweep.cli, numeric.sweep.store, numeric.sweep.tables\n"
+        "import sys, numeric.cli, numeric.studies.sweep.cli, numeric.studies.sweep.store, numeric.studies.sweep.report\n"
         "sys.exit(str({'networkx', 'pydantic', 'filelock'} & set(sys.modules) or ''))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

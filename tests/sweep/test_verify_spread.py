@@ -9,15 +9,16 @@ from dataclasses import replace
 import pytest
 from hypothesis import strategies
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from numeric.sweep.engine import Ended
-from verify import cluster, cut, search
+from verify import cut
 from verify.budget import OutOfTimeError
-from verify.evidence import Evidence, Measurement
+from verify.engine import cluster, search
+from verify.engine.evidence import Evidence, Measurement
+from verify.engine.search import SearchResult, deepening, property_evidence
+from verify.engine.statement import Check, Context, Part
 from verify.pieces import Piece, shrunk
 from verify.registry import entry
-from verify.search import SearchResult, deepening, property_evidence
-from verify.statement import Check, Context, Part
 
 
 class Lane:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import theory
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 
 def test_import_is_light():

@@ -8,11 +8,11 @@ import pytest
 import sympy
 
 from theory.conditions import family_conditions, membership_decision, symmetric
+from theory.core.decide import Decision
 from theory.exchangeable import at_number, indexed_form
-from theory.family import family_membership
-from theory.losses import loss_of
-from theory.parse import parse_loss
-from theory.zero import Decision
+from theory.losses.family import family_membership
+from theory.losses.loss import loss_of
+from theory.losses.parse import parse_loss
 
 FUNCTIONS = {"exp": mpmath.exp, "log": mpmath.log, "sqrt": mpmath.sqrt}
 

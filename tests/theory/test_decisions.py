@@ -7,9 +7,8 @@ import pytest
 import sympy
 from sympy import Function, Integer, Rational, Sum, Symbol, exp, log, sqrt
 
-from theory import zero
-from theory.notation import H, k, r, r_0, tau
-from theory.zero import (
+from theory.core import decide
+from theory.core.decide import (
     ABSTAINED,
     ASSUMPTIONS,
     POINT,
@@ -22,6 +21,7 @@ from theory.zero import (
     describe,
     exact_points,
 )
+from theory.core.notation import H, k, r, r_0, tau
 
 x, y = sympy.symbols("x y", real=True)
 t = Symbol("t", positive=True)
@@ -136,9 +136,9 @@ def test_small_is_not_zero_and_not_refuted():
 def test_large_expressions_are_not_simplified(monkeypatch):
     expression = sympy.sin(x) ** 2 + sympy.cos(x) ** 2 - 1
     size = sympy.count_ops(expression)
-    monkeypatch.setattr(zero, "_SIMPLIFY_LIMIT", size)
+    monkeypatch.setattr(decide, "_SIMPLIFY_LIMIT", size)
     assert decide_zero(expression).method == SIMPLIFY
-    monkeypatch.setattr(zero, "_SIMPLIFY_LIMIT", size - 1)
+    monkeypatch.setattr(decide, "_SIMPLIFY_LIMIT", size - 1)
     assert decide_zero(expression) == Decision(None, ABSTAINED, "no proof and no refuting point")
 
 

@@ -9,21 +9,24 @@ from lark.exceptions import UnexpectedEOF
 from sympy import Function, Rational, Symbol, exp, sin, sqrt
 
 import theory
-from hltm.errors import InputError
-from theory import normal, notebook, slopes, walsh
-from theory.covariance import derive_covariance, law_without
+from hltm.base.errors import InputError
+from theory import notebook
+from theory.core import normal
+from theory.core.decide import decide_zero
+from theory.core.expectation import CONSTANT, GIVEN, Letter, Moment, expect, letter
+from theory.core.normal import Normaliser
+from theory.core.notation import Vec, matrix, negative, plain, r_0, r_p, tau
 from theory.dual_gradient_sizes import derive_all_sizes
-from theory.expectation import CONSTANT, GIVEN, Letter, Moment, expect, letter
-from theory.losses import derivative, loss_of, pair_weights, weight_at
-from theory.moments import with_homogeneity
-from theory.normal import Normaliser
-from theory.notation import Vec, matrix, negative, plain, r_0, r_p, tau
-from theory.parse import parse_loss
+from theory.losses import signs as slopes
+from theory.losses.loss import derivative, loss_of, pair_weights, weight_at
+from theory.losses.parse import parse_loss
+from theory.losses.signs import decide_slope, sign_decisions
 from theory.registry import STATEMENTS
-from theory.slopes import decide_slope, sign_decisions
 from theory.syntax import check_syntax, unexpected
+from theory.towers.covariance import derive_covariance, law_without
+from theory.towers.moment_steps import with_homogeneity
+from theory.trees import walsh
 from theory.two_layer_explicit import population
-from theory.zero import decide_zero
 
 x, y, u = sympy.symbols("x y u", real=True)
 

@@ -8,13 +8,13 @@ import sympy
 from sympy import Function, Rational, Symbol, log, sqrt
 
 from theory.conditions import family_conditions
+from theory.core.decide import ABSTAINED, ASSUMPTIONS, POLYNOMIAL
+from theory.core.notation import negative, r_0, r_p, tau
 from theory.domain import Need, _kind, continued, domain_decision, needs
 from theory.exchangeable import at_number, indexed_form
-from theory.losses import FREE_NEGATIVE, derivative, loss_of
-from theory.notation import negative, r_0, r_p, tau
-from theory.parse import parse_loss
-from theory.slopes import decide_slope, in_gaps
-from theory.zero import ABSTAINED, ASSUMPTIONS, POLYNOMIAL
+from theory.losses.loss import FREE_NEGATIVE, derivative, loss_of
+from theory.losses.parse import parse_loss
+from theory.losses.signs import decide_slope, in_gaps
 
 x, y = sympy.symbols("x y", real=True)
 FUNCTIONS = {"exp": mpmath.exp, "log": mpmath.log, "sqrt": mpmath.sqrt, "mpf": mpmath.mpf}

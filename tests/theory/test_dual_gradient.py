@@ -9,12 +9,12 @@ import sympy
 from sympy import KroneckerProduct, Matrix, Transpose
 
 import theory
-from theory.dual_gradient import connection_side
+from theory.core.decide import POINT, decide_zero
+from theory.core.index_notation import check_identity
+from theory.core.notation import Vec, matrix
 from theory.dual_gradient_sizes import N_ABOVE, N_BELOW, N_TOP, N, side
-from theory.index import check_identity
-from theory.network import connection, gradient, jacobian, squared_distance, tower, vec
-from theory.notation import Vec, matrix
-from theory.zero import POINT, decide_zero
+from theory.towers.dual_gradient import connection_side
+from theory.towers.network import connection, gradient, jacobian, squared_distance, tower, vec
 
 
 @pytest.mark.parametrize("widths", [(3, 2, 2), (3, 3, 3, 2), (2, 1), (1, 1, 1, 1)])
@@ -108,7 +108,7 @@ def _jacobian_after_gate(net, layer):
 
 
 def _side_with(nets, layer, jac=jacobian, kron=None, vector=vec):
-    from theory.network import kronecker_connection
+    from theory.towers.network import kronecker_connection
 
     build = kron or kronecker_connection
     conns = [build(net.activations[layer - 1], jac(net, layer)) for net in nets]

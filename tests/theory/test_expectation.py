@@ -8,10 +8,10 @@ import pytest
 import sympy
 
 import theory
-from theory.covariance import DROPS
-from theory.expectation import Law, Letter, Moment, expect, letter
-from theory.moments import SHAPES, checked, plain_pair, with_homogeneity
+from theory.core.expectation import Law, Letter, Moment, expect, letter
 from theory.population import Population, decide_moment
+from theory.towers.covariance import DROPS
+from theory.towers.moment_steps import SHAPES, checked, plain_pair, with_homogeneity
 
 LAW = Law(means={"K": "Kbar", "f": "fbar"}, symmetric={"even": 1, "odd": -1})
 

@@ -15,8 +15,8 @@ from sympy.parsing.latex import parse_latex
 import hltm
 import theory
 import theory.cli
-from hltm.errors import InputError
-from theory.export import MACROS, drift, expanded, formula, label, macros
+from hltm.base.errors import InputError
+from theory.paper.export import MACROS, drift, expanded, formula, label, macros
 
 PREAMBLE = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n"
 LONG = [
@@ -263,7 +263,7 @@ def test_tuples_are_one_argument_of_a_macro():
 def test_names_that_only_look_quoted_stay_apart():
     names = [1, "1", "'1'", ("1",), (1,), "(1)", "u\u0308", "\u00fc", "a b", "ab"]
     tree = named([("r", name) for name in names])
-    assert len(set(theory.tree_symbols.tree_symbols(tree).texts.values())) == len(names) + 1
+    assert len(set(theory.trees.symbols.tree_symbols(tree).texts.values())) == len(names) + 1
     assert len({label("activation", name, tree) for name in names}) == len(names)
 
 

@@ -9,16 +9,19 @@ from sympy import Function, Rational, Symbol, exp
 
 import hltm
 import theory
-from theory import dual_gradient_sizes, index, latent_derivation, two_layer_ring
-from theory.derivation import zero_step
-from theory.index import check_identity
+from theory import dual_gradient_sizes
+from theory.core import index_notation
+from theory.core.decide import ABSTAINED, ASSUMPTIONS, POINT, POLYNOMIAL, SIMPLIFY, decide_positive, decide_zero
+from theory.core.derivation import zero_step
+from theory.core.index_notation import check_identity
+from theory.core.notation import H, Vec, dimension, k, matrix, negative, r, r_p, tau
 from theory.latent_corollaries import decide_nonnegative
-from theory.losses import loss_of
-from theory.notation import H, Vec, dimension, k, matrix, negative, r, r_p, tau
-from theory.tree_operator import covariance_operator
-from theory.weighted import _linear_in
+from theory.losses.loss import loss_of
+from theory.towers.weighted import _linear_in
+from theory.trees import derivations
+from theory.trees.operator import covariance_operator
+from theory.two_layer import ring
 from theory.weighted_examples import _nonzero, first_order_example
-from theory.zero import ABSTAINED, ASSUMPTIONS, POINT, POLYNOMIAL, SIMPLIFY, decide_positive, decide_zero
 
 n, m = dimension("n"), dimension("m")
 A, B = matrix("A", n, m), matrix("B", n, m)
@@ -35,7 +38,7 @@ def test_a_term_too_many_on_either_side_is_refuted():
 
 def test_an_instance_and_the_normal_form_have_to_agree(monkeypatch):
     """Equal forms that an instance refutes prove nothing; forms that differ where no instance refutes neither."""
-    monkeypatch.setattr(index, "refuting_instance", lambda *_: "at n = 2")
+    monkeypatch.setattr(index_notation, "refuting_instance", lambda *_: "at n = 2")
     found = check_identity(A + B, B + A)
     assert (found.value, found.method, found.detail) == (
         None,
@@ -43,7 +46,7 @@ def test_an_instance_and_the_normal_form_have_to_agree(monkeypatch):
         "index notation and an instance disagree: at n = 2",
     )
     assert check_identity(A + B, A).value is False
-    monkeypatch.setattr(index, "refuting_instance", lambda *_: None)
+    monkeypatch.setattr(index_notation, "refuting_instance", lambda *_: None)
     assert check_identity(A + B, B + A).value is True
     open_ = check_identity(A + B, A)
     assert (open_.value, open_.method) == (None, ABSTAINED)
@@ -69,8 +72,8 @@ def test_a_false_claim_of_statement_1_leaves_its_residual(monkeypatch, output):
 
 def test_a_ring_pattern_with_another_mean_is_seen(monkeypatch):
     for patterns in (((0,), (0, 2)), ((0, 1), (0,))):
-        monkeypatch.setattr(two_layer_ring, "PATTERNS", patterns)
-        steps = [s for s in two_layer_ring.ring_steps() if "every position" in s.justification]
+        monkeypatch.setattr(ring, "PATTERNS", patterns)
+        steps = [s for s in ring.ring_steps() if "every position" in s.justification]
         assert len(steps) == 5
         assert all(step.decision.value is False for step in steps)
 
@@ -90,9 +93,7 @@ def test_minors_with_rows_below_the_first_are_looked_at(monkeypatch):
     tree = hltm.star_tree(3, polarity=0.5)
     a, b = sympy.symbols("a b", real=True)
     for claim in (sympy.diag(a, b, 0), sympy.diag(a, 0, b), sympy.Matrix([[a, a, a], [a, a, a], [a, b, a]])):
-        monkeypatch.setattr(
-            latent_derivation, "activation_covariance", lambda *_, c=claim: sympy.ImmutableDenseMatrix(c)
-        )
+        monkeypatch.setattr(derivations, "activation_covariance", lambda *_, c=claim: sympy.ImmutableDenseMatrix(c))
         steps = theory.derive(6, tree=tree, node=0).steps
         (rank,) = (step for step in steps if step.justification.startswith("rank one at most"))
         assert rank.decision.value is False

@@ -9,8 +9,8 @@ import scipy.stats
 import sympy
 
 import theory
-from theory.derivation import relations_of, together
-from theory.latex import rows
+from theory.core.derivation import relations_of, together
+from theory.latex.render import rows
 from theory.lucky_shown import SIGN, SIZE, OverSigns
 
 X = sympy.Symbol("x")

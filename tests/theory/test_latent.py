@@ -10,7 +10,7 @@ from sympy import Rational, Symbol, kronecker_product
 
 import hltm
 import theory
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 rho_0 = Symbol(r"\rho_{0}", real=True)
 
@@ -205,7 +205,7 @@ def test_block_against_update(shape, node, whole, brute_network):
 
 def test_a_wrong_claim_is_not_proved(monkeypatch, brute_network):
     """The derivation compares two computations: a closed form without its square is refuted."""
-    import theory.latent_derivation as module
+    import theory.trees.derivations as module
 
     tree, _, _ = brute_network("star", "general", 0, 1)
     true = module.activation_covariance

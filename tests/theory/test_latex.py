@@ -7,9 +7,9 @@ import pytest
 import sympy
 
 import theory
-from hltm.errors import InputError
-from theory.covariance import DROPS
-from theory.notation import END, PREAMBLE, plain
+from hltm.base.errors import InputError
+from theory.core.notation import END, PREAMBLE, plain
+from theory.towers.covariance import DROPS
 
 CASES = {
     "widths": ("dual-gradient", {"widths": (3, 2, 2)}),

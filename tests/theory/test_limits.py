@@ -13,15 +13,20 @@ from sympy import Integer, Rational, Symbol, sqrt
 
 import hltm
 import theory
-from hltm.errors import InputError
-from theory import losses, lucky, network, normal, tree_leaves, tree_moments, two_layer_explicit, uniform_sums
-from theory.losses import expanded_size, loss_of
+from hltm.base.errors import InputError
+from theory import lucky, tree_leaves, two_layer_explicit
+from theory.core import normal
+from theory.core.normal import Normaliser, NotExactError
+from theory.core.notation import negative, r_0, r_p, tau
+from theory.losses import loss
+from theory.losses.loss import expanded_size, loss_of
+from theory.losses.parse import parse_loss
 from theory.lucky import existence_probability, neurons_needed, selectivity_bound
-from theory.normal import Normaliser, NotExactError
-from theory.notation import negative, r_0, r_p, tau
-from theory.parse import parse_loss
-from theory.tree_symbols import tree_symbols
-from theory.uniform_sums import exact, gap_law
+from theory.towers import network
+from theory.trees import gap_law as uniform_sums
+from theory.trees import means
+from theory.trees.gap_law import exact, gap_law
+from theory.trees.symbols import tree_symbols
 
 
 def largest(n):
@@ -102,7 +107,7 @@ def test_bound_of_the_expanded_size(expression, size):
 
 
 def test_sizes_of_losses(monkeypatch):
-    monkeypatch.setattr(losses, "_SIZE_LIMIT", 4)
+    monkeypatch.setattr(loss, "_SIZE_LIMIT", 4)
     assert loss_of((r_p - negative(1)) ** 3).expression == (r_p - negative(1)) ** 3
     with pytest.raises(InputError, match="expands to more than 4 terms"):
         loss_of((r_p - negative(1)) ** 4)
@@ -356,11 +361,11 @@ def test_rows_of_operators_in_symbols(monkeypatch):
     symbols = tree_symbols(star(3))
     nodes = ["r", 0, 1, 2]
     # E[f | z_0] of a function of three leaves: 1, rho_i, rho_i rho_j, rho_0 rho_1 rho_2.
-    assert tree_moments.term_bound(symbols, nodes) == 8
-    monkeypatch.setattr(tree_moments, "TERM_LIMIT", 16)
-    tree_moments.check_terms(symbols, {"r": 2}, "it")
+    assert means.term_bound(symbols, nodes) == 8
+    monkeypatch.setattr(means, "TERM_LIMIT", 16)
+    means.check_terms(symbols, {"r": 2}, "it")
     with pytest.raises(InputError, match="it with symbolic tables: must have at most 16 monomials, may have 24"):
-        tree_moments.check_terms(symbols, {"r": 3}, "it")
+        means.check_terms(symbols, {"r": 3}, "it")
 
 
 @pytest.mark.parametrize("place", [0.5, "1", None, True, sympy.Float(0.5), Symbol("q"), Symbol("q", positive=True)])

@@ -8,11 +8,11 @@ import sympy
 from sympy import Rational, Symbol, exp, log
 
 import theory
-from hltm.errors import InputError
-from theory.losses import CANONICAL, FREE_NEGATIVE, derivative
-from theory.notation import H, j, negative, pair_distance, r, r_0, r_p, tau
-from theory.parse import parse_loss
-from theory.zero import decide_zero
+from hltm.base.errors import InputError
+from theory.core.decide import decide_zero
+from theory.core.notation import H, j, negative, pair_distance, r, r_0, r_p, tau
+from theory.losses.loss import CANONICAL, FREE_NEGATIVE, derivative
+from theory.losses.parse import parse_loss
 
 NAMES = ["simple", "triplet", "infonce"]
 

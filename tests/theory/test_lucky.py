@@ -11,9 +11,9 @@ from scipy.stats import irwinhall
 from sympy import Integer, Rational, Symbol, sqrt
 
 import theory
-from hltm.errors import InputError
-from theory import lucky_derivation
-from theory.lucky_derivation import CLAIMS, derive_lucky
+from hltm.base.errors import InputError
+from theory.trees import lucky
+from theory.trees.lucky import CLAIMS, derive_lucky
 
 T = Symbol("t", real=True)
 COEFFICIENTS = st.lists(st.integers(-6, 6).map(lambda n: Rational(n, 4)), min_size=1, max_size=4)
@@ -198,9 +198,9 @@ def test_derivations(claim):
 
 def test_a_false_step_is_seen(monkeypatch):
     """Wrong identities put under the derivations: no derivation that uses one is proved."""
-    true = lucky_derivation.zero_step
-    monkeypatch.setattr(lucky_derivation, "zero_step", lambda a, b, why: true(a, 2 * b, why))
+    true = lucky.zero_step
+    monkeypatch.setattr(lucky, "zero_step", lambda a, b, why: true(a, 2 * b, why))
     assert not any(derive_lucky(claim).proved for claim in CLAIMS)
-    monkeypatch.setattr(lucky_derivation, "zero_step", true)
-    monkeypatch.setattr(lucky_derivation, "decide_nonnegative", lambda e, f=lucky_derivation.decide_nonnegative: f(-e))
+    monkeypatch.setattr(lucky, "zero_step", true)
+    monkeypatch.setattr(lucky, "decide_nonnegative", lambda e, f=lucky.decide_nonnegative: f(-e))
     assert [claim for claim in CLAIMS if derive_lucky(claim).proved] == ["gap", "law"]

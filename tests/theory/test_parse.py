@@ -15,9 +15,9 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hltm.errors import InputError
-from theory.losses import loss_of
-from theory.parse import parse_loss
+from hltm.base.errors import InputError
+from theory.losses.loss import loss_of
+from theory.losses.parse import parse_loss
 from theory.syntax import check_syntax
 
 MEGABYTE = 10**6
@@ -76,8 +76,8 @@ ATTEMPTS = """
 import json, os, resource, sys, time
 resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))
 resource.setrlimit(resource.RLIMIT_CPU, (120, 120))
-from hltm.errors import InputError
-from theory.losses import loss_of
+from hltm.base.errors import InputError
+from theory.losses.loss import loss_of
 rows = []
 for text in json.load(sys.stdin):
     start = time.process_time()

@@ -10,9 +10,9 @@ from sympy import MatrixSymbol, Rational, kronecker_product, preorder_traversal
 
 import hltm
 import theory
-from hltm.errors import InputError
-from theory.latent_derivation import CHILD_LIMIT, PATH_LIMIT
-from theory.network import gradient_terms
+from hltm.base.errors import InputError
+from theory.towers.network import gradient_terms
+from theory.trees.derivations import CHILD_LIMIT, PATH_LIMIT
 
 
 def exact(number):

@@ -9,8 +9,8 @@ import sympy
 from sympy import Indexed, Symbol
 
 import theory
-from theory.family import family_membership
-from theory.notation import H, j
+from theory.core.notation import H, j
+from theory.losses.family import family_membership
 
 EXP, LOG = mpmath.exp, mpmath.log
 LOSSES = {

@@ -6,14 +6,14 @@ import pytest
 import sympy
 from sympy import Eq, Gt, Lt, Matrix, MatrixSymbol, Symbol, ZeroMatrix, preorder_traversal
 
-from theory.derivation import Step, equation, sign_step, verdict, zero_step
-from theory.expectation import CONSTANT, GIVEN, Law, Letter, Moment, expect, letter
-from theory.index import check_identity
+from theory.core.decide import ABSTAINED, ASSUMPTIONS, POINT, POLYNOMIAL, Decision
+from theory.core.derivation import Step, equation, sign_step, verdict, zero_step
+from theory.core.expectation import CONSTANT, GIVEN, Law, Letter, Moment, expect, letter
+from theory.core.index_notation import check_identity
+from theory.core.notation import dimension, matrix
 from theory.instance import refuting_instance
-from theory.moments import SHAPES, WEIGHT, factored, shown
-from theory.notation import dimension, matrix
 from theory.population import decide_moment
-from theory.zero import ABSTAINED, ASSUMPTIONS, POINT, POLYNOMIAL, Decision
+from theory.towers.moment_steps import SHAPES, WEIGHT, factored, shown
 
 x, y = sympy.symbols("x y", real=True)
 t = Symbol("t", positive=True)

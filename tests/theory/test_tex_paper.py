@@ -3,8 +3,8 @@
 import pytest
 
 import hltm
-from hltm.errors import InputError
-from theory.export import drift, formula, label, macros
+from hltm.base.errors import InputError
+from theory.paper.export import drift, formula, label, macros
 from theory.tex_tokens import tokens
 
 TREE = hltm.complete_tree(2, 2, 0.5)

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from hltm.errors import InputError
-from theory.tree_names import in_unicode, node_texts, require_tex
+from hltm.base.errors import InputError
+from theory.latex.names import in_unicode, node_texts, require_tex
 
 SMALL = "α alpha β beta γ gamma δ delta ε epsilon ζ zeta η eta θ theta ι iota κ kappa λ lambda μ mu ν nu ξ xi π pi ρ rho " \
     "σ sigma τ tau υ upsilon φ phi χ chi ψ psi ω omega"  # fmt: skip

@@ -11,10 +11,11 @@ import sympy
 from sympy import Matrix, Rational, zeros
 
 import theory
-from hltm.errors import InputError
-from theory import two_layer, two_layer_explicit, two_layer_ring
+from hltm.base.errors import InputError
+from theory import two_layer_explicit
+from theory.core.decide import POINT, decide_zero
+from theory.two_layer import dynamics, ring
 from theory.two_layer_explicit import block_form, expected_simple_loss, population
-from theory.zero import POINT, decide_zero
 
 OPTIONS = [
     {},
@@ -43,12 +44,12 @@ def test_the_number_is_an_alias():
     assert theory.derive(5).statement == theory.derive("two-layer-dynamics").statement
 
 
-@pytest.mark.parametrize("drop", two_layer.DROPS)
+@pytest.mark.parametrize("drop", dynamics.DROPS)
 def test_every_assumption_that_can_be_dropped_is_needed(drop):
     derivation = theory.derive("two-layer-dynamics", drop=drop)
     assert derivation.decision.value is False
     assert derivation.decision.detail
-    assert two_layer.DROPS[drop][1] not in derivation.assumptions
+    assert dynamics.DROPS[drop][1] not in derivation.assumptions
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_a_broken_formula_makes_the_derivation_fail(monkeypatch):
 
 
 def test_a_broken_ring_makes_the_derivation_fail(monkeypatch):
-    monkeypatch.setattr(two_layer_ring, "PATTERNS", ((0, 1), (0, 1, 2)))
+    monkeypatch.setattr(ring, "PATTERNS", ((0, 1), (0, 1, 2)))
     derivation = theory.derive("two-layer-dynamics", claim="ring")
     assert not derivation.proved
 
@@ -206,7 +207,7 @@ def test_the_sign_population_is_that_of_enumeration():
         joint = sum(m[j][a] * m[k][b] for m in means) / 4
         blocks[j, k, a, b] = joint - sum(m[j][a] for m in means) / 4 * sum(m[k][b] for m in means) / 4
     assert {key for key, value in blocks.items() if value} == {(0, 0, 0, 0), (1, 1, 1, 1)}
-    step = two_layer_ring.sign_population_steps()[1].expression.rhs[0, 0]
+    step = ring.sign_population_steps()[1].expression.rhs[0, 0]
     names = {str(symbol): symbol for symbol in step.free_symbols}
     found = step.xreplace({names["s"]: Rational(1, 4), names["a_{11}"]: 1, names["a_{12}"]: 3})
     assert found == Rational(blocks[0, 0, 0, 0])
@@ -214,10 +215,10 @@ def test_the_sign_population_is_that_of_enumeration():
 
 @pytest.mark.parametrize("positions", [4, 7])
 def test_ring_means_by_counting(positions):
-    for ones in two_layer_ring.PATTERNS:
-        columns = two_layer_ring.translations(ones, positions)
+    for ones in ring.PATTERNS:
+        columns = ring.translations(ones, positions)
         assert len(set(map(tuple, columns))) == (positions if positions != 4 or ones == (0, 1) else 2)
-        assert two_layer_ring.mean(columns) == Matrix([Rational(2, positions)] * positions)
+        assert ring.mean(columns) == Matrix([Rational(2, positions)] * positions)
 
 
 def test_a_refuted_step_overrules_the_residual():

@@ -13,7 +13,7 @@ from sympy import Rational
 
 import hltm
 import theory
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 SHAPES = ["edge", "chain", "star", "caterpillar", "complete", "uneven"]
 EPS = 2.0**-52

@@ -7,10 +7,11 @@ import sympy
 from sympy import Rational, exp
 
 import theory
-from hltm.errors import InputError
-from theory.losses import loss_of
-from theory.moments import checked
-from theory.notation import negative
+from hltm.base.errors import InputError
+from theory.core.decide import decide_positive, decide_zero
+from theory.core.notation import negative
+from theory.losses.loss import loss_of
+from theory.towers.moment_steps import checked
 from theory.weighted_examples import SPREAD, antisymmetric_example, first_order_example, theta_on_the_line
 from theory.weighted_terms import (
     POSITIVE,
@@ -24,7 +25,6 @@ from theory.weighted_terms import (
     positive_pair,
     shift_of_points,
 )
-from theory.zero import decide_positive, decide_zero
 
 NAMES = ["simple", "triplet", "infonce"]
 

@@ -6,9 +6,9 @@ import pytest
 import sympy
 from sympy import Function, Rational, Sum, Symbol, exp, sqrt
 
-from theory.normal import Normaliser
-from theory.notation import H, k, r, tau
-from theory.zero import ABSTAINED, POINT, POLYNOMIAL, Decision, combine, decide_positive, decide_zero
+from theory.core.decide import ABSTAINED, POINT, POLYNOMIAL, Decision, combine, decide_positive, decide_zero
+from theory.core.normal import Normaliser
+from theory.core.notation import H, k, r, tau
 
 x, y, z = sympy.symbols("x y z", real=True)
 t = Symbol("t", positive=True)

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from verify import cli
-from verify.assumptions.dropped import Sides
-from verify.evidence import Evidence, Measurement, tally
+from verify.engine.assumptions import Sides
+from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.statement import Assumption, Check, Variant
 from verify.registry import Entry, entry
-from verify.statement import Assumption, Check, Variant
 
 PLAIN = dataclasses.replace(entry("2").load(), checks=(), variants=(), drops=())
 FALSE = Variant("sign", "dL/dr_+ < 0", None)
@@ -148,7 +148,7 @@ OVERFLOWED = Measurement(0.0, float("inf"))
 )
 def test_a_replay_counts_what_is_decided(found, code, counterexamples, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("verify.runner.replay", lambda *arguments: found)
+    monkeypatch.setattr("verify.engine.runner.replay", lambda *arguments: found)
     monkeypatch.setattr("sys.argv", ["verify", "replay", str(counterexamples / "dual-gradient--half-missing.json")])
     with pytest.raises(SystemExit) as left:
         cli.main()

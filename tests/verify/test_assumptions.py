@@ -7,9 +7,9 @@ import pytest
 from flint import arb, fmpq
 
 from verify.assumptions import updates
-from verify.assumptions.dropped import Assumption, Sides, drop, evidence, names, shown
+from verify.engine.assumptions import Assumption, Sides, drop, evidence, names, shown
+from verify.engine.statement import Context
 from verify.registry import covered
-from verify.statement import Context
 
 STATEMENTS = [entry.load() for entry in covered()]
 CASES = [(statement, assumption) for statement in STATEMENTS for assumption in statement.drops]

@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import pytest
 
-from hltm.command import complain
-from hltm.errors import InputError
-from verify.files import read_instance
+from hltm.base.command import complain
+from hltm.base.errors import InputError
+from verify.engine.saved import read_instance
 
 PAIR = {
     "slope": 0.0,
@@ -189,7 +189,7 @@ def test_good_instances_are_read_and_written_back():
 
 
 def test_a_tree_instance_is_its_population():
-    from verify.instance import PopulationInstance
+    from verify.instances.instance import PopulationInstance
 
     found = PopulationInstance.from_json(tree())
     assert len(found.points) == 2
@@ -213,8 +213,8 @@ HUGE = {
 
 @pytest.mark.parametrize("number", HUGE)
 def test_numbers_near_the_end_of_float64_are_decided_exactly_or_not_at_all(number):
+    from verify.engine.runner import replay
     from verify.registry import entry
-    from verify.runner import replay
 
     statement = entry(number).load()
     instance = statement.instance_type.from_json(HUGE[number])

@@ -11,10 +11,8 @@ import pytest
 from flint import fmpq
 
 import hltm
-from verify import statistics
-from verify.lucky import floats as lucky_floats
-from verify.lucky.claims import STATED
-from verify.statistics import (
+from verify.tolerance import statistics
+from verify.tolerance.statistics import (
     POWER,
     RUN_FALSE_ALARM,
     SHARES,
@@ -28,8 +26,10 @@ from verify.statistics import (
     proportion_interval,
     standard_errors,
 )
+from verify.trees import lucky_floats
 from verify.trees import ways as tree_ways
 from verify.trees.instance import TreeInstance
+from verify.trees.lucky import STATED
 
 SEEDS = range(1000)
 WEAK = 1e-2
@@ -141,7 +141,7 @@ def test_sampled_covariance_of_a_statement_wrong_by_five_percent(weak, monkeypat
 
 def test_the_bernstein_bound_covers_means_of_rare_values():
     """Values 1 with probability 1/1000, else 0, and ten draws of +-1: the laws on which a normal interval fails."""
-    from verify.statistics import bernstein_bound
+    from verify.tolerance.statistics import bernstein_bound
 
     rng = np.random.default_rng(13)
     for draws, mean, span in (

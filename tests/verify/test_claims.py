@@ -11,15 +11,15 @@ from sympy import MatrixSymbol, Symbol
 
 import hltm
 import theory
-from theory.latex import rows
+from theory.latex.render import rows
 from verify import registry
-from verify.assumptions.dropped import summary
-from verify.assumptions.towers import LOSSES, TOWERS
-from verify.claims import Claimed, is_update
+from verify.engine.assumptions import summary
+from verify.engine.claims import Claimed, is_update
+from verify.engine.statement import Context
 from verify.own.statement import user_statement
 from verify.registry import covered
-from verify.statement import Context
 from verify.strategies import loss_instances
+from verify.towers.assumptions import LOSSES, TOWERS
 
 STATEMENTS = [entry.load() for entry in covered()]
 
@@ -187,9 +187,9 @@ def test_claim_2_holds_for_the_losses_that_it_names():
     assert [type(relation) for relation in shown[3:]] == [sympy.Gt, sympy.Lt, sympy.Eq]
     rng = np.random.default_rng(5)
     for definition in definitions:
-        written = definition.subs(theory.notation.H, 3).doit()
-        names = [theory.notation.r_p, *(theory.notation.r[k] for k in (1, 2, 3))]
-        rest = {theory.notation.tau: 0.5, theory.notation.r_0: -0.3}
+        written = definition.subs(theory.core.notation.H, 3).doit()
+        names = [theory.core.notation.r_p, *(theory.core.notation.r[k] for k in (1, 2, 3))]
+        rest = {theory.core.notation.tau: 0.5, theory.core.notation.r_0: -0.3}
         value = sympy.lambdify(names, written.subs(rest))
         at = rng.uniform(0.1, 2, size=4)
         slopes = [(value(*(at + e)) - value(*(at - e))) / 2e-5 for e in 1e-5 * np.eye(4)]
@@ -234,7 +234,7 @@ def test_the_line_of_dropped_assumptions_says_what_stood_in_their_place(drops):
 
 
 def theorem_outcome(assumption):
-    from verify.assumptions.dropped import Outcome
+    from verify.engine.assumptions import Outcome
 
     return Outcome(assumption, "necessary" if assumption.necessary else "not shown necessary", None, 1)
 

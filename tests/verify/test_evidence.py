@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from verify.evidence import Evidence, Measurement, tally, verdict
+from verify.engine.evidence import Evidence, Measurement, tally, verdict
 
 
 def test_nan_refutes():

@@ -12,17 +12,17 @@ from scipy import stats
 
 import hltm
 from verify import theorem7
+from verify.engine.statement import Context
 from verify.figures import data_trees as trees
 from verify.figures.data import csv_text, from_csv
 from verify.figures.drawing import DRAWINGS, render
 from verify.lucky import sources as lucky_sources
-from verify.lucky import trained as lucky_trained
 from verify.registry import REGISTRY
-from verify.statement import Context
 from verify.towers.tower import array, rational
-from verify.trees.exact import Enumeration
-from verify.trees.trained import connection_gap, population_of
-from verify.two_layer import sources as two_layer_sources
+from verify.training import lucky as lucky_trained
+from verify.training.trees import connection_gap, population_of
+from verify.trees.enumeration import Enumeration
+from verify.two_layer import samples as two_layer_sources
 from verify.two_layer.measures import mean_gap
 
 CONTEXT = Context(seed=3)

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from verify.figures.data import FigureData, csv_text, from_csv
 from verify.figures.drawing import DRAWINGS, render
-from verify.figures.style import MAP, STYLES, plain, symbols
+from verify.figures.plots import MAP, STYLES, plain, symbols
 
 LINE = FigureData("line", "lines", "A line", "Two points.", {"x": (0.0, 1.0), "y": (0.0, 2.0)})
 EIGENVALUES = [("derived", "eigenvalue", 0, None, 2.0), ("measured", "eigenvalue", 0, None, 2.0)]

@@ -2,15 +2,15 @@
 
 import pytest
 
-from verify import sources
-from verify.instance import PairInstance
+from verify.instances import samples
+from verify.instances.instance import PairInstance
 from verify.towers import key_identity
 from verify.towers.tower import exact_tower
 
 PAIRS = [
-    *sources.toy_pairs(5, 60),
-    *sources.pairs_of(sources.tree_populations(5, 2), 5, 5),
-    *sources.pairs_of(sources.digit_populations(5, 2), 5, 5),
+    *samples.toy_pairs(5, 60),
+    *samples.pairs_of(samples.tree_populations(5, 2), 5, 5),
+    *samples.pairs_of(samples.digit_populations(5, 2), 5, 5),
 ]
 
 

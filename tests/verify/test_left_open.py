@@ -9,13 +9,13 @@ import sympy
 
 import theory
 from verify import theorem1
-from verify.evidence import Evidence, Measurement
+from verify.engine.evidence import Evidence, Measurement
+from verify.engine.runner import Refutation, Result
+from verify.engine.search import property_evidence
+from verify.engine.statement import Context
 from verify.own.symbolic import symbolic_evidence
 from verify.registry import entry
-from verify.report.results import variants_line
-from verify.runner import Refutation, Result
-from verify.search import property_evidence
-from verify.statement import Context
+from verify.report.documents import variants_line
 
 MUTE = '''
 import sympy
@@ -155,7 +155,7 @@ def test_cells_of_seven_statements_fit_eighty_columns():
     from rich.console import Console
 
     from verify.registry import covered
-    from verify.report.results import details, matrix
+    from verify.report.documents import details, matrix
 
     results = [
         Result(known.load(), (Evidence("float", "abstained", "toy", 123456), Evidence("trained", "not-run")), 0.0)

@@ -13,14 +13,14 @@ import sympy
 import torch
 from sympy import Rational, exp
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from theory.conditions import family_conditions, membership_decision
+from theory.core.notation import negative, r_0, r_p, tau
 from theory.exchangeable import at_number
-from theory.losses import FREE_NEGATIVE
-from theory.notation import negative, r_0, r_p, tau
-from theory.parse import parse_loss
+from theory.losses.loss import FREE_NEGATIVE
+from theory.losses.parse import parse_loss
 from verify.budget import OutOfTimeError, limited
-from verify.loss import floats as loss_numeric
+from verify.loss import measure as loss_numeric
 from verify.loss.check import check_loss
 from verify.loss.in_torch import NoTorchFormError, evaluate
 from verify.loss.report import named_weights, tex
@@ -277,7 +277,7 @@ def test_what_is_too_large_stays_open(error, monkeypatch):
     report = check_loss("r_p - r_1")
     assert report.verdict == "abstained"
     assert report.note == f"not decided: the loss is too large ({error.__name__})"
-    monkeypatch.setattr("theory.latex.plain_tex", fail)
+    monkeypatch.setattr("theory.latex.render.plain_tex", fail)
     assert "too large to be shown" in tex(report.expression)
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 import numeric
 import verify
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 TAU, MARGIN = 0.3, 0.2
 

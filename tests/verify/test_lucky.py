@@ -14,21 +14,21 @@ import hltm
 import numeric
 import theory
 from verify import theorem7
-from verify.evidence import verdict
-from verify.files import read_instance
-from verify.lucky import claims as lucky_claims
+from verify.engine.evidence import verdict
+from verify.engine.runner import run
+from verify.engine.saved import read_instance
+from verify.engine.statement import Context
 from verify.lucky import exact as lucky_exact
-from verify.lucky import floats as lucky_floats
 from verify.lucky import sources as lucky_sources
-from verify.lucky import trained as lucky_trained
-from verify.lucky.claims import STATED, TRAINED_VARIANTS, VARIANTS, Claim
-from verify.lucky.trained import Plan, Training, amplification, amplified, bound_along_training, emergence
 from verify.registry import entry
-from verify.runner import run
-from verify.statement import Context
-from verify.statistics import dkw_bound, proportion_interval
-from verify.trees import sources as tree_sources
-from verify.trees.exact import Enumeration
+from verify.tolerance.statistics import dkw_bound, proportion_interval
+from verify.training import lucky as lucky_trained
+from verify.training.lucky import Plan, Training, amplification, amplified, bound_along_training, emergence
+from verify.trees import lucky as lucky_claims
+from verify.trees import lucky_floats
+from verify.trees import samples as tree_sources
+from verify.trees.enumeration import Enumeration
+from verify.trees.lucky import STATED, TRAINED_VARIANTS, VARIANTS, Claim
 
 SMALL = Plan(ensemble=12, steps=40, record_every=2)
 

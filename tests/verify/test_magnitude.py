@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from verify import Arithmetic, JsonInstance
 from verify.own.magnitude import Largest, Watched, watched, watched_torch
 from verify.own.sides import Sides
-from verify.rounding import SAFETY, UNIT_ROUNDOFF
+from verify.tolerance.rounding import SAFETY, UNIT_ROUNDOFF
 
 SEED = 20
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import sympy
 
-from verify import balls
-from verify.instance import LossInstance, PairInstance, PopulationInstance
+from verify.instances.instance import LossInstance, PairInstance, PopulationInstance
 from verify.theorem1 import measure_exact as measure_pair
 from verify.theorem1 import measure_float as measure_pair_float
+from verify.towers import balls
 from verify.towers.differences import pair_gradient, simple_loss_gradient
-from verify.towers.ensembles import to_float
+from verify.towers.population import to_float
 
 EPS = 2.0**-52
 

@@ -9,9 +9,9 @@ from fractions import Fraction
 import pytest
 from hypothesis import strategies as st
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from verify import Assumption, Context, JsonInstance, Without, user_statement
-from verify.assumptions.dropped import Sides, drop
+from verify.engine.assumptions import Sides, drop
 
 FILE = """
 from dataclasses import dataclass

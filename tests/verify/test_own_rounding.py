@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from verify import JsonInstance
 from verify.own.sides import Sides
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from verify import Arithmetic, Context, JsonInstance, PopulationInstance, Variant, tally, user_statement
+from verify.engine.runner import run
+from verify.instances.samples import toy_populations
 from verify.own.file import load_statements
 from verify.own.sides import Sides, arrays
-from verify.runner import run
-from verify.sources import toy_populations
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 TUTORIAL = DOCS / "examples" / "infonce_trace.py"

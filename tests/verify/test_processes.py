@@ -23,7 +23,7 @@ ENDS = """
 import sys, time
 from pathlib import Path
 from half import half
-from verify.processes import helpers
+from verify.engine.processes import helpers
 
 if __name__ == "__main__":
     try:

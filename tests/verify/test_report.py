@@ -14,18 +14,18 @@ import sympy
 sys.path.insert(0, str(Path(__file__).parent))
 from report_pages import Page
 
-from verify.evidence import KINDS, Evidence
+from verify.engine.evidence import KINDS, Evidence
+from verify.engine.runner import Result, interrupted, run
+from verify.engine.statement import Context
 from verify.own.file import load_statements
 from verify.registry import covered, entry
 from verify.report.build import build, counterexamples
+from verify.report.documents import results_json
 from verify.report.figures import figures, not_drawn
 from verify.report.html import page
 from verify.report.pdf import compiled, overfull
-from verify.report.results import results_json
 from verify.report.tex import document, tex
 from verify.report.view import Request, view
-from verify.runner import Result, interrupted, run
-from verify.statement import Context
 
 COPY = "statements/own-statements.py"
 HOSTILE = r"<script>alert('x')</script> & \input{/etc/passwd} 50% $x_1 #{}~^ </title> ]]> é λ 漢 " + "long" * 60

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
+from verify.engine.statement import Context
 from verify.registry import Entry, entry
 from verify.report import figures as report_figures
 from verify.report.figures import beside, figures
-from verify.statement import Context
 
 CONTEXT = Context()
 

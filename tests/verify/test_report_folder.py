@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from verify.report import folder as report_folder
 from verify.report.bundle import bundle, check_bundle, check_bundle_target, write_bundle
 from verify.report.folder import check_free, publish, recorded

@@ -16,7 +16,8 @@ from threading import Event, Timer
 import pytest
 
 from verify.cli import scratch_folder
-from verify.figures.data_towers import command
+from verify.engine.runner import Result
+from verify.engine.statement import Context
 from verify.own.file import load_statements
 from verify.report.build import build, counterexamples
 from verify.report.html import FITS, formula, page
@@ -25,8 +26,7 @@ from verify.report.pdf import compiled, overfull
 from verify.report.tex import code, document
 from verify.report.tex import formula as latex_formula
 from verify.report.view import Request, view
-from verify.runner import Result
-from verify.statement import Context
+from verify.towers.figures import command
 
 OWN = r"""
 import time

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from verify import rounding, sources, theorem1, theorem3, theorem4
+from verify import theorem1, theorem3, theorem4
+from verify.instances import samples
+from verify.tolerance import rounding
 
 
 def test_gamma():
@@ -40,9 +42,9 @@ def test_a_gate_within_rounding_of_zero_is_seen():
 def test_an_error_of_one_in_a_million_is_refuted(relative):
     """The float checks of statements 1, 3 and 4 see a relative error of 1e-6 on most random instances."""
     cases = {
-        "1": (theorem1, sources.toy_pairs(11, 12), lambda i: lambda a, b, layer: theorem1.stated(a, b, layer) * (1 + relative)),
-        "3": (theorem3, sources.toy_populations(11, 12), lambda i: theorem3.Claim(lambda e, layer: theorem3.stated(e, layer) * (1 + relative))),
-        "4": (theorem4, sources.toy_populations(11, 12, theorem4.LOSSES, augmentations=1), lambda i: theorem4.Claim(factor=1 + relative)),
+        "1": (theorem1, samples.toy_pairs(11, 12), lambda i: lambda a, b, layer: theorem1.stated(a, b, layer) * (1 + relative)),
+        "3": (theorem3, samples.toy_populations(11, 12), lambda i: theorem3.Claim(lambda e, layer: theorem3.stated(e, layer) * (1 + relative))),
+        "4": (theorem4, samples.toy_populations(11, 12, theorem4.LOSSES, augmentations=1), lambda i: theorem4.Claim(factor=1 + relative)),
     }  # fmt: skip
     for name, (module, instances, claim) in cases.items():
         found = [module.measure_float(i, claim(i)).status for i in instances]
@@ -51,8 +53,8 @@ def test_an_error_of_one_in_a_million_is_refuted(relative):
 
 def test_true_statements_stay_far_below_the_tolerance():
     """No residual of 60 random instances reaches a tenth of its tolerance: the bounds are bounds, not fits."""
-    pairs = [theorem1.measure_float(i) for i in sources.toy_pairs(5, 30)]
-    populations = [theorem3.measure_float(i) for i in sources.toy_populations(5, 30)]
+    pairs = [theorem1.measure_float(i) for i in samples.toy_pairs(5, 30)]
+    populations = [theorem3.measure_float(i) for i in samples.toy_populations(5, 30)]
     decided = [m for m in pairs + populations if m.decided]
     assert len(decided) > 40
     assert max(m.severity for m in decided) < 0.1, "seed 5"
@@ -73,7 +75,7 @@ def test_worse_prefers_nan_and_excess():
 
 
 def test_an_instance_near_a_kink_is_left_open():
-    base = next(iter(sources.toy_pairs(1, 1)))
+    base = next(iter(samples.toy_pairs(1, 1)))
     instance = replace(
         base, slope=0.0, weights_1=(((0.1, 0.2, -0.3),), ((1.0,),)), weights_2=(((1.0, 1.0, 1.0),), ((1.0,),)),
         x_1=(1.0, 1.0, 1.0), x_2=(1.0, 2.0, 3.0),

@@ -3,8 +3,8 @@
 import pytest
 
 from verify import theorem1, theorem3
-from verify.evidence import Measurement
-from verify.search import deepening, property_evidence, search
+from verify.engine.evidence import Measurement
+from verify.engine.search import deepening, property_evidence, search
 
 PLANTED = {
     "the second layer is wrong": lambda i: len(i.weights_1) >= 2,

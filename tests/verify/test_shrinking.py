@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import hltm
 import verify.strategies  # registers the types
 from verify import LossInstance, Measurement, PairInstance, PopulationInstance, TreeInstance
-from verify.search import deepening
+from verify.engine.search import deepening
 
 SETTINGS = hypothesis.settings(
     max_examples=500, database=None, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)

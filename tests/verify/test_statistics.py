@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from verify.statistics import (
+from verify.tolerance.statistics import (
     POWER,
     SHARES,
     Interval,

@@ -7,14 +7,15 @@ import torch
 
 import numeric
 import theory
-from hltm.errors import InputError
-from verify import proofs, sources, theorem1, theorem2, theorem3, theorem4
+from hltm.base.errors import InputError
+from verify import proofs, theorem1, theorem2, theorem3, theorem4
 from verify.assumptions import pairs as pair_assumptions
-from verify.evidence import verdict
-from verify.instance import LossInstance
+from verify.engine.evidence import verdict
+from verify.engine.runner import run
+from verify.engine.statement import Context
+from verify.instances import samples
+from verify.instances.instance import LossInstance
 from verify.registry import REGISTRY, Entry, covered, entry
-from verify.runner import run
-from verify.statement import Context
 from verify.towers import pair_form, residue
 from verify.towers.general import NETWORKS, operator_form_gap
 
@@ -61,7 +62,7 @@ def test_the_order_of_theta_is_certified_at_every_seed():
 
 def test_theta_between_unaugmented_points_has_a_first_order():
     claim = theorem4.Claim(distances="points")
-    cases = list(sources.toy_populations(3, 12, theorem4.LOSSES, augmentations=2, layers=2, points=2))
+    cases = list(samples.toy_populations(3, 12, theorem4.LOSSES, augmentations=2, layers=2, points=2))
     found = [theorem4.measure_exact(case, claim) for case in cases]
     refuted = [m for m in found if m.status == "refuted"]
     assert len(refuted) >= 8
@@ -69,7 +70,7 @@ def test_theta_between_unaugmented_points_has_a_first_order():
 
 
 def test_tolerances_that_overflow_decide_nothing():
-    base = next(iter(sources.toy_pairs(1, 1)))
+    base = next(iter(samples.toy_pairs(1, 1)))
     for huge in (1e150, 1e300):
         case = replace(base, weights_1=(((huge, huge),), ((huge,),)), weights_2=(((1.0, 1.0),), ((1.0,),)),
                        x_1=(1.0, 2.0), x_2=(1.0, 1.0))  # fmt: skip
@@ -86,7 +87,7 @@ def test_statement_2_at_the_edges(margin, tau):
 
 
 def test_many_negatives_are_left_to_floating_point():
-    base = next(iter(sources.toy_populations(1, 1, ("infonce",), augmentations=1)))
+    base = next(iter(samples.toy_populations(1, 1, ("infonce",), augmentations=1)))
     case = replace(base, parameters=(("negatives", 30), ("tau", 1.0)))
     found = theorem4.measure_exact(case)
     assert found.status == "abstained"
@@ -94,10 +95,10 @@ def test_many_negatives_are_left_to_floating_point():
 
 
 def test_theory_and_numeric_meet_on_the_losses(monkeypatch):
-    import numeric.losses
+    import numeric.towers.losses
 
     assert theorem2.meeting(Context(seed=5)).status == "holds"
-    true = numeric.losses.pair_weight
+    true = numeric.towers.losses.pair_weight
     monkeypatch.setattr(numeric, "pair_weight", lambda *a: 1.000001 * true(*a), raising=False)
     assert theorem2.meeting(Context(seed=5)).status == "refuted"
 
@@ -123,7 +124,7 @@ def test_order_fits_abstain_without_enough_populations():
 
 
 def test_a_flipping_gate_is_not_fitted():
-    base = next(iter(sources.smooth_populations(0, 1, ("infonce",))))
+    base = next(iter(samples.smooth_populations(0, 1, ("infonce",))))
     flipping = replace(
         base, slope=0.0, weights=(((1.0, 0.0, 0.0, 0.0),), ((1.0,),)),
         points=(((1e-6, 0.0, 0.0, 0.0), (-1.0, 0.0, 0.0, 0.0)), ((1.0, 0.0, 0.0, 0.0), (2.0, 0.0, 0.0, 0.0))),
@@ -132,7 +133,7 @@ def test_a_flipping_gate_is_not_fitted():
 
 
 def test_the_pair_form_refuses_what_does_not_fit():
-    digits = next(iter(sources.digit_populations(0, 1, ("infonce",), images=2, augmentations=2)))
+    digits = next(iter(samples.digit_populations(0, 1, ("infonce",), images=2, augmentations=2)))
     big = replace(digits, points=tuple((digits.points[0][0],) * 1500 for _ in range(2)))
     with pytest.raises(ValueError, match="triples"):
         pair_form.measure(big)
@@ -148,7 +149,7 @@ def test_theorem_1_fails_where_it_must():
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda n: n.name)
 def test_general_networks_refute_the_operator_form(network):
-    populations = list(sources.smooth_populations(2, 3, ("simple",)))
+    populations = list(samples.smooth_populations(2, 3, ("simple",)))
     assert max(operator_form_gap(network, i, "cpu") for i in populations) > 1e6
 
 
@@ -162,10 +163,10 @@ def broken_kron(factors_of):
 
 
 def test_a_bug_in_the_connections_turns_the_run_red(monkeypatch):
-    import numeric.connection
+    import numeric.towers.connection
 
     monkeypatch.setattr(
-        numeric, "connection_factors", broken_kron(numeric.connection.connection_factors), raising=False
+        numeric, "connection_factors", broken_kron(numeric.towers.connection.connection_factors), raising=False
     )
     theorem1.float_sides.cache_clear()
     try:
@@ -177,9 +178,9 @@ def test_a_bug_in_the_connections_turns_the_run_red(monkeypatch):
 
 
 def test_a_bug_in_the_operator_turns_the_run_red(monkeypatch):
-    import numeric.operator
+    import numeric.towers.operator
 
-    true = numeric.operator.predicted_update
+    true = numeric.towers.operator.predicted_update
     monkeypatch.setattr(numeric, "predicted_update", lambda *a, **k: [1.0001 * u for u in true(*a, **k)], raising=False)
     assert theorem3.floats("toy", Context()).status == "refuted"
     assert theorem3.floats("digits", Context()).status == "refuted"
@@ -200,7 +201,7 @@ def test_a_derivation_that_is_not_proved_does_not_hold(monkeypatch):
 
 def test_worst_case_temperatures_have_no_nan():
     """tau down to 1e-4, distances of digits: finite updates on both sides."""
-    digits = next(iter(sources.digit_populations(0, 1, ("infonce",), images=6, augmentations=2)))
+    digits = next(iter(samples.digit_populations(0, 1, ("infonce",), images=6, augmentations=2)))
     for loss in ("infonce", "triplet"):
         case = replace(digits, loss=loss, parameters=(("tau", 1e-4),))
         weights, population = residue.weights_of(case), residue.population_of(case)

@@ -9,12 +9,12 @@ import torch
 import hltm
 import numeric
 from verify import theorem1
-from verify.evidence import Measurement
-from verify.statement import Context
+from verify.engine.evidence import Measurement
+from verify.engine.statement import Context
 from verify.towers import pair_form
 from verify.towers import rates as trained_rates
-from verify.towers import trained as trained_towers
-from verify.trees import trained as trained_trees
+from verify.training import towers as trained_towers
+from verify.training import trees as trained_trees
 
 SEED = 3
 CONTEXT = Context(SEED)

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 
 import hltm
 import theory
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from verify import theorem6
-from verify.instance import freeze
-from verify.statement import Context
-from verify.towers.ensembles import to_float
+from verify.engine.statement import Context
+from verify.instances.instance import freeze
+from verify.towers.population import to_float
 from verify.trees import agreement as tree_agreement
 from verify.trees import forms as tree_forms
-from verify.trees import sources as tree_sources
+from verify.trees import samples as tree_sources
 from verify.trees import ways as tree_ways
 from verify.trees.claims import STATED
-from verify.trees.exact import Enumeration
+from verify.trees.enumeration import Enumeration
 from verify.trees.instance import TreeInstance
 
 EPS = 2.0**-52

@@ -7,24 +7,25 @@ import pytest
 import torch
 
 import numeric
-from hltm.errors import InputError
-from verify import sources, theorem5
-from verify.evidence import tally
-from verify.statement import Context
-from verify.towers import descent, differences, updates
-from verify.towers.ensembles import to_float
+from hltm.base.errors import InputError
+from verify import theorem5
+from verify.engine.evidence import tally
+from verify.engine.statement import Context
+from verify.instances import samples
+from verify.towers import autograd, descent, differences
+from verify.towers.population import to_float
 from verify.two_layer import formulas as two_layer
 from verify.two_layer import measures as two_layer_measures
 from verify.two_layer import rings as two_layer_rings
-from verify.two_layer import sources as populations
+from verify.two_layer import samples as populations
 from verify.two_layer.formulas import Claim
-from verify.two_layer.sources import LOSSES, TwoLayerInstance
+from verify.two_layer.samples import LOSSES, TwoLayerInstance
 
 
 @pytest.fixture
 def fresh():
     """Caches of gradients, emptied before and after: what is patched must not meet what was kept."""
-    caches = (updates.autograd_update, differences.simple_loss_gradient)
+    caches = (autograd.autograd_update, differences.simple_loss_gradient)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -84,7 +85,7 @@ def test_linear_neurons_move_under_other_losses_but_part_nothing():
     """Beyond statement 5: that linear neurons stay where they are is true of the simple loss only."""
     for name in ("triplet", "infonce"):
         case = replace(next(populations.rings(0, (5,), 1.0)), loss=name, parameters=(("tau", 1.0),))
-        update, bounds, _ = updates.autograd_update(case, "cpu")
+        update, bounds, _ = autograd.autograd_update(case, "cpu")
         assert max(float((np.abs(u) / b).max()) for u, b in zip(update, bounds, strict=True)) > 1e6
         assert two_layer_rings.measure_linear(case).status == "holds"
 
@@ -102,7 +103,7 @@ def test_the_criteria_on_the_ring_can_fail():
 
 def test_other_patterns_have_other_means_and_linear_neurons_move():
     points = numeric.ring_population(5, ["11", "1"]).points
-    case = replace(next(populations.rings(0, (5,), 1.0)), points=sources.freeze(points))
+    case = replace(next(populations.rings(0, (5,), 1.0)), points=samples.freeze(points))
     assert two_layer_measures.measure_still(case).status == "abstained"
     assert two_layer_rings.measure_linear(case).status == "refuted"
 
@@ -181,7 +182,7 @@ def test_wrong_gates_turn_the_run_red(fresh, monkeypatch):
 
 def test_ascent_for_descent_turns_the_ring_and_the_steps_red(fresh, monkeypatch):
     """A sign lost in the step of `numeric.descend`: no update and no gradient is wrong, only the training."""
-    import numeric.descent as module
+    import numeric.towers.descent as module
 
     true = module.population_gradient
     monkeypatch.setattr(module, "population_gradient", lambda *a, **k: [-u for u in true(*a, **k)])
@@ -190,7 +191,7 @@ def test_ascent_for_descent_turns_the_ring_and_the_steps_red(fresh, monkeypatch)
 
 def test_a_step_that_is_no_gradient_step_turns_trained_red(fresh, monkeypatch):
     """The second layer trained with another learning rate: every checkpoint is right, what the steps conserve is not."""
-    import numeric.descent as module
+    import numeric.towers.descent as module
 
     true = module.population_gradient
     monkeypatch.setattr(

@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from verify import sources
-from verify.files import read_instance
-from verify.lucky.claims import TRAINED_VARIANTS
+from verify.engine.runner import refutations, refute, variants_evidence
+from verify.engine.saved import read_instance
+from verify.engine.statement import Context, Variant
+from verify.instances import samples
 from verify.registry import covered
-from verify.runner import refutations, refute, variants_evidence
-from verify.statement import Context, Variant
+from verify.towers.autograd import compare_scheme
 from verify.towers.differences import simple_loss_gradient
 from verify.towers.residue import exponent
-from verify.towers.updates import compare_scheme
+from verify.trees.lucky import TRAINED_VARIANTS
 from verify.trees.ways import floats
 
 STATEMENTS = [entry.load() for entry in covered()]
@@ -93,7 +93,7 @@ def test_orders_of_theta_on_the_pinned_populations(counterexamples):
 
 @pytest.mark.parametrize("scheme", ["dependent-augmentations", "x1-not-augmented"])
 def test_schemes_by_automatic_differentiation_are_those_of_the_rationals(scheme):
-    for instance in sources.toy_populations(5, 6, ("simple",), layers=2):
+    for instance in samples.toy_populations(5, 6, ("simple",), layers=2):
         exact, _ = simple_loss_gradient(instance, scheme)
         side = [-floats(gradient) for gradient in exact]
         assert compare_scheme(instance, scheme, side, "cpu").status == "holds"

@@ -11,15 +11,15 @@ from itertools import product
 import numpy as np
 from flint import fmpq
 
-from verify.assumptions.dropped import Sides
-from verify.assumptions.trees import QUARTER, Law, Variable, child, prior
-from verify.lucky.claims import Moments, stated_bound, stated_existence, stated_survival
+from verify.engine.assumptions import Sides
+from verify.engine.statement import Assumption, Context
+from verify.instances.samples import generator
 from verify.lucky.exact import averaged_survival, neurons, shortfall, summary
 from verify.lucky.sources import tree_of
-from verify.rounding import gamma
-from verify.sources import generator
-from verify.statement import Assumption, Context
+from verify.tolerance.rounding import gamma
+from verify.trees.assumptions import QUARTER, Law, Variable, child, prior
 from verify.trees.instance import TreeInstance
+from verify.trees.lucky import Moments, stated_bound, stated_existence, stated_survival
 from verify.trees.ways import enumeration
 
 HALF = Fraction(1, 2)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verify import rounding, sources
-from verify.evidence import Measurement
-from verify.instance import PairInstance
+from verify.engine.evidence import Measurement
+from verify.instances import samples
+from verify.instances.instance import PairInstance
+from verify.tolerance import rounding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,10 +102,10 @@ def measure(network: PairNetwork, instance: PairInstance, device: str) -> Measur
 
 def pairs(seed: int, count: int) -> list[PairInstance]:
     """Gaussian inputs through two layers."""
-    rng = sources.generator(seed, "pairs for assumptions")
+    rng = samples.generator(seed, "pairs for assumptions")
     found = []
     for _ in range(count):
-        weights = sources.normal_weights(rng, (4, 5, 3))
+        weights = samples.normal_weights(rng, (4, 5, 3))
         x_1, x_2 = (tuple(float(v) for v in rng.standard_normal(4)) for _ in range(2))
         found.append(PairInstance(0.0, weights, weights, x_1, x_2))
     return found

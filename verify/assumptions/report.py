@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from verify.assumptions.dropped import Outcome, shown
-from verify.report.results import STYLES, header
-from verify.statement import Context, Statement
+from verify.engine.assumptions import Outcome, shown
+from verify.engine.statement import Context, Statement
+from verify.report.documents import STYLES, header
 
 if TYPE_CHECKING:
     from rich.console import Console

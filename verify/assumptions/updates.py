@@ -16,9 +16,9 @@ from typing import Any
 
 from flint import arb, arb_series, fmpq
 
-from verify import balls
-from verify.assumptions.dropped import Sides
-from verify.statement import Assumption, Context
+from verify.engine.assumptions import Sides
+from verify.engine.statement import Assumption, Context
+from verify.towers import balls
 
 BITS = 256
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.figures.data import FigureData
-from verify.figures.style import GREY, WIDTH, mark_kinds, panel, plain, short, style, symbols
+from verify.figures.plots import GREY, WIDTH, mark_kinds, panel, plain, short, style, symbols
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from verify.engine.statement import Context
 from verify.figures.data import FigureData
-from verify.figures.data_towers import command
-from verify.lucky.trained import amplification, gaps, hidden, selectivities
-from verify.statement import Context
+from verify.towers.figures import command
+from verify.training.lucky import amplification, gaps, hidden, selectivities
 
 if TYPE_CHECKING:
-    from verify.lucky.trained import Plan, Training
+    from verify.training.lucky import Plan, Training
 
 LEVEL = 0.95
 

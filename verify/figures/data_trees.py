@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hltm
-from verify import sources
+from verify.engine.statement import Context
 from verify.figures.data import FigureData, table
-from verify.figures.data_towers import command
-from verify.instance import freeze
-from verify.lucky.floats import correlation, neurons_at
-from verify.lucky.trained import ceiling
-from verify.statement import Context
+from verify.instances import samples
+from verify.instances.instance import freeze
+from verify.towers.figures import command
+from verify.training.lucky import ceiling
+from verify.training.trees import population_of
 from verify.trees.forms import as_exact, exact_weights, sympy_number
 from verify.trees.instance import TreeInstance
-from verify.trees.trained import population_of
+from verify.trees.lucky_floats import correlation, neurons_at
 from verify.trees.ways import floats, torch_sides
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def figures(context: Context) -> tuple[FigureData, ...]:
 
 def operator_instance(seed: int) -> TreeInstance:
     """A complete tree of depth 2 with a leaky ReLU network, two outputs and four neurons at each other latent."""
-    rng = sources.generator(seed, "figure, operator")
+    rng = samples.generator(seed, "figure, operator")
     tree = hltm.complete_tree(2, 2, (0.6, 0.95), seed=seed, root_polarity=0.25)
     sizes = {node: OUTPUTS if node == tree.root else NEURONS for node in tree.latents}
     weights = []
@@ -101,7 +101,7 @@ def trained(context: Context) -> TrainingTrace:
     """Networks of 8 leaves trained with InfoNCE and a normalised output, from weights of their own each."""
     import numeric
 
-    seed = sources.derived(context.seed, "figure, training")
+    seed = samples.derived(context.seed, "figure, training")
     tree = hltm.complete_tree(3, 2, (0.7, 1.0), seed=seed)
     members = context.pick(quick=10, thorough=48)
     network = numeric.TreeNetwork(tree, WIDTH, 0.0, "normalized", seed, ensemble=members, device=context.device)

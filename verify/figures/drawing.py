@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from verify.figures import curves, orders, scatters, trees
 from verify.figures.data import FigureData, csv_text
-from verify.figures.style import DPI, RC
+from verify.figures.plots import DPI, RC
 
 if TYPE_CHECKING:
     from matplotlib.backends.backend_agg import FigureCanvasAgg

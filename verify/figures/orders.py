@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from verify.figures.data import FigureData
-from verify.figures.style import GREY, Style, mark_kinds, plain, style
+from verify.figures.plots import GREY, Style, mark_kinds, plain, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +52,7 @@ def minibatch(figure: Figure, data: FigureData) -> None:
 
 def one_panel(figure: Figure, height: float) -> Axes:
     """One panel with two logarithmic axes."""
-    from verify.figures.style import WIDTH
+    from verify.figures.plots import WIDTH
 
     figure.set_size_inches(WIDTH, height)
     axes = figure.subplots()

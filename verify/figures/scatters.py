@@ -8,7 +8,7 @@ import numpy as np
 
 from verify.figures.curves import grouped
 from verify.figures.data import FigureData
-from verify.figures.style import GREY, WIDTH, mark_kinds, panel, short, style
+from verify.figures.plots import GREY, WIDTH, mark_kinds, panel, short, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

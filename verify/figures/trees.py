@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from verify.figures.data import FigureData
-from verify.figures.style import GREY, MAP, WIDTH, mark_kinds, panel, short, style
+from verify.figures.plots import GREY, MAP, WIDTH, mark_kinds, panel, short, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 
 Batch = tuple[Tensor, Tensor, Tensor]
 LossFunction = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hltm.errors import InputError
-from hltm.progress import SILENT, Progress
+from hltm.base.errors import InputError
+from hltm.base.progress import SILENT, Progress
 from verify.budget import OutOfTimeError, limited
-from verify.evidence import Evidence, Verdict, verdict
+from verify.engine.evidence import Evidence, Verdict, verdict
 
 if TYPE_CHECKING:
     import sympy
 
     from theory import Derivation
     from theory.conditions import Condition
-    from theory.losses import Loss
+    from theory.losses.loss import Loss
 
 SECONDS = 60.0
 KINK = "the order of theta is shown for losses with two continuous derivatives, and a maximum has a kink"
@@ -87,7 +87,7 @@ def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT)
     Parameters
     ----------
     text : str
-        An expression in ``r_p``, ``r_1`` .. ``r_64``, ``tau``, ``r_0`` (`theory.parse`), or a canonical name.
+        An expression in ``r_p``, ``r_1`` .. ``r_64``, ``tau``, ``r_0`` (`theory.losses.parse`), or a canonical name.
     seconds : float
         After which what is not decided stays open.
     progress : Progress
@@ -111,7 +111,7 @@ def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT)
 
     if not text.isidentifier():  # a name that is nearly that of a known loss gets a hint
         check_syntax(text)
-    from theory.losses import CANONICAL, loss_of
+    from theory.losses.loss import CANONICAL, loss_of
 
     loss = loss_of(text, 1 if text in CANONICAL else None)
     if loss.negatives is None:
@@ -134,7 +134,7 @@ def _decide(loss: Loss, found: dict[str, Any], progress: Progress) -> None:
     from theory.conditions import family_conditions, membership_decision
     from theory.domain import continued
     from theory.exchangeable import indexed_form
-    from theory.family import membership_of
+    from theory.losses.family import membership_of
 
     progress.start(4)
     progress.step("the family")
@@ -176,9 +176,9 @@ def _remarks(loss: Loss, real: Condition) -> tuple[str, ...]:
 def _weights(loss: Loss, written: Loss | None) -> tuple[tuple[sympy.Expr, ...], list[sympy.Expr]]:
     """The pair weights as they are shown, and one for every negative in ``r_1 .. r_H``."""
     import theory
+    from theory.core.notation import negative, pair_distance
     from theory.exchangeable import at_number
-    from theory.losses import FREE_NEGATIVE, derivative, linear_sums, weight_at
-    from theory.notation import negative, pair_distance
+    from theory.losses.loss import FREE_NEGATIVE, derivative, linear_sums, weight_at
 
     negatives = loss.negatives or ()
     if len(negatives) == 1:
@@ -202,7 +202,7 @@ def _statement_4(
     import sympy
 
     import theory
-    from verify.loss import floats as loss_numeric
+    from verify.loss import measure as loss_numeric
 
     progress.step("statement 4 in floating point")
     measured = loss_numeric.evidence(loss.expression, weights)

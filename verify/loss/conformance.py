@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 import numeric
-from hltm.checks import integer
-from hltm.errors import InputError
+from hltm.base.checks import integer
+from hltm.base.errors import InputError
 from verify.loss.called import Batch, LossFunction, answers, in_single_precision
 from verify.loss.forms import TITLES, Form
 from verify.loss.gradients import gradient_differences, gradient_lines

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from verify.engine.statement import Context
 from verify.loss.check import LossReport
-from verify.report.results import header
-from verify.statement import Context
+from verify.report.documents import header
 
 if TYPE_CHECKING:
     import sympy
@@ -48,8 +48,8 @@ def loss_json(context: Context, report: LossReport) -> dict[str, Any]:
 
 def tex(expression: sympy.Expr) -> str:
     """LaTeX of an expression in one line, in the notation of the derivations."""
-    from theory.latex import plain_tex
-    from theory.notation import SYMBOL_NAMES
+    from theory.core.notation import SYMBOL_NAMES
+    from theory.latex.render import plain_tex
 
     try:
         return plain_tex(expression, SYMBOL_NAMES)

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from flint import fmpq, fmpq_poly
 
-from verify.evidence import Measurement
-from verify.lucky.claims import STATED, Claim, Moments, Sizes
+from verify.engine.evidence import Measurement
 from verify.trees.claims import Node
-from verify.trees.exact import Enumeration
+from verify.trees.enumeration import Enumeration
 from verify.trees.instance import TreeInstance
+from verify.trees.lucky import STATED, Claim, Moments, Sizes
 from verify.trees.ways import enumeration
 
 # Thresholds in units of the largest gap.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from verify.lucky.claims import Sizes
-from verify.sources import generator
+from verify.instances.samples import generator
+from verify.trees.lucky import Sizes
 
 if TYPE_CHECKING:
     from hltm import HLTM

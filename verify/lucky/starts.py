@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from verify.evidence import Measurement
-from verify.lucky import floats as lucky_floats
-from verify.rounding import worse
-from verify.statistics import allowed, dkw_bound, proportion_interval
+from verify.engine.evidence import Measurement
+from verify.tolerance.rounding import worse
+from verify.tolerance.statistics import allowed, dkw_bound, proportion_interval
+from verify.trees import lucky_floats
 
 MEMBERS = 10_000
 PLACES = tuple(Fraction(n, 8) for n in (-6, -3, 0, 2, 4, 6))

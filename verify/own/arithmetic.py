@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from verify.own.magnitude import Largest, plain, watched
 from verify.towers.tower import array, rational
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from numeric import FinitePopulation
-    from verify.instance import PopulationInstance
+    from verify.instances.instance import PopulationInstance
 
 Probe = Literal["single", "moved"]
 ROUNDOFF: Mapping[Probe, float] = MappingProxyType({"single": 2.0**-24, "moved": 2.0**-52})
@@ -87,7 +87,7 @@ class Arithmetic:
 
     def population(self, instance: PopulationInstance) -> FinitePopulation:
         """The population of a `PopulationInstance`, as `numeric` takes it; its probabilities are not moved."""
-        from verify.towers.tensors import population_of
+        from verify.instances.in_torch import population_of
 
         moved = replace(instance, points=tuple(map(_nested, plain(self.array(instance.points)))))
         return population_of(moved, self.device).to(self.device, self.tensor(0.0).dtype)

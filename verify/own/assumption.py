@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from hltm.errors import InputError
-from verify.assumptions.dropped import Sides, of_measurement
-from verify.evidence import Kind, Measurement
-from verify.statement import Assumption, Context
+from hltm.base.errors import InputError
+from verify.engine.assumptions import Sides, of_measurement
+from verify.engine.evidence import Kind, Measurement
+from verify.engine.statement import Assumption, Context
 
 SHOWN = 300
 Measures = Mapping[Kind, Callable[[Any, Any], Measurement]]
@@ -66,7 +66,7 @@ def assumptions_of(
 
 def tried(measures: Measures, stages: Sequence[Callable[[], Any]], context: Context) -> Iterator[Sides]:
     """Both sides on instances without the assumption; the first that refutes is shrunk, and is the last."""
-    from verify.search import deepening
+    from verify.engine.search import deepening
 
     last: list[tuple[Any, Sides]] = []
 

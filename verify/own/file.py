@@ -16,11 +16,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from verify.registry import Entry, entry
 
 if TYPE_CHECKING:
-    from verify.statement import Statement
+    from verify.engine.statement import Statement
 
 MODULE = "statements_of_the_user"
 
@@ -49,8 +49,8 @@ def load_statements(path: Path) -> tuple[OwnEntry, ...]:
     InputError
         The file is missing, is no Python, raises, defines no statement, two of one slug, or one with a slug of ours.
     """
+    from verify.engine.statement import Statement
     from verify.own.statement import checked_name
-    from verify.statement import Statement
 
     module = _run(path)
     found: list[Statement] = []

@@ -7,8 +7,8 @@ import typing
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from hltm.errors import InputError
-from verify.instance import thaw
+from hltm.base.errors import InputError
+from verify.instances.instance import thaw
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from hltm.errors import InputError
-from verify import rounding
-from verify.evidence import Measurement, joined
+from hltm.base.errors import InputError
+from verify.engine.evidence import Measurement, joined
 from verify.own.arithmetic import Arithmetic
 from verify.own.magnitude import Largest, watched_torch
+from verify.tolerance import rounding
 from verify.towers.tower import largest
 
 Side = Callable[[Any, Arithmetic], Any]

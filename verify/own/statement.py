@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hltm.errors import InputError
-from verify.evidence import Evidence, Kind, Measurement, tally
+from hltm.base.errors import InputError
+from verify.engine.evidence import Evidence, Kind, Measurement, tally
+from verify.engine.statement import Assumption, Check, Context, Statement, Variant
 from verify.own.assumption import Without, assumptions_of
 from verify.own.sides import Side, Sides
-from verify.statement import Assumption, Check, Context, Statement, Variant
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -150,7 +150,7 @@ def _itself(strategy: Any) -> Any:
 
 def drawn(strategy: Any, count: int, seed: int) -> list[Any]:
     """Up to `count` instances of a strategy, a function of the seed."""
-    from verify.search import search
+    from verify.engine.search import search
 
     found: list[Any] = []
 
@@ -245,7 +245,7 @@ def exact_evidence(sides: Sides, stages: Sequence[Callable[[], Any]], context: C
 
 def properties(sides: Sides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
     """Hypothesis search for a counterexample, which is shrunk."""
-    from verify.search import property_evidence
+    from verify.engine.search import property_evidence
 
     kinds: dict[Kind, Callable[[Any], Measurement]] = {}
     if sides.exact is not None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from hltm.errors import InputError
-from verify.evidence import Evidence, counted
+from hltm.base.errors import InputError
+from verify.engine.evidence import Evidence, counted
 
 if TYPE_CHECKING:
     from theory import Decision, Derivation
-    from verify.statement import Context
+    from verify.engine.statement import Context
 
 
 def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) -> Evidence:

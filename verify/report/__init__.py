@@ -1,1 +1,1 @@
-"""What a reader gets: terminal tables, JSON documents, notebooks, and the report as a page, LaTeX, PDF and bundle."""
+"""Reports of a run: JSON, HTML, LaTeX, PDF, bundles."""

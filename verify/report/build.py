@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-from verify.files import evidence_name, instance_document, instance_name, json_bytes
+from verify.engine.runner import Result
+from verify.engine.saved import evidence_name, instance_document, instance_name, json_bytes
+from verify.engine.statement import Statement
 from verify.report.figures import Drawn
 from verify.report.pdf import SECONDS, Pdf, compiled
 from verify.report.tex import culprit
 from verify.report.tex import document as latex
 from verify.report.view import Attached, Request, view
-from verify.runner import Result
-from verify.statement import Statement
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from hltm.files import write
 from verify.report.folder import MANIFEST, TOOL, digest, manifest, ours
 
@@ -41,7 +41,7 @@ def bundle(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
 
 def check_bundle_target(path: Path) -> None:
     """See that a bundle may be written there: no file but an earlier bundle is replaced; InputError if not."""
-    from verify.files import check_target
+    from verify.engine.saved import check_target
 
     check_target(path)
     if path.is_symlink():

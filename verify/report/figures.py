@@ -15,13 +15,13 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hltm.progress import SILENT, Progress
-from verify.processes import helpers
+from hltm.base.progress import SILENT, Progress
+from verify.engine.processes import helpers
 from verify.registry import REGISTRY, Entry, entry
 
 if TYPE_CHECKING:
+    from verify.engine.statement import Context, Statement
     from verify.figures.data import FigureData
-    from verify.statement import Context, Statement
 
 # A process needs longer to start than the figures of fewer statements take.
 SEVERAL = 4

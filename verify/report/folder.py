@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hltm.errors import InputError
+from hltm.base.errors import InputError
 from hltm.files import write
-from verify.files import json_bytes, read_json
+from verify.engine.saved import json_bytes, read_json
 
 MANIFEST = "manifest.json"
 # Sums of the files that are being replaced: one that was stopped in between is still known as ours.

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hltm.errors import InputError
-from verify.files import read_json
+from hltm.base.errors import InputError
+from verify.engine.saved import read_json
 
 SCHEMA = 1
 _RULE = "must be the manifest.json that `python -m numeric experiment images --out DIR` wrote"

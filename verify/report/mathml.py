@@ -44,7 +44,7 @@ def mathml(lines: Sequence[str], *, display: bool = True) -> str:
     Parameters
     ----------
     lines : sequence of str
-        Rows of a display, columns parted by ``&`` (`theory.latex.rows`), or the whole formula as one text.
+        Rows of a display, columns parted by ``&`` (`theory.latex.render.rows`), or the whole formula as one text.
     display : bool
         A display, or part of a line of text.
 

@@ -7,11 +7,11 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from verify.assumptions.dropped import Outcome
-    from verify.evidence import Evidence, Measurement
+    from verify.engine.assumptions import Outcome
+    from verify.engine.evidence import Evidence, Measurement
+    from verify.engine.runner import Refutation, Result
     from verify.loss.check import LossReport
     from verify.loss.conformance import Conformance
-    from verify.runner import Refutation, Result
 
 _LETTERS = 400  # of one cell
 COLUMNS = ("evidence", "source", "status", "n", "residual", "tolerance", "what")

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hltm.progress import Progress, shown
+from hltm.base.progress import Progress, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ class Output:
 
     def check(self, slugs: Sequence[str] = (), names: Sequence[str] = ()) -> None:
         """Refuse targets that cannot be written, or that hold what is not ours, before anything runs."""
-        from verify.files import check_folder, check_target
+        from verify.engine.saved import check_folder, check_target
 
         if self.json not in (None, "-"):
             check_target(Path(str(self.json)))
@@ -46,13 +46,13 @@ class Output:
 
     def console(self) -> Console:
         """Tables go to stdout, unless the document does."""
-        from hltm.command import console
+        from hltm.base.command import console
 
         return console(stderr=self.json == "-", highlight=False)
 
     def document(self, document: dict[str, Any]) -> None:
         """Write the JSON document where it was asked for."""
-        from verify.files import write_json
+        from verify.engine.saved import write_json
 
         if self.json == "-":
             sys.stdout.write(json_module.dumps(document, indent=1, allow_nan=False) + "\n")
@@ -76,7 +76,7 @@ class Output:
 
     def counterexamples(self) -> Path:
         """The folder for counterexamples, made when the first one is saved."""
-        from verify.files import check_folder
+        from verify.engine.saved import check_folder
 
         return check_folder((self.report or Path()) / "counterexamples")
 

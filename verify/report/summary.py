@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from verify.evidence import Measurement
-from verify.runner import Result
-from verify.statement import Statement
-from verify.statistics import RUN_FALSE_ALARM
+from verify.engine.evidence import Measurement
+from verify.engine.runner import Result
+from verify.engine.statement import Statement
+from verify.tolerance.statistics import RUN_FALSE_ALARM
 
 if TYPE_CHECKING:
     from verify.report.view import Request

@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from theory.notation import plain
+from theory.core.notation import plain
 from verify.report.html import NEGATED, TEMPLATES, VARIANT_WORDS, fact, figure, shrunk_note, verdict_words
 from verify.report.mathml import ConversionError, cells, mathml
 

@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from hltm.command import complain
-from hltm.errors import InputError
+from hltm.base.command import complain
+from hltm.base.errors import InputError
+from verify.engine.statement import Context
 from verify.report.output import Output
-from verify.statement import Context
 
 if TYPE_CHECKING:
+    from verify.engine.runner import Refutation, Result
     from verify.report.view import Attached, Request
-    from verify.runner import Refutation, Result
 
 
 class Told:
@@ -129,7 +129,7 @@ def copy_name(file: Path) -> str:
 
 def save_counterexamples(results: Sequence[Result], output: Output, context: Context) -> dict[tuple[str, int], str]:
     """Save what refuted; a place that cannot be written costs the file, never the verdict."""
-    from verify.files import evidence_name, save_instance
+    from verify.engine.saved import evidence_name, save_instance
 
     files: dict[tuple[str, int], str] = {}
     for result in results:
@@ -151,7 +151,7 @@ def save_counterexamples(results: Sequence[Result], output: Output, context: Con
 
 def save_variants(found: Sequence[Refutation], folder: Path, context: Context) -> dict[tuple[str, str], str]:
     """Save the counterexamples of false variants; gives their files by statement and variant."""
-    from verify.files import save_instance
+    from verify.engine.saved import save_instance
 
     files = {}
     for row in found:

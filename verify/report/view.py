@@ -1,6 +1,6 @@
 """What a report says, as plain JSON data: one view of the results that the web page and the LaTeX are rendered from.
 
-Formulas come from the objects of the derivations (`theory.latex.rows`), as lists of LaTeX lines; nothing is typed a
+Formulas come from the objects of the derivations (`theory.latex.render.rows`), as lists of LaTeX lines; nothing is typed a
 second time. Files are named relative to the folder of the report.
 """
 
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from verify.assumptions.dropped import Outcome, shown
-from verify.evidence import KINDS, Evidence
-from verify.report.results import combined, environment, replay_command
+from verify.engine.assumptions import Outcome, shown
+from verify.engine.evidence import KINDS, Evidence
+from verify.engine.runner import Refutation, Result
+from verify.engine.statement import Context, Statement
+from verify.report.documents import combined, environment, replay_command
 from verify.report.summary import facts, headline, overall, strength
 from verify.report.symbols import of_statements
-from verify.runner import Refutation, Result
-from verify.statement import Context, Statement
 
 PAPER = "Understanding Self-supervised Learning with Dual Deep Networks (arXiv 2010.00578)"
 WORDS = {"holds": "holds", "refuted": "refuted", "abstained": "left open", "not-run": "not run"}
@@ -202,7 +202,7 @@ def outcomes_view(result: Result) -> list[dict[str, Any]]:
 
 def derivation_view(derivation: Any) -> dict[str, Any]:
     """A derivation with its steps; formulas are printed from its objects."""
-    from theory.latex import rows
+    from theory.latex.render import rows
 
     return {
         "text": derivation.statement.text,

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify.evidence import Evidence, Measurement
-from verify.instance import PopulationInstance, freeze
-from verify.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
-from verify.towers.tensors import arrays_of, population_of, weights_of
-from verify.towers.updates import autograd_update
+from verify.engine.evidence import Evidence, Measurement
+from verify.instances.in_torch import arrays_of, population_of, weights_of
+from verify.instances.instance import PopulationInstance, freeze
+from verify.tolerance.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
+from verify.towers.autograd import autograd_update
 
 if TYPE_CHECKING:
     from numeric import DescentTrace

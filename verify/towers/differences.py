@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from flint import fmpq
 
-from verify.instance import PairInstance, PopulationInstance
+from verify.instances.instance import PairInstance, PopulationInstance
 from verify.towers.tower import Array, array, gate, rational
 
 HALVINGS = 40

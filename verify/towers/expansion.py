@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from flint import arb, arb_series, fmpq
 
-from verify import balls
-from verify.evidence import Measurement
-from verify.instance import PopulationInstance
+from verify.engine.evidence import Measurement
+from verify.instances.instance import PopulationInstance
+from verify.towers import balls
 from verify.towers.differences import probabilities, run
-from verify.towers.ensembles import Ensemble
+from verify.towers.population import Ensemble
 from verify.towers.tower import Array, Tower, array, rational, tower
 
 BITS = 320

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hltm.command import heard
-from verify import rounding, sources
-from verify.evidence import Evidence, Measurement, tally
-from verify.instance import PopulationInstance
-from verify.statement import Context
+from hltm.base.command import heard
+from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.statement import Context
+from verify.instances import samples
+from verify.instances.in_torch import arrays_of, population_of, weights_of
+from verify.instances.instance import PopulationInstance
+from verify.tolerance import rounding
 from verify.towers.residue import Sides, fitted_order
-from verify.towers.tensors import arrays_of, population_of, weights_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +91,7 @@ def measure_general(case: tuple[GeneralNetwork, PopulationInstance], device: str
 
 def operator_form_gap(network: GeneralNetwork, instance: PopulationInstance, device: str) -> float:
     """Largest difference of 2 V_x[Kbar] vec W from -E[grad], in units of what rounding can explain."""
-    from numeric.general import output_jacobians
+    from numeric.towers.general import output_jacobians
 
     parameters, population = parameters_of(instance, device), population_of(instance, device)
     left, _, bound = both_sides(network, instance, device)
@@ -116,7 +117,7 @@ def general_evidence(context: Context) -> Evidence:
     """The general form on networks that refute the operator form."""
     load_dynamo()
     count = context.pick(quick=4, thorough=40)
-    populations = list(sources.smooth_populations(context.seed + 7, count, ("simple",)))
+    populations = list(samples.smooth_populations(context.seed + 7, count, ("simple",)))
     cases = [(network, instance) for network in NETWORKS for instance in populations]
     for network in NETWORKS:
         if not any(operator_form_gap(network, i, context.device) > 1 for n, i in cases if n is network):
@@ -161,7 +162,7 @@ def weighted_general_evidence(context: Context) -> Evidence:
     load_dynamo()
     wanted = context.pick(quick=12, thorough=40)
     network = NETWORKS[3]
-    instances = sources.smooth_populations(context.seed + 9, 20 * wanted, ("triplet", "infonce"), normalized=True)
+    instances = samples.smooth_populations(context.seed + 9, 20 * wanted, ("triplet", "infonce"), normalized=True)
     return fitted_order(
         instances, "means", 2, source="toy, general", wanted=wanted, device=context.device,
         sides=general_sides(network), label=f"E[xi (Kbar - Kbar')(fbar - fbar')], {network.name}",

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from flint import fmpq
 
-from verify import rounding
-from verify.evidence import Measurement
-from verify.instance import PairInstance
+from verify.engine.evidence import Measurement
+from verify.instances.instance import PairInstance
+from verify.tolerance import rounding
 from verify.towers.tower import Tower, connection, exact_tower, float_towers, largest, vec
 
 
@@ -24,7 +24,7 @@ def measure_exact(instance: PairInstance) -> Measurement:
 
     Examples
     --------
-    >>> from verify.sources import toy_pairs
+    >>> from verify.instances.samples import toy_pairs
     >>> measure_exact(next(toy_pairs(0, 1))).residual
     0.0
     """
@@ -46,7 +46,7 @@ def measure_float(instance: PairInstance, device: str = "cpu") -> Measurement:
 
     Examples
     --------
-    >>> from verify.sources import toy_pairs
+    >>> from verify.instances.samples import toy_pairs
     >>> measure_float(next(toy_pairs(0, 1))).status
     'holds'
     """

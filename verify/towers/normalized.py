@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from verify import rounding
-from verify.evidence import Measurement
-from verify.instance import PairInstance
+from verify.engine.evidence import Measurement
+from verify.instances.instance import PairInstance
+from verify.tolerance import rounding
 from verify.towers.tower import Array, exact_tower, vec
 
 

@@ -14,10 +14,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from verify.evidence import Measurement
-from verify.instance import PopulationInstance
-from verify.towers.tensors import population_of, weights_of
-from verify.towers.updates import compare
+from verify.engine.evidence import Measurement
+from verify.instances.in_torch import population_of, weights_of
+from verify.instances.instance import PopulationInstance
+from verify.towers.autograd import compare
 
 # The weights of the pairs are summed over triples (x_1, x_+, x_-) held at once for one point.
 TRIPLE_LIMIT = 2**22

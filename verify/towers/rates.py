@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hltm
-from verify.evidence import Evidence, Status
-from verify.sources import derived
-from verify.statement import Context
-from verify.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
-from verify.trees.trained import population_of, selectivities
+from verify.engine.evidence import Evidence, Status
+from verify.engine.statement import Context
+from verify.instances.samples import derived
+from verify.tolerance.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
+from verify.training.trees import population_of, selectivities
 
 if TYPE_CHECKING:
     from torch import Tensor

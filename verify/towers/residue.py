@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verify.evidence import Evidence, Measurement
-from verify.instance import PopulationInstance
-from verify.rounding import magnitudes
-from verify.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
-from verify.towers.tensors import population_of, weights_of
+from verify.engine.evidence import Evidence, Measurement
+from verify.instances.in_torch import population_of, weights_of
+from verify.instances.instance import PopulationInstance
+from verify.tolerance.rounding import magnitudes
+from verify.tolerance.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
 
 if TYPE_CHECKING:
     from torch import Tensor

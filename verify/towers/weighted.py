@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from verify import balls
-from verify.instance import PopulationInstance
-from verify.statement import Variant
-from verify.towers.ensembles import Ensemble, float_ensemble
+from verify.engine.statement import Variant
+from verify.instances.instance import PopulationInstance
+from verify.towers import balls
+from verify.towers.autograd import matrices
+from verify.towers.population import Ensemble, float_ensemble
 from verify.towers.tower import Array
-from verify.towers.updates import matrices
 
 Exp = Callable[[Any], Any]
 Weights = Callable[[str, Sequence[Any], Any, Any, Exp], list[Any]]

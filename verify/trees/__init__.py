@@ -1,1 +1,1 @@
-"""Statement 6, on tree networks: four ways to the same moments that share no formula."""
+"""Measures of statements 6 and 7."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from verify.evidence import Measurement
-from verify.statistics import allowed
+from verify.engine.evidence import Measurement
+from verify.tolerance.statistics import allowed
 from verify.towers.tower import Array
 from verify.trees.forms import derived
 from verify.trees.instance import TreeInstance

@@ -16,7 +16,7 @@ import numpy as np
 from flint import fmpq
 
 from verify.towers.tower import Array, vec
-from verify.trees.exact import Enumeration, zeros
+from verify.trees.enumeration import Enumeration, zeros
 
 WALSH_LEAVES = 4
 

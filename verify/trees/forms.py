@@ -16,7 +16,7 @@ from flint import fmpq
 from verify.towers.tower import Array, vec
 
 if TYPE_CHECKING:
-    from verify.trees.exact import Enumeration
+    from verify.trees.enumeration import Enumeration
     from verify.trees.instance import TreeInstance
 
 # A tree with more parameters is derived with its exact numbers in place of symbols: polynomials in all of them explode.
@@ -116,7 +116,7 @@ def selections(moments: Enumeration, node: Any) -> Iterator[tuple[tuple[int, ...
     """
     from sympy import Rational, Symbol
 
-    from theory.tree_symbols import tree_symbols
+    from theory.trees.symbols import tree_symbols
 
     texts = tree_symbols(moments.tree).texts
     seen = set()

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import hltm
-from hltm.errors import InputError
-from verify.instance import Matrix, numbers, thaw
+from hltm.base.errors import InputError
+from verify.instances.instance import Matrix, numbers, thaw
 
 if TYPE_CHECKING:
     from hltm import HLTM

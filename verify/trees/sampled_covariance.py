@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verify import rounding
-from verify.evidence import Evidence
-from verify.statistics import bernstein_bound
+from verify.engine.evidence import Evidence
+from verify.tolerance import rounding
+from verify.tolerance.statistics import bernstein_bound
 from verify.towers.tower import Array
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from verify.statement import Variant
+from verify.engine.statement import Variant
 from verify.towers.tower import Array
 from verify.trees.claims import Claim, Formula, Node, block_update, o, outer, walsh_difference
 

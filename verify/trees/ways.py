@@ -1,7 +1,7 @@
 """Four independent ways to the moments of a tree network: closed form, enumeration, torch, sampling.
 
 They share the tree and nothing else: `theory` derives in symbols, selectivities included (`verify.trees.forms` puts the
-numbers in), `verify.trees.exact` enumerates in rationals, `numeric` runs torch on the enumerated population and
+numbers in), `verify.trees.enumeration` enumerates in rationals, `numeric` runs torch on the enumerated population and
 samples. Forms of `theory` that leave selectivities as symbols are compared as well, with those alone taken from the
 enumeration. The formulas of `verify.trees.claims` state the theorem in enumerated selectivities; they are none of the
 four ways.
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import fmpq
 
-from verify import rounding
-from verify.evidence import Measurement
-from verify.statistics import allowed
-from verify.towers.ensembles import to_float
+from verify.engine.evidence import Measurement
+from verify.tolerance import rounding
+from verify.tolerance.statistics import allowed
+from verify.towers.population import to_float
 from verify.towers.tower import Array, largest, vec
 from verify.trees.claims import Claim, Node
-from verify.trees.exact import Enumeration
+from verify.trees.enumeration import Enumeration
 from verify.trees.forms import activation_forms, as_exact, derived, exact_weights, sympy_number
 from verify.trees.instance import TreeInstance
 from verify.trees.sampled_covariance import bounded

@@ -1,1 +1,1 @@
-"""Statement 5, on networks of one hidden layer: dynamics, conserved quantities, rings."""
+"""Measures of statement 5."""

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from verify.evidence import Kind
-from verify.instance import PopulationInstance
-from verify.statement import Variant
+from verify.engine.evidence import Kind
+from verify.engine.statement import Variant
+from verify.instances.instance import PopulationInstance
 from verify.towers.differences import probabilities
-from verify.towers.ensembles import to_float, weighted_sum
+from verify.towers.population import to_float, weighted_sum
 from verify.towers.tower import Array, array, gate, rational
 
 # The cheapest first: the search for a counterexample stops at the first kind that does not refute.
@@ -72,7 +72,7 @@ def float_neurons(instance: PopulationInstance, device: str = "cpu") -> Neurons:
     import torch
 
     import numeric
-    from verify.towers.tensors import arrays_of, weights_of
+    from verify.instances.in_torch import arrays_of, weights_of
 
     points = np.asarray(instance.points)
     flat = torch.as_tensor(points.reshape(-1, points.shape[2]), device=device)

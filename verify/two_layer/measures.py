@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from verify import balls, rounding
-from verify.evidence import Measurement
-from verify.instance import PopulationInstance
-from verify.towers import descent
+from verify.engine.evidence import Measurement
+from verify.instances.in_torch import arrays_of
+from verify.instances.instance import PopulationInstance
+from verify.tolerance import rounding
+from verify.towers import balls, descent
+from verify.towers.autograd import autograd_update, compare
 from verify.towers.differences import simple_loss_gradient
-from verify.towers.ensembles import weighted_sum
-from verify.towers.tensors import arrays_of
+from verify.towers.population import weighted_sum
 from verify.towers.tower import Array, array, gate, largest, rational
-from verify.towers.updates import autograd_update, compare
 from verify.two_layer.formulas import STATED, Claim, decoupled, exact_neurons, float_neurons
 
 BITS = 256
@@ -253,7 +253,7 @@ def measure_steps(instance: PopulationInstance, trace: Any, claim: Claim, device
 def mean_gaps(instance: PopulationInstance, trace: Any) -> np.ndarray:
     """Largest distance between the augmentation means of the outputs of two objects, at every record."""
     import numeric
-    from verify.towers.tensors import population_of
+    from verify.instances.in_torch import population_of
 
     population = population_of(instance, str(trace.losses.device))
     gaps = []

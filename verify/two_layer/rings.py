@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from verify import rounding
-from verify.evidence import Measurement
-from verify.instance import PopulationInstance
+from verify.engine.evidence import Measurement
+from verify.instances.in_torch import arrays_of
+from verify.instances.instance import PopulationInstance
+from verify.tolerance import rounding
 from verify.towers import descent
-from verify.towers.tensors import arrays_of
-from verify.towers.updates import autograd_update
+from verify.towers.autograd import autograd_update
 from verify.two_layer.measures import gap_bound, mean_gaps
 
 # Separated means: the distance of the mean outputs is this many times what it was, and what rounding explains.

@@ -54,5 +54,5 @@ def test_actors_that_cannot_start_are_one_line(tools, grid, tmp_path, store, mon
 
 
 def test_ray_is_loaded_by_nothing_else():
-    code = "import sys, numeric.cli, numeric.sweep.local, verify.cli; sys.exit('ray' in sys.modules or 'torch' in sys.modules)"
+    code = "import sys, numeric.cli, numeric.studies.sweep.local, verify.cli; sys.exit('ray' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,11 +7,11 @@ import sys
 import time
 from dataclasses import replace
 
-from numeric.sweep.cluster import RayEngine
+from numeric.studies.sweep.on_ray import RayEngine
 from numeric.sweep.loopback import stay_on_loopback
-from verify import cluster as verify_cluster
+from verify.engine import cluster as verify_cluster
+from verify.engine.statement import Context
 from verify.registry import entry
-from verify.statement import Context
 
 SLUG, VARIANT = "dual-gradient", "half-missing"
 
@@ -68,8 +68,8 @@ class FalseWorker:
         return verify_cluster.PieceWorker().prepare()
 
     def run(self, piece):
+        from verify.engine.search import property_evidence
         from verify.registry import entry
-        from verify.search import property_evidence
 
         if piece.slug != "dual-gradient" or piece.context.part is None or piece.context.part.number != 1:
             time.sleep(90)

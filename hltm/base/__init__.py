@@ -1,0 +1,1 @@
+"""What all four packages need: errors, input validation, the command line's frame, progress, atomic files."""

@@ -1,0 +1,130 @@
+"""Checks and wordings that every module of `hltm` shares.
+
+Each check returns the value in plain form (Python numbers, never NumPy's) or raises `InputError` with one
+line that names value, place and rule. Rational numbers stay rational: exact input gives exact results.
+"""
+
+import difflib
+import itertools
+import math
+import numbers
+import reprlib
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+
+from hltm.base.errors import InputError
+
+Node: TypeAlias = str | int | tuple[str | int, ...]
+Number: TypeAlias = int | float | Fraction
+
+SUM_TOLERANCE = 1e-12  # a row of decimals that was rounded to doubles sums to one much closer than this
+LARGEST = int(np.finfo(np.float64).max)
+_NAMES_COMPARED = 10_000  # a suggestion is a courtesy: on a huge tree only the first names are looked at
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 80
+
+
+def show(value: object) -> str:
+    """Give a short `repr` of a value for a message; long strings and tables are cut in the middle."""
+    try:
+        return _short.repr(value)
+    except ValueError:  # Python refuses to write integers of more than 4,300 digits
+        return f"<{type(value).__name__}>"
+
+
+def suggestion(name: object, allowed: Iterable[object]) -> str:
+    """Give ``; did you mean 'x'?`` for the allowed name nearest to `name`, or nothing if none is near."""
+    by_text = {
+        item if isinstance(item, str) else show(item): item for item in itertools.islice(allowed, _NAMES_COMPARED)
+    }
+    text = name[:200] if isinstance(name, str) else show(name)
+    nearest = difflib.get_close_matches(text, by_text, n=1)
+    return f"; did you mean {show(by_text[nearest[0]])}?" if nearest else ""
+
+
+def count(value: int) -> str:
+    """Write a count with separators, a count of more than 24 digits as a power of ten.
+
+    Examples
+    --------
+    >>> count(1234567), count(2**4096)
+    ('1,234,567', 'about 10^1233')
+    """
+    digits = value.bit_length() * math.log10(2)
+    return f"{value:,}" if digits < 24 else f"about 10^{int(digits)}"
+
+
+def integer(value: object, name: str, low: int, place: str = "") -> int:
+    """Return `value` as an `int` that is at least `low`; `bool` and floats are refused."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise InputError(f"{name}={show(value)}{place}: must be an integer, got {type(value).__name__}")
+    if value < low:
+        raise InputError(f"{name}={show(value)}{place}: must be at least {low}")
+    return int(value)
+
+
+def number(value: object, name: str, place: str = "") -> Number:
+    """Return a finite number in plain form: `int` or `Fraction` for a rational, else `float`."""
+    where = f"{name}={show(value)}{place}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise InputError(f"{where}: must be a number, got {type(value).__name__}")
+    if isinstance(value, numbers.Rational):
+        exact = Fraction(int(value.numerator), int(value.denominator))
+        if abs(exact) > LARGEST:
+            raise InputError(f"{where}: must be finite in double precision")
+        return int(exact) if exact.denominator == 1 else exact
+    plain = float(value)
+    if not math.isfinite(plain):
+        raise InputError(f"{where}: must be finite")
+    return plain
+
+
+def polarity(value: object, name: str, place: str = "") -> Number:
+    """Return a number in [-1, 1].
+
+    Examples
+    --------
+    >>> polarity(1.3, "polarity", " on edge ('a', 'b')")
+    Traceback (most recent call last):
+        ...
+    hltm.base.errors.InputError: polarity=1.3 on edge ('a', 'b'): must lie in [-1, 1]
+    """
+    plain = number(value, name, place)
+    if not -1 <= plain <= 1:
+        raise InputError(f"{name}={show(value)}{place}: must lie in [-1, 1]")
+    return plain
+
+
+def seed(value: object) -> int:
+    """Return a seed: an integer that is not negative."""
+    return integer(value, "seed", 0)
+
+
+def halves(rho: Number) -> tuple[Number, Number]:
+    """Return ``(1 - rho)/2, (1 + rho)/2``: exact if `rho` is rational."""
+    if isinstance(rho, float):
+        return (1 - rho) / 2, (1 + rho) / 2
+    low, high = Fraction(1 - rho) / 2, Fraction(1 + rho) / 2
+    return (int(low), int(high)) if low.denominator == 1 else (low, high)
+
+
+def node_name(name: object) -> Node:
+    """Return a node name in plain form: `str`, `int` or a tuple of these (what a tree file can hold)."""
+    if isinstance(name, tuple):
+        if name and all(_is_simple(part) for part in name):
+            return tuple(_simple(part) for part in name)
+    elif _is_simple(name):
+        return _simple(name)
+    raise InputError(f"node {show(name)}: a node name must be a str, an int or a tuple of these")
+
+
+def _is_simple(name: object) -> bool:
+    return isinstance(name, (str, numbers.Integral)) and not isinstance(name, bool)
+
+
+def _simple(name: object) -> str | int:
+    return str(name) if isinstance(name, str) else int(name)  # type: ignore[call-overload]

@@ -1,0 +1,196 @@
+"""What every command line of the toolkit shares: commands return jobs, and every ending is an exit code.
+
+A command only parses; the job that it returns runs outside of Typer, which has its own ideas of Ctrl-C and closed
+pipes. Exit codes: what the job returns, 2 wrong input or usage (one line on stderr), 130 interrupted, 141 closed pipe.
+Of several processes that `torchrun` started, one says what all of them find.
+"""
+
+import errno
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import make_dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from hltm.base.errors import InputError, OneProcessError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Typer may carry its own copy of click: the root of its usage errors is reached through the one that it exports.
+UsageError: Any = typer.BadParameter.__mro__[2]
+
+INPUT_ERROR = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+INTERNAL_ERROR = 70
+
+Job = Callable[[], int]
+
+
+def finish(application: typer.Typer, name: str) -> None:
+    """Run an application and leave with its exit code; every error is one line on stderr.
+
+    Parameters
+    ----------
+    application : typer.Typer
+        Its commands return a `Job`, or `None` for nothing to do.
+    name : str
+        What the help calls the program.
+    """
+    code = guarded(application, name)
+    close_ears()
+    sys.exit(code)
+
+
+def close_ears() -> None:
+    """Ignore Ctrl-C from here on, and forget it: all is said and done, what is left is the exit code.
+
+    An impatient second one would print a traceback.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Making a dataclass executes a string. CPython keeps in mind that Ctrl-C left such a string (while a library was
+    # loaded, say) and would end by the signal, whatever the exit code, until another one has run to its end.
+    make_dataclass("Ended", [])
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Hear Ctrl-C inside the block for certain: a first one at its end, a second one at once.
+
+    Torch, while it is loaded, drops what a broken import of NumPy raises, KeyboardInterrupt as well, and goes on with
+    half of NumPy; or its C++ takes the exception for a defect and aborts the process. mpmath drops it too.
+
+    Examples
+    --------
+    >>> with heard():
+    ...     import json
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = []
+
+    def press(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        if len(pressed) > 1:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            raise KeyboardInterrupt
+
+
+def guarded(application: typer.Typer, name: str) -> int:
+    """Parse and run; every way in which that can end is an exit code."""
+    try:
+        job = typer.main.get_command(application).main(prog_name=name, standalone_mode=False)
+        if job == INTERRUPTED:  # what Typer makes of Ctrl-C while it parses
+            raise KeyboardInterrupt
+        code = job() if callable(job) else 0
+        if sys.stdout is not None:  # a process may be started without one
+            sys.stdout.flush()
+    except OneProcessError as error:
+        return complain(str(error))
+    except InputError as error:
+        return complain(str(error)) if speaks() else INPUT_ERROR
+    except UsageError as error:
+        return complain(misused(error)) if speaks() else INPUT_ERROR
+    except (KeyboardInterrupt, typer.Abort) as error:
+        # Whoever leaves something behind raises KeyboardInterrupt again with words that say where it is.
+        sys.stderr.write(": ".join(["interrupted", *map(one_line, error.args)]) + "\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        abandon_stdout()
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            traceback.print_exc()
+            return INTERNAL_ERROR
+        abandon_stdout()
+        return complain(f"output: cannot be written: {error.strerror}")
+    except Exception:  # a defect of ours must not look like a refuted statement, whose exit code is 1
+        traceback.print_exc()
+        return INTERNAL_ERROR
+    return int(code)
+
+
+def console(**options: Any) -> "Console":
+    """Return a rich console that reports a closed pipe like every other file; rich's own would leave with code 1."""
+    from rich.console import Console
+
+    class PlainConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return PlainConsole(**options)
+
+
+def abandon_stdout() -> None:
+    """Send what is still buffered nowhere, since stdout takes no more; else the interpreter complains at shutdown."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def speaks() -> bool:
+    """Whether this process says what all processes of a run find: the first one that `torchrun` started on a machine.
+
+    Examples
+    --------
+    >>> speaks()
+    True
+    """
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def complain(message: str) -> int:
+    """Write one line on stderr and return the exit code of wrong input."""
+    sys.stderr.write("error: " + one_line(message) + "\n")
+    return INPUT_ERROR
+
+
+def misused(error: Any) -> str:
+    """What is wrong with a command line, and where to look: the commands that there are, or the help."""
+    message = error.format_message().replace("Value error, ", "").removesuffix(".")
+    if error.ctx is None:
+        return str(message)
+    command = error.ctx.command
+    if hasattr(command, "list_commands") and message.startswith(("Missing command", "No such command")):
+        return f"{message}; there are {', '.join(command.list_commands(error.ctx))}"
+    return f"{message}; see {error.ctx.command_path} --help"
+
+
+def one_line(message: object) -> str:
+    """Words on one line.
+
+    Examples
+    --------
+    >>> one_line("a file   that is not there ")
+    'a file that is not there'
+    """
+    return " ".join(str(message).split())
+
+
+def nothing_before(context: typer.Context) -> None:
+    """Refuse options that stand before a command, which would not see them.
+
+    Raises
+    ------
+    InputError
+        One was given.
+    """
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"--{name} before {context.invoked_subcommand}: must stand behind it, if taken there")

@@ -1,0 +1,1 @@
+"""Numerical studies; nothing outside of this folder imports it."""

@@ -1,0 +1,1 @@
+"""Contrastive learning on images, and the theory on the trained networks. Needs the extra ``images`` (kornia)."""

@@ -1,0 +1,289 @@
+"""The experiment: every loss at equal budget over several seeds, and the theory on the network that came of it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hltm.base.checks import integer
+from hltm.base.checks import seed as check_seed
+from hltm.base.errors import InputError
+from hltm.base.progress import SILENT, Progress
+from numeric.images.failures import guarded, let_go, out_of_memory
+from numeric.images.operators import operator_sizes
+from numeric.images.run import train_images
+from numeric.studies.images.augment import RECIPES, Recipe
+from numeric.studies.images.data import DATASETS, ImageData, load_images
+from numeric.studies.images.evaluate import HEADLINE, SETTINGS, Protocol, as_row, evaluate
+from numeric.studies.images.losses import IMAGE_LOSSES, ImageLoss
+from numeric.studies.images.network import Network, Shape, make_network
+from numeric.studies.images.population import features, image_population, in_double
+from numeric.studies.images.processes import processes
+from numeric.studies.images.training import Training
+from numeric.towers.checks import check_device
+
+# Epochs, batch, largest learning rate, and the network, where nothing else is asked for.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "digits": {"epochs": 80, "batch": 256, "lr": 3e-3, "encoder": "convnet", "width": 24, "hidden": 32, "out": 32,
+               "norm": "none"},
+    "cifar10": {"epochs": 200, "batch": 512, "lr": 1e-3, "encoder": "resnet18", "width": 64, "hidden": 512,
+                "out": 128, "norm": "batch"},
+    "stl10": {"epochs": 100, "batch": 256, "lr": 1e-3, "encoder": "resnet18", "width": 64, "hidden": 512, "out": 128,
+              "norm": "batch"},
+}  # fmt: skip
+_MEASURED = (32, 4)  # images and augmentations on which operators are measured
+_COLUMNS = 4096  # of an operator that is measured: images times outputs; there are fewer images where outputs are many
+
+
+@dataclass(frozen=True)
+class ImageStudy:
+    """Settings of an experiment; a value that is not allowed is an `InputError`. None takes the data set's default.
+
+    Attributes
+    ----------
+    dataset : str
+    losses : tuple of str
+    seeds : int
+        Networks of each loss: ``seed .. seed + seeds - 1``.
+    epochs, batch, every : int
+        ``every`` is the number of epochs between evaluations, a quarter of all by default.
+    lr, tau, margin, beta : float
+    negatives : int
+    encoder, norm, head_norm : str
+    width, hidden, out : int
+    strength : float
+        Factor of every magnitude of the augmentation.
+    seed : int
+    subset : int
+    device : str
+
+    Examples
+    --------
+    >>> ImageStudy("digits", losses=("nt-xent",))
+    Traceback (most recent call last):
+        ...
+    hltm.base.errors.InputError: loss='nt-xent': must be one of ntxent, infonce, simple, triplet, covariance, within
+    """
+
+    dataset: str = "digits"
+    losses: tuple[str, ...] = IMAGE_LOSSES
+    seeds: int = 3
+    epochs: int | None = None
+    batch: int | None = None
+    every: int | None = None
+    lr: float | None = None
+    tau: float = 0.5
+    margin: float = 0.0
+    beta: float = 0.5
+    negatives: int = 16
+    encoder: str | None = None
+    norm: str | None = None
+    head_norm: str = "none"
+    width: int | None = None
+    hidden: int | None = None
+    out: int | None = None
+    strength: float = 1.0
+    seed: int = 0
+    subset: int | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.dataset not in DATASETS:
+            raise InputError(f"dataset={self.dataset!r:.40}: must be one of {', '.join(DATASETS)}")
+        for name, value in _DEFAULTS[self.dataset].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        if self.every is None:
+            object.__setattr__(self, "every", max(1, -(-self.chosen("epochs") // 4)))
+        integer(self.seeds, "seeds", 1)
+        check_seed(check_seed(self.seed) + self.seeds)
+        if not self.losses or len(set(self.losses)) < len(self.losses):
+            raise InputError(f"losses={list(self.losses)!r:.80}: must hold at least one, each once")
+        if not 0 < self.strength <= 2:
+            raise InputError(f"strength={self.strength!r}: must lie in (0, 2]")
+        for loss in self.losses:
+            self.training(loss, self.seed)
+        self.shape(1, 8)
+
+    def chosen(self, name: str) -> Any:
+        """A setting whose default was filled in."""
+        return getattr(self, name)
+
+    def training(self, loss: str, seed: int) -> Training:
+        """Settings of one training."""
+        held = ImageLoss(loss, self.tau, self.margin, self.negatives, self.beta)
+        return Training(
+            held, self.chosen("epochs"), self.chosen("batch"), self.chosen("lr"), every=self.chosen("every"), seed=seed
+        )
+
+    def shape(self, channels: int, side: int) -> Shape:
+        """The network for images of such a size."""
+        names = ("encoder", "width", "hidden", "out", "norm", "head_norm")
+        return Shape(channels=channels, side=side, **{name: self.chosen(name) for name in names})
+
+    @property
+    def recipe(self) -> Recipe:
+        """The augmentation."""
+        return RECIPES[self.dataset] if self.strength == 1 else RECIPES[self.dataset].scaled(self.strength)
+
+    @property
+    def headline(self) -> str:
+        """The setting of the evaluation that counts."""
+        return HEADLINE[self.dataset]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One network: what it was worth before and after its training.
+
+    Attributes
+    ----------
+    loss : str
+    seed : int
+    before, after : dict
+        Accuracies by setting, with their intervals.
+    history : tuple of dict
+        One row for each evaluation.
+    """
+
+    loss: str
+    seed: int
+    before: dict[str, dict[str, float]]
+    after: dict[str, dict[str, float]]
+    history: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResults:
+    """What an experiment found.
+
+    Attributes
+    ----------
+    study : ImageStudy
+    members : tuple of Member
+    data : ImageData
+        On the device.
+    networks : dict of str to Network
+        Those of the first seed by loss, and the one they began as, ``"untrained"``.
+    """
+
+    study: ImageStudy
+    members: tuple[Member, ...]
+    data: ImageData
+    networks: dict[str, Network] = field(default_factory=dict)
+
+
+def run_images(
+    study: ImageStudy, data: str | Path | None = None, folder: Path | None = None, progress: Progress = SILENT
+) -> ImageResults:
+    """Train every loss over every seed and evaluate all of them.
+
+    Parameters
+    ----------
+    study : ImageStudy
+    data : path, optional
+        The folder of CIFAR-10 or STL-10.
+    folder : Path, optional
+        For checkpoints, a folder each; an experiment that was cut short goes on.
+    progress : Progress
+        Told of every step.
+
+    Returns
+    -------
+    ImageResults
+        With the trained networks of the first seed and the untrained one, by loss and as ``"untrained"``.
+
+    Raises
+    ------
+    InputError
+        As :func:`numeric.studies.images.data.load_images` and :func:`numeric.images.run.train_images`.
+
+    Examples
+    --------
+    >>> small = ImageStudy(losses=("simple",), seeds=1, epochs=1, batch=32, width=4, subset=64, device="cpu")
+    >>> results = run_images(small)
+    >>> sorted(results.networks), len(results.members)
+    (['simple', 'untrained'], 1)
+    """
+    progress.start(None, "loading the images")
+    with processes(check_device(study.device)) as device, guarded(f"experiment on {study.dataset}", device):
+        images = load_images(study.dataset, data, study.subset).to(device)
+        return _run(study, images, folder, progress)
+
+
+def _run(study: ImageStudy, data: ImageData, folder: Path | None, progress: Progress) -> ImageResults:
+    shape = study.shape(data.channels, data.side)
+    steps = study.training(study.losses[0], study.seed).steps_per_epoch(len(data.pool)) * study.chosen("epochs")
+    progress.start(float(max(1, steps * study.seeds * len(study.losses))))
+    members: list[Member] = []
+    networks: dict[str, Network] = {}
+    for seed in range(study.seed, study.seed + study.seeds):
+        protocol = Protocol(study.recipe, seed)
+        untrained = make_network(shape, seed).to(data.train.device)
+        before = as_row(evaluate(untrained, data, protocol, _settings(study)))
+        first = seed == study.seed
+        start = measured(untrained, study, data) if first else {}
+        networks.setdefault("untrained", untrained)
+        for loss in study.losses:
+            member, network = _member(study, study.training(loss, seed), shape, data, protocol, folder, progress)
+            opening = {"epoch": 0, "step": 0, "loss": None, **before, **start}
+            members.append(replace(member, before=before, history=(opening, *member.history)))
+            networks.setdefault(loss, network)
+    return ImageResults(study, tuple(members), data, networks)
+
+
+def _settings(study: ImageStudy) -> tuple[str, ...]:
+    """All settings, the headline first."""
+    return (study.headline, *(name for name in SETTINGS if name != study.headline))
+
+
+def _member(
+    study: ImageStudy, settings: Training, shape: Shape, data: ImageData, protocol: Protocol, folder: Path | None,
+    progress: Progress,
+) -> tuple[Member, Network]:  # fmt: skip
+    """Train one network; the headline at every evaluation, all settings at the end."""
+
+    def evaluated(network: Network, epoch: int) -> dict[str, Any]:
+        last = epoch == settings.epochs
+        row: dict[str, Any] = as_row(
+            evaluate(network, data, protocol, _settings(study) if last else (study.headline,))
+        )  # fmt: skip
+        return row | (measured(network, study, data) if settings.seed == study.seed else {})
+
+    name = f"{settings.loss.name}-{settings.seed}"
+    run = train_images(
+        settings, shape, protocol.recipe, data, evaluate=evaluated, progress=progress,
+        folder=None if folder is None else folder / name,
+    )  # fmt: skip
+    after = {key: value for key, value in run.history[-1].items() if key.split()[0] in SETTINGS}
+    return Member(settings.loss.name, settings.seed, {}, after, run.history), run.network
+
+
+def measured(network: Network, study: ImageStudy, data: ImageData) -> dict[str, Any]:
+    """Size of the covariance operators of the head as ``"operators"``; nothing where memory does not suffice."""
+    images, augmentations = _MEASURED
+    images = max(2, min(images, _COLUMNS // study.chosen("out")))
+    try:
+        population = image_population(data, study.recipe, images, augmentations)
+        held = in_double(network)
+        return {"operators": [asdict(each) for each in operator_sizes(held, features(held, population))]}
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+    # A training of days is not lost with it; the findings name what was left out.
+    let_go()
+    return {}
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation over seeds; NaN for a single one.
+
+    Examples
+    --------
+    >>> mean_and_spread([1.0, 3.0])
+    (2.0, 1.4142135623730951)
+    """
+    held = torch.tensor(values, dtype=torch.float64)
+    return float(held.mean()), float(held.std()) if len(values) > 1 else float("nan")

@@ -1,0 +1,1 @@
+"""The paper's numerical study on latent trees."""

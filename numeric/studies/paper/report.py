@@ -1,0 +1,233 @@
+"""What a study leaves behind: the terminal's table, CSV and LaTeX, figures, a manifest with the digest of each file."""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hltm.base.checks import show
+from hltm.base.errors import InputError
+from hltm.files import write
+from numeric.experiment_summary import summary
+from numeric.studies.paper.run import WidthResult
+from numeric.studies.paper.settings import Study, data_seed
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from numeric.agreement import Rank
+
+SCHEMA = 1
+Row = Mapping[str, float | int | str]
+
+
+def study_table(results: Sequence[WidthResult]) -> "Table":
+    """The table of the terminal: correlations after training (before), and share of the ceiling, level by level.
+
+    Examples
+    --------
+    >>> study_table([]).row_count
+    0
+    """
+    from rich.table import Table
+
+    rows = summary(results)
+    levels = sorted({int(row["level"]) for row in rows})
+    table = Table(title="best |correlation| with the latent: before>after±spread over seeds, share of the ceiling")
+    for name in ("width", "rho", "loss"):
+        table.add_column(name, no_wrap=True)
+    for level in levels:
+        end = " (root)" if level == levels[-1] else ""
+        table.add_column(f"{level}{end}" if end else f"level {level}", justify="right", no_wrap=True)
+    for key, cells in _grouped(rows).items():
+        entries = [
+            f"{row['before']:.2f}>{row['after']:.3f}{_spread(row, '±')} {100 * float(row['share']):.0f}%"
+            for row in cells
+        ]
+        table.add_row(*(str(part) for part in key), *entries)
+    return table
+
+
+def _grouped(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["width"], row["low"], row["loss"]), []).append(row)
+    return found
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    r"""Rows of one set of columns as CSV; floats to nine digits.
+
+    Examples
+    --------
+    >>> csv_text([{"a": 1, "b": 0.5}])
+    'a,b\n1,0.5\n'
+    """
+    held = io.StringIO()
+    writer = csv.DictWriter(held, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    return held.getvalue()
+
+
+def _spread(row: Row, sign: str) -> str:
+    """Sign and spread; nothing where there is a single seed."""
+    spread = float(row["after_sd"])
+    return "" if math.isnan(spread) else f"{sign}{spread:.3f}"
+
+
+def latex_text(rows: Sequence[Row]) -> str:
+    """The table as a LaTeX tabular (package booktabs): after training, spread over seeds, share of the ceiling."""
+    levels, sign = sorted({int(row["level"]) for row in rows}), r"\pm"
+    head = " & ".join(["width", "$\\rho\\ge$", "loss", *(f"level {level}" for level in levels)])
+    lines = [r"\begin{tabular}{rrl" + "c" * len(levels) + "}", r"\toprule", head + r" \\", r"\midrule"]
+    for (width, low, loss), cells in _grouped(rows).items():
+        entries = [f"${row['after']:.3f}{_spread(row, sign)}$ ({100 * float(row['share']):.0f}\\%)" for row in cells]
+        lines.append(" & ".join([str(width), str(low), str(loss), *entries]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def member_rows(results: Sequence[WidthResult]) -> list[dict[str, Any]]:
+    """One row for each network and node."""
+    return [
+        {
+            "width": result.width, **asdict(member), "node": node, "level": height,
+            "before": result.before[k, j].item(), "after": result.after[k, j].item(),
+            "ceiling": result.ceiling[k, j].item(), "share": result.share[k, j].item(),
+            "constant_neurons": int(result.constant[k, j]),
+        }
+        for result in results
+        for k, member in enumerate(result.members)
+        for j, (node, height) in enumerate(zip(result.nodes, result.heights, strict=True))
+    ]  # fmt: skip
+
+
+def norm_rows(results: Sequence[WidthResult]) -> list[dict[str, Any]]:
+    """One row for each network, measurement and node."""
+    return [
+        {"width": result.width, **asdict(member), "step": step, "node": node, "level": height, "operator_norm": norm}
+        for result in results
+        for step, by_member in zip(result.steps, result.norms.tolist(), strict=True)
+        for member, by_node in zip(result.members, by_member, strict=True)
+        for node, height, norm in zip(result.nodes, result.heights, by_node, strict=True)
+    ]
+
+
+def environment() -> dict[str, str]:
+    """Versions of what computes and draws."""
+    names = ("torch", "numpy", "matplotlib")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def check_out(folder: Path) -> Path:
+    """The folder of the results, made if need be; refused before anything runs if it cannot be.
+
+    Raises
+    ------
+    InputError
+        A file of that name, or a folder that cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"out={show(str(folder))}: {reason}: must be a folder that can be written") from None
+    return folder
+
+
+def write_study(folder: Path, study: Study, results: Sequence[WidthResult]) -> dict[str, str]:
+    """Write all files of a study; each appears complete or not at all, the manifest last.
+
+    Parameters
+    ----------
+    folder : Path
+        Exists.
+    study, results
+        Settings, and what :func:`numeric.run_study` gave.
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256 of each file by name, the manifest's own apart.
+
+    Raises
+    ------
+    InputError
+        A place that cannot be written.
+    """
+    from numeric.experiment_figures import figures
+
+    rows = summary(results)
+    contents: dict[str, bytes] = {
+        "table.csv": csv_text(rows).encode(),
+        "table.tex": latex_text(rows).encode(),
+        "nodes.csv": csv_text(member_rows(results)).encode(),
+    }
+    if any(len(result.norms) for result in results):
+        contents["operator_norms.csv"] = csv_text(norm_rows(results)).encode()
+    contents |= figures(results)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
+    for name, content in contents.items():
+        write(folder / name, content)
+    document = manifest(study, results, digests)
+    write(folder / "manifest.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    return digests
+
+
+def manifest(study: Study, results: Sequence[WidthResult], digests: Mapping[str, str]) -> dict[str, Any]:
+    """Settings, versions, seeds, times and files of a study as plain data."""
+    return {
+        "schema": SCHEMA,
+        "study": asdict(study),
+        "output": "u / (||u|| + 1e-4)" if study.as_published else "u / ||u||",
+        "level": "1 = parents of leaves, the largest = root",
+        "environment": environment(),
+        "widths": [
+            {
+                "width": result.width,
+                "seconds": result.seconds,
+                "operator_samples": study.operator_samples(result.width) if len(result.norms) else 0,
+                "failures": [str(each) for each in result.failures],
+                "members": [
+                    {**asdict(each), "data_seed": data_seed(study, result.width, each)} for each in result.members
+                ],
+            }
+            for result in results
+        ],
+        "files": dict(digests),
+    }
+
+
+def agreement_table(ranks: Sequence["Rank"], found: Mapping[str, float]) -> "Table":
+    """Ranks of the published results among ours, and what the combined test says."""
+    from rich.table import Table
+
+    table = Table("published", "width", "networks", "mean z by level", "p", title="published results among ours")
+    for rank in ranks:
+        means = [sum(column) / len(column) for column in zip(*rank.scores, strict=True)]
+        scores = " ".join(f"{mean:+.2f}" for mean in means)
+        table.add_row(rank.seed, str(rank.width), str(rank.inits), scores, f"{rank.p_value:.3f}")
+    powers = ", ".join(f"{v:.0%} for {k.removeprefix('power_')} sd" for k, v in found.items() if k != "p_value")
+    table.caption = f"combined p = {found['p_value']:.3f}; a shift of all levels is found: {powers}"
+    return table
+
+
+def agreement_rows(ranks: Sequence["Rank"]) -> list[dict[str, Any]]:
+    """One row for each seed, width, pair of tree and loss, and level."""
+    return [
+        {"seed": rank.seed, "width": rank.width, "networks": rank.inits, "p_value": rank.p_value, "pair": pair,
+         "level": level, "z": z}
+        for rank in ranks
+        for pair, scores in enumerate(rank.scores)
+        for level, z in enumerate(scores, start=1)
+    ]  # fmt: skip

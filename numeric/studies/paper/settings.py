@@ -1,0 +1,143 @@
+"""What the paper's numerical study on hierarchical latent trees varies: settings, trees, seeds.
+
+Complete trees with polarities uniform on ``[low, 1]`` and random signs, several losses, widths and seeds. A seed means
+the same tree (up to the range of its polarities) and the same initial weights for every loss, so that columns of the
+table can be compared.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from hltm import HLTM, complete_tree
+from hltm.base.checks import integer
+from hltm.base.checks import seed as check_seed
+from hltm.base.errors import InputError
+from numeric.training.contrast import training_loss
+
+STUDY_LOSSES = ("infonce", "simple", "triplet")
+AS_PUBLISHED = {"infonce": "nce", "simple": "subtract"}  # what its code calls them
+
+
+@dataclass(frozen=True)
+class Study:
+    """Settings of a study; a value that is not allowed is an `InputError`.
+
+    Attributes
+    ----------
+    depth, children : int
+        Of the complete tree.
+    widths : tuple of int
+    lows : tuple of float
+        Smallest absolute polarities.
+    losses : tuple of str
+    seeds : int
+        Trees and initial weights for each combination: ``seed .. seed + seeds - 1``.
+    steps, batch, tau, lr
+        Of the training.
+    seed : int
+    samples : int
+        For correlations and ceilings.
+    records : int
+        Times that operator norms are measured after the start.
+    device : str
+    as_published : bool
+        Networks and losses as the published code has them (:mod:`numeric.studies.paper.published`).
+
+    Examples
+    --------
+    >>> Study(lows=(1.5,))
+    Traceback (most recent call last):
+        ...
+    hltm.base.errors.InputError: lows: 1.5: must lie in [0, 1]
+    """
+
+    depth: int = 5
+    children: int = 2
+    widths: tuple[int, ...] = (2, 5, 10, 20)
+    lows: tuple[float, ...] = (0.7, 0.8, 0.9)
+    losses: tuple[str, ...] = ("infonce", "simple")
+    seeds: int = 10
+    steps: int = 1500
+    batch: int = 128
+    tau: float = 0.1
+    lr: float = 0.1
+    seed: int = 0
+    samples: int = 12_800
+    records: int = 10
+    device: str = "auto"
+    as_published: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "children", "seeds", "steps", "batch", "records"):
+            integer(getattr(self, name), name, 1)
+        integer(self.samples, "samples", 2)
+        check_seed(check_seed(self.seed) + self.seeds)
+        for name in ("widths", "lows", "losses"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise InputError(f"{name}={list(values)!r:.80}: must hold at least one value, each once")
+        for width in self.widths:
+            integer(width, "widths", 1)
+        for low in self.lows:
+            if not 0 <= low <= 1:
+                raise InputError(f"lows: {low!r}: must lie in [0, 1]")
+        for loss in self.losses:
+            allowed = tuple(AS_PUBLISHED) if self.as_published else STUDY_LOSSES
+            if loss not in allowed:
+                raise InputError(f"losses: {loss!r:.40}: must be one of {', '.join(allowed)}")
+        training_loss("triplet", tau=self.tau)
+        if not 0 <= self.lr < float("inf"):
+            raise InputError(f"lr={self.lr!r}: must be a finite number, not negative")
+
+    @property
+    def record_every(self) -> int:
+        """Steps between measurements of the operator norms."""
+        return max(1, -(-self.steps // self.records))
+
+    def operator_samples(self, width: int) -> int:
+        """Samples for one measurement: fewer for wide networks, whose operators are dear."""
+        return max(100, min(1_000, 2_000 // width))
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network: its smallest polarity, loss and seed."""
+
+    low: float
+    loss: str
+    seed: int
+
+
+def study_tree(depth: int, children: int, low: float, seed: int) -> HLTM:
+    """A complete tree whose polarities have random signs and absolute values uniform on ``[low, 1]``.
+
+    One seed and several `low` give polarities that differ in their range alone.
+
+    Examples
+    --------
+    >>> tree, other = (study_tree(1, 2, low, seed=3) for low in (0.0, 0.5))
+    >>> [abs(other.polarity(0, v)) == 0.5 + 0.5 * abs(tree.polarity(0, v)) for v in (1, 2)]
+    [True, True]
+    """
+    rng = np.random.default_rng([seed, depth, children])
+
+    def polarity(_above: int, _child: int) -> float:
+        size, sign = rng.uniform(), 1 if rng.integers(2) else -1
+        return float(sign * (low + (1 - low) * size))
+
+    return complete_tree(depth, children, polarity)
+
+
+def members_of(study: Study) -> tuple[Member, ...]:
+    """All networks of one width."""
+    numbers = range(study.seed, study.seed + study.seeds)
+    return tuple(Member(*each) for each in product(study.lows, study.losses, numbers))
+
+
+def data_seed(study: Study, width: int, member: Member) -> int:
+    """Seed of a member's draws: a digest of what it is, not of what it is stacked with."""
+    text = f"{study.depth} {study.children} {width} {member.low!r} {member.loss} {member.seed}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

@@ -1,0 +1,1 @@
+"""Sweeps over many configurations, on this machine or on a Ray cluster."""

@@ -1,0 +1,237 @@
+"""From a grid to its configurations: each the canonical JSON of everything that its result depends on, and its SHA-256.
+
+A configuration is put together from the JSON of three parts (tree, network, training) and a seed, so that a million of
+them are a million digests and nothing more. Parameters that a loss does not take are null: they make no new
+configurations. Nothing here loads torch.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from math import prod
+from typing import Any
+
+from hltm import load
+from hltm.base.checks import count
+from hltm.base.errors import InputError
+from hltm.nodelink import tree_to_json
+from numeric.studies.sweep.grid import Grid, NetworkTable, TrainTable, TreeTable
+from numeric.sweep.axes import RandomPolarity
+
+# Of what a key stands for. It changes whenever the same configuration would mean another computation; the version of
+# the code is no part of a key, it is stored beside every result.
+SCHEMA = 1
+LIMIT = 10**7
+NODE_LIMIT = 2**20
+LEAVES_IN_EXACT_MODE = 12
+_TAKES = {"simple": (), "triplet": ("tau", "margin"), "infonce": ("tau", "negatives"), "ntxent": ("tau",)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table with one value for each parameter.
+
+    Attributes
+    ----------
+    text : str
+        Canonical JSON, part of the configuration.
+    shared : str
+        Canonical JSON of what all members of a stack must share.
+    """
+
+    text: str
+    shared: str
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """The parts of a grid; its configurations are their product with the seeds.
+
+    Attributes
+    ----------
+    trees, networks, trains : tuple of Part
+    seeds : sequence of int
+    files : dict
+        SHA-256 of a tree from a file to its node-link JSON.
+    """
+
+    trees: tuple[Part, ...]
+    networks: tuple[Part, ...]
+    trains: tuple[Part, ...]
+    seeds: Any
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.trees) * len(self.networks) * len(self.trains) * len(self.seeds)
+
+    def rows(self) -> Iterator[tuple[int, int, int, int, bytes]]:
+        """Numbers of the three parts, seed and key of every configuration, seeds last."""
+        sha256, places = hashlib.sha256, [range(len(each)) for each in (self.trees, self.networks, self.trains)]
+        for tree, network, train in product(*places):
+            head, tail = around_seed(self.trees[tree].text, self.networks[network].text, self.trains[train].text)
+            for seed in self.seeds:
+                yield tree, network, train, seed, sha256(f"{head}{seed}{tail}".encode()).digest()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the whole grid: two grids with the same digest have the same configurations."""
+        held = [sorted(part.text for part in each) for each in (self.trees, self.networks, self.trains)]
+        seeds = [self.seeds.start, self.seeds.stop] if isinstance(self.seeds, range) else ["list", *self.seeds]
+        return hashlib.sha256(_canonical([SCHEMA, held, seeds]).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def around_seed(tree: str, network: str, train: str) -> tuple[str, str]:
+    """Canonical JSON of a configuration before and after its seed.
+
+    Parameters
+    ----------
+    tree, network, train : str
+        Canonical JSON of the parts.
+
+    Examples
+    --------
+    >>> "5".join(around_seed("{}", '{"width":3}', "{}"))
+    '{"network":{"width":3},"schema":1,"seed":5,"train":{},"tree":{}}'
+    """
+    return f'{{"network":{network},"schema":{SCHEMA},"seed":', f',"train":{train},"tree":{tree}}}'
+
+
+def expand(grid: Grid) -> Expansion:
+    """Expand a grid.
+
+    Parameters
+    ----------
+    grid : Grid
+
+    Returns
+    -------
+    Expansion
+
+    Raises
+    ------
+    InputError
+        More than 10^7 configurations, a tree file that cannot be read, values that do not go together.
+
+    Examples
+    --------
+    >>> from numeric.studies.sweep.grid import make_grid
+    >>> tables = {"tree": {"depth": 2, "polarity": 0.8}, "train": {"loss": ["simple", "infonce"], "tau": [0.1, 0.5]}}
+    >>> found = expand(make_grid({**tables, "seeds": 4}))
+    >>> len(found)  # the simple loss takes no temperature: three kinds of training, not four
+    12
+    >>> next(found.rows())[4].hex()[:8]
+    '8be74aaa'
+    """
+    files: dict[str, str] = {}
+    sizes = [sum(_size(table) for table in each) for each in (grid.tree, grid.network, grid.train)]
+    if prod(sizes) * len(grid.seeds) > LIMIT:
+        raise InputError(f"{count(prod(sizes) * len(grid.seeds))} configurations: must be at most {LIMIT:,}")
+    trees = [part for table in grid.tree for part in _tree_parts(table, files)]
+    networks = [_part(_values(table), ("width", "slope", "output", "sigma_w", "dtype"))
+                for each in grid.network for table in _points(each)]  # fmt: skip
+    trains = [_train_part(point) for each in grid.train for point in map(_values, _points(each))]
+    _check_exact([json.loads(each.text) for each in trains], [json.loads(each.text) for each in trees], files)
+    found = [tuple(dict.fromkeys(each)) for each in (trees, networks, trains)]
+    return Expansion(found[0], found[1], found[2], grid.seeds, files)
+
+
+def _size(table: TreeTable | NetworkTable | TrainTable) -> int:
+    return prod(len(values) for name in type(table).model_fields if isinstance(values := getattr(table, name), tuple))
+
+
+def _points(table: TreeTable | NetworkTable | TrainTable) -> Iterator[dict[str, Any]]:
+    """One value for each parameter of a table."""
+    held = {name: getattr(table, name) for name in type(table).model_fields}
+    names = [name for name, values in held.items() if isinstance(values, tuple)]
+    for values in product(*(held[name] for name in names)):
+        yield {**held, **dict(zip(names, values, strict=True))}
+
+
+def _values(point: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.model_dump() if isinstance(value, RandomPolarity) else value for name, value in point.items()}
+
+
+def _part(values: Mapping[str, Any], shared: tuple[str, ...]) -> Part:
+    return Part(_canonical(values), _canonical({name: values.get(name) for name in shared}))
+
+
+def _tree_parts(table: TreeTable, files: dict[str, str]) -> Iterator[Part]:
+    for point in map(_values, _points(table)):
+        if table.kind == "file":
+            text = _canonical(tree_to_json(load(point["file"])))
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            files[digest] = text
+            shape = _canonical(_without_tables(json.loads(text)))
+            yield Part(_canonical({"kind": "file", "sha256": digest}), shape)
+            continue
+        del point["file"]
+        point["root_polarity"] = 0.0 if point["root_polarity"] is None else point["root_polarity"]
+        if table.kind == "complete":
+            point["branching"] = 2 if point["branching"] is None else point["branching"]
+        if tree_sizes(point)[0] > NODE_LIMIT:
+            raise InputError(f"tree {_canonical(point)}: must have at most {NODE_LIMIT:,} nodes")
+        held = {name: value for name, value in point.items() if value is not None}
+        yield _part(held, ("kind", "depth", "branching", "leaves"))
+
+
+def _without_tables(tree: dict[str, Any]) -> dict[str, Any]:
+    """The shape of a tree in node-link form: nodes, states and edges."""
+    nodes = [{key: node[key] for key in ("id", "cardinality") if key in node} for node in tree["nodes"]]
+    return {"nodes": nodes, "edges": [[edge["source"], edge["target"]] for edge in tree["edges"]]}
+
+
+def tree_sizes(part: Mapping[str, Any]) -> tuple[int, int]:
+    """Nodes and leaves of a tree that is described by its kind.
+
+    Examples
+    --------
+    >>> tree_sizes({"kind": "complete", "depth": 3, "branching": 2})
+    (15, 8)
+    >>> tree_sizes({"kind": "caterpillar", "leaves": 4})
+    (7, 4)
+    """
+    if part["kind"] != "complete":
+        leaves = part["leaves"]
+        return (leaves + 1 if part["kind"] == "star" else 2 * leaves - 1), leaves
+    depth, branching = part["depth"], part["branching"]
+    if branching > 1 and depth > 64:
+        return 2**64, 2**64
+    return sum(branching**level for level in range(depth + 1)) if branching > 1 else depth + 1, branching**depth
+
+
+def _train_part(point: dict[str, Any]) -> Part:
+    """Training without what its loss does not take; members with the same number of negatives can be stacked."""
+    taken, exact = _TAKES[point["loss"]], point["mode"] == "exact"
+    for name in ("tau", "margin", "negatives"):
+        point[name] = point[name] if name in taken else None
+    if exact:
+        point["batch"] = None
+    elif point["loss"] == "ntxent" and point["batch"] < 2:
+        raise InputError(f"train.batch={point['batch']} with loss 'ntxent': must be at least 2")
+    shared = ("batch", "steps", "mode", "optimizer", "optimizer_options", "records", "samples")
+    negatives = 0 if point["loss"] == "ntxent" else point["negatives"] or 1
+    if exact and negatives != 1:
+        rule = "must be 'simple', 'triplet' or 'infonce' with one negative"
+        raise InputError(f"train.mode='exact' with loss {point['loss']!r} and negatives={point['negatives']}: {rule}")
+    part = _part(point, shared)
+    return Part(part.text, _canonical({**json.loads(part.shared), "stacked negatives": negatives}))
+
+
+def _check_exact(trains: list[dict[str, Any]], trees: list[dict[str, Any]], files: Mapping[str, str]) -> None:
+    """Refuse populations that are too large before anything runs."""
+    if not any(train["mode"] == "exact" for train in trains):
+        return
+    for tree in trees:
+        if tree["kind"] == "file":
+            edges = json.loads(files[tree["sha256"]])["edges"]
+            leaves = len({edge["target"] for edge in edges} - {edge["source"] for edge in edges})
+        else:
+            leaves = tree_sizes(tree)[1]
+        if leaves > LEAVES_IN_EXACT_MODE:
+            raise InputError(f"train.mode='exact' on {leaves} leaves: must be at most {LEAVES_IN_EXACT_MODE}")

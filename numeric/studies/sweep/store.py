@@ -1,0 +1,298 @@
+"""The store of a sweep: one SQLite file with configurations, their status and their results.
+
+Write-ahead log, one writer at a time; readers never wait. Only drivers open it, on the machine that it lies on:
+workers hand their numbers to their driver. Numbers are kept as JSON. Configurations are kept as three numbers of parts
+and a seed; the view ``sweep`` has them written out.
+"""
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hltm.base.checks import show
+from hltm.base.errors import InputError
+
+if TYPE_CHECKING:
+    from numeric.studies.sweep.expansion import Expansion
+
+APPLICATION = 0x636F766F  # "covo"
+VERSION = 1
+PATIENCE = 60.0  # seconds that a locked database is waited for
+ROWS = 50_000  # added in one go
+CACHE = 120_000  # KiB: keys come in no order, and the index of a million of them has to fit
+STATUSES = ("pending", "running", "done", "failed")
+
+_TABLES = """
+CREATE TABLE parts (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, json TEXT NOT NULL, shared TEXT NOT NULL,
+    UNIQUE (kind, json));
+CREATE TABLE files (sha256 TEXT PRIMARY KEY, json TEXT NOT NULL);
+CREATE TABLE grids (digest TEXT PRIMARY KEY, configurations INTEGER NOT NULL, added REAL NOT NULL);
+CREATE TABLE stacks (id INTEGER PRIMARY KEY, shared TEXT NOT NULL UNIQUE);
+CREATE TABLE drivers (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, heartbeat REAL NOT NULL);
+CREATE TABLE tasks (id INTEGER PRIMARY KEY, lost INTEGER NOT NULL DEFAULT 0, members INTEGER NOT NULL,
+    seconds REAL, device TEXT, code TEXT, finished REAL);
+CREATE TABLE configurations (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, tree INTEGER NOT NULL,
+    network INTEGER NOT NULL, train INTEGER NOT NULL, seed INTEGER NOT NULL, stack INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'running', 'done', 'failed')),
+    owner INTEGER, task INTEGER, reason TEXT);
+CREATE TABLE results (configuration INTEGER PRIMARY KEY, task INTEGER NOT NULL, metrics TEXT NOT NULL);
+CREATE INDEX by_status ON configurations (status, stack);
+CREATE INDEX by_task ON configurations (task) WHERE task IS NOT NULL;
+CREATE INDEX begun ON configurations (task) WHERE status = 'pending' AND task IS NOT NULL;
+CREATE INDEX by_owner ON configurations (owner) WHERE owner IS NOT NULL;
+CREATE INDEX by_reason ON configurations (reason) WHERE reason IS NOT NULL;
+CREATE INDEX by_origin ON tasks (device, code, members, seconds) WHERE finished IS NOT NULL;
+CREATE VIEW sweep AS SELECT lower(hex(c.key)) AS key, c.status, c.reason, c.seed, t.json AS tree, n.json AS network,
+    r.json AS train, k.seconds / k.members AS seconds, k.members AS stacked, k.device, k.code, k.finished, s.metrics
+    FROM configurations c JOIN parts t ON t.id = c.tree JOIN parts n ON n.id = c.network JOIN parts r ON r.id = c.train
+    LEFT JOIN results s ON s.configuration = c.id LEFT JOIN tasks k ON k.id = s.task;
+"""
+
+
+@contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """Turn what SQLite says of a file (full disk, locked, no database), and text in it that is damaged, into one line.
+
+    Raises
+    ------
+    InputError
+        It says something.
+    """
+    try:
+        yield
+    except (sqlite3.DatabaseError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        words = str(error)
+        rule = "must be the store of a sweep"
+        if "locked" in words or "busy" in words:
+            rule = "another process holds it; nothing is lost, run the same command again"
+        elif "full" in words or "I/O" in words or "readonly" in words or "unable to open" in words:
+            rule = "must be a file that can be written on a disk that has room; what was finished before is kept"
+        raise InputError(f"store {path}: {words}: {rule}") from error
+
+
+class Store:
+    """An open store.
+
+    Parameters
+    ----------
+    path : path
+        Made if it is not there.
+    patience : float
+        Seconds that a locked database is waited for.
+    create : bool
+        Whether a store that is not there is made; without, nothing is written, and a file system that cannot be written
+        will do.
+
+    Raises
+    ------
+    InputError
+        A file that is no store, or cannot be written.
+    """
+
+    def __init__(self, path: str | Path, patience: float = PATIENCE, create: bool = True) -> None:
+        self.path, self._patience = Path(path), patience
+        if not create and not self.path.is_file():
+            raise InputError(f"store {self.path}: must be a file that is there")
+        with telling(self.path):
+            # Absolute: a file may be called :memory:, which means something else to SQLite.
+            self._db = sqlite3.connect(self.path.absolute(), timeout=patience, isolation_level=None)
+            try:
+                self._prepare(create)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _prepare(self, create: bool) -> None:
+        try:
+            empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        except sqlite3.OperationalError:
+            if create or not self._as_it_lies():
+                raise
+            empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        # Asked for after the tables, with which it is written: another driver may make the store between the two.
+        (found,) = self._db.execute("PRAGMA application_id").fetchone()
+        if found != APPLICATION and not (empty and create):
+            raise InputError(f"store {self.path}: must be the store of a sweep, it is another database")
+        if not empty and (version := self._db.execute("PRAGMA user_version").fetchone()[0]) != VERSION:
+            raise InputError(f"store {self.path}: version {version}: must be {VERSION}")
+        self._db.execute(f"PRAGMA cache_size = -{CACHE}")
+        if not create:
+            return
+        # A process that dies loses nothing; a machine that loses power may lose the last results, never half of one.
+        self._write_ahead()
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        if empty:
+            self._make_tables()
+
+    def _as_it_lies(self) -> bool:
+        """Open a file whose folder cannot be written, and which has no log, without the files of the log."""
+        log = self.path.resolve().with_name(self.path.resolve().name + "-wal")
+        if log.is_file() and log.stat().st_size:
+            return False
+        self._db.close()
+        self._db = sqlite3.connect(
+            f"{self.path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None
+        )
+        return True
+
+    def _make_tables(self) -> None:
+        with self.writing() as db:
+            # Two drivers may find the same empty file: the second one waits here, and finds it made.
+            if db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+                for statement in _TABLES.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {APPLICATION}")
+                db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _write_ahead(self) -> None:
+        """Switch the log on; SQLite does not wait by itself for whoever does the same at the same moment."""
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that writes: all of it or nothing.
+
+        Raises
+        ------
+        InputError
+            The disk is full, or the database stays locked.
+        """
+        with telling(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def read(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query."""
+        with telling(self.path):
+            for row in self._db.execute(statement, values):  # noqa: UP028
+                yield row  # a cursor that `yield from` closes must not outlive the connection
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, expansion: "Expansion") -> int:
+        """Add the configurations of a grid that are not there yet.
+
+        Returns
+        -------
+        int
+            How many were added.
+        """
+        query = "SELECT 1 FROM grids WHERE digest = ?"
+        if next(self.read(query, (expansion.digest,)), None) is not None:
+            return 0
+        with self.writing() as db:
+            # Another driver may have added it since it was looked for: only now nobody else can.
+            if db.execute(query, (expansion.digest,)).fetchone() is not None:
+                return 0
+            numbers = [
+                [self._part(db, kind, part.text, part.shared) for part in parts]
+                for kind, parts in zip(
+                    ("tree", "network", "train"),
+                    (expansion.trees, expansion.networks, expansion.trains),
+                    strict=True,
+                )
+            ]
+            db.executemany("INSERT OR IGNORE INTO files VALUES (?, ?)", expansion.files.items())
+            stacks = self._stacks(db, expansion)
+            before = db.total_changes
+            rows = (
+                (key, numbers[0][tree], numbers[1][network], numbers[2][train], seed, stacks[tree, network, train])
+                for tree, network, train, seed, key in expansion.rows()
+            )
+            names = "(key, tree, network, train, seed, stack)"
+            command = f"INSERT OR IGNORE INTO configurations {names} VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
+            while some := list(islice(rows, ROWS)):
+                db.executemany(command, some)
+            added = db.total_changes - before
+            db.execute("INSERT INTO grids VALUES (?, ?, ?)", (expansion.digest, len(expansion), time.time()))
+        return added
+
+    @staticmethod
+    def _part(db: sqlite3.Connection, kind: str, text: str, shared: str) -> int:
+        db.execute("INSERT OR IGNORE INTO parts (kind, json, shared) VALUES (?, ?, ?)", (kind, text, shared))
+        found = db.execute("SELECT id FROM parts WHERE kind = ? AND json = ?", (kind, text)).fetchone()
+        return int(found[0])
+
+    @staticmethod
+    def _stacks(db: sqlite3.Connection, expansion: "Expansion") -> dict[tuple[int, int, int], int]:
+        """Number of the stack that each combination of parts belongs to."""
+        found: dict[tuple[int, int, int], int] = {}
+        known: dict[str, int] = {}
+        for i, tree in enumerate(expansion.trees):
+            for j, network in enumerate(expansion.networks):
+                for k, train in enumerate(expansion.trains):
+                    text = "\n".join((tree.shared, network.shared, train.shared))
+                    if text not in known:
+                        db.execute("INSERT OR IGNORE INTO stacks (shared) VALUES (?)", (text,))
+                        (known[text],) = db.execute("SELECT id FROM stacks WHERE shared = ?", (text,)).fetchone()
+                    found[i, j, k] = known[text]
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """How many configurations have each status."""
+        found = dict(self.read("SELECT status, count(*) FROM configurations GROUP BY status"))
+        return {status: found.get(status, 0) for status in STATUSES}
+
+    def retry_failed(self) -> int:
+        """Make failed configurations pending again; gives their number."""
+        with self.writing() as db:
+            change = "UPDATE configurations SET status = 'pending', task = NULL, reason = NULL WHERE status = 'failed'"
+            return db.execute(change).rowcount
+
+    def failures(self, most: int = 20) -> list[tuple[str, int]]:
+        """Reasons of failure and how often each stands, the commonest first."""
+        # Only what has failed has a reason; said so, the index of reasons is taken.
+        query = "SELECT reason, count(*) FROM configurations WHERE reason NOT NULL GROUP BY 1 ORDER BY 2 DESC LIMIT ?"
+        return [(str(reason), int(number)) for reason, number in self.read(query, (most,))]
+
+
+def check_store(path: str | Path) -> Path:
+    """The path of a store; refuses a folder, and a file in a folder that is not there.
+
+    Raises
+    ------
+    InputError
+    """
+    place = Path(path)
+    if place.is_dir() or not place.parent.is_dir():
+        raise InputError(f"store={show(str(path))}: must be a file in a folder that exists")
+    return place
+
+
+def folder_name(keys: list[bytes]) -> str:
+    """Name of the folder that the checkpoint of a stack lies in: of its members and their order.
+
+    Examples
+    --------
+    >>> folder_name([b"a", b"b"]) == folder_name([b"b", b"a"])
+    False
+    """
+    return hashlib.sha256(b"".join(keys)).hexdigest()[:32]

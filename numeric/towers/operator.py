@@ -1,0 +1,211 @@
+"""Covariance operators of statements 3 and 4: dense, and the updates that they predict, matrix-free.
+
+Simple loss: ``V_x[Kbar] = E[Kbar Kbar^T] - E[Kbar] E[Kbar]^T``. Other losses: ``V^xi_{x,x'}[Kbar(x) -
+Kbar(x')]``, which is a graph Laplacian form, ``2 G (L kron I) G^T`` with the columns ``G`` of all Kbar and
+``L = diag(row sums of Xi) - Xi``. The simple one is the same form with ``Xi = w w^T``, up to the factor 2:
+there ``L = diag(w) - w w^T``. Nothing of size p x p appears but in ``covariance_operator``.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from numeric.pairs import coupling
+from numeric.pairs import pair_matrix as pair_matrix
+from numeric.towers.checks import Real, Weights, check_layer, check_single
+from numeric.towers.connection import ConnectionFactors, connection_factors
+from numeric.towers.losses import LossSpec, loss_spec
+from numeric.towers.network import forward
+from numeric.towers.populations import FinitePopulation
+
+_COLUMNS = 2**23  # numbers of G held at a time: 64 MB in double precision
+_BLOCK = 512  # rows of the operator per product; only the upper triangle of blocks is computed
+
+
+def _mean_columns(factors: ConnectionFactors, population: FinitePopulation, part: slice) -> Tensor:
+    """``Kbar`` of every point for some outputs, ``(M, outputs, n_in * n_out)``; no single K is formed."""
+    size, count = population.size, population.augmentations
+    below = factors.activation.reshape(size, 1, count, -1)
+    above = factors.jacobian[:, part].reshape(size, count, -1, factors.jacobian.shape[-1]).transpose(1, 2)
+    weighted = below * population.augmentation_weights.reshape(size, 1, count, 1)
+    return torch.matmul(weighted.mT, above).flatten(-2)
+
+
+def _add_gram(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """``total += left^T right`` on the upper triangle of blocks."""
+    for start in range(0, len(total), _BLOCK):
+        stop = min(start + _BLOCK, len(total))
+        total[start:stop, start:].addmm_(left[:, start:stop].T, right[:, start:])
+
+
+def covariance_operator(
+    weights: Weights,
+    population: FinitePopulation,
+    layer: int,
+    loss: str | LossSpec = "simple",
+    slope: Real = 0.0,
+    *,
+    distances_from: Float[Tensor, "M n_L"] | None = None,
+    **loss_parameters: Any,
+) -> Float[Tensor, "p p"]:
+    """Covariance operator of a layer, dense, without the factor 1/2 of the paper's one-branch form.
+
+    Parameters
+    ----------
+    weights : sequence of arrays
+        ``W_1 .. W_L`` of one network.
+    population : FinitePopulation
+        Points and augmentations.
+    layer : int
+        The paper's l, 1 .. L.
+    loss : str
+        ``"simple"``, ``"triplet"`` or ``"infonce"``.
+    slope : float
+        Slope of the activation below zero, in [0, 1].
+    distances_from : Tensor, optional
+        ``(M, n_L)``, the outputs between which ``r`` is measured (those of unaugmented points, say); the
+        augmentation means of ``f_L`` without it. The simple loss does not look at it.
+    **loss_parameters
+        ``tau``, ``margin``, ``negatives``.
+
+    Returns
+    -------
+    Tensor
+        ``(p, p)`` with ``p = n_l n_{l-1}``, exactly symmetric: ``V_x[Kbar_l]`` for the simple loss, else
+        ``V^xi_{x,x'}[Kbar_l(x) - Kbar_l(x')]``. Rows follow ``vec``.
+
+    Raises
+    ------
+    InputError
+        Inputs that are not allowed.
+
+    Source
+    ------
+    Statements 3 and 4.
+
+    Examples
+    --------
+    >>> population = FinitePopulation([[[-1.0], [1.0]], [[3.0], [3.0]]])
+    >>> covariance_operator([[[1.0]]], population, 1)
+    tensor([[2.2500]], dtype=torch.float64)
+    """
+    spec = loss_spec(loss, **loss_parameters)
+    layers = check_single(weights)
+    factors = connection_factors(layers, population.flat_points, slope)[check_layer(layer, len(layers)) - 1]
+    outputs = factors.adjoint_apply(layers[layer - 1])
+    acting = coupling(population, spec, outputs, distances_from)
+    size, top = layers[layer - 1].numel(), layers[-1].shape[0]
+    total = outputs.new_zeros(size, size)
+    step = max(1, _COLUMNS // (population.size * size))
+    for start in range(0, top, step):
+        columns = acting.centred(_mean_columns(factors, population, slice(start, min(start + step, top))))
+        moved = acting.apply(columns)
+        _add_gram(total, columns.flatten(0, 1), moved.flatten(0, 1))
+    return total.triu_() + total.triu(1).T
+
+
+def _moved_back(factors: ConnectionFactors, population: FinitePopulation, vectors: Tensor) -> Tensor:
+    """``sum_x Kbar_x u_x`` as a matrix, one ``u`` per point."""
+    spread = vectors.repeat_interleave(population.augmentations, dim=0)
+    return factors.apply(spread, population.augmentation_weights.flatten())
+
+
+def _updates(
+    weights: Weights,
+    population: FinitePopulation,
+    spec: LossSpec,
+    slope: Real,
+    distances_from: Tensor | None,
+    general: bool,
+) -> list[Tensor]:
+    """Both updates: with ``y = Kbar^T vec W``, or with ``y = fbar`` in the general form."""
+    layers = check_single(weights)
+    factors = connection_factors(layers, population.flat_points, slope)
+    outputs = forward(layers, population.flat_points, slope)
+    acting = coupling(population, spec, outputs, distances_from)
+    found = []
+    for layer, factor in zip(layers, factors, strict=True):
+        seen = population.mean(outputs if general else factor.adjoint_apply(layer))
+        update = _moved_back(factor, population, acting.apply(acting.centred(seen)))
+        found.append(2 * update if acting.laplacian is None else update)
+    return found
+
+
+def predicted_update(
+    weights: Weights,
+    population: FinitePopulation,
+    loss: str | LossSpec = "simple",
+    slope: Real = 0.0,
+    *,
+    distances_from: Float[Tensor, "M n_L"] | None = None,
+    **loss_parameters: Any,
+) -> list[Tensor]:
+    """Predicted update of every layer (shared convention): ``2 V[Kbar] vec W`` (simple), else ``V^xi vec W``.
+
+    Parameters
+    ----------
+    weights, population, loss, slope, distances_from, **loss_parameters
+        As in :func:`covariance_operator`.
+
+    Returns
+    -------
+    list of Tensor
+        One matrix per layer, shaped as the weights; computed from products only.
+
+    Raises
+    ------
+    InputError
+        Inputs that are not allowed.
+
+    Source
+    ------
+    Right side of statements 3 and 4, without ``theta``.
+
+    Examples
+    --------
+    >>> predicted_update([[[1.0]]], FinitePopulation([[[-1.0], [1.0]], [[3.0], [3.0]]]))
+    [tensor([[4.5000]], dtype=torch.float64)]
+    """
+    spec = loss_spec(loss, **loss_parameters)
+    return _updates(weights, population, spec, slope, distances_from, general=False)
+
+
+def general_update(
+    weights: Weights,
+    population: FinitePopulation,
+    loss: str | LossSpec = "simple",
+    slope: Real = 0.0,
+    *,
+    distances_from: Float[Tensor, "M n_L"] | None = None,
+    **loss_parameters: Any,
+) -> list[Tensor]:
+    """General form for dense towers: ``2 Cov_x[Kbar_l, fbar_L]``, or ``E[xi (Kbar - Kbar')(fbar - fbar')]``.
+
+    Parameters
+    ----------
+    weights, population, loss, slope, distances_from, **loss_parameters
+        As in :func:`covariance_operator`.
+
+    Returns
+    -------
+    list of Tensor
+        One matrix per layer, shaped as the weights.
+
+    Raises
+    ------
+    InputError
+        Inputs that are not allowed.
+
+    Source
+    ------
+    General forms of statements 3 and 4; :mod:`numeric.towers.general` has them for every differentiable network.
+
+    Examples
+    --------
+    >>> general_update([[[1.0]]], FinitePopulation([[[-1.0], [1.0]], [[3.0], [3.0]]]))
+    [tensor([[4.5000]], dtype=torch.float64)]
+    """
+    spec = loss_spec(loss, **loss_parameters)
+    return _updates(weights, population, spec, slope, distances_from, general=True)

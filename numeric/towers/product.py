@@ -1,0 +1,216 @@
+"""Covariance operators as products only: a SciPy linear operator, nothing p x p, no connection formed.
+
+With ``V = unvec(v)`` one product is two sweeps through the part of the tower above the layer. Down-up: ``K^T
+v = J V f_{l-1}``, the tangent of ``V`` carried through the gates. Then the coupling of the points (statement
+3: weights and centring; statement 4: the graph Laplacian of the pair weights). Back: ``K u = vec((J^T u)
+f_{l-1}^T)``, as in backpropagation.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.sparse.linalg import LinearOperator
+from torch import Tensor
+
+from hltm.base.errors import InputError
+from numeric.pairs import Coupling, coupling
+from numeric.towers.checks import Real, Weights, check_input, check_layer, check_single, check_slope
+from numeric.towers.losses import LossSpec, loss_spec
+from numeric.towers.network import unvec, vec
+from numeric.towers.populations import FinitePopulation
+
+_NUMBERS = 2**22  # numbers per temporary: 32 MB in double precision
+
+
+class CovarianceProduct(LinearOperator):
+    """Covariance operator of one layer that only multiplies; symmetric and positive semidefinite.
+
+    It is a ``scipy.sparse.linalg.LinearOperator`` of shape ``(p, p)`` in double precision, so SciPy's
+    eigensolvers take it.
+
+    Parameters
+    ----------
+    activation : Tensor
+        ``f_{l-1}`` of all augmented points, ``(M * A, n_{l-1})``.
+    above : list of Tensor
+        Weights above the layer, ``W_{l+1} .. W_L``.
+    gates : list of Tensor
+        Which neurons of ``p_l .. p_{L-1}`` are on, boolean, one table per layer above.
+    slope : float
+        What the gate of the others is.
+    population : FinitePopulation
+        Points and weights.
+    acting : Coupling
+        How points act on each other.
+    rows : int
+        ``n_l``.
+
+    Source
+    ------
+    Statements 3 and 4.
+
+    Examples
+    --------
+    >>> population = FinitePopulation([[[-1.0], [1.0]], [[3.0], [3.0]]])
+    >>> operator = covariance_operator_product([[[1.0]]], population, 1)
+    >>> operator.shape, (operator @ np.eye(1)).tolist()
+    ((1, 1), [[2.25]])
+    """
+
+    def __init__(
+        self,
+        activation: Tensor,
+        above: list[Tensor],
+        gates: list[Tensor],
+        slope: float,
+        population: FinitePopulation,
+        acting: Coupling,
+        rows: int,
+    ) -> None:
+        size = rows * activation.shape[1]
+        # The stubs leave this constructor out, since mypy would let it shadow __new__.
+        super().__init__(np.dtype(np.float64), (size, size))  # type: ignore[call-arg]
+        self._activation = activation
+        self._above = above
+        self._gates = gates
+        self._slope = slope
+        self._population = population
+        self._acting = acting
+        self._rows = rows
+        widest = max([rows, activation.shape[1], *(layer.shape[0] for layer in above)])
+        self._step = max(1, _NUMBERS // widest)
+
+    def _parts(self) -> list[slice]:
+        """Samples that are taken through the tower at a time."""
+        count = len(self._activation)
+        return [slice(start, start + self._step) for start in range(0, count, self._step)]
+
+    def _gate(self, values: Tensor, number: int, part: slice) -> Tensor:
+        """Apply one layer's gates in place."""
+        closed = ~self._gates[number][part]
+        if self._slope == 0:
+            return values.masked_fill_(closed, 0)
+        return values.mul_(torch.where(closed, values.new_tensor(self._slope), values.new_ones(())))
+
+    def _tangent(self, matrix: Tensor) -> Tensor:
+        """``K^T vec(matrix)`` of all augmented points."""
+        found = []
+        for part in self._parts():
+            values = self._activation[part] @ matrix.T
+            for number, layer in enumerate(self._above):
+                values = self._gate(values, number, part) @ layer.T
+            found.append(values)
+        return torch.cat(found)
+
+    def _cotangent(self, vectors: Tensor) -> Tensor:
+        """``sum K u`` over all augmented points as a matrix."""
+        total = vectors.new_zeros(self._rows, self._activation.shape[1])
+        for part in self._parts():
+            values = vectors[part]
+            for number, layer in reversed(list(enumerate(self._above))):
+                values = self._gate(values @ layer, number, part)
+            total.addmm_(values.T, self._activation[part])
+        return total
+
+    def _one(self, vector: Tensor) -> Tensor:
+        """Apply the operator to one vector."""
+        population = self._population
+        seen = population.mean(self._tangent(unvec(vector, self._rows)))
+        moved = self._acting.apply(self._acting.centred(seen))
+        spread = moved.repeat_interleave(population.augmentations, dim=0)
+        return vec(self._cotangent(spread * population.augmentation_weights.reshape(-1, 1)))
+
+    def product(self, vectors: Float[Tensor, "p *columns"]) -> Float[Tensor, "p *columns"]:
+        """Product with one vector ``(p,)`` or with columns ``(p, k)``, in torch.
+
+        Raises
+        ------
+        InputError
+            Another length than p.
+
+        Examples
+        --------
+        >>> population = FinitePopulation([[[-1.0], [1.0]], [[3.0], [3.0]]])
+        >>> covariance_operator_product([[[1.0]]], population, 1).product(torch.ones(1))
+        tensor([2.2500])
+        """
+        if vectors.ndim not in (1, 2) or vectors.shape[0] != self.shape[0]:
+            raise InputError(
+                f"vectors of shape {tuple(vectors.shape)}: must be ({self.shape[0]},) or ({self.shape[0]}, k)"
+            )
+        given = vectors.to(self._activation.device, torch.float64)
+        found = self._one(given) if given.ndim == 1 else torch.stack([self._one(v) for v in given.T], dim=-1)
+        return found.to(vectors.device, vectors.dtype)
+
+    def _matvec(self, x: np.ndarray) -> np.ndarray:
+        """SciPy's entry for one vector."""
+        vector = torch.from_numpy(np.array(x, dtype=np.float64).reshape(-1))
+        return self._one(vector.to(self._activation.device)).cpu().numpy()
+
+    def _matmat(self, X: np.ndarray) -> np.ndarray:
+        """SciPy's entry for columns."""
+        return np.stack([self._matvec(column) for column in X.T], axis=-1)
+
+    def _adjoint(self) -> "CovarianceProduct":
+        """The operator is symmetric."""
+        return self
+
+
+def covariance_operator_product(
+    weights: Weights,
+    population: FinitePopulation,
+    layer: int,
+    loss: str | LossSpec = "simple",
+    slope: Real = 0.0,
+    *,
+    distances_from: Float[Tensor, "M n_L"] | None = None,
+    **loss_parameters: Any,
+) -> CovarianceProduct:
+    """Build the covariance operator of a layer as products: the same operator as ``covariance_operator``.
+
+    Parameters
+    ----------
+    weights, population, layer, loss, slope, distances_from, **loss_parameters
+        As in :func:`numeric.towers.operator.covariance_operator`; computed in double precision.
+
+    Returns
+    -------
+    CovarianceProduct
+        A SciPy linear operator ``(p, p)``; ``.product`` takes tensors.
+
+    Raises
+    ------
+    InputError
+        Inputs that are not allowed.
+
+    Source
+    ------
+    Statements 3 and 4.
+
+    Examples
+    --------
+    >>> population = FinitePopulation([[[-1.0], [1.0]], [[3.0], [3.0]]])
+    >>> covariance_operator_product([[[1.0]]], population, 1) @ np.ones(1)
+    array([2.25])
+    """
+    spec, below = loss_spec(loss, **loss_parameters), check_slope(slope)
+    layers = [value.double() for value in check_single(weights)]
+    check_layer(layer, len(layers))
+    population = population.to(layers[0].device, torch.float64)
+    values = population.flat_points
+    check_input(layers, values)
+    gates, activation = [], values
+    for number, matrix in enumerate(layers, start=1):
+        if number == layer:
+            activation = values
+        values = values @ matrix.T
+        if number == len(layers):
+            break
+        opened = values > 0
+        if number >= layer:
+            gates.append(opened)
+        values = torch.where(opened, values, below * values)
+    acting = coupling(population, spec, values, distances_from)
+    return CovarianceProduct(activation, layers[layer:], gates, below, population, acting, layers[layer - 1].shape[0])

@@ -1,0 +1,1 @@
+"""Training of tree networks: minibatches and the exact population, checkpoints, reports."""

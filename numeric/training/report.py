@@ -1,0 +1,163 @@
+"""`python -m numeric train`: a run on the tree of a file, its losses and correlations as a table or as JSON."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hltm import HLTM, load
+from hltm.base.checks import show
+from hltm.base.errors import InputError
+from hltm.base.progress import SILENT, Progress
+from hltm.files import write
+
+if TYPE_CHECKING:
+    from numeric.training_trace import TrainingTrace
+    from numeric.trees.network import TreeNetwork
+
+SCHEMA = 1
+
+
+def check_json(target: str | None) -> str | None:
+    """Refuse a JSON file that cannot be written, before anything runs.
+
+    Raises
+    ------
+    InputError
+        A folder, or a file in a folder that is not there.
+    """
+    if target in (None, "-"):
+        return target
+    path = Path(str(target))
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"json={show(target)}: must be a file in a folder that exists, or -")
+    return target
+
+
+def train_and_measure(
+    file: Path, network: Mapping[str, Any], training: Mapping[str, Any], samples: int, folder: Path | None,
+    device: str, told: Progress = SILENT,
+) -> dict[str, Any]:  # fmt: skip
+    """Train, or go on with the interrupted run of a folder; gives all results as plain data.
+
+    Parameters
+    ----------
+    file : Path
+        Of the tree.
+    network, training
+        Arguments of :class:`numeric.TreeNetwork` and :func:`numeric.train`.
+    samples : int
+        For correlations.
+    folder : Path, optional
+        Of the run.
+    device : str
+    told : Progress
+        Told how far the run is.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    InputError
+        As those two, and :func:`hltm.load`.
+    """
+    from numeric.training.train import train
+    from numeric.trees.network import TreeNetwork
+
+    tree = load(file)
+    before = TreeNetwork(tree, device=device, **network)
+    told.start(training["steps"], "training")
+
+    def progress(step: int, loss: float) -> None:
+        told.at(step, f"training, mean loss {loss:.6g}" if step else "training")
+
+    trace = train(before, tree, checkpoint_dir=folder, progress=progress, **training)
+    told.start(None, "correlations and ceilings")
+    records: list[dict[str, Any]] = [{"step": trace.steps[0], "loss": None, "dead": int(trace.dead[0].sum())}]
+    for step, losses, dead in zip(trace.steps[1:], trace.losses, trace.dead[1:], strict=True):
+        records.append({"step": step, "loss": _plain(losses.tolist()), "dead": int(dead.sum())})
+    return {
+        "schema": SCHEMA, "tree": str(file), "network": {**network, "device": str(before.device)},
+        "training": dict(training), "records": records,
+        "failures": [{**asdict(each), "text": str(each)} for each in trace.failures],
+        "levels": _levels(before, trace, tree, samples, int(training["seed"])),
+    }  # fmt: skip
+
+
+def _plain(values: list[float]) -> list[float | None]:
+    """Numbers that are not finite become null."""
+    return [value if abs(value) < float("inf") else None for value in values]
+
+
+def _levels(
+    before: "TreeNetwork", trace: "TrainingTrace", tree: HLTM, samples: int, seed: int
+) -> list[dict[str, Any]] | None:
+    """Correlations and shares of the ceiling by level; None for latents of more than two states."""
+    from numeric.ceiling import ceilings, share_of_ceiling
+    from numeric.trees.metrics import correlations, level_means
+
+    if any(tree.cardinality(node) != 2 for node in tree.nodes):
+        return None
+    first, last = (correlations(each, tree, samples, seed) for each in (before, trace.network))
+    # A generous distance: the draws of the ceiling are no member's.
+    ceiling = ceilings(tree, samples, seed + before.ensemble, before.device)
+    share = level_means(share_of_ceiling(last.best, ceiling), last.heights)
+    top = level_means(ceiling, last.heights)[0]
+    return [
+        {
+            "level": level + 1, "before": first.by_level[:, level].tolist(), "after": last.by_level[:, level].tolist(),
+            "ceiling": top[level].item(), "share": share[:, level].tolist(),
+        }
+        for level in range(max(last.heights))
+    ]  # fmt: skip
+
+
+def write_report(report: Mapping[str, Any], target: str | None, quiet: bool) -> None:
+    """Write the document where it was asked for; tables go to stdout, unless the document does."""
+    from hltm.base.command import console
+
+    text = json.dumps(report, indent=1, allow_nan=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    elif target is not None:
+        write(Path(target), text.encode())
+    for failure in report["failures"]:
+        sys.stderr.write(failure["text"] + "\n")
+    if quiet and target is not None:
+        return
+    shown = console(stderr=target == "-", highlight=False)
+    for table in _tables(report):
+        shown.print(table)
+
+
+def _tables(report: Mapping[str, Any]) -> list[Any]:
+    from rich.table import Table
+
+    losses = Table(
+        "step", "mean loss", "lowest", "highest", "dead networks", title=f"{report['training']['loss']} loss"
+    )
+    for record in report["records"]:
+        held = [value for value in record["loss"] or [] if value is not None]
+        cells = [f"{value:.6g}" for value in (sum(held) / len(held), min(held), max(held))] if held else [""] * 3
+        losses.add_row(str(record["step"]), *cells, str(record["dead"]))
+    if report["levels"] is None:
+        return [losses, "no correlations: they are of latents and leaves with two states, and the tree has others"]
+    title = "best |correlation| of a neuron with its latent"
+    levels = Table(
+        "level",
+        "before",
+        "after",
+        "ceiling",
+        "share",
+        title=f"{title}, mean over nodes and networks; level 1 is next to the leaves",
+    )
+    for row in report["levels"]:
+        means = [sum(row[name]) / len(row[name]) for name in ("before", "after", "share")]
+        levels.add_row(
+            str(row["level"]), f"{means[0]:.4f}", f"{means[1]:.4f}", f"{row['ceiling']:.4f}", f"{means[2]:.1%}"
+        )
+    return [losses, levels]

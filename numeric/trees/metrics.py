@@ -1,0 +1,286 @@
+"""What a trained tree network knows of its latents: correlations neuron by neuron, best of each node, mean of a level.
+
+Variances are two-pass in double precision: a one-pass variance in single precision cancels for a nearly constant
+neuron. A neuron that is constant up to rounding has correlation 0 and is counted. Operator norms are in
+:mod:`numeric.operator_norms`, what a correlation could be at best in :mod:`numeric.ceiling`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Num
+from torch import Tensor
+from torch.nn.functional import leaky_relu
+
+from hltm import HLTM
+from hltm.base.checks import Node, integer, show
+from hltm.base.errors import InputError
+from numeric.trees.network import TreeNetwork
+from numeric.trees.plan import own_rows, sweep
+from numeric.trees.streams import TripleSampler, same_shape
+
+PURPOSE = 2  # of the draws: apart from those of training
+NUMBERS = 2**22  # held at a time
+_TOWERS = 10  # independent samples of one draw: x_1 and nine negatives; x_+ shares its root with x_1 and is not used
+
+
+@dataclass(frozen=True, eq=False)
+class Correlations:
+    """Correlations of E networks on samples of their trees.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        The latents, in the order of ``tree.latents``.
+    neurons : dict of Node to Tensor
+        ``(E, |N_mu|)``: absolute correlation of every neuron with ``z_mu``; 0 for a constant one.
+    best : Tensor
+        ``(E, latents)``: that of the best neuron of each node.
+    constant : Tensor
+        ``(E, latents)``: how many neurons were constant.
+    heights : tuple of int
+        Level of each latent: 1 above leaves only, the largest at the root.
+    samples : int
+        For each network.
+
+    Examples
+    --------
+    >>> from hltm import complete_tree
+    >>> network = TreeNetwork(complete_tree(depth=2, branching=2, polarity=1), width=2, slope=1.0)
+    >>> found = correlations(network, samples=100)
+    >>> found.nodes, found.heights, tuple(found.by_level.shape)
+    ((0, 1, 2), (2, 1, 1), (1, 2))
+    """
+
+    nodes: tuple[Node, ...]
+    neurons: dict[Node, Tensor]
+    best: Float[Tensor, "E latents"]
+    constant: Int[Tensor, "E latents"]
+    heights: tuple[int, ...]
+    samples: int
+
+    def __repr__(self) -> str:
+        sizes = f"members={len(self.best)}, latents={len(self.nodes)}, samples={self.samples}"
+        return f"Correlations({sizes}, mean of the best={float(self.best.mean()):.4g})"
+
+    @property
+    def by_level(self) -> Float[Tensor, "E levels"]:
+        """Mean of the best over the nodes of each level, level 1 first."""
+        return level_means(self.best, self.heights)
+
+
+def level_means(values: Float[Tensor, "*lead latents"], heights: Sequence[int]) -> Float[Tensor, "*lead levels"]:
+    """Mean over the latents of each level, level 1 (parents of leaves) first.
+
+    Examples
+    --------
+    >>> level_means(torch.tensor([3.0, 1.0, 2.0]), (2, 1, 1))
+    tensor([1.5000, 3.0000])
+    """
+    held = torch.tensor(heights, device=values.device)
+    return torch.stack([values[..., held == level].mean(-1) for level in range(1, max(heights) + 1)], dim=-1)
+
+
+def latent_heights(tree: HLTM) -> tuple[int, ...]:
+    """Longest way down from each latent to a leaf: 1 above leaves only; in the order of ``tree.latents``.
+
+    Examples
+    --------
+    >>> from hltm import complete_tree
+    >>> latent_heights(complete_tree(depth=2, branching=2, polarity=0.5))
+    (2, 1, 1)
+    """
+    height: dict[Node, int] = {}
+    for node in reversed(tree.nodes):
+        height[node] = max((height[child] + 1 for child in tree.children(node)), default=0)
+    return tuple(height[node] for node in tree.latents)
+
+
+def absolute_correlation(
+    values: Num[Tensor, "*lead neurons samples"], latent: Num[Tensor, "*lead samples"]
+) -> Float[Tensor, "*lead neurons"]:
+    """Absolute correlation of each row with a latent; 0 where either is constant up to rounding.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(..., neurons, samples)`` of any type.
+    latent : Tensor
+        ``(..., samples)``.
+
+    Returns
+    -------
+    Tensor
+        float64, in [0, 1].
+
+    Source
+    ------
+    Statement 7, emergence. Two passes in double precision: the mean first, then the centred moments.
+
+    Examples
+    --------
+    >>> values = torch.tensor([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]])
+    >>> absolute_correlation(values, torch.tensor([0, 1, 2]))
+    tensor([1., 0.], dtype=torch.float64)
+    """
+    found, _ = _correlation(values, latent)
+    return found
+
+
+def _correlation(values: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
+    """Correlations, and which rows are constant."""
+    kind = values.dtype if values.is_floating_point() else torch.float64
+    largest = torch.maximum(values.amax(-1).abs(), values.amin(-1).abs()).double()
+    rows = values.to(torch.float64, copy=True)
+    rows -= rows.mean(-1, keepdim=True)
+    states = latent.double()
+    states = states - states.mean(-1, keepdim=True)
+    samples = rows.shape[-1]
+    spread = torch.linalg.vector_norm(rows, dim=-1).square()
+    # Equal activations may differ in their last bits: they are sums in an order that products choose.
+    constant = spread <= samples * (8 * torch.finfo(kind).eps * largest).square()
+    own = states.square().sum(-1, keepdim=True)
+    product = torch.matmul(rows, states.unsqueeze(-1)).squeeze(-1)
+    dull = constant | (own <= 0)
+    scale = torch.where(dull, 1.0, (spread * own).sqrt())
+    return torch.where(dull, 0.0, product.abs() / scale).clamp(max=1.0), constant
+
+
+def member_trees(network: TreeNetwork, trees: HLTM | Sequence[HLTM] | None) -> list[HLTM]:
+    """One tree for all members, or one for each, of the network's shape and with binary latents.
+
+    Raises
+    ------
+    InputError
+        Another number or shape of trees, or a latent with more than two states.
+    """
+    if trees is None or isinstance(trees, HLTM):
+        held = [trees or network.tree]
+    else:
+        held = list(trees)
+        if len(held) != network.ensemble:
+            raise InputError(f"{len(held)} trees for {network.ensemble} members: must be one tree, or one for each")
+    tree = same_shape([network.tree, *held])
+    for node in tree.latents:
+        if tree.cardinality(node) != 2:
+            states = f"{tree.cardinality(node)} states of latent {show(node)}"
+            raise InputError(f"{states}: must be 2: a correlation is with a binary latent")
+    return held
+
+
+def member_seeds(network: TreeNetwork, seeds: int | Sequence[int]) -> list[int]:
+    """``seeds + m``, or the m-th of a sequence, for member m."""
+    if isinstance(seeds, int):
+        return [seeds + number for number in range(network.ensemble)]
+    if len(seeds) != network.ensemble:
+        raise InputError(f"{len(seeds)} seeds for {network.ensemble} members: must be one, or one for each")
+    return list(seeds)
+
+
+@dataclass(frozen=True, eq=False)
+class Fresh:
+    """Fresh samples of some members: their networks, leaves ``(E, n_leaves, n)``, states ``(E, nodes, n)``."""
+
+    members: slice
+    network: TreeNetwork
+    leaves: Tensor
+    states: Tensor
+
+
+def fresh_samples(
+    network: TreeNetwork, trees: Sequence[HLTM], seeds: Sequence[int], samples: int, numbers: int, step: int = 0
+) -> Iterator[Fresh]:
+    """Independent samples for some members at a time; `numbers` is what one sample of one member needs in memory.
+
+    Member for member the same, however many are taken together; at least `samples`, a multiple of ten.
+    """
+    batch = -(-samples // _TOWERS)
+    sampler = TripleSampler(trees, seeds, batch, _TOWERS - 1, network.device, network.dtype)
+    many = max(1, NUMBERS // (numbers * batch * _TOWERS))
+    for first in range(0, network.ensemble, many):
+        here = slice(first, min(first + many, network.ensemble))
+        part = sampler.keep(torch.arange(here.start, here.stop, device=network.device))
+        leaves, states = part.states(step, PURPOSE)
+        own = network.with_parameters([block[here] for block in network.parameters])
+        yield Fresh(here, own, _without_positive(leaves, batch), _without_positive(states, batch))
+
+
+def _without_positive(values: Tensor, batch: int) -> Tensor:
+    return torch.cat([values[..., :batch], values[..., 2 * batch :]], dim=-1)
+
+
+def _activations(network: TreeNetwork, leaves: Tensor) -> list[Tensor]:
+    """Activations of every level, in place where nothing needs what was there before."""
+    levels = sweep(network.plan, network.parameters, leaves, lambda p: leaky_relu(p, network.slope, inplace=True))
+    if network.output == "normalized":
+        norm = torch.linalg.vector_norm(levels[0], dim=1, keepdim=True)
+        levels[0] = levels[0] / norm.masked_fill(norm == 0, 1.0)  # a zero output stays zero
+    return levels
+
+
+@torch.no_grad()
+def correlations(
+    network: TreeNetwork,
+    trees: HLTM | Sequence[HLTM] | None = None,
+    samples: int = 12_800,
+    seeds: int | Sequence[int] = 0,
+    *,
+    step: int = 0,
+) -> Correlations:
+    """Measure the absolute correlation of every neuron with the latent of its node, on fresh samples.
+
+    Parameters
+    ----------
+    network : TreeNetwork
+        E networks.
+    trees : HLTM or sequence of HLTM, optional
+        Where the samples come from: one tree for all, or one of the same shape for each member; by default that of
+        the network. Binary latents.
+    samples : int
+        For each member, rounded up to a multiple of 10; at least 2.
+    seeds : int or sequence of int
+        Of the draws: member m has ``seeds + m``, or the m-th. Apart from the draws of training with the same seed.
+    step : int
+        Other steps draw other samples.
+
+    Returns
+    -------
+    Correlations
+
+    Raises
+    ------
+    InputError
+        A value that is not allowed.
+
+    Source
+    ------
+    Statement 7, emergence. The standard error of a correlation r is about ``(1 - r^2) / samples^(1/2)``.
+
+    Examples
+    --------
+    >>> from hltm import complete_tree
+    >>> tree = complete_tree(depth=2, branching=2, polarity=0.9)
+    >>> found = correlations(TreeNetwork(tree, width=4, ensemble=3), tree, samples=1000)
+    >>> found.best.shape, found.by_level.shape
+    (torch.Size([3, 3]), torch.Size([3, 2]))
+    """
+    held, streams = member_trees(network, trees), member_seeds(network, seeds)
+    tree, count = network.tree, integer(samples, "samples", 2)
+    number = {node: index for index, node in enumerate(tree.nodes)}
+    parts: list[tuple[dict[Node, Tensor], dict[Node, Tensor]]] = []
+    for fresh in fresh_samples(network, held, streams, count, 3 * network.plan.neurons):
+        levels = _activations(fresh.network, fresh.leaves)
+        values, flags = {}, {}
+        for level, activations in zip(network.plan.levels, levels, strict=True):
+            for block in level.blocks:
+                latent = fresh.states[:, [number[node] for node in block.nodes]]
+                found, constant = _correlation(own_rows(block, activations), latent)
+                for place, node in enumerate(block.nodes):
+                    values[node], flags[node] = found[:, place], constant[:, place]
+        parts.append((values, flags))
+    neurons = {node: torch.cat([values[node] for values, _ in parts]) for node in tree.latents}
+    dull = {node: torch.cat([flags[node] for _, flags in parts]) for node in tree.latents}
+    best = torch.stack([neurons[node].amax(-1) for node in tree.latents], dim=-1)
+    constant = torch.stack([dull[node].sum(-1) for node in tree.latents], dim=-1)
+    return Correlations(tree.latents, neurons, best, constant, latent_heights(tree), -(-count // _TOWERS) * _TOWERS)

@@ -1,0 +1,298 @@
+"""`TreeNetwork`: groups of neurons on a hierarchical latent tree, an ensemble of networks at a time.
+
+Statement 6: a group N_mu sits at every latent mu and reads the groups of its children, ``f_mu = psi(W_mu
+f_{N_mu^ch})``; the top node has no activation, and its group is the output. A leaf is one neuron whose
+activation is its state number. Columns of ``W_mu`` run over ``tree.children(mu)`` in order, all neurons of
+one child before the next. Random weights follow statement 7.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Num
+from torch import Tensor
+from torch.nn import functional
+
+from hltm import HLTM
+from hltm.base.checks import Node, integer, show
+from hltm.base.checks import seed as check_seed
+from hltm.base.errors import InputError
+from numeric.towers.checks import Real, check_device, check_slope
+from numeric.tree_checks import check_output, check_tree, check_tree_weights, check_width
+from numeric.trees.plan import Plan, make_plan, sweep
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class TreeNetwork:
+    """An ensemble of networks whose neuron groups sit at the latents of a tree; no recursion, any depth.
+
+    Parameters
+    ----------
+    tree : HLTM
+        The tree.
+    width : int or mapping
+        ``|N_mu|``: the same for all latents, or one number for each.
+    slope : float
+        Slope of the activation below zero, in [0, 1].
+    output : str
+        ``"linear"``, or ``"normalized"`` for ``f_L = u / ||u||``. Leaves that are all zero give ``u = 0``
+        (there are no biases): there ``f_L = 0``, with derivative 0.
+    seed : int
+        Of the weights: iid uniform on ``[-b, b]`` with ``b = sigma_w (3 / |N_mu^ch|)^(1/2)``. They are drawn in
+        double precision on the CPU, so that a seed means the same numbers everywhere.
+    ensemble : int
+        E, the number of networks.
+    dtype, device
+        Of the weights. A device is ``"auto"``, ``"cpu"``, ``"cuda"`` or a ``torch.device``.
+    sigma_w : float
+        Scale of the weights, positive.
+
+    Attributes
+    ----------
+    tree, slope, output
+        As given.
+    plan : Plan
+        How it is evaluated.
+    parameters : tuple of Tensor
+        The weights as they are stored, ``(E, nodes, |N_mu|, |N_mu^ch|)`` for each block of the plan.
+
+    Raises
+    ------
+    InputError
+        A value that is not allowed.
+
+    Source
+    ------
+    Statements 6 and 7.
+
+    Examples
+    --------
+    >>> from hltm import complete_tree
+    >>> network = TreeNetwork(complete_tree(depth=2, branching=2, polarity=0.8), width=3, ensemble=5)
+    >>> network
+    TreeNetwork(nodes=7, leaves=4, neurons=13, slope=0.0, output='linear', ensemble=5, float64 on cpu)
+    >>> network.forward(torch.tensor([[0, 1, 1, 0], [1, 1, 1, 1]])).shape
+    torch.Size([5, 2, 3])
+    >>> {node: tuple(matrix.shape) for node, matrix in network.weights.items()}
+    {0: (5, 3, 6), 1: (5, 3, 2), 2: (5, 3, 2)}
+    """
+
+    tree: HLTM
+    slope: float
+    output: str
+    plan: Plan
+    parameters: tuple[Tensor, ...]
+
+    def __init__(
+        self,
+        tree: HLTM,
+        width: int | Mapping[Any, int] = 10,
+        slope: Real = 0.0,
+        output: str = "linear",
+        seed: int = 0,
+        ensemble: int = 1,
+        dtype: torch.dtype = torch.float64,
+        device: str | torch.device = "cpu",
+        *,
+        sigma_w: Real = 1.0,
+    ) -> None:
+        place = check_device(device) if isinstance(device, str) else device
+        members, start = integer(ensemble, "ensemble", 1), check_seed(seed)
+        if not dtype.is_floating_point:
+            raise InputError(f"dtype={dtype}: must be a floating type")
+        if not 0 < sigma_w < math.inf:
+            raise InputError(f"sigma_w={sigma_w!r} of the weights: must be positive and finite")
+        plan = make_plan(check_tree(tree), check_width(tree, width), place)
+        generator = torch.Generator().manual_seed(start)
+        parameters = []
+        for block in plan.blocks:
+            shape = (members, len(block.nodes), *block.shape)
+            bound = float(sigma_w) * math.sqrt(3.0 / block.shape[1])
+            uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+            parameters.append(uniform.mul_(2 * bound).sub_(bound).to(place, dtype))
+        self._fill(tree, check_slope(slope), check_output(output), plan, tuple(parameters))
+
+    def _fill(self, tree: HLTM, slope: float, output: str, plan: Plan, parameters: tuple[Tensor, ...]) -> None:
+        values = {"tree": tree, "slope": slope, "output": output, "plan": plan, "parameters": parameters}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_weights(
+        cls, tree: HLTM, weights: Mapping[Any, Any], slope: Real = 0.0, output: str = "linear"
+    ) -> "TreeNetwork":
+        """Build a network of given weights.
+
+        Parameters
+        ----------
+        tree : HLTM
+            The tree.
+        weights : mapping of Node to array
+            ``W_mu`` for every latent, ``(|N_mu|, |N_mu^ch|)``, or ``(E, |N_mu|, |N_mu^ch|)`` for an ensemble.
+            Tensors keep dtype and device; other arrays but float32 become float64. Copied, without graph.
+        slope, output
+            As in :class:`TreeNetwork`.
+
+        Returns
+        -------
+        TreeNetwork
+            With E = 1 for matrices.
+
+        Raises
+        ------
+        InputError
+            A latent without weights, weights of another node, a shape that does not fit the tree, numbers that
+            are not finite: one line that names the node and the shapes.
+
+        Examples
+        --------
+        >>> from hltm import star_tree
+        >>> TreeNetwork.from_weights(star_tree(1, polarity=0.5), {0: [[1.0, 2.0]]})
+        Traceback (most recent call last):
+            ...
+        hltm.base.errors.InputError: weights of node 0: shape (1, 2): must have 1 columns, the neurons of its children 1 (1)
+        """
+        held = check_tree_weights(check_tree(tree), weights)
+        some = next(iter(held.values()))
+        plan = make_plan(tree, {node: matrix.shape[1] for node, matrix in held.items()}, some.device)
+        stacked = (torch.stack([held[node] for node in block.nodes], dim=1) for block in plan.blocks)
+        network = object.__new__(cls)
+        network._fill(tree, check_slope(slope), check_output(output), plan, tuple(stacked))
+        return network
+
+    def with_parameters(self, parameters: Sequence[Tensor]) -> "TreeNetwork":
+        """Return the network with other weights, stored as `parameters` are; what a training step makes.
+
+        Raises
+        ------
+        InputError
+            Another number of tensors, or other shapes but for the ensemble axis.
+        """
+        shapes = [tuple(given.shape[1:]) for given in parameters]
+        wanted = [tuple(own.shape[1:]) for own in self.parameters]
+        if shapes != wanted or len({len(given) for given in parameters}) != 1:
+            raise InputError(f"parameters of shapes {shapes}: must be (E, ...) with {wanted}, as the tree has them")
+        network = object.__new__(TreeNetwork)
+        network._fill(self.tree, self.slope, self.output, self.plan, tuple(parameters))
+        return network
+
+    @property
+    def weights(self) -> dict[Node, Tensor]:
+        """``W_mu`` of every latent, ``(E, |N_mu|, |N_mu^ch|)``, in the order of ``tree.latents``; views."""
+        return {node: self.matrix(node) for node in self.tree.latents}
+
+    def matrix(self, node: Node) -> Float[Tensor, "E n_out n_in"]:
+        """``W_mu`` of one latent, a view.
+
+        Raises
+        ------
+        InputError
+            An unknown node, or a leaf.
+        """
+        if not self.tree.children(node):
+            raise InputError(f"node {show(node)}: must be a latent; it is a leaf, which has no weights")
+        block, index = self.plan.slot[node]
+        return self.parameters[block][:, index]
+
+    def width(self, node: Node) -> int:
+        """Number of neurons of a node; 1 for a leaf."""
+        self.tree.children(node)  # refuses an unknown node
+        _, start, stop = self.plan.place[node]
+        return stop - start
+
+    @property
+    def ensemble(self) -> int:
+        """E, the number of networks."""
+        return len(self.parameters[0])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the weights."""
+        return self.parameters[0].dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.parameters[0].device
+
+    def inputs(self, leaves: Num[Tensor, "*ensemble batch n_leaves"]) -> Float[Tensor, "lead n_leaves batch"]:
+        """Checked leaves as the plan reads them: integers become floating, samples go to the last axis.
+
+        Raises
+        ------
+        InputError
+            Another shape than ``(batch, n_leaves)`` or ``(E, batch, n_leaves)``, another floating type or device.
+        """
+        count, shape = len(self.tree.leaves), tuple(leaves.shape)
+        if leaves.ndim not in (2, 3) or shape[-1] != count or (leaves.ndim == 3 and shape[0] != self.ensemble):
+            rule = f"must be (batch, {count}) or ({self.ensemble}, batch, {count}), one column per leaf of the tree"
+            raise InputError(f"leaves: shape {shape}: {rule}")
+        if leaves.device != self.device or (leaves.is_floating_point() and leaves.dtype != self.dtype):
+            kinds = f"{leaves.dtype} on {leaves.device} before weights of {self.dtype} on {self.device}"
+            raise InputError(f"leaves: {kinds}: must share dtype and device")
+        held = leaves.mT.to(self.dtype)
+        return held if held.ndim == 3 else held.unsqueeze(0)
+
+    def _levels(self, leaves: Tensor) -> list[Tensor]:
+        below = self.slope
+        levels = sweep(self.plan, self.parameters, self.inputs(leaves), lambda p: functional.leaky_relu(p, below))
+        if self.output == "normalized":
+            top = levels[0]
+            norm = torch.linalg.vector_norm(top, dim=-2, keepdim=True)
+            # Both branches of `where` must stay finite, or the gradient of the unused one is NaN.
+            safe = torch.where(norm > 0, norm, 1.0)
+            levels[0] = torch.where(norm > 0, top / safe, 0.0)
+        return levels
+
+    def forward(self, leaves: Num[Tensor, "*ensemble batch n_leaves"]) -> Float[Tensor, "E batch n_L"]:
+        """Output ``f_L``, by torch's own operations only: this is what autograd differentiates.
+
+        Parameters
+        ----------
+        leaves : Tensor
+            States or numbers, ``(batch, n_leaves)``, columns in the order of ``tree.leaves``; or ``(E, batch,
+            n_leaves)``, one batch for each member.
+
+        Returns
+        -------
+        Tensor
+            ``(E, batch, n_L)``, n_L the width of the top node.
+
+        Raises
+        ------
+        InputError
+            Leaves that the tree cannot read.
+
+        Examples
+        --------
+        >>> from hltm import star_tree
+        >>> network = TreeNetwork.from_weights(star_tree(2, polarity=0.5), {0: [[1.0, -2.0]]})
+        >>> network.forward(torch.tensor([[1, 1], [1, 0]]))
+        tensor([[[-1.],
+                 [ 1.]]], dtype=torch.float64)
+        """
+        return self._levels(leaves)[0].mT
+
+    def activations(self, leaves: Num[Tensor, "*ensemble batch n_leaves"]) -> dict[Node, Tensor]:
+        """Activations ``f_mu`` of every node, leaves included, each ``(E, batch, |N_mu|)``; the root's is the output.
+
+        Parameters, errors as in :meth:`forward`.
+
+        Examples
+        --------
+        >>> from hltm import star_tree
+        >>> network = TreeNetwork.from_weights(star_tree(2, polarity=0.5), {0: [[1.0, -2.0]]})
+        >>> {node: f.flatten().tolist() for node, f in network.activations(torch.tensor([[1, 1]])).items()}
+        {0: [-1.0], 1: [1.0], 2: [1.0]}
+        """
+        levels = [level.expand(self.ensemble, -1, -1) for level in self._levels(leaves)]
+        place = self.plan.place
+        return {node: levels[place[node][0]][:, place[node][1] : place[node][2]].mT for node in self.tree.nodes}
+
+    def __repr__(self) -> str:
+        sizes = f"nodes={len(self.tree)}, leaves={len(self.tree.leaves)}, neurons={self.plan.neurons}"
+        kind = f"slope={self.slope}, output={self.output!r}, ensemble={self.ensemble}"
+        return f"TreeNetwork({sizes}, {kind}, {str(self.dtype).removeprefix('torch.')} on {self.device})"

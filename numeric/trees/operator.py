@@ -1,0 +1,293 @@
+"""Connections, covariance operators and updates of tree networks.
+
+``K_mu = f_{N_mu^ch} kron J_mu^T`` with ``J_mu = d f_L / d p_mu``. A node is not a layer (statement 6): ``f_L =
+sum_mu K_mu^T vec W_mu`` over a cut of the tree, so the update of a node is ``2 Cov_x[Kbar_mu, fbar_L]``, with cross
+terms between siblings; ``V_x[Kbar_mu]`` is its diagonal block. The covariance holds for normalised outputs too.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Num
+from torch import Tensor
+
+from hltm.base.checks import Node
+from numeric.pairs import Coupling, pair_laplacian
+from numeric.towers.checks import check_finite
+from numeric.towers.connection import ConnectionFactors
+from numeric.towers.losses import LossSpec, loss_spec
+from numeric.towers.populations import FinitePopulation
+from numeric.tree_checks import check_tree_population
+from numeric.tree_run import Run, identity_at, inputs_of, node_pull_back, parts, pull_back, run
+from numeric.trees.network import TreeNetwork
+from numeric.trees.plan import gathered, own_rows
+
+
+def tree_factors(
+    network: TreeNetwork, leaves: Num[Tensor, "*ensemble batch n_leaves"]
+) -> dict[Node, ConnectionFactors]:
+    """Connections ``K_mu`` of every latent as their two factors.
+
+    Parameters
+    ----------
+    network : TreeNetwork
+        E networks.
+    leaves : Tensor
+        ``(batch, n_leaves)`` or ``(E, batch, n_leaves)``.
+
+    Returns
+    -------
+    dict of Node to ConnectionFactors
+        ``f_{N_mu^ch}`` of shape ``(E, batch, |N_mu^ch|)`` and ``J_mu`` of shape ``(E, batch, n_L, |N_mu|)``.
+
+    Raises
+    ------
+    InputError
+        Leaves that the tree cannot read, or that are not finite.
+
+    Source
+    ------
+    Section 0 and statement 6.
+
+    Examples
+    --------
+    >>> from hltm import complete_tree
+    >>> network = TreeNetwork(complete_tree(depth=2, branching=2, polarity=0.8), width=3, slope=0.5)
+    >>> x = torch.tensor([[0, 1, 1, 1]])
+    >>> factors, weights = tree_factors(network, x), network.weights
+    >>> cut = sum(factors[node].adjoint_apply(weights[node]) for node in (1, 2))
+    >>> torch.allclose(cut, network.forward(x))
+    True
+    """
+    held = network.inputs(leaves)
+    check_finite(held, "leaves")
+    done = run(network, held)
+    backward = pull_back(network, done, identity_at(done))
+    found = {}
+    for node in network.tree.latents:
+        depth, start, stop = network.plan.place[node]
+        below = inputs_of(network, done, node).expand(network.ensemble, -1, -1)
+        found[node] = ConnectionFactors(below.mT, backward[depth][:, start:stop].permute(0, 3, 2, 1))
+    return found
+
+
+def tree_connections(network: TreeNetwork, leaves: Num[Tensor, "*ensemble batch n_leaves"]) -> dict[Node, Tensor]:
+    """Connections ``K_mu = f_{N_mu^ch} kron J_mu^T`` of every latent, written out.
+
+    Parameters
+    ----------
+    network, leaves
+        As in :func:`tree_factors`.
+
+    Returns
+    -------
+    dict of Node to Tensor
+        ``(E, batch, |N_mu| * |N_mu^ch|, n_L)``; rows follow ``vec``.
+
+    Raises
+    ------
+    InputError
+        As :func:`tree_factors`.
+
+    Source
+    ------
+    Section 0 and statement 6.
+
+    Examples
+    --------
+    >>> from hltm import star_tree
+    >>> network = TreeNetwork.from_weights(star_tree(2, polarity=0.5), {0: [[1.0, -2.0]]})
+    >>> tree_connections(network, torch.tensor([[1, 0]]))[0].flatten()
+    tensor([1., 0.], dtype=torch.float64)
+    """
+    return {node: factors.dense() for node, factors in tree_factors(network, leaves).items()}
+
+
+def _mean_outputs(network: TreeNetwork, population: FinitePopulation) -> Tensor:
+    """``fbar_L`` of every point, ``(E, M, n_L)``."""
+    means = population.points.new_zeros(network.ensemble, population.size, network.width(network.tree.root))
+    for part in parts(population, network.ensemble * network.plan.neurons):
+        top = run(network, network.inputs(part.leaves)).levels[0]
+        means[:, part.points] += torch.einsum("elma,ma->eml", top.unflatten(-1, part.shares.shape), part.shares)
+    return means
+
+
+def _coupled(
+    population: FinitePopulation, spec: LossSpec, outputs: Tensor, values: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Values ``(E, M, ...)`` centred, and how the points of each member act on them; ``fbar`` itself without values."""
+    values = outputs if values is None else values
+    simple = Coupling(population)
+    centred = simple.centred(values.transpose(0, 1)).transpose(0, 1)
+    if spec.name == "simple":
+        return centred, simple.apply(centred.transpose(0, 1)).transpose(0, 1)
+    moved = [
+        Coupling(population, pair_laplacian(spec, population, own, own)).apply(member)
+        for own, member in zip(outputs, centred, strict=True)
+    ]
+    return centred, torch.stack(moved)
+
+
+@torch.no_grad()
+def tree_covariance_operator(
+    network: TreeNetwork,
+    population: FinitePopulation,
+    node: Node,
+    loss: str | LossSpec = "simple",
+    **loss_parameters: Any,
+) -> Float[Tensor, "E p p"]:
+    """Diagonal block of the covariance operator at a node, ``V_x[Kbar_mu]``, without the factor 2.
+
+    Parameters
+    ----------
+    network : TreeNetwork
+        E networks.
+    population : FinitePopulation
+        Points and augmentations of leaves; those of a tree come from ``hltm.leaf_population``.
+    node : Node
+        A latent.
+    loss, **loss_parameters
+        Other losses than the simple one give ``V^xi_{x,x'}[Kbar(x) - Kbar(x')]``, as
+        :func:`numeric.covariance_operator` has it.
+
+    Returns
+    -------
+    Tensor
+        ``(E, p, p)``, ``p = |N_mu| |N_mu^ch|``, exactly symmetric; rows follow ``vec``. For the top node of a linear
+        output it is the whole operator, elsewhere the update has cross terms (:func:`tree_update`).
+
+    Raises
+    ------
+    InputError
+        A leaf or an unknown node, or a population that the network cannot read.
+
+    Source
+    ------
+    Statement 6, ``OP_mu``.
+
+    Examples
+    --------
+    >>> from hltm import star_tree
+    >>> network = TreeNetwork.from_weights(star_tree(1, polarity=0.5), {0: [[2.0]]})
+    >>> tree_covariance_operator(network, FinitePopulation([[[0.0], [1.0]], [[1.0], [1.0]]]), 0)
+    tensor([[[0.0625]]], dtype=torch.float64)
+    """
+    spec = loss_spec(loss, **loss_parameters)
+    check_tree_population(network.tree, population, network.dtype, network.device)
+    n_out, n_in = network.matrix(node).shape[1:]
+    n_top = network.width(network.tree.root)
+    means = population.points.new_zeros(network.ensemble, population.size, n_top, n_in, n_out)
+    for part in parts(population, network.ensemble * (network.plan.neurons + n_top * (n_in + n_out))):
+        done = run(network, network.inputs(part.leaves))
+        shape = part.shares.shape
+        below = inputs_of(network, done, node).unflatten(-1, shape) * part.shares
+        above = node_pull_back(network, done, node).unflatten(-1, shape)
+        below = below.expand(network.ensemble, -1, -1, -1)
+        means[:, part.points] += torch.einsum("eima,eolma->emlio", below, above)
+    outputs = means.new_zeros(0) if spec.name == "simple" else _mean_outputs(network, population)
+    centred, moved = _coupled(population, spec, outputs, means.flatten(3))
+    total = torch.matmul(centred.flatten(1, 2).mT, moved.flatten(1, 2))
+    return total.triu() + total.triu(1).mT
+
+
+@torch.no_grad()
+def tree_update(
+    network: TreeNetwork, population: FinitePopulation, loss: str | LossSpec = "simple", **loss_parameters: Any
+) -> dict[Node, Tensor]:
+    """Update of every node with all cross terms: ``2 Cov_x[Kbar_mu, fbar_L]`` (shared convention).
+
+    Parameters
+    ----------
+    network, population
+        As in :func:`tree_covariance_operator`.
+    loss, **loss_parameters
+        Other losses than the simple one give ``E[xi (Kbar - Kbar')(fbar - fbar')]``, which is the update up to
+        ``theta`` (statement 4), ``r`` between augmentation means.
+
+    Returns
+    -------
+    dict of Node to Tensor
+        ``(E, |N_mu|, |N_mu^ch|)``, computed from products only.
+
+    Raises
+    ------
+    InputError
+        A population that the network cannot read.
+
+    Source
+    ------
+    Statement 3, general form, and statement 6.
+
+    Examples
+    --------
+    >>> from hltm import star_tree
+    >>> network = TreeNetwork.from_weights(star_tree(1, polarity=0.5), {0: [[2.0]]})
+    >>> tree_update(network, FinitePopulation([[[0.0], [1.0]], [[1.0], [1.0]]]))
+    {0: tensor([[[0.2500]]], dtype=torch.float64)}
+    """
+    spec = loss_spec(loss, **loss_parameters)
+    check_tree_population(network.tree, population, network.dtype, network.device)
+    _, moved = _coupled(population, spec, _mean_outputs(network, population))
+    if spec.name == "simple":
+        moved = 2 * moved
+    found = [torch.zeros_like(parameter) for parameter in network.parameters]
+    for part in parts(population, 2 * network.ensemble * network.plan.neurons):
+        done = run(network, network.inputs(part.leaves))
+        vectors = torch.einsum("eml,ma->elma", moved[:, part.points], part.shares).flatten(-2).unsqueeze(2)
+        _add_updates(network, done, pull_back(network, done, vectors), found)
+    return network.with_parameters(found).weights
+
+
+def _add_updates(network: TreeNetwork, done: Run, backward: list[Tensor], found: list[Tensor]) -> None:
+    """Add ``sum_samples (J^T u) f^T`` of every block to its tensor."""
+    number = 0
+    for depth, level in enumerate(network.plan.levels):
+        for block in level.blocks:
+            above = own_rows(block, backward[depth].squeeze(2))
+            found[number] += torch.matmul(above, gathered(block, done.levels[depth + 1]).mT)
+            number += 1
+
+
+@torch.no_grad()
+def tree_activation_covariance(
+    network: TreeNetwork, population: FinitePopulation, node: Node
+) -> Float[Tensor, "E n_in n_in"]:
+    """Covariance of the augmentation means of what a node reads, ``V_{z_0}[E[f_{N_mu^ch} | z_0]]``.
+
+    Parameters
+    ----------
+    network, population, node
+        As in :func:`tree_covariance_operator`; point m of ``hltm.leaf_population`` is a state of the root.
+
+    Returns
+    -------
+    Tensor
+        ``(E, |N_mu^ch|, |N_mu^ch|)``, exactly symmetric.
+
+    Raises
+    ------
+    InputError
+        A leaf or an unknown node, or a population that the network cannot read.
+
+    Source
+    ------
+    Left side of statement 6: ``o_mu a_mu a_mu^T`` for binary trees.
+
+    Examples
+    --------
+    >>> import hltm
+    >>> tree = hltm.star_tree(2, polarity=0.5)
+    >>> leaves = hltm.leaf_population(tree)
+    >>> population = FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)
+    >>> tree_activation_covariance(TreeNetwork(tree), population, 0)
+    tensor([[[0.0625, 0.0625],
+             [0.0625, 0.0625]]], dtype=torch.float64)
+    """
+    check_tree_population(network.tree, population, network.dtype, network.device)
+    means = population.points.new_zeros(network.ensemble, population.size, network.matrix(node).shape[-1])
+    for part in parts(population, network.ensemble * network.plan.neurons):
+        below = inputs_of(network, run(network, network.inputs(part.leaves)), node)
+        means[:, part.points] += torch.einsum("eima,ma->emi", below.unflatten(-1, part.shares.shape), part.shares)
+    centred, moved = _coupled(population, loss_spec("simple"), means)
+    total = torch.matmul(centred.mT, moved)
+    return total.triu() + total.triu(1).mT

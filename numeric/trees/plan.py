@@ -1,0 +1,229 @@
+"""How a tree of neuron groups is evaluated: level by level, nodes of one shape as one batched product.
+
+Neurons of one level (nodes at one distance from the root, in the order of ``tree.levels``) are the rows of
+one tensor, samples its last axis. In this order the neurons that a node reads are neighbours in the level
+below, so a product over all nodes of one shape is a reshape and one batched matrix product, and its adjoint
+writes to the same rows. Section 6 of the notes: a group N_mu sits at every latent mu and reads the groups of
+its children; a leaf is one neuron.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hltm import HLTM
+from hltm.base.checks import Node
+
+Activation = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Latents of one level whose matrices have one shape.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        In the order of the level.
+    shape : (int, int)
+        ``(|N_mu|, |N_mu^ch|)``.
+    reads : Tensor or None
+        Rows of the level below, all inputs of one node before the next; None: all rows in their order.
+    writes : Tensor or None
+        Rows of its own level; None: all rows in their order.
+    """
+
+    nodes: tuple[Node, ...]
+    shape: tuple[int, int]
+    reads: Tensor | None
+    writes: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One level of the tree.
+
+    Attributes
+    ----------
+    columns : Tensor or None
+        Columns of the input that its leaves read; None: all columns in their order.
+    leaves : int
+        Number of its leaves.
+    blocks : tuple of Block
+        Its latents.
+    order : Tensor or None
+        Where each row of the level lies among the rows of the leaves and of the blocks, one after the other;
+        None: they are in order.
+    rows : int
+        Number of its neurons.
+    """
+
+    columns: Tensor | None
+    leaves: int
+    blocks: tuple[Block, ...]
+    order: Tensor | None
+    rows: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The levels from the root down, and where each node lies in them.
+
+    Attributes
+    ----------
+    levels : tuple of Level
+        The root's first.
+    place : dict
+        Node to ``(level, first row, row after the last)``.
+    slot : dict
+        Latent to ``(number of its block, its number there)``; blocks are numbered from the root down.
+    """
+
+    levels: tuple[Level, ...]
+    place: dict[Node, tuple[int, int, int]]
+    slot: dict[Node, tuple[int, int]]
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """All blocks, those of the root's level first."""
+        return tuple(block for level in self.levels for block in level.blocks)
+
+    @property
+    def neurons(self) -> int:
+        """Number of all neurons, leaves included."""
+        return sum(level.rows for level in self.levels)
+
+
+def _index(values: list[int], size: int, device: torch.device) -> Tensor | None:
+    """The values as an index, None if they are ``0 .. size - 1``."""
+    if values == list(range(size)):
+        return None
+    return torch.tensor(values, dtype=torch.int64, device=device)
+
+
+def make_plan(tree: HLTM, widths: Mapping[Node, int], device: torch.device) -> Plan:
+    """Lay the neurons of a tree out.
+
+    Parameters
+    ----------
+    tree : HLTM
+        The tree.
+    widths : mapping
+        Latent to the number of its neurons.
+    device : torch.device
+        Where the indices live.
+
+    Returns
+    -------
+    Plan
+    """
+    place: dict[Node, tuple[int, int, int]] = {}
+    for depth, nodes in enumerate(tree.levels):
+        start = 0
+        for node in nodes:
+            place[node] = (depth, start, start + widths.get(node, 1))
+            start = place[node][2]
+    column = {leaf: number for number, leaf in enumerate(tree.leaves)}
+    levels: list[Level] = []
+    slot: dict[Node, tuple[int, int]] = {}
+    for nodes in tree.levels:
+        groups: dict[tuple[int, int], list[Node]] = {}
+        for node in nodes:
+            if children := tree.children(node):
+                fan_in = place[children[-1]][2] - place[children[0]][1]
+                groups.setdefault((widths[node], fan_in), []).append(node)
+        first = sum(len(level.blocks) for level in levels)
+        for number, members in enumerate(groups.values(), start=first):
+            slot.update({node: (number, index) for index, node in enumerate(members)})
+        levels.append(_level(tree, nodes, groups, place, column, device))
+    return Plan(tuple(levels), place, slot)
+
+
+def _level(
+    tree: HLTM,
+    nodes: Sequence[Node],
+    groups: dict[tuple[int, int], list[Node]],
+    place: dict[Node, tuple[int, int, int]],
+    column: dict[Node, int],
+    device: torch.device,
+) -> Level:
+    """One level from its nodes and their groups."""
+    depth, rows = place[nodes[-1]][0], place[nodes[-1]][2]
+    below = sum(place[node][2] - place[node][1] for node in tree.levels[depth + 1]) if groups else 0
+    blocks = []
+    for shape, members in groups.items():
+        reads: list[int] = []
+        writes = [row for node in members for row in range(*place[node][1:])]
+        for node in members:
+            children = tree.children(node)
+            reads.extend(range(place[children[0]][1], place[children[-1]][2]))
+        blocks.append(Block(tuple(members), shape, _index(reads, below, device), _index(writes, rows, device)))
+    leaves = [node for node in nodes if node in column]
+    pieces = [*leaves, *(node for members in groups.values() for node in members)]
+    # Rows as they are computed, leaves first and then block by block; `order` sorts them into the level.
+    made = [row for node in pieces for row in range(*place[node][1:])]
+    order = [0] * rows
+    for source, row in enumerate(made):
+        order[row] = source
+    columns = _index([column[leaf] for leaf in leaves], len(column), device)
+    return Level(columns, len(leaves), tuple(blocks), _index(order, rows, device), rows)
+
+
+def own_rows(block: Block, level: Tensor) -> Tensor:
+    """What belongs to the nodes of a block: ``(..., rows, batch)`` to ``(..., nodes, |N_mu|, batch)``."""
+    rows = level if block.writes is None else level.index_select(-2, block.writes)
+    found: Tensor = rows.unflatten(-2, (len(block.nodes), block.shape[0]))
+    return found
+
+
+def gathered(block: Block, below: Tensor) -> Tensor:
+    """What the nodes of a block read: ``(..., rows, batch)`` to ``(..., nodes, fan-in, batch)``."""
+    rows = below if block.reads is None else below.index_select(-2, block.reads)
+    found: Tensor = rows.unflatten(-2, (len(block.nodes), block.shape[1]))
+    return found
+
+
+def sweep(plan: Plan, parameters: Sequence[Tensor], leaves: Tensor, activation: Activation) -> list[Tensor]:
+    """Activations of all levels, from the leaves up.
+
+    Parameters
+    ----------
+    plan : Plan
+        How to compute.
+    parameters : sequence of Tensor
+        One ``(E, nodes, n_out, n_in)`` for each block.
+    leaves : Tensor
+        ``(1, n_leaves, batch)``, or ``(E, n_leaves, batch)`` for inputs of each member.
+    activation : callable
+        Applied to the pre-activations of every level but the root's.
+
+    Returns
+    -------
+    list of Tensor
+        ``(E, rows, batch)`` for each level, the root's first; ``(1, rows, batch)`` for a level of leaves whose
+        inputs are shared.
+    """
+    ensemble, number = len(parameters[0]), len(parameters)
+    found: list[Tensor] = []
+    for depth in range(len(plan.levels) - 1, -1, -1):
+        level = plan.levels[depth]
+        pieces = []
+        if level.leaves:
+            rows = leaves if level.columns is None else leaves.index_select(-2, level.columns)
+            pieces.append(rows.expand(ensemble, -1, -1) if level.blocks else rows)
+        number -= len(level.blocks)
+        for offset, block in enumerate(level.blocks):
+            before = _product(parameters[number + offset], gathered(block, found[-1]))
+            pieces.append(activation(before) if depth else before)
+        joined = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
+        found.append(joined if level.order is None else joined.index_select(-2, level.order))
+    return found[::-1]
+
+
+def _product(matrices: Tensor, inputs: Tensor) -> Tensor:
+    """One batched product of a block, ``(E, nodes * n_out, batch)``; shared inputs are not copied E times."""
+    if len(inputs) == 1 and len(matrices) > 1:
+        return torch.einsum("egoi,gib->egob", matrices, inputs[0]).flatten(1, 2)
+    return torch.matmul(matrices, inputs).flatten(1, 2)

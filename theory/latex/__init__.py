@@ -1,0 +1,1 @@
+"""LaTeX of formulas and of names."""

@@ -1,0 +1,165 @@
+r"""How the nodes of a tree are written in LaTeX: plain ASCII that pdflatex sets inside a subscript.
+
+A number or one letter stands as it is, a longer name upright; TeX's special characters are escaped, accented Latin
+letters become TeX accents, Greek letters their commands. Other characters stay as they are: symbols do not mind, and
+`require_tex` refuses them where LaTeX is written.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+
+from hltm.base.checks import Node, show
+from hltm.base.errors import InputError
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    " ": r"\ ",  # a bare space would vanish after a command, and where white space does not count
+    **{c: "\\" + c for c in "&%$#_{}"},
+}
+_LETTERS = {
+    "ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "œ": r"\oe{}", "Œ": r"\OE{}", "ø": r"\o{}", "Ø": r"\O{}",
+    "ł": r"\l{}", "Ł": r"\L{}", "ı": r"\i{}",
+}  # fmt: skip
+_ACCENTS = {
+    "\u0300": r"\`", "\u0301": r"\'", "\u0302": r"\^", "\u0303": r"\~", "\u0304": r"\=", "\u0306": r"\u",
+    "\u0307": r"\.", "\u0308": r"\"", "\u030a": r"\r", "\u030b": r"\H", "\u030c": r"\v", "\u0323": r"\d",
+    "\u0327": r"\c",
+}  # fmt: skip
+# Omicron and the capitals that look Latin have no commands.
+_GREEK = {
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
+    "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi",
+    "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega",
+}  # fmt: skip
+
+
+def node_texts(nodes: Iterable[Node]) -> dict[Node, str]:
+    r"""How each node is written; different nodes are written differently.
+
+    Names that would look alike, as the number 1 and the text "1", are quoted: the text then, not the number.
+
+    Parameters
+    ----------
+    nodes
+        Names of nodes.
+
+    Returns
+    -------
+    dict of Node to str
+        What stands in a subscript, in math mode.
+
+    Source
+    ------
+    Statement 6 (arXiv 2010.00578): symbols carry the names of nodes.
+
+    Examples
+    --------
+    >>> print(*node_texts([1, "a", "z_1", "Zürich", ("a", 2)]).values())
+    1 a \mathrm{z\_1} \text{Z\"{u}rich} (a,2)
+    >>> print(*node_texts([1, "1"]).values())
+    1 \text{'1'}
+    """
+    texts = {node: _text(node) for node in nodes}
+    counts = Counter(texts.values())
+    texts = {node: text if counts[text] == 1 else _quoted(node) for node, text in texts.items()}
+    if len(set(texts.values())) < len(texts):  # a name that itself looks like a quoted one
+        texts = {node: _quoted(node) for node in texts}
+    return texts
+
+
+def in_unicode(written: str) -> str:
+    r"""The name that was written as the inside of a ``\text`` group: the way back from TeX to plain characters.
+
+    Examples
+    --------
+    >>> print(in_unicode(r"Z\"{u}rich\ \textless{}\_\ensuremath{\alpha}"))
+    Zürich <_α
+    """
+    back = {tex: letter for letter, tex in (_SPECIAL | _LETTERS).items()}
+    commands = "|".join(re.escape(tex) for tex in sorted(back, key=len, reverse=True))
+    accents = {tex[1:]: mark for mark, tex in _ACCENTS.items()}
+
+    def letter(match: re.Match[str]) -> str:
+        if match["command"]:
+            return back[match["command"]]
+        if match["greek"]:
+            size = "CAPITAL" if match["greek"][0].isupper() else "SMALL"
+            return unicodedata.lookup(f"GREEK {size} LETTER {match['greek'].upper().replace('LAMBDA', 'LAMDA')}")
+        return unicodedata.normalize("NFC", match["base"] + accents[match["accent"]])
+
+    accent = "|".join(re.escape(name) for name in accents)
+    pattern = (
+        rf"(?P<command>{commands})|\\ensuremath\{{\\(?P<greek>\w+)\}}|\\(?P<accent>{accent})\{{(?P<base>[A-Za-z])\}}"
+    )
+    return re.sub(pattern, letter, written)
+
+
+def require_tex(texts: dict[Node, str], nodes: Iterable[Node]) -> None:
+    """Refuse names that pdflatex cannot set.
+
+    Raises
+    ------
+    InputError
+        A name with a character that has no TeX form here.
+    """
+    for node in nodes:
+        wrong = [c for c in texts[node] if not " " <= c <= "~"]
+        if wrong:
+            raise InputError(
+                f"node {show(node)} in LaTeX: must be written in printable ASCII, accented Latin letters and Greek "
+                f"letters, has {wrong[0]!r}; rename the node"
+            )
+
+
+def _text(node: Node) -> str:
+    if isinstance(node, tuple):
+        return f"({','.join(map(_text, node))})"
+    if isinstance(node, int):
+        return str(node)
+    if not node or "," in node:  # a comma separates the ends of an edge
+        return rf"\text{{'{_written(node)}'}}"
+    if re.fullmatch("[0-9]+|[A-Za-z]", node):
+        return node
+    if re.fullmatch("[A-Za-z0-9_]+", node):
+        return rf"\mathrm{{{_written(node)}}}"
+    greek = _greek(node) if len(node) == 1 else None
+    return greek or rf"\text{{{_written(node)}}}"
+
+
+def _quoted(node: Node) -> str:
+    """Different for all nodes, whatever their names: letters beyond ASCII by their numbers."""
+    return str(node) if isinstance(node, int) else rf"\text{{{_written(ascii(node))}}}"
+
+
+def _written(name: str) -> str:
+    return "".join(map(_character, unicodedata.normalize("NFC", name)))
+
+
+def _character(c: str) -> str:
+    """One character in text mode; one without a TeX form stays."""
+    if c.isascii():
+        return _SPECIAL.get(c, c)
+    if c in _LETTERS:
+        return _LETTERS[c]
+    parts = unicodedata.normalize("NFD", c)
+    if len(parts) == 2 and parts[0].isascii() and parts[0].isalpha() and parts[1] in _ACCENTS:
+        return f"{_ACCENTS[parts[1]]}{{{parts[0]}}}"
+    greek = _greek(c)
+    return rf"\ensuremath{{{greek}}}" if greek else c
+
+
+def _greek(c: str) -> str | None:
+    """The command of a Greek letter that has one."""
+    found = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(c, ""))
+    if not found:
+        return None
+    name = found[2].lower().replace("lamda", "lambda")
+    name = name.capitalize() if found[1] == "CAPITAL" else name
+    return "\\" + name if name in _GREEK else None

@@ -1,0 +1,126 @@
+"""Statement 2 (contrastive-losses): membership in the loss family, Theorem 2 of arXiv 2010.00578.
+
+``dL/dr_+ > 0``, ``dL/dr_k < 0`` and ``dL/dr_+ + sum_k dL/dr_k = 0``, proved for symbolic H: the derivatives
+are quotients of polynomials with positive coefficients in positive generators (or what `theory.losses.signs` decides), and
+finite sums are compared by linearity. A loss that is not real and finite on the whole domain is no member. Symmetry
+under an exchange of negatives is not asked for: nothing in statement 2 or 4 needs it.
+"""
+
+import sympy
+from sympy import Expr, Sum, Symbol
+
+from theory.core.decide import Decision, decide_zero
+from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
+from theory.core.notation import H, j, r_p
+from theory.domain import domain_decision
+from theory.exchangeable import indexed_form
+from theory.losses.loss import FREE_NEGATIVE, Loss, derivative, linear_sums, loss_of, quotient
+from theory.losses.signs import sign_decisions
+
+ASSUMPTIONS = (
+    "distances r_+, r_1, ..., r_H are not negative",
+    "tau > 0, r_0 real",
+    "H is a positive integer",
+)
+TEXT = "dL/dr_+ > 0, dL/dr_k < 0, dL/dr_+ + sum_k dL/dr_k = 0"
+SLOPE_POSITIVE = Symbol(r"\frac{\partial L}{\partial r_{+}}", real=True)
+
+
+def slope_symbol(label: str) -> Symbol:
+    """The symbol that stands for ``dL/dr_label``."""
+    return Symbol(rf"\frac{{\partial L}}{{\partial r_{{{label}}}}}", real=True)
+
+
+def derive_family(loss: object = "infonce", negatives: int | None = None) -> Derivation:
+    """Statement 2 for a canonical loss, H symbolic (or explicit), or for a loss given as an expression."""
+    return membership_of(loss_of(loss, negatives))
+
+
+def family_membership(expression: object, negatives: int | None = None) -> Derivation:
+    """Whether a loss belongs to the family of statement 2: two signs and a zero sum, on the whole domain.
+
+    Parameters
+    ----------
+    expression
+        A canonical name, or an expression in ``r_p``, ``r_1``, ..., ``tau``, ``r_0`` (see
+        ``theory.losses.loss.loss_of``).
+    negatives
+        Explicit number of negatives, or None: what the expression says; symbolic H for a canonical name.
+
+    Returns
+    -------
+    Derivation
+        ``decision.value`` is True (member), False (with an exact refuting point in ``decision.detail``) or
+        None.
+
+    Source
+    ------
+    Statement 2; arXiv 2010.00578, Theorem 2.
+
+    Examples
+    --------
+    >>> family_membership("triplet").proved
+    True
+    >>> family_membership(r_p + Symbol("r_1")**2).decision.value
+    False
+    """
+    return membership_of(loss_of(expression, negatives))
+
+
+def membership_of(loss: Loss) -> Derivation:
+    """Derivatives, their signs, the zero sum; many negatives that enter by sums of like terms with symbolic H."""
+    written = indexed_form(loss)
+    if written is not None:
+        general = _membership(written)
+        if general.proved:
+            return general
+    return _membership(loss)
+
+
+def _membership(loss: Loss) -> Derivation:
+    distances = [(FREE_NEGATIVE, "j")] if loss.negatives is None else [(n, str(n)[2:]) for n in loss.negatives]
+    shown = [SLOPE_POSITIVE, *(slope_symbol(label) for _, label in distances)]
+    slopes = [derivative(loss.expression, distance) for distance in (r_p, *(d for d, _ in distances))]
+    simple = [linear_sums(quotient(slope)) for slope in slopes]
+    total, sum_shown, why = _zero_sum(loss)
+    decision = decide_zero(total)
+    signs = sign_decisions(loss, simple, decision)
+    steps: list[Step] = []
+    claimed, zero_sum = [], equation(sum_shown, sympy.S.Zero)
+    for place, symbol in enumerate(shown):
+        how = "differentiation"
+        if place and distances[place - 1][0] == FREE_NEGATIVE:
+            how = "differentiation of a finite sum: only the term k = j depends on r_j"
+        exact = decide_zero(linear_sums(slopes[place]) - simple[place])
+        steps.append(Step(equation(symbol, simple[place]), how, exact))
+        sign = (sympy.Lt if place else sympy.Gt)(symbol, 0, evaluate=False)
+        steps.append(Step(sign, _how(signs[place]), signs[place]))
+        claimed.append(sign)
+    steps.append(Step(zero_sum, why, decision))
+    domain = domain_decision(loss.expression)
+    if not domain:
+        # That a sum of exponentials has a logarithm needs no line; that a loss is not one everywhere does.
+        steps.insert(0, Step(sympy.Lt(sympy.Abs(Symbol("L")), sympy.oo, evaluate=False), "real and finite", domain))
+    residual = sympy.S.Zero if decision else quotient(total)
+    text = f"{TEXT} for {loss.name}, {'symbolic H' if loss.symbolic else f'H = {len(distances)}'}"
+    statement = Statement(text, together([equation(Symbol("L"), loss.expression), *claimed, zero_sum]))
+    return Derivation("contrastive-losses", statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision))
+
+
+def _how(sign: Decision) -> str:
+    """What shows a sign, in words."""
+    if sign.detail.startswith(("coefficients", "is_positive of the expression")) or not sign:
+        return "positive coefficients in positive quantities (exponentials, tau, sums of positive terms)"
+    return sign.detail
+
+
+def _zero_sum(loss: Loss) -> tuple[Expr, Expr, str]:
+    positive = derivative(loss.expression, r_p)
+    if loss.negatives is not None:
+        slopes = [derivative(loss.expression, distance) for distance in loss.negatives]
+        shown = sympy.Add(SLOPE_POSITIVE, *(slope_symbol(str(n)[2:]) for n in loss.negatives))
+        return sympy.Add(positive, *slopes), shown, "the slopes added, common denominator"
+    slope = quotient(derivative(loss.expression, FREE_NEGATIVE))
+    total = linear_sums(quotient(positive)) + linear_sums(Sum(slope, (j, 1, H)))
+    shown = SLOPE_POSITIVE + Sum(slope_symbol("j"), (j, 1, H))
+    return total, shown, "linearity of a finite sum, common denominator"

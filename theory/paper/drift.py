@@ -1,0 +1,178 @@
+r"""A formula and the definitions of its macros, found in the LaTeX of a paper, without their layout.
+
+Nothing is expanded, and no file that the paper reads is followed. Source: statement 6 (arXiv 2010.00578).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hltm.base.errors import InputError
+from theory.tex_tokens import argument, joined, option, tokens, without_single_groups
+
+_DISPLAYS = ("equation", "align")
+_INNER = ("aligned", "split")
+_SPACING = {"\\notag", "\\nonumber", "\\quad", "\\qquad", "\\,", "\\;", "\\:", "\\>", "\\!", "\\allowbreak"}
+_COMMANDS = {"\\newcommand", "\\renewcommand", "\\providecommand", "\\DeclareRobustCommand"}
+_DOCUMENT_COMMANDS = {f"\\{start}DocumentCommand" for start in ("New", "Renew", "Provide", "Declare")}
+_DEFS = {"\\def", "\\gdef", "\\edef", "\\xdef"}
+_DEFINING = _COMMANDS | _DOCUMENT_COMMANDS | _DEFS | {"\\let", "\\DeclareMathOperator"}
+
+
+@dataclass(frozen=True)
+class Definition:
+    r"""What a paper says a macro is.
+
+    Attributes
+    ----------
+    name
+        The macro, with its backslash.
+    count
+        Arguments; None where they are of another kind than those of ``\newcommand{...}[count]``.
+    meaning
+        Tokens, braces around single ones left out.
+    """
+
+    name: str
+    count: int | None
+    meaning: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return joined(self.meaning)
+
+
+def display(paper: Sequence[str], tag: str) -> list[str]:
+    r"""The content of the one equation or align that has a label.
+
+    Parameters
+    ----------
+    paper
+        Tokens of the paper.
+    tag
+        The label.
+
+    Returns
+    -------
+    list of str
+        Tokens.
+
+    Raises
+    ------
+    InputError
+        The label is not in the paper, or more than once, or in another environment.
+
+    Source
+    ------
+    LaTeX, sections "Displayed equations" and "Cross references".
+
+    Examples
+    --------
+    >>> joined(display(tokens(r"\begin{align} a &= b \label{x} \end{align}"), "x"))
+    'a&=b\\label{x}'
+    """
+    found = []
+    opened: list[tuple[str, int]] = []
+    for at, word in enumerate(paper):
+        if word == "\\begin":
+            words, behind = argument(paper, at + 1)
+            opened.append(("".join(words), behind))
+        elif word == "\\end":
+            name = "".join(argument(paper, at + 1)[0])
+            last = max((i for i, (kind, _) in enumerate(opened) if kind == name), default=len(opened))
+            del opened[last:]
+        elif word == "\\label" and "".join(argument(paper, at + 1)[0]) == tag:
+            found.append(next(((name, start) for name, start in reversed(opened) if name not in _INNER), ("", 0)))
+    if len(found) != 1 or found[0][0] not in _DISPLAYS:
+        where = f", stands in {found[0][0]!r:.40}" if len(found) == 1 else f", stands {len(found)} times"
+        missing = r"is not in the paper (what it takes in by \input is not read), " if not found else ""
+        raise InputError(f"label {tag!r}: {missing}must stand once in an equation or align{where}")
+    kind, start = found[0]
+    closing = ["\\end", "{", *kind, "}"]
+    ends = (i for i in range(start, len(paper)) if list(paper[i : i + len(closing)]) == closing)
+    return list(paper[start : next(ends, len(paper))])
+
+
+def content(found: Sequence[str]) -> list[str]:
+    r"""The tokens of a display that say what it means: no alignment, spacing, labels, or full stop at the end.
+
+    Examples
+    --------
+    >>> joined(content(tokens(r"a &= b \label{x}, \\ & \quad + c^{2}.")))
+    'a=b,+c^2'
+    """
+    result: list[str] = []
+    at = matrices = 0
+    while at < len(found):
+        word, start = found[at], at
+        at += 1
+        if word in ("\\begin", "\\end"):
+            name, at = argument(found, at)
+            if "".join(name) in _INNER:
+                _, at = option(found, at)
+            else:
+                matrices += 1 if word == "\\begin" else -1
+                result += found[start:at]
+        elif word == "\\label":
+            _, at = argument(found, at)
+        elif word == "\\\\" and not matrices:
+            _, at = option(found, at + (found[at : at + 1] == ["*"]))
+        elif word not in _SPACING and (word != "&" or matrices):
+            result.append(word)
+    while result and result[-1] in (",", ".", ";"):
+        result.pop()
+    return _plain(result)
+
+
+def definition_of(name: str, count: int, meaning: str) -> Definition:
+    """The definition of a macro in plain form, to compare with those of a paper."""
+    return Definition(name, count, tuple(_plain(tokens(meaning))))
+
+
+def definitions(paper: Sequence[str], prefix: str) -> list[Definition]:
+    r"""The definitions of macros whose names start so.
+
+    Examples
+    --------
+    >>> [found] = definitions(tokens(r"\renewcommand{\a}[1]{x_{#1}} % \def\a{y}"), r"\a")
+    >>> found.name, found.count, str(found)
+    ('\\a', 1, 'x_{#1}')
+    """
+    found = []
+    for at, word in enumerate(paper):
+        if word in _DEFINING:
+            star = at + 1 < len(paper) and paper[at + 1] == "*"
+            name, behind = argument(paper, at + 1 + star)
+            if len(name) == 1 and name[0].startswith(prefix):
+                count, behind = _arguments(paper, word, behind)
+                found.append(Definition(name[0], count, tuple(_plain(argument(paper, behind)[0]))))
+    return found
+
+
+def _arguments(paper: Sequence[str], command: str, at: int) -> tuple[int | None, int]:
+    """How many arguments a definition declares, and where its meaning starts."""
+    if command in _COMMANDS:
+        count, at = option(paper, at)
+        default, at = option(paper, at)
+        plain = default is None and (count is None or (len(count) == 1 and count[0].isdecimal()))
+        return (int(count[0]) if count else 0) if plain else None, at
+    if command in _DOCUMENT_COMMANDS:
+        kinds, at = argument(paper, at)
+        return len(kinds) if set(kinds) <= {"m"} else None, at
+    if command in _DEFS:
+        start = at
+        while at < len(paper) and paper[at] != "{":
+            at += 1
+        given = list(paper[start:at])
+        usual = [word for i in range(1, len(given) // 2 + 1) for word in ("#", str(i))]
+        return len(given) // 2 if given == usual else None, at
+    return None, at + (at < len(paper) and paper[at] == "=")
+
+
+def _plain(found: Sequence[str]) -> list[str]:
+    """Without empty groups, and braces around single tokens."""
+    result: list[str] = []
+    for word in found:
+        if word == "}" and result and result[-1] == "{":
+            result.pop()
+        else:
+            result.append(word)
+    return without_single_groups(result)

@@ -1,0 +1,159 @@
+"""Statement 3 (covariance-operator): Theorem 3 of arXiv 2010.00578 by the algebra of expectations.
+
+``-E[grad_W L_simp] = 2 V_x[Kbar] vec W`` (shared), ``V_x[Kbar] vec W`` (one-branch), and the general form
+``2 Cov_x[Kbar, fbar]``, which needs no homogeneity. An assumption can be dropped: the same algebra then shows
+a residual that is not zero.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from sympy import MatAdd, MatMul, ZeroMatrix
+
+from theory.core.derivation import Derivation, Statement, Step, equation, verdict
+from theory.core.expectation import Law, Moment, expect, letter
+from theory.dual_gradient_sizes import gradient_steps, shared_step, side
+from theory.population import decide_moment
+from theory.towers.moment_steps import (
+    COVARIANCE,
+    GRADIENT_SIMPLE,
+    SHAPES,
+    SIZE,
+    V_PLAIN,
+    WEIGHT,
+    checked,
+    factored,
+    pair_factors,
+    plain_pair,
+    shown,
+    with_homogeneity,
+)
+
+DROPS: Mapping[str, str] = MappingProxyType(
+    {
+        "independent-augmentations": "x_1 and x_+ are independent given x",
+        "augmented-anchor": "x_1 is an augmentation of x, of the same law as x_+",
+        "independent-points": "x' is independent of x",
+        "same-law": "x' has the law of x",
+        "homogeneity": "f_L = K_l^T vec W_l (no biases, piecewise-linear homogeneous activation)",
+    }
+)
+"""Assumptions that can be dropped, and what they say."""
+MEANS = {"K": "Kbar", "f": "fbar"}
+
+
+def law_without(drop: str | None) -> Law:
+    """The sampling law, one assumption switched off."""
+    return Law(
+        means=MEANS,
+        dependent_copies=frozenset({"1", "2"} if drop == "independent-augmentations" else ()),
+        dependent_points=frozenset({"x", "x'"} if drop == "independent-points" else ()),
+        other_law=frozenset({"x'"} if drop == "same-law" else ()),
+    )
+
+
+def derive_covariance(convention: str = "shared", form: str = "operator", drop: str | None = None) -> Derivation:
+    """Statement 3.
+
+    Parameters
+    ----------
+    convention
+        "shared" (the gradient flows through both towers) or "one-branch" (through ``x_1`` only).
+    form
+        "operator" (``V_x[Kbar] vec W``) or "general" (``Cov_x[Kbar, fbar]``, every differentiable network).
+    drop
+        One of ``DROPS``, or None: the assumption to leave out.
+    """
+    law = law_without(drop)
+    factor = 2 if convention == "shared" else 1
+    update = _update(convention, drop)
+    claim = (letter("Kbar", "x") * letter("fbar", "x") - letter("Kbar", "x") * letter("fbar", "y")).scaled(factor)
+    steps = [
+        _first_step(convention),
+        *_rule_steps(law, drop),
+        _collect(update, claim, law, convention, drop),
+    ]
+    if form == "operator":
+        homogeneous = with_homogeneity(claim)
+        steps.append(_homogeneity(claim, homogeneous, law, drop))
+        claim = homogeneous
+        if drop != "homogeneity":
+            update = with_homogeneity(update)
+    residue = expect(update - claim, law)
+    decision = decide_moment(update - claim, residue, law, SHAPES)
+    residual = shown(residue) if residue.terms else ZeroMatrix(SIZE, 1)
+    target = factor * (MatMul(V_PLAIN, WEIGHT) if form == "operator" else COVARIANCE)
+    relation = equation(-GRADIENT_SIMPLE, target)
+    steps.append(
+        Step(
+            relation,
+            f"definition of the {'variance V_x' if form == 'operator' else 'covariance Cov_x'}",
+            decision,
+        )
+    )
+    kept = tuple(text for name, text in DROPS.items() if name != drop and (form == "operator" or name != "homogeneity"))
+    right = "V_x[Kbar] vec W" if form == "operator" else "Cov_x[Kbar, fbar]"
+    text = f"-E[grad L_simp] = {'2 ' if factor == 2 else ''}{right}"
+    text += f" ({convention})" + (f", without: {DROPS[drop]}" if drop else "")
+    return Derivation(
+        "covariance-operator",
+        Statement(text, relation, convention),
+        kept,
+        tuple(steps),
+        residual,
+        verdict(steps, decision),
+    )
+
+
+def _update(convention: str, drop: str | None) -> Moment:
+    """``-grad L_simp`` for one draw of x_1, x_+, x_-: from statement 1."""
+    anchor = _anchor(drop)
+    return plain_pair(anchor, ("x'", "1"), convention) - plain_pair(anchor, ("x", "2"), convention)
+
+
+def _first_step(convention: str) -> Step:
+    """Statement 1 in index notation: the gradient of r in the chosen convention."""
+    return shared_step() if convention == "shared" else gradient_steps(side("1"), side("2"))[-1]
+
+
+def _rule_steps(law: Law, drop: str | None) -> list[Step]:
+    """The three rules one by one, on the words that occur."""
+    name = ("K0", "f0", "") if drop == "augmented-anchor" else ("K", "f", "1")
+    anchor, anchor_out = letter(name[0], "x", name[2]), letter(name[1], "x", name[2])
+    positive, positive_out = letter("K", "x", "2"), letter("f", "x", "2")
+    negative, negative_out = letter("K", "x'", "1"), letter("f", "x'", "1")
+    mean, mean_out = letter("Kbar", "x"), letter("fbar", "x")
+    same = "identically distributed: x_1, x_+ and x_- have one law"
+    tower = "tower rule: given x the augmentations are independent, E[K(x_1) f(x_+) | x] = Kbar(x) fbar(x)"
+    apart = "independence of x and x', then the tower rule for each of them"
+    other = letter("Kbar", "x") * letter("fbar", "y")
+    return [
+        checked(anchor * anchor_out, positive * positive_out, law, same),
+        checked(anchor * anchor_out, negative * negative_out, law, same),
+        checked(anchor * positive_out, mean * mean_out, law, tower),
+        checked(positive * anchor_out, mean * mean_out, law, tower),
+        checked(anchor * negative_out, other, law, apart),
+        checked(negative * anchor_out, other, law, apart),
+    ]
+
+
+def _collect(update: Moment, claim: Moment, law: Law, convention: str, drop: str | None) -> Step:
+    """Statement 1 for both pairs, expanded, and the words put together."""
+    why = "statement 1 through x_1 only, expanded: K(x_1) f(x_1) cancels"
+    if convention == "shared":
+        why = "statement 1 for r_- and r_+, expanded: the words K f of one copy cancel, the others pair up"
+    far = factored(1, *pair_factors(_anchor(drop), ("x'", "1"), convention))
+    near = factored(1, *pair_factors(_anchor(drop), ("x", "2"), convention))
+    return checked(update, claim, law, why, (MatAdd(far, MatMul(-1, near)), None))
+
+
+def _anchor(drop: str | None) -> tuple[str, str]:
+    """Point and copy of x_1."""
+    return ("x", "") if drop == "augmented-anchor" else ("x", "1")
+
+
+def _homogeneity(claim: Moment, homogeneous: Moment, law: Law, drop: str | None) -> Step:
+    left = claim if drop == "homogeneity" else with_homogeneity(claim)
+    decision = checked(left, homogeneous, law, "").decision
+    why = "homogeneity (statement 1): f_L = K_l^T vec W_l, so fbar = Kbar^T vec W"
+    return Step(equation(shown(claim), shown(homogeneous)), why, decision)

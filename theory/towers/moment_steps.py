@@ -1,0 +1,168 @@
+"""What statements 3 and 4 share: letters with their shapes, display, and checked steps of the moment algebra.
+
+The letters are K (connection), f (output), their means over augmentations, their zero-mean deviations, and
+vec W (arXiv 2010.00578, sections of Theorems 3 and 4).
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import sympy
+from sympy import Expr, MatAdd, MatMul, MatrixExpr, Symbol, Transpose
+
+from theory.core.derivation import Step, equation
+from theory.core.expectation import CONSTANT, GIVEN, Law, Letter, Moment, Term, Word, expect, letter
+from theory.core.notation import Vec, dimension, matrix
+from theory.population import decide_moment
+
+SIZE = dimension("l") * dimension("l-1")
+N_TOP = dimension("L")
+WEIGHT = Vec(matrix("W_{l}", dimension("l"), dimension("l-1")))
+GRADIENT = matrix(r"\mathbb{E}\left[\nabla_{W_{l}} L\right]", SIZE, 1)
+GRADIENT_SIMPLE = matrix(r"\mathbb{E}\left[\nabla_{W_{l}} L_{\mathrm{simp}}\right]", SIZE, 1)
+V_PLAIN = matrix(r"\mathbb{V}_{x}\left[\bar{K}_{l}(x)\right]", SIZE, SIZE)
+COVARIANCE = matrix(r"\operatorname{Cov}_{x}\left[\bar{K}_{l}(x), \bar{f}_{L}(x)\right]", SIZE, 1)
+
+SHAPES: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        **dict.fromkeys(("K", "Kbar", "K0", "kappa"), (2, 2)),
+        **dict.fromkeys(("f", "fbar", "f0", "phi", "b"), (2, 1)),
+        CONSTANT: (2, 1),
+    }
+)
+"""Shapes of the letters in the exact populations."""
+_NAMES = {
+    "K": "K_{l}",
+    "Kbar": r"\bar{K}_{l}",
+    "K0": "K_{l}",
+    "kappa": r"\kappa_{l}",
+    "f": "f_{L}",
+    "fbar": r"\bar{f}_{L}",
+    "f0": "f_{L}",
+    "phi": r"\varphi",
+    "b": "b",
+}
+_PRIMES = {
+    "x": "x",
+    "x'": "x'",
+    "x_k": "x'_{k}",
+    "x_j": "x'_{j}",
+    "y": "y",
+    "p0": "x",
+    "p1": "x'",
+    "p2": "x''",
+    "p3": "x'''",
+}
+
+_FREE = {"p0": "y", "p1": "y'", "p2": "y''"}
+
+
+class Expect(MatrixExpr):  # type: ignore[misc]
+    """The expectation of a random matrix; prints as E[...]."""
+
+    @property
+    def shape(self) -> tuple[Expr, Expr]:
+        """That of its argument."""
+        rows, columns = self.args[0].shape
+        return rows, columns
+
+    def _latex(self, printer: Any) -> str:
+        return rf"\mathbb{{E}}\left[{printer._print(self.args[0])}\right]"
+
+
+def _place(point: str, copy: str) -> str:
+    base = _PRIMES.get(point, point)
+    if copy == GIVEN:
+        return base
+    if point in ("x'", "x_k", "x_j"):
+        return {"x'": "x_{-}", "x_k": "x_{k-}", "x_j": "x_{j-}"}[point]
+    return f"{base}_{{{ {'1': '1', '2': '+', 'a0': '1', 'a1': '2'}.get(copy, copy) }}}"
+
+
+def _matrix(item: Letter) -> MatrixExpr:
+    if item.name == CONSTANT:
+        base: MatrixExpr = WEIGHT
+    else:
+        name = f"{_NAMES[item.name]}({_place(*item.labels[0])})"
+        base = matrix(name, SIZE, N_TOP) if SHAPES[item.name] == (2, 2) else matrix(name, N_TOP, 1)
+    return Transpose(base) if item.transposed else base
+
+
+def _scalar(word: Word) -> Symbol:
+    if len(word) == 1:
+        places = ", ".join(_place(*label) for label in word[0].labels)
+        return Symbol(f"{word[0].name}({places})", real=True)
+    parts = [f"{_NAMES[item.name]}({_place(*item.labels[0])})" for item in word]
+    return Symbol(rf"\langle {', '.join(parts)} \rangle", real=True)
+
+
+def shown_term(term: Term, coefficient: Expr) -> MatrixExpr:
+    """One term as a SymPy matrix expression, scalars first."""
+    factors = [coefficient, *(_scalar(word) for word in term.scalars)]
+    number = sympy.Mul(*factors)
+    matrices = [_matrix(item) for item in term.word]
+    return MatMul(*(() if number == 1 else (number,)), *matrices) if number != 1 or len(matrices) > 1 else matrices[0]
+
+
+def shown(moment: Moment) -> MatrixExpr:
+    """The expectation of a moment as a SymPy matrix expression."""
+    if not moment.terms:
+        return sympy.ZeroMatrix(SIZE, 1)
+    terms = [shown_term(term, value) for term, value in _distinct(moment).terms.items()]
+    return Expect(MatAdd(*terms) if len(terms) > 1 else terms[0])
+
+
+def _distinct(moment: Moment) -> Moment:
+    """Give the free points of a normal form other letters where points of the sampling stand beside them."""
+    labels = {label for t in moment.terms for w in (t.word, *t.scalars) for item in w for label in item.labels}
+    if not {point for point, _ in labels} & {"x", "x'"}:
+        return moment
+
+    def rename(word: Word) -> Word:
+        return tuple(item._replace(labels=tuple((_FREE.get(p, p), copy) for p, copy in item.labels)) for item in word)
+
+    return Moment({Term(rename(t.word), tuple(map(rename, t.scalars))): c for t, c in moment.terms.items()})
+
+
+def factored(scalar: Expr | int, *factors: Moment) -> MatrixExpr:
+    """``E[scalar A B ...]`` with the factors not multiplied out; for display."""
+    parts = []
+    for moment in factors:
+        terms = [shown_term(term, value) for term, value in moment.terms.items()]
+        parts.append(MatAdd(*terms) if len(terms) > 1 else terms[0])
+    return Expect(MatMul(*(() if scalar == 1 else (sympy.sympify(scalar, strict=True),)), *parts))
+
+
+def checked(
+    left: Moment,
+    right: Moment,
+    law: Law,
+    why: str,
+    display: tuple[MatrixExpr | None, MatrixExpr | None] = (None, None),
+) -> Step:
+    """A step ``E[left] = E[right]``, decided by the algebra's normal form; ``display``: how it prints."""
+    difference = left - right
+    decision = decide_moment(difference, expect(difference, law), law, SHAPES)
+    sides = [given or shown(side) for side, given in zip((left, right), display, strict=True)]
+    return Step(equation(*sides), why, decision)
+
+
+def plain_pair(first: tuple[str, str], second: tuple[str, str], convention: str) -> Moment:
+    """``(K_1 - K_2)(f_1 - f_2)``, or ``K_1 (f_1 - f_2)`` for one branch; copy "" is not augmented."""
+    left, right = pair_factors(first, second, convention)
+    return left * right
+
+
+def pair_factors(first: tuple[str, str], second: tuple[str, str], convention: str) -> tuple[Moment, Moment]:
+    """The two factors of ``plain_pair``."""
+    sides = [(letter("K" if c else "K0", p, c), letter("f" if c else "f0", p, c)) for p, c in (first, second)]
+    left = sides[0][0] - sides[1][0] if convention == "shared" else sides[0][0]
+    return left, sides[0][1] - sides[1][1]
+
+
+def with_homogeneity(moment: Moment) -> Moment:
+    """Replace the output by ``K^T vec W``, augmented, averaged or not."""
+    for output, connection in (("f", "K"), ("fbar", "Kbar"), ("f0", "K0"), ("phi", "kappa")):
+        moment = moment.replaced(output, ((connection, True), (CONSTANT, False)))
+    return moment

@@ -1,0 +1,1 @@
+"""Statements 6 and 7: latent trees, in symbols."""

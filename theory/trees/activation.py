@@ -1,0 +1,163 @@
+"""Statement 6, activations: ``V_{z_0}[E[f_{N_mu^ch} | z_0]] = o_mu a_mu a_mu^T`` on any tree.
+
+Binary nodes: ``o_mu = rho_{0mu}^2 (1 - rho_0^2)``, ``a_mu = [rho_{mu nu} s_nu]`` over the children nu, with
+``s = 1/2`` for a leaf of states 0 and 1. Categorical nodes, beyond the paper: ``F^T T_{0mu}^T (diag pi - pi
+pi^T) T_{0mu} F`` with F the conditional means of the children given ``z_mu``. Source: arXiv 2010.00578.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sympy
+from sympy import Add, Expr, ImmutableDenseMatrix, Mul, Rational, Symbol
+
+from hltm.base.checks import Node, show, suggestion
+from hltm.base.errors import InputError
+from hltm.tree import HLTM
+from theory.trees.symbols import TreeSymbols, check_rows, internal, matrix, path_below, tree_symbols
+
+HALF = Rational(1, 2)
+
+
+def activation_covariance(
+    tree: HLTM,
+    node: Node,
+    weights: Mapping[Node, Any] | None = None,
+    selectivities: Mapping[Node, Any] | None = None,
+    slope: Any = 1,
+    numbers: bool = False,
+) -> ImmutableDenseMatrix:
+    r"""Covariance over z_0 of the mean activations of a node's children, in closed form.
+
+    Parameters
+    ----------
+    tree
+        Any tree; tables need not be symmetric.
+    node
+        A node with children.
+    weights
+        Without weights each latent child is one neuron with the selectivity symbol ``s_nu`` (a child with m > 2
+        states: with the symbols ``e_{nu;i}`` for E[f_nu | z_nu = i]). With weights (node -> matrix of shape
+        (neurons, inputs), numbers or symbols) the neurons are those of the network.
+    selectivities
+        Node -> expression, or list of expressions (one a neuron), in place of ``s_nu`` of latent binary children.
+    slope
+        Of the activation, used with weights; slopes other than 1 need weights that are numbers.
+    numbers
+        Put the tree's exact numbers in place of its symbols.
+
+    Returns
+    -------
+    sympy.ImmutableDenseMatrix
+        Shape (n, n), n = number of the children's neurons; the order follows ``tree.children(node)``.
+
+    Raises
+    ------
+    InputError
+        An unknown node, a leaf, weights of a wrong shape, both weights and selectivities.
+
+    Source
+    ------
+    Statement 6 (arXiv 2010.00578).
+
+    Examples
+    --------
+    >>> import hltm
+    >>> tree = hltm.star_tree(2, polarity=0.5, root_polarity=0.5)
+    >>> activation_covariance(tree, 0)[0, 1]
+    \rho_{0,1}*\rho_{0,2}*(1 - \rho_{0}**2)/4
+    """
+    symbols = tree_symbols(tree, numbers)
+    internal(tree, node, "activation_covariance")
+    check_rows(len(tree.children(node)), "activation_covariance")
+    if weights is not None:
+        from theory.trees.operator import mean_covariance
+
+        if selectivities is not None:
+            raise InputError("weights and selectivities of activation_covariance: give one of them, not both")
+        return mean_covariance(symbols, node, weights, slope)
+    if is_binary_at(tree, node):
+        vector = gap_vector(symbols, node, selectivities)
+        factor = Mul(*(symbols.polarity(step) ** 2 for step in path_below(tree, node)), 1 - symbols.root_polarity**2)
+        return outer(factor, vector)
+    if selectivities is not None:
+        raise InputError(f"selectivities at node {show(node)}: need binary nodes on the way and below; give weights")
+    return spread(symbols.prior, path_means(symbols, node, _child_means(symbols, node)))
+
+
+def is_binary_at(tree: HLTM, node: Node) -> bool:
+    """Whether the one-dimensional form applies: two states from the root to the node and at its children."""
+    return all(tree.cardinality(v) == 2 for v in (*tree.path(tree.root, node), *tree.children(node)))
+
+
+def outer(factor: Expr, vector: list[Expr]) -> ImmutableDenseMatrix:
+    """``factor * vector vector^T``, products left as they are."""
+    return matrix([[Mul(factor, a, b) for b in vector] for a in vector])
+
+
+def selectivity(symbols: TreeSymbols, node: Node) -> Expr:
+    """``s_nu = (E[f|z_nu=1] - E[f|z_nu=0])/2``: a symbol, 1/2 for a leaf."""
+    return Symbol(f"s_{{{symbols.texts[node]}}}", real=True) if symbols.tree.children(node) else HALF
+
+
+def gap_vector(symbols: TreeSymbols, node: Node, selectivities: Mapping[Node, Any] | None = None) -> list[Expr]:
+    """``a_mu``: rho_{mu nu} s_k for every neuron k of every child nu."""
+    given = selectivities or {}
+    latent = [child for child in symbols.tree.children(node) if symbols.tree.children(child)]
+    for name in given:
+        if name not in latent:
+            near = suggestion(name, latent)
+            raise InputError(f"selectivities[{show(name)}]: must be a latent child of node {show(node)}{near}")
+    vector = []
+    for child in symbols.tree.children(node):
+        values = given.get(child, selectivity(symbols, child))
+        listed = values if isinstance(values, (list, tuple)) else [values]
+        vector += [Mul(symbols.polarity(child), sympy.sympify(s, strict=True)) for s in listed]
+    return vector
+
+
+def _child_means(symbols: TreeSymbols, node: Node) -> list[list[Expr]]:
+    """F: E[f_nu | z_mu = i], shape (states of mu, children)."""
+    tree, columns = symbols.tree, []
+    for child in tree.children(node):
+        states = range(tree.cardinality(child))
+        if not tree.children(child):
+            means: list[Expr] = [sympy.Integer(j) for j in states]
+        else:
+            means = [Symbol(f"e_{{{symbols.texts[child]};{j}}}", real=True) for j in states]
+        columns.append(apply_table(symbols.table(child), [[m] for m in means]))
+    return [[column[i][0] for column in columns] for i in range(tree.cardinality(node))]
+
+
+def apply_table(table: list[list[Expr]], means: list[list[Expr]]) -> list[list[Expr]]:
+    """Law of total expectation along one edge: ``T means``, sums left as they are."""
+    return [
+        [Add(*(Mul(p, row[k]) for p, row in zip(law, means, strict=True))) for k in range(len(means[0]))]
+        for law in table
+    ]
+
+
+def path_means(symbols: TreeSymbols, node: Node, means: list[list[Expr]]) -> list[list[Expr]]:
+    """``T_{0mu} F``: conditional means given z_0, shape (states of the root, neurons)."""
+    for step in reversed(path_below(symbols.tree, node)):
+        means = apply_table(symbols.table(step), means)
+    return means
+
+
+def spread(prior: list[Expr], means: list[list[Expr]]) -> ImmutableDenseMatrix:
+    """``M^T (diag pi - pi pi^T) M`` for M of shape (states, n)."""
+    return cross(prior, means, means)
+
+
+def cross(prior: list[Expr], left: list[list[Expr]], right: list[list[Expr]]) -> ImmutableDenseMatrix:
+    """``A^T (diag pi - pi pi^T) B``, that is Cov_{z_0} of two conditional means."""
+    weighted = [[Mul(p, a) for a in row] for p, row in zip(prior, left, strict=True)]
+    mean_left = [Add(*column) for column in zip(*weighted, strict=True)]
+    mean_right = [Add(*(Mul(p, b) for p, b in zip(prior, c, strict=True))) for c in zip(*right, strict=True)]
+
+    def entry(a: int, b: int) -> Expr:
+        joint = (Mul(row[a], other[b]) for row, other in zip(weighted, right, strict=True))
+        return Add(*joint, -mean_left[a] * mean_right[b])
+
+    rows = [[entry(a, b) for b in range(len(mean_right))] for a in range(len(mean_left))]
+    return matrix(rows)

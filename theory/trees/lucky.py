@@ -1,0 +1,237 @@
+"""Derivations of statement 7: the gap, its law, existence of a lucky neuron, and the strength of its selectivity.
+
+Each is a chain of checked steps in generic symbols, for every tree, width and law of the pre-activation. Strength is
+about any law with two moments; the leaky slope goes beyond the paper.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import sympy
+from sympy import Abs, Expr, Ge, Integer, MatMul, MatrixSymbol, Symbol, Transpose
+
+from theory.core.decide import ASSUMPTIONS, Decision, combine, decide_zero
+from theory.core.derivation import Derivation, Statement, Step, equation, sign_step, together, verdict, zero_step
+from theory.latent_corollaries import MARKOV, decide_nonnegative
+from theory.lucky_shown import NEURONS, law_relations
+
+SLUG = "lucky-nodes"
+
+
+def _real(names: str) -> list[Symbol]:
+    return list(sympy.symbols(names, real=True))
+
+
+def _nonnegative(names: str) -> list[Symbol]:
+    return list(sympy.symbols(names, nonnegative=True))
+
+
+def _at_least(left: Expr, right: Expr, difference: Expr, reason: str) -> Step:
+    """A step ``left >= right``, decided on the difference written in symbols that are not negative."""
+    return Step(Ge(left, right, evaluate=False), reason, decide_nonnegative(sympy.expand(difference)))
+
+
+def _finish(text: str, relation: sympy.Basic, needs: tuple[str, ...], steps: list[Step], residual: Expr) -> Derivation:
+    decision = combine([decide_zero(residual), *(step.decision for step in steps)])
+    return Derivation(SLUG, Statement(text, relation), needs, tuple(steps), residual, verdict(steps, decision))
+
+
+def _activation_steps(slope: Expr) -> list[Step]:
+    """``relu(p) = (p + |p|)/2`` and, for a slope, ``psi(p) = slope p + (1 - slope) relu(p)``, on both sides of zero."""
+    up, down = Symbol("p", positive=True), Symbol("q", nonnegative=True)
+    steps = []
+    for p, relu, psi, side in ((up, up, up, "p > 0"), (-down, Integer(0), -slope * down, "p = -q <= 0")):
+        steps.append(zero_step((p + Abs(p)) / 2, relu, f"relu(p) = (p + |p|)/2, for {side}"))
+        if slope != 0:
+            steps.append(zero_step(slope * p + (1 - slope) * relu, psi, f"psi(p) = a p + (1 - a) relu(p), for {side}"))
+    return steps
+
+
+def _jensen_steps() -> list[Step]:
+    """``E relu(p|1) >= max(m_1, 0)``: relu is above both of its branches, and an expectation keeps the order."""
+    x, y = _nonnegative("p_{+} p_{-}")
+    points = [_nonnegative(f"q_{{{i}}} x_{{{i}}} y_{{{i}}}") for i in range(3)]
+    relu = sympy.Add(*(q * high for q, high, _ in points))
+    mean = sympy.Add(*(q * (high - low) for q, high, low in points))
+    return [
+        _at_least(x, x - y, x - (x - y), "p = p_+ - p_-, relu(p) = p_+: relu(p) >= p"),
+        _at_least(x, Integer(0), x, "relu(p) = p_+ >= 0"),
+        _at_least(
+            relu, mean, relu - mean, "Jensen, first branch: E relu(p|1) >= m_1, point by point (three are shown)"
+        ),
+        _at_least(relu, Integer(0), relu, "Jensen, second branch: E relu(p|1) >= 0"),
+    ]
+
+
+def _root_steps() -> list[Step]:
+    """``E|p| <= sqrt(E p^2) = sqrt(m_0^2 + Var) <= sqrt(m_0^2 + v)``."""
+    c, m, second, h = _real(r"c m_{0} \mathbb{E}[p^2\mid{0}] |{p}|")
+    first, gap, slack, variance = _nonnegative(r"\mathbb{E}[|p|\mid{0}] u w \mathrm{Var}")
+    root, larger = sympy.sqrt(first**2 + gap), sympy.sqrt(m**2 + variance + slack)
+    below = sympy.sqrt(m**2 + variance)
+    square = (h - c) ** 2
+    decision = Decision(bool(square.is_nonnegative), ASSUMPTIONS, "is_nonnegative of the square")
+    return [
+        Step(Ge(square, 0, evaluate=False), "a square of a real number, for every c", decision),
+        zero_step(second - 2 * c * first + c**2, second - first**2 + (c - first) ** 2,
+                  "its mean, the square completed; at c = E|p|: 0 <= E p^2 - (E|p|)^2"),
+        zero_step(second - 2 * c * m + c**2, second - m**2 + (c - m) ** 2,
+                  "the same for E(p - c)^2; at c = m_0: Var(p|0) = E p^2 - m_0^2"),
+        zero_step((root - first) * (root + first), gap,
+                  "E p^2 = (E|p|)^2 + u with u >= 0: sqrt(E p^2) - E|p| has the sign of u"),
+        zero_step((larger - below) * (larger + below), slack,
+                  "v = Var(p|0) + w with w >= 0: sqrt(m_0^2 + v) - sqrt(m_0^2 + Var) has the sign of w"),
+    ]  # fmt: skip
+
+
+def derive_strength(slope: Expr) -> Derivation:
+    """``s_j >= a/2 (m_1 - m_0) + (1 - a)/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v)))``; a = 0 for ReLU."""
+    m_0, m_1, s = _real("m_{0} m_{1} s_{j}")
+    v, jensen, cauchy, keep = _nonnegative("v u_{1} u_{0} 1-a")
+    top, root = sympy.Max(m_1, 0), sympy.sqrt(m_0**2 + v)
+    rest = 1 - slope
+    given_1 = slope * m_1 + rest * (top + jensen)
+    given_0 = slope * m_0 + rest * (m_0 + root - cauchy) / 2
+    bound = slope * (m_1 - m_0) / 2 + rest * (top - (m_0 + root) / 2) / 2
+    slack = rest * (jensen / 2 + cauchy / 4)
+    written = keep * (jensen / 2 + cauchy / 4) if slope != 0 else slack
+    steps = [
+        *_activation_steps(slope),
+        *_jensen_steps(),
+        *_root_steps(),
+        zero_step((given_1 - given_0) / 2, bound + slack,
+                  "s_j = (E[psi(p)|1] - E[psi(p)|0])/2, E relu(p|1) = max(m_1, 0) + u_1, E|p| = sqrt(m_0^2 + v) - u_0"),
+        _at_least(s, bound, written, "what is left over, (1 - a)(u_1/2 + u_0/4), is not negative"),
+    ]  # fmt: skip
+    needs = (
+        "m_z = E[p_j|z_mu = z], finite",
+        "v >= Var(p_j|z_mu = 0)",
+        "psi is p above zero and a p below, 0 <= a <= 1",
+    )
+    text = "s_j >= a/2 (m_1 - m_0) + (1 - a) B, B = 1/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v)))"
+    if slope == 0:
+        text = "s_j >= 1/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v)))"
+    relation = Ge(s, bound, evaluate=False)
+    return _finish(text, relation, needs, steps, sympy.expand((given_1 - given_0) / 2 - bound - slack))
+
+
+def derive_relu() -> Derivation:
+    """The bound for ReLU."""
+    return derive_strength(Integer(0))
+
+
+def derive_leaky() -> Derivation:
+    """The bound for a slope ``a`` below zero, ``0 <= a <= 1``; an equation at ``a = 1``."""
+    return derive_strength(Symbol("a", nonnegative=True))
+
+
+def derive_gap() -> Derivation:
+    """``g_j = E[p_j|z_mu = 1] - E[p_j|z_mu = 0] = 2 w_j^T a_mu``."""
+    gap, moved, stated = Symbol("g_{j}", real=True), [], []
+    steps = []
+    for i in (1, 2):
+        p_0, p_1, f_0, f_1, w = _real(f"p_{{0{i}}} p_{{1{i}}} F_{{0{i}}} F_{{1{i}}} w_{{{i}}}")
+        given = [(1 - p) * f_0 + p * f_1 for p in (p_0, p_1)]
+        rho, s = p_1 - p_0, (f_1 - f_0) / 2
+        moved.append((w * given[1], w * given[0]))
+        stated.append(w * (rho * s))
+        if i == 1:
+            reason = (
+                "a binary child: P(z_nu = 1|z_mu = z) = p_z, rho = p_1 - p_0, s_k = (F_1 - F_0)/2: "
+                "f_k moves by 2 rho s_k"
+            )
+            steps.append(zero_step(given[1] - given[0], 2 * rho * s, reason))
+    left = sympy.Add(*(high for high, _ in moved)) - sympy.Add(*(low for _, low in moved))
+    right = 2 * sympy.Add(*stated)
+    steps.append(
+        zero_step(left, right, "p_j = w_j^T f is linear: one term for each neuron of the children, two are shown")
+    )
+    weights, moved_by = (MatrixSymbol(name, NEURONS, 1) for name in ("w_{j}", r"a_{\mu}"))
+    above, below = _real(r"\mathbb{E}[p_{j}\mid{z_{\mu}=1}] \mathbb{E}[p_{j}\mid{z_{\mu}=0}]")
+    entry, rho, s = (Symbol(name, real=True) for name in (r"a_{\mu,k}", r"\rho_{\mu,\nu(k)}", "s_{k}"))
+    shown = [
+        equation(gap, sympy.Add(above, -below, evaluate=False)),
+        equation(MatrixSymbol("g_{j}", 1, 1), MatMul(2, Transpose(weights), moved_by)),
+        equation(entry, rho * s),
+    ]
+    needs = (MARKOV, "binary z_mu and children")
+    text = (
+        "g_j = E[p_j|z_mu = 1] - E[p_j|z_mu = 0] = 2 w_j^T a_mu, a_mu = [rho_{mu nu} s_k] over the children's neurons k"
+    )
+    return _finish(text, together(shown), needs, steps, sympy.expand(left - right))
+
+
+def derive_existence() -> Derivation:
+    """``1 - (1 - P_t)^m``, and ``m >= log(delta)/log(1 - P_t)`` suffices for ``1 - delta``."""
+    p, none = _nonnegative("P_{t} (1-P_{t})^{m}")
+    t, rate, wanted, fewer = sympy.symbols(r"t R L u", positive=True)
+    more = Symbol("w", nonnegative=True)
+    enough, short = wanted / rate + more, wanted / rate - fewer
+    steps = [
+        zero_step((1 - none) + none * p, 1 - none * (1 - p),
+                  "independent neurons, by induction over m: some of m is lucky, or none of them and the next one"),
+        sign_step(sympy.log(1 + t), sympy.log(1 + t), True,
+                  "1 - P_t = 1/(1 + t) with t > 0: R = -log(1 - P_t) = log(1 + t) > 0"),
+        _at_least(enough * rate, wanted, enough * rate - wanted,
+                  "L = -log(delta), m = L/R + w with w >= 0: m R >= L, so that (1 - P_t)^m <= delta"),
+        sign_step(sympy.expand(wanted - short * rate), wanted - short * rate, True,
+                  "m = L/R - u with u > 0: m R < L, so that (1 - P_t)^m > delta; no smaller number suffices"),
+    ]  # fmt: skip
+    text = (
+        "P(some g_j >= t) = 1 - (1 - P_t)^m with P_t = P(g_j >= t), "
+        "at least 1 - delta just for m >= log(delta)/log(1 - P_t)"
+    )
+    m, delta = Symbol("m", integer=True, positive=True), Symbol(r"\delta", positive=True)
+    P = Symbol(r"\mathbb{P}[\exists{j}: g_{j} \ge t]", real=True)
+    enough_shown = Ge(m, sympy.log(delta) / sympy.log(1 - p), evaluate=False)
+    shown = [
+        equation(p, Symbol(r"\mathbb{P}[g_{j} \ge t]", real=True)),
+        equation(P, 1 - (1 - p) ** m),
+        sympy.Equivalent(Ge(P, 1 - delta, evaluate=False), enough_shown),
+    ]
+    needs = ("neurons iid at initialisation, a_mu given", "0 < P_t < 1", "0 < delta < 1")
+    return _finish(text, together(shown), needs, steps, Integer(0))
+
+
+def derive_law() -> Derivation:
+    """The signed-power formula, by induction over the coefficients."""
+    r, t, y, k = _real("r t y K")
+    c, x = sympy.symbols("c x", positive=True)
+    n = Symbol("n", integer=True, positive=True)
+    mean = sympy.integrate(sympy.expand(k * (r + y - t) ** 2), (y, -c, c)) / (2 * c)
+    steps = [
+        zero_step(sympy.integrate(1 / (2 * c), (y, t, c)), ((c - t) - 0) / (2 * c),
+                  "n = 1: P(c u >= t) = ((c - t)_+ - (-c - t)_+)/(2 c), inside [-c, c]"),
+        zero_step(sympy.diff((x + y) ** (n + 1) / (n + 1), y), (x + y) ** n,
+                  "(.)_+^(n+1)/(n+1) is an antiderivative of (.)_+^n, which is continuous at 0"),
+        zero_step(mean, k / (2 * c * 3) * ((r + c - t) ** 3 - (r - c - t) ** 3),
+                  "one more uniform u: E K (r + c u - t)_+^n is a difference of antiderivatives; shown for n = 2"),
+        zero_step(1 / (2**n * sympy.factorial(n)) / (2 * (n + 1)), 1 / (2 ** (n + 1) * sympy.factorial(n + 1)),
+                  "K = 1/(2^n n! prod c) times 1/(2 c (n + 1)) is K of n + 1"),
+    ]  # fmt: skip
+    text = "P(g >= t) = sum over signs (prod of signs) (sum_i sign_i c_i - t)_+^n / (2^n n! prod c_i), c_i = 2 b |a_i|"
+    needs = ("w iid uniform on [-b, b]", "coefficients not zero")
+    return _finish(text, together(law_relations()), needs, steps, Integer(0))
+
+
+_WAYS: Mapping[str, Callable[[], Derivation]] = MappingProxyType(
+    {
+        "strength": derive_relu,
+        "leaky": derive_leaky,
+        "gap": derive_gap,
+        "existence": derive_existence,
+        "law": derive_law,
+    }
+)
+CLAIMS = tuple(_WAYS)
+
+
+def derive_lucky(claim: str = "strength") -> Derivation:
+    """Derive one part of statement 7: "strength" (ReLU), "leaky", "gap", "existence" or "law".
+
+    Examples
+    --------
+    >>> derive_lucky("gap").proved
+    True
+    """
+    return _WAYS[claim]()

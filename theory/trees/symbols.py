@@ -1,0 +1,232 @@
+r"""Symbols of a hierarchical latent tree, named after the user's nodes, and their exact values (statement 6).
+
+Binary root: ``\rho_{0}`` (P(z_0=1) - P(z_0=0)); other roots: ``\pi_{i}``. Edge between two binary nodes:
+``\rho_{mu,nu}`` (P(1|1) - P(1|0)) and, where the table is not symmetric, ``m_{mu,nu}`` (P(1|1) + P(1|0) - 1), so
+that ``E[2 z_nu - 1 | z_mu] = m + rho (2 z_mu - 1)``. Any other edge: all entries ``T_{mu,nu;ij}`` of its table;
+that rows sum to one is not built in, `parameter_values` has it. Source: arXiv 2010.00578, statement 6.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import sympy
+from sympy import Expr, Rational, Symbol
+
+from hltm.base.checks import Node
+from hltm.base.errors import InputError
+from hltm.tables import normalized
+from hltm.tree import HLTM
+from theory.latex.names import node_texts
+
+ROW_LIMIT = 512
+"""Largest number of rows of a matrix that is written out."""
+
+
+@dataclass(frozen=True)
+class TreeSymbols:
+    """The parameters of a tree, as symbols or (``numbers``) as exact rational numbers.
+
+    Attributes
+    ----------
+    tree
+        The tree.
+    texts
+        How each node is written in a subscript; different nodes are written differently.
+    numbers
+        Whether the methods return numbers in place of symbols.
+    """
+
+    tree: HLTM
+    texts: dict[Node, str]
+    numbers: bool = False
+
+    def edge(self, node: Node) -> str:
+        """The subscript ``mu,nu`` of the edge that ends in a node."""
+        above = self.tree.parent(node)
+        return f"{self.texts[above]},{self.texts[node]}"  # type: ignore[index]
+
+    @property
+    def root_polarity(self) -> Expr:
+        """``rho_0`` of a binary root."""
+        law = normalized(self.tree.exact_prior())
+        return rational(law[1] - law[0]) if self.numbers else Symbol(r"\rho_{0}", real=True)
+
+    @property
+    def prior(self) -> list[Expr]:
+        """P(z_0 = i) for every state i."""
+        if self.tree.cardinality(self.tree.root) == 2:
+            rho = self.root_polarity
+            return [(1 - rho) / 2, (1 + rho) / 2]
+        law = normalized(self.tree.exact_prior())
+        return [rational(p) if self.numbers else Symbol(rf"\pi_{{{i}}}", real=True) for i, p in enumerate(law)]
+
+    def polarity(self, node: Node) -> Expr:
+        """Rho of the edge that ends in a node."""
+        if self.numbers:
+            return rational(polarity_value(self.tree, node))
+        return Symbol(rf"\rho_{{{self.edge(node)}}}", real=True)
+
+    def offset(self, node: Node) -> Expr:
+        """``m`` of the edge that ends in a node: P(1|1) + P(1|0) - 1, zero for a symmetric table."""
+        if is_symmetric(self.tree, node):
+            return sympy.Integer(0)
+        if self.numbers:
+            return rational(offset_value(self.tree, node))
+        return Symbol(f"m_{{{self.edge(node)}}}", real=True)
+
+    def table(self, node: Node) -> list[list[Expr]]:
+        """P(node = j | parent = i), rows i, of the edge that ends in a node."""
+        if is_binary_edge(self.tree, node):
+            rho, m = self.polarity(node), self.offset(node)
+            return [[(1 - sign * (m + state * rho)) / 2 for sign in (1, -1)] for state in (-1, 1)]
+        rows = [normalized(row) for row in self.tree.exact_table(node)]
+        return [[rational(p) if self.numbers else self.entry(node, i, j) for j, p in enumerate(row)]
+                for i, row in enumerate(rows)]  # fmt: skip
+
+    def entry(self, node: Node, i: int, j: int) -> Symbol:
+        """The symbol of one table entry."""
+        return Symbol(f"T_{{{self.edge(node)};{entry_index(i, j, max(i, j) >= 10)}}}", real=True)
+
+
+def entry_index(i: int | str, j: int | str, apart: bool) -> str:
+    """The index of a table entry: ``ij``, with a comma where a number has two digits."""
+    return f"{i}{',' if apart else ''}{j}"
+
+
+def tree_symbols(tree: HLTM, numbers: bool = False) -> TreeSymbols:
+    """The symbols of a tree (or its numbers)."""
+    checked_tree(tree)
+    return TreeSymbols(tree, node_texts(tree.nodes), numbers)
+
+
+def checked_tree(tree: object) -> HLTM:
+    """The tree, or an error where it is none."""
+    if not isinstance(tree, HLTM):
+        raise InputError(f"tree of type {type(tree).__name__}: must be an hltm.HLTM")
+    return tree
+
+
+def rational(value: Fraction | int) -> Rational:
+    """A Python rational as a SymPy one."""
+    return Rational(value.numerator, value.denominator)
+
+
+def is_binary_edge(tree: HLTM, node: Node) -> bool:
+    """Whether a node and its parent have two states each."""
+    return tree.cardinality(node) == 2 and tree.cardinality(tree.parent(node)) == 2  # type: ignore[arg-type]
+
+
+def is_symmetric(tree: HLTM, node: Node) -> bool:
+    """Whether the binary table of the edge that ends in a node stays the same when all states swap."""
+    return offset_value(tree, node) == 0
+
+
+def polarity_value(tree: HLTM, node: Node) -> Fraction:
+    """P(1|1) - P(1|0), exactly: a polarity as it was given, else from the rows divided by their sums."""
+    given: Any = tree.graph.edges[tree.parent(node), node].get("polarity")
+    if given is not None:
+        return Fraction(given)
+    low, high = (normalized(row) for row in tree.exact_table(node))
+    return high[1] - low[1]
+
+
+def offset_value(tree: HLTM, node: Node) -> Fraction:
+    """P(1|1) + P(1|0) - 1, exactly."""
+    if "polarity" in tree.graph.edges[tree.parent(node), node]:
+        return Fraction(0)
+    low, high = (normalized(row) for row in tree.exact_table(node))
+    return high[1] + low[1] - 1
+
+
+def parameter_values(tree: HLTM) -> dict[Symbol, Rational]:
+    r"""The exact value of every polarity, table and prior symbol of a tree: what ``.subs`` needs.
+
+    Parameters
+    ----------
+    tree
+        Any tree.
+
+    Returns
+    -------
+    dict of Symbol to Rational
+        A polarity is the rational number that its float is; a prior and a row of a table are divided by
+        their exact sums (floats sum to one only within rounding). Symbols of weights and selectivities are
+        not in it.
+
+    Raises
+    ------
+    InputError
+        No tree.
+
+    Source
+    ------
+    Statement 6 (arXiv 2010.00578).
+
+    Examples
+    --------
+    >>> import hltm
+    >>> parameter_values(hltm.star_tree(1, polarity=0.5, root_polarity=0.25))
+    {\rho_{0}: 1/4, \rho_{0,1}: 1/2}
+    """
+    symbols, exact = tree_symbols(tree), tree_symbols(tree, numbers=True)
+    if tree.cardinality(tree.root) == 2:
+        values = {symbols.root_polarity: exact.root_polarity}
+    else:
+        values = dict(zip(symbols.prior, exact.prior, strict=True))
+    for node in tree.nodes[1:]:
+        if is_binary_edge(tree, node):
+            values[symbols.polarity(node)] = exact.polarity(node)
+            if not is_symmetric(tree, node):
+                values[symbols.offset(node)] = exact.offset(node)
+        else:
+            entries = (s for row in symbols.table(node) for s in row)
+            values |= dict(zip(entries, (v for row in exact.table(node) for v in row), strict=True))
+    return values
+
+
+def path_below(tree: HLTM, node: Node) -> tuple[Node, ...]:
+    """The nodes whose edges lead from the root to a node: the path without the root."""
+    return tree.path(tree.root, node)[1:]
+
+
+def below(tree: HLTM, node: Node) -> list[Node]:
+    """A node and all nodes under it, parents first."""
+    found = [node]
+    for above in found:
+        found.extend(tree.children(above))
+    return found
+
+
+def internal(tree: HLTM, node: Node, what: str) -> Node:
+    """A node that has children; a leaf or an unknown node is an error."""
+    if not tree.children(node):
+        raise InputError(f"node {node!r} of {what}: must have children, is a leaf; give one of tree.latents")
+    return node
+
+
+def check_rows(rows: int, what: str) -> None:
+    """Refuse a matrix that is too large to be written out entry by entry."""
+    if rows > ROW_LIMIT:
+        raise InputError(
+            f"{what} with {rows:,} rows: must have at most {ROW_LIMIT} to be written out; "
+            "theory.activation_covariances gives o_mu and a_mu of a binary tree, numeric.TreeNetwork on "
+            "numeric.sample_leaves gives numbers by sampling"
+        )
+
+
+def matrix(rows: Any) -> sympy.ImmutableDenseMatrix:
+    """A SymPy matrix from rows of expressions or from an object array of shape (n, m)."""
+    return sympy.ImmutableDenseMatrix(*np.shape(rows), [entry for row in rows for entry in row])
+
+
+def gap_variance(symbols: TreeSymbols, rows: Any) -> sympy.ImmutableDenseMatrix:
+    """``(1 - rho_0^2)/4 D D^T`` for the difference D of two conditional means, products not multiplied out."""
+    spread = 1 - symbols.root_polarity**2
+    inner = {}
+    for i, a in enumerate(rows):
+        for j, b in enumerate(rows[: i + 1]):
+            total = sympy.Add(*(sympy.Mul(x, y) for x, y in zip(a, b, strict=True)))
+            inner[i, j] = inner[j, i] = sympy.Mul(Rational(1, 4), spread, total)
+    return matrix([[inner[i, j] for j in range(len(rows))] for i in range(len(rows))])

@@ -1,0 +1,1 @@
+"""Statement 5: one hidden layer, in symbols."""

@@ -1,0 +1,163 @@
+"""Searching for a counterexample with Hypothesis, and shrinking the one that is found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, find, settings
+from hypothesis.errors import NoSuchExample, Unsatisfiable
+
+from verify.engine.evidence import Evidence, Kind, Measurement, counted, joined
+
+if TYPE_CHECKING:
+    from verify.engine.statement import Part
+
+SEEDS = 2**64  # apart are the seeds of two parts of a search
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The smallest refuting instance (None if none was found), and how much was tried."""
+
+    instance: Any
+    tried: int
+    undecided: int
+
+
+def search(
+    strategy: Any, measure: Callable[[Any], Measurement], *, examples: int, seed: int, shrink: bool = True
+) -> SearchResult:
+    """Look for an instance that `measure` refutes and shrink it.
+
+    Parameters
+    ----------
+    strategy : hypothesis strategy of instances
+    measure : callable
+        Instance to `Measurement`.
+    examples : int
+        How many instances are tried before giving up.
+    seed : int
+        The search is a function of it.
+    shrink : bool
+        Whether a counterexample is made as small as Hypothesis can.
+    """
+    tried = undecided = 0
+
+    def refutes(instance: Any) -> bool:
+        nonlocal tried, undecided
+        found = measure(instance)
+        tried += 1
+        undecided += found.status == "abstained"
+        return found.status == "refuted"
+
+    options = settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    if not shrink:
+        from hypothesis import Phase
+
+        options = settings(options, phases=[Phase.generate])
+    try:
+        instance = find(strategy, refutes, settings=options, random=random.Random(seed))  # noqa: S311
+    except (NoSuchExample, Unsatisfiable):
+        instance = None
+    return SearchResult(instance, tried, undecided)
+
+
+def deepening(
+    stages: Sequence[Callable[[], Any]],
+    measure: Callable[[Any], Measurement],
+    *,
+    examples: int,
+    seed: int,
+    shrink: bool = True,
+) -> SearchResult:
+    """Search stage by stage, from the smallest instances on, so that what is found is small in structure.
+
+    Hypothesis shrinks numbers well; the widths of a network, which decide how many numbers there are, it shrinks less
+    well, and every attempt at a large network costs more than a whole search among small ones.
+    """
+    tried = undecided = 0
+    for stage in stages:
+        found = search(stage(), measure, examples=examples, seed=seed, shrink=shrink)
+        tried, undecided = tried + found.tried, undecided + found.undecided
+        if found.instance is not None:
+            return SearchResult(found.instance, tried, undecided)
+    return SearchResult(None, tried, undecided)
+
+
+def property_evidence(
+    kinds: dict[Kind, Callable[[Any], Measurement]],
+    stages: Sequence[Callable[[], Any]],
+    *,
+    examples: int,
+    seed: int,
+    among: str,
+    part: Part | None = None,
+) -> Evidence:
+    """Property-based evidence: no instance of the last stage may be refuted by any of the measuring functions.
+
+    What is found there is looked for again from the first stage on, and shrunk. The kinds are tried together on each
+    instance; it counts as decided if one of them could decide it. Of a part of a search only as many examples are tried
+    as fall to it, and what it finds is shrunk only if the part says so.
+
+    Parameters
+    ----------
+    kinds : mapping
+        Kind of evidence to a function ``instance -> Measurement``.
+    stages : sequence of callables
+        Each gives a Hypothesis strategy, the smallest instances first.
+    examples, seed : int
+        How many instances of the last stage are tried; the search is a function of the seed.
+    among : str
+        What the instances are, in words that go on "no counterexample among ...".
+    part : Part, optional
+        The part of the search that is asked for.
+    """
+    if part is not None:
+        examples, seed = -(-examples // part.of), seed + SEEDS * part.number
+
+    def measure(instance: Any) -> Measurement:
+        results = [function(instance) for function in kinds.values()]
+        decided = [result for result in results if result.status != "abstained"]
+        if not decided:
+            return results[0]
+        return max(decided, key=lambda result: result.severity)
+
+    worst: Measurement | None = None
+
+    def watch(instance: Any) -> Measurement:
+        nonlocal worst
+        found = measure(instance)
+        if found.status != "abstained" and (worst is None or found.severity >= worst.severity):
+            worst = found
+        return found
+
+    result = search(stages[-1](), watch, examples=examples, seed=seed, shrink=False)
+    if result.instance is not None:
+        if part is None or part.shrink:
+            result = deepening(stages, measure, examples=examples, seed=seed)
+        found = measure(result.instance)
+        return Evidence(
+            "property", "refuted", "search", result.tried, result.undecided, found.residual, found.tolerance,
+            detail=joined(f"a counterexample among {among}, after {counted(result.tried, 'instance')}", found.detail),
+            counterexample=result.instance,
+        )  # fmt: skip
+    decided = result.tried - result.undecided
+    # Hypothesis stops early where a strategy has few instances; half of what was asked for is the least that counts.
+    at_least = max(1, examples // 2)
+    enough = decided >= at_least
+    detail = f"no counterexample among {among}, by {' and '.join(kinds)}"
+    if not enough:
+        detail = f"only {decided} of at least {counted(at_least, 'instance')} could be decided, among {among}"
+    return Evidence(
+        "property", "holds" if enough else "abstained", "search", decided, result.undecided,
+        worst.residual if worst else None, worst.tolerance if worst else None, detail=detail,
+    )  # fmt: skip

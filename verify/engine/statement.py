@@ -1,0 +1,222 @@
+"""What a statement is made of: its text, its checks, and the false variants that it is told apart from.
+
+A statement is data. Its checks are functions of a `Context`, so that the runner needs to know nothing of what
+they compare, and a statement of a user's own runs in the same way as those of the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from verify.engine.evidence import Evidence, Kind, Measurement
+from verify.figures.data import FigureData
+
+Profile = Literal["quick", "thorough"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a search that is spread over several processes.
+
+    Parameters
+    ----------
+    number, of : int
+        Which, counted from 0, and how many there are. Each begins from a seed of its own; the first and only part is
+        the whole search.
+    shrink : bool
+        Whether what is found is shrunk: a part elsewhere leaves that to whoever put it out.
+    """
+
+    number: int
+    of: int
+    shrink: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that a check may depend on besides its own code.
+
+    Parameters
+    ----------
+    seed : int
+        Every random choice of the run derives from it.
+    profile : {"quick", "thorough"}
+        How much is tried.
+    device : str
+        Torch device of the float checks, already resolved (`cpu` or `cuda`).
+    part : Part, optional
+        The part of a search for counterexamples that is asked for.
+
+    Examples
+    --------
+    >>> Context(seed=0).pick(quick=10, thorough=1000)
+    10
+    """
+
+    seed: int = 0
+    profile: Profile = "quick"
+    device: str = "cpu"
+    part: Part | None = None
+
+    def pick(self, *, quick: int, thorough: int) -> int:
+        """The number that belongs to the profile."""
+        return quick if self.profile == "quick" else thorough
+
+
+@dataclass(frozen=True)
+class Check:
+    """One piece of evidence that can be asked for: its kind, where its instances come from, how to run it.
+
+    Examples
+    --------
+    >>> Check("exact", "toy", lambda context: Evidence("exact", "holds", "toy")).kind
+    'exact'
+    """
+
+    kind: Kind
+    source: str
+    run: Callable[[Context], Evidence]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A false one-line change of a statement, which the named kinds of evidence must refute.
+
+    Parameters
+    ----------
+    name : str
+        Short, hyphenated, unique within the statement.
+    change : str
+        The change in words or formulas.
+    claim : object
+        What the statement's measuring functions take in place of the stated formula.
+    caught_by : tuple of str
+        Kinds of evidence that must refute it, at least two where two measure what it changes.
+    one_kind : str
+        Why only one kind measures it, where that is so.
+
+    Examples
+    --------
+    >>> Variant("sign", "a minus in place of a plus", claim=-1).caught_by
+    ('exact', 'float')
+    """
+
+    name: str
+    change: str
+    claim: Any
+    caught_by: tuple[Kind, ...] = ("exact", "float")
+    one_kind: str = ""
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """An assumption of a statement, and a way of dropping it.
+
+    Parameters
+    ----------
+    name : str
+        What is assumed.
+    dropped : str
+        What stands in its place.
+    tries : callable
+        ``Context -> iterable of verify.engine.assumptions.Sides``: both sides of the statement without the
+        assumption, the smallest instance first.
+    necessary : bool
+        Whether a counterexample is expected; if not, the statement is expected to hold on all that is tried.
+    derivation : (slug, options), optional
+        What `theory.derive` takes to derive the statement without the assumption; it must be refuted there too.
+
+    Examples
+    --------
+    >>> Assumption("a tree", "two latents with a common child", lambda context: []).necessary
+    True
+    """
+
+    name: str
+    dropped: str
+    tries: Callable[[Context], Iterable[Any]]
+    necessary: bool = True
+    derivation: tuple[str, Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement with its evidence.
+
+    Parameters
+    ----------
+    slug, theorem, title
+        Canonical name, number in the paper (None: a statement of a user's own), one line.
+    stated : str or callable
+        The statement in LaTeX, or what derives it (`verify.engine.claims.Claimed`); `claim` is the text.
+    assumptions, not_covered : tuple of str
+        What it needs, and what the checks do not reach.
+    source : str
+        Where it is stated.
+    checks : tuple of Check
+        Evidence in the order in which it is shown.
+    stages : tuple of callables
+        Each gives a Hypothesis strategy of instances, made on demand, from the smallest instances to all of them. A
+        counterexample is looked for in this order, so that it is small before it is shrunk.
+    measures : mapping
+        Kind of evidence to a function ``(instance, claim) -> Measurement``; claim None is the statement itself.
+    variants : tuple of Variant
+        False variants.
+    drops : tuple of Assumption
+        Assumptions, each with a way of dropping it.
+    figures : callable, optional
+        ``Context -> sequence of FigureData``: what the report shows of the statement, computed when it is asked for.
+
+    Examples
+    --------
+    >>> from verify.registry import entry
+    >>> statement = entry("dual-gradient").load()
+    >>> statement.theorem, statement.heading, [kind for kind in statement.measures]
+    (1, 'Theorem 1', ['exact', 'float'])
+    """
+
+    slug: str
+    theorem: int | None
+    title: str
+    stated: str | Callable[[], str]
+    assumptions: tuple[str, ...]
+    not_covered: tuple[str, ...]
+    source: str
+    checks: tuple[Check, ...]
+    stages: tuple[Callable[[], Any], ...]
+    measures: Mapping[Kind, Callable[[Any, Any], Measurement]]
+    instance_type: type
+    variants: tuple[Variant, ...] = field(default=())
+    drops: tuple[Assumption, ...] = field(default=())
+    figures: Callable[[Context], Sequence[FigureData]] | None = None
+
+    @property
+    def claim(self) -> str:
+        """The statement in LaTeX, derived when it is asked for."""
+        return self.stated if isinstance(self.stated, str) else self.stated()
+
+    @property
+    def short(self) -> str:
+        """The number in the paper, or the slug of a statement that has none."""
+        return self.slug if self.theorem is None else str(self.theorem)
+
+    @property
+    def heading(self) -> str:
+        """How a verdict calls it."""
+        return "Statement" if self.theorem is None else f"Theorem {self.theorem}"
+
+    def _repr_latex_(self) -> str:
+        """The claim for a notebook."""
+        from theory.notebook import for_browsers
+
+        return f"$$\n{for_browsers(self.claim)}\n$$"
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name; KeyError lists what there is."""
+        for candidate in self.variants:
+            if candidate.name == name:
+                return candidate
+        known = ", ".join(v.name for v in self.variants)
+        raise KeyError(f"variant={name!r} of statement {self.slug!r}: must be one of {known}")

@@ -1,0 +1,1 @@
+"""Bounds on rounding and sampling errors."""

@@ -1,0 +1,190 @@
+"""How much rounding can explain: a-priori error bounds for sums of products in float64.
+
+Every side of statements 1, 3 and 4 is a polynomial in weights, inputs and probabilities once the gates are fixed.
+A polynomial that is evaluated by sums and products in any order differs from its exact value by at most
+``gamma_n * magnitude``, where `magnitude` is the same polynomial at absolute values, n the number of roundings
+on the longest path, and ``gamma_n = n u / (1 - n u)`` with u = 2^-53 (Higham, Accuracy and Stability of Numerical
+Algorithms, chapter 3). A tolerance made so is neither guessed nor tuned. A gate that is within its own bound of the
+kink can differ between the two sides; such an instance is left undecided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from verify.engine.evidence import Measurement
+
+UNIT_ROUNDOFF = 2.0**-53
+
+
+def gamma(roundings: int) -> float:
+    """Higham's gamma_n for float64.
+
+    Examples
+    --------
+    >>> gamma(1) > 2.0**-53
+    True
+    """
+    product = roundings * UNIT_ROUNDOFF
+    return product / (1.0 - product)
+
+
+@dataclass(frozen=True, eq=False)
+class Magnitudes:
+    """The tower at absolute values, for N inputs.
+
+    Parameters
+    ----------
+    activations : list of arrays (N, n_{l-1})
+    jacobians : list of arrays (N, n_L, n_l)
+    gates : list of arrays (N, n_l)
+        D_1 .. D_{L-1} of the true tower.
+    output : array (N, n_L)
+    roundings : int
+        Roundings on the longest path through tower and Jacobian.
+    near_kink : array (N,) of bool
+        True where a pre-activation is within its rounding bound of zero without being zero term by term.
+    """
+
+    activations: Sequence[np.ndarray]
+    jacobians: Sequence[np.ndarray]
+    gates: Sequence[np.ndarray]
+    output: np.ndarray
+    roundings: int
+    near_kink: np.ndarray
+
+    def connection(self, layer: int) -> np.ndarray:
+        """Bound of |K_l| for every input, shape (N, n_l n_{l-1}, n_L)."""
+        f, j = self.activations[layer - 1], self.jacobians[layer - 1]
+        return np.einsum("na,nib->nabi", f, j).reshape(len(f), -1, j.shape[1])
+
+    def contract(self, layer: int, u: np.ndarray) -> np.ndarray:
+        """|K_l| u for every input, u of shape (N, n_L), summed over inputs: the matrix (n_l, n_{l-1})."""
+        backward = np.einsum("nib,ni->nb", self.jacobians[layer - 1], u)
+        return np.einsum("nb,na->ba", backward, self.activations[layer - 1])
+
+
+# Numbers near the end of float64's range overflow in a bound; a bound that is not finite decides nothing.
+quiet = np.errstate(over="ignore", invalid="ignore")
+
+
+@quiet
+def magnitudes(weights: Sequence[np.ndarray], points: np.ndarray, slope: float) -> Magnitudes:
+    """Run the tower at absolute values with the gates of the true one.
+
+    Parameters
+    ----------
+    weights : list of arrays (n_l, n_{l-1})
+    points : array (N, d)
+    slope : float in [0, 1]
+    """
+    value, bound = points, np.abs(points)
+    activations, gates = [bound], []
+    near = np.zeros(len(points), dtype=bool)
+    roundings = 0
+    for layer, matrix in enumerate(weights, start=1):
+        value, bound = value @ matrix.T, bound @ np.abs(matrix).T
+        roundings += matrix.shape[1] + 1
+        if layer == len(weights):
+            break
+        doubtful = (np.abs(value) <= gamma(roundings) * bound) & (bound > 0)
+        near |= doubtful.any(axis=1)
+        gates.append(np.where(value > 0, 1.0, slope))
+        value, bound = gates[-1] * value, gates[-1] * bound
+        activations.append(bound)
+    n_out = weights[-1].shape[0]
+    jacobians = [np.broadcast_to(np.eye(n_out), (len(points), n_out, n_out))]
+    for layer in range(len(weights) - 1, 0, -1):
+        jacobians.append((jacobians[-1] @ np.abs(weights[layer])) * gates[layer - 1][:, None, :])
+        roundings += weights[layer].shape[0] + 1
+    return Magnitudes(activations, jacobians[::-1], gates, bound, roundings, near)
+
+
+@quiet
+def population_bounds(
+    weights: Sequence[np.ndarray],
+    points: np.ndarray,
+    p: np.ndarray,
+    q: np.ndarray,
+    slope: float,
+    lipschitz: float = 0.0,
+) -> tuple[list[np.ndarray], bool]:
+    """What rounding can explain in -E[grad L] and in the formula for it, per layer.
+
+    Both sides are sums over pairs (i, j) of inputs of ``omega_ij (K_i - K_j)(f_i - f_j)`` with weights omega that are
+    the pair probabilities times a derivative of the loss, which is at most 1 and has the Lipschitz constant
+    `lipschitz` (1/tau; 0 for the simple loss) in the distances. An error dr of a distance therefore adds
+    ``lipschitz * dr``, with dr at most gamma_n times the distance at absolute values.
+
+    Parameters
+    ----------
+    points : array (M, A, d)
+    p : array (M,)
+    q : array (M, A)
+
+    Returns
+    -------
+    bounds : list of arrays (n_l, n_{l-1})
+    near_kink : bool
+        Whether some gate cannot be told in float64.
+    """
+    n_points, n_augmentations, dimension = points.shape
+    bound = magnitudes(weights, points.reshape(-1, dimension), slope)
+    joint = (p[:, None] * q).reshape(-1)
+    owner = np.repeat(np.arange(n_points), n_augmentations)
+    positive = np.where(owner[:, None] == owner[None, :], joint[:, None] * q.reshape(-1)[None, :], 0.0)
+    negative = joint[:, None] * joint[None, :]
+    # Pairwise sums in the libraries are no worse than recursive ones: one rounding for each summand.
+    roundings = 4 * bound.roundings + len(joint) * (n_augmentations + 2) + 16
+    f = bound.output
+    distance = 0.5 * ((f[:, None, :] + f[None, :, :]) ** 2).sum(axis=2)
+    sensitivity = gamma(roundings) * (1.0 + 2 * lipschitz * distance)
+    # The weight of a pair reacts to both of its distances; the larger sensitivity of the row covers the other one.
+    sensitivity = np.maximum(sensitivity, sensitivity.max(axis=1, keepdims=True))
+    omega = (positive + negative) * sensitivity
+    omega = omega + omega.T
+    u = omega.sum(axis=1)[:, None] * f + omega @ f
+    return [2 * bound.contract(layer, u) for layer in range(1, len(weights) + 1)], bool(bound.near_kink.any())
+
+
+# The error of one evaluation in single precision is a sample, not a bound; that its largest entry is smaller than the
+# typical one by this factor would take a cancellation in every entry at once.
+SAFETY = 64.0
+# Below it a result has fewer than 53 bits, and no bound relative to its size holds.
+UNDERFLOW = 2.0**-1022
+
+
+def measured_tolerance(double: Sequence[np.ndarray], single: Sequence[np.ndarray]) -> float:
+    """What rounding can explain in float64, from the conditioning that float32 shows.
+
+    For networks whose error has no short a-priori bound (smooth activations, normalised outputs). To first order the
+    rounding error of a computation is proportional to the unit roundoff, so the largest difference between the same
+    computation in float32 and float64, times 2^-53 / 2^-24, is its size in float64.
+
+    Parameters
+    ----------
+    double, single : lists of arrays
+        The same results in both precisions.
+
+    Examples
+    --------
+    >>> measured_tolerance([np.array([1.0])], [np.array([1.0 + 2.0**-23])]) == 64 * 2.0**-52
+    True
+    """
+    scale = max(float(np.max(np.abs(d), initial=0.0)) for d in double)
+    error = max(float(np.max(np.abs(d - s), initial=0.0)) for d, s in zip(double, single, strict=True))
+    return SAFETY * max(error * 2.0**-29, UNIT_ROUNDOFF * scale, UNDERFLOW)
+
+
+def worse(worst: Measurement, difference: np.ndarray, bound: np.ndarray, place: str) -> Measurement:
+    """The worst of a measurement so far and an array of absolute differences with entrywise bounds."""
+    residual, tolerance = difference.ravel(), np.broadcast_to(bound, difference.shape).ravel()
+    with np.errstate(over="ignore", invalid="ignore"):
+        severity = np.where(residual <= tolerance, residual / np.maximum(tolerance, 5e-324), np.inf)
+        excess = np.where(np.isnan(residual), np.inf, residual)
+    index = int(np.lexsort((excess, severity))[-1])
+    found = Measurement(float(residual[index]), float(tolerance[index]), detail=place)
+    return found if (found.severity, found.residual) > (worst.severity, worst.residual) else worst

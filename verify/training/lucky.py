@@ -1,0 +1,235 @@
+"""Networks along training, for statement 7: the bound all along, lucky neurons amplified, latents that emerge.
+
+The loss sees leaves only. Training is `numeric.train` on the enumerated leaves, descent on the exact expected InfoNCE
+loss, so that a network is a function of its seed and its step, with no sampling error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from verify.engine.evidence import Evidence, Measurement, Status
+from verify.lucky.exact import speaks_of
+from verify.tolerance.rounding import gamma, worse
+from verify.tolerance.statistics import POWER, Interval, allowed, mean_interval, order_effect
+from verify.trees.lucky import STATED, TRAINED_VARIANTS, Claim
+from verify.trees.lucky_floats import array, leaf_laws, neurons_at, prior, selectivity_bound_measure
+
+if TYPE_CHECKING:
+    from hltm import HLTM
+    from numeric import TreeNetwork
+    from verify.trees.instance import TreeInstance
+
+# Final selectivity and its growth: two intervals.
+LEVEL = 1 - allowed("amplification", 2)
+# A ceiling is a sum of positive terms over at most a few thousand configurations, less P(z_mu = 1)^2.
+CEILING_ERROR = gamma(2**14)
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """An ensemble along training: recorded steps, and the networks there."""
+
+    steps: tuple[int, ...]
+    networks: tuple[TreeNetwork, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the networks are trained."""
+
+    width: int = 10
+    ensemble: int = 24
+    steps: int = 200
+    record_every: int = 10
+    lr: float = 0.5
+    tau: float = 0.5
+    sigma_w: float = 0.3
+    slope: float = 0.0
+    seed: int = 0
+
+
+@lru_cache(maxsize=2)
+def trained_networks(tree: HLTM, plan: Plan, device: str = "cpu") -> Training:
+    """Train an ensemble by descent on the exact expected InfoNCE loss, H = 1, and keep it along the way."""
+    import numeric
+
+    network = numeric.TreeNetwork(
+        tree, plan.width, plan.slope, seed=plan.seed, ensemble=plan.ensemble, device=device, sigma_w=plan.sigma_w
+    )
+    return train(network, plan)
+
+
+def train(network: TreeNetwork, plan: Plan) -> Training:
+    """Train given networks; their tree is where the leaves come from."""
+    import numeric
+
+    trace = numeric.train(
+        network, loss="infonce", tau=plan.tau, lr=plan.lr, steps=plan.steps, seed=plan.seed,
+        record_every=plan.record_every, mode="exact",
+    )  # fmt: skip
+    kept = list(trace.networks())
+    return Training(tuple(step for step, _ in kept), tuple(one for _, one in kept))
+
+
+# Steps are short: weights of instances are as large as 3, their outputs larger.
+SHORT = Plan(steps=5, record_every=5, lr=0.01)
+LEAF_LIMIT = 5
+
+
+def measure(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
+    """The bound on the network of an instance after some steps of training; not decided where no weight has moved."""
+    import torch
+
+    import numeric
+
+    claim = claim or STATED
+    if not claim.says("bound") or len(instance.tree.leaves) > LEAF_LIMIT:
+        return Measurement(0.0, 0.0, False, "no bound is claimed, or too many leaves for a short training")
+    weights = {node: torch.tensor(w, dtype=torch.float64, device=device) for node, w in instance.by_node.items()}
+    network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
+    last = train(network, SHORT).networks[-1]
+    moved = [bool((last.matrix(node) != network.matrix(node)).any()) for node in hidden(instance.tree)]
+    if not any(moved):
+        return Measurement(0.0, 0.0, False, "training moved no neuron below the top")
+    return selectivity_bound_measure(last, claim=claim)
+
+
+def amplification(initial_gap: Any, final_selectivity: Any, level: float = LEVEL) -> Interval:
+    """Spearman rank correlation between initial gap and final selectivity, with an interval over the members.
+
+    Neurons of one network depend on each other, networks of an ensemble do not: the correlation is taken within each
+    member, and the Student interval is that of their mean. A member without any variation counts as 0.
+
+    Parameters
+    ----------
+    initial_gap, final_selectivity : arrays (E, n), E at least 3, n at least 3
+    level : float
+        Of the two-sided interval.
+
+    Examples
+    --------
+    >>> g = np.array([[1.0, 2.0, 3.0, 4.0], [4.0, 2.0, 1.0, 3.0], [1.0, 4.0, 3.0, 2.0]])
+    >>> amplification(g, g + 1).estimate
+    1.0
+    """
+    from scipy.stats import rankdata
+
+    first, last = (np.asarray(value, dtype=np.float64) for value in (initial_gap, final_selectivity))
+    if first.shape != last.shape or first.ndim != 2 or first.shape[1] < 3:
+        raise ValueError(f"shapes {first.shape} and {last.shape}: must be the same, (E, n) with n at least 3")
+    ranks = [rankdata(value, axis=1) for value in (first, last)]
+    a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return mean_interval(list(np.where(scale > 0, (a * b).sum(axis=1) / np.where(scale > 0, scale, 1.0), 0.0)), level)
+
+
+def hidden(tree: HLTM) -> list[Any]:
+    """Latents below the top that the statement speaks of: those whose neurons have an activation."""
+    return [node for node in tree.latents if node != tree.root and speaks_of(tree, node)]
+
+
+def ceiling(tree: HLTM, node: Any) -> float:
+    """Correlation of ``E[z_mu | leaves below mu]`` with z_mu: no function of these leaves can have a larger one."""
+    _, law, _ = leaf_laws(tree, node)
+    share = prior(tree, node)
+    joint = np.array([1 - share, share])[:, None] * law
+    total = joint.sum(axis=0)
+    seen = total > 0
+    spread = float((joint[1, seen] ** 2 / total[seen]).sum()) - share**2
+    return float((spread / (share * (1 - share))) ** 0.5)
+
+
+def best_correlation(network: TreeNetwork, node: Any) -> float:
+    """Best absolute correlation of a neuron of N_mu with z_mu, the mean over members."""
+    return float(np.abs(array(neurons_at(network, node).correlation)).max(axis=1).mean())
+
+
+def gaps(network: TreeNetwork, nodes: Sequence[Any]) -> np.ndarray:
+    """Gaps of all neurons of these nodes, (E, neurons)."""
+    return np.concatenate([array(neurons_at(network, node).gap) for node in nodes], axis=1)
+
+
+def selectivities(network: TreeNetwork, nodes: Sequence[Any]) -> np.ndarray:
+    """Selectivities of all neurons of these nodes, (E, neurons)."""
+    return np.concatenate([array(neurons_at(network, node).selectivity) for node in nodes], axis=1)
+
+
+def bound_along_training(training: Training, source: str, at_least: int = 21) -> Evidence:
+    """The bound on every neuron at every recorded step; and each false bound falls on some trained neuron.
+
+    A bound that trained neurons are too far from to refute what is false of it would be no evidence.
+    """
+    worst, count = Measurement(0.0, 0.0), 0
+    for step, network in zip(training.steps, training.networks, strict=True):
+        found = selectivity_bound_measure(network)
+        count += found.decided
+        worst = found if found.severity >= worst.severity else worst
+        if found.status == "refuted":
+            detail = f"step {step}: {found.detail}"
+            return Evidence("trained", "refuted", source, count, 0, found.residual, found.tolerance, detail)
+    kept = [variant.name for variant in TRAINED_VARIANTS if not falls(training.networks[1:], variant.claim)]
+    status: Status = "holds" if count >= at_least and not kept else "abstained"
+    detail = (
+        f"bound on every neuron at {count} recorded steps; {len(TRAINED_VARIANTS) - len(kept)} false bounds fall there"
+    )
+    if kept:
+        detail += f", not {', '.join(kept)}"
+    return Evidence("trained", status, source, count, 0, worst.residual, worst.tolerance, detail)
+
+
+def falls(networks: Sequence[TreeNetwork], claim: Claim) -> bool:
+    """Whether a false bound is violated by some neuron of some network."""
+    return any(selectivity_bound_measure(network, claim=claim).status == "refuted" for network in networks)
+
+
+def amplified(training: Training, source: str) -> Evidence:
+    """Final selectivity, and its growth, follow the initial gap: an interval that does not lie above 0 refutes.
+
+    The growth is what training does; the selectivity follows the gap at initialisation already.
+    """
+    first, last = training.networks[0], training.networks[-1]
+    nodes = hidden(first.tree)
+    start, end = selectivities(first, nodes), selectivities(last, nodes)
+    gap = gaps(first, nodes)
+    found, growth = amplification(gap, end), amplification(gap, end - start)
+    status: Status = "holds" if found.low > 0 and growth.low > 0 else "refuted"
+    least = max(order_effect(one, 0.0, len(gap)) for one in (found, growth))
+    detail = (
+        f"rank correlation with the initial gap: final selectivity {found}, growth of the selectivity {growth}; "
+        f"both above 0; detects {least:.2f} with probability {POWER}"
+    )
+    return Evidence("trained", status, source, len(gap), detail=detail, effect=f"a rank correlation of {least:.2f}")
+
+
+def emergence(trainings: dict[int, Training], source: str) -> Evidence:
+    """No neuron's correlation with its latent exceeds the ceiling, at any step; how near they come is measured.
+
+    The numbers, start to end by width, are measurements and no claim. By rounding a correlation is off by at most
+    8 times what a mean is off by, in standard deviations.
+    """
+    worst, count, told = Measurement(0.0, CEILING_ERROR), 0, []
+    tree = next(iter(trainings.values())).networks[0].tree
+    for node in tree.latents:
+        limit = ceiling(tree, node)
+        parts = []
+        for width, training in trainings.items():
+            for network in training.networks:
+                found = neurons_at(network, node)
+                spread = array(found.spread)
+                tolerance = 8 * array(found.error) / np.where(spread > 0, spread, 1.0) + CEILING_ERROR
+                excess = np.maximum(np.abs(array(found.correlation)) - limit, 0.0)
+                worst = worse(worst, excess, tolerance, f"ceiling at {node!r}, width {width}")
+                count += 1
+            start, end = (best_correlation(training.networks[k], node) for k in (0, -1))
+            parts.append(f"width {width}: {start:.3f} to {end:.3f}")
+        told.append(f"{node!r} {', '.join(parts)} of at most {limit:.3f}")
+    detail = f"no correlation with a latent exceeds its ceiling; best of a group, start to end: {'; '.join(told)}"
+    if worst.status != "holds":
+        detail = worst.detail
+    return Evidence("trained", worst.status, source, count, 0, worst.residual, worst.tolerance, detail)

@@ -1,0 +1,274 @@
+"""Statement 7 in floating point: every neuron of an ensemble of torch networks, and the weights they start from.
+
+Moments are finite sums over the leaves below a node, whose law is built from the tables. The tolerances are a-priori
+rounding bounds (`verify.tolerance.rounding`) or distances with a stated false-alarm rate (`verify.tolerance.statistics`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from verify.engine.evidence import Measurement
+from verify.lucky.exact import LAW, PLACES, sizes_of, speaks_of
+from verify.tolerance.rounding import gamma, worse
+from verify.tolerance.statistics import allowed, dkw_bound
+from verify.trees.claims import Node
+from verify.trees.instance import TreeInstance
+from verify.trees.lucky import STATED, Claim, Moments, Sizes
+from verify.trees.ways import enumeration
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hltm import HLTM
+    from numeric import TreeNetwork
+
+MEMBERS = 10_000
+# Comparisons with drawn weights in a run, at most: a thousand trees of the thorough search, five nodes, 14 comparisons.
+COMPARISONS = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Neurons:
+    """The neurons of one node for E networks, tensors (E, n): moments, selectivity, correlation with z_mu.
+
+    `spread` is the standard deviation of the activation; `error` bounds what rounding can do to any mean of the
+    pre-activation or the activation.
+    """
+
+    moments: Moments
+    selectivity: Tensor
+    correlation: Tensor
+    spread: Tensor
+    error: Tensor
+
+    @property
+    def gap(self) -> Tensor:
+        """g_j = m_1 - m_0."""
+        gap: Tensor = self.moments.m_1 - self.moments.m_0
+        return gap
+
+
+@lru_cache(maxsize=64)
+def leaf_laws(tree: HLTM, node: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...]]:
+    """Configurations (N, leaves below), their law for every state of the node (states, N), and these leaves."""
+    children = tree.children(node)
+    states = tree.cardinality(node)
+    if not children:
+        return np.arange(states)[:, None], np.eye(states), (node,)
+    parts = [leaf_laws(tree, child) for child in children]
+    below = tuple(leaf for _, _, leaves in parts for leaf in leaves)
+    law = np.ones((states, 1))
+    for child, (_, given, _) in zip(children, parts, strict=True):
+        table = np.array(tree.exact_table(child), dtype=np.float64)
+        law = (law[:, :, None] * (table @ given)[:, None, :]).reshape(states, -1)
+    rows = [np.concatenate(chosen) for chosen in product(*(configurations for configurations, _, _ in parts))]
+    return np.array(rows), law, below
+
+
+def neurons_at(network: TreeNetwork, node: Any) -> Neurons:
+    """Moments, selectivity and correlation of every neuron of a node with two states."""
+    import torch
+    from torch.nn.functional import leaky_relu
+
+    tree = network.tree
+    rows, law, below = leaf_laws(tree, node)
+    leaves = torch.zeros(len(rows), len(tree.leaves), dtype=network.dtype, device=network.device)
+    for column, leaf in enumerate(below):
+        leaves[:, tree.leaves.index(leaf)] = torch.as_tensor(rows[:, column], dtype=network.dtype)
+    weights, slope = network.matrix(node), 1.0 if node == tree.root else network.slope
+    p = torch.matmul(read(network, node, leaves), weights.mT)
+    given = torch.as_tensor(law, dtype=network.dtype, device=network.device)
+    mean = torch.einsum("zc,ecn->zen", given, p)
+    spread = torch.einsum("zc,zecn->zen", given, (p - mean[:, :, None]).square())
+    active = leaky_relu(p, slope)
+    first = torch.einsum("zc,ecn->zen", given, active)
+    second = torch.einsum("zc,zecn->zen", given, (active - first[:, :, None]).square())
+    moments = Moments(mean[0], mean[1], spread[0], spread[1], slope)
+    correlated, whole = correlation(prior(tree, node), first, second)
+    return Neurons(moments, (first[1] - first[0]) / 2, correlated, whole, errors(network, node, len(rows)))
+
+
+def read(network: TreeNetwork, node: Any, leaves: Tensor) -> Tensor:
+    """f of the children's neurons, (E, N, n_in)."""
+    import torch
+
+    activations = network.activations(leaves)
+    return torch.cat([activations[child] for child in network.tree.children(node)], dim=-1)
+
+
+def correlation(share: float, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Correlation with a state that is 1 with probability `share`, and standard deviation; 0 for what is constant.
+
+    Means and variances are those in either state.
+    """
+    import torch
+
+    between = (mean[1] - mean[0]) * (share * (1 - share)) ** 0.5
+    whole = (variance[0] * (1 - share) + variance[1] * share + between.square()).sqrt()
+    return torch.where(whole > 0, between / torch.where(whole > 0, whole, 1.0), 0.0), whole
+
+
+def prior(tree: HLTM, node: Any) -> float:
+    """P(z_mu = 1)."""
+    import hltm
+
+    return float(hltm.marginals(tree)[node][1])
+
+
+def errors(network: TreeNetwork, node: Any, configurations: int) -> Tensor:
+    """What rounding can do to a mean over the leaves: gamma_n times the pre-activation at absolute values.
+
+    Weights at absolute values are increasing in the leaves, so that their largest states give the largest value.
+    """
+    import torch
+
+    tree = network.tree
+    largest = torch.tensor([[tree.cardinality(leaf) - 1 for leaf in tree.leaves]], device=network.device)
+    absolute = network.with_parameters([w.abs() for w in network.parameters])
+    size = torch.matmul(read(absolute, node, largest), absolute.matrix(node).mT).squeeze(1)
+    inputs = sum(network.matrix(latent).shape[-1] + 2 for latent in tree.latents)
+    tables = sum(tree.cardinality(name) + 2 for name in tree.nodes)
+    unit = gamma(inputs + tables + configurations + 8) * 2.0**53 * torch.finfo(network.dtype).eps / 2
+    return size * unit
+
+
+def selectivity_bound_measure(network: TreeNetwork, tree: HLTM | None = None, claim: Claim = STATED) -> Measurement:
+    """The bound on every neuron of an ensemble: the worst shortfall, over the enumerated leaves.
+
+    The bound and the selectivity change by at most 4 times the change of a mean: 1 for s_j, 1 for the gap or 1/2 for
+    max(m_1, 0), 1/4 for m_0, and 3/4 for the root, the norm of (m_0, standard deviation).
+
+    Parameters
+    ----------
+    network : TreeNetwork
+        E networks, at initialisation or anywhere along training.
+    tree : HLTM, optional
+        The tree whose law the leaves have; that of the network by default.
+    claim : Claim
+        Whose bound is measured.
+
+    Returns
+    -------
+    Measurement
+        Residual 0 where no neuron falls short; not decided where the tree has no node that the statement speaks of.
+    """
+    import torch
+
+    if tree is not None and tree != network.tree:
+        network = type(network).from_weights(tree, network.weights, slope=network.slope, output=network.output)
+    worst, made, largest = Measurement(0.0, 0.0), False, 0.0
+    for node in network.tree.latents:
+        if not speaks_of(network.tree, node):
+            continue
+        made, found = True, neurons_at(network, node)
+        largest = max(largest, 4 * float(found.error.max()))
+        line, factor, radicand = claim.bound(found.moments)
+        root = torch.as_tensor(radicand, dtype=network.dtype).clamp(min=0).sqrt()
+        lacking = (line - factor * root - found.selectivity).clamp(min=0)
+        worst = worse(worst, array(lacking), array(4 * found.error), f"bound at {node!r}")
+    if made and worst.residual == 0:
+        return Measurement(0.0, largest)
+    return worst if made else Measurement(0.0, 0.0, False, "no node with two states whose children have two")
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """A tensor as a float64 array on the host."""
+    values: np.ndarray = tensor.detach().cpu().double().numpy()
+    return values
+
+
+def gap_measure(network: TreeNetwork, claim: Claim = STATED) -> Measurement:
+    """Gap of every neuron, a difference of two means, against the claim in weights and children's selectivities."""
+    import torch
+
+    tree, worst, made = network.tree, Measurement(0.0, 0.0), False
+    for node in tree.latents:
+        if not speaks_of(tree, node):
+            continue
+        made, found, parts = True, neurons_at(network, node), []
+        for child in tree.children(node):
+            table = tree.exact_table(child)
+            rho = float(table[1][1]) - float(table[0][1])
+            half = torch.full((network.ensemble, 1), 0.5, dtype=network.dtype, device=network.device)
+            parts.append(rho * (neurons_at(network, child).selectivity if tree.children(child) else half))
+        claimed = claim.gap(network.matrix(node), torch.cat(parts, dim=-1).unsqueeze(-1)).squeeze(-1)
+        # Each side is made of two means, either of them in error by no more than `error`.
+        worst = worse(worst, array((claimed - found.gap).abs()), array(4 * found.error), f"gap at {node!r}")
+    return worst if made else Measurement(0.0, 0.0, False, "no node with two states whose children have two")
+
+
+@lru_cache(maxsize=4096)
+def claimed_probability(survival: Any, sizes: Sizes, place: Fraction) -> Fraction:
+    """P(g >= place of the largest gap) by a claim."""
+    found: Fraction = survival(sizes, place * 2 * sum(sizes))
+    return found
+
+
+def law_measure(instance: TreeInstance, claim: Claim, seed: int, device: str, members: int = MEMBERS) -> Measurement:
+    """Law of the gap and existence against freshly drawn weights, a_mu those of the instance.
+
+    The largest distance of the empirical distribution from the claimed one on a grid of thresholds, and of a
+    frequency from a probability, both within the bound of Dvoretzky, Kiefer, Wolfowitz and Massart.
+    """
+    import numeric
+
+    tree, moments = instance.tree, enumeration(instance)
+    width = {node: len(matrix) for node, matrix in instance.by_node.items()}
+    network = numeric.TreeNetwork(tree, width, ensemble=members, seed=seed, device=device)
+    worst, made = Measurement(0.0, 0.0), False
+    for node in tree.latents:
+        if not speaks_of(tree, node):
+            continue
+        a = Node(moments, node).a()
+        sizes = sizes_of(a)
+        if not sizes:
+            continue
+        made = True
+        bound = float(claim.bound_squared(len(a))) ** 0.5
+        gaps = 2 * array(network.matrix(node)) / bound @ np.array([float(e.p) / float(e.q) for e in a])
+        worst = grid_distance(worst, gaps, sizes, claim, node)
+    return worst if made else Measurement(0.0, 0.0, False, "no gap that can differ from zero")
+
+
+def grid_distance(worst: Measurement, gaps: np.ndarray, sizes: Sizes, claim: Claim, node: Any) -> Measurement:
+    """Distances on the grid for gaps (E, m) in units of b."""
+    members, count = gaps.shape
+    for place in PLACES:
+        threshold = float(place * 2 * sum(sizes))
+        p = claimed_probability(claim.survival, sizes, place)
+        q = claim.existence(p, count)
+        pairs = (
+            (float(np.mean(gaps >= threshold)) - float(p), members * count, "law of the gap"),
+            (float(np.mean((gaps >= threshold).any(axis=1))) - float(q), members, "existence"),
+        )
+        for difference, trials, what in pairs:
+            limit = np.array([dkw_bound(trials, allowed("drawn weights", COMPARISONS))])
+            worst = worse(worst, np.array([abs(difference)]), limit, f"{what} at {node!r}")
+    return worst
+
+
+def measure(instance: TreeInstance, claim: Claim | None = None, seed: int = 0, device: str = "cpu") -> Measurement:
+    """Every part of the claim by torch: bound and gap on the instance's weights, law and existence on drawn ones."""
+    import torch
+
+    import numeric
+
+    claim = claim or STATED
+    weights = {node: torch.tensor(w, dtype=torch.float64, device=device) for node, w in instance.by_node.items()}
+    network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
+    found = []
+    if claim.says("bound"):
+        found.append(selectivity_bound_measure(network, claim=claim))
+    if claim.says("gap"):
+        found.append(gap_measure(network, claim))
+    if claim.says(*LAW):
+        found.append(law_measure(instance, claim, seed, device))
+    decided = [one for one in found if one.decided]
+    return max(decided, key=lambda one: one.severity) if decided else found[0]
