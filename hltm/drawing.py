@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hltm.base.atomic import write
 from hltm.base.checks import Node, Number
 from hltm.base.checks import show as quoted
 from hltm.base.errors import InputError
-from hltm.files import write
 from hltm.tree import HLTM
 
 if TYPE_CHECKING:

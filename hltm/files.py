@@ -4,14 +4,13 @@ A format is a pair of pure functions, tree to text and text to tree, in `_FORMAT
 bytes, the limits and the messages are shared.
 """
 
-import contextlib
 import json
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hltm.base.atomic import _reason, write
 from hltm.base.checks import count, show
 from hltm.base.errors import InputError
 from hltm.bif import from_bif, to_bif
@@ -67,29 +66,6 @@ def check_suffix(path: str | os.PathLike[str]) -> Path:
     target = _path(path)
     _format(target)
     return target
-
-
-def write(target: Path, content: bytes) -> None:
-    """Write a file that appears complete or not at all; a place that cannot be written is an `InputError`.
-
-    A link is followed; what is no regular file (a pipe, a device) is written to, never replaced.
-    """
-    try:
-        target = Path(os.path.realpath(target))
-        if target.exists() and not target.is_file() and not target.is_dir():
-            target.write_bytes(content)
-            return
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-            temporary.replace(target)
-        except BaseException:  # also an interruption leaves nothing behind
-            with contextlib.suppress(OSError, ValueError):
-                temporary.unlink()
-            raise
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise InputError(f"path={show(str(target))}: cannot be written: {_reason(error)}") from None
 
 
 def load(path: str | os.PathLike[str]) -> HLTM:
@@ -186,7 +162,3 @@ def _path(path: object) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise InputError(f"path={show(path)}: must be a path, got {type(path).__name__}")
     return Path(path)
-
-
-def _reason(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

@@ -206,8 +206,8 @@ def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | N
 
 def run_agreement(study: Any, against: Path, out: Path | None, quiet: bool) -> int:
     """Hold networks as published against measured results; exit code 1 where they do not agree."""
+    from hltm.base.atomic import write
     from hltm.base.command import console
-    from hltm.files import write
     from numeric.agreement import ALPHA, agreement, read_published
     from numeric.studies.paper.report import agreement_rows, agreement_table, check_out, csv_text
 

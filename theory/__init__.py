@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from theory.core.derivation import Derivation, Statement, Step
     from theory.latent_forms import activation_covariances
     from theory.latex.render import to_latex
-    from theory.losses.family import family_membership
-    from theory.losses.loss import pair_weight, pair_weights
+    from theory.losses.family import family_membership, pair_weight, pair_weights
     from theory.lucky import existence_probability, neurons_needed, selectivity_bound
     from theory.registry import STATEMENTS, derive
     from theory.trees.activation import activation_covariance
@@ -56,8 +55,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "core.derivation": ["Derivation", "Statement", "Step"],
         "latent_forms": ["activation_covariances"],
         "latex.render": ["to_latex"],
-        "losses.family": ["family_membership"],
-        "losses.loss": ["pair_weight", "pair_weights"],
+        "losses.family": ["family_membership", "pair_weight", "pair_weights"],
         "lucky": ["existence_probability", "neurons_needed", "selectivity_bound"],
         "registry": ["STATEMENTS", "derive"],
         "trees.activation": ["activation_covariance"],

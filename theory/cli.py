@@ -108,7 +108,7 @@ def deliver(text: str, out: Path | None) -> int:
     if out is None:
         sys.stdout.write(text)
         return 0
-    from hltm.files import write
+    from hltm.base.atomic import write
 
     write(out, text.encode())
     return 0

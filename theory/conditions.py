@@ -11,10 +11,11 @@ import sympy
 from sympy import Expr, Sum
 
 from theory.core.decide import Decision, combine, decide_zero, describe, exact_points
+from theory.core.normal import linear_sums, quotient
 from theory.core.notation import H, j, r_p
 from theory.domain import domain_decision
 from theory.exchangeable import indexed_form
-from theory.losses.loss import FREE_NEGATIVE, Loss, derivative, linear_sums, loss_of, quotient
+from theory.losses.loss import FREE_NEGATIVE, Loss, derivative, loss_of
 from theory.losses.signs import sign_decisions
 
 REAL = "L is real and finite"

@@ -13,7 +13,7 @@ from sympy import Expr
 from sympy.core.function import AppliedUndef
 
 from theory.core.decide import ABSTAINED, ASSUMPTIONS, Decision, decide_positive, describe, exact_points, value_at
-from theory.losses.loss import quotient
+from theory.core.normal import quotient
 from theory.losses.signs import decide_slope
 
 _DIGITS = 30

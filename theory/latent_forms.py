@@ -15,7 +15,8 @@ from sympy import Expr, ImmutableDenseMatrix, Mul, Symbol
 from hltm.base.checks import Node, show
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
-from theory.trees.activation import outer, selectivity
+from theory.trees.activation import selectivity
+from theory.trees.means import outer
 from theory.trees.symbols import TreeSymbols, internal, path_below, tree_symbols
 
 

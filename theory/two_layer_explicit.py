@@ -17,9 +17,8 @@ from theory.core.decide import decide_zero
 from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
 from theory.core.notation import matrix
 from theory.towers.network import checked_widths
-from theory.two_layer.relations import block_relations
+from theory.two_layer.relations import ASSUMPTIONS, SLUG, block_relations
 
-SLUG = "two-layer-dynamics"
 POINTS = COPIES = 2
 ENTRY_LIMIT = 8
 """Largest number of entries of W_1 and W_2 together that is written out (a few seconds)."""
@@ -167,13 +166,6 @@ def derive_explicit(widths: object) -> Derivation:
     )
     statement = Statement(text, together([*(step.expression for step in steps), *block_relations()]), "one-branch")
     return Derivation(SLUG, statement, ASSUMPTIONS, tuple(steps), column, verdict(steps, decision))
-
-
-ASSUMPTIONS = (
-    "one hidden layer, no biases, gates fixed: one independent symbol per neuron and input",
-    "x_1, x_+ independent augmentations of x, the negative an augmentation of an independent point of the same law",
-    "the simple loss; one-branch update, half of the shared one",
-)
 
 
 def checked(widths: object) -> tuple[int, int, int]:

@@ -11,8 +11,9 @@ from sympy import Expr, Rational, Symbol
 
 from theory.core.decide import ABSTAINED, POLYNOMIAL, Decision, decide_positive
 from theory.core.derivation import Step
+from theory.core.normal import quotient
 from theory.core.notation import negative, r_p
-from theory.losses.loss import CANONICAL, Loss, derivative, loss_of, quotient
+from theory.losses.loss import CANONICAL, Loss, derivative, loss_of
 
 SPREAD = Symbol("s", real=True)
 HALF = Rational(1, 2)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hltm.base.atomic import write
 from hltm.base.checks import show, suggestion
 from hltm.base.errors import InputError
-from hltm.files import write
 from numeric.studies.sweep.report import parts_of, rows_of
 from numeric.studies.sweep.store import Store
 

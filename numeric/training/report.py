@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hltm import HLTM, load
+from hltm.base.atomic import write
 from hltm.base.checks import show
 from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
-from hltm.files import write
 
 if TYPE_CHECKING:
     from numeric.training_trace import TrainingTrace

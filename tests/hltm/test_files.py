@@ -254,7 +254,7 @@ def test_reading_leaves_the_data_alone():
 
 
 def test_devices_and_links_are_written_to_and_not_replaced(tmp_path):
-    from hltm.files import write
+    from hltm.base.atomic import write
 
     real, link, pipe = tmp_path / "real.json", tmp_path / "link.json", tmp_path / "pipe"
     real.write_text("old")

@@ -18,7 +18,8 @@ from theory.core.normal import Normaliser
 from theory.core.notation import Vec, matrix, negative, plain, r_0, r_p, tau
 from theory.dual_gradient_sizes import derive_all_sizes
 from theory.losses import signs as slopes
-from theory.losses.loss import derivative, loss_of, pair_weights, weight_at
+from theory.losses.family import pair_weights, weight_at
+from theory.losses.loss import derivative, loss_of
 from theory.losses.parse import parse_loss
 from theory.losses.signs import decide_slope, sign_decisions
 from theory.registry import STATEMENTS

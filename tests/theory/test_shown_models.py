@@ -14,7 +14,7 @@ import sympy
 from sympy import MatrixSymbol, Symbol, preorder_traversal
 
 import theory
-from theory.towers.moment_steps import Expect
+from theory.core.notation import Expect
 
 TOLERANCE = 1e-9
 SIZES = {"n_{L}": 2, "n_{l}": 3, "n_{l-1}": 4, "n_{l+1}": 5, "n_{0}": 4, "n_{1}": 3, "n_{2}": 2}

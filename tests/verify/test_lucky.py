@@ -88,7 +88,7 @@ def test_roots_are_decided_exactly():
 
 def test_neurons_by_hand():
     """One hidden group: p = x_0 - x_1 with P(x = 1 | z) = 3/4, 1/4 and 1/2, 1/2."""
-    tree = lucky_sources.tree_of({"a": ("r", (0.25, 0.75)), "x": ("a", (0.25, 0.75)), "y": ("a", (0.5, 0.5))})
+    tree = tree_sources.tree_of({"a": ("r", (0.25, 0.75)), "x": ("a", (0.25, 0.75)), "y": ("a", (0.5, 0.5))})
     instance = theorem7.TreeInstance(tree, (((1.0,),), ((1.0, -1.0),)), 0.0)
     (neuron,) = lucky_exact.neurons(Enumeration(instance), "a")
     assert (neuron.moments.m_0, neuron.moments.m_1) == (fmpq(-1, 4), fmpq(1, 4))
@@ -212,7 +212,7 @@ def test_existence_is_given_the_groups_below():
     Each gap is positive in 1/4 of all networks, but both are 0 together where the neuron below is dead. Distance of
     Dvoretzky, Kiefer and Wolfowitz at a rate of 1e-9, 10,000 networks, seed 0.
     """
-    tree = lucky_sources.tree_of({"a": ("r", (0.125, 0.875)), "x": ("a", (0.125, 0.875))})
+    tree = tree_sources.tree_of({"a": ("r", (0.125, 0.875)), "x": ("a", (0.125, 0.875))})
     network = numeric.TreeNetwork(tree, {"r": 2, "a": 1}, ensemble=10_000, seed=0)
     lucky = (lucky_floats.neurons_at(network, "r").gap > 0).double()
     limit = dkw_bound(10_000, 1e-9)

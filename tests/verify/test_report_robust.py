@@ -17,7 +17,7 @@ import pytest
 
 from verify.cli import scratch_folder
 from verify.engine.runner import Result
-from verify.engine.statement import Context
+from verify.engine.statement import Context, command
 from verify.own.file import load_statements
 from verify.report.build import build, counterexamples
 from verify.report.html import FITS, formula, page
@@ -26,7 +26,6 @@ from verify.report.pdf import compiled, overfull
 from verify.report.tex import code, document
 from verify.report.tex import formula as latex_formula
 from verify.report.view import Request, view
-from verify.towers.figures import command
 
 OWN = r"""
 import time

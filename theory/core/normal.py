@@ -13,8 +13,10 @@ from math import lcm
 from typing import Any
 
 import sympy
-from sympy import Add, Expr, Indexed, Mul, Pow, Rational, Symbol
+from sympy import Add, Expr, Indexed, Mul, Pow, Rational, Sum, Symbol
 from sympy.polys.rings import PolyElement, PolyRing
+
+from theory.core.notation import k
 
 GCD_LIMIT = 200
 POWER_LIMIT = 512
@@ -268,3 +270,48 @@ class Normaliser:
     def expression(self, poly: PolyElement) -> Expr:
         """A ring element as a SymPy expression in what the generators stand for."""
         return poly.as_expr(*[self.value_of(key) for key in self._keys]) if self._keys else poly.as_expr()
+
+
+def quotient(expression: Expr) -> Expr:
+    """The expression as a cancelled quotient of polynomials in its generators, or as it stands."""
+    try:
+        normaliser = Normaliser([expression])
+        top, bottom = normaliser.cancelled(expression)
+    except NotExactError:
+        return expression
+    if not top:
+        return sympy.S.Zero
+    if len(top) == 1:
+        inverse = sympy.expand(normaliser.expression(bottom) / normaliser.expression(top))
+        return 1 / sympy.powsimp(inverse)
+    return normaliser.expression(top) / normaliser.expression(bottom)
+
+
+def linear_sums(expression: Expr) -> Expr:
+    """Write finite sums by linearity: factors free of the index leave them, summands are cancelled."""
+    nodes = [node for node in expression.atoms(Sum) if len(node.limits) == 1]
+    return expression.xreplace({node: _linear_sum(node) for node in nodes})
+
+
+def _linear_sum(node: Sum) -> Expr:
+    index, low, high = node.limits[0]
+    summand = node.function.xreplace({index: k})
+    try:
+        normaliser = Normaliser([summand], follow_signs=False)
+        numerator, denominator = normaliser.cancelled(summand)
+    except NotExactError:
+        return node
+    if not numerator:
+        return sympy.S.Zero
+    bottom = sympy.factor_terms(normaliser.expression(denominator))
+    outer_bottom, inner_bottom = bottom.as_independent(k, as_Add=False)
+    terms = []
+    for monomial in numerator.terms():
+        term = normaliser.expression(normaliser.ring.from_dict(dict([monomial])))
+        outer, inner = term.as_independent(k, as_Add=False)
+        terms.append(outer / outer_bottom * _sum(inner / inner_bottom, low, high))
+    return sympy.Add(*terms)
+
+
+def _sum(summand: Expr, low: Expr, high: Expr) -> Expr:
+    return (high - low + 1) * summand if not summand.has(k) else Sum(summand, (k, low, high))

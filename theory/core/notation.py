@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import sympy
-from sympy import IndexedBase, MatMul, MatPow, MatrixExpr, MatrixSymbol, Symbol
+from sympy import Expr, IndexedBase, MatMul, MatPow, MatrixExpr, MatrixSymbol, Symbol
 
 H = Symbol("H", integer=True, positive=True)
 """Number of negatives."""
@@ -103,3 +103,16 @@ def plain(text: str) -> str:
         **{c: "\\" + c for c in "&%$#_{}"},
     }
     return re.sub(r"[\\^~<>|&%$#_{}]", lambda match: special[match.group()], text)
+
+
+class Expect(MatrixExpr):  # type: ignore[misc]
+    """The expectation of a random matrix; prints as E[...]."""
+
+    @property
+    def shape(self) -> tuple[Expr, Expr]:
+        """That of its argument."""
+        rows, columns = self.args[0].shape
+        return rows, columns
+
+    def _latex(self, printer: Any) -> str:
+        return rf"\mathbb{{E}}\left[{printer._print(self.args[0])}\right]"

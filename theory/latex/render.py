@@ -13,8 +13,7 @@ from sympy import MatAdd, MatMul
 
 from hltm.base.errors import InputError
 from theory.core.derivation import Derivation, Step
-from theory.core.notation import END, PREAMBLE, SYMBOL_NAMES, plain
-from theory.towers.moment_steps import Expect
+from theory.core.notation import END, PREAMBLE, SYMBOL_NAMES, Expect, plain
 
 FORMS = ("equation", "align", "standalone")
 _WIDTH = 68

@@ -9,12 +9,14 @@ under an exchange of negatives is not asked for: nothing in statement 2 or 4 nee
 import sympy
 from sympy import Expr, Sum, Symbol
 
-from theory.core.decide import Decision, decide_zero
+from hltm.base.errors import InputError
+from theory.core.decide import Decision, decide_zero, value_at
 from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
-from theory.core.notation import H, j, r_p
+from theory.core.normal import linear_sums, quotient
+from theory.core.notation import H, j, negative, pair_distance, r_p
 from theory.domain import domain_decision
 from theory.exchangeable import indexed_form
-from theory.losses.loss import FREE_NEGATIVE, Loss, derivative, linear_sums, loss_of, quotient
+from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, loss_of
 from theory.losses.signs import sign_decisions
 
 ASSUMPTIONS = (
@@ -124,3 +126,68 @@ def _zero_sum(loss: Loss) -> tuple[Expr, Expr, str]:
     total = linear_sums(quotient(positive)) + linear_sums(Sum(slope, (j, 1, H)))
     shown = SLOPE_POSITIVE + Sum(slope_symbol("j"), (j, 1, H))
     return total, shown, "linearity of a finite sum, common denominator"
+
+
+def pair_weight(loss: object) -> Expr:
+    """Pair weight ``xi(r) = dL/dr_+`` at ``r_+ = 0``, ``r_- = r`` of a loss of the family with one negative.
+
+    Parameters
+    ----------
+    loss
+        A canonical name ("simple", "triplet", "infonce"), a SymPy expression or text in ``r_p``, ``r_1``,
+        ``tau``, ``r_0``.
+
+    Returns
+    -------
+    Expr
+        In the symbol ``r`` (``theory.core.notation.pair_distance``) and the parameters of the loss.
+
+    Raises
+    ------
+    InputError
+        Where the loss has more than one negative, is not proved to be in the family of statement 2, or is not
+        one.
+
+    Source
+    ------
+    Statement 4; arXiv 2010.00578, Theorem 4.
+
+    Examples
+    --------
+    >>> pair_weight("infonce")
+    1/(exp(r/tau) + 1)
+    """
+    from theory.losses.family import family_membership
+
+    described = loss_of(loss, 1 if isinstance(loss, str) and loss in CANONICAL else None)
+    if described.negatives is None or len(described.negatives) != 1:
+        raise InputError(f"loss {described.name!r}: a pair weight xi(r) is that of one negative, r_1")
+    membership = family_membership(described.expression)
+    if not membership.proved:
+        reason = "is outside" if membership.decision.value is False else "could not be proved to be in"
+        raise InputError(
+            f"loss {described.name!r}: {reason} the family dL/dr_+ > 0, dL/dr_k < 0, zero sum: "
+            f"{membership.decision.detail}"
+        )
+    return weight_at(described, derivative(described.expression, r_p)).xreplace({negative(1): pair_distance})
+
+
+def pair_weights(loss: object, negatives: int) -> tuple[Expr, ...]:
+    """Weights ``xi_k = -dL/dr_k`` at ``r_+ = 0`` of a loss with H negatives, in ``r_1, ..., r_H``.
+
+    Examples
+    --------
+    >>> len(pair_weights("infonce", 3))
+    3
+    """
+    described = loss_of(loss, negatives)
+    distances = described.negatives or ()
+    return tuple(weight_at(described, -derivative(described.expression, distance)) for distance in distances)
+
+
+def weight_at(loss: Loss, slope: Expr) -> Expr:
+    """A derivative of the loss at ``r_+ = 0``, as a cancelled quotient."""
+    value = quotient(value_at(slope, {r_p: sympy.S.Zero}).doit())
+    if value.has(sympy.nan, sympy.zoo, sympy.oo):
+        raise InputError(f"loss {loss.name!r}: its derivative does not exist at r_+ = 0")
+    return value

@@ -16,9 +16,7 @@ from sympy import Expr, Indexed, Rational, Sum, Symbol, exp, log
 from sympy.concrete.delta import deltasummation
 
 from hltm.base.errors import InputError
-from theory.core.decide import value_at
-from theory.core.normal import Normaliser, NotExactError
-from theory.core.notation import H, j, k, negative, pair_distance, r, r_0, r_p, tau
+from theory.core.notation import H, j, k, negative, r, r_0, r_p, tau
 
 _RANGE = (k, 1, H)
 CANONICAL: Mapping[str, Expr] = MappingProxyType(
@@ -161,116 +159,6 @@ def derivative(expression: Expr, distance: Expr) -> Expr:
     deltas = [node for node in result.atoms(Sum) if node.has(sympy.KroneckerDelta)]
     summed = {node: deltasummation(node.function, node.limits[0], no_piecewise=True) for node in deltas}
     return result.xreplace(summed).doit(deep=False)
-
-
-def quotient(expression: Expr) -> Expr:
-    """The expression as a cancelled quotient of polynomials in its generators, or as it stands."""
-    try:
-        normaliser = Normaliser([expression])
-        top, bottom = normaliser.cancelled(expression)
-    except NotExactError:
-        return expression
-    if not top:
-        return sympy.S.Zero
-    if len(top) == 1:
-        inverse = sympy.expand(normaliser.expression(bottom) / normaliser.expression(top))
-        return 1 / sympy.powsimp(inverse)
-    return normaliser.expression(top) / normaliser.expression(bottom)
-
-
-def linear_sums(expression: Expr) -> Expr:
-    """Write finite sums by linearity: factors free of the index leave them, summands are cancelled."""
-    nodes = [node for node in expression.atoms(Sum) if len(node.limits) == 1]
-    return expression.xreplace({node: _linear_sum(node) for node in nodes})
-
-
-def _linear_sum(node: Sum) -> Expr:
-    index, low, high = node.limits[0]
-    summand = node.function.xreplace({index: k})
-    try:
-        normaliser = Normaliser([summand], follow_signs=False)
-        numerator, denominator = normaliser.cancelled(summand)
-    except NotExactError:
-        return node
-    if not numerator:
-        return sympy.S.Zero
-    bottom = sympy.factor_terms(normaliser.expression(denominator))
-    outer_bottom, inner_bottom = bottom.as_independent(k, as_Add=False)
-    terms = []
-    for monomial in numerator.terms():
-        term = normaliser.expression(normaliser.ring.from_dict(dict([monomial])))
-        outer, inner = term.as_independent(k, as_Add=False)
-        terms.append(outer / outer_bottom * _sum(inner / inner_bottom, low, high))
-    return sympy.Add(*terms)
-
-
-def _sum(summand: Expr, low: Expr, high: Expr) -> Expr:
-    return (high - low + 1) * summand if not summand.has(k) else Sum(summand, (k, low, high))
-
-
-def pair_weight(loss: object) -> Expr:
-    """Pair weight ``xi(r) = dL/dr_+`` at ``r_+ = 0``, ``r_- = r`` of a loss of the family with one negative.
-
-    Parameters
-    ----------
-    loss
-        A canonical name ("simple", "triplet", "infonce"), a SymPy expression or text in ``r_p``, ``r_1``,
-        ``tau``, ``r_0``.
-
-    Returns
-    -------
-    Expr
-        In the symbol ``r`` (``theory.core.notation.pair_distance``) and the parameters of the loss.
-
-    Raises
-    ------
-    InputError
-        Where the loss has more than one negative, is not proved to be in the family of statement 2, or is not
-        one.
-
-    Source
-    ------
-    Statement 4; arXiv 2010.00578, Theorem 4.
-
-    Examples
-    --------
-    >>> pair_weight("infonce")
-    1/(exp(r/tau) + 1)
-    """
-    from theory.losses.family import family_membership
-
-    described = loss_of(loss, 1 if isinstance(loss, str) and loss in CANONICAL else None)
-    if described.negatives is None or len(described.negatives) != 1:
-        raise InputError(f"loss {described.name!r}: a pair weight xi(r) is that of one negative, r_1")
-    membership = family_membership(described.expression)
-    if not membership.proved:
-        reason = "is outside" if membership.decision.value is False else "could not be proved to be in"
-        raise InputError(
-            f"loss {described.name!r}: {reason} the family dL/dr_+ > 0, dL/dr_k < 0, zero sum: "
-            f"{membership.decision.detail}"
-        )
-    return weight_at(described, derivative(described.expression, r_p)).xreplace({negative(1): pair_distance})
-
-
-def pair_weights(loss: object, negatives: int) -> tuple[Expr, ...]:
-    """Weights ``xi_k = -dL/dr_k`` at ``r_+ = 0`` of a loss with H negatives, in ``r_1, ..., r_H``.
-
-    Examples
-    --------
-    >>> len(pair_weights("infonce", 3))
-    3
-    """
-    described = loss_of(loss, negatives)
-    distances = described.negatives or ()
-    return tuple(weight_at(described, -derivative(described.expression, distance)) for distance in distances)
-
-
-def weight_at(loss: Loss, slope: Expr) -> Expr:
-    """A derivative of the loss at ``r_+ = 0``, as a cancelled quotient."""
-    value = quotient(value_at(slope, {r_p: sympy.S.Zero}).doit())
-    if value.has(sympy.nan, sympy.zoo, sympy.oo):
-        raise InputError(f"loss {loss.name!r}: its derivative does not exist at r_+ = 0")
-    return value
 
 
 FREE_NEGATIVE = r[j]

@@ -14,9 +14,9 @@ from sympy.core.function import AppliedUndef
 from sympy.polys.rings import PolyElement
 
 from theory.core.decide import POLYNOMIAL, Decision, decide_positive, decide_zero, value_at
-from theory.core.normal import Normaliser, NotExactError
+from theory.core.normal import Normaliser, NotExactError, quotient
 from theory.core.notation import r_p
-from theory.losses.loss import Loss, quotient
+from theory.losses.loss import Loss
 
 _TERMS, _KINKS = 60, 3
 

@@ -6,14 +6,13 @@ vec W (arXiv 2010.00578, sections of Theorems 3 and 4).
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import sympy
 from sympy import Expr, MatAdd, MatMul, MatrixExpr, Symbol, Transpose
 
 from theory.core.derivation import Step, equation
 from theory.core.expectation import CONSTANT, GIVEN, Law, Letter, Moment, Term, Word, expect, letter
-from theory.core.notation import Vec, dimension, matrix
+from theory.core.notation import Expect, Vec, dimension, matrix
 from theory.population import decide_moment
 
 SIZE = dimension("l") * dimension("l-1")
@@ -56,19 +55,6 @@ _PRIMES = {
 }
 
 _FREE = {"p0": "y", "p1": "y'", "p2": "y''"}
-
-
-class Expect(MatrixExpr):  # type: ignore[misc]
-    """The expectation of a random matrix; prints as E[...]."""
-
-    @property
-    def shape(self) -> tuple[Expr, Expr]:
-        """That of its argument."""
-        rows, columns = self.args[0].shape
-        return rows, columns
-
-    def _latex(self, printer: Any) -> str:
-        return rf"\mathbb{{E}}\left[{printer._print(self.args[0])}\right]"
 
 
 def _place(point: str, copy: str) -> str:

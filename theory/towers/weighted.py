@@ -13,10 +13,11 @@ from sympy import Expr, Indexed, Rational, Symbol, ZeroMatrix
 from theory.core.decide import ABSTAINED, Decision, decide_zero
 from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
 from theory.core.expectation import Law, Moment, expect, letter
+from theory.core.normal import linear_sums, quotient
 from theory.core.notation import r_p
 from theory.dual_gradient_sizes import gradient_steps, shared_step, side
 from theory.losses.family import membership_of
-from theory.losses.loss import FREE_NEGATIVE, Loss, derivative, linear_sums, loss_of, quotient
+from theory.losses.loss import FREE_NEGATIVE, Loss, derivative, loss_of
 from theory.towers.moment_steps import GRADIENT, SIZE, checked, shown, with_homogeneity
 from theory.weighted_examples import antisymmetric_example, first_order_example
 from theory.weighted_terms import (

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import sympy
-from sympy import Add, Expr, ImmutableDenseMatrix, Mul, Rational, Symbol
+from sympy import Expr, ImmutableDenseMatrix, Mul, Rational, Symbol
 
 from hltm.base.checks import Node, show, suggestion
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
-from theory.trees.symbols import TreeSymbols, check_rows, internal, matrix, path_below, tree_symbols
+from theory.trees.means import apply_table, outer, path_means, spread
+from theory.trees.symbols import TreeSymbols, check_rows, internal, path_below, tree_symbols
 
 HALF = Rational(1, 2)
 
@@ -90,11 +91,6 @@ def is_binary_at(tree: HLTM, node: Node) -> bool:
     return all(tree.cardinality(v) == 2 for v in (*tree.path(tree.root, node), *tree.children(node)))
 
 
-def outer(factor: Expr, vector: list[Expr]) -> ImmutableDenseMatrix:
-    """``factor * vector vector^T``, products left as they are."""
-    return matrix([[Mul(factor, a, b) for b in vector] for a in vector])
-
-
 def selectivity(symbols: TreeSymbols, node: Node) -> Expr:
     """``s_nu = (E[f|z_nu=1] - E[f|z_nu=0])/2``: a symbol, 1/2 for a leaf."""
     return Symbol(f"s_{{{symbols.texts[node]}}}", real=True) if symbols.tree.children(node) else HALF
@@ -127,37 +123,3 @@ def _child_means(symbols: TreeSymbols, node: Node) -> list[list[Expr]]:
             means = [Symbol(f"e_{{{symbols.texts[child]};{j}}}", real=True) for j in states]
         columns.append(apply_table(symbols.table(child), [[m] for m in means]))
     return [[column[i][0] for column in columns] for i in range(tree.cardinality(node))]
-
-
-def apply_table(table: list[list[Expr]], means: list[list[Expr]]) -> list[list[Expr]]:
-    """Law of total expectation along one edge: ``T means``, sums left as they are."""
-    return [
-        [Add(*(Mul(p, row[k]) for p, row in zip(law, means, strict=True))) for k in range(len(means[0]))]
-        for law in table
-    ]
-
-
-def path_means(symbols: TreeSymbols, node: Node, means: list[list[Expr]]) -> list[list[Expr]]:
-    """``T_{0mu} F``: conditional means given z_0, shape (states of the root, neurons)."""
-    for step in reversed(path_below(symbols.tree, node)):
-        means = apply_table(symbols.table(step), means)
-    return means
-
-
-def spread(prior: list[Expr], means: list[list[Expr]]) -> ImmutableDenseMatrix:
-    """``M^T (diag pi - pi pi^T) M`` for M of shape (states, n)."""
-    return cross(prior, means, means)
-
-
-def cross(prior: list[Expr], left: list[list[Expr]], right: list[list[Expr]]) -> ImmutableDenseMatrix:
-    """``A^T (diag pi - pi pi^T) B``, that is Cov_{z_0} of two conditional means."""
-    weighted = [[Mul(p, a) for a in row] for p, row in zip(prior, left, strict=True)]
-    mean_left = [Add(*column) for column in zip(*weighted, strict=True)]
-    mean_right = [Add(*(Mul(p, b) for p, b in zip(prior, c, strict=True))) for c in zip(*right, strict=True)]
-
-    def entry(a: int, b: int) -> Expr:
-        joint = (Mul(row[a], other[b]) for row, other in zip(weighted, right, strict=True))
-        return Add(*joint, -mean_left[a] * mean_right[b])
-
-    rows = [[entry(a, b) for b in range(len(mean_right))] for a in range(len(mean_left))]
-    return matrix(rows)

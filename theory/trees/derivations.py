@@ -15,7 +15,8 @@ from hltm.tree import HLTM
 from theory.core.decide import Decision, decide_zero
 from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict, zero_step
 from theory.latent_corollaries import derive_depth, derive_losses, derive_update
-from theory.trees.activation import activation_covariance, cross, gap_vector, is_binary_at, selectivity
+from theory.trees.activation import activation_covariance, gap_vector, is_binary_at, selectivity
+from theory.trees.means import cross
 from theory.trees.symbols import ROW_LIMIT, TreeSymbols, internal, matrix, path_below, tree_symbols
 
 SLUG = "activation-covariance"

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import sympy
-from sympy import QQ, Expr
+from sympy import QQ, Add, Expr, ImmutableDenseMatrix, Mul
 from sympy.polys.rings import PolyRing
 
 from hltm.base.checks import Node, count
 from hltm.base.errors import InputError
 from theory.tree_leaves import LeafTable
 from theory.tree_linear import ring_of
-from theory.trees.symbols import TreeSymbols, below
+from theory.trees.symbols import TreeSymbols, below, matrix, path_below
 
 TERM_LIMIT = 2**14
 """Largest number of monomials that are written out, all entries together: SymPy takes a few seconds for them."""
@@ -185,3 +185,42 @@ def term_bound(symbols: TreeSymbols, nodes: list[Node]) -> int:
             even, odd = even * plain + odd * signed, odd * plain + even * signed
         bounds[node] = (even, odd)
     return sum(bounds[nodes[0]])
+
+
+def outer(factor: Expr, vector: list[Expr]) -> ImmutableDenseMatrix:
+    """``factor * vector vector^T``, products left as they are."""
+    return matrix([[Mul(factor, a, b) for b in vector] for a in vector])
+
+
+def apply_table(table: list[list[Expr]], means: list[list[Expr]]) -> list[list[Expr]]:
+    """Law of total expectation along one edge: ``T means``, sums left as they are."""
+    return [
+        [Add(*(Mul(p, row[k]) for p, row in zip(law, means, strict=True))) for k in range(len(means[0]))]
+        for law in table
+    ]
+
+
+def path_means(symbols: TreeSymbols, node: Node, means: list[list[Expr]]) -> list[list[Expr]]:
+    """``T_{0mu} F``: conditional means given z_0, shape (states of the root, neurons)."""
+    for step in reversed(path_below(symbols.tree, node)):
+        means = apply_table(symbols.table(step), means)
+    return means
+
+
+def spread(prior: list[Expr], means: list[list[Expr]]) -> ImmutableDenseMatrix:
+    """``M^T (diag pi - pi pi^T) M`` for M of shape (states, n)."""
+    return cross(prior, means, means)
+
+
+def cross(prior: list[Expr], left: list[list[Expr]], right: list[list[Expr]]) -> ImmutableDenseMatrix:
+    """``A^T (diag pi - pi pi^T) B``, that is Cov_{z_0} of two conditional means."""
+    weighted = [[Mul(p, a) for a in row] for p, row in zip(prior, left, strict=True)]
+    mean_left = [Add(*column) for column in zip(*weighted, strict=True)]
+    mean_right = [Add(*(Mul(p, b) for p, b in zip(prior, c, strict=True))) for c in zip(*right, strict=True)]
+
+    def entry(a: int, b: int) -> Expr:
+        joint = (Mul(row[a], other[b]) for row, other in zip(weighted, right, strict=True))
+        return Add(*joint, -mean_left[a] * mean_right[b])
+
+    rows = [[entry(a, b) for b in range(len(mean_right))] for a in range(len(mean_left))]
+    return matrix(rows)

@@ -16,8 +16,7 @@ from hltm.tree import HLTM
 from theory.tree_leaves import check_size, connection_table, evaluate
 from theory.tree_linear import linear_gaps, linear_input_means, linear_jacobian
 from theory.tree_weights import TreeWeights, read_weights
-from theory.trees.activation import apply_table, cross, outer, path_means, spread
-from theory.trees.means import check_terms, gap_given, means_given
+from theory.trees.means import apply_table, check_terms, cross, gap_given, means_given, outer, path_means, spread
 from theory.trees.symbols import (
     TreeSymbols,
     below,

@@ -11,14 +11,22 @@ from sympy import MatAdd, MatMul, MatrixExpr, MatrixSymbol, Symbol, Transpose, Z
 
 from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
 from theory.core.expectation import GIVEN, Law, Letter, Moment, expect, letter
-from theory.core.notation import matrix
+from theory.core.notation import Expect, matrix
 from theory.dual_gradient_sizes import checked
 from theory.population import decide_moment
 from theory.towers.covariance import derive_covariance
-from theory.towers.moment_steps import Expect
-from theory.two_layer.relations import N0, N1, N2, block_relations, conserved_relation, decoupled_relations
+from theory.two_layer.relations import (
+    ASSUMPTIONS,
+    N0,
+    N1,
+    N2,
+    SLUG,
+    block_relations,
+    conserved_relation,
+    decoupled_relations,
+)
 from theory.two_layer.ring import derive_ring, sign_population_steps
-from theory.two_layer_explicit import ASSUMPTIONS, SLUG, derive_explicit
+from theory.two_layer_explicit import derive_explicit
 
 CLAIMS = ("block", "decoupled", "conserved", "ring")
 """What can be derived."""

@@ -11,6 +11,13 @@ from sympy import Basic, Expr, MatMul, MatrixExpr, Symbol, Transpose, ZeroMatrix
 from theory.core.derivation import equation
 from theory.core.notation import dimension, matrix
 
+SLUG = "two-layer-dynamics"
+ASSUMPTIONS = (
+    "one hidden layer, no biases, gates fixed: one independent symbol per neuron and input",
+    "x_1, x_+ independent augmentations of x, the negative an augmentation of an independent point of the same law",
+    "the simple loss; one-branch update, half of the shared one",
+)
+
 N0, N1, N2 = dimension("0"), dimension("1"), dimension("2")
 OWN, OUT = matrix("w_{1j}", N0, 1), matrix("w_{2j}", N2, 1)
 OWN_RATE, OUT_RATE = matrix(r"\dot{w}_{1j}", N0, 1), matrix(r"\dot{w}_{2j}", N2, 1)

@@ -13,8 +13,7 @@ from theory.core.decide import decide_zero
 from theory.core.derivation import Derivation, Statement, Step, equation, sign_step, together, verdict, zero_step
 from theory.core.notation import dimension, matrix
 from theory.dual_gradient_sizes import checked
-from theory.two_layer.relations import LINEAR
-from theory.two_layer_explicit import ASSUMPTIONS, SLUG
+from theory.two_layer.relations import ASSUMPTIONS, LINEAR, SLUG
 
 RINGS = (4, 5, 6, 7, 8)
 """Sizes of the ring that are written out."""

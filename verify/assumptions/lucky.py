@@ -15,11 +15,11 @@ from verify.engine.assumptions import Sides
 from verify.engine.statement import Assumption, Context
 from verify.instances.samples import generator
 from verify.lucky.exact import averaged_survival, neurons, shortfall, summary
-from verify.lucky.sources import tree_of
 from verify.tolerance.rounding import gamma
 from verify.trees.assumptions import QUARTER, Law, Variable, child, prior
 from verify.trees.instance import TreeInstance
 from verify.trees.lucky import Moments, stated_bound, stated_existence, stated_survival
+from verify.trees.samples import tree_of
 from verify.trees.ways import enumeration
 
 HALF = Fraction(1, 2)

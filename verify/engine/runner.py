@@ -9,15 +9,32 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
 
 from hltm.base.progress import SILENT, Progress
 from verify.engine import assumptions as assumption
-from verify.engine.evidence import Evidence, Kind, Measurement, Verdict, counted, timed, verdict
+from verify.engine.evidence import (
+    COLUMNS,
+    Evidence,
+    Kind,
+    Measurement,
+    Verdict,
+    _instance,
+    counted,
+    evidence_row,
+    table,
+    timed,
+    verdict,
+)
 from verify.engine.processes import spread
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.registry import REGISTRY, Entry
 from verify.registry import entry as known_entry
+
+if TYPE_CHECKING:
+    from verify.engine.evidence import Evidence, Measurement
+
 
 NOT_RUN: tuple[tuple[Kind, str], ...] = (
     ("trained", "nothing that changes along training is claimed, or it is not covered"),
@@ -43,7 +60,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         """The verdict and its evidence for a notebook."""
-        from verify.report.notebook import result_html
+        pass  # HOUSE
 
         return result_html(self)
 
@@ -77,7 +94,7 @@ class Refutation:
 
     def _repr_html_(self) -> str:
         """The refutation for a notebook."""
-        from verify.report.notebook import refutation_html
+        pass  # HOUSE
 
         return refutation_html(self)
 
@@ -292,3 +309,25 @@ def replay(statement: Statement, claim: Any, instance: Any, progress: Progress =
         progress.step(f"{statement.slug}: {kind}")
         found[kind] = measure(instance, claim)
     return found
+
+
+def result_html(result: Result) -> str:
+    """A statement with its verdict and all its evidence."""
+    statement = result.statement
+    head = (
+        f"<p><b>{escape(f'{statement.heading} [{statement.slug}] {result.verdict}')}</b>: {escape(statement.title)}</p>"
+    )
+    refuting = "".join(_instance(row.counterexample) for row in result.evidence if row.counterexample is not None)
+    return head + table(map(evidence_row, result.evidence), COLUMNS) + refuting
+
+
+def refutation_html(found: Refutation) -> str:
+    """A false variant, the kinds of evidence that refuted it, and the shrunk instance."""
+    outcome = {"open": "left open", "survived": "survives"}.get(
+        found.status
+    ) or f"refuted by {', '.join(found.refuted_by)}"
+    head = table(
+        [(found.statement.slug, found.variant.name, found.variant.change, outcome, found.tried)],
+        ("statement", "variant", "change", "outcome", "instances tried"),
+    )
+    return head if found.instance is None else head + _instance(found.instance)

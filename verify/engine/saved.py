@@ -1,6 +1,6 @@
 """Reading and writing the files of a run: saved instances, JSON documents, reports.
 
-This is the one module of `verify` that touches files; `hltm.files.write` writes to a temporary name and renames, so
+This is the one module of `verify` that touches files; `hltm.base.atomic.write` writes to a temporary name and renames, so
 that a reader never sees half of one.
 """
 
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hltm.base.atomic import write
 from hltm.base.errors import InputError
-from hltm.files import write
 from verify.engine.evidence import Evidence
 from verify.engine.statement import Statement
 from verify.registry import entry

@@ -220,3 +220,9 @@ class Statement:
                 return candidate
         known = ", ".join(v.name for v in self.variants)
         raise KeyError(f"variant={name!r} of statement {self.slug!r}: must be one of {known}")
+
+
+def command(theorem: int, context: Context) -> str:
+    """The command that computes the figures of a statement again."""
+    options = f"--seed {context.seed} --profile {context.profile} --device {context.device}"
+    return f"python -m verify.theorem{theorem} {options} --report out"

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify.engine.statement import Context
+from verify.engine.statement import Context, command
 from verify.figures.data import FigureData
-from verify.towers.figures import command
 from verify.training.lucky import amplification, gaps, hidden, selectivities
 
 if TYPE_CHECKING:

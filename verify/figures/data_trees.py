@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hltm
-from verify.engine.statement import Context
+from verify.engine.statement import Context, command
 from verify.figures.data import FigureData, table
 from verify.instances import samples
 from verify.instances.instance import freeze
-from verify.towers.figures import command
 from verify.training.lucky import ceiling
 from verify.training.trees import population_of
 from verify.trees.forms import as_exact, exact_weights, sympy_number

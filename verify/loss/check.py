@@ -7,12 +7,13 @@ automatic differentiation of the loss itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
 from verify.budget import OutOfTimeError, limited
-from verify.engine.evidence import Evidence, Verdict, verdict
+from verify.engine.evidence import COLUMNS, Evidence, Verdict, _cell, evidence_row, table, verdict
 
 if TYPE_CHECKING:
     import sympy
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from theory import Derivation
     from theory.conditions import Condition
     from theory.losses.loss import Loss
+    from verify.engine.evidence import Evidence
+
 
 SECONDS = 60.0
 KINK = "the order of theta is shown for losses with two continuous derivatives, and a maximum has a kink"
@@ -76,7 +79,7 @@ class LossReport:
 
     def _repr_html_(self) -> str:
         """What was decided, for a notebook."""
-        from verify.report.notebook import loss_html
+        pass  # HOUSE
 
         return loss_html(self)
 
@@ -176,9 +179,11 @@ def _remarks(loss: Loss, real: Condition) -> tuple[str, ...]:
 def _weights(loss: Loss, written: Loss | None) -> tuple[tuple[sympy.Expr, ...], list[sympy.Expr]]:
     """The pair weights as they are shown, and one for every negative in ``r_1 .. r_H``."""
     import theory
+    from theory.core.normal import linear_sums
     from theory.core.notation import negative, pair_distance
     from theory.exchangeable import at_number
-    from theory.losses.loss import FREE_NEGATIVE, derivative, linear_sums, weight_at
+    from theory.losses.family import weight_at
+    from theory.losses.loss import FREE_NEGATIVE, derivative
 
     negatives = loss.negatives or ()
     if len(negatives) == 1:
@@ -218,3 +223,17 @@ def _statement_4(
     if loss.expression.has(sympy.Max) and status == "holds":
         status, detail = "abstained", f"{KINK}; away from it: {detail}"
     found["evidence"] = (Evidence("symbolic", status, "proof", 1, detail=detail), measured)  # type: ignore[arg-type]
+
+
+def loss_html(report: LossReport) -> str:
+    """A loss of the user's: the conditions of the family, its pair weights, and statement 4 for it."""
+    words = {True: "holds", False: "fails", None: "undecided"}
+    head = f"<p><b>{escape(report.verdict)}</b>: {_cell(report.text)}</p>"
+    conditions = [(c.text, words[c.decision.value], c.decision.method) for c in report.conditions]
+    parts = [head, table(conditions, ("condition", "status", "decided by"))]
+    parts += [f"<pre>{_cell(line)}</pre>" for line in report.counterexample or ()]
+    if report.weights:
+        parts.append(table([(f"xi_{k}", xi) for k, xi in enumerate(report.weights, start=1)], ("pair weight", "")))
+    if report.evidence:
+        parts.append(table(map(evidence_row, report.evidence), COLUMNS))
+    return "".join(parts) + (f"<p>{_cell(report.note)}</p>" if report.note else "")

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from verify.instances.samples import generator
 from verify.trees.lucky import Sizes
+from verify.trees.samples import tree_of
 
 if TYPE_CHECKING:
     from hltm import HLTM
-
-Row = tuple[float, float]
-
-
-def tree_of(edges: dict[str, tuple[str, Row]]) -> HLTM:
-    """A binary tree of root `r` with even prior: child to its parent and (P(1|0), P(1|1))."""
-    import networkx as nx
-
-    import hltm
-
-    graph: nx.DiGraph[Any] = nx.DiGraph()
-    graph.add_node("r", prior=[0.5, 0.5])
-    for child, (parent, (low, high)) in edges.items():
-        graph.add_edge(parent, child, transition=[[1 - low, low], [1 - high, high]])
-    return hltm.HLTM(graph)
 
 
 def training_trees() -> dict[str, HLTM]:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hltm.base.atomic import write
 from hltm.base.errors import InputError
-from hltm.files import write
 from verify.report.folder import MANIFEST, TOOL, digest, manifest, ours
 
 ENTRIES = 5000

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hltm.base.atomic import write
 from hltm.base.errors import InputError
-from hltm.files import write
 from verify.engine.saved import json_bytes, read_json
 
 MANIFEST = "manifest.json"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from verify.engine.evidence import Measurement
-from verify.engine.statement import Context, Variant
+from verify.engine.statement import Context, Variant, command
 from verify.figures.data import FigureData, table
 from verify.instances import samples
 
@@ -22,12 +22,6 @@ LOSSES: tuple[tuple[str, str, dict[str, float]], ...] = (
     ("triplet", f"soft triplet, tau = {TAU}, r_0 = {MARGIN:g}", {"tau": TAU, "margin": MARGIN}),
     ("infonce", f"InfoNCE, tau = {TAU}, H = 1", {"tau": TAU, "negatives": 1}),
 )
-
-
-def command(theorem: int, context: Context) -> str:
-    """The command that computes the figures of a statement again."""
-    options = f"--seed {context.seed} --profile {context.profile} --device {context.device}"
-    return f"python -m verify.theorem{theorem} {options} --report out"
 
 
 def separation(

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hltm
-from verify.engine.statement import Context
+from verify.engine.statement import Context, command
 from verify.figures.data import FigureData, table
 from verify.instances import samples
 from verify.tolerance.statistics import Interval, local_exponent, mean_interval
 from verify.towers import rates as trained_rates
 from verify.towers import residue
-from verify.towers.figures import command
 from verify.training.trees import population_of
 
 if TYPE_CHECKING:

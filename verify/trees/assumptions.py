@@ -19,11 +19,11 @@ from flint import fmpq
 from verify.engine.assumptions import Sides, of_measurement
 from verify.engine.statement import Assumption, Context
 from verify.instances.samples import generator
-from verify.lucky.sources import tree_of
 from verify.towers.tower import Array
 from verify.trees import samples as tree_sources
 from verify.trees.claims import STATED, Claim, Node, block_update, categorical, o, outer, walsh_difference
 from verify.trees.instance import TreeInstance
+from verify.trees.samples import tree_of
 from verify.trees.ways import enumerated, enumeration, measure_claim
 
 State = Mapping[str, int]

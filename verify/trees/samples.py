@@ -6,7 +6,7 @@ Probabilities and weights are multiples of 1/8 or 1/16, exact in float64, so tha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
@@ -16,6 +16,12 @@ from hltm import HLTM
 from verify.instances.instance import freeze
 from verify.instances.samples import generator
 from verify.trees.instance import TreeInstance
+
+if TYPE_CHECKING:
+    from hltm import HLTM
+
+
+Row = tuple[float, float]
 
 SLOPES = (0.0, 1.0, 0.25)
 
@@ -119,3 +125,16 @@ def tree_strategy(max_nodes: int, *, categorical: bool) -> Any:
     from verify.strategies import tree_instances
 
     return tree_instances(max_nodes, categorical=categorical)
+
+
+def tree_of(edges: dict[str, tuple[str, Row]]) -> HLTM:
+    """A binary tree of root `r` with even prior: child to its parent and (P(1|0), P(1|1))."""
+    import networkx as nx
+
+    import hltm
+
+    graph: nx.DiGraph[Any] = nx.DiGraph()
+    graph.add_node("r", prior=[0.5, 0.5])
+    for child, (parent, (low, high)) in edges.items():
+        graph.add_edge(parent, child, transition=[[1 - low, low], [1 - high, high]])
+    return hltm.HLTM(graph)

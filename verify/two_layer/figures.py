@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from verify.engine.statement import Context
+from verify.engine.statement import Context, command
 from verify.figures.data import FigureData, table
 from verify.instances.in_torch import arrays_of
 from verify.towers import descent
-from verify.towers.figures import command
 from verify.two_layer import rings as two_layer_rings
 from verify.two_layer import samples as two_layer_sources
 from verify.two_layer.measures import gap_bound, mean_gaps

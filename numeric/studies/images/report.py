@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hltm.base.atomic import write
 from hltm.base.errors import InputError
-from hltm.files import write
 from numeric.images.findings import Findings
 from numeric.images.tables import (
     OPERATOR_HEADS,

@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hltm.base.atomic import write
 from hltm.base.checks import show
 from hltm.base.errors import InputError
-from hltm.files import write
 from numeric.experiment_summary import summary
 from numeric.studies.paper.run import WidthResult
 from numeric.studies.paper.settings import Study, data_seed
