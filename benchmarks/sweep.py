@@ -22,10 +22,7 @@ import numpy as np
 from measure import Result
 from scipy.optimize import nnls
 
-from numeric.studies.sweep.expansion import expand
-from numeric.studies.sweep.grid import make_grid
-from numeric.studies.sweep.task import prepare
-from numeric.sweep.cost import (
+from numeric.studies.sweep.driver import (
     Coefficients,
     Sizes,
     far_pairs,
@@ -36,7 +33,9 @@ from numeric.sweep.cost import (
     sizes,
     words_held,
 )
-from numeric.sweep.stack import run_stack
+from numeric.studies.sweep.expansion import expand
+from numeric.studies.sweep.grid import make_grid
+from numeric.studies.sweep.task import prepare, run_stack
 
 
 @dataclass(frozen=True)

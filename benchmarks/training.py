@@ -19,11 +19,10 @@ from measure import Result, best_times
 
 import hltm
 from numeric import TreeNetwork, train
-from numeric.operator_norms import operator_norms
-from numeric.step import Stack
 from numeric.towers.losses import loss_value
 from numeric.training.contrast import contrast_of, training_loss
-from numeric.trees.metrics import correlations
+from numeric.training.minibatch import Stack
+from numeric.trees.metrics import correlations, operator_norms
 from numeric.trees.streams import TripleSampler
 
 BATCH, WIDTH, TOWERS = 128, 10, 3

@@ -41,7 +41,7 @@ def closed_forms() -> list[Result]:
             gap = claimed.xreplace(written) - single
             residual = max(residual, float(any(entry.expand() != 0 for entry in gap)))
     times = {depth: min(cold(tree, parts) for _ in range(4)) for depth, tree in trees.items()}
-    matrices = min(cold(trees[13], theory.latent_forms.ActivationCovariance.matrix) for _ in range(2))
+    matrices = min(cold(trees[13], theory.trees.activation.ActivationCovariance.matrix) for _ in range(2))
     detail = {"seconds at 1,023 nodes": times[9], "seconds at 16,383 nodes": times[13], "with matrix()": matrices}
     growth = times[13] / times[9]
     return [

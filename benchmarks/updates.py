@@ -3,10 +3,10 @@
 import torch
 from measure import Result, best_times
 
-from numeric.digits import digit_population
 from numeric.towers.gradient import population_gradient
 from numeric.towers.network import random_weights
 from numeric.towers.operator import predicted_update
+from numeric.towers.populations import digit_population
 
 WIDTHS, IMAGES, AUGMENTATIONS = (64, 64, 32, 10), 512, 8
 

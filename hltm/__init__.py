@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from hltm.exact import enumerate_leaves as enumerate_leaves
     from hltm.exact import leaf_distribution as leaf_distribution
     from hltm.exact import leaf_table as leaf_table
+    from hltm.exact import marginals as marginals
+    from hltm.exact import posterior as posterior
+    from hltm.exact import rational_leaf_distribution as rational_leaf_distribution
     from hltm.exact import root_polarities as root_polarities
     from hltm.exact import root_transitions as root_transitions
     from hltm.files import load as load
     from hltm.files import save as save
-    from hltm.inference import marginals as marginals
-    from hltm.inference import posterior as posterior
-    from hltm.node_text import find_node as find_node
     from hltm.nodelink import tree_from_json as tree_from_json
     from hltm.nodelink import tree_to_json as tree_to_json
-    from hltm.population import LeafPopulation as LeafPopulation
-    from hltm.population import leaf_population as leaf_population
-    from hltm.rational import rational_leaf_distribution as rational_leaf_distribution
+    from hltm.sampling import LeafPopulation as LeafPopulation
+    from hltm.sampling import leaf_population as leaf_population
     from hltm.sampling import resample as resample
     from hltm.sampling import sample as sample
     from hltm.tree import HLTM as HLTM
+    from hltm.tree import find_node as find_node
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
@@ -42,14 +42,19 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "base.errors": ["InputError"],
         "build": ["caterpillar_tree", "complete_tree", "random_tree", "star_tree"],
         "drawing": ["draw"],
-        "exact": ["enumerate_leaves", "leaf_distribution", "leaf_table", "root_polarities", "root_transitions"],
+        "exact": [
+            "enumerate_leaves",
+            "leaf_distribution",
+            "leaf_table",
+            "marginals",
+            "posterior",
+            "rational_leaf_distribution",
+            "root_polarities",
+            "root_transitions",
+        ],
         "files": ["load", "save"],
-        "inference": ["marginals", "posterior"],
-        "node_text": ["find_node"],
         "nodelink": ["tree_from_json", "tree_to_json"],
-        "population": ["LeafPopulation", "leaf_population"],
-        "rational": ["rational_leaf_distribution"],
-        "sampling": ["resample", "sample"],
-        "tree": ["HLTM"],
+        "sampling": ["LeafPopulation", "leaf_population", "resample", "sample"],
+        "tree": ["HLTM", "find_node"],
     },
 )

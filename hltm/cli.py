@@ -19,7 +19,7 @@ from hltm.base.errors import InputError
 from hltm.base.progress import shown
 from hltm.build import Polarity, caterpillar_tree, complete_tree, random_tree, star_tree
 from hltm.files import check_suffix, load, save
-from hltm.number_text import read_number
+from hltm.tables import read_number
 from hltm.tree import HLTM
 
 Source = Annotated[Path, typer.Argument(metavar="FILE", help="A tree: .json, .graphml or .bif.")]
@@ -126,8 +126,8 @@ def run_make(file: Path, build: Callable[[], HLTM]) -> int:
 
 def run_show(file: Path, node: str | None) -> int:
     """Print a tree, or one of its nodes."""
-    from hltm.describe import node_overview, overview
-    from hltm.node_text import find_node
+    from hltm.drawing import node_overview, overview
+    from hltm.tree import find_node
 
     with shown() as progress:
         progress.step(f"reading {file}")

@@ -11,9 +11,11 @@ number of its nodes and leaves and the range of its polarities.
 
 import io
 import os
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ from hltm.tree import HLTM
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from rich.table import Table
+
 
 ITEMS_DRAWN = 63  # nodes and triangles on one page
 CHILDREN_DRAWN = 7  # of one node, when the tree is summarised
@@ -253,3 +257,201 @@ def _write(
 ) -> None:
     """Write text; dollar signs in names are no formulas."""
     axes.text(x, y, text, bbox=frame, fontsize=size, ha="center", va="center", zorder=3, parse_math=False)
+
+
+# A tree for a notebook: an inline drawing, made of text alone, so that showing a tree loads no drawing library.
+
+_CELL, _LEVEL, _LETTER, _SIZE = 46, 62, 6.2, 10  # pixels: least width of a column, height of a level, letter, font
+_COLOURS = {"tab:blue": "#1f77b4", "tab:red": "#d62728", "0.6": "#999", "0.45": "#737373"}
+
+
+def tree_html(tree: HLTM) -> str:
+    """Return a tree as HTML: a drawing in SVG with the tree's one line below it.
+
+    Parameters
+    ----------
+    tree : HLTM
+        Any size: at most 63 items are drawn, a triangle stands for the rest.
+
+    Returns
+    -------
+    str
+        HTML without scripts, styles or links; names are escaped.
+
+    Examples
+    --------
+    >>> from hltm.build import star_tree
+    >>> text = tree_html(star_tree(2, polarity=0.5))
+    >>> text.count("<rect"), text.count("<line")
+    (3, 2)
+    """
+    return f'<div style="overflow-x:auto">{tree_svg(tree)}</div><div>{escape(repr(tree))}</div>'
+
+
+def tree_svg(tree: HLTM) -> str:
+    """Return the drawing of a tree as an SVG element."""
+    items = layout(tree)
+    places = {item.node: item for item in items if item.node is not None}
+    letters = max(len(short_name(node)) for node in places)
+    cell = max(_CELL, _LETTER * letters + 14, 84 if any(item.hidden for item in items) else 0)
+    width = cell * (1 + max(item.x for item in items))
+    height = _LEVEL * (0.4 + 1 + max(item.level for item in items))
+    lines = [_edge(tree, places[item.above], item, cell) for item in items if item.above is not None]
+    nodes = [_node(tree, item, cell) for item in items]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="sans-serif" font-size="{_SIZE}" text-anchor="middle" '
+        f'style="background:white;max-width:max(100%,1000px);height:auto">{"".join(lines + nodes)}</svg>'
+    )
+
+
+def _place(item: Item, cell: float) -> tuple[float, float]:
+    return cell * (item.x + 0.5), _LEVEL * (item.level + 0.6)
+
+
+def _edge(tree: HLTM, above: Item, item: Item, cell: float) -> str:
+    (x_1, y_1), (x_2, y_2) = _place(above, cell), _place(item, cell)
+    ends = f'x1="{x_1:.1f}" y1="{y_1:.1f}" x2="{x_2:.1f}" y2="{y_2:.1f}"'
+    if item.node is None or above.node is None:
+        return f'<line {ends} stroke="#999" stroke-dasharray="2 3"/>'
+    text, colour, wide = edge_text(tree, above.node, item.node)
+    line = f'<line {ends} stroke="{_COLOURS[colour]}" stroke-width="{wide:.2f}"/>'
+    return line + _text(x_1 + 0.6 * (x_2 - x_1), y_1 + 0.6 * (y_2 - y_1), text, halo=True)
+
+
+def _node(tree: HLTM, item: Item, cell: float) -> str:
+    x, y = _place(item, cell)
+    if item.node is None:
+        corners = f"{x:.1f},{y - 16:.1f} {x - 40:.1f},{y + 20:.1f} {x + 40:.1f},{y + 20:.1f}"
+        rows = summary(tree, item.hidden).split("\n")
+        words = "".join(_text(x, y + 1 + 9 * i, row, size=8) for i, row in enumerate(rows))
+        return f'<polygon points="{corners}" fill="#e0e0e0"/>{words}'
+    name = short_name(item.node)
+    wide = _LETTER * len(name) + 10
+    fill = "white" if tree.children(item.node) else "#ebebeb"
+    frame = f'x="{x - wide / 2:.1f}" y="{y - 9:.1f}" width="{wide:.1f}" height="18" rx="4"'
+    return f'<rect {frame} fill="{fill}" stroke="#4d4d4d"/>{_text(x, y, name)}'
+
+
+def _text(x: float, y: float, text: str, *, size: int = _SIZE, halo: bool = False) -> str:
+    around = ' stroke="white" stroke-width="5" paint-order="stroke"' if halo else ""
+    return f'<text x="{x:.1f}" y="{y + size / 3:.1f}" font-size="{size}"{around}>{escape(text)}</text>'
+
+
+# A tree as tables on the terminal: one line a node, or one line a level of a larger tree, or one node in full.
+
+LEVEL = "level (root 0)"  # training counts from the leaves
+NODES_LISTED = 127  # of a tree with more nodes the levels are listed
+_ENTRIES_SHOWN = 16
+
+
+def overview(tree: HLTM) -> list["Table | str"]:
+    """Return what describes a tree: a headline, the prior, a table of nodes or of levels."""
+    kind = "symmetric binary" if tree.is_symmetric else "binary" if tree.is_binary else "categorical"
+    lines: list[Table | str] = [printable(text) for text in tree.graph.graph.values()]
+    lines.append(f"{kind} tree: {len(tree):,} nodes, {len(tree.leaves):,} leaves, depth {tree.depth:,}")
+    root = f"root {label(tree.root)}: prior {numbers(tree.exact_prior())}"
+    lines.append(root + (f", polarity {tree.root_polarity:.6g}" if tree.cardinality(tree.root) == 2 else ""))
+    lines.append(_node_table(tree) if len(tree) <= NODES_LISTED else _level_table(tree))
+    return lines
+
+
+def node_overview(tree: HLTM, node: Node) -> list["Table | str"]:
+    """Return what describes one node: its place, its table, its relation to the root."""
+    above = tree.parent(node)
+    children = tree.children(node)
+    shown = ", ".join(map(label, children[:_ENTRIES_SHOWN])) + (", ..." if len(children) > _ENTRIES_SHOWN else "")
+    lines: list[Table | str] = [
+        f"node {label(node)}: {tree.cardinality(node)} states, "
+        f"level {len(tree.path(tree.root, node)) - 1} (the root is level 0)",
+        f"parent: {'none, it is the root' if above is None else label(above)}",
+        f"children: {shown or 'none, it is a leaf'}",
+    ]
+    if above is None:
+        return [*lines, f"prior: {numbers(tree.exact_prior())}"]
+    for state, row in enumerate(tree.exact_table(node)[:_ENTRIES_SHOWN]):
+        lines.append(f"given state {state} of {label(above)}: {numbers(row)}")
+    if all(tree.cardinality(step) == 2 for step in tree.path(tree.root, node)):
+        lines.append(f"polarity: {tree.polarity(above, node):.6g}, from the root {tree.polarity(tree.root, node):.6g}")
+    return lines
+
+
+def label(node: Node) -> str:
+    """Write a node's name so that no terminal and no reader mistakes it: plain names as they are."""
+    return printable(node) if isinstance(node, str) and node.isprintable() and node else printable(repr(node))
+
+
+def numbers(row: Sequence[Number]) -> str:
+    """Write a row of numbers, rational ones as they are."""
+    shown = ", ".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row[:_ENTRIES_SHOWN])
+    return shown + (f", ... ({len(row)} in all)" if len(row) > _ENTRIES_SHOWN else "")
+
+
+def printable(text: str) -> str:
+    """Replace what the terminal cannot show or would obey."""
+    encoding = sys.stdout.encoding or "utf-8"
+    kept = "".join(letter if letter.isprintable() else " " for letter in text)
+    return kept.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _table(titles: Sequence[str], left: int) -> "Table":
+    from rich.table import Table
+
+    table = Table()
+    for i, title in enumerate(titles):
+        table.add_column(title, justify="left" if i < left else "right", overflow="fold")
+    return table
+
+
+def _node_table(tree: HLTM) -> "Table":
+    from rich.text import Text
+
+    table = _table(("node", "parent", LEVEL, "states", "children", "polarity", "from root"), 2)
+    for level, nodes in enumerate(tree.levels):
+        for node in nodes:
+            above = tree.parent(node)
+            path = tree.path(tree.root, node)
+            own = "" if above is None else rho(tree, above, node)
+            whole = "" if any(tree.cardinality(step) != 2 for step in path) else f"{tree.polarity(tree.root, node):.6g}"
+            cells = [str(level), str(tree.cardinality(node)), str(len(tree.children(node)) or "leaf"), own, whole]
+            table.add_row(Text(label(node)), Text("" if above is None else label(above)), *cells)
+    return table
+
+
+def _level_table(tree: HLTM) -> "Table":
+    table = _table((LEVEL, "nodes", "leaves", "states", "children", "polarity"), 0)
+    shown = list(enumerate(tree.levels))
+    if len(shown) > NODES_LISTED:  # the first and the last levels of a long path
+        shown = [*shown[: NODES_LISTED // 2], *shown[-(NODES_LISTED // 2) :]]
+    before = -1
+    for level, nodes in shown:
+        if level != before + 1:
+            table.add_row(*["..."] * 6)
+        before = level
+        leaves = sum(not tree.children(node) for node in nodes)
+        states = _range([tree.cardinality(node) for node in nodes])
+        children = _range([len(tree.children(node)) for node in nodes if tree.children(node)])
+        table.add_row(str(level), f"{len(nodes):,}", f"{leaves:,}", states, children, _polarities(tree, nodes))
+    return table
+
+
+def _polarities(tree: HLTM, nodes: Sequence[Node]) -> str:
+    edges = [(above, node) for node in nodes for above in (tree.parent(node),) if above is not None]
+    return _range([tree.polarity(*edge) for edge in edges if all(tree.cardinality(end) == 2 for end in edge)])
+
+
+def _range(values: Sequence[float]) -> str:
+    """Write the smallest and the largest value, once if they are equal."""
+    if not values:
+        return ""
+    low, high = f"{min(values):.6g}", f"{max(values):.6g}"
+    return low if low == high else f"{low} ... {high}"
+
+
+def rho(tree: HLTM, above: Node, node: Node) -> str:
+    """Write the polarity of an edge as it was given; for tables that are not binary, their shape."""
+    states = tree.cardinality(above), tree.cardinality(node)
+    if states != (2, 2):
+        return f"{states[0]} x {states[1]} table"
+    given = tree.graph.edges[above, node].get("polarity")
+    return str(given) if given is not None and not isinstance(given, float) else f"{tree.polarity(above, node):.6g}"

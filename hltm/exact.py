@@ -1,19 +1,258 @@
 """Exact moments: products along paths from the root, and the joint law of the leaves by enumeration.
 
 The joint law is built from the leaves upwards (no sum over configurations of latents), so its cost is the
-number of leaf configurations times a small factor. Larger trees need message passing (`hltm.inference`) or
+number of leaf configurations times a small factor. Larger trees need message passing (`hltm.exact`) or
 sampling.
 """
 
+import itertools
 import math
+from collections.abc import Collection, Mapping
+from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hltm.base.checks import Node, count, show
 from hltm.base.errors import InputError
-from hltm.inference import Evidence
-from hltm.states import read_states
+from hltm.tables import normalized
 from hltm.tree import HLTM
+
+# Reading states of nodes: evidence for exact inference, kept latents for resampling.
+
+
+def read_states(tree: HLTM, given: object, name: str) -> dict[Node, np.ndarray]:
+    """Check a mapping of nodes to states.
+
+    Parameters
+    ----------
+    tree : HLTM
+        The tree whose nodes are named.
+    given : mapping of Node to int or integer array of shape (n,)
+        States 0 ... cardinality - 1; all arrays must have the same length, at least 1.
+    name : str
+        What the mapping is called in messages.
+
+    Returns
+    -------
+    dict of Node to numpy.ndarray
+        int64, each of shape () or (n,).
+
+    Raises
+    ------
+    InputError
+        No mapping, an unknown node, a state that is no integer or not a state of its node, unequal lengths.
+    """
+    if not isinstance(given, Mapping):
+        raise InputError(f"{name}={show(given)}: must be a mapping of nodes to states, got {type(given).__name__}")
+    states = {node: _states(tree, node, value, name) for node, value in given.items()}
+    lengths = {node: len(value) for node, value in states.items() if value.ndim}
+    if len(set(lengths.values())) > 1:
+        first = next(iter(lengths))
+        other = next(node for node in lengths if lengths[node] != lengths[first])
+        raise InputError(
+            f"{name} of nodes {show(first)} and {show(other)}: must have the same length, "
+            f"got {lengths[first]} and {lengths[other]}"
+        )
+    return states
+
+
+def _states(tree: HLTM, node: Node, value: ArrayLike, name: str) -> np.ndarray:
+    count = tree.cardinality(node)
+    where = f"{name} of node {show(node)}"
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError):  # ragged lists, tensors on another device
+        array = np.asarray(None)
+    if array.dtype.kind not in "iu" or array.ndim > 1 or not array.size:
+        raise InputError(f"{where}: must be an integer or an integer array of shape (n,), got {show(value)}")
+    bad = (array < 0) | (array >= count)
+    if bad.any():
+        raise InputError(f"{where}: states must lie in 0 ... {count - 1}, got {array[bad].flat[0]}")
+    return array.astype(np.int64)
+
+
+# Message passing: exact marginals of single nodes given states of others, linear in the number of nodes.
+
+Evidence: TypeAlias = Mapping[Node, ArrayLike]
+
+
+def marginals(tree: HLTM, evidence: Evidence | None = None) -> dict[Node, np.ndarray]:
+    """Return the law of every node given states of some nodes.
+
+    Parameters
+    ----------
+    tree : HLTM
+        The tree.
+    evidence : mapping of Node to int or integer array of shape (n,), optional
+        Known states of any nodes, for one case or for n cases at once.
+
+    Returns
+    -------
+    dict of Node to numpy.ndarray
+        float64, for each node P(state | evidence), shape (states,), or (n, states) if an array was given; in
+        the order of ``tree.nodes``.
+
+    Raises
+    ------
+    InputError
+        An unknown node or state, or evidence of probability zero in double precision.
+
+    Source
+    ------
+    Statement 6 (the tree); sum-product algorithm, rescaled at each step.
+
+    Examples
+    --------
+    >>> from hltm.build import complete_tree
+    >>> tree = complete_tree(depth=1, branching=2, polarity=0.5)
+    >>> marginals(tree, {1: 1})[2].tolist()
+    [0.375, 0.625]
+    """
+    return _run(tree, evidence, tree.nodes, tree.latents)
+
+
+def posterior(tree: HLTM, node: Node, evidence: Evidence) -> np.ndarray:
+    """Return the law of one node given states of some nodes, usually of leaves.
+
+    Parameters
+    ----------
+    tree : HLTM
+        The tree.
+    node : Node
+        The node in question, usually a latent.
+    evidence : mapping of Node to int or integer array of shape (n,)
+        Known states; what is missing is summed out. ``{leaf: samples[leaf] for leaf in tree.leaves}`` gives
+        the posterior for each of n samples.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, P(node | evidence), shape (states,), or (n, states) if an array was given.
+
+    Raises
+    ------
+    InputError
+        An unknown node or state, or evidence of probability zero in double precision.
+
+    Source
+    ------
+    Statement 7, the ceiling E[z_mu | leaves].
+
+    Examples
+    --------
+    >>> from hltm.build import complete_tree
+    >>> tree = complete_tree(depth=1, branching=2, polarity=0.5)
+    >>> posterior(tree, 0, {1: [1, 1], 2: [0, 1]}).round(3).tolist()
+    [[0.5, 0.5], [0.1, 0.9]]
+    """
+    path = tree.path(tree.root, node)
+    return _run(tree, evidence, (node,), path[:-1])[node]
+
+
+def _run(
+    tree: HLTM, evidence: Evidence | None, wanted: Collection[Node], expanded: Collection[Node]
+) -> dict[Node, np.ndarray]:
+    """Pass messages up everywhere, then down through the `expanded` nodes; return the `wanted` laws."""
+    states = read_states(tree, {} if evidence is None else evidence, "evidence")
+    lengths = [len(value) for value in states.values() if value.ndim]
+    known = {node: _indicator(value, tree.cardinality(node), lengths) for node, value in states.items()}
+    wanted, expanded = set(wanted), set(expanded)
+    below, messages = _upward(tree, known, wanted, expanded)
+    prior = np.tile(tree.prior, (lengths[0] if lengths else 1, 1))
+    above = {tree.root: prior}
+    laws: dict[Node, np.ndarray] = {}
+    for node in tree.nodes:
+        if node not in above:
+            continue
+        from_above = above.pop(node)
+        if node in wanted:
+            law = from_above
+            if known:
+                law = _product([law, *below.get(node, [])])
+                law = law / law.sum(axis=1, keepdims=True)
+            laws[node] = law if lengths else law[0]
+        if node in expanded:
+            children = tree.children(node)
+            contexts = [from_above] * len(children)
+            if known:
+                local = _product([from_above, known[node]] if node in known else [from_above])
+                contexts = _contexts(local, [messages.get(child) for child in children])
+            for child, context in zip(children, contexts, strict=True):
+                if child in wanted or child in expanded:
+                    above[child] = context @ tree.transition(node, child)
+    return laws
+
+
+def _upward(
+    tree: HLTM, known: Mapping[Node, np.ndarray], wanted: Collection[Node], expanded: Collection[Node]
+) -> tuple[dict[Node, list[np.ndarray]], dict[Node, np.ndarray]]:
+    """Collect evidence from the leaves to the root.
+
+    Returns, for each wanted node, its likelihood given the evidence at and below it (a list of no or one
+    array (n, states)), and for each child of an expanded node its message (n, states of the parent). A part
+    of the tree without evidence sends no message, which stands for a message of ones.
+    """
+    below: dict[Node, list[np.ndarray]] = {}
+    messages: dict[Node, np.ndarray] = {}
+    for node in reversed(tree.nodes):
+        children = tree.children(node)
+        factors = [messages[child] for child in children if child in messages]
+        if node in known:
+            factors.append(known[node])
+        if node not in expanded:
+            for child in children:
+                messages.pop(child, None)
+        if not factors:
+            continue
+        likelihood = _product(factors)
+        if node in wanted:
+            below[node] = [likelihood]
+        above = tree.parent(node)
+        if above is not None:
+            messages[node] = likelihood @ tree.transition(above, node).T
+    return below, messages
+
+
+def _contexts(local: np.ndarray, messages: list[np.ndarray | None]) -> list[np.ndarray]:
+    """For each child, multiply `local` with the messages of all other children, without a division."""
+    after = [local]
+    for message in reversed(messages[1:]):
+        after.append(after[-1] if message is None else _product([after[-1], message]))
+    contexts, before = [], None
+    for message, rest in zip(messages, reversed(after), strict=True):
+        contexts.append(rest if before is None else _product([before, rest]))
+        if message is not None:
+            before = message if before is None else _product([before, message])
+    return contexts
+
+
+def _product(factors: list[np.ndarray]) -> np.ndarray:
+    """Multiply arrays (n, states), up to a factor for each row: rescaled at each step against underflow."""
+    result = _scaled(factors[0])
+    for factor in factors[1:]:
+        result = _scaled(result * factor)
+    return result
+
+
+def _scaled(rows: np.ndarray) -> np.ndarray:
+    """Scale each row by a power of two, which rounds nothing, to a maximum in [1/2, 1)."""
+    largest = rows.max(axis=1, keepdims=True)
+    bad = np.flatnonzero(largest == 0)
+    if bad.size:
+        case = f" of case {bad[0]}" if len(rows) > 1 else ""
+        raise InputError(f"evidence{case}: must not have probability zero (in double precision)")
+    scaled: np.ndarray = np.ldexp(rows, -np.frexp(largest)[1])
+    return scaled
+
+
+def _indicator(states: np.ndarray, count: int, lengths: list[int]) -> np.ndarray:
+    """Return an array (n, states) with a one at the known state of each case."""
+    repeated = np.broadcast_to(states, (lengths[0] if lengths else 1,))
+    indicator: np.ndarray = (repeated[:, None] == np.arange(count)).astype(np.float64)
+    return indicator
+
 
 LEAF_LIMIT = 2**22  # leaf configurations: 32 MiB of float64 for one state of the root
 WORK_LIMIT = 2**24  # leaf configurations below a node times its states: 128 MiB
@@ -213,3 +452,91 @@ def _leaf_table(tree: HLTM, known: dict[Node, int], purpose: str) -> np.ndarray:
             table = np.ldexp(table, -np.frexp(table.max())[1])
         tables[node] = table
     return tables[tree.root]
+
+
+# The joint law of the leaves in exact rational arithmetic, for trees small enough to list.
+
+RATIONAL_LIMIT = 2**16  # leaf configurations below a node times its states: some seconds
+
+_Table: TypeAlias = list[list[Fraction]]
+
+
+def rational_leaf_distribution(
+    tree: HLTM, evidence: Mapping[Node, int] | None = None
+) -> dict[tuple[int, ...], Fraction]:
+    """Return the joint law of all leaves, given states of some nodes, as fractions that sum to one exactly.
+
+    Parameters
+    ----------
+    tree : HLTM
+        At most 2^16 leaf configurations times states of the node above.
+    evidence : mapping of Node to int, optional
+        Known states of any nodes.
+
+    Returns
+    -------
+    dict of tuple of int to Fraction
+        Configuration, in the order of ``tree.leaves``, to P(leaves | evidence); in the order of
+        `enumerate_leaves`.
+
+    Raises
+    ------
+    InputError
+        An unknown node or state, evidence of probability zero, a tree that is too large.
+
+    Source
+    ------
+    Statement 6.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> from hltm.build import complete_tree
+    >>> tree = complete_tree(depth=1, branching=1, polarity=Fraction(1, 3), root_polarity=Fraction(1, 2))
+    >>> rational_leaf_distribution(tree)
+    {(0,): Fraction(5, 12), (1,): Fraction(7, 12)}
+    """
+    given = read_states(tree, {} if evidence is None else evidence, "evidence")
+    for node, value in given.items():
+        if value.ndim:
+            raise InputError(f"evidence of node {show(node)}: must be one integer, got shape {value.shape}")
+    known = {node: int(value) for node, value in given.items()}
+    leaf_configurations(tree, "rational_leaf_distribution", RATIONAL_LIMIT)
+    tables: dict[Node, _Table] = {}
+    for node in reversed(tree.nodes):
+        tables[node] = _below(tree, node, tables, known)
+    joint = _mix(normalized(tree.exact_prior()), tables[tree.root])
+    total = sum(joint)
+    if not total:
+        raise InputError(f"evidence={show(known)}: must not have probability zero")
+    configurations = itertools.product(*(range(tree.cardinality(leaf)) for leaf in tree.leaves))
+    return {states: weight / total for states, weight in zip(configurations, joint, strict=True)}
+
+
+def _below(tree: HLTM, node: Node, tables: dict[Node, _Table], known: Mapping[Node, int]) -> _Table:
+    """Return P(leaves below and known states | node), one row for each state of the node."""
+    states, children = range(tree.cardinality(node)), tree.children(node)
+    size = len(states) * math.prod(len(tables[child][0]) for child in children)
+    if size > RATIONAL_LIMIT:
+        raise InputError(
+            f"rational_leaf_distribution at node {show(node)}: states times leaf configurations below "
+            f"must be at most {count(RATIONAL_LIMIT)}, is {count(size)}; use hltm.leaf_distribution"
+        )
+    if children:
+        rows = [[Fraction(1)] for _ in states]
+    else:
+        rows = [[Fraction(state == other) for other in states] for state in states]
+    for child in children:
+        below, table = tables.pop(child), tree.exact_table(child)
+        mixed = [_mix(normalized(table[state]), below) for state in states]
+        rows = [[a * b for a in rows[state] for b in mixed[state]] for state in states]
+    if node in known:
+        rows = [[value * (state == known[node]) for value in rows[state]] for state in states]
+    return rows
+
+
+def _mix(law: tuple[Fraction, ...], table: _Table) -> list[Fraction]:
+    return [
+        sum((weight * value for weight, value in zip(law, column, strict=True)), Fraction())
+        for column in zip(*table, strict=True)
+    ]

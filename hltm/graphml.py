@@ -22,8 +22,7 @@ from typing import Any
 from hltm.base.checks import Node, show, suggestion
 from hltm.base.errors import InputError
 from hltm.nodelink import tree_from_json, tree_to_json
-from hltm.number_text import read_number
-from hltm.tables import EDGE_ATTRIBUTES, GRAPH_ATTRIBUTES
+from hltm.tables import EDGE_ATTRIBUTES, GRAPH_ATTRIBUTES, read_number
 from hltm.tree import HLTM
 
 NAMESPACE = "http://graphml.graphdrawing.org/xmlns"

@@ -5,6 +5,7 @@ of the child given the parent. All orders follow from the order in which the use
 edges.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,10 +14,9 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from hltm.base.checks import Node, show
+from hltm.base.checks import Node, show, suggestion
 from hltm.base.errors import InputError
-from hltm.frozen import frozen_graph
-from hltm.structure import Structure, structure_of
+from hltm.structure import Structure, frozen_graph, structure_of
 from hltm.tables import EdgeTable, Row, cardinalities_of, edge_table, graph_texts, prior_of
 
 
@@ -289,9 +289,39 @@ class HLTM:
 
     def _repr_html_(self) -> str:
         """Return the tree for a notebook: a drawing, at most 63 items of it."""
-        from hltm.notebook import tree_html
+        from hltm.drawing import tree_html
 
         return tree_html(self)
 
     def __reduce__(self) -> tuple[type["HLTM"], tuple[nx.DiGraph]]:
         return HLTM, (nx.DiGraph(self.graph),)
+
+
+# Naming a node of a tree by text, as on the command line.
+
+
+def find_node(tree: HLTM, text: str) -> Node:
+    """Return the node that a text names: its name, or JSON for a name that is no text (``7``, ``[0, "a"]``).
+
+    Raises
+    ------
+    InputError
+        No such node; the line suggests the nearest name.
+
+    Examples
+    --------
+    >>> from hltm.build import star_tree
+    >>> find_node(star_tree(2, polarity=0.5), "1")
+    1
+    """
+    if text in tree:
+        return text
+    try:
+        name = json.loads(text)
+    except (ValueError, RecursionError):
+        name = None
+    if isinstance(name, list) and all(isinstance(part, (str, int)) for part in name):
+        name = tuple(name)
+    if isinstance(name, (str, int, tuple)) and not isinstance(name, bool) and name in tree:
+        return name
+    raise InputError(f"node {show(text)}: not a node of the tree{suggestion(text, tree.nodes)}")

@@ -8,23 +8,12 @@ from typing import TYPE_CHECKING
 import lazy_loader as lazy
 
 if TYPE_CHECKING:
-    from numeric.ceiling import ceilings as ceilings
-    from numeric.ceiling import posterior_means as posterior_means
-    from numeric.ceiling import share_of_ceiling as share_of_ceiling
-    from numeric.digits import digit_population as digit_population
-    from numeric.experiment_summary import summary as summary
-    from numeric.operator_norms import operator_norms as operator_norms
-    from numeric.ring import ring_population as ring_population
-    from numeric.root_contrasts import RootContrasts as RootContrasts
-    from numeric.root_contrasts import activation_bounds as activation_bounds
-    from numeric.root_contrasts import sample_root_contrasts as sample_root_contrasts
-    from numeric.sampling import estimate_activation_covariance as estimate_activation_covariance
-    from numeric.sampling import sample_leaves as sample_leaves
     from numeric.studies.paper.published import PublishedNetwork as PublishedNetwork
     from numeric.studies.paper.published import published_correlations as published_correlations
     from numeric.studies.paper.published import published_loss as published_loss
     from numeric.studies.paper.published import published_network as published_network
     from numeric.studies.paper.published import train_published as train_published
+    from numeric.studies.paper.report import summary as summary
     from numeric.studies.paper.run import run_study as run_study
     from numeric.studies.paper.settings import Study as Study
     from numeric.studies.paper.settings import study_tree as study_tree
@@ -58,36 +47,40 @@ if TYPE_CHECKING:
     from numeric.towers.operator import pair_matrix as pair_matrix
     from numeric.towers.operator import predicted_update as predicted_update
     from numeric.towers.populations import FinitePopulation as FinitePopulation
+    from numeric.towers.populations import digit_population as digit_population
     from numeric.towers.populations import output_spread as output_spread
+    from numeric.towers.populations import ring_population as ring_population
     from numeric.towers.product import CovarianceProduct as CovarianceProduct
     from numeric.towers.product import covariance_operator_product as covariance_operator_product
+    from numeric.training.loop import Failure as Failure
+    from numeric.training.loop import TrainingTrace as TrainingTrace
     from numeric.training.train import train as train
-    from numeric.training_trace import Failure as Failure
-    from numeric.training_trace import TrainingTrace as TrainingTrace
-    from numeric.tree_gradient import tree_population_gradient as tree_population_gradient
     from numeric.trees.metrics import Correlations as Correlations
     from numeric.trees.metrics import absolute_correlation as absolute_correlation
+    from numeric.trees.metrics import ceilings as ceilings
     from numeric.trees.metrics import correlations as correlations
     from numeric.trees.metrics import latent_heights as latent_heights
     from numeric.trees.metrics import level_means as level_means
+    from numeric.trees.metrics import operator_norms as operator_norms
+    from numeric.trees.metrics import posterior_means as posterior_means
+    from numeric.trees.metrics import share_of_ceiling as share_of_ceiling
     from numeric.trees.network import TreeNetwork as TreeNetwork
     from numeric.trees.operator import tree_activation_covariance as tree_activation_covariance
     from numeric.trees.operator import tree_connections as tree_connections
     from numeric.trees.operator import tree_covariance_operator as tree_covariance_operator
     from numeric.trees.operator import tree_factors as tree_factors
+    from numeric.trees.operator import tree_population_gradient as tree_population_gradient
     from numeric.trees.operator import tree_update as tree_update
+    from numeric.trees.sampling import RootContrasts as RootContrasts
     from numeric.trees.sampling import TreeSampler as TreeSampler
+    from numeric.trees.sampling import activation_bounds as activation_bounds
+    from numeric.trees.sampling import estimate_activation_covariance as estimate_activation_covariance
+    from numeric.trees.sampling import sample_leaves as sample_leaves
+    from numeric.trees.sampling import sample_root_contrasts as sample_root_contrasts
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
-        "ceiling": ["ceilings", "posterior_means", "share_of_ceiling"],
-        "digits": ["digit_population"],
-        "experiment_summary": ["summary"],
-        "operator_norms": ["operator_norms"],
-        "ring": ["ring_population"],
-        "root_contrasts": ["RootContrasts", "activation_bounds", "sample_root_contrasts"],
-        "sampling": ["estimate_activation_covariance", "sample_leaves"],
         "studies.paper.published": [
             "PublishedNetwork",
             "published_correlations",
@@ -95,6 +88,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "published_network",
             "train_published",
         ],
+        "studies.paper.report": ["summary"],
         "studies.paper.run": ["run_study"],
         "studies.paper.settings": ["Study", "study_tree"],
         "towers.connection": ["ConnectionFactors", "connection_factors", "connections", "normalized_connections"],
@@ -115,20 +109,37 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "vec",
         ],
         "towers.operator": ["covariance_operator", "pair_matrix", "predicted_update"],
-        "towers.populations": ["FinitePopulation", "output_spread"],
+        "towers.populations": ["FinitePopulation", "digit_population", "output_spread", "ring_population"],
         "towers.product": ["CovarianceProduct", "covariance_operator_product"],
+        "training.loop": ["Failure", "TrainingTrace"],
         "training.train": ["train"],
-        "training_trace": ["Failure", "TrainingTrace"],
-        "tree_gradient": ["tree_population_gradient"],
-        "trees.metrics": ["Correlations", "absolute_correlation", "correlations", "latent_heights", "level_means"],
+        "trees.metrics": [
+            "Correlations",
+            "absolute_correlation",
+            "ceilings",
+            "correlations",
+            "latent_heights",
+            "level_means",
+            "operator_norms",
+            "posterior_means",
+            "share_of_ceiling",
+        ],
         "trees.network": ["TreeNetwork"],
         "trees.operator": [
             "tree_activation_covariance",
             "tree_connections",
             "tree_covariance_operator",
             "tree_factors",
+            "tree_population_gradient",
             "tree_update",
         ],
-        "trees.sampling": ["TreeSampler"],
+        "trees.sampling": [
+            "RootContrasts",
+            "TreeSampler",
+            "activation_bounds",
+            "estimate_activation_covariance",
+            "sample_leaves",
+            "sample_root_contrasts",
+        ],
     },
 )

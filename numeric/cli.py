@@ -208,7 +208,7 @@ def run_agreement(study: Any, against: Path, out: Path | None, quiet: bool) -> i
     """Hold networks as published against measured results; exit code 1 where they do not agree."""
     from hltm.base.atomic import write
     from hltm.base.command import console
-    from numeric.agreement import ALPHA, agreement, read_published
+    from numeric.studies.paper.published import ALPHA, agreement, read_published
     from numeric.studies.paper.report import agreement_rows, agreement_table, check_out, csv_text
 
     published = read_published(against)

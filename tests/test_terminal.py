@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import hltm
-from hltm.progress_bar import Bar, clock, printable, seconds_left
+from hltm.base.progress import Bar, clock, printable, seconds_left
 
 DEADLINE = 240
 CTRL_C = b"\x03"

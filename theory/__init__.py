@@ -10,13 +10,12 @@ import lazy_loader
 if TYPE_CHECKING:
     from theory.core.decide import Decision, decide_positive, decide_zero
     from theory.core.derivation import Derivation, Statement, Step
-    from theory.latent_forms import activation_covariances
     from theory.latex.render import to_latex
     from theory.losses.family import family_membership, pair_weight, pair_weights
-    from theory.lucky import existence_probability, neurons_needed, selectivity_bound
     from theory.registry import STATEMENTS, derive
-    from theory.trees.activation import activation_covariance
+    from theory.trees.activation import activation_covariance, activation_covariances
     from theory.trees.gap_law import GapLaw, gap_law
+    from theory.trees.lucky import existence_probability, neurons_needed, selectivity_bound
     from theory.trees.operator import covariance_operator, node_update
     from theory.trees.symbols import parameter_values
     from theory.trees.walsh import WalshOperator, walsh_operator
@@ -53,13 +52,12 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "core.decide": ["Decision", "decide_positive", "decide_zero"],
         "core.derivation": ["Derivation", "Statement", "Step"],
-        "latent_forms": ["activation_covariances"],
         "latex.render": ["to_latex"],
         "losses.family": ["family_membership", "pair_weight", "pair_weights"],
-        "lucky": ["existence_probability", "neurons_needed", "selectivity_bound"],
         "registry": ["STATEMENTS", "derive"],
-        "trees.activation": ["activation_covariance"],
+        "trees.activation": ["activation_covariance", "activation_covariances"],
         "trees.gap_law": ["GapLaw", "gap_law"],
+        "trees.lucky": ["existence_probability", "neurons_needed", "selectivity_bound"],
         "trees.operator": ["covariance_operator", "node_update"],
         "trees.symbols": ["parameter_values"],
         "trees.walsh": ["WalshOperator", "walsh_operator"],

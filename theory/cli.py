@@ -61,7 +61,8 @@ def run(path: Path | None, name: str | None, what: str, form: str, out: Path | N
     import hltm
 
     with heard():  # mpmath, while it is loaded, drops Ctrl-C
-        from theory.paper.export import drift, formula, macros
+        from theory.latex.names import macros
+        from theory.paper.export import drift, formula
 
     if check is not None and out is not None:
         raise InputError("--check with --out: a comparison writes no formula; give one of them")

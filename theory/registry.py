@@ -7,10 +7,9 @@ from types import MappingProxyType
 
 from hltm.base.errors import InputError
 from theory.core.derivation import Derivation
-from theory.dual_gradient_sizes import derive_all_sizes
 from theory.losses.family import derive_family
 from theory.towers.covariance import DROPS, derive_covariance
-from theory.towers.dual_gradient import derive_widths
+from theory.towers.dual_gradient import derive_all_sizes, derive_widths
 from theory.towers.weighted import derive_weighted
 from theory.trees.derivations import CLAIMS, derive_latent
 from theory.trees.lucky import CLAIMS as LUCKY_CLAIMS

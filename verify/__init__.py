@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from verify.instances.instance import LossInstance as LossInstance
     from verify.instances.instance import PairInstance as PairInstance
     from verify.instances.instance import PopulationInstance as PopulationInstance
+    from verify.instances.instance import TreeInstance as TreeInstance
     from verify.loss.conformance import Conformance as Conformance
     from verify.loss.conformance import conformance as conformance
-    from verify.own.arithmetic import Arithmetic as Arithmetic
-    from verify.own.assumption import Without as Without
     from verify.own.instance import JsonInstance as JsonInstance
+    from verify.own.sides import Arithmetic as Arithmetic
+    from verify.own.statement import Without as Without
     from verify.own.statement import user_statement as user_statement
-    from verify.trees.instance import TreeInstance as TreeInstance
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
@@ -35,12 +35,10 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "engine.evidence": ["Evidence", "Measurement", "tally"],
         "engine.statement": ["Assumption", "Check", "Context", "Statement", "Variant"],
-        "instances.instance": ["LossInstance", "PairInstance", "PopulationInstance"],
+        "instances.instance": ["LossInstance", "PairInstance", "PopulationInstance", "TreeInstance"],
         "loss.conformance": ["Conformance", "conformance"],
-        "own.arithmetic": ["Arithmetic"],
-        "own.assumption": ["Without"],
         "own.instance": ["JsonInstance"],
-        "own.statement": ["user_statement"],
-        "trees.instance": ["TreeInstance"],
+        "own.sides": ["Arithmetic"],
+        "own.statement": ["Without", "user_statement"],
     },
 )

@@ -22,9 +22,8 @@ import typer
 
 from hltm.base.command import Job, close_ears, guarded, heard, nothing_before
 from hltm.base.errors import InputError
-from verify.commands import EXIT, Asked, execute, make_context
+from verify.commands import EXIT, Asked, Output, execute, make_context
 from verify.registry import covered, entry
-from verify.report.output import Output
 
 
 class ProfileName(enum.StrEnum):
@@ -100,7 +99,7 @@ def verify(
     output = Output(json, report, quiet, bundle)
     options = replace(asked(profile, device, seed, variants, assumptions, only), ray=ray)
     if images is not None:
-        from verify.report.images import images_section
+        from verify.report.build import images_section
 
         if not output.reports:
             raise InputError("--images: must go with --report or --bundle")
@@ -172,7 +171,7 @@ def check_bundle_command(
 
 def run_check_bundle(file: Path, output: Output) -> int:
     """Compare the sums of a bundle; one that is not as listed is an InputError."""
-    from verify.report.bundle import check_bundle
+    from verify.report.folder import check_bundle
 
     found = check_bundle(file)
     if not output.quiet:
@@ -196,8 +195,7 @@ def loss(
 
 def run_loss(expression: str, output: Output) -> int:
     """Decide on one loss that is given as text, and give the exit code."""
-    from verify.loss.check import check_loss
-    from verify.loss.report import loss_json, loss_lines
+    from verify.loss.check import check_loss, loss_json, loss_lines
 
     output.check()
     with output.progress() as progress:

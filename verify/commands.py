@@ -1,30 +1,253 @@
 """What the command line runs: statements, their false variants, their assumptions, and the report of any of them.
 
-Results are printed whatever becomes of the files (`verify.report.told`). Ctrl-C ends a run with what it has: what is
+Results are printed whatever becomes of the files (`verify.commands`). Ctrl-C ends a run with what it has: what is
 finished is printed and written as without it, with `--report` or `--bundle` as a partial report; then exit code 130.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json as json_module
 import os
-from collections.abc import Mapping, Sequence
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from hltm.base.command import heard
+from hltm.base.command import complain, heard
 from hltm.base.errors import InputError
+from hltm.base.progress import Progress, shown
 from verify.engine.statement import Context
 from verify.registry import Entry
-from verify.report.output import Output
-from verify.report.told import Told, copy_name, save_counterexamples, save_variants
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from verify.engine.evidence import Kind
     from verify.engine.runner import Refutation, Result
-    from verify.report.figures import Drawn
-    from verify.report.view import Request
+    from verify.report.build import Drawn, Report
+    from verify.report.view import Attached, Request
+
+
+# Where the results of a run go: the terminal, a JSON document, a report folder, and progress on stderr.
+
+
+class Output:
+    """Where results go: the terminal, a JSON file or stdout, a report folder, a report in one zip file."""
+
+    def __init__(self, json: str | None, report: Path | None, quiet: bool, bundle: Path | None = None) -> None:
+        self.json, self.report, self.quiet, self.bundle = json, report, quiet, bundle
+
+    @property
+    def reports(self) -> bool:
+        """Whether a report was asked for, as a folder or as a zip file."""
+        return self.report is not None or self.bundle is not None
+
+    def check(self, slugs: Sequence[str] = (), names: Sequence[str] = ()) -> None:
+        """Refuse targets that cannot be written, or that hold what is not ours, before anything runs."""
+        from verify.engine.saved import check_folder, check_target
+
+        if self.json not in (None, "-"):
+            check_target(Path(str(self.json)))
+        if self.bundle is not None:
+            from verify.report.folder import check_bundle_target
+
+            check_bundle_target(self.bundle)
+        if self.report is not None:
+            from verify.report.folder import check_free
+
+            check_free(self.report, slugs, names)
+            check_folder(self.report)
+
+    def console(self) -> Console:
+        """Tables go to stdout, unless the document does."""
+        from hltm.base.command import console
+
+        return console(stderr=self.json == "-", highlight=False)
+
+    def document(self, document: dict[str, Any]) -> None:
+        """Write the JSON document where it was asked for."""
+        from verify.engine.saved import write_json
+
+        if self.json == "-":
+            sys.stdout.write(json_module.dumps(document, indent=1, allow_nan=False) + "\n")
+        elif self.json is not None:
+            write_json(Path(self.json), document)
+
+    def publish(self, report: Report) -> list[str]:
+        """Write a report to its folder and its zip file; gives a line for each."""
+        from verify.report.folder import publish, write_bundle
+
+        lines = []
+        if self.report is not None:
+            publish(self.report, report.files, report.about)
+            reason = f" (no report.pdf: {report.pdf_reason})" if report.pdf_reason else ""
+            lines.append(f"report: {self.report / 'index.html'}{reason}")
+        if self.bundle is not None:
+            write_bundle(self.bundle, report.files, report.about)
+            lines.append(f"bundle: {self.bundle}")
+        return lines
+
+    def counterexamples(self) -> Path:
+        """The folder for counterexamples, made when the first one is saved."""
+        from verify.engine.saved import check_folder
+
+        return check_folder((self.report or Path()) / "counterexamples")
+
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Show on stderr how far a run is, if somebody is looking."""
+        return shown(self.quiet)
+
+
+# The end of a run: the report is put together and written, counterexamples are saved, what went wrong is said last.
+
+
+class Told:
+    """What is written and said at the end of a run; what could not be written is said once, after the results.
+
+    Within `with`, Ctrl-C is kept in mind and told by `exit`, since what was found must not be lost any more. A second
+    one ends everything.
+
+    Parameters
+    ----------
+    output : Output
+    own : Path, optional
+        The file of a user's own statements, which the report has a copy of.
+    stopped : bool
+        Whether Ctrl-C came before the end of the run.
+    """
+
+    def __init__(self, output: Output, own: Path | None, stopped: bool = False) -> None:
+        self.output, self.stopped = output, stopped
+        self.pressed = threading.Event()
+        self.before: Any = None
+        self.extra: dict[str, bytes] = {}
+        if output.reports and own is not None:
+            with contextlib.suppress(OSError):  # a file that was taken away while it ran
+                self.extra[copy_name(own)] = own.read_bytes()
+        self.failed = ""
+        self.lines: list[str] = []
+
+    def __enter__(self) -> Self:
+        """Keep Ctrl-C in mind, where it would be an exception otherwise."""
+        heard = signal.getsignal(signal.SIGINT)
+        if heard is signal.default_int_handler and threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ctrl-C is again what it was."""
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _press(self, *_: object) -> None:
+        if self.pressed.is_set():
+            raise KeyboardInterrupt
+        self.pressed.set()
+
+    def report(
+        self, request: Request, results: Sequence[Result], make: Callable[[Attached], dict[str, Any]], **options: Any
+    ) -> Attached:
+        """Put the report together and write it where it was asked for; gives the places of the counterexamples.
+
+        `make` gives the JSON document from these places.
+        """
+        from verify.report.build import build, counterexamples
+
+        with self.output.progress() as progress:
+            progress.start(None, "writing the report")
+            attached, files = counterexamples(request, results)
+            files |= self.extra
+            placed = attached.inside(self.output.report)
+            report = build(
+                request, results, make(placed), attached, files, with_pdf=not self.stopped, stop=self.pressed, **options
+            )
+            partial = "partial " if self.stopped or self.pressed.is_set() else ""
+            try:
+                self.lines = [partial + line for line in self.output.publish(report)]
+            except InputError as error:
+                self.failed = str(error)
+                return type(attached)()
+        return placed
+
+    def document(self, document: dict[str, Any]) -> None:
+        """Write the JSON document."""
+        try:
+            self.output.document(document)
+        except InputError as error:
+            self.failed = self.failed or str(error)
+
+    def exit(self, code: int) -> int:
+        """Name the report, or say what could not be written; gives the exit code, or leaves as Ctrl-C does."""
+        if self.stopped or self.pressed.is_set():
+            sys.stdout.flush()
+            for line in [f"error: {self.failed}"] if self.failed else self.lines:
+                sys.stderr.write(line + "\n")
+            raise KeyboardInterrupt
+        if self.failed:
+            sys.stdout.flush()
+            return complain(self.failed)
+        if not self.output.quiet:
+            for line in self.lines:
+                self.output.console().print(line, markup=False, soft_wrap=True)
+        return code
+
+
+def copy_name(file: Path) -> str:
+    """Where a report has its copy of a user's statements, so that its commands run in its folder.
+
+    Examples
+    --------
+    >>> copy_name(Path("../my file.py"))
+    'statements/my-file.py'
+    """
+    return "statements/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", file.name).strip(".-") or "own.py")
+
+
+def save_counterexamples(results: Sequence[Result], output: Output, context: Context) -> dict[tuple[str, int], str]:
+    """Save what refuted; a place that cannot be written costs the file, never the verdict."""
+    from verify.engine.saved import evidence_name, save_instance
+
+    files: dict[tuple[str, int], str] = {}
+    for result in results:
+        for index, row in enumerate(result.evidence):
+            if not hasattr(row.counterexample, "as_json"):
+                continue
+            found = {"residual": str(row.worst_residual), "tolerance": str(row.tolerance), "detail": row.detail}
+            try:
+                path = save_instance(
+                    output.counterexamples(), result.statement, row.counterexample,
+                    name=evidence_name(row), variant=None, seed=context.seed, found=found,
+                )  # fmt: skip
+            except InputError as error:
+                sys.stderr.write(f"the counterexample could not be saved: {error}\n")
+                continue
+            files[result.statement.slug, index] = str(path)
+    return files
+
+
+def save_variants(found: Sequence[Refutation], folder: Path, context: Context) -> dict[tuple[str, str], str]:
+    """Save the counterexamples of false variants; gives their files by statement and variant."""
+    from verify.engine.saved import save_instance
+
+    files = {}
+    for row in found:
+        if row.instance is None or row.measurement is None:
+            continue
+        kept = {"refuted_by": list(row.refuted_by), "residual": str(row.measurement.residual)}
+        path = save_instance(
+            folder, row.statement, row.instance,
+            name=row.variant.name, variant=row.variant.name, seed=context.seed, found=kept,
+        )  # fmt: skip
+        files[row.statement.slug, row.variant.name] = str(path)
+    return files
+
 
 EXIT = {"holds": 0, "refuted": 1, "abstained": 3}
 INPUT_ERROR = 2
@@ -49,7 +272,7 @@ class Asked:
     single : bool
         Whether the command of one statement was called.
     images : mapping, optional
-        The report's section on images (`verify.report.images`).
+        The report's section on images (`verify.report.build`).
     """
 
     profile: str = "quick"
@@ -131,7 +354,7 @@ def collected(
 
     results: list[Result] = []
     run = partial(runner_of(asked.ray), entries, context, only=asked.only)
-    from verify.report.figures import beside, not_drawn
+    from verify.report.build import beside, not_drawn
 
     try:
         with output.progress() as progress:
@@ -202,10 +425,10 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context, ask
 
 def run_assumptions(entries: Sequence[Entry], output: Output, context: Context, asked: Asked) -> int:
     """Drop every assumption in turn; one that is not found to be what is expected of it is exit code 1."""
-    from verify.assumptions.report import assumptions_json, print_assumptions
     from verify.engine.assumptions import Outcome
     from verify.engine.runner import assumption_outcomes, assumptions_result
     from verify.engine.statement import Statement
+    from verify.report.documents import assumptions_json, print_assumptions
 
     found: list[tuple[Statement, Outcome]] = []
     stopped = False

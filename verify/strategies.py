@@ -30,7 +30,7 @@ from verify.instances.instance import LossInstance, PairInstance, PopulationInst
 
 if TYPE_CHECKING:
     from hltm import HLTM
-    from verify.trees.instance import TreeInstance
+    from verify.instances.instance import TreeInstance
 
 SLOPES = (1.0, 0.0, 0.25, 0.5)
 LOSSES = ("simple", "triplet", "infonce")
@@ -233,7 +233,7 @@ def tree_instances(
     draw: st.DrawFn, max_nodes: int = 6, symmetric: bool | None = None, categorical: bool | None = None
 ) -> TreeInstance:
     """Trees with one or two neurons at every latent node (statements 6 and 7); parameters as in `trees`."""
-    from verify.trees.instance import TreeInstance
+    from verify.instances.instance import TreeInstance
 
     tree = draw(trees(max_nodes, symmetric, categorical))
     sizes = {node: draw(st.integers(1, 2)) for node in tree.latents}
@@ -246,7 +246,7 @@ def tree_instances(
 def register() -> None:
     """Tell Hypothesis which strategy makes which type; called when this module is imported."""
     from hltm import HLTM
-    from verify.trees.instance import TreeInstance
+    from verify.instances.instance import TreeInstance
 
     st.register_type_strategy(HLTM, trees())
     st.register_type_strategy(TreeInstance, tree_instances())

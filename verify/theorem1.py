@@ -29,17 +29,17 @@ from flint import fmpq
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.instances import samples
 from verify.instances.instance import PairInstance
-from verify.proofs import proof_evidence
 from verify.tolerance import rounding
 from verify.towers import figures as figure_data_towers
-from verify.towers import variants
+from verify.towers import tower
 from verify.towers.assumptions import TOWERS
-from verify.towers.differences import pair_gradient
-from verify.towers.normalized import measure_normalized
+from verify.towers.autograd import measure_normalized
+from verify.towers.population import pair_gradient
 from verify.towers.tower import Array, Tower, connection, exact_tower, float_towers, largest, vec
 from verify.training import towers as trained_towers
 
@@ -83,7 +83,7 @@ def second_in_front(one: Tower, two: Tower, layer: int) -> Array:
 def row_stacked(one: Tower, two: Tower, layer: int) -> Array:
     """vec by rows with the connection of the columns."""
     k_1, k_2 = connection(one, layer), connection(two, layer)
-    return k_1 @ (k_1.T @ variants.row_stacked(one, layer) - k_2.T @ variants.row_stacked(two, layer))
+    return k_1 @ (k_1.T @ tower.row_stacked(one, layer) - k_2.T @ tower.row_stacked(two, layer))
 
 
 def half_missing(one: Tower, two: Tower, layer: int) -> Array:
@@ -92,7 +92,7 @@ def half_missing(one: Tower, two: Tower, layer: int) -> Array:
 
 
 VARIANTS = (
-    Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", with_connection(variants.swapped)),
+    Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", with_connection(tower.swapped)),
     Variant("row-stacking", "vec by rows in place of columns", row_stacked),
     Variant("second-tower-sign", "K_1 (K_1^T w_1 + K_2^T w_2)", second_sign),
     Variant("second-tower-dropped", "K_1 K_1^T w_1: K_2 left out", second_dropped),
@@ -100,9 +100,9 @@ VARIANTS = (
     Variant(
         "jacobian-after-gate",
         "J_l = d f_L / d f_l in place of d f_L / d p_l",
-        with_connection(variants.after_gate),
+        with_connection(tower.after_gate),
     ),
-    Variant("gate-on-top", "an activation on the top layer", with_connection(variants.gate_on_top)),
+    Variant("gate-on-top", "an activation on the top layer", with_connection(tower.gate_on_top)),
     Variant("half-missing", "r = ||f_1 - f_2||^2 without its 1/2", half_missing),
 )
 

@@ -28,11 +28,11 @@ from flint import arb
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.instances import samples
 from verify.instances.instance import LossInstance
-from verify.proofs import proof_evidence
 from verify.tolerance.rounding import UNIT_ROUNDOFF
 from verify.towers import balls
 from verify.towers import figures as figure_data_towers

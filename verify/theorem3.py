@@ -27,26 +27,31 @@ from typing import Any
 
 from flint import fmpq
 
-from verify.assumptions.updates import SIMPLE
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.instances import samples
 from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PopulationInstance, SimplePopulationInstance
-from verify.proofs import proof_evidence
 from verify.tolerance import rounding
-from verify.towers import rates as trained_rates
-from verify.towers import variants
+from verify.towers import tower as variants
+from verify.towers.assumptions import SIMPLE
 from verify.towers.autograd import compare, compare_scheme, matrices
-from verify.towers.differences import simple_loss_gradient
-from verify.towers.general import general_evidence
-from verify.towers.population import Connection, Ensemble, exact_ensemble, float_ensemble, weighted_sum
+from verify.towers.population import (
+    Connection,
+    Ensemble,
+    exact_ensemble,
+    float_ensemble,
+    simple_loss_gradient,
+    weighted_sum,
+)
+from verify.towers.residue import general_evidence
 from verify.towers.tower import Array, connection, largest, vec
 from verify.training import figures as figure_data_rates
-from verify.training import towers as trained_towers
+from verify.training import towers as trained_rates
 
 SLUG = "covariance-operator"
 DENSE_LIMIT = 1024
@@ -263,7 +268,7 @@ STATEMENT = Statement(
         Check("float", "toy, one-branch", one_branch),
         Check("float", "toy, general", general_evidence),
         Check("property", "search", properties),
-        Check("trained", "descent", trained_towers.simple),
+        Check("trained", "descent", trained_rates.simple),
         Check("trained", "tree, minibatches", trained_rates.minibatches),
         Check("trained", "tree, trajectory", trained_rates.trajectories),
         Check("trained", "tree, SGD trajectory", trained_rates.noisy_trajectories),

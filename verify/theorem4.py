@@ -23,25 +23,23 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from verify.assumptions.updates import WEIGHTED
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement
 from verify.instances import samples
 from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PopulationInstance
-from verify.proofs import proof_evidence
 from verify.tolerance import rounding
-from verify.towers import balls, pair_form
+from verify.towers import autograd, balls
+from verify.towers.assumptions import WEIGHTED
 from verify.towers.autograd import compare
-from verify.towers.expansion import judge_order
-from verify.towers.general import weighted_general_evidence
 from verify.towers.population import exact_ensemble
-from verify.towers.residue import exponent, fitted_order
+from verify.towers.residue import exponent, fitted_order, weighted_general_evidence
 from verify.towers.tower import vec
-from verify.towers.weighted import STATED, VARIANTS, Claim, certified_right, float_right
+from verify.towers.weighted import STATED, VARIANTS, Claim, certified_right, float_right, judge_order
 from verify.training import figures as figure_data_rates
 from verify.training import towers as trained_towers
 
@@ -191,7 +189,7 @@ def augmented(source: str, context: Context) -> Evidence:
         "digits": lambda: samples.digit_populations(context.seed + 4, count, LOSSES, images=24, augmentations=4),
     }[source]()
     return tally(
-        "float", source, instances, lambda i: pair_form.measure(i, context.device),
+        "float", source, instances, lambda i: autograd.measure(i, context.device),
         at_least=-(-count // 2), detail="with augmentation: autograd = sum over pairs, V^xi vec W and theta together",
     )  # fmt: skip
 

@@ -29,12 +29,12 @@ from typing import Any
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement
-from verify.proofs import proof_evidence
-from verify.towers.descent import CHECKPOINTS, along, descend, drift_order, horizon
+from verify.training.towers import CHECKPOINTS, along, descend, drift_order, horizon
 from verify.two_layer import figures as figure_data_rings
-from verify.two_layer import measures, rings
+from verify.two_layer import measures
 from verify.two_layer import samples as populations
 from verify.two_layer.assumptions import ASSUMPTIONS
 from verify.two_layer.formulas import VARIANTS
@@ -152,7 +152,7 @@ def trained_linear(context: Context) -> Evidence:
     sizes = tuple(range(5, context.pick(quick=5, thorough=10) + 1))
     return tally(
         "trained", "ring, linear", populations.rings(context.seed + 6, sizes, 1.0, LOSSES),
-        lambda i: rings.measure_linear(i, context.device), at_least=2 * len(sizes),
+        lambda i: measures.measure_linear(i, context.device), at_least=2 * len(sizes),
         detail="weights within rounding of the start (simple loss), mean outputs within rounding of each other (all)",
     )  # fmt: skip
 
@@ -162,7 +162,7 @@ def trained_relu(context: Context) -> Evidence:
     sizes = tuple(range(4, context.pick(quick=7, thorough=12) + 1))
     return tally(
         "trained", "ring, ReLU", populations.rings(context.seed + 6, sizes, 0.0),
-        lambda i: rings.measure_relu(i, context.device), at_least=len(sizes),
+        lambda i: measures.measure_relu(i, context.device), at_least=len(sizes),
         detail="the distance of the mean outputs of 11 and 101 grows tenfold, at each record on the way",
     )  # fmt: skip
 

@@ -30,19 +30,24 @@ from typing import TYPE_CHECKING, Any
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement
-from verify.figures import data_trees as figure_data_trees
-from verify.proofs import proof_evidence
+from verify.instances.instance import TreeInstance
+from verify.training import figures as figure_data_trees
 from verify.training import trees as trained_trees
 from verify.trees import samples as tree_sources
-from verify.trees.agreement import four_ways
+from verify.trees.agreement import (
+    four_ways,
+    measure_claim,
+    measure_large,
+    measure_sampling,
+    measure_theory,
+    measure_torch,
+    with_effect,
+)
 from verify.trees.assumptions import ASSUMPTIONS
-from verify.trees.claims import STATED, Claim
-from verify.trees.instance import TreeInstance
-from verify.trees.sampled_covariance import with_effect
-from verify.trees.variants import VARIANTS
-from verify.trees.ways import measure_claim, measure_large, measure_sampling, measure_theory, measure_torch
+from verify.trees.claims import STATED, VARIANTS, Claim
 
 if TYPE_CHECKING:
     from hltm.tree import HLTM

@@ -30,26 +30,24 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from verify.assumptions.lucky import ASSUMPTIONS
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement
-from verify.figures import data_lucky as figure_data_lucky
 from verify.figures.data import FigureData
-from verify.lucky import exact as lucky_exact
-from verify.lucky import sources as lucky_sources
-from verify.lucky import starts as lucky_starts
-from verify.proofs import proof_evidence
+from verify.instances.instance import TreeInstance
 from verify.tolerance.statistics import POWER, allowed, dkw_detected
-from verify.training import lucky as lucky_trained
+from verify.training import figures as figure_data_lucky
+from verify.training import lucky as lucky_sources
 from verify.training.lucky import Plan, amplified, bound_along_training, emergence, trained_networks
-from verify.trees import lucky_floats
+from verify.trees import lucky as lucky_exact
+from verify.trees import lucky_floats as lucky_starts
 from verify.trees import samples as tree_sources
-from verify.trees.instance import TreeInstance
+from verify.trees.agreement import enumeration
+from verify.trees.assumptions import LUCKY_ASSUMPTIONS
 from verify.trees.lucky import VARIANTS, Claim, Sizes, stated_bound
-from verify.trees.ways import enumeration
 
 SLUG = "lucky-nodes"
 KINDS = ("symmetric", "general", "extreme")
@@ -64,7 +62,7 @@ def measure_float(
     instance: TreeInstance, claim: Claim | None = None, device: str = "cpu", seed: int = 0
 ) -> Measurement:
     """Gap and bound by torch in float64, law and existence on 10,000 drawn networks."""
-    return lucky_floats.measure(instance, claim, seed, device)
+    return lucky_starts.measure(instance, claim, seed, device)
 
 
 def by_float(context: Context) -> Callable[[TreeInstance], Measurement]:
@@ -74,7 +72,7 @@ def by_float(context: Context) -> Callable[[TreeInstance], Measurement]:
 
 def measure_trained(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
     """The bound on every neuron of the instance's network after some steps of training."""
-    return lucky_trained.measure(instance, claim, device)
+    return lucky_sources.measure(instance, claim, device)
 
 
 def all_kinds(seed: int, each: int) -> Iterator[TreeInstance]:
@@ -161,8 +159,8 @@ def laws(context: Context) -> Evidence:
 
 def floats(context: Context) -> Evidence:
     """The whole claim by torch."""
-    each, rate = context.pick(quick=8, thorough=80), allowed("drawn weights", lucky_floats.COMPARISONS)
-    effect = f"a distribution function that is {dkw_detected(lucky_floats.MEMBERS, rate):.3f} off"
+    each, rate = context.pick(quick=8, thorough=80), allowed("drawn weights", lucky_starts.COMPARISONS)
+    effect = f"a distribution function that is {dkw_detected(lucky_starts.MEMBERS, rate):.3f} off"
     found = tally(
         "float", "tree", all_kinds(context.seed + 2, each), by_float(context), at_least=3 * each // 2,
         detail="gap and bound = torch; law and existence within the error of 10,000 networks, "
@@ -176,7 +174,7 @@ def initialisations(context: Context) -> Evidence:
     starts = lucky_starts.starts()
     effect = f"a distribution function that is {dkw_detected(lucky_starts.MEMBERS, lucky_starts.false_alarm()):.3f} off"
     found = tally(
-        "float", "initialisation", starts, partial(lucky_starts.measure, seed=context.seed, device=context.device),
+        "float", "initialisation", starts, partial(lucky_starts.measure_start, seed=context.seed, device=context.device),
         at_least=len(starts), detail=f"law and existence within the error of {lucky_starts.MEMBERS} initialisations, "
         f"refutes {effect} with probability {POWER}",
     )  # fmt: skip
@@ -244,7 +242,7 @@ STATEMENT = Statement(
     theorem=7,
     title="over-parametrised initialisation: lucky neurons",
     stated=CLAIMED,
-    assumptions=names(ASSUMPTIONS),
+    assumptions=names(LUCKY_ASSUMPTIONS),
     not_covered=("emergence as a law", "amplification at large initial weights, where selectivities shrink"),
     source="arXiv 2010.00578, the section on over-parametrisation",
     checks=(
@@ -264,7 +262,7 @@ STATEMENT = Statement(
     measures={"exact": measure_exact, "float": measure_float, "trained": measure_trained},
     instance_type=TreeInstance,
     variants=VARIANTS,
-    drops=ASSUMPTIONS,
+    drops=LUCKY_ASSUMPTIONS,
     figures=figures,
 )
 

@@ -7,7 +7,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from verify.report.mathml import ConversionError, mathml
+from verify.report.html import ConversionError, mathml
 
 LOGGER = logging.getLogger(__name__)
 

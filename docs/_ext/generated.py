@@ -87,7 +87,7 @@ def running(check: Check) -> str:
 
 def statement(argument: str, body: str) -> str:
     """A statement as the registry has it: claim, assumptions, evidence, false variants, what is not covered."""
-    from theory.notebook import for_browsers
+    from theory.latex.render import for_browsers
 
     found = entry(argument.strip()).load()
     module = entry(argument.strip()).module
@@ -155,8 +155,7 @@ def not_covered(argument: str, body: str) -> str:
 def derivation(argument: str, body: str) -> str:
     """The derivation of a statement, step by step, as `theory.derive` gives it."""
     from theory import derive
-    from theory.latex.render import rows
-    from theory.notebook import for_browsers
+    from theory.latex.render import for_browsers, rows
 
     found = derive(argument.strip())
     status = "proved" if found.proved else "not proved"
@@ -182,7 +181,7 @@ def deriving(slug: str) -> tuple[str, str]:
 
 def symbols(argument: str, body: str) -> str:
     """What the symbols of the statements stand for, as reports have it."""
-    from verify.report.symbols import SYMBOLS
+    from verify.report.view import SYMBOLS
 
     rows = [f"| ${one.tex}$ | {plain(one.meaning)} |" for one in SYMBOLS]
     return "\n".join(["| symbol | what it stands for |", "|---|---|", *rows]) + "\n"

@@ -8,7 +8,7 @@ import pytest
 from docstrings import escaped
 
 from verify.registry import covered
-from verify.report.symbols import SYMBOLS
+from verify.report.view import SYMBOLS
 
 DOCS = Path(__file__).parent.parent
 HTML = DOCS / "_build" / "html"

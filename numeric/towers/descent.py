@@ -14,9 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hltm.base.errors import InputError
-from numeric.expectation import check_convention
 from numeric.towers.checks import Real, Weights, check_single, check_slope
-from numeric.towers.gradient import expected_loss, population_gradient
+from numeric.towers.gradient import check_convention, expected_loss, population_gradient
 from numeric.towers.losses import LossSpec, loss_spec
 from numeric.towers.populations import FinitePopulation
 

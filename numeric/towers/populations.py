@@ -3,12 +3,15 @@
 Section 0 of the notes: ``x ~ p`` and ``x' ~ p_aug(.|x)``. A check on such a population has no sampling error.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from hltm.base.errors import InputError
 from numeric.towers.checks import Real, Weights, as_floating, check_finite, check_single
@@ -213,3 +216,155 @@ def output_spread(weights: Weights, population: FinitePopulation, slope: Real = 
     mean = population.mean(output).repeat_interleave(population.augmentations, dim=0)
     squares = (output - mean).square().sum(-1)
     return float((population.flat_weights * squares).sum().sqrt())
+
+
+# Handwritten digits as a finite population: a fixed list of augmentations of each image.
+
+_SIDE = 8
+_IMAGES = 1797
+_SHIFT = 1.0  # pixels, each direction
+_ANGLE = math.radians(15.0)
+_NOISE = 0.05  # standard deviation; pixels lie in [0, 1]
+
+
+def _check_count(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """An integer of a range."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        rule = f"must be an integer >= {low}" if high is None else f"must be an integer in {low} .. {high}"
+        raise InputError(f"{name}={value!r} of the digits: {rule}")
+    return value
+
+
+def _augment(image: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` copies of one image, shifted, rotated, and with noise: ``(count, 64)``, in [0, 1]."""
+    angle = (2 * torch.rand(count, generator=generator, dtype=image.dtype) - 1) * _ANGLE
+    # grid_sample measures positions in half sides of the image.
+    shift = (2 * torch.rand(count, 2, generator=generator, dtype=image.dtype) - 1) * (2 * _SHIFT / _SIDE)
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=-1).reshape(count, 2, 2)
+    grid = functional.affine_grid(
+        torch.cat([turn, shift.unsqueeze(-1)], dim=-1), [count, 1, _SIDE, _SIDE], align_corners=False
+    )
+    copies = image.reshape(1, 1, _SIDE, _SIDE).expand(count, -1, -1, -1)
+    moved = functional.grid_sample(copies, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    noise = _NOISE * torch.randn(count, _SIDE * _SIDE, generator=generator, dtype=image.dtype)
+    return (moved.flatten(1) + noise).clamp(0, 1)
+
+
+def digit_population(
+    images: int = 64, augmentations: int = 8, seed: int = 0, *, dtype: torch.dtype = torch.float64
+) -> FinitePopulation:
+    """Population of handwritten digits with shifts, rotations and noise.
+
+    Parameters
+    ----------
+    images : int
+        Number of images, the first ones of the set, 1 .. 1797.
+    augmentations : int
+        Augmented copies of each image.
+    seed : int
+        Seed of the augmentations; those of an image depend on it and on the image's number only.
+    dtype : torch.dtype
+        Floating type of the points; the numbers are drawn in double precision.
+
+    Returns
+    -------
+    FinitePopulation
+        ``d = 64``, pixels in [0, 1], uniform weights: shifts of up to one pixel each way, rotations within 15
+        degrees, normal noise of standard deviation 0.05, cut off at 0 and 1.
+
+    Raises
+    ------
+    InputError
+        A number outside its range.
+
+    Source
+    ------
+    ``sklearn.datasets.load_digits`` (UCI optical recognition of handwritten digits).
+
+    Examples
+    --------
+    >>> population = digit_population(images=3, augmentations=2)
+    >>> population.size, population.augmentations, population.dimension
+    (3, 2, 64)
+    """
+    _check_count("images", images, 1, _IMAGES)
+    _check_count("augmentations", augmentations, 1)
+    _check_count("seed", seed, 0)
+    # Imported here: scikit-learn takes longer to load than everything else that this package needs.
+    from sklearn.datasets import load_digits
+
+    pixels = torch.from_numpy(load_digits().data[:images] / 16.0)
+    points = [
+        _augment(pixel, augmentations, torch.Generator().manual_seed((seed * _IMAGES + number) % 2**63))
+        for number, pixel in enumerate(pixels)
+    ]
+    return FinitePopulation(torch.stack(points).to(dtype))
+
+
+# Patterns on a ring with translations as augmentations: objects whose augmentation means coincide.
+
+
+def ring_population(
+    positions: int,
+    patterns: Sequence[Any] = ("11", "101"),
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: str | torch.device = "cpu",
+) -> FinitePopulation:
+    """Objects on a ring of d positions; the augmentations of each are its d translations, all equally likely.
+
+    Parameters
+    ----------
+    positions : int
+        d, the size of the ring.
+    patterns : sequence of str
+        One object each, written in the digits 0 and 1; positions that are not written are 0.
+    dtype, device
+        Of the points.
+
+    Returns
+    -------
+    FinitePopulation
+        ``M = len(patterns)`` equally likely points with d augmentations of d entries each.
+
+    Raises
+    ------
+    InputError
+        No pattern, a pattern that is not written in 0 and 1 or does not fit on the ring, or two patterns that are
+        translations of each other, which would be one object.
+
+    Source
+    ------
+    Statement 5, the patterns 11 and 101.
+
+    Examples
+    --------
+    >>> ring_population(4).points[1].int().tolist()
+    [[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]]
+    >>> ring_population(3)
+    Traceback (most recent call last):
+        ...
+    hltm.base.errors.InputError: patterns '11' and '101' on 3 positions: are translations of each other, must be two objects
+    """
+    if isinstance(positions, bool) or not hasattr(positions, "__index__") or positions < 1:
+        raise InputError(f"positions={positions!r} of a ring: must be a positive integer")
+    if isinstance(patterns, str) or not patterns:
+        raise InputError(f"patterns={patterns!r} of a ring: must list at least one pattern such as '101'")
+    size = int(positions)
+    rings = [_ring(pattern, size) for pattern in patterns]
+    orbits = [[ring[size - shift :] + ring[: size - shift] for shift in range(size)] for ring in rings]
+    for second in range(len(rings)):
+        for first in range(second):
+            if rings[first] in orbits[second]:
+                names = f"patterns {patterns[first]!r} and {patterns[second]!r} on {size} positions"
+                raise InputError(f"{names}: are translations of each other, must be two objects")
+    return FinitePopulation(torch.tensor(orbits, dtype=dtype, device=device))
+
+
+def _ring(pattern: Any, size: int) -> list[float]:
+    """One pattern laid on the ring, from position 0."""
+    if not isinstance(pattern, str) or not pattern or set(pattern) - {"0", "1"}:
+        raise InputError(f"pattern={pattern!r:.40} of a ring: must be text of the digits 0 and 1")
+    if len(pattern) > size:
+        raise InputError(f"pattern={pattern!r:.40} of a ring: has {len(pattern)} digits, at most {size} positions")
+    return [float(digit) for digit in pattern] + [0.0] * (size - len(pattern))

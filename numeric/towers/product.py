@@ -15,10 +15,10 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
 from hltm.base.errors import InputError
-from numeric.pairs import Coupling, coupling
 from numeric.towers.checks import Real, Weights, check_input, check_layer, check_single, check_slope
 from numeric.towers.losses import LossSpec, loss_spec
 from numeric.towers.network import unvec, vec
+from numeric.towers.operator import Coupling, coupling
 from numeric.towers.populations import FinitePopulation
 
 _NUMBERS = 2**22  # numbers per temporary: 32 MB in double precision

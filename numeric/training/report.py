@@ -14,7 +14,7 @@ from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from numeric.training_trace import TrainingTrace
+    from numeric.training.loop import TrainingTrace
     from numeric.trees.network import TreeNetwork
 
 SCHEMA = 1
@@ -97,8 +97,7 @@ def _levels(
     before: "TreeNetwork", trace: "TrainingTrace", tree: HLTM, samples: int, seed: int
 ) -> list[dict[str, Any]] | None:
     """Correlations and shares of the ceiling by level; None for latents of more than two states."""
-    from numeric.ceiling import ceilings, share_of_ceiling
-    from numeric.trees.metrics import correlations, level_means
+    from numeric.trees.metrics import ceilings, correlations, level_means, share_of_ceiling
 
     if any(tree.cardinality(node) != 2 for node in tree.nodes):
         return None

@@ -17,18 +17,14 @@ from hltm.base.checks import integer, show
 from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
 from hltm.nodelink import tree_to_json
-from numeric.captured import Capture
-from numeric.records import Records, run_to_the_end
-from numeric.step import Stack
 from numeric.towers.checks import check_finite
 from numeric.towers.losses import LossSpec
 from numeric.training.checkpoint import run_folder
 from numeric.training.contrast import contrast_of, training_loss
 from numeric.training.exact import exact_source
-from numeric.training.loop import Progress, Source
-from numeric.training.minibatch import Sampled, check_batch
+from numeric.training.loop import Progress, Records, Source, TrainingTrace, run_to_the_end
+from numeric.training.minibatch import Capture, Sampled, Stack, check_batch
 from numeric.training.optimizers import check_optimizer, make_optimizer, plain_options
-from numeric.training_trace import TrainingTrace
 from numeric.trees.network import TreeNetwork
 from numeric.trees.streams import TripleSampler, same_shape
 

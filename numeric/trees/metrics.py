@@ -2,12 +2,13 @@
 
 Variances are two-pass in double precision: a one-pass variance in single precision cancels for a nearly constant
 neuron. A neuron that is constant up to rounding has correlation 0 and is counted. Operator norms are in
-:mod:`numeric.operator_norms`, what a correlation could be at best in :mod:`numeric.ceiling`.
+:mod:`numeric.operator_norms`, what a correlation could be at best in :mod:`numeric.trees.metrics`.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
@@ -16,8 +17,10 @@ from torch.nn.functional import leaky_relu
 from hltm import HLTM
 from hltm.base.checks import Node, integer, show
 from hltm.base.errors import InputError
+from numeric.towers.checks import check_device
 from numeric.trees.network import TreeNetwork
-from numeric.trees.plan import own_rows, sweep
+from numeric.trees.operator import identity_at, pull_back, run
+from numeric.trees.plan import Block, gathered, own_rows, sweep
 from numeric.trees.streams import TripleSampler, same_shape
 
 PURPOSE = 2  # of the draws: apart from those of training
@@ -284,3 +287,255 @@ def correlations(
     best = torch.stack([neurons[node].amax(-1) for node in tree.latents], dim=-1)
     constant = torch.stack([dull[node].sum(-1) for node in tree.latents], dim=-1)
     return Correlations(tree.latents, neurons, best, constant, latent_heights(tree), -(-count // _TOWERS) * _TOWERS)
+
+
+# The ceiling of a correlation: what any function of the leaves below a node can reach, and the share reached.
+
+
+def posterior_means(
+    trees: Sequence[HLTM], leaves: Num[Tensor, "T n_leaves samples"]
+) -> tuple[Float[Tensor, "T latents samples"], Float[Tensor, "T latents"]]:
+    """Posterior probability of state 1 of every latent given the leaves below it, and its prior probability.
+
+    Parameters
+    ----------
+    trees : sequence of HLTM
+        T binary trees of one shape.
+    leaves : Tensor
+        States, ``(T, n_leaves, samples)``, rows in the order of ``tree.leaves``.
+
+    Returns
+    -------
+    (Tensor, Tensor)
+        float64, ``(T, latents, samples)`` and ``(T, latents)``, in the order of ``tree.latents``.
+
+    Source
+    ------
+    Section 7, the ceiling.
+
+    Examples
+    --------
+    >>> from hltm import star_tree
+    >>> found, prior = posterior_means([star_tree(2, polarity=0.5)], torch.tensor([[[1, 0], [1, 1]]]))
+    >>> found, prior
+    (tensor([[[0.9000, 0.5000]]], dtype=torch.float64), tensor([[0.5000]], dtype=torch.float64))
+    """
+    tree = same_shape(trees)
+    column = {leaf: number for number, leaf in enumerate(tree.leaves)}
+    tables = _tables(trees, tree, leaves.device)
+    prior = _priors(trees, tree, leaves.device)
+    below: dict[Node, Tensor] = {}
+    found: dict[Node, Tensor] = {}
+    for node in reversed(tree.nodes):
+        if node in column:
+            state = leaves[:, column[node]]
+            below[node] = torch.stack([state == 0, state == 1], dim=1).double()
+            continue
+        likelihood = torch.ones(())
+        for child in tree.children(node):
+            likelihood = likelihood * torch.matmul(tables[child], below.pop(child))
+        # Scaled by the largest entry: products over many leaves would vanish.
+        below[node] = likelihood / likelihood.amax(1, keepdim=True)
+        joint = below[node] * prior[node].unsqueeze(-1)
+        found[node] = joint[:, 1] / joint.sum(1)
+    means = torch.stack([found[node] for node in tree.latents], dim=1)
+    return means, torch.stack([prior[node][:, 1] for node in tree.latents], dim=1)
+
+
+def _tables(trees: Sequence[HLTM], tree: HLTM, device: torch.device) -> dict[Node, Tensor]:
+    """``(T, 2, 2)`` of every node but the root: rows are states of its parent."""
+    return {
+        child: torch.from_numpy(np.stack([each.transition(node, child) for each in trees])).to(device)
+        for node in tree.latents
+        for child in tree.children(node)
+    }
+
+
+def _priors(trees: Sequence[HLTM], tree: HLTM, device: torch.device) -> dict[Node, Tensor]:
+    """``(T, 2)`` of every latent."""
+    found = {tree.root: torch.from_numpy(np.stack([each.prior for each in trees])).to(device)}
+    tables = _tables(trees, tree, device)
+    for node in tree.nodes:
+        for child in tree.children(node):
+            found[child] = torch.einsum("ts,tsu->tu", found[node], tables[child])
+    return found
+
+
+@torch.no_grad()
+def ceilings(
+    trees: HLTM | Sequence[HLTM],
+    samples: int = 12_800,
+    seeds: int | Sequence[int] = 0,
+    device: str | torch.device = "cpu",
+) -> Float[Tensor, "T latents"]:
+    """Best correlation with ``z_mu`` that any function of the leaves below mu can have, for every latent.
+
+    Parameters
+    ----------
+    trees : HLTM or sequence of HLTM
+        T binary trees of one shape.
+    samples : int
+        For each tree.
+    seeds : int or sequence of int
+        Of the draws: tree t has ``seeds + t``, or the t-th.
+    device : str or torch.device
+
+    Returns
+    -------
+    Tensor
+        float64, ``(T, latents)``; 0 where z_mu is constant. Squared, each is an unbiased estimate.
+
+    Raises
+    ------
+    InputError
+        Trees of several shapes, or a value that is not allowed.
+
+    Source
+    ------
+    Section 7: ``E[(m - E z)^2] / Var(z)``, with the exact ``E z``.
+
+    Examples
+    --------
+    >>> from hltm import star_tree
+    >>> round(ceilings(star_tree(1, polarity=0.5), samples=10_000).item(), 6)  # |rho|: a leaf is all there is
+    0.5
+    """
+    held = [trees] if isinstance(trees, HLTM) else list(trees)
+    place = check_device(device) if isinstance(device, str) else device
+    tree, count = same_shape(held), integer(samples, "samples", 1)
+    streams = [seeds + number for number in range(len(held))] if isinstance(seeds, int) else list(seeds)
+    batch = -(-count // 10)
+    sampler = TripleSampler(held, streams, batch, 9, place)
+    many = max(1, NUMBERS // (4 * len(tree) * 11 * batch))
+    found = []
+    for first in range(0, len(held), many):
+        here = list(range(first, min(first + many, len(held))))
+        leaves, _ = sampler.keep(torch.tensor(here, device=place)).states(0, PURPOSE)
+        # x_+ shares its root with x_1: left out, the samples are independent.
+        fresh = torch.cat([leaves[..., :batch], leaves[..., 2 * batch :]], dim=-1)
+        means, prior = posterior_means([held[number] for number in here], fresh)
+        spread = prior * (1 - prior)
+        share = (means - prior.unsqueeze(-1)).square().mean(-1) / torch.where(spread > 0, spread, 1.0)
+        found.append(torch.where(spread > 0, share.sqrt(), 0.0))
+    return torch.cat(found)
+
+
+def share_of_ceiling(best: Float[Tensor, "*lead"], ceiling: Float[Tensor, "*lead"]) -> Float[Tensor, "*lead"]:
+    """Correlation over its ceiling; 0 where the ceiling is 0. By sampling it may exceed 1 by a standard error or two.
+
+    Examples
+    --------
+    >>> share_of_ceiling(torch.tensor([0.4, 0.0]), torch.tensor([0.8, 0.0]))
+    tensor([0.5000, 0.0000])
+    """
+    return torch.where(ceiling > 0, best / torch.where(ceiling > 0, ceiling, 1.0), 0.0)
+
+
+# Frobenius norms of the covariance operators ``OP_mu`` of all nodes, by sampling, for networks on trees of their
+# own.
+
+_QUARTERS = 4
+_PAIRINGS = ((0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2))
+
+
+@torch.no_grad()
+def operator_norms(
+    network: TreeNetwork,
+    trees: HLTM | Sequence[HLTM] | None = None,
+    samples: int = 1_000,
+    seeds: int | Sequence[int] = 0,
+    *,
+    step: int = 0,
+) -> Float[Tensor, "E latents"]:
+    """Estimate ``||OP_mu||_F`` of every latent.
+
+    Parameters
+    ----------
+    network, trees, seeds, step
+        As in :func:`numeric.correlations`; the root must be binary, other latents too.
+    samples : int
+        For each member, rounded up to a multiple of 20; each quarter must meet both states of the root.
+
+    Returns
+    -------
+    Tensor
+        float64, ``(E, latents)``, in the order of ``tree.latents``.
+
+    Raises
+    ------
+    InputError
+        A value that is not allowed, or too few samples to meet both states of the root.
+
+    Source
+    ------
+    Statement 6, diagonal block.
+
+    Examples
+    --------
+    >>> from hltm import star_tree
+    >>> network = TreeNetwork.from_weights(star_tree(1, polarity=0.5), {0: [[2.0]]})
+    >>> abs(operator_norms(network, samples=40_000).item() - 0.0625) < 0.01  # (1 - 0) / 4 * 0.5^2
+    True
+    """
+    held, streams = member_trees(network, trees), member_seeds(network, seeds)
+    count = -(-integer(samples, "samples", 8) // 20) * 20
+    n_top, tree = network.width(network.tree.root), network.tree
+    numbers = 2 * network.plan.neurons * (n_top + 1) + -(-_largest(network) * n_top * _QUARTERS // count)
+    polarity = torch.tensor([float(each.prior[1] - each.prior[0]) for each in held], dtype=torch.float64)
+    parts = []
+    for fresh in fresh_samples(network, held, streams, count, numbers, step):
+        found = _squares(fresh)
+        parts.append(torch.stack([found[node] for node in tree.latents], dim=-1))
+    scale = ((1 - polarity.square()) / 4).to(network.device)
+    return torch.cat(parts).clamp(min=0).sqrt() * scale.unsqueeze(-1)
+
+
+def _largest(network: TreeNetwork) -> int:
+    return max(len(block.nodes) * block.shape[0] * block.shape[1] for block in network.plan.blocks)
+
+
+def _squares(fresh: Fresh) -> dict[Node, Tensor]:
+    """Unbiased ``||DK^T DK||_F^2`` of every latent, ``(E,)``."""
+    network = fresh.network
+    # The samples of one tower are neighbours; quarters of the whole are as independent.
+    root = fresh.states[:, 0].bool()
+    weights = _weights(root.unflatten(-1, (_QUARTERS, -1)), network, fresh.members)
+    done = run(network, fresh.leaves)
+    backward = pull_back(network, done, identity_at(done))
+    found: dict[Node, Tensor] = {}
+    for depth, level in enumerate(network.plan.levels):
+        for block in level.blocks:
+            below, above = gathered(block, done.levels[depth + 1]), backward[depth]
+            values = _block_squares(block, below, above, weights)
+            found.update({node: values[:, place] for place, node in enumerate(block.nodes)})
+    return found
+
+
+def _weights(ones: Tensor, network: TreeNetwork, members: slice) -> Tensor:
+    """``1 / n_1`` for samples of root state 1, ``-1 / n_0`` for the others: ``(E, quarters, samples)``."""
+    many = ones.sum(-1, keepdim=True)
+    few = ones.shape[-1] - many
+    if bool((many == 0).any() | (few == 0).any()):
+        place = f"root {show(network.tree.root)} in members {members.start} .. {members.stop - 1}"
+        raise InputError(f"samples={4 * ones.shape[-1]}: must be enough to meet both states of {place}")
+    return torch.where(ones, 1.0 / many, -1.0 / few).to(network.dtype)
+
+
+def _block_squares(block: Block, below: Tensor, above: Tensor, weights: Tensor) -> Tensor:
+    """``(E, nodes)``, from inputs ``(E, nodes, n_in, samples)`` and Jacobians ``(E, rows, n_L, samples)``."""
+    n_top = above.shape[2]
+    weighted = below.unflatten(-1, weights.shape[1:]) * weights[:, None, None]
+    pulled = own_rows(block, above.flatten(2)).unflatten(-1, (n_top, *weights.shape[1:]))
+    left = weighted.permute(0, 1, 3, 2, 4).flatten(0, 2)
+    right = pulled.permute(0, 1, 4, 2, 3, 5).flatten(3, 4).flatten(0, 2)
+    gaps = torch.bmm(left, right.mT).unflatten(-1, (-1, n_top)).flatten(1, 2)
+    held = gaps.unflatten(0, (*below.shape[:2], _QUARTERS))
+    joined = held.transpose(2, 3).transpose(3, 4).flatten(3)  # (E, nodes, p, n_L * quarters)
+    grams = torch.matmul(joined.mT, joined).double().unflatten(-1, (n_top, -1)).unflatten(-3, (n_top, -1))
+
+    def gram(first: int, second: int) -> Tensor:
+        one: Tensor = grams[:, :, :, first, :, second]
+        return (one + one.mT) / 2
+
+    products = [(gram(a, b) * gram(c, d)).sum((-1, -2)) for a, b, c, d in _PAIRINGS]
+    return torch.stack(products).mean(0)

@@ -4,19 +4,21 @@ All samples of all nodes of one level with the same numbers of states are drawn 
 the number of cumulative probabilities that a uniform number has reached. Only one level is held at a time.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from hltm import HLTM
 from hltm.base.checks import Node, count, integer, show
 from hltm.base.errors import InputError
 from numeric.towers.checks import Real, check_device
-from numeric.tree_checks import check_tree
+from numeric.trees.network import TreeNetwork, check_tree
+from numeric.trees.operator import inputs_of, run
 
 SAMPLE_LIMIT = 2**31  # states of leaves in one call
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -170,3 +172,292 @@ def _drawn(steps: Tensor, above: Tensor, generator: torch.Generator) -> Tensor:
             limits = torch.where(above == value, steps[value, step], limits)
         states += uniform >= limits
     return states
+
+
+# Leaves of a tree sampled on a device, and statement 6 by sampling, with standard errors.
+
+_NUMBERS = 2**24  # numbers held at a time while a covariance is estimated: 128 MB in double precision
+
+
+def sample_leaves(
+    tree: HLTM,
+    n: int,
+    *,
+    generator: torch.Generator,
+    device: str | torch.device = "cpu",
+    root_states: Any = None,
+    dtype: torch.dtype = torch.int64,
+) -> Shaped[Tensor, "n n_leaves"]:
+    """Draw the leaves of independent samples, on a device.
+
+    Parameters
+    ----------
+    tree : HLTM
+        The tree.
+    n : int
+        Number of samples; n times the number of leaves at most 2^31.
+    generator : torch.Generator
+        On the same device.
+    device : str or torch.device
+        Where to draw: ``"auto"``, ``"cpu"``, ``"cuda"`` or a ``torch.device``.
+    root_states : int or integers of shape (n,), optional
+        z_0 of each sample: what an augmentation keeps. Without it z_0 is drawn from the prior.
+    dtype : torch.dtype
+        Of the result; ``torch.uint8`` saves memory.
+
+    Returns
+    -------
+    Tensor
+        States, ``(n, n_leaves)``, columns in the order of ``tree.leaves``.
+
+    Raises
+    ------
+    InputError
+        A size, state or device that is not allowed.
+
+    Source
+    ------
+    Statement 6: x ~ p, or x' ~ p_aug(. | z_0).
+
+    Examples
+    --------
+    >>> from hltm import star_tree
+    >>> tree, generator = star_tree(3, polarity=-1.0), torch.Generator().manual_seed(0)
+    >>> sample_leaves(tree, 2, generator=generator, root_states=1).tolist()
+    [[0, 0, 0], [0, 0, 0]]
+    """
+    return TreeSampler(tree, device).draw(n, generator, root_states, dtype)
+
+
+@torch.no_grad()
+def estimate_activation_covariance(
+    network: TreeNetwork, tree: HLTM, node: Node, samples: int, generator: torch.Generator, *, batches: int = 100
+) -> tuple[Float[Tensor, "E n_in n_in"], Float[Tensor, "E n_in n_in"]]:
+    """Estimate ``V_{z_0}[E[f_{N_mu^ch} | z_0]]`` by sampling, with its standard error.
+
+    For each state z of the root, of prior ``pi_z > 0``, `samples` leaves are drawn given z and cut into B batches of n.
+    With means ``m_z``, unbiased covariances ``S_z`` and ``G = diag pi - pi pi^T`` of a batch,
+    ``V_b = sum_{z,z'} G_zz' m_z m_z'^T - sum_z pi_z (1 - pi_z) S_z / n`` has exactly the expectation V, also where V =
+    0. The estimate is the mean of the V_b, its standard error ``(sum_b (V_b - mean)^2 / (B (B - 1)))^(1/2)``, entry by
+    entry: error over standard error follows Student's t with B - 1 degrees of freedom, up to the skewness of V_b. Near
+    V = 0, where V_b is a square, the far tail of that ratio is much heavier than Student's; bounds that hold for every
+    law are made of `sample_root_contrasts`.
+
+    Parameters
+    ----------
+    network : TreeNetwork
+        E networks; all see the same samples.
+    tree : HLTM
+        Where the samples come from: the tree of the network, or one of the same shape with other tables.
+    node : Node
+        A latent.
+    samples : int
+        Per state of the root, at least 2 * batches; what exceeds a multiple of `batches` is not drawn.
+    generator : torch.Generator
+        On the device of the network.
+    batches : int
+        B, at least 2.
+
+    Returns
+    -------
+    (Tensor, Tensor)
+        Estimate and standard error, ``(E, |N_mu^ch|, |N_mu^ch|)`` each. The standard error is 0 where an activation
+        is a function of z_0; only rounding separates estimate and truth there.
+
+    Raises
+    ------
+    InputError
+        A tree of another shape, a leaf or an unknown node, numbers that are not allowed.
+
+    Source
+    ------
+    Left side of statement 6. The bias: ``E[m_z m_z^T]`` exceeds the product of the means by ``Cov(f | z) / n``.
+
+    Examples
+    --------
+    >>> from hltm import star_tree
+    >>> tree, generator = star_tree(1, polarity=0.5), torch.Generator().manual_seed(0)
+    >>> network = TreeNetwork(tree, width=1)
+    >>> estimate, error = estimate_activation_covariance(network, tree, 0, 20_000, generator)
+    >>> abs(estimate.item() - 0.0625) < 4 * error.item() < 0.02
+    True
+    """
+    check_shape(network, tree)
+    parts = integer(batches, "batches", 2)
+    size = integer(samples, "samples", 2 * parts) // parts
+    sampler = TreeSampler(tree, network.device)
+    width = network.matrix(node).shape[-1]
+    prior = torch.from_numpy(tree.prior)
+    kept = torch.nonzero(prior > 0).flatten().tolist()
+    means = torch.empty(len(kept), network.ensemble, parts, width, dtype=network.dtype, device=network.device)
+    found = means.new_zeros(network.ensemble, parts, width, width)
+    step = max(1, _NUMBERS // (size * network.ensemble * network.plan.neurons))
+    for number, state in enumerate(kept):
+        for first in range(0, parts, step):
+            part = slice(first, min(first + step, parts))
+            leaves = sampler.draw(size * (part.stop - first), generator, state, network.dtype)
+            below = inputs_of(network, run(network, network.inputs(leaves)), node).unflatten(-1, (-1, size))
+            below = below.expand(network.ensemble, -1, -1, -1).transpose(1, 2)
+            mean = below.mean(-1, keepdim=True)
+            centred = below - mean
+            covariance = torch.matmul(centred, centred.mT) / (size - 1)
+            means[number, :, part] = mean.squeeze(-1)
+            found[:, part] -= float(prior[state] * (1 - prior[state])) / size * covariance
+    weights = prior[kept].to(network.device, network.dtype)
+    centred = means - torch.tensordot(weights, means, dims=1)
+    found += torch.einsum("zebi,zebj,z->ebij", centred, centred, weights)
+    estimate = found.mean(1)
+    error = (found - estimate.unsqueeze(1)).square().sum(1).sqrt() / math.sqrt(parts * (parts - 1))
+    return estimate, error
+
+
+def check_shape(network: TreeNetwork, tree: HLTM) -> None:
+    """Refuse a tree that the network does not read."""
+    own = network.tree
+    check_tree(tree)
+    if tree is not own and (tree.nodes != own.nodes or any(tree.children(v) != own.children(v) for v in own.nodes)):
+        raise InputError(f"tree {tree!r}: must have the nodes and edges of the network's tree {own!r}")
+
+
+# What a root state does to the activations: sampled contrasts ``E[f | z_0] - E[f]``, with what bounds their error.
+
+
+@dataclass(frozen=True, eq=False)
+class RootContrasts:
+    """Sampled contrasts of the children of a node.
+
+    Attributes
+    ----------
+    prior : Tensor
+        ``(Z,)``: probabilities of the root states of positive probability.
+    means, variances : Tensor
+        ``(Z, E, n_in)``: means and unbiased variances of ``f(x_z) - sum_z' pi_z' f(x_z')``, where ``x_z`` are drawn
+        given ``z_0 = z``, independently of each other.
+    spans : Tensor
+        ``(Z, E, n_in)``: width of an interval that holds every draw.
+    samples : int
+        Number of draws.
+
+    Examples
+    --------
+    >>> from hltm import complete_tree
+    >>> tree = complete_tree(depth=2, branching=2, polarity=0.8)
+    >>> found = sample_root_contrasts(TreeNetwork(tree, width=3), tree, 0, 100, torch.Generator().manual_seed(0))
+    >>> tuple(found.means.shape), tuple(found.covariance.shape)
+    ((2, 1, 6), (1, 6, 6))
+    """
+
+    prior: Float[Tensor, "Z"]
+    means: Float[Tensor, "Z E n_in"]
+    variances: Float[Tensor, "Z E n_in"]
+    spans: Float[Tensor, "Z E n_in"]
+    samples: int
+
+    @property
+    def covariance(self) -> Float[Tensor, "E n_in n_in"]:
+        """``sum_z pi_z c_z c_z^T``; its bias is of order 1 / samples."""
+        return torch.einsum("zei,zej,z->eij", self.means, self.means, self.prior)
+
+
+def activation_bounds(network: TreeNetwork, node: Node) -> tuple[Float[Tensor, "E n_in"], Float[Tensor, "E n_in"]]:
+    """Least and largest value that the activations of a node's children can take, by interval arithmetic.
+
+    Parameters
+    ----------
+    network : TreeNetwork
+    node : Node
+        A latent.
+
+    Returns
+    -------
+    (Tensor, Tensor)
+        ``(E, |N_mu^ch|)`` each; up to the rounding of sums.
+
+    Examples
+    --------
+    >>> from hltm import star_tree
+    >>> network = TreeNetwork.from_weights(star_tree(2, 0.5), {0: [[1.0, -2.0]]})
+    >>> [bound.tolist() for bound in activation_bounds(network, 0)]
+    [[[0.0, 0.0]], [[1.0, 1.0]]]
+    """
+    tree = network.tree
+    found: list[tuple[Tensor, Tensor]] = []
+    matrix = network.matrix(node)
+    for child in tree.children(node):
+        if not tree.children(child):
+            low = matrix.new_zeros(network.ensemble, 1)
+            found.append((low, low + tree.cardinality(child) - 1))
+            continue
+        low, high = activation_bounds(network, child)
+        weights = network.matrix(child)
+        up, down = weights.clamp(min=0), weights.clamp(max=0)
+        least = torch.einsum("eij,ej->ei", up, low) + torch.einsum("eij,ej->ei", down, high)
+        most = torch.einsum("eij,ej->ei", up, high) + torch.einsum("eij,ej->ei", down, low)
+        ends = torch.stack([torch.where(p > 0, p, network.slope * p) for p in (least, most, torch.zeros_like(least))])
+        # The kink is inside where the ends differ in sign; a negative slope makes it the least value.
+        ends[2] = torch.where((least < 0) & (most > 0), ends[2], ends[0])
+        found.append((ends.amin(0), ends.amax(0)))
+    return torch.cat([low for low, _ in found], -1), torch.cat([high for _, high in found], -1)
+
+
+@torch.no_grad()
+def sample_root_contrasts(
+    network: TreeNetwork, tree: HLTM, node: Node, samples: int, generator: torch.Generator
+) -> RootContrasts:
+    """Sample the contrasts of the children of a node.
+
+    Parameters
+    ----------
+    network : TreeNetwork
+        E networks; all see the same samples.
+    tree : HLTM
+        Where the samples come from: the tree of the network, or one of the same shape with other tables.
+    node : Node
+        A latent.
+    samples : int
+        Per state of the root, at least 2.
+    generator : torch.Generator
+        On the device of the network.
+
+    Raises
+    ------
+    InputError
+        A tree of another shape, a leaf or an unknown node, numbers that are not allowed.
+
+    Source
+    ------
+    Left side of statement 6.
+
+    Examples
+    --------
+    >>> from hltm import star_tree
+    >>> tree, generator = star_tree(1, polarity=1.0), torch.Generator().manual_seed(0)
+    >>> found = sample_root_contrasts(TreeNetwork(tree, width=1), tree, 0, 10, generator)
+    >>> found.means.flatten().tolist(), found.covariance.item()
+    ([-0.5, 0.5], 0.25)
+    """
+    check_shape(network, tree)
+    total = integer(samples, "samples", 2)
+    sampler = TreeSampler(tree, network.device)
+    table = torch.from_numpy(tree.prior)
+    kept = torch.nonzero(table > 0).flatten().tolist()
+    prior = table[kept].to(network.device, network.dtype)
+    low, high = activation_bounds(network, node)
+    shape = (len(kept), network.ensemble, low.shape[-1])
+    first, second = low.new_zeros(shape), low.new_zeros(shape)
+    step = max(1, _NUMBERS // (len(kept) * network.ensemble * network.plan.neurons))
+    for start in range(0, total, step):
+        size = min(step, total - start)
+        below = torch.stack([
+            inputs_of(network, run(network, network.inputs(leaves)), node).expand(network.ensemble, -1, -1)
+            for leaves in (sampler.draw(size, generator, state, network.dtype) for state in kept)
+        ])  # fmt: skip
+        contrasts = below - torch.tensordot(prior, below, dims=1)
+        mean = contrasts.mean(-1)
+        # Chan's update: sums of squares about the mean of all draws so far.
+        apart = mean - first
+        second += (contrasts - mean.unsqueeze(-1)).square().sum(-1) + apart.square() * (start * size / (start + size))
+        first += apart * (size / (start + size))
+    # f(x_z) counts with 1 - pi_z, the others with their pi: together 2 (1 - pi_z) widths.
+    spans = 2 * (1 - prior).reshape(-1, 1, 1) * (high - low)
+    return RootContrasts(prior, first, second / (total - 1), spans, total)

@@ -1,6 +1,6 @@
 """Draws of ``x_1, x_+, x_1-, .. x_H-`` for a stack of members, each from its own tree and its own random stream.
 
-Statement 6: an augmentation keeps z_0 and resamples the rest. A word of :mod:`numeric.philox` decides each state: the
+Statement 6: an augmentation keeps z_0 and resamples the rest. A word of :mod:`numeric.trees.streams` decides each state: the
 state is the number of cumulative probabilities, rounded to multiples of 2^-32, that the word has reached. What a member
 draws at a step depends on its seed, the step and the sizes alone.
 """
@@ -16,9 +16,96 @@ from torch import Tensor
 
 from hltm import HLTM
 from hltm.base.checks import Node, show
+from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
-from numeric.philox import WORD, member_keys, philox
-from numeric.tree_checks import check_tree
+from numeric.trees.network import check_tree
+
+# Philox4x32-10, a counter-based random generator, on tensors: a word is a function of key, step and place.
+
+WORD = 2**32
+_MASK = WORD - 1
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_BUMPS = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+
+
+def member_keys(seeds: Sequence[int], device: torch.device) -> Tensor:
+    """Keys of the streams of E members, ``(2, E)`` words: the low and the high half of each seed.
+
+    Raises
+    ------
+    InputError
+        A seed that is no integer in ``0 .. 2^64 - 1``, or the same seed twice: two members would draw the same numbers.
+
+    Examples
+    --------
+    >>> member_keys([1, 2**32], torch.device("cpu")).tolist()
+    [[1, 0], [0, 1]]
+    """
+    checked = [check_seed(value) for value in seeds]
+    owner: dict[int, int] = {}
+    for number, value in enumerate(checked):
+        if value >= WORD**2:
+            raise InputError(f"seed={value} of member {number}: must be below 2^64")
+        if (first := owner.setdefault(value, number)) < number:
+            rule = f"must not be that of member {first}, both would draw the same numbers"
+            raise InputError(f"seed={value} of member {number}: {rule}")
+    halves = [[value & _MASK for value in checked], [value >> 32 for value in checked]]
+    return torch.tensor(halves, dtype=torch.int64, device=device)
+
+
+def philox(counter: Sequence[Tensor | int], key: Sequence[Tensor | int], shape: Sequence[int]) -> Tensor:
+    """Four words for every counter.
+
+    Parameters
+    ----------
+    counter : four int64 tensors or int
+        Words of the counter, each broadcastable to `shape`.
+    key : two int64 tensors or int
+        Words of the key, likewise.
+    shape : sequence of int
+        Of the counters.
+
+    Returns
+    -------
+    Tensor
+        int64 in ``0 .. 2^32 - 1``, shape ``(4, *shape)``.
+
+    Source
+    ------
+    Salmon and others, 2011: one round maps (x0, x1, x2, x3) to (hi(M1 x2) ^ x1 ^ k0, lo(M1 x2), hi(M0 x0) ^ x3 ^ k1,
+    lo(M0 x0)).
+
+    Examples
+    --------
+    >>> [f"{word:08x}" for word in philox((0, 0, 0, 0), (0, 0), ()).tolist()]
+    ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
+    """
+    places = [part.device for part in (*counter, *key) if isinstance(part, Tensor)]
+    words = torch.empty((4, *shape), dtype=torch.int64, device=places[0] if places else None)
+    for word, part in zip(words, counter, strict=True):
+        word.copy_(part) if isinstance(part, Tensor) else word.fill_(part)
+    keys = [part if isinstance(part, Tensor) else words.new_tensor(part) for part in key]
+    x0, x1, x2, x3 = words.unbind(0)
+    spare, other = torch.empty_like(x0), torch.empty_like(x0)
+    for number in range(_ROUNDS):
+        if number:
+            keys = [(part + bump) & _MASK for part, bump in zip(keys, _BUMPS, strict=True)]
+        # Products wrap modulo 2^64; the mask after the shift removes the copies of the sign.
+        torch.mul(x0, _MULTIPLIERS[0], out=spare)
+        torch.mul(x2, _MULTIPLIERS[1], out=other)
+        _high(other, x1, keys[0], out=x0)
+        _high(spare, x3, keys[1], out=x2)
+        torch.bitwise_and(other, _MASK, out=x1)
+        torch.bitwise_and(spare, _MASK, out=x3)
+    return words
+
+
+def _high(product: Tensor, beside: Tensor, key: Tensor, *, out: Tensor) -> None:
+    """``hi(product) ^ beside ^ key``."""
+    torch.bitwise_right_shift(product, 32, out=out)
+    out.bitwise_xor_(beside).bitwise_xor_(key).bitwise_and_(_MASK)
+
 
 _WORDS_AT_A_TIME = 2**19  # of all members and some steps: small enough for the cache, large enough for a launch
 

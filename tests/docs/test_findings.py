@@ -8,9 +8,9 @@ import pytest
 
 from verify import theorem4, theorem5, theorem7
 from verify.engine.statement import Context
-from verify.figures.data_lucky import LEVEL
-from verify.lucky import sources as lucky_sources
-from verify.towers import rates as trained_rates
+from verify.training import lucky as lucky_sources
+from verify.training import towers as trained_rates
+from verify.training.figures import LEVEL
 from verify.training.lucky import amplification, gaps, hidden, selectivities, trained_networks
 
 TEXT = " ".join((Path(__file__).parent.parent.parent / "docs" / "findings.md").read_text(encoding="utf-8").split())

@@ -21,7 +21,7 @@ def test_a_limit_is_what_the_code_has(shown, name):
 
 
 def test_the_walsh_form_and_the_loss_check_stop_where_the_page_says():
-    from theory.tree_leaves import LEAF_LIMIT
+    from theory.trees.means import LEAF_LIMIT
     from verify.loss.measure import TUPLE_LIMIT
 
     assert LEAF_LIMIT == 2**16

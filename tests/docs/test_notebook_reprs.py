@@ -15,7 +15,7 @@ import hltm
 import numeric
 import theory
 from theory.latex.names import in_unicode, node_texts
-from theory.notebook import for_browsers, words
+from theory.latex.render import for_browsers, words
 from verify.engine.assumptions import Outcome, Sides
 from verify.engine.evidence import Evidence, Measurement
 from verify.engine.runner import Refutation, Result
@@ -23,7 +23,7 @@ from verify.engine.statement import Assumption
 from verify.loss.check import check_loss
 from verify.loss.conformance import Conformance
 from verify.registry import covered
-from verify.report.mathml import mathml
+from verify.report.html import mathml
 
 HOSTILE = ["<script>alert(1)</script>", "$x_$", "a&b\\", '"><img src=x onerror=y>', "Zürich αβ^~", "\x1b[31m\u202e"]
 DERIVATIONS = [(slug, {}) for slug in theory.STATEMENTS]

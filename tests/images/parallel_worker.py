@@ -6,13 +6,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from numeric.images.run import train_images
 from numeric.studies.images.augment import RECIPES, draw
 from numeric.studies.images.data import load_images, pixels
 from numeric.studies.images.losses import IMAGE_LOSSES, ImageLoss, batch_loss
 from numeric.studies.images.network import Shape, statistics_kept
 from numeric.studies.images.processes import average_gradients, own_part, processes, rank_and_size
-from numeric.studies.images.training import Trainer, Training, views
+from numeric.studies.images.training import Trainer, Training, train_images, views
 
 
 def gradients(trainer):

@@ -199,10 +199,10 @@ def test_what_is_wrong_is_one_line(arguments, words, in_process):
 def test_what_was_trained_is_there_whatever_becomes_of_the_theory(tmp_path):
     (tmp_path / "manifest.json").write_text("of an earlier experiment")
     before = """
-import numeric.images.findings
+import numeric.studies.images.report
 def find(*arguments):
     raise KeyboardInterrupt
-numeric.images.findings.find = find
+numeric.studies.images.report.find = find
 """
     settings = ["--seeds", "1", "--epochs", "1", "--loss", "simple", "--out", tmp_path]
     result = run(*SMALL, *settings, before=before)

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from hltm.base.errors import InputError
-from numeric.images.binary import CIFAR10, STL10
-from numeric.studies.images.data import load_images
+from numeric.studies.images.data import CIFAR10, STL10, load_images
 
 from .conftest import cifar_records
 

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from numeric.images import findings
-from numeric.images.findings import find
-from numeric.studies.images import study
+from numeric.studies.images import report, study
+from numeric.studies.images.report import find
 from numeric.studies.images.study import ImageStudy, run_images
 
 
@@ -27,8 +26,8 @@ def test_nothing_is_left_out_of_a_network_without_batch_normalisation(results):
 
 def test_a_memory_that_is_too_small_leaves_a_part_out(results, monkeypatch):
     done = results()
-    monkeypatch.setattr(findings, "network_checks", too_small)
-    monkeypatch.setattr(findings, "head_residues", too_small)
+    monkeypatch.setattr(report, "network_checks", too_small)
+    monkeypatch.setattr(report, "head_residues", too_small)
     found = find(done)
     assert found.as_told
     assert {check.part for _, check in found.checks if "batch norm" not in check.part} == {"head"}
@@ -46,7 +45,7 @@ def test_other_errors_are_not_hidden(results, monkeypatch):
         raise RuntimeError("sizes differ")
 
     done = results()
-    monkeypatch.setattr(findings, "network_checks", wrong)
+    monkeypatch.setattr(report, "network_checks", wrong)
     with pytest.raises(RuntimeError, match="sizes differ"):
         find(done)
 

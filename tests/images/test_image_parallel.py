@@ -73,7 +73,7 @@ def test_a_memory_that_ends_in_one_process_ends_the_run():
     done = run(2, WORKER.with_name("short_worker.py"), "experiment", "images", *SMALL)
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "numeric/images" not in done.stderr  # no traceback but torchrun's own
+    assert "numeric/studies/images" not in done.stderr  # no traceback but torchrun's own
     assert [line for line in lines if "out of memory" in line or "memory of cpu" in line] == [
         "error: batch=32: the memory of cpu (process 1 of 2) is too small at step 0; "
         "a smaller one, or more processes, may fit"

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hltm.base.errors import InputError
-from numeric.images.probe import PENALTIES, _fit, linear_accuracy, neighbour_accuracy, wilson
 from numeric.studies.images.augment import RECIPES, Recipe, apply, draw
+from numeric.studies.images.evaluate import PENALTIES, _fit, linear_accuracy, neighbour_accuracy, wilson
 from numeric.studies.images.network import BatchNorm, Shape, make_network
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hltm.base.errors import InputError
-from verify.report.images import images_section
+from verify.report.build import images_section
 
 SECTION = {
     "title": "SimCLR on digits",

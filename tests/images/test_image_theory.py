@@ -7,12 +7,9 @@ import sys
 import pytest
 import torch
 
-from numeric.images.findings import STRENGTHS, exponent
-from numeric.images.forms import exact_form_gradient, general_form, operator_form, relative
-from numeric.images.operators import gram_matrix, operator_sizes
-from numeric.pairs import coupling
 from numeric.studies.images.network import Shape, make_network
-from numeric.studies.images.population import features, image_population, in_double
+from numeric.studies.images.population import features, gram_matrix, image_population, in_double, operator_sizes
+from numeric.studies.images.report import STRENGTHS, exponent
 from numeric.studies.images.theory import (
     Check,
     head_checks,
@@ -23,9 +20,17 @@ from numeric.studies.images.theory import (
     residue,
 )
 from numeric.towers.connection import connection_factors
-from numeric.towers.general import function_population_gradient, general_update, output_jacobians
+from numeric.towers.general import (
+    exact_form_gradient,
+    function_population_gradient,
+    general_form,
+    general_update,
+    operator_form,
+    output_jacobians,
+    relative,
+)
 from numeric.towers.losses import loss_spec
-from numeric.towers.operator import covariance_operator, predicted_update
+from numeric.towers.operator import coupling, covariance_operator, predicted_update
 from numeric.towers.populations import FinitePopulation
 
 
@@ -190,7 +195,7 @@ import resource
 resource.setrlimit(resource.RLIMIT_DATA, (2 * 10**9, 2 * 10**9))
 import torch
 from numeric.studies.images.network import Head, Shape, make_network
-from numeric.images.operators import operator_sizes
+from numeric.studies.images.population import operator_sizes
 from numeric.studies.images.population import features, in_double
 from numeric.studies.images.theory import head_checks, head_residues, network_checks
 from numeric.towers.populations import FinitePopulation

@@ -11,14 +11,13 @@ import torch
 
 from hltm.base.errors import InputError
 from hltm.base.progress import Progress
-from numeric.images.failures import NotFiniteError, fitting_batch, guarded, out_of_memory
-from numeric.images.run import train_images
 from numeric.studies.images import training
 from numeric.studies.images.augment import Draws
 from numeric.studies.images.losses import ImageLoss
 from numeric.studies.images.network import make_network
+from numeric.studies.images.processes import NotFiniteError, fitting_batch, guarded, out_of_memory
 from numeric.studies.images.study import ImageStudy
-from numeric.studies.images.training import Trainer, Training
+from numeric.studies.images.training import Trainer, Training, train_images
 
 from .conftest import LOSSES
 

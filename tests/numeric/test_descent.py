@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from hltm.base.errors import InputError
-from numeric.ring import ring_population
 from numeric.towers.descent import descend
 from numeric.towers.losses import loss_spec
 from numeric.towers.network import random_weights
-from numeric.towers.populations import FinitePopulation
+from numeric.towers.populations import FinitePopulation, ring_population
 
 EPS = torch.finfo(torch.float64).eps
 LOSSES = [

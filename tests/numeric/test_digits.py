@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from hltm.base.errors import InputError
-from numeric.digits import digit_population
 from numeric.towers.gradient import population_gradient
 from numeric.towers.network import random_weights
 from numeric.towers.operator import predicted_update
-from numeric.towers.populations import output_spread
+from numeric.towers.populations import digit_population, output_spread
 
 
 def test_shape_and_range():

@@ -14,10 +14,17 @@ import torch
 import hltm
 import numeric
 from hltm.base.errors import InputError
-from numeric.agreement import ALPHA, agreement, combined, our_values, power, published_tree, rank_test, read_published
-from numeric.experiment_figures import figures
-from numeric.experiment_summary import summary
-from numeric.studies.paper.report import check_out, latex_text, write_study
+from numeric.studies.paper.published import (
+    ALPHA,
+    agreement,
+    combined,
+    our_values,
+    power,
+    published_tree,
+    rank_test,
+    read_published,
+)
+from numeric.studies.paper.report import check_out, figures, latex_text, summary, write_study
 from numeric.studies.paper.run import run_study
 from numeric.studies.paper.settings import Study, data_seed, members_of, study_tree
 from numeric.trees.streams import TripleSampler

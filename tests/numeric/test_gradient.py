@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hltm.base.errors import InputError
-from numeric import expectation
+from numeric.towers import gradient as expectation
 from numeric.towers.gradient import expected_loss, pair_gradient, population_gradient
 from numeric.towers.losses import LossSpec
 from numeric.towers.populations import FinitePopulation

@@ -9,10 +9,9 @@ from flint import arb, ctx
 import hltm
 import numeric
 from hltm.base.errors import InputError
-from numeric.logistic_sums import logistic_sums
-from numeric.step import Stack
 from numeric.training.contrast import training_loss
-from numeric.training.exact import exact_source
+from numeric.training.exact import exact_source, logistic_sums
+from numeric.training.minibatch import Stack
 
 CASES = [
     (0.1, 2.0, 0.0), (0.01, 2.0, 0.05), (0.5, 30.0, 0.3), (1.0, 0.0, 0.0), (2.0, 0.001, -1.0), (0.1, 25.6, 0.0),

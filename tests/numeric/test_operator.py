@@ -9,13 +9,11 @@ import pytest
 import torch
 
 from hltm.base.errors import InputError
-from numeric import pairs
-from numeric.pairs import pair_matrix
-from numeric.towers import operator as module
+from numeric.towers import operator as pairs
 from numeric.towers.gradient import population_gradient
 from numeric.towers.losses import loss_spec
 from numeric.towers.network import forward, unvec, vec
-from numeric.towers.operator import covariance_operator, general_update, predicted_update
+from numeric.towers.operator import covariance_operator, general_update, pair_matrix, predicted_update
 from numeric.towers.populations import FinitePopulation
 
 EPS = torch.finfo(torch.float64).eps
@@ -167,8 +165,8 @@ def test_operators_are_symmetric_and_positive(seed, loss, parameters, make_tower
 def test_blocks_and_groups_do_not_matter(loss, monkeypatch, make_tower, make_population):
     weights, population = make_tower(4, (5, 4, 3)), FinitePopulation(**make_population(4, 6, 3, 5))
     whole = covariance_operator(weights, population, 1, loss)
-    monkeypatch.setattr(module, "_BLOCK", 3)
-    monkeypatch.setattr(module, "_COLUMNS", 1)
+    monkeypatch.setattr(pairs, "_BLOCK", 3)
+    monkeypatch.setattr(pairs, "_COLUMNS", 1)
     found = covariance_operator(weights, population, 1, loss)
     assert torch.equal(found, found.T)
     # 18 columns are summed in another order; the simple operator is exact here.

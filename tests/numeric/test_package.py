@@ -37,7 +37,7 @@ def test_lazy_names_are_those_that_type_checkers_see():
     # Checks live in a module of their own; `numeric.towers.network` hands them on.
     assert {
         name.replace("numeric.towers.checks.", "numeric.towers.network.").replace(
-            "numeric.pairs.", "numeric.towers.operator."
+            "numeric.towers.operator.", "numeric.towers.operator."
         )
         for name in lazy
     } == seen

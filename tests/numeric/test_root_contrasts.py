@@ -8,8 +8,9 @@ import torch
 
 import hltm
 from hltm.base.errors import InputError
-from numeric import TreeNetwork, activation_bounds, root_contrasts, sample_root_contrasts
-from numeric.tree_run import inputs_of, run
+from numeric import TreeNetwork, activation_bounds, sample_root_contrasts
+from numeric.trees import sampling
+from numeric.trees.operator import inputs_of, run
 from numeric.trees.sampling import TreeSampler
 
 TREES = {
@@ -87,7 +88,7 @@ def test_pieces_are_put_together_as_one(monkeypatch):
         return kept[-1]
 
     monkeypatch.setattr(TreeSampler, "draw", draw)
-    monkeypatch.setattr(root_contrasts, "_NUMBERS", 7 * 2 * 2 * network.plan.neurons)
+    monkeypatch.setattr(sampling, "_NUMBERS", 7 * 2 * 2 * network.plan.neurons)
     found = sample_root_contrasts(network, tree, tree.root, 52, generator(0))
     assert [len(leaves) for leaves in kept] == [7, 7] * 7 + [3, 3]
     draws = [children_of(network, torch.cat(kept[state::2]), tree.root).numpy() for state in (0, 1)]

@@ -6,10 +6,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import hltm
 from numeric import TreeNetwork, train
-from numeric.captured import StepOnDevice
-from numeric.step import Stack
 from numeric.training.contrast import contrast_of, training_loss
-from numeric.training.minibatch import Sampled
+from numeric.training.minibatch import Sampled, Stack, StepOnDevice
 from numeric.training.optimizers import Descent
 from numeric.trees.streams import TripleSampler
 

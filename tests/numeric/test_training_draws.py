@@ -15,8 +15,7 @@ from scipy.special import chdtri
 
 import hltm
 from hltm.base.errors import InputError
-from numeric.philox import member_keys, philox
-from numeric.trees.streams import TripleSampler
+from numeric.trees.streams import TripleSampler, member_keys, philox
 
 CPU = torch.device("cpu")
 FALSE_ALARM = 1e-6

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import hltm
 from hltm.base.errors import InputError
 from numeric import TreeNetwork, train
-from numeric.records import Records, _lost
+from numeric.training.loop import Records, _lost
 
 TREE = hltm.complete_tree(2, 2, 0.8)
 

@@ -10,9 +10,9 @@ import torch
 
 import hltm
 from numeric import FinitePopulation, TreeNetwork, tree_population_gradient
-from numeric.step import Stack
 from numeric.training.contrast import contrast_of, training_loss
 from numeric.training.exact import exact_source
+from numeric.training.minibatch import Stack
 from numeric.trees.streams import TripleSampler
 
 CPU, EPS = torch.device("cpu"), 2.0**-52

@@ -19,11 +19,11 @@ from numeric import (
     tree_covariance_operator,
     tree_factors,
     tree_population_gradient,
-    tree_run,
     tree_update,
     vec,
 )
 from numeric.towers.operator import general_update
+from numeric.trees import operator as tree_run
 
 EPS = 2.0**-52
 CASES = range(24)

@@ -20,9 +20,9 @@ from numeric import (
     TreeSampler,
     estimate_activation_covariance,
     sample_leaves,
-    sampling,
     tree_activation_covariance,
 )
+from numeric.trees import sampling
 
 FALSE_ALARM = 1e-6
 TREES = {

@@ -14,7 +14,7 @@ READER = """
 import json, resource, sys, time
 from pathlib import Path
 from hltm.base.errors import InputError
-from verify.report.bundle import check_bundle
+from verify.report.folder import check_bundle
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 start = time.process_time()
 try:

@@ -13,10 +13,8 @@ from hltm.base.errors import InputError
 from numeric.studies.sweep.driver import Driver, Options, tidy, work_folder
 from numeric.studies.sweep.expansion import expand
 from numeric.studies.sweep.grid import make_grid
-from numeric.studies.sweep.store import Store
-from numeric.sweep.answers import Answer
-from numeric.sweep.engine import Ended
-from numeric.sweep.leases import Leases, Member
+from numeric.studies.sweep.local import Answer, Ended
+from numeric.studies.sweep.store import Leases, Member, Store
 
 TABLES = {"tree": {"depth": 1, "polarity": [0.5, 0.6]}, "network": {"width": [2, 3]}, "seeds": 5}
 FOUND = {"steps": [1], "loss": [0.5], "dead": False, "diverged": None, "before": None, "after": None}

@@ -10,8 +10,7 @@ import hltm
 from numeric import TreeNetwork, train
 from numeric.studies.sweep.expansion import expand
 from numeric.studies.sweep.grid import make_grid
-from numeric.studies.sweep.task import run_task
-from numeric.sweep.stack import run_stack, stream_seed, tree_of
+from numeric.studies.sweep.task import run_stack, run_task, stream_seed, tree_of
 from numeric.trees.streams import TripleSampler
 
 STEPS = 60

@@ -11,11 +11,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from hltm.base.errors import InputError
-from numeric.studies.sweep.report import export, status_of
+from numeric.studies.sweep.driver import Sizes, memory, most_members, seconds, sizes
+from numeric.studies.sweep.report import Wanted, draw, export, grouped, status_of
+from numeric.studies.sweep.report import _points as points_of
 from numeric.studies.sweep.store import Store
-from numeric.sweep.cost import Sizes, memory, most_members, seconds, sizes
-from numeric.sweep.figures import Wanted, draw, grouped
-from numeric.sweep.figures import _points as points_of
 
 GRID = """
 seeds = 3

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import strategies
 
 from hltm.base.errors import InputError
-from numeric.sweep.engine import Ended
-from verify import cut
-from verify.budget import OutOfTimeError
-from verify.engine import cluster, search
+from numeric.studies.sweep.local import Ended
+from verify.engine import cluster, processes, search
+from verify.engine.cluster import Piece, shrunk
 from verify.engine.evidence import Evidence, Measurement
+from verify.engine.processes import OutOfTimeError
 from verify.engine.search import SearchResult, deepening, property_evidence
 from verify.engine.statement import Check, Context, Part
-from verify.pieces import Piece, shrunk
 from verify.registry import entry
 
 
@@ -135,7 +134,7 @@ def test_a_cut_that_is_lost_is_made_again():
         time.sleep(30)
 
     began = time.monotonic()
-    with pytest.raises(OutOfTimeError), cut.cut_when(over):
+    with pytest.raises(OutOfTimeError), processes.cut_when(over):
         swallow()
     assert len(asked) >= 2
     assert time.monotonic() - began < 10

@@ -7,11 +7,9 @@ import mpmath
 import pytest
 import sympy
 
-from theory.conditions import family_conditions, membership_decision, symmetric
 from theory.core.decide import Decision
-from theory.exchangeable import at_number, indexed_form
-from theory.losses.family import family_membership
-from theory.losses.loss import loss_of
+from theory.losses.family import family_conditions, family_membership, membership_decision, symmetric
+from theory.losses.loss import at_number, indexed_form, loss_of
 from theory.losses.parse import parse_loss
 
 FUNCTIONS = {"exp": mpmath.exp, "log": mpmath.log, "sqrt": mpmath.sqrt}

@@ -12,8 +12,8 @@ from sympy.core.relational import Relational
 import hltm
 import theory
 from theory.core.decide import ABSTAINED, ASSUMPTIONS, POLYNOMIAL, SIMPLIFY
-from theory.latent_corollaries import decide_nonnegative
 from theory.towers.covariance import DROPS
+from theory.trees.derivations import decide_nonnegative
 
 # Letters and indices of each statement, as the paper and the notes write them: two towers 1 and 2, layers l to L, ...
 NOTATION = {

@@ -10,24 +10,23 @@ from sympy import Function, Rational, Symbol, exp, sin, sqrt
 
 import theory
 from hltm.base.errors import InputError
-from theory import notebook
 from theory.core import normal
 from theory.core.decide import decide_zero
 from theory.core.expectation import CONSTANT, GIVEN, Letter, Moment, expect, letter
 from theory.core.normal import Normaliser
 from theory.core.notation import Vec, matrix, negative, plain, r_0, r_p, tau
-from theory.dual_gradient_sizes import derive_all_sizes
+from theory.latex import render
 from theory.losses import signs as slopes
 from theory.losses.family import pair_weights, weight_at
 from theory.losses.loss import derivative, loss_of
-from theory.losses.parse import parse_loss
+from theory.losses.parse import check_syntax, parse_loss, unexpected
 from theory.losses.signs import decide_slope, sign_decisions
 from theory.registry import STATEMENTS
-from theory.syntax import check_syntax, unexpected
 from theory.towers.covariance import derive_covariance, law_without
+from theory.towers.dual_gradient import derive_all_sizes
 from theory.towers.moment_steps import with_homogeneity
 from theory.trees import walsh
-from theory.two_layer_explicit import population
+from theory.two_layer.dynamics import population
 
 x, y, u = sympy.symbols("x y u", real=True)
 
@@ -322,16 +321,16 @@ def test_a_loss_that_is_not_defined_everywhere_says_so_first():
 
 def test_what_a_notebook_shows_is_the_statement_the_chain_and_the_operator(monkeypatch, brute_network):
     found = theory.derive("covariance-operator")
-    assert found.statement._repr_latex_() == notebook.statement_latex(found.statement)
-    assert found._repr_latex_() == notebook.derivation_latex(found)
-    assert found.steps[0]._repr_latex_() == notebook.step_latex(found.steps[0])
+    assert found.statement._repr_latex_() == render.statement_latex(found.statement)
+    assert found._repr_latex_() == render.derivation_latex(found)
+    assert found.steps[0]._repr_latex_() == render.step_latex(found.steps[0])
     tree, weights, _ = brute_network("star", "symmetric", 0, 5)
     operator = theory.walsh_operator(tree, "r", weights)
     whole = operator.matrix()
     size, terms = whole.rows, int(np.count_nonzero(operator.sums.numerators))
     assert size > 1
     assert terms > 1
-    matrix_shown, shape_shown = (notebook.operator_latex(r"\mathrm{OP}", size, part) for part in (whole, None))
+    matrix_shown, shape_shown = (render.operator_latex(r"\mathrm{OP}", size, part) for part in (whole, None))
     assert matrix_shown != shape_shown
     for sizes, counts, wanted in (
         (size, terms, matrix_shown),

@@ -7,14 +7,12 @@ import pytest
 import sympy
 from sympy import Function, Rational, Symbol, log, sqrt
 
-from theory.conditions import family_conditions
 from theory.core.decide import ABSTAINED, ASSUMPTIONS, POLYNOMIAL
 from theory.core.notation import negative, r_0, r_p, tau
-from theory.domain import Need, _kind, continued, domain_decision, needs
-from theory.exchangeable import at_number, indexed_form
-from theory.losses.loss import FREE_NEGATIVE, derivative, loss_of
+from theory.losses.family import family_conditions
+from theory.losses.loss import FREE_NEGATIVE, at_number, derivative, indexed_form, loss_of
 from theory.losses.parse import parse_loss
-from theory.losses.signs import decide_slope, in_gaps
+from theory.losses.signs import Need, _kind, continued, decide_slope, domain_decision, in_gaps, needs
 
 x, y = sympy.symbols("x y", real=True)
 FUNCTIONS = {"exp": mpmath.exp, "log": mpmath.log, "sqrt": mpmath.sqrt, "mpf": mpmath.mpf}

@@ -12,8 +12,7 @@ import theory
 from theory.core.decide import POINT, decide_zero
 from theory.core.index_notation import check_identity
 from theory.core.notation import Vec, matrix
-from theory.dual_gradient_sizes import N_ABOVE, N_BELOW, N_TOP, N, side
-from theory.towers.dual_gradient import connection_side
+from theory.towers.dual_gradient import N_ABOVE, N_BELOW, N_TOP, N, connection_side, side
 from theory.towers.network import connection, gradient, jacobian, squared_distance, tower, vec
 
 

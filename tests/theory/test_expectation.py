@@ -8,8 +8,7 @@ import pytest
 import sympy
 
 import theory
-from theory.core.expectation import Law, Letter, Moment, expect, letter
-from theory.population import Population, decide_moment
+from theory.core.expectation import Law, Letter, Moment, Population, decide_moment, expect, letter
 from theory.towers.covariance import DROPS
 from theory.towers.moment_steps import SHAPES, checked, plain_pair, with_homogeneity
 

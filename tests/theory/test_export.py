@@ -16,7 +16,8 @@ import hltm
 import theory
 import theory.cli
 from hltm.base.errors import InputError
-from theory.paper.export import MACROS, drift, expanded, formula, label, macros
+from theory.latex.names import MACROS, expanded, macros
+from theory.paper.export import drift, formula, label
 
 PREAMBLE = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n"
 LONG = [

@@ -9,19 +9,18 @@ from sympy import Function, Rational, Symbol, exp
 
 import hltm
 import theory
-from theory import dual_gradient_sizes
 from theory.core import index_notation
 from theory.core.decide import ABSTAINED, ASSUMPTIONS, POINT, POLYNOMIAL, SIMPLIFY, decide_positive, decide_zero
 from theory.core.derivation import zero_step
 from theory.core.index_notation import check_identity
 from theory.core.notation import H, Vec, dimension, k, matrix, negative, r, r_p, tau
-from theory.latent_corollaries import decide_nonnegative
 from theory.losses.loss import loss_of
-from theory.towers.weighted import _linear_in
+from theory.towers import dual_gradient
+from theory.towers.weighted import _linear_in, _nonzero, first_order_example
 from theory.trees import derivations
+from theory.trees.derivations import decide_nonnegative
 from theory.trees.operator import covariance_operator
 from theory.two_layer import ring
-from theory.weighted_examples import _nonzero, first_order_example
 
 n, m = dimension("n"), dimension("m")
 A, B = matrix("A", n, m), matrix("B", n, m)
@@ -55,16 +54,16 @@ def test_an_instance_and_the_normal_form_have_to_agree(monkeypatch):
 
 @pytest.mark.parametrize("output", ["linear", "normalized"])
 def test_a_false_claim_of_statement_1_leaves_its_residual(monkeypatch, output):
-    plain = dual_gradient_sizes._claim
+    plain = dual_gradient._claim
 
     def doubled(*args):
         grad, right, given = plain(*args)
         return grad, 2 * right, given
 
-    first, second = dual_gradient_sizes.side("1"), dual_gradient_sizes.side("2")
+    first, second = dual_gradient.side("1"), dual_gradient.side("2")
     grad, right, _ = plain(first, second, output)
-    monkeypatch.setattr(dual_gradient_sizes, "_claim", doubled)
-    found = dual_gradient_sizes.derive_all_sizes(output)
+    monkeypatch.setattr(dual_gradient, "_claim", doubled)
+    found = dual_gradient.derive_all_sizes(output)
     assert found.decision.value is False
     assert not found.proved
     assert found.residual == Vec(grad) - 2 * right
@@ -242,7 +241,7 @@ def test_numbers_and_symbols_of_an_operator(brute_network):
 
 def test_text_of_sizes_that_are_refused(monkeypatch, brute_network):
     tree, weights, _ = brute_network("caterpillar", "general", 0, 2)
-    monkeypatch.setattr("theory.tree_leaves.ENTRY_LIMIT", 1)
+    monkeypatch.setattr("theory.trees.means.ENTRY_LIMIT", 1)
     for node in ("r", "a", "b"):
         with pytest.raises(hltm.InputError) as caught:
             theory.covariance_operator(tree, node, weights)

@@ -11,7 +11,7 @@ import sympy
 import theory
 from theory.core.derivation import relations_of, together
 from theory.latex.render import rows
-from theory.lucky_shown import SIGN, SIZE, OverSigns
+from theory.trees.lucky import SIGN, SIZE, OverSigns
 
 X = sympy.Symbol("x")
 

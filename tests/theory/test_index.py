@@ -5,9 +5,8 @@ import sympy
 from sympy import Identity, KroneckerProduct, MatAdd, MatMul, Transpose
 
 from theory.core.decide import POINT
-from theory.core.index_notation import ShapeError, check_identity, normal_form
+from theory.core.index_notation import ShapeError, check_identity, normal_form, refuting_instance
 from theory.core.notation import Vec, dimension, matrix
-from theory.instance import refuting_instance
 
 a, b, c, d = (dimension(name) for name in "abcd")
 A, X, B = matrix("A", a, b), matrix("X", b, c), matrix("B", c, d)

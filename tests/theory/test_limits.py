@@ -14,19 +14,20 @@ from sympy import Integer, Rational, Symbol, sqrt
 import hltm
 import theory
 from hltm.base.errors import InputError
-from theory import lucky, tree_leaves, two_layer_explicit
 from theory.core import normal
 from theory.core.normal import Normaliser, NotExactError
 from theory.core.notation import negative, r_0, r_p, tau
 from theory.losses import loss
 from theory.losses.loss import expanded_size, loss_of
 from theory.losses.parse import parse_loss
-from theory.lucky import existence_probability, neurons_needed, selectivity_bound
 from theory.towers import network
 from theory.trees import gap_law as uniform_sums
-from theory.trees import means
+from theory.trees import lucky
+from theory.trees import means as tree_leaves
 from theory.trees.gap_law import exact, gap_law
+from theory.trees.lucky import existence_probability, neurons_needed, selectivity_bound
 from theory.trees.symbols import tree_symbols
+from theory.two_layer import dynamics
 
 
 def largest(n):
@@ -303,7 +304,7 @@ def test_sizes_of_towers(monkeypatch):
 
 
 def test_entries_of_a_hidden_layer(monkeypatch):
-    monkeypatch.setattr(two_layer_explicit, "ENTRY_LIMIT", 4)
+    monkeypatch.setattr(dynamics, "ENTRY_LIMIT", 4)
     assert theory.derive("two-layer-dynamics", widths=(1, 2, 1)).proved
     with pytest.raises(InputError, match="too large to be written out"):
         theory.derive("two-layer-dynamics", widths=(2, 2, 1))
@@ -361,11 +362,11 @@ def test_rows_of_operators_in_symbols(monkeypatch):
     symbols = tree_symbols(star(3))
     nodes = ["r", 0, 1, 2]
     # E[f | z_0] of a function of three leaves: 1, rho_i, rho_i rho_j, rho_0 rho_1 rho_2.
-    assert means.term_bound(symbols, nodes) == 8
-    monkeypatch.setattr(means, "TERM_LIMIT", 16)
-    means.check_terms(symbols, {"r": 2}, "it")
+    assert tree_leaves.term_bound(symbols, nodes) == 8
+    monkeypatch.setattr(tree_leaves, "TERM_LIMIT", 16)
+    tree_leaves.check_terms(symbols, {"r": 2}, "it")
     with pytest.raises(InputError, match="it with symbolic tables: must have at most 16 monomials, may have 24"):
-        means.check_terms(symbols, {"r": 3}, "it")
+        tree_leaves.check_terms(symbols, {"r": 3}, "it")
 
 
 @pytest.mark.parametrize("place", [0.5, "1", None, True, sympy.Float(0.5), Symbol("q"), Symbol("q", positive=True)])

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from hltm.base.errors import InputError
 from theory.losses.loss import loss_of
-from theory.losses.parse import parse_loss
-from theory.syntax import check_syntax
+from theory.losses.parse import check_syntax, parse_loss
 
 MEGABYTE = 10**6
 CODE = [

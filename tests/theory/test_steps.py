@@ -8,11 +8,9 @@ from sympy import Eq, Gt, Lt, Matrix, MatrixSymbol, Symbol, ZeroMatrix, preorder
 
 from theory.core.decide import ABSTAINED, ASSUMPTIONS, POINT, POLYNOMIAL, Decision
 from theory.core.derivation import Step, equation, sign_step, verdict, zero_step
-from theory.core.expectation import CONSTANT, GIVEN, Law, Letter, Moment, expect, letter
-from theory.core.index_notation import check_identity
+from theory.core.expectation import CONSTANT, GIVEN, Law, Letter, Moment, decide_moment, expect, letter
+from theory.core.index_notation import check_identity, refuting_instance
 from theory.core.notation import dimension, matrix
-from theory.instance import refuting_instance
-from theory.population import decide_moment
 from theory.towers.moment_steps import SHAPES, WEIGHT, factored, shown
 
 x, y = sympy.symbols("x y", real=True)

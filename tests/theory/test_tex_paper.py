@@ -4,8 +4,9 @@ import pytest
 
 import hltm
 from hltm.base.errors import InputError
-from theory.paper.export import drift, formula, label, macros
-from theory.tex_tokens import tokens
+from theory.latex.names import macros
+from theory.paper.drift import tokens
+from theory.paper.export import drift, formula, label
 
 TREE = hltm.complete_tree(2, 2, 0.5)
 OURS = formula(TREE, 1)

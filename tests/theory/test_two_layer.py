@@ -12,10 +12,10 @@ from sympy import Matrix, Rational, zeros
 
 import theory
 from hltm.base.errors import InputError
-from theory import two_layer_explicit
 from theory.core.decide import POINT, decide_zero
-from theory.two_layer import dynamics, ring
-from theory.two_layer_explicit import block_form, expected_simple_loss, population
+from theory.two_layer import dynamics as two_layer_explicit
+from theory.two_layer import ring
+from theory.two_layer.dynamics import block_form, expected_simple_loss, population
 
 OPTIONS = [
     {},
@@ -44,12 +44,12 @@ def test_the_number_is_an_alias():
     assert theory.derive(5).statement == theory.derive("two-layer-dynamics").statement
 
 
-@pytest.mark.parametrize("drop", dynamics.DROPS)
+@pytest.mark.parametrize("drop", two_layer_explicit.DROPS)
 def test_every_assumption_that_can_be_dropped_is_needed(drop):
     derivation = theory.derive("two-layer-dynamics", drop=drop)
     assert derivation.decision.value is False
     assert derivation.decision.detail
-    assert dynamics.DROPS[drop][1] not in derivation.assumptions
+    assert two_layer_explicit.DROPS[drop][1] not in derivation.assumptions
 
 
 @pytest.mark.parametrize(

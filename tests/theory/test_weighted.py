@@ -12,18 +12,21 @@ from theory.core.decide import decide_positive, decide_zero
 from theory.core.notation import negative
 from theory.losses.loss import loss_of
 from theory.towers.moment_steps import checked
-from theory.weighted_examples import SPREAD, antisymmetric_example, first_order_example, theta_on_the_line
-from theory.weighted_terms import (
+from theory.towers.weighted import (
+    EXAMPLE_SPREAD,
     POSITIVE,
     SLOPE,
     SLOPE_OTHER,
     XI,
+    antisymmetric_example,
+    first_order_example,
     law_of,
     leading,
     negative_pair,
     order_part,
     positive_pair,
     shift_of_points,
+    theta_on_the_line,
 )
 
 NAMES = ["simple", "triplet", "infonce"]
@@ -135,8 +138,8 @@ def test_unweighted_operator_is_refuted_on_the_population():
 def test_example_on_the_line(name):
     loss = loss_of(name, 1)
     means = theta_on_the_line(loss, "means")
-    assert decide_zero(means.subs(SPREAD, 0)).value is True
-    assert decide_zero(sympy.diff(means, SPREAD).subs(SPREAD, 0)).value is True
+    assert decide_zero(means.subs(EXAMPLE_SPREAD, 0)).value is True
+    assert decide_zero(sympy.diff(means, EXAMPLE_SPREAD).subs(EXAMPLE_SPREAD, 0)).value is True
     assert first_order_example(loss).proved
     assert first_order_example(loss_of("simple", 1)).decision.value is False
 

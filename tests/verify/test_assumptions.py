@@ -6,10 +6,10 @@ from fractions import Fraction
 import pytest
 from flint import arb, fmpq
 
-from verify.assumptions import updates
 from verify.engine.assumptions import Assumption, Sides, drop, evidence, names, shown
 from verify.engine.statement import Context
 from verify.registry import covered
+from verify.towers import assumptions
 
 STATEMENTS = [entry.load() for entry in covered()]
 CASES = [(statement, assumption) for statement in STATEMENTS for assumption in statement.drops]
@@ -57,16 +57,18 @@ def test_the_assumptions_that_were_asked_for_are_there():
 
 def test_with_nothing_dropped_the_small_populations_hold():
     """The engine that shows counterexamples finds none where nothing is dropped."""
-    for points in (updates.PLAIN, updates.THREE):
-        assert updates.update(list(updates.triples(points)), updates.simple) == updates.operator(points, updates.simple)
-        assert sum(p for p, *_ in updates.triples(points)) == 1
-    for m, n in updates.SPREADS:
-        with updates.balls.precision(updates.BITS, 3):
-            points = updates.linear(
-                [updates.series(0), updates.series(0, m)], [updates.series(1), updates.series(1, n)]
+    for points in (assumptions.PLAIN, assumptions.THREE):
+        assert assumptions.update(list(assumptions.triples(points)), assumptions.simple) == assumptions.operator(
+            points, assumptions.simple
+        )
+        assert sum(p for p, *_ in assumptions.triples(points)) == 1
+    for m, n in assumptions.SPREADS:
+        with assumptions.balls.precision(assumptions.BITS, 3):
+            points = assumptions.linear(
+                [assumptions.series(0), assumptions.series(0, m)], [assumptions.series(1), assumptions.series(1, n)]
             )
-            found = updates.theta(points)
-            assert [updates.coefficient("", found, k).status for k in range(3)] == ["holds", "holds", "refuted"]
+            found = assumptions.theta(points)
+            assert [assumptions.coefficient("", found, k).status for k in range(3)] == ["holds", "holds", "refuted"]
 
 
 def always(*sides, necessary=True):

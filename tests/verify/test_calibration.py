@@ -11,6 +11,7 @@ import pytest
 from flint import fmpq
 
 import hltm
+from verify.instances.instance import TreeInstance
 from verify.tolerance import statistics
 from verify.tolerance.statistics import (
     POWER,
@@ -26,9 +27,8 @@ from verify.tolerance.statistics import (
     proportion_interval,
     standard_errors,
 )
+from verify.trees import agreement as tree_ways
 from verify.trees import lucky_floats
-from verify.trees import ways as tree_ways
-from verify.trees.instance import TreeInstance
 from verify.trees.lucky import STATED
 
 SEEDS = range(1000)

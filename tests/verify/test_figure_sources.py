@@ -13,14 +13,13 @@ from scipy import stats
 import hltm
 from verify import theorem7
 from verify.engine.statement import Context
-from verify.figures import data_trees as trees
 from verify.figures.data import csv_text, from_csv
 from verify.figures.drawing import DRAWINGS, render
-from verify.lucky import sources as lucky_sources
 from verify.registry import REGISTRY
 from verify.towers.tower import array, rational
-from verify.training import lucky as lucky_trained
-from verify.training.trees import connection_gap, population_of
+from verify.training import figures as trees
+from verify.training import lucky as lucky_sources
+from verify.training.trees import connection_gap, tree_population_of
 from verify.trees.enumeration import Enumeration
 from verify.two_layer import samples as two_layer_sources
 from verify.two_layer.measures import mean_gap
@@ -211,7 +210,7 @@ def test_initial_gaps_are_twice_the_weights_times_a(figures):
     """Both groups read two leaves, for which s = 1/2: g_j = w_j^T rho."""
     data = figures["lucky-neurons"]
     tree = lucky_sources.training_trees()["two groups"]
-    start = lucky_trained.trained_networks(tree, theorem7.plan(CONTEXT)).networks[0]
+    start = lucky_sources.trained_networks(tree, theorem7.plan(CONTEXT)).networks[0]
     expected = np.concatenate(
         [
             start.matrix(node).numpy() @ [tree.polarity(node, leaf) for leaf in tree.children(node)]
@@ -265,7 +264,7 @@ def test_correlations_of_the_tree_are_those_over_all_leaves(figures, trace):
 
 def test_norms_along_training_are_those_of_the_connections(figures, trace):
     data, tree = figures["training-by-level"], trace.network.tree
-    population = population_of(trace.network)
+    population = tree_population_of(trace.network)
     depth = {node: len(tree.path(tree.root, node)) - 1 for node in tree.latents}
     for step, network in itertools.islice(trace.networks(), 0, None, 10):
         gap, _ = connection_gap(network, population)

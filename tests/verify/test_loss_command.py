@@ -14,16 +14,14 @@ import torch
 from sympy import Rational, exp
 
 from hltm.base.errors import InputError
-from theory.conditions import family_conditions, membership_decision
 from theory.core.notation import negative, r_0, r_p, tau
-from theory.exchangeable import at_number
-from theory.losses.loss import FREE_NEGATIVE
+from theory.losses.family import family_conditions, membership_decision
+from theory.losses.loss import FREE_NEGATIVE, at_number
 from theory.losses.parse import parse_loss
-from verify.budget import OutOfTimeError, limited
+from verify.engine.processes import OutOfTimeError, limited
 from verify.loss import measure as loss_numeric
-from verify.loss.check import check_loss
-from verify.loss.in_torch import NoTorchFormError, evaluate
-from verify.loss.report import named_weights, tex
+from verify.loss.check import check_loss, named_weights, tex
+from verify.loss.measure import NoTorchFormError, evaluate
 
 SOFT = "tau*log(1 + exp((r_p - r_1)/tau))"
 
@@ -273,7 +271,7 @@ def test_what_is_too_large_stays_open(error, monkeypatch):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("theory.conditions.family_conditions", fail)
+    monkeypatch.setattr("theory.losses.family.family_conditions", fail)
     report = check_loss("r_p - r_1")
     assert report.verdict == "abstained"
     assert report.note == f"not decided: the loss is too large ({error.__name__})"

@@ -18,13 +18,11 @@ from verify.engine.evidence import verdict
 from verify.engine.runner import run
 from verify.engine.saved import read_instance
 from verify.engine.statement import Context
-from verify.lucky import exact as lucky_exact
-from verify.lucky import sources as lucky_sources
 from verify.registry import entry
 from verify.tolerance.statistics import dkw_bound, proportion_interval
-from verify.training import lucky as lucky_trained
+from verify.training import lucky as lucky_sources
 from verify.training.lucky import Plan, Training, amplification, amplified, bound_along_training, emergence
-from verify.trees import lucky as lucky_claims
+from verify.trees import lucky as lucky_exact
 from verify.trees import lucky_floats
 from verify.trees import samples as tree_sources
 from verify.trees.enumeration import Enumeration
@@ -35,13 +33,13 @@ SMALL = Plan(ensemble=12, steps=40, record_every=2)
 
 @pytest.fixture(scope="module")
 def training():
-    return lucky_trained.trained_networks(lucky_sources.training_trees()["two groups"], SMALL)
+    return lucky_sources.trained_networks(lucky_sources.training_trees()["two groups"], SMALL)
 
 
 @pytest.fixture
 def fresh():
     """Claims are cached by their values; a test that breaks `theory` must not see or leave them."""
-    caches = (lucky_floats.claimed_probability, lucky_claims.stated_survival)
+    caches = (lucky_floats.claimed_probability, lucky_exact.stated_survival)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -126,7 +124,7 @@ def test_correlation_and_ceiling_by_the_joint_law():
         posterior = hltm.posterior(tree, node, {k: draws[k] for k in lucky_floats.leaf_laws(tree, node)[2]})[:, 1]
         best = np.corrcoef(posterior, draws[node])[0, 1]
         # Standard error of a correlation is at most n^(-1/2); five of them.
-        assert abs(best - lucky_trained.ceiling(tree, node)) < 5 / np.sqrt(200_000)
+        assert abs(best - lucky_sources.ceiling(tree, node)) < 5 / np.sqrt(200_000)
         for member in range(2):
             for j in range(3):
                 values = sampled[member, :, j].numpy()
@@ -236,7 +234,7 @@ def test_the_bound_along_training(training):
     assert found.instances == 21
     assert "5 false bounds fall" in found.detail
     for variant in TRAINED_VARIANTS:
-        assert lucky_trained.falls(training.networks[-1:], variant.claim), variant.name
+        assert lucky_sources.falls(training.networks[-1:], variant.claim), variant.name
 
 
 def test_the_trained_measure_needs_neurons_that_move(counterexamples):
@@ -252,7 +250,7 @@ def test_too_few_steps_or_a_standing_false_bound_abstain(training, monkeypatch):
     short = Training(training.steps[:5], training.networks[:5])
     assert bound_along_training(short, "bound").status == "abstained"
     weaker = replace(TRAINED_VARIANTS[0], claim=Claim(bound=lambda m: (-abs(m.m_0) - 9, m.m_0 * 0, m.m_0 * 0)))
-    monkeypatch.setattr(lucky_trained, "TRAINED_VARIANTS", (*TRAINED_VARIANTS, weaker))
+    monkeypatch.setattr(lucky_sources, "TRAINED_VARIANTS", (*TRAINED_VARIANTS, weaker))
     found = bound_along_training(training, "bound")
     assert found.status == "abstained"
     assert f"not {weaker.name}" in found.detail
@@ -272,7 +270,7 @@ def test_amplification_can_fail(training):
     """At sigma_w = 1 training shrinks the largest selectivities: the criterion on their growth refutes."""
     assert amplified(training, "amplification").status == "holds"
     tree = lucky_sources.training_trees()["two groups"]
-    large = lucky_trained.trained_networks(tree, replace(SMALL, sigma_w=1.0))
+    large = lucky_sources.trained_networks(tree, replace(SMALL, sigma_w=1.0))
     assert amplified(large, "amplification").status == "refuted"
     untrained = Training((0, 1), (training.networks[0], training.networks[0]))
     assert amplified(untrained, "amplification").status == "refuted"
@@ -295,15 +293,15 @@ def test_amplification_of_noise_holds_zero():
 
 def test_a_lower_ceiling_is_broken_through(training, monkeypatch):
     assert emergence({10: training}, "emergence").status == "holds"
-    true = lucky_trained.ceiling
-    monkeypatch.setattr(lucky_trained, "ceiling", lambda tree, node: 0.9 * true(tree, node))
+    true = lucky_sources.ceiling
+    monkeypatch.setattr(lucky_sources, "ceiling", lambda tree, node: 0.9 * true(tree, node))
     assert emergence({10: training}, "emergence").status == "refuted"
 
 
 def test_training_is_descent_on_the_exact_loss():
     """The first step is that of the literal sum over the population, differentiated by autograd."""
     tree = lucky_sources.training_trees()["two levels"]
-    found = lucky_trained.trained_networks(tree, Plan(width=3, ensemble=2, steps=1, record_every=1, lr=1.0))
+    found = lucky_sources.trained_networks(tree, Plan(width=3, ensemble=2, steps=1, record_every=1, lr=1.0))
     before, after = found.networks
     leaves = hltm.leaf_population(tree)
     population = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)

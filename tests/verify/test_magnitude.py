@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verify import Arithmetic, JsonInstance
-from verify.own.magnitude import Largest, Watched, watched, watched_torch
-from verify.own.sides import Sides
+from verify.own.sides import Largest, UserSides, Watched, watched, watched_torch
 from verify.tolerance.rounding import SAFETY, UNIT_ROUNDOFF
 
 SEED = 20
@@ -42,7 +41,7 @@ def torch_squares_less_mean(i, at):
 @pytest.mark.parametrize("left", [squares_less_mean, torch_squares_less_mean])
 def test_cancellation_is_never_taken_for_a_refutation(left):
     """Numbers near 1000 whose squares cancel to nothing: the two sides are equal, float64 is off by 1e-9."""
-    rng, sides = random.Random(SEED), Sides("koenig", left, squares_about_mean, None, None)
+    rng, sides = random.Random(SEED), UserSides("koenig", left, squares_about_mean, None, None)
     cases = [(1000.3965094942245,), *([rng.uniform(1000, 1001) for _ in range(rng.randint(1, 6))] for _ in range(400))]
     for x in cases:
         found = sides.measure_float(Numbers(tuple(x)))
@@ -54,7 +53,7 @@ def test_cancellation_is_never_taken_for_a_refutation(left):
 
 
 def test_what_is_wrong_by_more_than_the_cancellation_is_refuted():
-    wrong = Sides("koenig", lambda i, at: squares_less_mean(i, at) + 1e-6, squares_about_mean, None, None)
+    wrong = UserSides("koenig", lambda i, at: squares_less_mean(i, at) + 1e-6, squares_about_mean, None, None)
     assert wrong.measure_float(Numbers((1000.25, 1000.75))).status == "refuted"
 
 
@@ -63,7 +62,7 @@ def test_one_side_that_is_not_finite_refutes_and_two_decide_nothing():
         return lambda i, at: np.array(values)
 
     def status(left, right):
-        found = Sides("s", side(*left), side(*right), None, None).measure_float(Numbers((1.0,)))
+        found = UserSides("s", side(*left), side(*right), None, None).measure_float(Numbers((1.0,)))
         return found.status if found.decided else "abstained"
 
     assert status((1.0, math.inf), (1.0, 2.0)) == "refuted"

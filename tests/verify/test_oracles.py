@@ -9,8 +9,7 @@ from verify.instances.instance import LossInstance, PairInstance, PopulationInst
 from verify.theorem1 import measure_exact as measure_pair
 from verify.theorem1 import measure_float as measure_pair_float
 from verify.towers import balls
-from verify.towers.differences import pair_gradient, simple_loss_gradient
-from verify.towers.population import to_float
+from verify.towers.population import pair_gradient, simple_loss_gradient, to_float
 
 EPS = 2.0**-52
 

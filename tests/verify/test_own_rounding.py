@@ -9,7 +9,7 @@ import torch
 
 from hltm.base.errors import InputError
 from verify import JsonInstance
-from verify.own.sides import Sides
+from verify.own.sides import UserSides
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def square(i, at):
 
 
 def measure(theory, numeric, instance=THIRDS):
-    return Sides("s", theory, numeric, None, None).measure_float(instance)
+    return UserSides("s", theory, numeric, None, None).measure_float(instance)
 
 
 NARROW = {

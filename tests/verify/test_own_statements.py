@@ -16,7 +16,7 @@ from verify import Arithmetic, Context, JsonInstance, PopulationInstance, Varian
 from verify.engine.runner import run
 from verify.instances.samples import toy_populations
 from verify.own.file import load_statements
-from verify.own.sides import Sides, arrays
+from verify.own.sides import UserSides, arrays
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 TUTORIAL = DOCS / "examples" / "infonce_trace.py"
@@ -218,7 +218,7 @@ def test_replay_of_wrong_data(data, fragment, write, tmp_path):
 
 
 def sides(theory, numeric, tolerance=None):
-    return Sides("s", theory, numeric, None, tolerance)
+    return UserSides("s", theory, numeric, None, tolerance)
 
 
 INSTANCE = next(toy_populations(0, 1))
@@ -293,7 +293,7 @@ def test_a_type_serves_as_strategy_and_variants_name_their_kinds():
 def test_symbolic_claims():
     import sympy
 
-    from verify.own.symbolic import symbolic_evidence
+    from verify.own.statement import symbolic_evidence
 
     x = sympy.Symbol("x")
     equal = sympy.Eq((x + 1) ** 2, x**2 + 2 * x + 1, evaluate=False)

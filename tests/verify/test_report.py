@@ -19,12 +19,10 @@ from verify.engine.runner import Result, interrupted, run
 from verify.engine.statement import Context
 from verify.own.file import load_statements
 from verify.registry import covered, entry
-from verify.report.build import build, counterexamples
+from verify.report.build import build, counterexamples, figures, not_drawn
 from verify.report.documents import results_json
-from verify.report.figures import figures, not_drawn
 from verify.report.html import page
-from verify.report.pdf import compiled, overfull
-from verify.report.tex import document, tex
+from verify.report.tex import compiled, document, overfull, tex
 from verify.report.view import Request, view
 
 COPY = "statements/own-statements.py"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from verify.report.pdf import compiled
+from verify.report.tex import compiled
 
 OWN = """
 import time

@@ -9,8 +9,8 @@ import pytest
 
 from verify.engine.statement import Context
 from verify.registry import Entry, entry
-from verify.report import figures as report_figures
-from verify.report.figures import beside, figures
+from verify.report import build as report_figures
+from verify.report.build import beside, figures
 
 CONTEXT = Context()
 

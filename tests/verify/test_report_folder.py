@@ -9,8 +9,7 @@ import pytest
 
 from hltm.base.errors import InputError
 from verify.report import folder as report_folder
-from verify.report.bundle import bundle, check_bundle, check_bundle_target, write_bundle
-from verify.report.folder import check_free, publish, recorded
+from verify.report.folder import bundle, check_bundle, check_bundle_target, check_free, publish, recorded, write_bundle
 
 FILES = {
     "index.html": b"<p>first</p>",
@@ -253,7 +252,7 @@ def test_a_bundle_that_is_not_as_listed(tmp_path, content, said):
 
 
 def test_a_zip_that_unpacks_to_too_much(tmp_path, monkeypatch):
-    monkeypatch.setattr("verify.report.bundle.BYTES", 10**6)
+    monkeypatch.setattr("verify.report.folder.BYTES", 10**6)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("index.html", b"0" * 10**7)
     with pytest.raises(InputError, match="at most"):

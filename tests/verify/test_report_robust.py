@@ -20,10 +20,8 @@ from verify.engine.runner import Result
 from verify.engine.statement import Context, command
 from verify.own.file import load_statements
 from verify.report.build import build, counterexamples
-from verify.report.html import FITS, formula, page
-from verify.report.mathml import ConversionError, mathml, width
-from verify.report.pdf import compiled, overfull
-from verify.report.tex import code, document
+from verify.report.html import FITS, ConversionError, formula, mathml, page, width
+from verify.report.tex import code, compiled, document, overfull
 from verify.report.tex import formula as latex_formula
 from verify.report.view import Request, view
 
@@ -256,7 +254,7 @@ def test_ctrl_c_is_heard_while_the_compiler_of_torch_is_loaded(tmp_path):
     (tmp_path / "deaf.py").write_text("""
 import importlib.machinery, os, signal, sys, time
 import torch
-from verify.towers.general import load_dynamo
+from verify.towers.residue import load_dynamo
 
 class Deaf:
     def find_spec(self, name, path=None, target=None):

@@ -8,16 +8,17 @@ import torch
 import numeric
 import theory
 from hltm.base.errors import InputError
-from verify import proofs, theorem1, theorem2, theorem3, theorem4
-from verify.assumptions import pairs as pair_assumptions
+from verify import theorem1, theorem2, theorem3, theorem4
+from verify.engine import runner
 from verify.engine.evidence import verdict
 from verify.engine.runner import run
 from verify.engine.statement import Context
 from verify.instances import samples
 from verify.instances.instance import LossInstance
 from verify.registry import REGISTRY, Entry, covered, entry
-from verify.towers import pair_form, residue
-from verify.towers.general import NETWORKS, operator_form_gap
+from verify.towers import assumptions as pair_assumptions
+from verify.towers import autograd, residue
+from verify.towers.residue import NETWORKS, operator_form_gap
 
 STATEMENTS = [e.load() for e in covered()]
 
@@ -136,7 +137,7 @@ def test_the_pair_form_refuses_what_does_not_fit():
     digits = next(iter(samples.digit_populations(0, 1, ("infonce",), images=2, augmentations=2)))
     big = replace(digits, points=tuple((digits.points[0][0],) * 1500 for _ in range(2)))
     with pytest.raises(ValueError, match="triples"):
-        pair_form.measure(big)
+        autograd.measure(big)
 
 
 def test_theorem_1_fails_where_it_must():
@@ -194,7 +195,7 @@ def test_a_derivation_that_is_not_proved_does_not_hold(monkeypatch):
         false = replace(true, decision=replace(true.decision, value=value, method="numeric point"))
         assert not false.proved
         monkeypatch.setattr(theory, "derive", lambda *a, _d=false, **k: _d, raising=False)
-        found = proofs.proof_evidence("covariance-operator", [{}])
+        found = runner.proof_evidence("covariance-operator", [{}])
         assert found.status == expected
         assert verdict([found]) == expected
 
@@ -210,4 +211,4 @@ def test_worst_case_temperatures_have_no_nan():
             numeric.predicted_update(weights, population, loss, case.slope, tau=1e-4),
         ):
             assert all(bool(torch.isfinite(u).all()) for u in update)
-        assert pair_form.measure(case).status == "holds"
+        assert autograd.measure(case).status == "holds"

@@ -11,9 +11,8 @@ import numeric
 from verify import theorem1
 from verify.engine.evidence import Measurement
 from verify.engine.statement import Context
-from verify.towers import pair_form
-from verify.towers import rates as trained_rates
-from verify.training import towers as trained_towers
+from verify.towers import autograd
+from verify.training import towers as trained_rates
 from verify.training import trees as trained_trees
 
 SEED = 3
@@ -22,8 +21,8 @@ CONTEXT = Context(SEED)
 
 @pytest.fixture(scope="module")
 def runs():
-    chosen = trained_towers.towers(SEED, 3, trained_towers.LOSSES, augmented=True)
-    found = [run for run in trained_towers.runs(chosen, "cpu") if run.finished]
+    chosen = trained_rates.towers(SEED, 3, trained_rates.LOSSES, augmented=True)
+    found = [run for run in trained_rates.runs(chosen, "cpu") if run.finished]
     assert len(found) >= 3, f"seed {SEED}"
     return found
 
@@ -59,12 +58,12 @@ def test_weights_really_move(runs, trees):
 def test_a_wrong_update_is_refuted_along_training(runs, broken):
     judged = 0
     for run in runs:
-        true = trained_towers.measure_run(run, trained_towers.in_pairs, "cpu")
+        true = trained_rates.measure_run(run, trained_rates.in_pairs, "cpu")
         if not true.decided or len(run.start.weights) == 1 or run.start.loss == "simple":
             continue
         judged += 1
         assert true.status == "holds", (SEED, true)
-        wrong = trained_towers.measure_run(run, lambda i, d: broken(pair_form.update(i, d)), "cpu")
+        wrong = trained_rates.measure_run(run, lambda i, d: broken(autograd.update(i, d)), "cpu")
         assert wrong.status == "refuted", (SEED, wrong)
     assert judged
 
@@ -72,7 +71,7 @@ def test_a_wrong_update_is_refuted_along_training(runs, broken):
 def test_theta_left_out_is_refuted_along_training(runs):
     """With augmentation the operator alone is not the update of triplet and InfoNCE."""
     statuses = {
-        trained_towers.measure_run(run, trained_towers.predicted, "cpu").status
+        trained_rates.measure_run(run, trained_rates.predicted, "cpu").status
         for run in runs
         if run.start.loss != "simple"
     }
@@ -81,18 +80,18 @@ def test_theta_left_out_is_refuted_along_training(runs):
 
 def test_a_run_that_diverged_or_is_too_short_decides_nothing(runs):
     short = replace(runs[0], points=runs[0].points[:10], steps=runs[0].steps[:10])
-    assert trained_towers.measure_run(short, trained_towers.in_pairs, "cpu").status == "abstained"
+    assert trained_rates.measure_run(short, trained_rates.in_pairs, "cpu").status == "abstained"
     diverged = replace(runs[0], finished=False)
-    assert trained_towers.measure_run(diverged, trained_towers.in_pairs, "cpu").status == "abstained"
+    assert trained_rates.measure_run(diverged, trained_rates.in_pairs, "cpu").status == "abstained"
 
 
 def test_a_wrong_gradient_of_a_pair_is_refuted_along_training(monkeypatch):
     def wrong(pair, device):
         return theorem1.measure_float(pair, theorem1.second_dropped, device)
 
-    monkeypatch.setattr(trained_towers, "LOSSES", ("infonce",))
-    assert trained_towers.pairs_along(CONTEXT, wrong).status == "refuted"
-    nothing = trained_towers.pairs_along(CONTEXT, lambda pair, device: Measurement(0.0, 1.0, False))
+    monkeypatch.setattr(trained_rates, "LOSSES", ("infonce",))
+    assert trained_rates.pairs_along(CONTEXT, wrong).status == "refuted"
+    nothing = trained_rates.pairs_along(CONTEXT, lambda pair, device: Measurement(0.0, 1.0, False))
     assert nothing.status == "abstained"
 
 
@@ -134,7 +133,7 @@ def test_operators_and_updates_can_be_refuted_at_trained_weights(trees, monkeypa
 def test_the_diagonal_block_alone_is_not_the_update_at_trained_weights(trees):
     """Cross terms between siblings: 2 OP_mu vec W is the update at the top only."""
     network = trees[-1].network
-    population = trained_trees.population_of(network)
+    population = trained_trees.tree_population_of(network)
     gradient = numeric.tree_population_gradient(network, population)
     for node in network.tree.latents:
         block = numeric.tree_covariance_operator(network, population, node)
@@ -177,7 +176,7 @@ def test_the_sampled_operator_is_the_exact_one_within_its_error():
     """`operator_update` against the exact update of a small tree; a factor of 2 is far outside."""
     tree = hltm.complete_tree(2, 2, 0.8, root_polarity=0.2)
     network = numeric.TreeNetwork(tree, 2, 0.0, seed=SEED)
-    exact = numeric.tree_update(network, trained_trees.population_of(network))
+    exact = numeric.tree_update(network, trained_trees.tree_population_of(network))
     repeats = []
     for seed in range(20):
         found = trained_rates.operator_update(network, 2 * trained_rates.CHUNK, torch.Generator().manual_seed(seed))

@@ -12,15 +12,12 @@ import theory
 from hltm.base.errors import InputError
 from verify import theorem6
 from verify.engine.statement import Context
-from verify.instances.instance import freeze
+from verify.instances.instance import TreeInstance, freeze
 from verify.towers.population import to_float
 from verify.trees import agreement as tree_agreement
-from verify.trees import forms as tree_forms
 from verify.trees import samples as tree_sources
-from verify.trees import ways as tree_ways
 from verify.trees.claims import STATED
 from verify.trees.enumeration import Enumeration
-from verify.trees.instance import TreeInstance
 
 EPS = 2.0**-52
 
@@ -83,7 +80,7 @@ def test_a_complete_tree_of_depth_four_top_node():
 def test_extreme_root_polarities(root):
     tree = hltm.star_tree(2, 0.5, root_polarity=root)
     instance = TreeInstance(tree, (((1.0, -2.0),),), 0.0)
-    found = tree_ways.measure_torch(instance, STATED, "cpu")
+    found = tree_agreement.measure_torch(instance, STATED, "cpu")
     assert found.status == "holds", found
 
 
@@ -175,7 +172,7 @@ def categorical_instance():
 
 
 def assert_closed_form_is_named(instance, place):
-    found = tree_ways.measure_theory(instance)
+    found = tree_agreement.measure_theory(instance)
     assert found.status == "refuted", found
     assert place in found.detail
     found = tree_agreement.four_ways(instance, seed=0, device="cpu")
@@ -185,7 +182,7 @@ def assert_closed_form_is_named(instance, place):
 
 @pytest.mark.parametrize("instance", [deep_instance(), categorical_instance()], ids=["symmetric", "categorical"])
 def test_the_true_closed_forms_pass(instance):
-    assert tree_ways.measure_theory(instance).status == "holds"
+    assert tree_agreement.measure_theory(instance).status == "holds"
     assert tree_agreement.four_ways(instance, seed=0, device="cpu").status == "holds"
 
 
@@ -204,7 +201,7 @@ def test_a_wrong_categorical_form_of_theory_is_the_odd_one_out(monkeypatch, wron
 
 def test_every_form_of_theory_is_compared():
     def forms(instance):
-        return {(form.quantity, form.name) for form in tree_forms.derived(Enumeration(instance))}
+        return {(form.quantity, form.name) for form in tree_agreement.derived(Enumeration(instance))}
 
     found = forms(deep_instance())
     assert found == {
@@ -222,7 +219,7 @@ def test_every_form_of_theory_is_compared():
 
 def test_first_and_last_neurons_of_the_children_are_compared():
     instance = deep_instance()
-    places = [places for places, _ in tree_forms.selections(Enumeration(instance), instance.tree.root)]
+    places = [places for places, _ in tree_agreement.selections(Enumeration(instance), instance.tree.root)]
     assert places == [(0, 2), (1, 2)]
 
 
@@ -230,10 +227,10 @@ def test_sampling_sees_a_wrong_closed_form(monkeypatch):
     """The effect that 20,000 samples must see: a factor of two on a star with strong polarities."""
     tree = hltm.star_tree(2, 0.75)
     instance = TreeInstance(tree, (((1.0, 1.0),),), 0.0)
-    good = tree_ways.measure_sampling(instance, seed=1, samples=20_000, comparisons=10)
+    good = tree_agreement.measure_sampling(instance, seed=1, samples=20_000, comparisons=10)
     assert good.status == "holds", good
     monkeypatch.setattr(theory, "activation_covariance", wrong_matrix(theory.activation_covariance))
-    assert tree_ways.measure_sampling(instance, seed=1, samples=20_000, comparisons=10).status == "refuted"
+    assert tree_agreement.measure_sampling(instance, seed=1, samples=20_000, comparisons=10).status == "refuted"
 
 
 def test_bad_tree_instances():

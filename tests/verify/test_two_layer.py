@@ -12,11 +12,11 @@ from verify import theorem5
 from verify.engine.evidence import tally
 from verify.engine.statement import Context
 from verify.instances import samples
-from verify.towers import autograd, descent, differences
+from verify.towers import autograd, population
 from verify.towers.population import to_float
+from verify.training import towers
 from verify.two_layer import formulas as two_layer
 from verify.two_layer import measures as two_layer_measures
-from verify.two_layer import rings as two_layer_rings
 from verify.two_layer import samples as populations
 from verify.two_layer.formulas import Claim
 from verify.two_layer.samples import LOSSES, TwoLayerInstance
@@ -25,7 +25,7 @@ from verify.two_layer.samples import LOSSES, TwoLayerInstance
 @pytest.fixture
 def fresh():
     """Caches of gradients, emptied before and after: what is patched must not meet what was kept."""
-    caches = (autograd.autograd_update, differences.simple_loss_gradient)
+    caches = (autograd.autograd_update, population.simple_loss_gradient)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -35,9 +35,9 @@ def fresh():
 
 def test_the_trained_evidence_has_at_least_twenty_checkpoints():
     instance = next(populations.smooth(0, 1))
-    trace = descent.descend(instance, descent.horizon(instance), descent.CHECKPOINTS)
-    assert trace.steps == tuple(range(descent.CHECKPOINTS + 1))
-    assert descent.CHECKPOINTS >= 20
+    trace = towers.descend(instance, towers.horizon(instance), towers.CHECKPOINTS)
+    assert trace.steps == tuple(range(towers.CHECKPOINTS + 1))
+    assert towers.CHECKPOINTS >= 20
     # Training moves the weights: the checkpoints are not one and the same network.
     start, end = (torch.cat([w.flatten() for w in trace.at(r)]) for r in (0, -1))
     assert float((end - start).norm() / start.norm()) > 0.05
@@ -57,27 +57,27 @@ def test_trained_evidence_holds_at_other_seeds(seed):
 def test_the_drift_is_of_first_order(loss):
     assert theorem5.drift(loss, Context(seed=4)).status == "holds"
     drawn = populations.smooth(4, 100, (loss,))
-    assert descent.drift_order(drawn, 2, source="toy", wanted=6, device="cpu").status == "refuted"
+    assert towers.drift_order(drawn, 2, source="toy", wanted=6, device="cpu").status == "refuted"
 
 
 def test_the_order_abstains_without_runs():
-    assert descent.drift_order([], 1, source="toy", wanted=3, device="cpu").status == "abstained"
+    assert towers.drift_order([], 1, source="toy", wanted=3, device="cpu").status == "abstained"
 
 
 def test_a_run_that_diverges_decides_nothing():
     instance = next(populations.smooth(0, 1, ("simple",)))
-    trace = descent.descend(instance, 1e6, 30)
+    trace = towers.descend(instance, 1e6, 30)
     assert trace.diverged_at is not None
-    found = descent.along(instance, two_layer_measures.measure_float, trace)
+    found = towers.along(instance, two_layer_measures.measure_float, trace)
     assert found.status == "abstained"
     assert "diverged at step" in found.detail
 
 
 def test_the_exact_gradient_of_a_ring_is_zero_for_linear_neurons_only():
     case = next(populations.rings(0, (5,), 1.0, hidden=2))
-    gradient, _ = differences.simple_loss_gradient(case)
+    gradient, _ = population.simple_loss_gradient(case)
     assert all(entry == 0 for g in gradient for entry in g.ravel())
-    gradient, _ = differences.simple_loss_gradient(replace(case, slope=0.0))
+    gradient, _ = population.simple_loss_gradient(replace(case, slope=0.0))
     assert any(entry != 0 for g in gradient for entry in g.ravel())
 
 
@@ -87,16 +87,16 @@ def test_linear_neurons_move_under_other_losses_but_part_nothing():
         case = replace(next(populations.rings(0, (5,), 1.0)), loss=name, parameters=(("tau", 1.0),))
         update, bounds, _ = autograd.autograd_update(case, "cpu")
         assert max(float((np.abs(u) / b).max()) for u, b in zip(update, bounds, strict=True)) > 1e6
-        assert two_layer_rings.measure_linear(case).status == "holds"
+        assert two_layer_measures.measure_linear(case).status == "holds"
 
 
 def test_the_criteria_on_the_ring_can_fail():
     case = next(populations.rings(0, (6,), 1.0))
-    time = two_layer_rings.ring_time(case, "cpu")
-    assert two_layer_rings.growth(case, time, "cpu").status == "refuted"
-    assert two_layer_rings.growth(replace(case, slope=0.0), time, "cpu").status == "holds"
+    time = two_layer_measures.ring_time(case, "cpu")
+    assert two_layer_measures.growth(case, time, "cpu").status == "refuted"
+    assert two_layer_measures.growth(replace(case, slope=0.0), time, "cpu").status == "holds"
     # Too short a training does not count as a separation.
-    assert two_layer_rings.growth(replace(case, slope=0.0), time / 50, "cpu").status == "refuted"
+    assert two_layer_measures.growth(replace(case, slope=0.0), time / 50, "cpu").status == "refuted"
     still = next(populations.detectors((5,)))
     assert two_layer_measures.measure_detector(replace(still, slope=1.0)).status == "refuted"
 
@@ -105,7 +105,7 @@ def test_other_patterns_have_other_means_and_linear_neurons_move():
     points = numeric.ring_population(5, ["11", "1"]).points
     case = replace(next(populations.rings(0, (5,), 1.0)), points=samples.freeze(points))
     assert two_layer_measures.measure_still(case).status == "abstained"
-    assert two_layer_rings.measure_linear(case).status == "refuted"
+    assert two_layer_measures.measure_linear(case).status == "refuted"
 
 
 def test_the_population_decouples_and_others_do_not():
@@ -204,10 +204,10 @@ def test_a_step_that_is_no_gradient_step_turns_trained_red(fresh, monkeypatch):
 
 
 def test_a_broken_derivation_turns_symbolic_red(monkeypatch):
-    from theory import two_layer_explicit
+    from theory.two_layer import dynamics
 
-    true = two_layer_explicit.block_form
-    monkeypatch.setattr(two_layer_explicit, "block_form", lambda net: tuple(-side for side in true(net)))
+    true = dynamics.block_form
+    monkeypatch.setattr(dynamics, "block_form", lambda net: tuple(-side for side in true(net)))
     assert theorem5.symbolic(Context()).status == "refuted"
 
 

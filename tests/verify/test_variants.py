@@ -10,10 +10,10 @@ from verify.engine.statement import Context, Variant
 from verify.instances import samples
 from verify.registry import covered
 from verify.towers.autograd import compare_scheme
-from verify.towers.differences import simple_loss_gradient
+from verify.towers.population import simple_loss_gradient
 from verify.towers.residue import exponent
+from verify.trees.agreement import floats
 from verify.trees.lucky import TRAINED_VARIANTS
-from verify.trees.ways import floats
 
 STATEMENTS = [entry.load() for entry in covered()]
 CASES = [(statement, variant) for statement in STATEMENTS for variant in statement.variants]

@@ -46,7 +46,7 @@ class Step:
 
     def _repr_latex_(self) -> str:
         """The step for a notebook: its reason and its formula."""
-        from theory.notebook import step_latex
+        from theory.latex.render import step_latex
 
         return step_latex(self)
 
@@ -87,7 +87,7 @@ class Statement:
 
     def _repr_latex_(self) -> str:
         """The relation for a notebook."""
-        from theory.notebook import statement_latex
+        from theory.latex.render import statement_latex
 
         return statement_latex(self)
 
@@ -138,7 +138,7 @@ class Derivation:
 
     def _repr_latex_(self) -> str:
         """The derivation for a notebook: what is claimed, and every step with its reason."""
-        from theory.notebook import derivation_latex
+        from theory.latex.render import derivation_latex
 
         return derivation_latex(self)
 

@@ -85,8 +85,7 @@ def loss_of(loss: object, negatives: int | None = None) -> Loss:
 
 
 def _parsed(text: str) -> Expr:
-    from theory.losses.parse import parse_loss
-    from theory.syntax import LENGTH
+    from theory.losses.parse import LENGTH, parse_loss
 
     if text.isidentifier() and len(text) <= LENGTH and text not in ("r_p", "r_1", "tau", "r_0"):
         near = get_close_matches(text, CANONICAL, 1, 0.4)
@@ -163,3 +162,83 @@ def derivative(expression: Expr, distance: Expr) -> Expr:
 
 FREE_NEGATIVE = r[j]
 """The distance of the j-th negative, 1 <= j <= H, j free."""
+
+
+# A loss with many negatives as a loss with any number of them: sums of like terms become a sum over k = 1..H.
+
+FEW = 4
+"""Up to this many negatives everything is written out."""
+_DUMMY = Symbol("r_k", nonnegative=True)
+
+
+def indexed_form(loss: Loss) -> Loss | None:
+    """The loss with symbolic H, or None where its negatives do not enter by sums of like terms.
+
+    Parameters
+    ----------
+    loss
+        With more than ``FEW`` explicit negatives; for fewer nothing is gained.
+
+    Source
+    ------
+    Statement 2; arXiv 2010.00578, Theorem 2.
+
+    Examples
+    --------
+    >>> from theory.losses.loss import loss_of
+    >>> text = "log(1" + "".join(f" + exp(r_p - r_{number})" for number in range(1, 9)) + ")"
+    >>> indexed_form(loss_of(text)).expression
+    log(Sum(exp(r_p - r[k]), (k, 1, H)) + 1)
+    """
+    if loss.negatives is None or len(loss.negatives) <= FEW:
+        return None
+    found = _indexed_part(loss.expression, frozenset(loss.negatives))
+    return None if found is None else Loss(found, None, loss.name)
+
+
+def at_number(expression: Expr, negatives: tuple[Symbol, ...], free: Expr | None = None, chosen: int = 1) -> Expr:
+    """An expression with symbolic H written out for explicit negatives; the free one becomes the chosen one.
+
+    Examples
+    --------
+    >>> a, b = sympy.symbols("r_1 r_2", nonnegative=True)
+    >>> at_number(Sum(r[k], (k, 1, H)), (a, b))
+    r_1 + r_2
+    """
+    if free is not None:
+        expression = expression.xreplace({free: negatives[chosen - 1]})
+    written = {
+        node: sympy.Add(*(node.function.xreplace({r[node.limits[0][0]]: symbol}) for symbol in negatives))
+        for node in expression.atoms(Sum)
+    }
+    return expression.xreplace(written).xreplace({H: sympy.Integer(len(negatives))})
+
+
+def _indexed_part(node: Expr, negatives: frozenset[Symbol]) -> Expr | None:
+    if not node.free_symbols & negatives:
+        return node
+    if not node.args:
+        return None
+    if isinstance(node, sympy.Add):
+        return _indexed_sum(node, negatives)
+    parts = [_indexed_part(argument, negatives) for argument in node.args]
+    return None if any(part is None for part in parts) else node.func(*parts)
+
+
+def _indexed_sum(node: sympy.Add, negatives: frozenset[Symbol]) -> Expr | None:
+    """Terms that differ in their negative only, one for each negative, as one sum."""
+    kept: list[Expr] = []
+    groups: dict[Expr, set[Symbol]] = {}
+    for term in node.args:
+        inside = term.free_symbols & negatives
+        if len(inside) == 1:
+            (symbol,) = inside
+            groups.setdefault(term.xreplace({symbol: _DUMMY}), set()).add(symbol)
+        else:
+            part = _indexed_part(term, negatives)
+            if part is None:
+                return None
+            kept.append(part)
+    if any(symbols != negatives for symbols in groups.values()):
+        return None
+    return sympy.Add(*kept, *(Sum(template.xreplace({_DUMMY: r[k]}), (k, 1, H)) for template in groups))

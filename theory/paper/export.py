@@ -1,23 +1,280 @@
 r"""Formulas of statement 6 as LaTeX that a paper can ``\input``, with a stable label, and the check for drift.
 
-The symbols of a tree are written with macros of the paper's notation (`theory.macros`); a formula is one display with
+The symbols of a tree are written with macros of the paper's notation (`theory.latex.names`); a formula is one display with
 the label ``eq:covop:<what>:<node>``. `drift` finds that label in a paper and compares. Source: statement 6 (arXiv
 2010.00578).
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sympy
 
 from hltm.base.checks import Node
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
 from theory.core.notation import END, PREAMBLE
-from theory.formula_rows import formula_rows
 from theory.latex.names import require_tex
-from theory.macros import MACROS as MACROS
-from theory.macros import expanded as expanded
-from theory.macros import macros as macros
-from theory.paper.drift import content, definition_of, definitions, display
-from theory.tex_layout import laid_out
-from theory.tex_tokens import Tokens, joined, tokens
-from theory.trees.symbols import internal, tree_symbols
+from theory.latex.render import plain_tex
+from theory.paper.drift import Tokens, argument, content, definition_of, definitions, display, joined, tokens
+from theory.trees.activation import gap_vector, is_binary_at, selectivity
+from theory.trees.symbols import (
+    TreeSymbols,
+    entry_index,
+    internal,
+    is_binary_edge,
+    is_symmetric,
+    path_below,
+    tree_symbols,
+)
+
+# Lines of a display that fit the text of a page: items packed by the width that they have when they are set.
+
+LINE = 335.0
+"""Width of a line in pt: the 345 pt of the plain article class, less what an estimate may be short of."""
+_INDENT = 20.0
+# A left side that is wider than this has a line of its own: it would push all right sides to the right.
+_WIDE_LEFT = 110.0
+_SCALE = (1.0, 0.78, 0.68)  # in text, subscripts, subscripts of subscripts
+_CLASSES = {"il,.':;|!`": 3.0, "frtsjI()[]-/": 4.2, "mw": 8.6, "MW": 10.3, "+=<>": 14.0}
+_SIZES = {c: size for letters, size in _CLASSES.items() for c in letters}
+_COMMANDS = {"\\quad": 10.0, "\\otimes": 12.5, "\\mid": 8.4, "\\top": 7.8, "\\ ": 3.5} | dict.fromkeys(
+    ("\\mathrm", "\\mathbb", "\\mathcal", "\\text", "\\bigl", "\\bigr", "\\operatorname", "\\ensuremath"), 0.0
+)
+Item = str | tuple[str, ...]
+"""What a line is packed from: a piece that stays whole, or factors that may be parted where one line is too short."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An equation of a display.
+
+    Attributes
+    ----------
+    left
+        The left side.
+    items
+        The right side, pieces with the signs and commas behind them.
+    """
+
+    left: str
+    items: Sequence[Item]
+
+
+def width(text: str) -> float:
+    r"""About how wide LaTeX sets a formula, in pt; macros are written out first.
+
+    Examples
+    --------
+    >>> width(r"\covoppolarity{a}{b}") == width(r"\rho_{a,b}") < width(r"\rho_{ab,cd}")
+    True
+    """
+    return _width(tokens(expanded(text)), 0)
+
+
+def _width(found: Sequence[str], level: int) -> float:
+    total, at = 0.0, 0
+    scale = _SCALE[min(level, 2)]
+    while at < len(found):
+        word = found[at]
+        at += 1
+        if word in "_^":
+            script, at = argument(found, at)
+            total += _width(script, level + 1)
+        elif word in ("\\tfrac", "\\frac"):
+            upper, at = argument(found, at)
+            lower, at = argument(found, at)
+            inner = level + (word == "\\tfrac")
+            total += 3 + max(_width(upper, inner), _width(lower, inner))
+        elif word not in "{}":
+            total += scale * _size(word)
+    return total
+
+
+def _size(token: str) -> float:
+    if token in _COMMANDS:
+        return _COMMANDS[token]
+    if len(token) > 1:
+        return 6.5 if token[1].isalpha() else 5.5
+    return _SIZES.get(token, 8.0 if token.isupper() else 5.6)
+
+
+def matrix_width(rows: Sequence[Sequence[str]]) -> float:
+    """About how wide a matrix with brackets is."""
+    return 12 + sum(10 + max(map(width, column)) for column in zip(*rows, strict=True))
+
+
+def laid_out(rows: Sequence[Row]) -> list[str]:
+    r"""Lines of an ``aligned`` display, one ``&`` each.
+
+    Examples
+    --------
+    >>> laid_out([Row("a", ["b,"]), Row("c", ["d"])])
+    ['a &= b,', 'c &= d']
+    """
+    lefts = [width(row.left) for row in rows]
+    column = max((left for left in lefts if left <= _WIDE_LEFT), default=0.0)
+    lines = []
+    for row, left in zip(rows, lefts, strict=True):
+        parts = packed(row.items, LINE - column - _INDENT - 10)
+        if left <= _WIDE_LEFT:
+            lines += [f"{row.left} &= {parts[0]}", *(rf"&\quad {part}" for part in parts[1:])]
+        else:
+            lines += [f"&{row.left}", rf"&\quad = {parts[0]}", *(rf"&\qquad {part}" for part in parts[1:])]
+    return lines
+
+
+def packed(items: Sequence[Item], limit: float) -> list[str]:
+    """Items in as few lines as fit; factors are parted only where they do not fit in a line together."""
+    lines: list[list[str]] = [[]]
+    room = limit
+    for item in items:
+        factors = (item,) if isinstance(item, str) else item
+        whole = (" ".join(factors),)
+        for piece in whole if width(whole[0]) <= limit else factors:
+            size = width(piece) + 2
+            if size > room and lines[-1]:
+                lines.append([])
+                room = limit
+            lines[-1].append(piece)
+            room -= size
+    return [" ".join(line) for line in lines]
+
+
+# The equations of an exported formula of statement 6, in the macros of the paper's notation.
+
+# pmatrix has no more columns, unless a paper sets a counter.
+_COLUMNS, _ROWS = 10, 16
+# What stands beside a matrix in its line: the left sides of the display, indents.
+_BESIDE = 130
+
+
+def formula_rows(symbols: TreeSymbols, node: Node, what: str) -> list[Row]:
+    """The equations of the display of a node with children; what: "activation" or "operator"."""
+    rows = _binary(symbols, node, what) if is_binary_at(symbols.tree, node) else _matrices(symbols, node, what)
+    return [Row(row.left, _ended(row.items, "," if row is not rows[-1] else "")) for row in rows]
+
+
+def _ended(items: Sequence[Item], end: str) -> list[Item]:
+    """Items with something behind the last."""
+    last = items[-1]
+    return [*items[:-1], last + end if isinstance(last, str) else (*last[:-1], last[-1] + end)]
+
+
+def _listed(start: str, items: Sequence[Item], end: str) -> list[Item]:
+    """Items with commas between them and brackets around them."""
+    first, *rest = [_ended([item], "," if i < len(items) - 1 else end)[0] for i, item in enumerate(items)]
+    return [start + first if isinstance(first, str) else (start + first[0], *first[1:]), *rest]
+
+
+def _head(what: str, name: str, factors: Sequence[str]) -> Row:
+    if what == "activation":
+        return Row(rf"\covopactivationcov{{{name}}}", factors)
+    jacobians = [rf"\otimes \covopjacobian{{{name}}}^{{\top}}", rf"\covopjacobian{{{name}}}"]
+    return Row(rf"\covopoperatorof{{{name}}}", [*factors, *jacobians])
+
+
+def _binary(symbols: TreeSymbols, node: Node, what: str) -> list[Row]:
+    """``o a a^T`` with o and a written out."""
+    tree, name = symbols.tree, symbols.texts[node]
+    names = _macro_names(symbols, node)
+    square = [rf"\covopstrength{{{name}}}", rf"\covopgap{{{name}}}", rf"\covopgap{{{name}}}^{{\top}}"]
+    polarities = [rf"{names[symbols.polarity(child)]}^{{2}}" for child in path_below(tree, node)]
+    root = plain_tex(1 - symbols.root_polarity**2, names)
+    factors = [rf"\bigl({root}\bigr)" if polarities else root, *polarities]
+    vector = [_factors(entry, names) for entry in gap_vector(symbols, node, None)]
+    return [
+        _head(what, name, square),
+        Row(rf"\covopstrength{{{name}}}", factors),
+        Row(rf"\covopgap{{{name}}}", _listed(r"\bigl(", vector, r"\bigr)^{\top}")),
+    ]
+
+
+def _factors(expression: sympy.Expr, names: dict[sympy.Symbol, str]) -> tuple[str, ...]:
+    """A product, factor by factor; a fraction stays with what it stands before."""
+    coefficient, rest = expression.as_coeff_Mul()
+    first, *others = [plain_tex(factor, names) for factor in rest.as_ordered_factors()]
+    if coefficient != 1:
+        first = rf"\tfrac{{{coefficient.p}}}{{{coefficient.q}}} {first}"
+    return (first, *others)
+
+
+def _macro_names(symbols: TreeSymbols, node: Node) -> dict[sympy.Symbol, str]:
+    """The macro of every symbol that the formula of a node can have."""
+    tree, texts = symbols.tree, symbols.texts
+    if tree.cardinality(tree.root) == 2:
+        names = {symbols.root_polarity: r"\covoprootpolarity{}"}
+    else:
+        names = {symbol: rf"\covoprootprior{{{i}}}" for i, symbol in enumerate(symbols.prior)}
+    for child in (*path_below(tree, node), *tree.children(node)):
+        ends = f"{{{texts[tree.parent(child)]}}}{{{texts[child]}}}"  # type: ignore[index]
+        if is_binary_edge(tree, child):
+            names[symbols.polarity(child)] = rf"\covoppolarity{ends}"
+            if not is_symmetric(tree, child):
+                names[symbols.offset(child)] = rf"\covopoffset{ends}"
+        elif _is_small(tree, child):
+            for i, row in enumerate(symbols.table(child)):
+                for j, symbol in enumerate(row):
+                    index = entry_index(i, j, max(i, j) >= 10)
+                    names[symbol] = rf"\covoptransition{{{symbols.edge(child)}}}{{{index}}}"
+        if tree.children(child):
+            names[selectivity(symbols, child)] = rf"\covopselectivity{{{texts[child]}}}"
+    return names
+
+
+def _matrices(symbols: TreeSymbols, node: Node, what: str) -> list[Row]:
+    """The categorical form: matrices of the path, then of each child, written out one by one."""
+    tree, texts = symbols.tree, symbols.texts
+    path, children = path_below(tree, node), tree.children(node)
+    names = _macro_names(symbols, node)
+
+    def edge(child: Node) -> str:
+        return rf"\covoptransitionmatrix{{{texts[tree.parent(child)]}}}{{{texts[child]}}}"  # type: ignore[index]
+
+    means: list[Item] = [(edge(child), rf"\covopmeans{{{texts[child]}}}") for child in children]
+    spread = r"\bigl(\operatorname{diag} \pi - \pi \pi^{\top}\bigr)"
+    prior = [plain_tex(p, names) for p in symbols.prior]
+    rows = [
+        _head(what, texts[node], [r"M^{\top}", spread, "M"]),
+        Row(r"\pi", _listed(r"\bigl(", prior, r"\bigr)^{\top}")),
+        Row("M", [*map(edge, path), *_listed(r"\bigl[", means, r"\bigr]")]),
+        *(Row(edge(child), _table(symbols, child, names)) for child in (*path, *children)),
+    ]
+    for child in children:
+        states = range(tree.cardinality(child))
+        entries = [str(i) if not tree.children(child) else rf"\covoplatentmean{{{texts[child]};{i}}}" for i in states]
+        rows.append(Row(rf"\covopmeans{{{texts[child]}}}", _listed(r"\bigl(", entries, r"\bigr)^{\top}")))
+    return rows
+
+
+def _table(symbols: TreeSymbols, child: Node, names: dict[sympy.Symbol, str]) -> list[Item]:
+    """The table of an edge: its entries where they fit in a line, else what says the same in less width."""
+    if _is_small(symbols.tree, child):
+        cells = [[plain_tex(entry, names) for entry in row] for row in symbols.table(child)]
+        if matrix_width(cells) <= LINE - _BESIDE:
+            body = r" \\ ".join(map(" & ".join, cells))
+            return [rf"\begin{{pmatrix}} {body} \end{{pmatrix}}"]
+    if is_binary_edge(symbols.tree, child):
+        parts: list[tuple[tuple[str, ...], str]] = [
+            ((), r"1 & 1 \\ 1 & 1"),
+            ((names[symbols.polarity(child)],), r"1 & -1 \\ -1 & 1"),
+        ]
+        if not is_symmetric(symbols.tree, child):
+            parts.append(((names[symbols.offset(child)],), r"-1 & 1 \\ -1 & 1"))
+        items = [(r"\tfrac{1}{2}", *factor, rf"\begin{{pmatrix}} {body} \end{{pmatrix}}") for factor, body in parts]
+        return [items[0], *((f"+ {first}", *rest) for first, *rest in items[1:])]
+    states, above = symbols.tree.cardinality(child), symbols.tree.cardinality(symbols.tree.parent(child))  # type: ignore[arg-type]
+    index = entry_index("i", "j", max(states, above) > 10)
+    return [
+        rf"\bigl(\covoptransition{{{symbols.edge(child)}}}{{{index}}}\bigr)"
+        rf"_{{i < {above},\, j < {states}}}"
+    ]
+
+
+def _is_small(tree: HLTM, child: Node) -> bool:
+    """Whether a matrix environment takes the table of an edge."""
+    return tree.cardinality(child) <= _COLUMNS and tree.cardinality(tree.parent(child)) <= _ROWS  # type: ignore[arg-type]
+
 
 WHAT = ("activation", "operator")
 FORMS = ("equation", "align", "standalone")

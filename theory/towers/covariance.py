@@ -11,9 +11,8 @@ from types import MappingProxyType
 from sympy import MatAdd, MatMul, ZeroMatrix
 
 from theory.core.derivation import Derivation, Statement, Step, equation, verdict
-from theory.core.expectation import Law, Moment, expect, letter
-from theory.dual_gradient_sizes import gradient_steps, shared_step, side
-from theory.population import decide_moment
+from theory.core.expectation import Law, Moment, decide_moment, expect, letter
+from theory.towers.dual_gradient import gradient_steps, shared_step, side
 from theory.towers.moment_steps import (
     COVARIANCE,
     GRADIENT_SIMPLE,

@@ -5,12 +5,30 @@ with symbolic weights, inputs and gates, and the reversible extension to the nor
 side is differentiated entry by entry; the residual is brought to polynomial normal form.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import sympy
-from sympy import ImmutableDenseMatrix, KroneckerProduct, Matrix
+from sympy import (
+    Basic,
+    Identity,
+    ImmutableDenseMatrix,
+    KroneckerProduct,
+    MatAdd,
+    MatMul,
+    Matrix,
+    MatrixExpr,
+    MatrixSymbol,
+    Rational,
+    Symbol,
+    Transpose,
+    ZeroMatrix,
+)
 
 from theory.core.decide import decide_zero
 from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
-from theory.core.notation import Vec, matrix
+from theory.core.index_notation import check_identity
+from theory.core.notation import Vec, dimension, matrix
 from theory.towers.network import Tower, checked_widths, connection, gradient, jacobian, squared_distance, tower, vec
 
 ASSUMPTIONS = (
@@ -99,3 +117,253 @@ def _layer_steps(
     claim = equation(Vec(grad), backward * (forward[0].T * Vec(weights[0]) - forward[1].T * Vec(weights[1])))
     steps.append(Step(claim, f"the claim at layer {layer}, entry by entry", decide_zero(left - right)))
     return steps
+
+
+# Statement 1 (dual-gradient) for all sizes: Theorem 1 of arXiv 2010.00578 on matrix symbols.
+
+N_TOP, N, N_BELOW, N_ABOVE = dimension("L"), dimension("l"), dimension("l-1"), dimension("l+1")
+STEP_SIZE = Symbol("t", real=True)
+HALF = Rational(1, 2)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The matrix symbols of one tower at a generic layer l."""
+
+    weight: MatrixSymbol
+    jacobian: MatrixSymbol
+    previous: MatrixSymbol
+    output: MatrixSymbol
+    raw: MatrixSymbol
+    norm: Symbol
+
+    @property
+    def connection(self) -> MatrixExpr:
+        """``K_l = f_{l-1} kron J_l^T``."""
+        return KroneckerProduct(self.previous, self.jacobian.T)
+
+
+def side(name: str) -> Side:
+    """Symbols of the tower ``name``."""
+    return Side(
+        weight=matrix(f"W_{{{name},l}}", N, N_BELOW),
+        jacobian=matrix(f"J_{{{name},l}}", N_TOP, N),
+        previous=matrix(f"f_{{{name},l-1}}", N_BELOW, 1),
+        output=matrix(f"f_{{{name},L}}", N_TOP, 1),
+        raw=matrix(f"u_{{{name}}}", N_TOP, 1),
+        norm=Symbol(rf"\nu_{{{name}}}", positive=True),
+    )
+
+
+def checked(
+    left: MatrixExpr, right: MatrixExpr, why: str, given: Mapping[MatrixExpr, MatrixExpr] | None = None
+) -> Step:
+    """A step decided in index notation for all sizes, under the definitions ``given``."""
+    return Step(equation(left, right), why, check_identity(left, right, given))
+
+
+def half_square(column: MatrixExpr) -> MatrixExpr:
+    """``1/2 a^T a``, not expanded."""
+    return MatMul(HALF, Transpose(column), column)
+
+
+def distance_steps(first: Side, second: Side) -> list[Step]:
+    """The differential of r = 1/2 ||f_1 - f_2||^2: the coefficient of t."""
+    gap, change = first.output - second.output, matrix("df_{1,L}", N_TOP, 1)
+    moved = gap + STEP_SIZE * change
+    expanded = MatAdd(
+        half_square(gap), MatMul(STEP_SIZE, Transpose(gap), change), MatMul(STEP_SIZE**2, half_square(change))
+    )
+    why = "expansion of a square: the coefficient of t is the differential dr = (f_1 - f_2)^T df_1"
+    return [checked(half_square(moved), expanded, why)]
+
+
+def layer_steps(first: Side) -> list[Step]:
+    """``du = J_l dW_l f_{l-1}``: product rule of a layer, and induction over the layers above it."""
+    weight_change = matrix("dW_{1,l}", N, N_BELOW)
+    change, above = matrix("dp_{1,l}", N, 1), matrix("dp_{1,l+1}", N_ABOVE, 1)
+    upper, gate = matrix("W_{1,l+1}", N_ABOVE, N), matrix("D_{1,l}", N, N)
+    jac_above, jac_top = matrix("J_{1,l+1}", N_TOP, N_ABOVE), matrix("J_{1,L}", N_TOP, N_TOP)
+    top, final = matrix("dp_{1,L}", N_TOP, 1), matrix("du_{1}", N_TOP, 1)
+    moved = (first.weight + STEP_SIZE * weight_change) * first.previous
+    straight = first.weight * first.previous + STEP_SIZE * weight_change * first.previous
+    return [
+        checked(moved, straight, "product rule of a layer, f_(l-1) does not depend on W_l: dp_l = dW_l f_(l-1)"),
+        checked(
+            final,
+            jac_top * top,
+            "chain rule, induction base: u = p_L and J_L = I give du = J_L dp_L",
+            {jac_top: Identity(N_TOP), final: top},
+        ),
+        checked(
+            final,
+            first.jacobian * change,
+            "chain rule, induction step: du = J_(l+1) dp_(l+1), dp_(l+1) = W_(l+1) D_l dp_l and "
+            "J_l = J_(l+1) W_(l+1) D_l give du = J_l dp_l",
+            {
+                final: jac_above * above,
+                above: upper * gate * change,
+                first.jacobian: jac_above * upper * gate,
+            },
+        ),
+    ]
+
+
+def homogeneity_steps(first: Side) -> list[Step]:
+    """``J_l p_l = u`` by induction from the top, and ``K_l^T vec W_l = J_l p_l``."""
+    upper, gate = matrix("W_{1,l+1}", N_ABOVE, N), matrix("D_{1,l}", N, N)
+    jac_above, jac_top = matrix("J_{1,l+1}", N_TOP, N_ABOVE), matrix("J_{1,L}", N_TOP, N_TOP)
+    here, above, top = matrix("p_{1,l}", N, 1), matrix("p_{1,l+1}", N_ABOVE, 1), matrix("p_{1,L}", N_TOP, 1)
+    active = matrix("f_{1,l}", N, 1)
+    return [
+        checked(
+            jac_top * top,
+            first.raw,
+            "homogeneity, induction base: J_L = I and u = p_L",
+            {jac_top: Identity(N_TOP), first.raw: top},
+        ),
+        checked(
+            first.jacobian * here,
+            jac_above * above,
+            "homogeneity, induction step: J_l = J_(l+1) W_(l+1) D_l, f_l = D_l p_l, p_(l+1) = W_(l+1) f_l",
+            {first.jacobian: jac_above * upper * gate, above: upper * active, active: gate * here},
+        ),
+        checked(
+            first.connection.T * Vec(first.weight),
+            first.jacobian * here,
+            "vec(A X B) = (B^T kron A) vec X with A = J_l, X = W_l, B = f_(l-1); p_l = W_l f_(l-1)",
+            {here: first.weight * first.previous},
+        ),
+    ]
+
+
+def gradient_steps(first: Side, second: Side) -> list[Step]:
+    """``dr = <G, dW>`` with ``G = J_l^T (f_1 - f_2) f_{l-1}^T``, and ``vec G = K_l (f_1 - f_2)``."""
+    gap, weight_change = first.output - second.output, matrix("dW_{1,l}", N, N_BELOW)
+    grad = first.jacobian.T * gap * first.previous.T
+    return [
+        checked(
+            gap.T * first.jacobian * weight_change * first.previous,
+            Vec(grad).T * Vec(weight_change),
+            "trace identity: dr = vec(G)^T vec(dW_l) for every dW_l, so G is the gradient",
+        ),
+        checked(
+            Vec(grad),
+            first.connection * gap,
+            "vec(A X B) = (B^T kron A) vec X with A = J_l^T, X = f_1 - f_2, B = f_(l-1)^T",
+        ),
+    ]
+
+
+def normalized_steps(first: Side, second: Side) -> list[Step]:
+    """Differential of ``f = u / ||u||`` and the gradient through it, with ``P = I - f f^T``."""
+    nu, raw, change = first.norm, first.raw, matrix("du_{1}", N_TOP, 1)
+    projector, d_nu = projection(first), raw.T * change / nu
+    moved = raw + STEP_SIZE * change
+    squares = raw.T * raw + 2 * STEP_SIZE * nu * d_nu + STEP_SIZE**2 * change.T * change
+    outer = change / nu - raw * d_nu / nu**2
+    gap, weight_change = first.output - second.output, matrix("dW_{1,l}", N, N_BELOW)
+    grad = first.jacobian.T * projector * gap * first.previous.T / nu
+    unit = {first.output: raw / nu}
+    back = matrix("J^{b}_{1,l}", N_TOP, N)
+    return [
+        checked(
+            MatMul(Transpose(moved), moved),
+            squares,
+            "norm, nu^2 = u^T u: the coefficient of t is 2 nu dnu, so dnu = u^T du / nu",
+        ),
+        checked(
+            outer,
+            projector * change / nu,
+            "quotient rule df = du/nu - u dnu/nu^2 = P du/nu, P = I - f f^T",
+            unit,
+        ),
+        checked(
+            gap.T * projector * first.jacobian * weight_change * first.previous / nu,
+            Vec(grad).T * Vec(weight_change),
+            "trace identity: dr = vec(G)^T vec(dW_l) for every dW_l, so G is the gradient; P is symmetric",
+            unit,
+        ),
+        checked(
+            Vec(grad),
+            KroneckerProduct(first.previous, back.T) * gap,
+            "vec(A X B) = (B^T kron A) vec X with A = J_l^T P/nu, X = f_1 - f_2, B = f_(l-1)^T; J^b = P J_l/nu",
+            {**unit, back: projector * first.jacobian / nu},
+        ),
+    ]
+
+
+def projection(tower: Side) -> MatrixExpr:
+    """``P = I - f f^T``."""
+    return Identity(N_TOP) - tower.output * tower.output.T
+
+
+def shared_step() -> Step:
+    """Shared weights, the gradient flows through both towers: ``vec G = (K_1 - K_2)(f_1 - f_2)``."""
+    first, second = side("1"), side("2")
+    gap = first.output - second.output
+    grad = first.jacobian.T * gap * first.previous.T - second.jacobian.T * gap * second.previous.T
+    why = "shared weights: dr = (f_1 - f_2)^T (df_1 - df_2), one gradient per tower, then the vec identity"
+    return checked(Vec(grad), (first.connection - second.connection) * gap, why)
+
+
+def derive_all_sizes(output: str = "linear") -> Derivation:
+    """Statement 1 for towers of every depth and all widths.
+
+    Parameters
+    ----------
+    output
+        "linear" or "normalized".
+    """
+    first, second = side("1"), side("2")
+    steps = [*distance_steps(first, second), *layer_steps(first), *homogeneity_steps(first)]
+    steps += gradient_steps(first, second) if output == "linear" else normalized_steps(first, second)
+    grad, right, given = _claim(first, second, output)
+    why = "homogeneity K_l^T vec W_l = f_L of both towers, put into vec G"
+    if output != "linear":
+        why += "; J^f = J_l/nu and J^b = P J_l/nu"
+    last = checked(Vec(grad), right, why, given)
+    if output == "linear":
+        steps.append(shared_step())
+    steps.append(last)
+    residual = ZeroMatrix(N * N_BELOW, 1) if last.proved else Vec(grad) - right
+    statement = Statement(
+        f"{TEXT[output]}, all widths and depths, {output} output", _shown(first, second, right, given)
+    )
+    assumptions = ASSUMPTIONS if output == "linear" else (*ASSUMPTIONS, "u_1 and u_2 are not zero")
+    return Derivation("dual-gradient", statement, assumptions, tuple(steps), residual, verdict(steps, last.decision))
+
+
+def _shown(first: Side, second: Side, right: MatrixExpr, given: Mapping[MatrixExpr, MatrixExpr]) -> Basic:
+    """The claim, the distance that it is about, and what its connections are; ``K^f`` and ``K^b`` where normalised."""
+    shown, distance = matrix(r"\frac{\partial r}{\partial W_{1,l}}", N, N_BELOW), matrix("r", 1, 1)
+    claim = equation(Vec(shown), right)
+    connections = [symbol for symbol in given if symbol.name.startswith("K")]
+    factors = {symbol: value for symbol, value in given.items() if symbol.name.startswith("J")}
+    definitions = [equation(symbol, given[symbol].xreplace(factors)) for symbol in connections]
+    return together([claim, equation(distance, half_square(first.output - second.output)), *definitions])
+
+
+def _claim(first: Side, second: Side, output: str) -> tuple[MatrixExpr, MatrixExpr, dict[MatrixExpr, MatrixExpr]]:
+    """The gradient, the claimed right-hand side, what its symbols are, and the lemma ``u = J_l W_l f_{l-1}``."""
+    towers, gap = (first, second), first.output - second.output
+    lemma = {tower: tower.jacobian * tower.weight * tower.previous for tower in towers}
+    if output == "linear":
+        grad = first.jacobian.T * gap * first.previous.T
+        forward = [matrix(f"K_{{{i},l}}", N * N_BELOW, N_TOP) for i in (1, 2)]
+        backward = forward[0]
+        given = {tower.output: raw for tower, raw in lemma.items()}
+        given |= {symbol: tower.connection for symbol, tower in zip(forward, towers, strict=True)}
+    else:
+        projector, back = projection(first), matrix("J^{b}_{1,l}", N_TOP, N)
+        grad = first.jacobian.T * projector * gap * first.previous.T / first.norm
+        forward = [matrix(f"K^{{f}}_{{{i},l}}", N * N_BELOW, N_TOP) for i in (1, 2)]
+        backward = matrix("K^{b}_{1,l}", N * N_BELOW, N_TOP)
+        scaled = [matrix(f"J^{{f}}_{{{i},l}}", N_TOP, N) for i in (1, 2)]
+        given = {tower.output: raw / tower.norm for tower, raw in lemma.items()}
+        given |= {jac: tower.jacobian / tower.norm for jac, tower in zip(scaled, towers, strict=True)}
+        given |= {back: projector * first.jacobian / first.norm, backward: KroneckerProduct(first.previous, back.T)}
+        for symbol, tower, jac in zip(forward, towers, scaled, strict=True):
+            given[symbol] = KroneckerProduct(tower.previous, jac.T)
+    right = backward * (forward[0].T * Vec(first.weight) - forward[1].T * Vec(second.weight))
+    return grad, right, given

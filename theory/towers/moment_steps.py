@@ -11,9 +11,8 @@ import sympy
 from sympy import Expr, MatAdd, MatMul, MatrixExpr, Symbol, Transpose
 
 from theory.core.derivation import Step, equation
-from theory.core.expectation import CONSTANT, GIVEN, Law, Letter, Moment, Term, Word, expect, letter
+from theory.core.expectation import CONSTANT, GIVEN, Law, Letter, Moment, Term, Word, decide_moment, expect, letter
 from theory.core.notation import Expect, Vec, dimension, matrix
-from theory.population import decide_moment
 
 SIZE = dimension("l") * dimension("l-1")
 N_TOP = dimension("L")

@@ -7,7 +7,7 @@ Source: statement 6 (arXiv 2010.00578), general trees.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,245 @@ from sympy.polys.rings import PolyRing
 
 from hltm.base.checks import Node, count
 from hltm.base.errors import InputError
-from theory.tree_leaves import LeafTable
-from theory.tree_linear import ring_of
-from theory.trees.symbols import TreeSymbols, below, matrix, path_below
+from hltm.tree import HLTM
+from theory.trees.symbols import TreeSymbols, TreeWeights, below, matrix, path_below
+
+# Tree networks on every leaf configuration, in exact integers over a common denominator (statement 6).
+
+LEAF_LIMIT = 2**16
+"""Largest number of leaf configurations that are listed."""
+ENTRY_LIMIT = 2**24
+"""Largest number of configurations times entries of a connection."""
+
+
+@dataclass(frozen=True)
+class LeafTable:
+    """Values on every leaf configuration below a node: ``numerators / denominator``.
+
+    Attributes
+    ----------
+    numerators
+        Object array of Python integers, shape (configurations, columns).
+    denominator
+        A positive integer.
+    """
+
+    numerators: np.ndarray
+    denominator: int
+
+
+def check_size(tree: HLTM, nodes: Iterable[Node], columns: int, what: str) -> int:
+    """The number of configurations of the leaves among some nodes; a table of them that is too large is an error."""
+    leaves = [node for node in nodes if not tree.children(node)]
+    size = math.prod(tree.cardinality(leaf) for leaf in leaves)
+    hint = (
+        "linear neurons (theory.covariance_operator with slope=1 or gates=) and sampling (numeric.TreeNetwork on "
+        "numeric.sample_leaves) work at any size"
+    )
+    if size > LEAF_LIMIT:
+        raise InputError(
+            f"{what} over {len(leaves):,} leaves: must have at most {count(LEAF_LIMIT)} leaf configurations, "
+            f"has {count(size)}; {hint}"
+        )
+    if size * columns > ENTRY_LIMIT:
+        raise InputError(
+            f"{what} with {count(size)} leaf configurations of {count(columns)} values: must have at most "
+            f"{count(ENTRY_LIMIT)} in all, has {count(size * columns)}; give narrower weights; {hint}"
+        )
+    return size
+
+
+def integers(array: np.ndarray) -> tuple[np.ndarray, int]:
+    """An object array of SymPy rationals as integers over one denominator."""
+    scale = math.lcm(*(int(entry.q) for entry in array.ravel()))
+    whole = np.empty(array.shape, dtype=object)
+    for place, entry in np.ndenumerate(array):
+        whole[place] = int(entry.p) * (scale // int(entry.q))
+    return whole, scale
+
+
+@dataclass(frozen=True)
+class LeafNetwork:
+    """Activations and gates of a network, each on the leaf configurations below its node.
+
+    Attributes
+    ----------
+    network
+        Weights that are numbers, at all nodes that were evaluated.
+    values
+        Node to activations.
+    gates
+        Node to gates, (configurations below, neurons): integers over the denominator of the slope.
+    """
+
+    network: TreeWeights
+    values: dict[Node, LeafTable]
+    gates: dict[Node, np.ndarray]
+
+
+def evaluate(network: TreeWeights, nodes: list[Node]) -> LeafNetwork:
+    """Activations of some nodes (parents first, closed under children) on the configurations below each."""
+    tree = network.tree
+    network.require_numbers(node for node in nodes if tree.children(node))
+    values: dict[Node, LeafTable] = {}
+    gates: dict[Node, np.ndarray] = {}
+    low, one = int(network.slope.p), int(network.slope.q)
+    for node in reversed(nodes):
+        if not tree.children(node):
+            values[node] = LeafTable(np.arange(tree.cardinality(node)).astype(object)[:, None], 1)
+            continue
+        inputs = input_table(tree, node, values)
+        weights, scale = integers(network.matrices[node])
+        before, denominator = inputs.numerators.dot(weights.T), inputs.denominator * scale
+        if node != tree.root:
+            gates[node] = np.where(before > 0, one, low).astype(object)
+            before, denominator = before * gates[node], denominator * one
+        values[node] = LeafTable(before, denominator)
+    return LeafNetwork(network, values, gates)
+
+
+def input_table(tree: HLTM, node: Node, values: dict[Node, LeafTable]) -> LeafTable:
+    """The activations of a node's children on the configurations below the node, (configurations, inputs)."""
+    children = tree.children(node)
+    sizes = [len(values[child].numerators) for child in children]
+    scale = math.lcm(*(values[child].denominator for child in children))
+    parts = []
+    for i, child in enumerate(children):
+        own = values[child].numerators * (scale // values[child].denominator)
+        parts.append(stretched(own, math.prod(sizes[:i]), math.prod(sizes[i + 1 :])))
+    return LeafTable(np.hstack(parts), scale)
+
+
+def stretched(rows: np.ndarray, left: int, right: int) -> np.ndarray:
+    """Rows of some leaves as rows of more leaves: `left`, `right` configurations on either side."""
+    return np.tile(np.repeat(rows, right, axis=0), (left, 1))
+
+
+def connection_table(leaf_network: LeafNetwork, node: Node, top: Node) -> LeafTable:
+    """``K_mu = f_{N_mu^ch} kron J_mu^T`` on the configurations below `top`, shape (configurations, p * n_L).
+
+    `top` is the root or the child of the root above mu: gates outside do not matter. Column
+    ``(a * |N_mu| + b) * n_L + o`` holds the input a times the derivative of output o by neuron b.
+    """
+    network, tree = leaf_network.network, leaf_network.network.tree
+    leaves = [leaf for leaf in below(tree, top) if not tree.children(leaf)]
+    order = sorted(leaves, key={leaf: i for i, leaf in enumerate(tree.leaves)}.__getitem__)
+    inputs = input_table(tree, node, leaf_network.values)
+    jacobian = np.eye(network.n_out, dtype=int).astype(object)[None]
+    denominator = inputs.denominator
+    for step in tree.path(tree.root, node)[1:]:
+        weights, scale = integers(network.block(step))
+        gates = stretched(leaf_network.gates[step], *_sides(tree, step, order))
+        jacobian = (jacobian @ weights) * gates[:, None, :]
+        denominator *= scale * int(network.slope.q)
+    rows = stretched(inputs.numerators, *_sides(tree, node, order))
+    table = rows[:, :, None, None] * np.swapaxes(jacobian, 1, 2)[:, None]
+    return LeafTable(table.reshape(len(rows), -1), denominator)
+
+
+def _sides(tree: HLTM, node: Node, order: list[Node]) -> tuple[int, int]:
+    """The numbers of configurations of the leaves to the left and to the right of those below a node."""
+    own = {leaf for leaf in below(tree, node) if not tree.children(leaf)}
+    places = [i for i, leaf in enumerate(order) if leaf in own]
+    sizes = [tree.cardinality(leaf) for leaf in order]
+    return math.prod(sizes[: places[0]]), math.prod(sizes[places[-1] + 1 :])
+
+
+# Linear neurons, or neurons with fixed gates, on a tree: polynomials in weights, gates and polarities.
+
+
+def ring_of(expressions: Iterable[Expr]) -> PolyRing:
+    """The ring over the rationals with the free symbols of some expressions, in the order of their names."""
+    found = {symbol for expression in expressions for symbol in sympy.sympify(expression, strict=True).free_symbols}
+    return PolyRing(sorted(found, key=str), QQ)
+
+
+def elements(ring: PolyRing, rows: Any) -> np.ndarray:
+    """An array of expressions as an object array of ring elements."""
+    array = np.asarray(rows, dtype=object)
+    result = np.empty(array.shape, dtype=object)
+    memo: dict[Expr, Any] = {}
+    for place, entry in np.ndenumerate(array):
+        if entry not in memo:
+            memo[entry] = (
+                ring.from_expr(sympy.sympify(entry, strict=True))
+                if ring.ngens
+                else ring.ground_new(QQ(int(entry.p), int(entry.q)))
+            )
+        result[place] = memo[entry]
+    return result  # fmt: skip
+
+
+def expressions(array: np.ndarray) -> np.ndarray:
+    """An object array of ring elements as an object array of SymPy expressions."""
+    result = np.empty(array.shape, dtype=object)
+    for place, entry in np.ndenumerate(array):
+        result[place] = entry.as_expr()
+    return result
+
+
+def _network_ring(symbols: TreeSymbols, network: TreeWeights, nodes: list[Node]) -> PolyRing:
+    used: list[Expr] = []
+    for node in nodes:
+        if node in network.matrices:
+            used += [*network.matrices[node].ravel(), *network.gate(node)]
+        if node != symbols.tree.root:
+            used += [entry for row in symbols.table(node) for entry in row]
+    return ring_of(used)
+
+
+def linear_input_means(symbols: TreeSymbols, network: TreeWeights, node: Node) -> np.ndarray:
+    """E[f_{N_mu^ch} | z_mu], shape (states of mu, inputs), SymPy expressions."""
+    ring = _network_ring(symbols, network, below(symbols.tree, node))
+    means: dict[Node, np.ndarray] = {}
+    for mu in reversed(below(symbols.tree, node)):
+        children = symbols.tree.children(mu)
+        if not children:
+            means[mu] = elements(ring, [[sympy.Integer(j)] for j in range(symbols.tree.cardinality(mu))])
+            continue
+        inputs = np.hstack([elements(ring, symbols.table(c)).dot(means.pop(c)) for c in children])
+        if mu == node:
+            return expressions(inputs)
+        weights = elements(ring, network.matrices[mu])
+        means[mu] = inputs.dot(weights.T) * elements(ring, network.gate(mu))[None]
+    raise AssertionError("a node comes last among those below it")
+
+
+def linear_gaps(symbols: TreeSymbols, network: TreeWeights, node: Node) -> np.ndarray:
+    """``a_mu``, binary nodes: rho_{mu nu} s_k of every neuron k of every child, shape (inputs,)."""
+    nodes = below(symbols.tree, node)
+    ring = _network_ring(symbols, network, nodes)
+    gaps: dict[Node, np.ndarray] = {}
+    for mu in reversed(nodes):
+        children = symbols.tree.children(mu)
+        if not children:
+            gaps[mu] = elements(ring, [sympy.Rational(1, 2)])
+            continue
+        rho = {c: elements(ring, [symbols.polarity(c)])[0] for c in children}
+        inputs = np.concatenate([gaps.pop(c) * _boxed(rho[c]) for c in children])
+        if mu == node:
+            return expressions(inputs)
+        gaps[mu] = elements(ring, network.matrices[mu]).dot(inputs) * elements(ring, network.gate(mu))
+    raise AssertionError("a node comes last among those below it")
+
+
+def linear_jacobian(network: TreeWeights, node: Node) -> np.ndarray:
+    """``J_mu = d f_L / d p_mu``, shape (n_L, |N_mu|), SymPy expressions."""
+    path = network.tree.path(network.tree.root, node)
+    used = [entry for v in path[1:] for entry in (*network.block(v).ravel(), *network.gate(v))]
+    ring = ring_of(used)
+    jacobian = elements(ring, np.array(sympy.eye(network.n_out).tolist(), dtype=object))
+    for step in path[1:]:
+        jacobian = jacobian.dot(elements(ring, network.block(step))) * elements(ring, network.gate(step))[None]
+    return expressions(jacobian)
+
+
+def _boxed(value: Any) -> np.ndarray:
+    """One ring element as an array, so that NumPy does not look into it."""
+    box = np.empty((), dtype=object)
+    box[()] = value
+    return box
+
 
 TERM_LIMIT = 2**14
 """Largest number of monomials that are written out, all entries together: SymPy takes a few seconds for them."""

@@ -13,18 +13,32 @@ from sympy import Add, Expr, ImmutableDenseMatrix, Mul, Rational
 
 from hltm.base.checks import Node
 from hltm.tree import HLTM
-from theory.tree_leaves import check_size, connection_table, evaluate
-from theory.tree_linear import linear_gaps, linear_input_means, linear_jacobian
-from theory.tree_weights import TreeWeights, read_weights
-from theory.trees.means import apply_table, check_terms, cross, gap_given, means_given, outer, path_means, spread
+from theory.trees.means import (
+    apply_table,
+    check_size,
+    check_terms,
+    connection_table,
+    cross,
+    evaluate,
+    gap_given,
+    linear_gaps,
+    linear_input_means,
+    linear_jacobian,
+    means_given,
+    outer,
+    path_means,
+    spread,
+)
 from theory.trees.symbols import (
     TreeSymbols,
+    TreeWeights,
     below,
     check_rows,
     gap_variance,
     internal,
     matrix,
     path_below,
+    read_weights,
     tree_symbols,
 )
 

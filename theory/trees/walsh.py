@@ -18,10 +18,8 @@ from sympy.polys.rings import PolyElement, PolyRing
 from hltm.base.checks import Node, count, show
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
-from theory.tree_leaves import LeafTable, check_size, connection_table, evaluate
-from theory.tree_weights import read_weights
-from theory.trees.means import TERM_LIMIT, signed_sums
-from theory.trees.symbols import TreeSymbols, below, gap_variance, internal, is_symmetric, tree_symbols
+from theory.trees.means import TERM_LIMIT, LeafTable, check_size, connection_table, evaluate, signed_sums
+from theory.trees.symbols import TreeSymbols, below, gap_variance, internal, is_symmetric, read_weights, tree_symbols
 
 SIZE_SHOWN, TERMS_SHOWN = 6, 200  # of the matrix and of its gap, in a notebook
 _BLOCK = 2**22  # polarity vectors times Walsh coefficients held at once: 32 MiB of float64
@@ -63,7 +61,7 @@ class WalshOperator:
 
     def _repr_latex_(self) -> str:
         """The operator for a notebook: its polynomials where they can be read, else its shape."""
-        from theory.notebook import operator_latex
+        from theory.latex.render import operator_latex
 
         size = self.sums.numerators.shape[1] // self.n_out
         shown = size <= SIZE_SHOWN and np.count_nonzero(self.sums.numerators) <= TERMS_SHOWN

@@ -12,7 +12,7 @@ from sympy import Eq, Expr, ImmutableDenseMatrix, Integer, Matrix, Rational, Sym
 from theory.core.decide import decide_zero
 from theory.core.derivation import Derivation, Statement, Step, equation, sign_step, together, verdict, zero_step
 from theory.core.notation import dimension, matrix
-from theory.dual_gradient_sizes import checked
+from theory.towers.dual_gradient import checked
 from theory.two_layer.relations import ASSUMPTIONS, LINEAR, SLUG
 
 RINGS = (4, 5, 6, 7, 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -92,3 +93,76 @@ def held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# A limit on the time of a computation that has no bound of its own, such as deciding a user's expression.
+
+
+class OutOfTimeError(BaseException):
+    """The time is over. Not an `Exception`: nothing on the way may take it for a failure of its own."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise `OutOfTimeError` inside the block after that many seconds.
+
+    Where the system has no interval timer, or outside of the main thread, there is no limit.
+
+    Examples
+    --------
+    >>> with limited(60):
+    ...     total = sum(range(10))
+    >>> total
+    45
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def over(number: int, frame: Any) -> None:
+        raise OutOfTimeError
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# Cutting a check short when there is nothing more to be found out, because a counterexample was found elsewhere.
+
+LOOK = 0.25  # seconds between looks
+
+
+@contextmanager
+def cut_when(over: Callable[[], bool]) -> Iterator[None]:
+    """Raise `OutOfTimeError` inside the block soon after `over()` has become true.
+
+    It is asked again and again: one that is raised where Python cannot pass it on (in a callback of C, while an object
+    is finalised) is lost, and the next one is not. Where the system has no interval timer, or outside of the main
+    thread, the block runs to its end.
+
+    Examples
+    --------
+    >>> with cut_when(lambda: False):
+    ...     total = sum(range(10))
+    >>> total
+    45
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def look(number: int, frame: Any) -> None:
+        if over():
+            raise OutOfTimeError
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, LOOK, LOOK)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from hltm.base.progress import SILENT, Progress
 from verify.engine import assumptions as assumption
@@ -31,10 +31,6 @@ from verify.engine.processes import spread
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.registry import REGISTRY, Entry
 from verify.registry import entry as known_entry
-
-if TYPE_CHECKING:
-    from verify.engine.evidence import Evidence, Measurement
-
 
 NOT_RUN: tuple[tuple[Kind, str], ...] = (
     ("trained", "nothing that changes along training is claimed, or it is not covered"),
@@ -331,3 +327,37 @@ def refutation_html(found: Refutation) -> str:
         ("statement", "variant", "change", "outcome", "instances tried"),
     )
     return head if found.instance is None else head + _instance(found.instance)
+
+
+# Symbolic evidence: derivations of `theory`, each proved, refuted or abstained on.
+
+
+def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
+    """Derive the statement with each set of options; all must be proved.
+
+    A derivation with a step that is decided false refutes; one that could not be decided abstains.
+    """
+    import theory
+
+    if not options:
+        raise ValueError(f"no derivation of {slug!r} was asked for")
+    decided_by: list[str] = []
+    found = []
+    for option in options:
+        derivation = theory.derive(slug, **option)
+        found.append(derivation)
+        named = ", ".join(f"{key}={value}" for key, value in option.items()) or "as stated"
+        if not derivation.proved:
+            values = [step.decision.value for step in derivation.steps] + [derivation.decision.value]
+            status = "refuted" if False in values else "abstained"
+            return Evidence(
+                "symbolic", "refuted" if status == "refuted" else "abstained", "proof", len(options),
+                detail=f"{named}: {derivation.decision.method}: {derivation.decision.detail}",
+                derivations=tuple(found),
+            )  # fmt: skip
+        decided_by += [step.decision.method for step in derivation.steps] + [derivation.decision.method]
+    return Evidence(
+        "symbolic", "holds", "proof", len(options), worst_residual=0.0, tolerance=0.0,
+        detail=f"{counted(len(options), 'derivation')} proved by {', '.join(dict.fromkeys(decided_by))}",
+        derivations=tuple(found),
+    )  # fmt: skip

@@ -209,7 +209,7 @@ class Statement:
 
     def _repr_latex_(self) -> str:
         """The claim for a notebook."""
-        from theory.notebook import for_browsers
+        from theory.latex.render import for_browsers
 
         return f"$$\n{for_browsers(self.claim)}\n$$"
 

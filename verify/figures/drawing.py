@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from verify.figures import curves, orders, scatters, trees
+from verify.figures import plots
 from verify.figures.data import FigureData, csv_text
 from verify.figures.plots import DPI, RC
 
@@ -26,16 +26,16 @@ Drawing = Callable[["Figure", FigureData], None]
 
 DRAWINGS: Mapping[str, Drawing] = MappingProxyType(
     {
-        "lines": curves.lines,
-        "separation": scatters.separation,
-        "pair-weights": curves.pair_weights,
-        "residue": orders.residue,
-        "minibatch": orders.minibatch,
-        "ring": curves.ring,
-        "operator": trees.operator,
-        "tree": trees.tree,
-        "training": curves.training,
-        "lucky": scatters.lucky,
+        "lines": plots.lines,
+        "separation": plots.separation,
+        "pair-weights": plots.pair_weights,
+        "residue": plots.residue,
+        "minibatch": plots.minibatch,
+        "ring": plots.ring,
+        "operator": plots.operator,
+        "tree": plots.tree,
+        "training": plots.training,
+        "lucky": plots.lucky,
     }
 )
 """Kind of a figure to the function that draws it."""

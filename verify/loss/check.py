@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
-from verify.budget import OutOfTimeError, limited
 from verify.engine.evidence import COLUMNS, Evidence, Verdict, _cell, evidence_row, table, verdict
+from verify.engine.processes import OutOfTimeError, limited
+from verify.engine.statement import Context
+from verify.report.documents import header
 
 if TYPE_CHECKING:
     import sympy
 
     from theory import Derivation
-    from theory.conditions import Condition
+    from theory.losses.family import Condition
     from theory.losses.loss import Loss
-    from verify.engine.evidence import Evidence
 
 
 SECONDS = 60.0
@@ -110,7 +111,7 @@ def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT)
     >>> check_loss("r_p + r_1").counterexample
     ('at every point:', 'dL/dr_1 = 1, but the family needs dL/dr_1 < 0')
     """
-    from theory.syntax import check_syntax
+    from theory.losses.parse import check_syntax
 
     if not text.isidentifier():  # a name that is nearly that of a known loss gets a hint
         check_syntax(text)
@@ -134,10 +135,9 @@ def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT)
 
 def _decide(loss: Loss, found: dict[str, Any], progress: Progress) -> None:
     """Membership, pair weights and statement 4, written down as they are found."""
-    from theory.conditions import family_conditions, membership_decision
-    from theory.domain import continued
-    from theory.exchangeable import indexed_form
-    from theory.losses.family import membership_of
+    from theory.losses.family import family_conditions, membership_decision, membership_of
+    from theory.losses.loss import indexed_form
+    from theory.losses.signs import continued
 
     progress.start(4)
     progress.step("the family")
@@ -163,8 +163,8 @@ def _decide(loss: Loss, found: dict[str, Any], progress: Progress) -> None:
 
 def _remarks(loss: Loss, real: Condition) -> tuple[str, ...]:
     """What a reader should know: where the loss is defined, and whether its negatives are alike."""
-    from theory.conditions import symmetric
-    from theory.exchangeable import FEW
+    from theory.losses.family import symmetric
+    from theory.losses.loss import FEW
 
     remarks = []
     if not real.decision:
@@ -181,9 +181,8 @@ def _weights(loss: Loss, written: Loss | None) -> tuple[tuple[sympy.Expr, ...], 
     import theory
     from theory.core.normal import linear_sums
     from theory.core.notation import negative, pair_distance
-    from theory.exchangeable import at_number
     from theory.losses.family import weight_at
-    from theory.losses.loss import FREE_NEGATIVE, derivative
+    from theory.losses.loss import FREE_NEGATIVE, at_number, derivative
 
     negatives = loss.negatives or ()
     if len(negatives) == 1:
@@ -237,3 +236,100 @@ def loss_html(report: LossReport) -> str:
     if report.evidence:
         parts.append(table(map(evidence_row, report.evidence), COLUMNS))
     return "".join(parts) + (f"<p>{_cell(report.note)}</p>" if report.note else "")
+
+
+# The result of `python -m verify loss` as text with LaTeX, and as a JSON document. Nothing is computed here.
+
+WORDS = {True: "in the family", False: "outside the family", None: "undecided"}
+TOO_LARGE = "(too large to be shown)"
+STATUS = {True: "holds", False: "fails", None: "undecided"}
+
+
+def loss_json(context: Context, report: LossReport) -> dict[str, Any]:
+    """The document: `loss` beside the header of every run."""
+    conditions = [
+        {"condition": c.text, "status": STATUS[c.decision.value], "decided_by": c.decision.method,
+         "detail": c.decision.detail}
+        for c in report.conditions
+    ]  # fmt: skip
+    derivation = report.derivation
+    return {
+        **header(context),
+        "statements": [],
+        "loss": {
+            "text": report.text,
+            "expression": plain(report.expression),
+            "latex": tex(report.expression),
+            "verdict": report.verdict,
+            "member": report.member,
+            "conditions": conditions,
+            "counterexample": None if report.counterexample is None else list(report.counterexample),
+            "pair_weights": [{"name": name, "text": plain(xi), "latex": tex(xi)} for name, xi in named_weights(report)],
+            "statement4": {
+                "evidence": [row.as_json() for row in report.evidence],
+                "derivation": None if derivation is None else derivation.latex("align"),
+            },
+            "note": report.note,
+            "remarks": list(report.remarks),
+        },
+    }
+
+
+def tex(expression: sympy.Expr) -> str:
+    """LaTeX of an expression in one line, in the notation of the derivations."""
+    from theory.core.notation import SYMBOL_NAMES
+    from theory.latex.render import plain_tex
+
+    try:
+        return plain_tex(expression, SYMBOL_NAMES)
+    except (MemoryError, RecursionError):
+        return TOO_LARGE
+
+
+def plain(expression: sympy.Expr) -> str:
+    """An expression as text in one line."""
+    import sympy
+
+    try:
+        return str(sympy.sstr(expression))
+    except (MemoryError, RecursionError):
+        return TOO_LARGE
+
+
+def named_weights(report: LossReport) -> list[tuple[str, sympy.Expr]]:
+    """Each pair weight with what it is called: ``xi(r)`` for one negative, ``xi_k`` else (``xi_j``, any j)."""
+    if len(report.weights) == 1:
+        free = any(condition.quantity.startswith("dL/dr_k") for condition in report.conditions)
+        return [("xi_j" if free else "xi(r)", report.weights[0])]
+    return [(f"xi_{k}", xi) for k, xi in enumerate(report.weights, start=1)]
+
+
+def loss_lines(report: LossReport) -> list[str]:
+    """What the terminal shows, line by line."""
+    lines = [f"L = {plain(report.expression)}"]
+    for c in report.conditions:
+        why = c.decision.method if c.decision.value is not None else f"{c.decision.method}: {c.decision.detail}"
+        lines.append(f"  {c.text}: {STATUS[c.decision.value]} ({why})")
+    lines.append(f"statement 2: {WORDS[report.member]}")
+    lines += report.counterexample or ()
+    lines += report.remarks
+    lines += [f"{name} = {plain(xi)}" for name, xi in named_weights(report)]
+    for row in report.evidence:
+        size = "" if row.worst_residual is None or row.tolerance is None else (
+            f", residual {row.worst_residual:.3e}, tolerance {row.tolerance:.3e}")  # fmt: skip
+        lines.append(f"statement 4, {row.kind}: {row.status}, {row.instances} instances{size}; {row.detail}")
+    if report.note:
+        lines.append(report.note)
+    return lines + latex_lines(report)
+
+
+def latex_lines(report: LossReport) -> list[str]:
+    """The loss and its pair weights as equations, and what was derived from them; every step is in the document."""
+    if not report.weights:
+        return []
+    lines = [r"\begin{align}", f"L &= {tex(report.expression)}"]
+    for name, xi in named_weights(report):
+        lines[-1] += r" \\"
+        lines.append(f"{name.replace('xi', chr(92) + 'xi')} &= {tex(xi)}")
+    lines.append(r"\end{align}")
+    return lines if report.derivation is None else [*lines, *report.derivation.latex("equation").splitlines()]

@@ -1,6 +1,6 @@
 """Which known loss a torch function computes, up to which factor, or what it does differently.
 
-The function is compared on random batches with every form of `verify.loss.forms`, values first, then the gradients
+The function is compared on random batches with every form of `verify.loss.matching`, values first, then the gradients
 with respect to every output: a constant factor is fitted by ratio on some batches, and has to explain fresh ones to
 rounding. Batches differ in size, width and scale, so that a sum over the batch, or a mean over dimensions, is not taken
 for a factor.
@@ -18,10 +18,82 @@ import numeric
 from hltm.base.checks import integer
 from hltm.base.errors import InputError
 from verify.engine.evidence import _cell
-from verify.loss.called import Batch, LossFunction, answers, in_single_precision
-from verify.loss.forms import TITLES, Form
-from verify.loss.gradients import gradient_differences, gradient_lines
-from verify.loss.matching import SINGLE, TOLERANCE, Match, Observed, matches
+from verify.loss.matching import (
+    ARGUMENTS,
+    SINGLE,
+    TITLES,
+    TOLERANCE,
+    Batch,
+    Form,
+    LossFunction,
+    Match,
+    Observed,
+    answers,
+    in_single_precision,
+    matches,
+)
+
+# How the gradients of a loss function differ from those of the known loss that has its values.
+
+
+def gradient_differences(match: Match, seen: Observed, title: str) -> tuple[str, ...]:
+    """What differs, in words; empty where the gradients are those of the match.
+
+    Parameters
+    ----------
+    match : Match
+        What has the values of the function.
+    seen : Observed
+        Batches, values and gradients of the function.
+    title : str
+        Name of the known loss.
+    """
+    reason = next((answer.reason for answer in seen.found if answer.gradients is None), None)
+    prefix = "" if match.differences else "values equal, "
+    if reason is not None:
+        return (f"{prefix}no gradient: {reason}",)
+    known = seen.gradients(match.form, match.tau)
+    largest = abs(match.factor) * max(float(g.abs().max()) for each in known for g in each)
+    found = []
+    for place, name in enumerate(ARGUMENTS):
+        ours = torch.cat([a.gradients[place].reshape(-1) for a in seen.found if a.gradients is not None])
+        theirs = match.factor * torch.cat([each[place].reshape(-1) for each in known])
+        words = _compared(ours, theirs, 10 * seen.tolerance * largest, title)
+        if words:
+            found.append(f"{prefix}gradient with respect to {name} {words}")
+    return tuple(found)
+
+
+def _compared(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float, title: str) -> str:
+    """How one gradient differs from another; empty where it does not."""
+    if not bool(torch.isfinite(ours).all()):
+        return "is not finite"
+    gap = float((ours - theirs).abs().max())
+    if gap <= tolerance:
+        return ""
+    if float(ours.abs().max()) == 0:
+        return "is zero: stop-gradient"
+    place = int(theirs.abs().argmax())
+    if float(theirs[place]) == 0:
+        return f"is not zero, that of {title} is"
+    ratio = float(ours[place] / theirs[place])
+    if float((ours - ratio * theirs).abs().max()) <= tolerance:
+        return f"is {ratio:.6g} times that of {title}"
+    return f"differs from that of {title} by up to {gap / float(theirs.abs().max()):.1%} of its size"
+
+
+def gradient_lines(match: Match, seen: Observed, title: str) -> tuple[str, str]:
+    """The norms of the gradients on the first two batches, the function's and the known loss's."""
+    known = seen.gradients(match.form, match.tau)
+
+    def line(i: int) -> str:
+        gradients = seen.found[i].gradients
+        ours = "none" if gradients is None else ", ".join(f"{float(g.norm()):.6g}" for g in gradients)
+        theirs = ", ".join(f"{abs(match.factor) * float(g.norm()):.6g}" for g in known[i])
+        return f"batch {i}: norms of the gradients ({', '.join(ARGUMENTS)}): {ours}; {title}: {theirs}"
+
+    return line(0), line(1)
+
 
 SHAPES = ((4, 3), (6, 5), (3, 7), (5, 4), (7, 3), (2, 6))  # (B, n); no n = 2, where 1/n is 1/2
 SCALES = (0.5, 1.0, 2.0)

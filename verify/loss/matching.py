@@ -1,4 +1,4 @@
-"""Which form of `verify.loss.forms` has the values of a function: up to a factor, a constant, another temperature.
+"""Which form of `verify.loss.matching` has the values of a function: up to a factor, a constant, another temperature.
 
 What is fitted on the first batches has to explain fresh ones. A fit without a constant, at the given temperature, comes
 before one with a constant, and that before another temperature.
@@ -6,14 +6,321 @@ before one with a constant, and that before another temperature.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from verify.loss.called import Answer, Batch
-from verify.loss.forms import NAMES, Form, forms, tensor_value, value
+import numeric
+from hltm.base.errors import InputError
+
+# What a loss function of the user's gives on a batch: its value, its gradients, and the precision it computes in.
+
+Batch = tuple[Tensor, Tensor, Tensor]
+LossFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
+ARGUMENTS = ("f_1", "f_plus", "f_minus")
+# Far above the rounding of float64, far below the spacing of float32.
+MOVED = 1e-13
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the function gives on one batch.
+
+    Attributes
+    ----------
+    value : float
+        The loss.
+    gradients : tuple of three Tensor, or None
+        With respect to ``f_1``, ``f_plus``, ``f_minus`` (zeros where the function does not depend on one).
+    reason : str
+        Why there are no gradients.
+    """
+
+    value: float
+    gradients: tuple[Tensor, ...] | None
+    reason: str = ""
+
+
+def answers(loss_fn: LossFunction, batches: Sequence[Batch], negatives: int | None) -> list[Answer]:
+    """The function and its gradients on each batch.
+
+    Parameters
+    ----------
+    loss_fn : callable
+        Of three tensors.
+    batches : sequence of Batch
+        ``(B, n)``, ``(B, n)``, ``(B, H, n)``.
+    negatives : int or None
+        None: the axis of the negatives is left out.
+
+    Raises
+    ------
+    InputError
+        The function fails, leaves the program, or gives no finite real scalar.
+
+    Examples
+    --------
+    >>> ones = torch.ones(2, 3, dtype=torch.float64)
+    >>> (found,) = answers(lambda a, b, c: (a * b).sum(), [(ones, 2 * ones, ones[:, None])], None)
+    >>> found.value, float(found.gradients[0].max()), float(found.gradients[2].max())
+    (12.0, 2.0, 0.0)
+    """
+    return [_answer(loss_fn, _given(batch, negatives)) for batch in batches]
+
+
+def in_single_precision(loss_fn: LossFunction, batches: Sequence[Batch], negatives: int | None) -> bool:
+    """Whether most values and gradients do not see a change of the inputs that float64 sees and float32 rounds away.
+
+    A value alone may hide it in a large constant.
+    """
+    # Not the seed of the batches: a change along the outputs themselves is one of scale, which cosines do not see.
+    generator = torch.Generator().manual_seed(20100578)
+    same = 0
+    for batch in batches:
+        given = _given(batch, negatives)
+        moved = [f + MOVED * f.std() * torch.randn(f.shape, generator=generator, dtype=f.dtype) for f in given]
+        same += _same(_answer(loss_fn, given), _answer(loss_fn, moved))
+    return 2 * same > len(batches)
+
+
+def _same(first: Answer, second: Answer) -> bool:
+    pairs = zip(first.gradients or (), second.gradients or (), strict=False)
+    return first.value == second.value and all(torch.equal(a, b) for a, b in pairs)
+
+
+def _given(batch: Batch, negatives: int | None) -> list[Tensor]:
+    f_1, f_plus, f_minus = batch
+    return [f_1, f_plus, f_minus[:, 0] if negatives is None else f_minus]
+
+
+def _answer(loss_fn: LossFunction, given: Sequence[Tensor]) -> Answer:
+    where = f"loss_fn on f_1 {tuple(given[0].shape)}, f_minus {tuple(given[2].shape)}"
+    with torch.inference_mode(False), torch.enable_grad():
+        leaves = [f.clone().requires_grad_() for f in given]
+        reason = ""
+        try:
+            result: Any = loss_fn(*(leaf.clone() for leaf in leaves))
+        except Exception as error:  # of the user's code; NumPy, for one, takes no tensor that has a gradient
+            reason = f"it fails on outputs that require one ({type(error).__name__})"
+            result = _plainly(loss_fn, given, where)
+        except SystemExit as error:
+            raise InputError(f"{where}: must give a scalar, raised SystemExit: {error}") from error
+        number = _scalar(result, where)
+        if not isinstance(result, Tensor):
+            return Answer(number, None, reason or f"it gives a number of type {type(result).__name__}, not a tensor")
+        if not result.requires_grad:
+            return Answer(number, None, reason or "its result is detached from the outputs")
+        try:
+            slopes = torch.autograd.grad(result.sum(), leaves, allow_unused=True)
+        except Exception as error:  # what the user's code wrote into, or differentiated itself
+            raise InputError(f"{where}: its gradient raised {type(error).__name__}: {error}") from error
+    return Answer(
+        number, tuple(torch.zeros_like(f) if g is None else g.detach() for f, g in zip(leaves, slopes, strict=True))
+    )
+
+
+def _plainly(loss_fn: LossFunction, given: Sequence[Tensor], where: str) -> Any:
+    """The function without anything to differentiate."""
+    try:
+        return loss_fn(*(f.clone() for f in given))
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{where}: must give a scalar, raised {type(error).__name__}: {error}") from error
+
+
+def _scalar(result: Any, where: str) -> float:
+    """The result as a finite number; a text, a truth value or a complex number is none."""
+    if isinstance(result, Tensor):
+        if result.numel() != 1 or not result.is_floating_point():
+            shown = f"a tensor of shape {tuple(result.shape)}, {result.dtype}"
+            raise InputError(f"{where}: must give a scalar, real and in floating point, gives {shown}")
+        number = float(result.detach())
+    elif isinstance(result, Real) and not isinstance(result, bool):
+        try:
+            number = float(result)
+        except OverflowError:
+            number = float("inf")
+    else:
+        raise InputError(f"{where}: must give a scalar, a real tensor of one entry, gives {type(result).__name__}")
+    if not abs(number) < float("inf"):
+        raise InputError(f"{where}: gives {number}, must be finite")
+    return number
+
+
+# The known losses of a batch of outputs, and what people do differently: a small lattice of named modifications.
+
+TITLES = {
+    "simple": "the simple loss",
+    "triplet": "the soft triplet loss",
+    "infonce": "InfoNCE",
+    "ntxent": "NT-Xent over the batch",
+    "ntxent-given": "NT-Xent over the given negatives",
+}
+NAMES = {
+    ("log", "none"): "no logarithm: minus the softmax itself",
+    ("log", "hinge"): "the maximum with 0 in place of the logarithm (hinge)",
+    ("batch", "means"): "batch-mean distances: the loss of the mean distances, not the mean of the losses",
+    ("distance", "mean"): "average over dimensions in place of 1/2: r = mean of squares",
+    ("distance", "sum"): "1/2 is missing: r = sum of squares",
+    ("tau", "missing"): "tau is missing",
+    ("tau", "inverted"): "tau is inverted: r tau in place of r / tau",
+    ("reduction", "sum"): "sum over the batch in place of the mean",
+    ("outputs", "normalised"): "normalised outputs",
+    ("outputs", "raw"): "outputs are not normalised: inner products in place of cosines",
+    ("outputs", "distances"): "distances of outputs as they are in place of cosines",
+    ("views", "anchors"): "one direction: only f_1 are anchors (negatives from both views)",
+    ("views", "across"): "one direction: f_1 against f_plus of the whole batch (B - 1 negatives)",
+    ("views", "both"): "f_1 against f_plus of the whole batch and back: no negatives of the same view",
+    ("sign", "reversed"): "the sign is reversed",
+}
+CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+    "simple": {"distance": ("half", "sum", "mean"), "outputs": ("", "normalised"), "reduction": ("mean", "sum")},
+    "triplet": {
+        "log": ("", "hinge"), "batch": ("samples", "means"), "distance": ("half", "sum", "mean"),
+        "tau": ("", "missing", "inverted"), "outputs": ("", "normalised"), "reduction": ("mean", "sum"),
+    },
+    "infonce": {
+        "log": ("", "none"), "batch": ("samples", "means"), "distance": ("half", "sum", "mean"),
+        "tau": ("", "missing", "inverted"), "outputs": ("", "normalised"), "reduction": ("mean", "sum"),
+    },
+    "ntxent": {
+        "log": ("", "none"), "tau": ("", "missing", "inverted"), "outputs": ("", "raw", "distances"),
+        "views": ("", "anchors", "across", "both"), "reduction": ("mean", "sum"),
+    },
+    "ntxent-given": {
+        "log": ("", "none"), "tau": ("", "missing", "inverted"), "outputs": ("", "raw"), "reduction": ("mean", "sum"),
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Form:
+    """One loss with modifications; the defaults are the loss itself."""
+
+    loss: str
+    log: str = ""
+    batch: str = "samples"
+    distance: str = "half"
+    tau: str = ""
+    outputs: str = ""
+    views: str = ""
+    reduction: str = "mean"
+
+    @property
+    def modifications(self) -> tuple[str, ...]:
+        """What differs from the loss itself, in words.
+
+        Examples
+        --------
+        >>> Form("infonce", log="none").modifications
+        ('no logarithm: minus the softmax itself',)
+        """
+        found = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return tuple(NAMES[pair] for pair in found if pair in NAMES)
+
+
+def forms() -> Iterator[Form]:
+    """Every loss with every combination of modifications, each form once."""
+    for loss, choices in CHOICES.items():
+        for values in product(*choices.values()):
+            form = Form(loss, **dict(zip(choices, values, strict=True)))
+            if not (form.batch == "means" and form.reduction == "sum"):
+                yield form
+
+
+def value(form: Form, f_1: Tensor, f_plus: Tensor, f_minus: Tensor, tau: float, margin: float) -> float:
+    """The form at one batch, as a number; arguments as in `tensor_value`.
+
+    Examples
+    --------
+    >>> zero = torch.zeros(2, 3, dtype=torch.float64)
+    >>> round(value(Form("infonce"), zero, zero, zero[:, None], 1.0, 0.0), 6)  # log 2
+    0.693147
+    """
+    return float(tensor_value(form, f_1, f_plus, f_minus, tau, margin))
+
+
+def tensor_value(form: Form, f_1: Tensor, f_plus: Tensor, f_minus: Tensor, tau: float, margin: float) -> Tensor:
+    """The form at one batch, differentiable.
+
+    Parameters
+    ----------
+    f_1, f_plus : Tensor
+        ``(B, n)``, float64.
+    f_minus : Tensor
+        ``(B, H, n)``.
+    tau, margin : float
+        Temperature and ``r_0``.
+
+    Examples
+    --------
+    >>> unit = torch.eye(3, dtype=torch.float64, requires_grad=True)
+    >>> far = torch.zeros(3, 1, 3, dtype=torch.float64)
+    >>> bool(tensor_value(Form("infonce"), unit, unit.detach(), far, 1.0, 0.0).requires_grad)
+    True
+    """
+    used = {"": tau, "missing": 1.0, "inverted": 1 / tau}[form.tau]
+    if form.loss in ("ntxent", "ntxent-given"):
+        each = _cosines(form, f_1, f_plus, f_minus, used)
+    else:
+        each = _distances(form, f_1, f_plus, f_minus, used, margin)
+    return each.mean() * (len(f_1) if form.reduction == "sum" else 1)
+
+
+def _distances(form: Form, f_1: Tensor, f_plus: Tensor, f_minus: Tensor, tau: float, margin: float) -> Tensor:
+    """Losses of distances, one for each sample (or one, of the batch means)."""
+    if form.outputs == "normalised":
+        f_1, f_plus, f_minus = (normalize(f, dim=-1) for f in (f_1, f_plus, f_minus))
+    scale = {"half": 0.5, "sum": 1.0, "mean": 1.0 / f_1.shape[-1]}[form.distance]
+    near = scale * (f_1 - f_plus).square().sum(-1)
+    far = scale * (f_1[:, None] - f_minus).square().sum(-1)
+    if form.batch == "means":
+        near, far = near.mean(0, keepdim=True), far.mean(0, keepdim=True)
+    if form.loss == "simple":
+        return near - far.mean(-1)
+    if form.loss == "triplet":
+        excess = near[:, None] - far + margin
+        soft = tau * torch.logaddexp(excess / tau, excess.new_zeros(()))
+        return (excess.clamp_min(0) if form.log == "hinge" else soft).mean(-1)
+    if form.log == "none":
+        return -torch.softmax(-torch.cat([near[:, None], far], -1) / tau, -1)[:, 0]
+    spec = numeric.loss_spec("infonce", tau=tau, negatives=far.shape[-1])
+    return numeric.loss_value(spec, near, far)
+
+
+def _cosines(form: Form, f_1: Tensor, f_plus: Tensor, f_minus: Tensor, tau: float) -> Tensor:
+    """Cross entropies of similarities."""
+    if not form.outputs:
+        f_1, f_plus, f_minus = (normalize(f, dim=-1) for f in (f_1, f_plus, f_minus))
+    if form.loss == "ntxent-given":
+        near = (f_1 * f_plus).sum(-1, keepdim=True)
+        logits = torch.cat([near, (f_1[:, None] * f_minus).sum(-1)], -1) / tau
+        target = torch.zeros(len(f_1), dtype=torch.long)
+    else:
+        logits, target = _in_batch(form, f_1, f_plus, tau)
+    chosen = torch.log_softmax(logits, -1).gather(-1, target[:, None])[:, 0]
+    return -chosen.exp() if form.log == "none" else -chosen
+
+
+def _in_batch(form: Form, f_1: Tensor, f_plus: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """A row of logits for each anchor, and which of them belongs to the positive."""
+    count = len(f_1)
+    both = torch.cat([f_1, f_plus])
+    distances = 0.5 * (both[:, None] - both[None, :]).square().sum(-1)
+    similarity = (-distances if form.outputs == "distances" else both @ both.T) / tau
+    if form.views in ("across", "both"):
+        across = similarity[:count, count:]
+        logits = across if form.views == "across" else torch.cat([across, across.T])
+        return logits, torch.arange(len(logits)) % count
+    logits = similarity.masked_fill(torch.eye(2 * count, dtype=torch.bool), -torch.inf)
+    target = torch.arange(2 * count).roll(count)
+    return (logits[:count], target[:count]) if form.views == "anchors" else (logits, target)
+
 
 TOLERANCE, SINGLE = 1e-9, 2e-5
 # The temperatures that are looked through, relative to the given one.

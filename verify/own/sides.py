@@ -1,6 +1,6 @@
 """The two sides of a user's statement on one instance: asked for their arrays, and compared.
 
-In float64 the tolerance is measured (`verify.own.arithmetic`); in rationals it is zero. Whatever a side raises becomes
+In float64 the tolerance is measured (`verify.own.sides`); in rationals it is zero. Whatever a side raises becomes
 one line that names statement, side and instance.
 """
 
@@ -11,20 +11,237 @@ import json
 import math
 import numbers
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
-from typing import Any
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from flint import fmpq
 
 from hltm.base.errors import InputError
 from verify.engine.evidence import Measurement, joined
-from verify.own.arithmetic import Arithmetic
-from verify.own.magnitude import Largest, watched_torch
 from verify.tolerance import rounding
-from verify.towers.tower import largest
+from verify.towers.tower import array, largest, rational
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from numeric import FinitePopulation
+    from verify.instances.instance import PopulationInstance
+
+
+# How large the numbers become on the way to a result: what sums may lose that its own size does not show.
+
+PRODUCTS = ("matmul", "einsum", "dot", "vdot", "inner", "tensordot", "outer", "kron")
+TORCH_PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "mv", "dot", "vdot")
+
+
+class Largest:
+    """The largest finite absolute value that was seen, whether anything was, and whether in less than float64."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self.asked = False
+        self.narrow = False
+
+    def see(self, *values: Any) -> None:
+        """Take note of arrays; what is no array of floats is passed over."""
+        for value in values:
+            if isinstance(value, np.ndarray | np.floating) and np.asarray(value).dtype.kind == "f":
+                plain = np.abs(np.asarray(value))
+                # Whole numbers, such as masks and constants, are exact in any precision.
+                self.narrow |= plain.dtype.itemsize < 8 and not np.array_equal(plain, np.rint(plain), equal_nan=True)
+                self.value = max(self.value, float(np.max(plain[np.isfinite(plain)], initial=0.0)))
+
+    def see_product(self, *factors: Any) -> None:
+        """Take note of the terms of a sum of products, which are never held."""
+        tops = [float(np.max(np.abs(np.asarray(f)), initial=0.0)) for f in factors if isinstance(f, np.ndarray)]
+        self.see(np.float64(np.prod(tops)) if tops else np.float64(0.0))
+
+
+class Watched(np.ndarray):
+    """A NumPy array that reports every result computed from it.
+
+    Examples
+    --------
+    >>> largest = Largest()
+    >>> x = watched(np.array([1e8, 1.0]), largest)
+    >>> float((x * x).sum() - x[0] ** 2), largest.value >= 1e16
+    (0.0, True)
+    """
+
+    largest: Largest | None
+
+    def __array_finalize__(self, made_from: Any) -> None:
+        self.largest = getattr(made_from, "largest", None)
+
+    def __getitem__(self, key: Any) -> Any:
+        """A single entry stays watched too."""
+        return _seen(super().__getitem__(key), self.largest or Largest())
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """Compute on plain arrays, take note of the result, and watch it in turn."""
+        largest = _of(inputs, self)
+        if "out" in options:
+            options["out"] = tuple(plain(item) for item in options["out"])
+        given = [plain(item) for item in inputs]
+        result = getattr(ufunc, method)(*given, **options)
+        if ufunc.__name__ in PRODUCTS:
+            largest.see_product(*given)
+        return _seen(result, largest)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """As for plain arrays; the factors of sums of products are taken note of."""
+        largest = _of(args, self)
+        if func.__name__ in PRODUCTS:
+            largest.see_product(*(item for item in args if isinstance(item, np.ndarray)))
+        return _seen(super().__array_function__(func, types, args, kwargs), largest)
+
+
+def watched(array: np.ndarray, largest: Largest) -> Watched:
+    """The array, watched."""
+    found = np.asarray(array).view(Watched)
+    found.largest = largest
+    largest.asked = True
+    largest.see(array)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A watched array as a plain one; anything else as it is."""
+    return value.view(np.ndarray) if isinstance(value, Watched) else value
+
+
+def _of(values: Any, otherwise: Watched) -> Largest:
+    for value in values:
+        if isinstance(value, Watched) and value.largest is not None:
+            return value.largest
+    return otherwise.largest or Largest()
+
+
+def _seen(result: Any, largest: Largest) -> Any:
+    if isinstance(result, tuple):
+        return tuple(_seen(item, largest) for item in result)
+    if isinstance(result, np.ndarray | np.floating) and np.asarray(result).dtype.kind == "f":
+        largest.see(result)
+        return watched(plain(np.asarray(result)), largest)
+    return result
+
+
+@contextmanager
+def watched_torch(largest: Largest) -> Iterator[None]:
+    """Take note of every result of torch inside the block; does nothing where torch is not loaded."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+    from torch import Tensor
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    def top(value: Any) -> float:
+        return float(value.detach().abs().nan_to_num(0.0, 0.0, 0.0).max()) if value.numel() else 0.0
+
+    def floats(values: Any) -> list[Any]:
+        return [item for item in values if isinstance(item, Tensor) and item.is_floating_point()]
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            for item in floats(result if isinstance(result, tuple | list) else (result,)):
+                largest.see(np.float64(top(item)))
+                if item.dtype in (torch.float32, torch.float16, torch.bfloat16):
+                    largest.see(item.detach().cpu().float().numpy())
+            if func.__name__.split(".")[0] in TORCH_PRODUCTS:
+                largest.see(np.float64(np.prod([top(item) for item in floats(args)[-2:]])))
+            return result
+
+    with Watch():
+        yield
+
+
+# In which numbers the two sides of a user's statement are computed: float64, exact rationals, or rounded probes.
+
+Probe = Literal["single", "moved"]
+ROUNDOFF: Mapping[Probe, float] = MappingProxyType({"single": 2.0**-24, "moved": 2.0**-52})
+"""By which part of itself a probe moves an input, at most."""
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The numbers that a side computes with.
+
+    Parameters
+    ----------
+    kind : {"double", "single", "moved", "exact"}
+        float64; float32 or float64 with inputs moved by one rounding (probes); or rationals (`flint.fmpq`, NumPy only).
+    device : str
+        Torch device of `tensor`, `weights` and `population`.
+    probe : int
+        Which probe: each moves the inputs in its own way.
+    largest : Largest, optional
+        Takes note of how large the numbers become on the way.
+
+    Examples
+    --------
+    >>> Arithmetic().array([0.5, 1.0])
+    array([0.5, 1. ])
+    >>> Arithmetic("exact").array([0.5, 1.0]) * 2
+    array([1, 2], dtype=object)
+    >>> float(abs(Arithmetic("single", probe=1).array(0.5) - 0.5)) <= 2.0**-24
+    True
+    """
+
+    kind: Literal["double", "single", "moved", "exact"] = "double"
+    device: str = "cpu"
+    probe: int = 0
+    largest: Largest | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def exact(self) -> bool:
+        """Whether entries are exact rationals."""
+        return self.kind == "exact"
+
+    def array(self, value: Any) -> np.ndarray:
+        """Nested tuples of numbers as a NumPy array of these numbers."""
+        double = np.asarray(value, dtype=np.float64)
+        if self.exact:
+            return array(double, rational)
+        found = double if self.kind == "double" else self._moved(double, "single" if self.kind == "single" else "moved")
+        return found if self.largest is None else watched(found, self.largest)
+
+    def tensor(self, value: Any) -> Tensor:
+        """Nested tuples of numbers as a torch tensor; torch knows no exact rationals (InputError)."""
+        import torch
+
+        if self.exact:
+            raise InputError("at.tensor: torch has no exact rationals, must be at.array where at.exact holds")
+        return torch.as_tensor(plain(self.array(value)), device=self.device)
+
+    def weights(self, instance: PopulationInstance) -> list[Tensor]:
+        """The weights of a `PopulationInstance` as tensors, one matrix (n_l, n_{l-1}) for each layer."""
+        return [self.tensor(matrix) for matrix in instance.weights]
+
+    def population(self, instance: PopulationInstance) -> FinitePopulation:
+        """The population of a `PopulationInstance`, as `numeric` takes it; its probabilities are not moved."""
+        from verify.instances.in_torch import population_of
+
+        moved = replace(instance, points=tuple(map(_nested, plain(self.array(instance.points)))))
+        return population_of(moved, self.device).to(self.device, self.tensor(0.0).dtype)
+
+    def _moved(self, plain: np.ndarray, kind: Probe) -> np.ndarray:
+        """Each entry moved by at most one rounding of the kind; equal arrays are moved alike, and stay equal."""
+        rng = np.random.default_rng([self.probe, zlib.crc32(plain.tobytes())])
+        with np.errstate(over="ignore"):
+            moved = plain * (1 + ROUNDOFF[kind] * rng.uniform(-1, 1, plain.shape))
+            return moved.astype(np.float32 if kind == "single" else np.float64)
+
+
+def _nested(value: np.ndarray) -> Any:
+    return tuple(_nested(item) for item in value) if value.ndim else float(value)
+
 
 Side = Callable[[Any, Arithmetic], Any]
 Arrays = dict[str, np.ndarray]
@@ -35,7 +252,7 @@ NOT_SPOKEN_OF = Measurement(0.0, 0.0, False, "a side does not speak of this inst
 
 
 @dataclass(frozen=True)
-class Sides:
+class UserSides:
     """What a user's statement compares: the slug, both sides, and a tolerance (None: it is measured)."""
 
     slug: str
@@ -135,10 +352,10 @@ class Sides:
         wide = dict(bounds)
         for ((name, side), double), probe in itertools.product(zip(sides, found, strict=True), range(PROBES)):
             moved = self.ask(name, side, instance, Arithmetic("moved", device, probe)) or {}
-            for key, array in (double or {}).items():
-                same = key in moved and moved[key].shape == array.shape
+            for key, values in (double or {}).items():
+                same = key in moved and moved[key].shape == values.shape
                 wide[key] += (
-                    rounding.SAFETY * float(np.max(np.abs(array - moved[key]), initial=0.0)) if same else math.inf
+                    rounding.SAFETY * float(np.max(np.abs(values - moved[key]), initial=0.0)) if same else math.inf
                 )
         return wide
 

@@ -5,22 +5,114 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
-from verify.engine.evidence import Evidence, Kind, Measurement, tally
+from verify.engine.assumptions import Sides, of_measurement
+from verify.engine.evidence import Evidence, Kind, Measurement, counted, tally
 from verify.engine.statement import Assumption, Check, Context, Statement, Variant
-from verify.own.assumption import Without, assumptions_of
-from verify.own.sides import Side, Sides
+from verify.own.sides import Side, UserSides
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
+    from theory import Decision, Derivation
+
+
+# Assumptions of a user's own statement, dropped in turn: instances that break one, measured as all others are.
+
+SHOWN = 300
+Measures = Mapping[Kind, Callable[[Any, Any], Measurement]]
+
+
+@dataclass(frozen=True)
+class Without:
+    """What stands in the place of an assumption that is dropped.
+
+    Parameters
+    ----------
+    dropped : str
+        What stands in its place, in words.
+    strategy : Hypothesis strategy, list of strategies, or type
+        Instances that break the assumption, of the type of the statement's own; the smallest first.
+    necessary : bool
+        Whether a counterexample is expected among them.
+
+    Examples
+    --------
+    >>> from verify.strategies import loss_instances
+    >>> Without("two negatives and more", loss_instances(max_negatives=3)).necessary
+    True
+    """
+
+    dropped: str
+    strategy: Any
+    necessary: bool = True
+
+
+def assumptions_of(
+    drops: Mapping[str, Without] | Sequence[Assumption],
+    measures: Measures,
+    stages_of: Callable[[Any, str], tuple[Callable[[], Any], ...]],
+    name: str,
+) -> tuple[Assumption, ...]:
+    """The assumptions of a statement, each with a way of dropping it; InputError where one is of another kind."""
+    if isinstance(drops, Mapping):
+        found = []
+        for assumed, without in drops.items():
+            if not isinstance(without, Without):
+                raise InputError(f"drops[{assumed!r:.40}]={without!r:.40} of statement {name!r}: must be a Without")
+            stages = stages_of(without.strategy, name)
+            tries = partial(tried, dict(measures), stages)
+            found.append(Assumption(str(assumed), str(without.dropped), tries, bool(without.necessary)))
+        return tuple(found)
+    for assumption in drops:
+        if not isinstance(assumption, Assumption):
+            raise InputError(f"drops of statement {name!r}: {assumption!r:.40} must be a verify.Assumption")
+    return tuple(drops)
+
+
+def tried(measures: Measures, stages: Sequence[Callable[[], Any]], context: Context) -> Iterator[Sides]:
+    """Both sides on instances without the assumption; the first that refutes is shrunk, and is the last."""
+    from verify.engine.search import deepening
+
+    last: list[tuple[Any, Sides]] = []
+
+    def measure(instance: Any) -> Measurement:
+        found = [(kind, function(instance, None)) for kind, function in measures.items()]
+        kind, worst = max(found, key=lambda row: (row[1].status != "abstained", row[1].severity))
+        last.append((instance, of_measurement(worst, described(instance), f"theory - numeric, {kind}")))
+        return worst
+
+    examples = context.pick(quick=60, thorough=1000)
+    result = deepening(stages, measure, examples=examples, seed=context.seed)
+    if result.instance is None:
+        yield from (sides for _, sides in last)
+        return
+    # Shrinking tries refuted and other instances in turn: what counts as tried is what came before the first of them.
+    yield from (sides for _, sides in last[: first_refuted(last)])
+    measure(result.instance)
+    yield last[-1][1]
+
+
+def first_refuted(rows: Sequence[tuple[Any, Sides]]) -> int:
+    """Index of the first row that is refuted; their number where none is."""
+    return next((index for index, (_, sides) in enumerate(rows) if sides.status == "refuted"), len(rows))
+
+
+def described(instance: Any) -> str:
+    """An instance in words: its JSON, cut where it is long."""
+    text = json.dumps(instance.as_json())
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LONGEST = 60
-Measures = dict[Kind, Callable[[Any, Any], Measurement]]
 
 
 def user_statement(
@@ -93,7 +185,7 @@ def user_statement(
     checked_name(name, "slug")
     for role, side in (("theory", theory), ("numeric", numeric)):
         checked_side(side, f"{role} of statement {name!r}")
-    sides = Sides(name, theory, numeric, exact, tolerance)
+    sides = UserSides(name, theory, numeric, exact, tolerance)
     measures: Measures = {"float": sides.measure_float}
     if exact is not None:
         checked_side(exact, f"exact of statement {name!r}")
@@ -213,19 +305,19 @@ def variants_of(
     return tuple(found)
 
 
-def standard_checks(sides: Sides, stages: Sequence[Callable[[], Any]], symbolic: Any) -> tuple[Check, ...]:
+def standard_checks(sides: UserSides, stages: Sequence[Callable[[], Any]], symbolic: Any) -> tuple[Check, ...]:
     """Symbolic and exact evidence where it is given, float and property evidence always."""
     rows = [Check("float", "drawn", partial(float_evidence, sides, stages))]
     if sides.exact is not None:
         rows.insert(0, Check("exact", "drawn", partial(exact_evidence, sides, stages)))
     if symbolic is not None:
-        from verify.own.symbolic import symbolic_evidence
+        pass  # HOUSE
 
         rows.insert(0, Check("symbolic", "proof", partial(symbolic_evidence, sides.slug, symbolic)))
     return (*rows, Check("property", "search", partial(properties, sides, stages)))
 
 
-def float_evidence(sides: Sides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
+def float_evidence(sides: UserSides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
     """Instances of the last stage in float64."""
     found = drawn(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 1)
     return tally(
@@ -234,7 +326,7 @@ def float_evidence(sides: Sides, stages: Sequence[Callable[[], Any]], context: C
     )  # fmt: skip
 
 
-def exact_evidence(sides: Sides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
+def exact_evidence(sides: UserSides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
     """Instances of the last stage in rationals, those that the exact side speaks of."""
     found = drawn(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 2)
     return tally(
@@ -243,7 +335,7 @@ def exact_evidence(sides: Sides, stages: Sequence[Callable[[], Any]], context: C
     )  # fmt: skip
 
 
-def properties(sides: Sides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
+def properties(sides: UserSides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
     """Hypothesis search for a counterexample, which is shrunk."""
     from verify.engine.search import property_evidence
 
@@ -255,3 +347,90 @@ def properties(sides: Sides, stages: Sequence[Callable[[], Any]], context: Conte
         kinds, stages, examples=context.pick(quick=100, thorough=2000), seed=context.seed, part=context.part,
         among="the instances of the strategy",
     )  # fmt: skip
+
+
+# Symbolic evidence of a user's statement: equations and derivations that SymPy must prove.
+
+
+def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) -> Evidence:
+    """Every claim must be proved; one that is decided false refutes, one that is not decided abstains.
+
+    Parameters
+    ----------
+    claims : callable
+        Gives an equation of SymPy, a `theory.Derivation`, or a list or mapping of them.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            made = claims()
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
+        raise InputError(f"statement {slug!r}, symbolic: {type(error).__name__}: {error}") from error
+    named = made if isinstance(made, Mapping) else {f"claim {k}": c for k, c in enumerate(_listed(made), start=1)}
+    if not named:
+        return Evidence("symbolic", "abstained", "proof", detail="nothing was claimed")
+    methods: list[str] = []
+    derivations: list[Derivation] = []
+    for name, claim in named.items():
+        decision = decided(claim, f"statement {slug!r}, symbolic, {name}")
+        derivations.append(as_derivation(slug, str(name), claim, decision))
+        if decision.value is not True:
+            return Evidence(
+                "symbolic", "refuted" if decision.value is False else "abstained", "proof", len(named),
+                detail=f"{name}: {decision.method}: {decision.detail}", derivations=tuple(derivations),
+            )  # fmt: skip
+        methods += [step.decision.method for step in derivations[-1].steps] + [decision.method]
+    return Evidence(
+        "symbolic", "holds", "proof", len(named), worst_residual=0.0, tolerance=0.0,
+        detail=f"{counted(len(named), 'claim')} proved by {', '.join(dict.fromkeys(methods))}",
+        derivations=tuple(derivations),
+    )  # fmt: skip
+
+
+def as_derivation(slug: str, name: str, claim: Any, decision: Decision) -> Derivation:
+    """A claim as the report shows it: a derivation as it is, an equation as one of a single step.
+
+    Parameters
+    ----------
+    slug, name : str
+        The statement, and what the user calls the claim.
+    claim : sympy.Equality, sympy's true or false, or theory.Derivation
+        An equation that SymPy evaluated when it was made is shown as the truth value that is left of it.
+    decision : theory.Decision
+        What decided the claim.
+    """
+    import sympy
+
+    import theory
+
+    if isinstance(claim, theory.Derivation):
+        return claim
+    expression = sympy.sympify(claim, strict=True)
+    residual = sympy.Integer(0) if decision.value is True else expression
+    if isinstance(expression, sympy.Equality):
+        residual = residual if decision.value is True else expression.lhs - expression.rhs
+    justification = "as stated, left side minus right side is 0"
+    if not isinstance(expression, sympy.Equality):
+        justification = "an equation that SymPy evaluated when it was made (evaluate=False keeps both sides)"
+    step = theory.Step(expression, justification, decision)
+    return theory.Derivation(slug, theory.Statement(name, expression), (), (step,), residual, decision)
+
+
+def _listed(made: Any) -> list[Any]:
+    return list(made) if isinstance(made, list | tuple) else [made]
+
+
+def decided(claim: Any, place: str) -> Decision:
+    """What decides a claim."""
+    import sympy
+
+    import theory
+
+    if isinstance(claim, theory.Derivation):
+        undecided = [step.decision for step in claim.steps if not step.proved]
+        false = [decision for decision in [claim.decision, *undecided] if decision.value is False]
+        return (false or [d for d in [claim.decision] if d.value is None] or undecided or [claim.decision])[0]
+    if isinstance(claim, bool) or claim in (sympy.true, sympy.false):
+        return theory.Decision(bool(claim), "SymPy's evaluation of the equation")
+    if isinstance(claim, sympy.Equality):
+        return theory.decide_zero(claim.lhs - claim.rhs)
+    raise InputError(f"{place}: {claim!r:.60}: must be an equation (sympy.Eq) or a theory.Derivation")

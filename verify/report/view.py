@@ -11,15 +11,179 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from verify.engine.assumptions import Outcome, shown
-from verify.engine.evidence import KINDS, Evidence
+from verify.engine.evidence import KINDS, Evidence, Measurement
 from verify.engine.runner import Refutation, Result
 from verify.engine.statement import Context, Statement
 from verify.report.documents import combined, environment, replay_command
-from verify.report.summary import facts, headline, overall, strength
-from verify.report.symbols import of_statements
+from verify.tolerance.statistics import RUN_FALSE_ALARM
+
+# What a report says first: the verdict of all statements together, in words, and how strongly.
+
+if TYPE_CHECKING:
+    pass  # HOUSE
+
+MEASURED = ("exact", "float", "property", "trained")
+
+
+def overall(results: Sequence[Result]) -> str:
+    """The verdict of all together: refuted before left open before holds."""
+    verdicts = {result.verdict for result in results}
+    return "refuted" if "refuted" in verdicts else "holds" if verdicts == {"holds"} else "abstained"
+
+
+def headline(results: Sequence[Result], request: Request) -> str:
+    """The verdict in words, and on what it rests where not everything was asked for."""
+    asked = {"": request.only, "variants": "false variants", "assumptions": "dropped assumptions"}[request.mode]
+    words = verdict_line(results)
+    return f"{words} This says the evidence of one kind only: {asked}." if asked else words
+
+
+def verdict_line(results: Sequence[Result]) -> str:
+    """The verdict of all statements in words."""
+    groups = {
+        "refuted": [result for result in results if result.verdict == "refuted"],
+        "left open": [r for r in results if r.verdict == "abstained" and not r.interrupted],
+        "not complete, the run was interrupted": [r for r in results if r.verdict == "abstained" and r.interrupted],
+    }
+    holding = len(results) - sum(map(len, groups.values()))
+    if holding == len(results):
+        return "The statement holds." if holding == 1 else f"All {holding} statements hold."
+    parts = [f"{', '.join(_name(r.statement) for r in rows)} {word}" for word, rows in groups.items() if rows]
+    return f"{'; '.join(parts)}. {holding} of {len(results)} hold."
+
+
+def _name(statement: Statement) -> str:
+    return statement.heading if statement.theorem is not None else f"Statement {statement.slug}"
+
+
+def facts(results: Sequence[Result]) -> list[dict[str, str]]:
+    """How strongly: counts, and what chance could have done."""
+    rows = [row for result in results for row in result.evidence]
+    found = [{"name": "instances compared", "value": f"{sum(r.instances for r in rows if r.kind in MEASURED):,}"}]
+    derivations = [d for row in rows for d in row.derivations]
+    if derivations:
+        proved = sum(d.proved for d in derivations)
+        steps = sum(len(d.steps) for d in derivations)
+        found.append({"name": "derivations proved", "value": f"{proved} of {len(derivations)}, {steps} checked steps"})
+    refutations = [r for row in rows for r in row.refutations]
+    number = sum(len(result.statement.variants) for result in results)
+    refuted = sum(not r.survived for r in refutations)
+    found.append({"name": "false variants refuted", "value": f"{refuted} of {number}"})
+    outcomes = [outcome for row in rows for outcome in row.outcomes]
+    number = sum(len(result.statement.drops) for result in results)
+    counts = [(word, sum(o.finding == word for o in outcomes)) for word in ("necessary", "not shown necessary")]
+    told = ", ".join(f"{count} {word}" for word, count in counts if count)
+    value = f"{len(outcomes)} of {number}" + (f": {told}" if told else "")
+    found.append({"name": "assumptions dropped", "value": value})
+    if any(result.statement.theorem is not None for result in results):
+        value = f"at most {RUN_FALSE_ALARM:g} per run, all random checks together"
+        found.append({"name": "false alarms", "value": value})
+    return found
+
+
+def strength(result: Result) -> dict[str, Any]:
+    """How strongly a statement holds: how far its comparisons stayed from refuting it, and what chance could hide.
+
+    Returns
+    -------
+    dict
+        ``exact`` and ``float``: the largest residual in units of its tolerance (0: identical, above 1: refuted), and
+        where it was found, in words. ``random``: of each check that draws, its source and the smallest effect that
+        it detects.
+    """
+    random = [f"{row.source}: {row.effect}" for row in result.evidence if row.effect]
+    return {
+        "exact": _largest(result, "exact"),
+        "float": _largest(result, "float"),
+        "random": list(dict.fromkeys(random)),
+    }
+
+
+def _largest(result: Result, kind: str) -> str:
+    rows = [row for row in result.evidence if row.kind == kind]
+    measured = [row for row in rows if row.worst_residual is not None and row.tolerance is not None]
+    if not measured:
+        return "not run" if all(row.status == "not-run" for row in rows) else "none decided"
+    ratio, source = max(
+        (Measurement(row.worst_residual or 0.0, row.tolerance or 0.0).severity, row.source) for row in measured
+    )
+    where = f" ({source})" if ratio and len(measured) > 1 else ""
+    return f"{ratio:.2g}{where}"
+
+
+# The symbols of the seven statements and what they stand for: one list for reports and for the page of conventions.
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A symbol of the statements.
+
+    Parameters
+    ----------
+    tex : str
+        How it is written, in LaTeX.
+    meaning : str
+        What it stands for, in plain words.
+    statements : tuple of int
+        Statements in which it stands; empty: in all of them.
+    """
+
+    tex: str
+    meaning: str
+    statements: tuple[int, ...] = ()
+
+
+SYMBOLS: tuple[Symbol, ...] = (
+    Symbol(r"x,\; x'", "two independent points of the population"),
+    Symbol(r"x_1,\; x_+,\; x_{k-}", "augmentations: two of x, and one of the k-th independent point x'", (3, 4, 5)),
+    Symbol(r"W_l,\; f_l,\; f_L", "weights and activations of layer l, f_0 = x; f_L is the output, not activated"),
+    Symbol(r"J_l", "Jacobian of the output by the pre-activations of layer l, shape (n_L, n_l)", (1, 3, 4, 6)),
+    Symbol(r"K_l = f_{l-1} \otimes J_l^{\top}", "connection of layer l, shape (n_l n_{l-1}, n_L)", (1, 3, 4)),
+    Symbol(r"\bar K_l(x)", "connection averaged over the augmentations of x", (3, 4)),
+    Symbol(r"\mathrm{vec}", "columns of a matrix, stacked", (1, 3, 4)),
+    Symbol(r"r", "half the squared distance of two outputs", (1, 2, 3, 4)),
+    Symbol(r"r_+,\; r_{k-}", "r of the positive pair, and of the k-th of H negatives", (2, 3, 4)),
+    Symbol(
+        r"L_{\mathrm{simp}},\; L_{\mathrm{tri}},\; L_{\mathrm{nce}}",
+        "simple loss r_+ - r_-, soft triplet loss with margin r_0, InfoNCE; tau is the temperature",
+        (2, 3, 4, 5),
+    ),
+    Symbol(r"\mathbb{E},\; \mathbb{E}_{\mathrm{aug}}", "mean over points; over the augmentations of one", (3, 4, 5, 6)),
+    Symbol(r"\mathbb{V}_x[A]", "covariance over points, E[A A^T] - E[A] E[A]^T", (3, 6)),
+    Symbol(r"\mathbb{V}^{\xi}_{x,x'}[A]", "weighted form, E[xi A A^T] over pairs of points", (4,)),
+    Symbol(r"\xi", "pair weight: derivative of the loss by r_+, at r_+ = 0", (4,)),
+    Symbol(r"\theta,\; \sigma", "residue of the operator form; spread of the outputs under augmentation", (4,)),
+    Symbol(r"w_{1j},\; w_{2j}", "weights into and out of hidden neuron j: row j of W_1, column j of W_2", (5,)),
+    Symbol(r"\tilde x_j,\; A_{jk}", "input gated by neuron j; covariance of the mean gated inputs of j and k", (5,)),
+    Symbol(r"\dot w", "rate of change under gradient flow", (5,)),
+    Symbol(r"z_0,\; z_\mu", "root of the latent tree, which augmentation keeps; latent at node mu", (6, 7)),
+    Symbol(r"\mathcal{N}_\mu,\; \mathcal{N}_\mu^{\mathrm{ch}}",
+           "neurons at node mu; those at its children, which they read", (6, 7)),
+    Symbol(r"\rho_{\mu\nu},\; \rho_{0\mu}",
+           "P(z_nu=1|z_mu=1) - P(z_nu=1|z_mu=0), an edge's polarity; product of a path", (6, 7)),
+    Symbol(r"\rho_0", "P(z_0=1) - P(z_0=0)", (6,)),
+    Symbol(r"s_k", "selectivity of a neuron, half the gap of its means between the states of its latent", (6, 7)),
+    Symbol(r"a_\mu = [\rho_{\mu\nu} s_k]_k", "polarity times selectivity, for each neuron of the children", (6, 7)),
+    Symbol(r"o_\mu", "strength of the rank-one covariance at node mu", (6,)),
+    Symbol(r"g_j,\; m_z,\; v", "gap m_1 - m_0 of neuron j; its mean input given z_mu = z; bound on the variance", (7,)),
+    Symbol(r"P_t", "probability that one neuron starts out with a gap of at least t", (7,)),
+)  # fmt: skip
+
+
+def of_statements(numbers: tuple[int, ...]) -> list[dict[str, str]]:
+    r"""The symbols of some statements, in order; empty without any statement of the paper.
+
+    Examples
+    --------
+    >>> [row["tex"] for row in of_statements((2,))][-2:]
+    ['r_+,\\; r_{k-}', 'L_{\\mathrm{simp}},\\; L_{\\mathrm{tri}},\\; L_{\\mathrm{nce}}']
+    """
+    chosen = [one for one in SYMBOLS if numbers and (not one.statements or set(numbers) & set(one.statements))]
+    return [{"tex": one.tex, "meaning": one.meaning} for one in chosen]
+
 
 PAPER = "Understanding Self-supervised Learning with Dual Deep Networks (arXiv 2010.00578)"
 WORDS = {"holds": "holds", "refuted": "refuted", "abstained": "left open", "not-run": "not run"}
@@ -44,7 +208,7 @@ class Request:
     only : str
         The one kind of evidence that was asked for; empty for all of them.
     images : mapping, optional
-        The section on images (`verify.report.images`).
+        The section on images (`verify.report.build`).
     """
 
     context: Context

@@ -10,12 +10,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from flint import fmpq
 
 from verify.engine.evidence import Measurement
 from verify.instances.in_torch import arrays_of, population_of, weights_of
-from verify.instances.instance import PopulationInstance
+from verify.instances.instance import PairInstance, PopulationInstance
 from verify.tolerance import rounding
-from verify.towers.tower import Array
+from verify.towers.tower import Array, Tower, connection, exact_tower, float_towers, largest, vec
 
 
 @lru_cache(maxsize=512)
@@ -93,3 +94,159 @@ def matrices(instance: PopulationInstance, columns: Sequence[Array]) -> list[Arr
     """Column-stacked vectors of all layers as matrices shaped as the weights."""
     shapes = [np.asarray(w).shape for w in instance.weights]
     return [c.reshape(shape[1], shape[0]).T for c, shape in zip(columns, shapes, strict=True)]
+
+
+# Statement 4 at any spread: the whole update as a sum over pairs, theta included.
+
+# The weights of the pairs are summed over triples (x_1, x_+, x_-) held at once for one point.
+TRIPLE_LIMIT = 2**22
+
+
+def pair_weights(instance: PopulationInstance, outputs: np.ndarray, device: str) -> np.ndarray:
+    """S, (N, N) and symmetric: total weight of ``(K_i - K_j)(f_i - f_j)``, repulsion positive."""
+    import torch
+
+    import numeric
+
+    spec = numeric.loss_spec(instance.loss, **instance.options)
+    population = population_of(instance, device)
+    spread, joint = population.augmentations, population.flat_weights
+    if spread**2 * len(outputs) > TRIPLE_LIMIT:
+        raise ValueError(f"{spread**2 * len(outputs)} triples of one point are more than {TRIPLE_LIMIT}")
+    f = torch.as_tensor(outputs, device=device)
+    r = torch.stack([0.5 * (f - row).square().sum(-1) for row in f])
+    omega = torch.zeros_like(r)
+    for m in range(population.size):
+        own = slice(m * spread, (m + 1) * spread)
+        pull, push = numeric.loss_derivatives(
+            spec,
+            r[own, own][:, :, None].expand(spread, spread, len(f)).contiguous(),
+            r[own][:, None, :].expand(spread, spread, len(f))[..., None].contiguous(),
+        )
+        pairs = joint[own][:, None] * population.augmentation_weights[m][None, :]
+        omega[own, own] -= pairs * (pull @ joint)
+        omega[own] -= torch.einsum("ab,abk->ak", pairs, push[..., 0]) * joint
+    return (omega + omega.T).cpu().numpy()
+
+
+@lru_cache(maxsize=64)
+def update(instance: PopulationInstance, device: str) -> tuple[np.ndarray, ...]:
+    """-E[grad] of every layer by the pair form, on `numeric`'s connections."""
+    import numeric
+
+    weights, population = weights_of(instance, device), population_of(instance, device)
+    factors = numeric.connection_factors(weights, population.flat_points, instance.slope)
+    outputs = numeric.trace(weights, population.flat_points, instance.slope).preactivations[-1].cpu().numpy()
+    s = pair_weights(instance, outputs, device)
+    u = s.sum(axis=1)[:, None] * outputs - s @ outputs
+    found = []
+    for factor in factors:
+        backward = np.einsum("nib,ni->nb", factor.jacobian.cpu().numpy(), u)
+        found.append(backward.T @ factor.activation.cpu().numpy())
+    return tuple(found)
+
+
+def measure(instance: PopulationInstance, device: str = "cpu") -> Measurement:
+    """Automatic differentiation of the literal sum against the pair form, with augmentation."""
+    return compare(instance, {"pair form": update(instance, device)}, device)
+
+
+# The reversible extension of statement 1, l2-normalised outputs: forward connection J/||u||, backward P J/||u||.
+
+
+def normalized_sides(instance: PairInstance, device: str, dtype: Any) -> tuple[list[Array], list[Array]]:
+    """Autograd and formula for l2-normalised outputs, in the given precision."""
+    import torch
+
+    import numeric
+
+    first, second = (
+        [torch.as_tensor(np.asarray(w), dtype=dtype, device=device) for w in weights]
+        for weights in (instance.weights_1, instance.weights_2)
+    )
+    x_1, x_2 = (torch.tensor([x], dtype=dtype, device=device) for x in (instance.x_1, instance.x_2))
+    gradient = numeric.pair_gradient(first, second, x_1[0], x_2[0], instance.slope, output="normalized")
+    factors_1 = numeric.normalized_connections(first, x_1, instance.slope)
+    factors_2 = numeric.normalized_connections(second, x_2, instance.slope)
+    right = []
+    for w_1, w_2, (forward_1, backward_1), (forward_2, _) in zip(first, second, factors_1, factors_2, strict=True):
+        k_f1, k_f2, k_b1 = (k.dense()[0] for k in (forward_1, forward_2, backward_1))
+        right.append(k_b1 @ (k_f1.T @ numeric.vec(w_1) - k_f2.T @ numeric.vec(w_2)))
+    return [vec(g.cpu().numpy()) for g in gradient], [side.cpu().numpy() for side in right]
+
+
+def measure_normalized(instance: PairInstance, device: str = "cpu") -> Measurement:
+    """The reversible extension: l2-normalised outputs, forward and backward connections."""
+    import torch
+
+    towers = (
+        exact_tower(instance.weights_1, instance.x_1, instance.slope),
+        exact_tower(instance.weights_2, instance.x_2, instance.slope),
+    )
+    if not all(any(entry != 0 for entry in tower.output) for tower in towers):
+        return Measurement(0.0, 0.0, False, "an output is zero and has no direction")
+    left, right = normalized_sides(instance, device, torch.float64)
+    left_32, right_32 = normalized_sides(instance, device, torch.float32)
+    bound = rounding.measured_tolerance(left, left_32) + rounding.measured_tolerance(right, right_32)
+    worst = Measurement(0.0, bound)
+    for layer, (a, b) in enumerate(zip(left, right, strict=True), start=1):
+        worst = rounding.worse(worst, np.abs(a - b), np.array(bound), f"layer {layer}, normalised output")
+    return worst
+
+
+# The key identity ``K_l^T vec W_l = f_L`` of section 0 on one instance, in rationals and in float64.
+
+
+def difference(tower: Tower, layer: int) -> np.ndarray:
+    """``K_l^T vec W_l - f_L`` of one layer (counted from 1), shape (n_L,), in the arithmetic of the tower."""
+    return connection(tower, layer).T @ vec(tower.weights[layer - 1]) - tower.output
+
+
+def measure_exact(instance: PairInstance) -> Measurement:
+    """Both towers of an instance, every layer, in rationals: any difference refutes.
+
+    Examples
+    --------
+    >>> from verify.instances.samples import toy_pairs
+    >>> measure_exact(next(toy_pairs(0, 1))).residual
+    0.0
+    """
+    worst, place = 0.0, ""
+    for name, weights, x in _towers(instance):
+        one = exact_tower(weights, x, instance.slope)
+        for layer in range(1, one.depth + 1):
+            found = largest(difference(one, layer) * fmpq(1))
+            if found > worst:
+                worst, place = found, f"{name}, layer {layer}"
+    return Measurement(worst, 0.0, detail=place)
+
+
+def measure_float(instance: PairInstance, device: str = "cpu") -> Measurement:
+    """The same with activations, Jacobians and outputs of `numeric` in float64, within what rounding can explain.
+
+    Both sides are sums over the same paths through the network; each is within Higham's bound of the value, which is
+    at most the output of the tower at absolute values. A gate near its kink decides nothing.
+
+    Examples
+    --------
+    >>> from verify.instances.samples import toy_pairs
+    >>> measure_float(next(toy_pairs(0, 1))).status
+    'holds'
+    """
+    worst, near = Measurement(0.0, 0.0), False
+    for name, weights, x in _towers(instance):
+        one = float_towers(weights, [x], instance.slope, device)[0]
+        bounds = rounding.magnitudes(one.weights, np.array([x]), instance.slope)
+        near |= bool(bounds.near_kink.any())
+        for layer in range(1, one.depth + 1):
+            size = one.weights[layer - 1].size
+            allowed = 2 * rounding.gamma(bounds.roundings + size + 2) * bounds.output[0]
+            worst = rounding.worse(worst, np.abs(difference(one, layer)), allowed, f"{name}, layer {layer}")
+    return worst if not near else Measurement(worst.residual, worst.tolerance, False, "a gate is near its kink")
+
+
+def _towers(instance: PairInstance) -> list[tuple[str, tuple, tuple]]:
+    return [
+        ("first tower", instance.weights_1, instance.x_1),
+        ("second tower", instance.weights_2, instance.x_2),
+    ]

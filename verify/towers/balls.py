@@ -17,7 +17,7 @@ import numpy as np
 from flint import arb, arb_series, ctx, fmpq
 
 from verify.instances.instance import PopulationInstance
-from verify.towers.differences import probabilities, run
+from verify.towers.population import probabilities, run
 from verify.towers.tower import array, rational
 
 RADIUS = 1e-30

@@ -6,24 +6,27 @@ loss, so that a network is a function of its seed and its step, with no sampling
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from verify.engine.evidence import Evidence, Measurement, Status
-from verify.lucky.exact import speaks_of
+from verify.instances.samples import generator
 from verify.tolerance.rounding import gamma, worse
 from verify.tolerance.statistics import POWER, Interval, allowed, mean_interval, order_effect
-from verify.trees.lucky import STATED, TRAINED_VARIANTS, Claim
+from verify.trees.lucky import STATED, TRAINED_VARIANTS, Claim, Sizes, speaks_of
 from verify.trees.lucky_floats import array, leaf_laws, neurons_at, prior, selectivity_bound_measure
+from verify.trees.samples import tree_of
 
 if TYPE_CHECKING:
     from hltm import HLTM
     from numeric import TreeNetwork
-    from verify.trees.instance import TreeInstance
+    from verify.instances.instance import TreeInstance
+
 
 # Final selectivity and its growth: two intervals.
 LEVEL = 1 - allowed("amplification", 2)
@@ -233,3 +236,29 @@ def emergence(trainings: dict[int, Training], source: str) -> Evidence:
     if worst.status != "holds":
         detail = worst.detail
     return Evidence("trained", worst.status, source, count, 0, worst.residual, worst.tolerance, detail)
+
+
+# Where statement 7 is tried: the trees on which networks are trained, lists of coefficients of the gap's law.
+
+
+def training_trees() -> dict[str, HLTM]:
+    """Trees with uneven tables, so that trained neurons come near the bound in every way in which it can fail."""
+    first, even, falling, rising = (0.125, 0.875), (0.125, 0.875), (0.9375, 0.5), (0.5, 0.9375)
+    return {
+        "two groups": tree_of({
+            "a": ("r", first), "b": ("r", first),
+            "a0": ("a", even), "a1": ("a", falling), "b0": ("b", (0.5, 0.0625)), "b1": ("b", rising),
+        }),
+        "two levels": tree_of({
+            "a": ("r", first), "r0": ("r", even),
+            "b": ("a", first), "a0": ("a", falling), "b0": ("b", (0.5, 0.0625)), "b1": ("b", rising),
+        }),
+    }  # fmt: skip
+
+
+def coefficient_lists(seed: int, count: int, most: int) -> Iterator[Sizes]:
+    """Positive coefficients a_i, some equal, one to `most` of them."""
+    rng = generator(seed, "gap law")
+    for index in range(count):
+        size = 1 + index % most
+        yield tuple(sorted(Fraction(int(n), 16) for n in rng.integers(1, 16, size=size, endpoint=True)))

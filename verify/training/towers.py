@@ -7,20 +7,199 @@ largest entry of the update.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify.engine.evidence import Evidence, Measurement, tally
+import hltm
+from verify.engine.evidence import Evidence, Measurement, Status, tally
 from verify.engine.statement import Context
 from verify.instances import samples
 from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PairInstance, PopulationInstance, freeze
-from verify.towers import pair_form
+from verify.instances.samples import derived
+from verify.tolerance.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
+from verify.towers import autograd
 from verify.towers.autograd import autograd_update
-from verify.towers.descent import CHECKPOINTS, checkpoints, descend, horizon
 from verify.towers.tower import Array
+from verify.training.trees import selectivities, tree_population_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hltm import HLTM
+    from numeric import DescentTrace, TreeNetwork
+
+
+# Statements along training: gradient descent on the exact expected loss, and a measurement at every checkpoint.
+
+CHECKPOINTS = 24
+HORIZON = 0.25
+# Numbers of steps over one and the same time, the finest last: the learning rate falls by a factor of 3.
+REFINEMENTS = (8, 12, 16, 24)
+# The part of the horizon in which an order is fitted: the next order in lr is then a correction, and gates rarely move.
+FITTED = 0.05
+# One fit for each of three losses.
+DRIFT_LEVEL = 1 - allowed("drift", 3)
+MARGIN = 0.1
+# A drift below this part of what it is a difference of is rounding, and says nothing about an order.
+VANISHING = 1e-9
+
+
+def horizon(instance: PopulationInstance, device: str = "cpu") -> float:
+    """Time in which no layer changes by more than about `HORIZON` of its norm; 1 where nothing but rounding moves."""
+    update, bounds, _ = autograd_update(instance, device)
+    sizes = [float(np.linalg.norm(np.asarray(w))) for w in instance.weights]
+    moved = [float(np.linalg.norm(np.where(np.abs(u) > b, u, 0.0))) for u, b in zip(update, bounds, strict=True)]
+    fastest = max((m / size for m, size in zip(moved, sizes, strict=True) if size > 0), default=0.0)
+    return HORIZON / fastest if 0 < fastest < float("inf") else 1.0
+
+
+def descend(
+    instance: PopulationInstance, time: float, steps: int, device: str = "cpu", *, every: int = 1
+) -> DescentTrace:
+    """Gradient descent from the instance's weights over that time."""
+    import numeric
+
+    return numeric.descend(
+        weights_of(instance, device), population_of(instance, device), instance.loss, time / steps, steps,
+        every=every, slope=instance.slope, **instance.options,
+    )  # fmt: skip
+
+
+def checkpoints(instance: PopulationInstance, trace: DescentTrace) -> Iterator[PopulationInstance]:
+    """The instance with the weights of each record, from the first on."""
+    for record in range(len(trace.steps)):
+        yield checkpoint(instance, trace, record)
+
+
+def checkpoint(instance: PopulationInstance, trace: DescentTrace, record: int) -> PopulationInstance:
+    """The instance with the weights of one record."""
+    return replace(instance, weights=tuple(freeze(w) for w in arrays_of(trace.at(record))))
+
+
+Measure = Callable[[Any], Measurement]
+
+
+def along(instance: PopulationInstance, measure: Measure, trace: DescentTrace) -> Measurement:
+    """The worst measurement over the checkpoints of a run; undecided where fewer than half could be decided.
+
+    The last checkpoint comes first, so that what is refuted is refuted of trained weights if it can be.
+
+    Parameters
+    ----------
+    measure : callable
+        Instance (of one checkpoint) to `Measurement`.
+    trace : DescentTrace
+        A run from the instance's weights; one that diverged decides nothing.
+    """
+    if trace.diverged_at is not None:
+        return Measurement(0.0, 0.0, False, trace.report)
+    worst, decided = Measurement(0.0, 0.0), 0
+    for record in reversed(range(len(trace.steps))):
+        found = measure(checkpoint(instance, trace, record))
+        if found.status == "abstained":
+            continue
+        decided += 1
+        if decided == 1 or found.severity > worst.severity:
+            worst = replace(found, detail=f"step {trace.steps[record]}: {found.detail}")
+        if found.status == "refuted":
+            return worst
+    enough = 2 * decided >= len(trace.steps)
+    return worst if enough else replace(worst, decided=False, detail=f"only {decided} checkpoints could be decided")
+
+
+def conserved(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """||w_in||^2 - ||w_out||^2 of every hidden neuron, one array per hidden layer.
+
+    Examples
+    --------
+    >>> conserved([np.array([[3.0]]), np.array([[2.0]])])
+    [array([5.])]
+    """
+    return [(a**2).sum(axis=1) - (b**2).sum(axis=0) for a, b in itertools.pairwise(weights)]
+
+
+def gates_stay(instance: PopulationInstance, trace: DescentTrace) -> bool:
+    """Whether no gate of any input changes over the records of a run.
+
+    Where a gate flips, the flow has a kink, and what descent misses there is of first order too, but erratic in lr.
+    """
+    import torch
+
+    import numeric
+
+    points = population_of(instance, str(trace.losses.device)).flat_points
+    start = numeric.trace(trace.at(0), points, instance.slope).gates
+    return all(
+        bool(torch.equal(a, b))
+        for record in range(1, len(trace.steps))
+        for a, b in zip(start, numeric.trace(trace.at(record), points, instance.slope).gates, strict=True)
+    )
+
+
+def drifts(instance: PopulationInstance, device: str = "cpu") -> tuple[np.ndarray, np.ndarray] | None:
+    """Learning rates, and how far descent over one fixed time moves what the flow conserves.
+
+    None where a run diverges, a gate flips, or nothing drifts.
+    """
+    time = FITTED * horizon(instance, device)
+    finest = descend(instance, time, REFINEMENTS[-1], device)
+    if finest.diverged_at is not None or not gates_stay(instance, finest):
+        return None
+    sizes = []
+    for steps in REFINEMENTS:
+        trace = finest if steps == REFINEMENTS[-1] else descend(instance, time, steps, device, every=steps)
+        start, end = (arrays_of(trace.at(record)) for record in (0, -1))
+        moved = [b - a for a, b in zip(conserved(start), conserved(end), strict=True)]
+        size = float(np.sqrt(sum((m**2).sum() for m in moved)))
+        if not size > VANISHING * sum(float((w**2).sum()) for w in end):
+            return None
+        sizes.append(size)
+    return time / np.array(REFINEMENTS), np.array(sizes)
+
+
+def drift_order(
+    instances: Iterable[PopulationInstance], claimed: int, *, source: str, wanted: int, device: str
+) -> Evidence:
+    """Fit the exponent of the drift in the learning rate and judge the interval of its mean.
+
+    Parameters
+    ----------
+    instances : iterable
+        Candidates; those where nothing drifts, a gate flips or a run diverges are passed over and counted.
+    claimed : int
+        The order; 1 is what a step of size lr leaves, whose squares do not cancel.
+    wanted : int
+        How many runs to fit; fewer than that abstains.
+    """
+    exponents: list[float] = []
+    passed = 0
+    for instance in instances:
+        if len(exponents) == wanted:
+            break
+        found = drifts(instance, device)
+        if found is None:
+            passed += 1
+            continue
+        rates, sizes = found
+        exponents.append(local_exponent(rates / rates.max(), sizes))
+    what = "order in lr of the drift of ||w_1j||^2 - ||w_2j||^2 over fixed time"
+    if len(exponents) < wanted:
+        detail = f"{what}: only {len(exponents)} of {wanted} runs could be fitted"
+        return Evidence("trained", "abstained", source, len(exponents), passed, detail=detail)
+    interval = mean_interval(exponents, DRIFT_LEVEL)
+    effect = f"an order that is {order_effect(interval, MARGIN, wanted):.3f} off {claimed:g}"
+    return Evidence(
+        "trained", judge_order(interval, claimed, MARGIN), source, wanted, passed,
+        worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,
+        detail=f"{what}: {interval}, claimed {claimed} +- {MARGIN}; "
+        f"refutes {effect}", effect=effect,
+    )  # fmt: skip
+
 
 LOSSES = ("simple", "triplet", "infonce")
 RELATIVE = 1e-10
@@ -77,7 +256,7 @@ def predicted(instance: PopulationInstance, device: str) -> list[Array]:
 
 def in_pairs(instance: PopulationInstance, device: str) -> list[Array]:
     """The whole update of statement 4, theta included."""
-    return list(pair_form.update(instance, device))
+    return list(autograd.update(instance, device))
 
 
 def measure_run(run: Run, formula: Formula, device: str) -> Measurement:
@@ -177,3 +356,186 @@ def pairs_along(context: Context, measure: Callable[[PairInstance, str], Measure
         at_least=20 * (count // 2),
         detail=f"autograd = K_1 (K_1^T w_1 - K_2^T w_2) at {CHECKPOINTS + 1} checkpoints of each run, all losses",
     )  # fmt: skip
+
+
+# Statement 3 and minibatches: how fast sampling error falls, and what the flow of the operator predicts of
+# training.
+
+# Minibatches, descent, SGD.
+RATE_LEVEL = 1 - allowed("rates", 3)
+MEMBERS = 64
+BATCHES = (16, 64, 256, 1024)
+# Samples held at once: small enough for the cache.
+CHUNK = 2048
+# Steps over one and the same time, the finest last; noise needs a wider range to fit.
+NOISY_REFINEMENTS = (4, 16, 64)
+NOISY_MEMBERS = 1024
+TIME = 0.1
+FLOW_STEPS = 60
+
+
+def judged(source: str, what: str, exponents: list[float], claimed: float) -> Evidence:
+    """The interval of the mean exponent against the claimed one."""
+    interval = mean_interval(exponents, RATE_LEVEL)
+    status: Status = judge_order(interval, claimed, MARGIN)
+    effect = f"a rate that is {order_effect(interval, MARGIN, len(exponents)):.3f} off {claimed:g}"
+    return Evidence(
+        "trained", status, source, len(exponents),
+        worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,
+        detail=f"{what}: exponent {interval}, claimed {claimed} +- {MARGIN}; "
+        f"refutes {effect}", effect=effect,
+    )  # fmt: skip
+
+
+def operator_update(network: TreeNetwork, samples: int, generator: Any) -> list[Tensor]:
+    """``2 Cov_x[Kbar_mu, fbar_L] = (1 - rho_0^2)/2 DK Df_L`` of every node of a binary tree, D over z_0, by sampling.
+
+    ``DK`` and ``Df_L`` come from samples apart, so that their product has the right expectation.
+    """
+    import numeric
+
+    tree, found = network.tree, [block.new_zeros(block.shape) for block in network.parameters]
+    top: Any = 0.0
+    for state in (1, 0):
+        leaves = numeric.sample_leaves(tree, samples, generator=generator, root_states=state, device=network.device)
+        top = top + (2 * state - 1) * network.forward(leaves).mean(1)
+    share, weights = 0.5 * (1 - tree.root_polarity**2) / samples, network.with_parameters(found).weights
+    for state in (1, 0):
+        for _ in range(samples // CHUNK):
+            leaves = numeric.sample_leaves(tree, CHUNK, generator=generator, root_states=state, device=network.device)
+            for node, factors in numeric.tree_factors(network, leaves).items():
+                backward = (factors.jacobian * top[:, None, :, None]).sum(2)
+                weights[node] += (2 * state - 1) * share * (backward.mT @ factors.activation)
+    return found
+
+
+def minibatch_errors(network: TreeNetwork, truth: list[Tensor], batch: int, seed: int) -> np.ndarray:
+    """Distance of the updates of `MEMBERS` minibatches of the simple loss from the truth, ``(MEMBERS,)``."""
+    import numeric
+
+    copies = network.with_parameters([block.expand(MEMBERS, *block.shape[1:]).clone() for block in network.parameters])
+    # One step with learning rate 1: what it moves is the update.
+    trace = numeric.train(copies, network.tree, "simple", lr=1.0, batch=batch, steps=1, seed=seed, keep_networks=False)
+    moved = [after - before for after, before in zip(trace.network.parameters, copies.parameters, strict=True)]
+    gaps = [(step - right).flatten(1).square().sum(1) for step, right in zip(moved, truth, strict=True)]
+    return np.sqrt(sum(gaps[1:], gaps[0]).cpu().numpy())
+
+
+def minibatches(context: Context) -> Evidence:
+    """The error of a minibatch update on 32 leaves against the operator, before and after training."""
+    import torch
+
+    import numeric
+
+    seed = derived(context.seed, "32 leaves")
+    tree = hltm.complete_tree(5, 2, (0.7, 1.0), seed=seed)
+    start = numeric.TreeNetwork(tree, 4, 0.0, "linear", seed, device=context.device)
+    steps = context.pick(quick=100, thorough=1000)
+    trace = numeric.train(start, tree, "triplet", tau=0.5, lr=0.05, batch=64, steps=steps, seed=seed)
+    generator = torch.Generator(device=start.device).manual_seed(derived(context.seed, "operator"))
+    exponents: list[float] = []
+    for kind, network in (("start", start), ("trained", trace.network)):
+        # Its own error is about that of a batch 32 times the largest, which adds 2 % to the smallest error fitted.
+        truth = operator_update(network, 16 * BATCHES[-1], generator)
+        sizes = [
+            minibatch_errors(network, truth, batch, derived(context.seed, f"minibatches {kind} {batch}"))
+            for batch in BATCHES
+        ]
+        design = np.column_stack([np.ones(len(BATCHES)), np.log(BATCHES)])
+        slopes, *_ = np.linalg.lstsq(design, np.log(np.stack(sizes)), rcond=None)
+        exponents += slopes[1].tolist()
+    return judged("tree, minibatches", "error of a minibatch update against the operator, 32 leaves", exponents, -0.5)
+
+
+def flow(network: TreeNetwork, time: float) -> TreeNetwork:
+    """Follow ``dW/dt = 2 Cov_x[Kbar, fbar]`` by the Runge-Kutta method of order 4, the operator at every stage."""
+    import numeric
+
+    population, step = tree_population_of(network), time / FLOW_STEPS
+
+    def slope(at: list[Tensor]) -> list[Tensor]:
+        held = network.with_parameters(at)
+        update = numeric.tree_update(held, population)
+        found = [block.new_empty(block.shape) for block in at]
+        for node, target in network.with_parameters(found).weights.items():
+            target.copy_(update[node])
+        return found
+
+    def moved(at: list[Tensor], by: list[Tensor], share: float) -> list[Tensor]:
+        return [block + share * part for block, part in zip(at, by, strict=True)]
+
+    here = list(network.parameters)
+    for _ in range(FLOW_STEPS):
+        first = slope(here)
+        second = slope(moved(here, first, step / 2))
+        third = slope(moved(here, second, step / 2))
+        fourth = slope(moved(here, third, step))
+        for part, share in ((first, 1), (second, 2), (third, 2), (fourth, 1)):
+            here = moved(here, part, step * share / 6)
+    return network.with_parameters(here)
+
+
+def all_selectivities(network: TreeNetwork) -> np.ndarray:
+    """Selectivities of all neurons of all latents, ``(E, neurons)``; the top counts without activation."""
+    tree = network.tree
+    return np.concatenate([selectivities(network, node) for node in tree.latents[1:]], axis=1)
+
+
+Training = Callable[["TreeNetwork", int], "TreeNetwork"]
+
+
+def distances(tree: HLTM, seed: int, device: str, train: Training, refinements: Sequence[int]) -> np.ndarray:
+    """How far selectivities after so many steps are from those of the flow, ``(refinements, E)``."""
+    import numeric
+
+    network = numeric.TreeNetwork(tree, 3, 0.25, "linear", seed, device=device)
+    target = all_selectivities(flow(network, TIME))
+    return np.stack([np.linalg.norm(all_selectivities(train(network, n)) - target, axis=1) for n in refinements])
+
+
+def trajectories(context: Context) -> Evidence:
+    """Descent on the population against the flow of the operator: first order in the learning rate."""
+    import numeric
+
+    def descend(network: TreeNetwork, steps: int) -> TreeNetwork:
+        return numeric.train(network, None, "simple", lr=TIME / steps, steps=steps, mode="exact").network
+
+    rates = TIME / np.array(REFINEMENTS)
+    exponents = [
+        local_exponent(rates / rates.max(), distances(tree, seed, context.device, descend, REFINEMENTS)[:, 0])
+        for seed, tree in small_trees(context)
+    ]
+    return judged("tree, trajectory", "selectivities, descent against the operator's flow, in the rate", exponents, 1.0)
+
+
+def noisy_trajectories(context: Context) -> Evidence:
+    """SGD with batches that grow as the rate falls, against the flow of the operator: first order in the rate."""
+    import numeric
+
+    def sgd(network: TreeNetwork, steps: int) -> TreeNetwork:
+        copies = [block.expand(NOISY_MEMBERS, *block.shape[1:]).clone() for block in network.parameters]
+        return numeric.train(
+            network.with_parameters(copies), None, "simple", lr=TIME / steps, batch=steps // 2, steps=steps,
+            seed=derived(context.seed, f"SGD {steps}"), keep_networks=False,
+        ).network  # fmt: skip
+
+    rates, exponents = np.log(TIME / np.array(NOISY_REFINEMENTS)), []
+    for seed, tree in itertools.islice(small_trees(context), context.pick(quick=1, thorough=4)):
+        sizes = np.log(distances(tree, seed, context.device, sgd, NOISY_REFINEMENTS))
+        design = np.column_stack([np.ones(len(rates)), rates])
+        slopes, *_ = np.linalg.lstsq(design, sizes, rcond=None)
+        exponents += slopes[1].tolist()
+    what = "selectivities, SGD with B ~ 1/rate against the operator's flow, in the rate"
+    return judged("tree, SGD trajectory", what, exponents, 1.0)
+
+
+def small_trees(context: Context) -> Iterator[tuple[int, HLTM]]:
+    """Seeds and trees of two levels of latents, up to 6 leaves."""
+    found, wanted = 0, context.pick(quick=6, thorough=30)
+    for seed in itertools.count(derived(context.seed, "small trees")):
+        tree = hltm.random_tree(leaves=3 + seed % 4, seed=seed)
+        if len(tree.latents) > 1:
+            yield seed, tree
+            found += 1
+        if found == wanted:
+            return

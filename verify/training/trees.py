@@ -22,7 +22,7 @@ from verify.instances.samples import derived
 from verify.tolerance import rounding
 from verify.tolerance.statistics import allowed
 from verify.towers.tower import Array
-from verify.trees.sampled_covariance import bounded, with_effect
+from verify.trees.agreement import bounded, with_effect
 
 if TYPE_CHECKING:
     from numeric import FinitePopulation, TreeNetwork
@@ -91,7 +91,7 @@ def closed_form(network: TreeNetwork, node: Any) -> Array:
     return o * a[:, :, None] * a[:, None, :]
 
 
-def population_of(network: TreeNetwork) -> FinitePopulation:
+def tree_population_of(network: TreeNetwork) -> FinitePopulation:
     """The enumerated leaves."""
     import numeric
 
@@ -104,7 +104,7 @@ def measure_enumerated(trained: TrainedTree) -> Measurement:
     """Closed form against torch on the enumerated population, every node, relative to the largest entry."""
     import numeric
 
-    network, population = trained.network, population_of(trained.network)
+    network, population = trained.network, tree_population_of(trained.network)
     worst = Measurement(0.0, RELATIVE)
     for node in trained.tree.latents:
         measured = numeric.tree_activation_covariance(network, population, node).cpu().numpy()
@@ -119,7 +119,7 @@ def measure_operator(trained: TrainedTree) -> Measurement:
     """``(1 - rho_0^2)/4 DK DK^T`` and the update with its cross terms, against torch, relative to the largest entry."""
     import numeric
 
-    network, population = trained.network, population_of(trained.network)
+    network, population = trained.network, tree_population_of(trained.network)
     gradient = numeric.tree_population_gradient(network, population)
     spread = (1 - trained.tree.root_polarity**2) / 4
     gap, top = connection_gap(network, population)

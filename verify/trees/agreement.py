@@ -3,17 +3,419 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from flint import fmpq
 
-from verify.engine.evidence import Measurement
-from verify.tolerance.statistics import allowed
-from verify.towers.tower import Array
-from verify.trees.forms import derived
-from verify.trees.instance import TreeInstance
-from verify.trees.ways import by_sampling, by_torch, enumerated, enumeration, floats, near_kink
+from verify.engine.evidence import Evidence, Measurement
+from verify.instances.instance import TreeInstance
+from verify.tolerance import rounding
+from verify.tolerance.statistics import allowed, bernstein_bound
+from verify.towers.population import to_float
+from verify.towers.tower import Array, largest, vec
+from verify.trees.claims import Claim, Node
+from verify.trees.enumeration import Enumeration
+
+if TYPE_CHECKING:
+    from numeric import RootContrasts, TreeNetwork
+
+
+# The closed forms that `theory` derives for a tree network, with the numbers put in, as exact rationals.
+
+# A tree with more parameters is derived with its exact numbers in place of symbols: polynomials in all of them explode.
+SYMBOLS = 12
+# The Walsh form has a monomial for every odd set of leaves, in every entry of the connection.
+WALSH_LEAVES = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """One closed form of `theory` at a latent node.
+
+    Parameters
+    ----------
+    quantity : str
+        `activation`, `operator` or `update`.
+    node : node of the tree
+    name : str
+        Which of the forms of this quantity it is.
+    value : array of fmpq
+    neurons : tuple of int, optional
+        Rows and columns of the quantity that the form speaks of; all if not given.
+    """
+
+    quantity: str
+    node: Any
+    name: str
+    value: Array
+    neurons: tuple[int, ...] | None = None
+
+    @property
+    def place(self) -> str:
+        """Quantity, node and form, for messages."""
+        return f"{self.quantity} at {self.node!r}: {self.name}"
+
+    def part(self, whole: Array) -> Array:
+        """Of a quantity (or its standard errors) what this form speaks of."""
+        return whole if self.neurons is None else whole[np.ix_(self.neurons, self.neurons)]
+
+
+def sympy_number(value: float) -> Any:
+    """The float as the exact SymPy rational that it is."""
+    import sympy
+
+    return sympy.Rational(*float(value).as_integer_ratio())
+
+
+def exact_weights(instance: TreeInstance) -> dict[Any, Any]:
+    """Weights as SymPy matrices of rationals."""
+    import sympy
+
+    return {node: sympy.Matrix([[sympy_number(e) for e in row] for row in w]) for node, w in instance.by_node.items()}
+
+
+def as_exact(matrix: Any, values: Any) -> Array:
+    """A SymPy matrix with the parameters put in, as exact rationals."""
+    rows, columns = matrix.shape
+    found = np.empty((rows, columns), dtype=object)
+    for i in range(rows):
+        for j in range(columns):
+            value = matrix[i, j].xreplace(values) if hasattr(matrix[i, j], "xreplace") else matrix[i, j]
+            if not value.is_Rational:
+                raise ValueError(f"entry ({i}, {j}) is {value}, which still has symbols")
+            found[i, j] = fmpq(int(value.p), int(value.q))
+    return found
+
+
+def activation_forms(moments: Enumeration) -> Iterator[Form]:
+    """The activation covariance of every latent node: of the network, and of one neuron a child without weights."""
+    import theory
+
+    instance, tree = moments.instance, moments.tree
+    values = theory.parameter_values(tree)
+    numbers = len(values) > SYMBOLS
+    weights, slope = exact_weights(instance), sympy_number(instance.slope)
+    every = theory.activation_covariances(tree) if tree.is_binary else None
+    if every is not None:
+        # Parents come first, so that each product along a path is a number when the next one needs it.
+        for symbol, product in every.definitions.items():
+            values[symbol] = product.xreplace(values)
+    for node in tree.latents:
+        network = theory.activation_covariance(tree, node, weights=weights, slope=slope, numbers=numbers)
+        yield Form("activation", node, "theory, with weights", as_exact(network, values))
+        plain = {"selectivities put in": theory.activation_covariance(tree, node, numbers=numbers)}
+        if every is not None:
+            plain["shared products"] = every[node].matrix()
+        for neurons, selectivities in selections(moments, node):
+            known = {**values, **selectivities}
+            for name, matrix in plain.items():
+                yield Form("activation", node, f"theory, {name}", as_exact(matrix, known), neurons)
+
+
+def selections(moments: Enumeration, node: Any) -> Iterator[tuple[tuple[int, ...], dict[Any, Any]]]:
+    """One neuron of every child, the first and then the last: their places, and the values of the symbols of `theory`.
+
+    The weightless forms give each child one neuron: ``s_nu``, or ``e_{nu;i}`` where there are more than two states.
+    """
+    from sympy import Rational, Symbol
+
+    from theory.trees.symbols import tree_symbols
+
+    texts = tree_symbols(moments.tree).texts
+    seen = set()
+    for last in (False, True):
+        places, values, start = [], {}, 0
+        for child in moments.tree.children(node):
+            given = [np.atleast_1d(mean) for mean in moments.given_node(child)]
+            index = len(given[0]) - 1 if last else 0
+            places.append(start + index)
+            start += len(given[0])
+            means = [Rational(int(mean[index].p), int(mean[index].q)) for mean in given]
+            values[Symbol(f"s_{{{texts[child]}}}", real=True)] = (means[1] - means[0]) / 2
+            for state, mean in enumerate(means):
+                values[Symbol(f"e_{{{texts[child]};{state}}}", real=True)] = mean
+        if tuple(places) not in seen:
+            seen.add(tuple(places))
+            yield tuple(places), values
+
+
+def weight_forms(moments: Enumeration) -> Iterator[Form]:
+    """Operator and update of every latent node, and the Walsh form of the operator on small symmetric trees."""
+    import theory
+
+    instance, tree = moments.instance, moments.tree
+    values = theory.parameter_values(tree)
+    numbers = len(values) > SYMBOLS
+    weights, slope = exact_weights(instance), sympy_number(instance.slope)
+    for node in tree.latents:
+        operator = theory.covariance_operator(tree, node, weights, slope, numbers=numbers)
+        yield Form("operator", node, "theory", as_exact(operator, values))
+        update = theory.node_update(tree, node, weights, slope, numbers=numbers)
+        yield Form("update", node, "theory", vec(as_exact(update, values)))
+        if tree.is_binary and tree.is_symmetric and len(tree.leaves) <= WALSH_LEAVES:
+            walsh = theory.walsh_operator(tree, node, weights, slope)
+            yield Form("operator", node, "theory, Walsh form", as_exact(walsh.matrix(), values))
+
+
+def derived(moments: Enumeration) -> Iterator[Form]:
+    """Every closed form of `theory` at every latent node."""
+    yield from activation_forms(moments)
+    yield from weight_forms(moments)
+
+
+# Statement 6 by sampling: the left side with a bound of its error that holds for every law.
+
+
+def bounded(contrasts: RootContrasts, false_alarm: float) -> tuple[Array, Array]:
+    """Estimate of ``sum_z pi_z c_z c_z^T`` and the largest error of every entry, for all entries together.
+
+    With ``|c_z - mean| <= e_z``, each entry is off by at most ``sum_z pi_z (|m_i| e_j + |m_j| e_i + e_i e_j)``.
+
+    Parameters
+    ----------
+    contrasts : numeric.RootContrasts
+    false_alarm : float
+        Probability that some entry of some network is off by more.
+
+    Returns
+    -------
+    (array, array)
+        ``(E, n_in, n_in)`` each.
+    """
+    means, prior = contrasts.means.cpu().numpy(), contrasts.prior.cpu().numpy()
+    each = false_alarm / means.size
+    error = bernstein_bound(contrasts.variances.cpu().numpy(), contrasts.spans.cpu().numpy(), contrasts.samples, each)
+    # Sums of float64 numbers of at most that size.
+    error = error + 64 * rounding.UNIT_ROUNDOFF * (np.abs(means) + contrasts.spans.cpu().numpy())
+    cross = np.einsum("zei,zej,z->eij", np.abs(means), error, prior)
+    allowed = cross + cross.swapaxes(-1, -2) + np.einsum("zei,zej,z->eij", error, error, prior)
+    estimate = contrasts.covariance.cpu().numpy()
+    return estimate, allowed + 64 * rounding.UNIT_ROUNDOFF * np.abs(estimate)
+
+
+def with_effect(found: Evidence) -> Evidence:
+    """The evidence with the smallest effect that is detected: a claim that is off by more than twice the bound.
+
+    The estimate is within the bound of the truth, so that the claim is then further from it than the bound.
+    """
+    if found.tolerance is None:
+        return found
+    effect = f"an entry of the covariance that is {2 * found.tolerance:.2g} off"
+    note = f"tolerance {found.tolerance:.2g}, for every law; refutes {effect}"
+    return replace(found, detail=f"{found.detail}; {note}", effect=effect)
+
+
+# Four independent ways to the moments of a tree network: closed form, enumeration, torch, sampling.
+
+QUANTITIES = ("activation", "operator", "update")
+# Batches of samples, from which standard errors are estimated.
+
+
+@lru_cache(maxsize=256)
+def enumeration(instance: TreeInstance) -> Enumeration:
+    """The enumerated moments, kept while an instance is measured in several ways."""
+    return Enumeration(instance)
+
+
+def enumerated(instance: TreeInstance) -> dict[tuple[str, Any], Array]:
+    """(quantity, node) to its exact value by enumeration."""
+    moments = enumeration(instance)
+    ways: dict[str, Callable[[Any], Array]] = {
+        "activation": moments.activation_covariance,
+        "operator": moments.operator,
+        "update": moments.update,
+    }
+    return {(quantity, node): ways[quantity](node) for quantity in QUANTITIES for node in instance.tree.latents}
+
+
+def floats(value: Array) -> Array:
+    """An exact array as float64."""
+    return np.vectorize(to_float, otypes=[float])(value) if value.dtype == object else value
+
+
+def measure_claim(instance: TreeInstance, claim: Claim) -> Measurement:
+    """Every formula of a claim at every latent node against enumeration, in rationals."""
+    truth, moments = enumerated(instance), enumeration(instance)
+    worst, place, made = 0.0, "", 0
+    for node in instance.tree.latents:
+        for quantity, name, formula in claim.formulas:
+            value = formula(Node(moments, node))
+            if value is None:
+                continue
+            made += 1
+            difference = largest((value - truth[quantity, node]) * fmpq(1))
+            if difference > worst:
+                worst, place = difference, f"{quantity} at {node!r}: {name}"
+    return Measurement(worst, 0.0, made > 0, place)
+
+
+@lru_cache(maxsize=128)
+def by_torch(instance: TreeInstance, device: str) -> tuple[dict[tuple[str, Any], Array], float]:
+    """(quantity, node) to its value by torch on the enumerated population, and what rounding can explain.
+
+    Update and its automatic derivative are both taken; the second is what the closed form is held against.
+    """
+    import torch
+
+    found: dict[Any, dict[tuple[str, Any], Array]] = {}
+    for dtype in (torch.float64, torch.float32):
+        network, population = torch_sides(instance, device, dtype)
+        found[dtype] = torch_moments(instance, network, population)
+    keys = list(found[torch.float64])
+    double, single = ([found[dtype][key] for key in keys] for dtype in (torch.float64, torch.float32))
+    return found[torch.float64], rounding.measured_tolerance(double, single)
+
+
+def torch_sides(instance: TreeInstance, device: str, dtype: Any) -> tuple[TreeNetwork, Any]:
+    """The torch network and the finite population of the tree's leaves."""
+    import torch
+
+    import hltm
+    import numeric
+
+    leaves = hltm.leaf_population(instance.tree)
+    population = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)
+    weights = {node: torch.tensor(w, dtype=dtype, device=device) for node, w in instance.by_node.items()}
+    network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
+    return network, population.to(device, dtype)
+
+
+def torch_moments(instance: TreeInstance, network: Any, population: Any) -> dict[tuple[str, Any], Array]:
+    """Activation covariance, operator and gradient of every latent node by torch."""
+    import numeric
+
+    found: dict[tuple[str, Any], Array] = {}
+    gradient = numeric.tree_population_gradient(network, population)
+    for node in instance.tree.latents:
+        activation = numeric.tree_activation_covariance(network, population, node)[0]
+        operator = numeric.tree_covariance_operator(network, population, node)[0]
+        found["activation", node] = activation.detach().cpu().numpy()
+        found["operator", node] = operator.detach().cpu().numpy()
+        found["update", node] = vec(gradient[node][0].detach().cpu().numpy())
+    return found
+
+
+def measure_torch(instance: TreeInstance, claim: Claim, device: str) -> Measurement:
+    """Every formula of a claim at every latent node against torch, in float64."""
+    truth, tolerance = by_torch(instance, device)
+    moments = enumeration(instance)
+    if near_kink(instance):
+        return Measurement(0.0, tolerance, False, "a gate is near its kink")
+    worst, made = Measurement(0.0, tolerance), 0
+    for node in instance.tree.latents:
+        for quantity, name, formula in claim.formulas:
+            value = formula(Node(moments, node))
+            if value is None:
+                continue
+            made += 1
+            difference = np.abs(floats(value) - truth[quantity, node])
+            worst = rounding.worse(worst, difference, np.array(tolerance), f"{quantity} at {node!r}: {name}")
+    return worst if made else Measurement(0.0, tolerance, False, "nothing is claimed of this tree")
+
+
+def near_kink(instance: TreeInstance) -> bool:
+    """Whether some pre-activation is zero without being zero term by term: float sums may then fall on either side.
+
+    Entries are multiples of 1/8 of moderate size, so other pre-activations are far from zero in float64.
+    """
+    moments = enumeration(instance)
+    if instance.slope == 1.0:
+        return False
+    for law in moments.laws[instance.tree.root]:
+        for configuration in law:
+            found = moments.run(configuration)
+            for node in instance.tree.latents:
+                terms = moments.weights[node] * found.inputs[node][None, :]
+                for row in terms:
+                    if sum(row, fmpq(0)) == 0 and any(term != 0 for term in row):
+                        return True
+    return False
+
+
+def measure_theory(instance: TreeInstance) -> Measurement:
+    """What `theory` derives against enumeration, in rationals."""
+    truth = enumerated(instance)
+    worst, place = 0.0, ""
+    for form in derived(enumeration(instance)):
+        difference = largest((form.value - form.part(truth[form.quantity, form.node])) * fmpq(1))
+        if difference > worst:
+            worst, place = difference, form.place
+    return Measurement(worst, 0.0, detail=place)
+
+
+def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -> Measurement:
+    """Operators of a tree beyond enumeration in Python rationals: what `theory` derives against torch.
+
+    On symmetric binary trees the Walsh form is evaluated at the tree's polarities; on others the exact numbers are put
+    in before the sums. The top node and the last latent nodes, at the largest depth, are compared.
+    """
+    import torch
+
+    import numeric
+    import theory
+
+    weights, slope = exact_weights(instance), sympy_number(instance.slope)
+    tree = instance.tree
+    chosen = list(dict.fromkeys([tree.root, *tree.latents[-(nodes - 1) :]]))
+    sides = [torch_sides(instance, device, dtype) for dtype in (torch.float64, torch.float32)]
+    worst = Measurement(0.0, 0.0)
+    for node in chosen:
+        if tree.is_binary and tree.is_symmetric:
+            walsh = theory.walsh_operator(tree, node, weights, slope)
+            rho = [tree.polarity(*tree.path(tree.root, child)[-2:]) for child in walsh.edges]
+            closed = walsh.evaluate(np.array([rho]), np.array([tree.root_polarity]))[0]
+        else:
+            closed = floats(as_exact(theory.covariance_operator(tree, node, weights, slope, numbers=True), {}))
+        double, single = (numeric.tree_covariance_operator(n, p, node)[0].cpu().numpy() for n, p in sides)
+        # The Walsh sums are made in float64 as well, so both sides may be off by as much.
+        tolerance = 2 * rounding.measured_tolerance([double], [single])
+        difference = np.abs(closed - double)
+        worst = rounding.worse(worst, difference, np.array(tolerance), f"operator at {node!r}")
+    return worst
+
+
+def by_sampling(instance: TreeInstance, seed: int, samples: int, false_alarm: float) -> dict[Any, tuple[Array, Array]]:
+    """Latent node to the sampled activation covariance and the largest error of its entries.
+
+    Parameters
+    ----------
+    false_alarm : float
+        Probability that some entry of some node is off by more.
+    """
+    import torch
+
+    import numeric
+
+    generator = torch.Generator().manual_seed(seed)
+    network = numeric.TreeNetwork.from_weights(instance.tree, instance.by_node, slope=instance.slope)
+    found = {}
+    for node in instance.tree.latents:
+        contrasts = numeric.sample_root_contrasts(network, instance.tree, node, samples, generator)
+        estimate, error = bounded(contrasts, false_alarm / len(instance.tree.latents))
+        found[node] = (estimate[0], error[0])
+    return found
+
+
+def measure_sampling(instance: TreeInstance, *, seed: int, samples: int, comparisons: int) -> Measurement:
+    """The closed forms of the activation covariance that `theory` derives against sampling.
+
+    Parameters
+    ----------
+    comparisons : int
+        How many instances of a run are compared.
+    """
+    sampled = by_sampling(instance, seed, samples, allowed("sampled covariance", comparisons))
+    worst = Measurement(0.0, max(float(error.max()) for _, error in sampled.values()))
+    forms = list(activation_forms(enumeration(instance)))
+    for form in forms:
+        estimate, error = (form.part(array) for array in sampled[form.node])
+        worst = rounding.worse(worst, np.abs(floats(form.value) - estimate), error, f"{form.place}, sampled")
+    return worst if forms else Measurement(0.0, worst.tolerance, False, "nothing is claimed of this tree")
 
 
 def four_ways(

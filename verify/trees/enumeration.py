@@ -17,7 +17,7 @@ from flint import fmpq
 from verify.towers.tower import Array, array, gate, rational
 
 if TYPE_CHECKING:
-    from verify.trees.instance import TreeInstance
+    from verify.instances.instance import TreeInstance
 
 Law = dict[tuple[int, ...], fmpq]
 

@@ -13,9 +13,8 @@ import numpy as np
 
 import hltm
 from hltm import HLTM
-from verify.instances.instance import freeze
+from verify.instances.instance import TreeInstance, freeze
 from verify.instances.samples import generator
-from verify.trees.instance import TreeInstance
 
 if TYPE_CHECKING:
     from hltm import HLTM

@@ -15,10 +15,9 @@ from verify.engine.assumptions import Sides
 from verify.engine.statement import Assumption, Context
 from verify.instances import samples
 from verify.towers import balls
-from verify.towers.descent import conserved
-from verify.towers.differences import simple_loss_gradient
-from verify.towers.population import to_float
+from verify.towers.population import simple_loss_gradient, to_float
 from verify.towers.tower import Array, array, rational, vec
+from verify.training.towers import conserved
 from verify.two_layer import samples as populations
 from verify.two_layer.formulas import decoupled, exact_neurons, stated
 from verify.two_layer.measures import euler

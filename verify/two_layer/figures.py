@@ -11,8 +11,8 @@ import numpy as np
 from verify.engine.statement import Context, command
 from verify.figures.data import FigureData, table
 from verify.instances.in_torch import arrays_of
-from verify.towers import descent
-from verify.two_layer import rings as two_layer_rings
+from verify.training import towers
+from verify.two_layer import measures as two_layer_rings
 from verify.two_layer import samples as two_layer_sources
 from verify.two_layer.measures import gap_bound, mean_gaps
 from verify.two_layer.samples import TwoLayerInstance
@@ -65,7 +65,7 @@ def rings(context: Context) -> tuple[FigureData, ...]:
 
 def along(case: TwoLayerInstance, steps: int, device: str) -> tuple[list[float], list[float], float]:
     """Times, distances of the mean outputs until they are far, and what rounding explains."""
-    trace = descent.descend(case, RATE * steps, steps, device, every=EVERY)
+    trace = towers.descend(case, RATE * steps, steps, device, every=EVERY)
     gaps = mean_gaps(case, trace)
     far = np.flatnonzero(~(gaps <= FARTHEST))
     kept = int(far[0]) if len(far) else len(gaps)

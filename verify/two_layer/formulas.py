@@ -17,8 +17,7 @@ from flint import fmpq
 from verify.engine.evidence import Kind
 from verify.engine.statement import Variant
 from verify.instances.instance import PopulationInstance
-from verify.towers.differences import probabilities
-from verify.towers.population import to_float, weighted_sum
+from verify.towers.population import probabilities, to_float, weighted_sum
 from verify.towers.tower import Array, array, gate, rational
 
 # The cheapest first: the search for a counterexample stops at the first kind that does not refute.

@@ -14,11 +14,11 @@ from verify.engine.evidence import Measurement
 from verify.instances.in_torch import arrays_of
 from verify.instances.instance import PopulationInstance
 from verify.tolerance import rounding
-from verify.towers import balls, descent
+from verify.towers import balls
 from verify.towers.autograd import autograd_update, compare
-from verify.towers.differences import simple_loss_gradient
-from verify.towers.population import weighted_sum
+from verify.towers.population import simple_loss_gradient, weighted_sum
 from verify.towers.tower import Array, array, gate, largest, rational
+from verify.training import towers
 from verify.two_layer.formulas import STATED, Claim, decoupled, exact_neurons, float_neurons
 
 BITS = 256
@@ -57,10 +57,8 @@ def measure_exact(instance: PopulationInstance, claim: Claim | None = None) -> M
 
 def step_change(weights: list[Array], gradient: list[Array], claim: Claim) -> Array:
     """What a step of learning rate 1 adds to ||w_1j||^2 - ||w_2j||^2, less the drift that is claimed of it."""
-    before, after = (
-        descent.conserved(w)[0] for w in (weights, [a - g for a, g in zip(weights, gradient, strict=True)])
-    )
-    return after - before - claim.drift * descent.conserved(gradient)[0]
+    before, after = (towers.conserved(w)[0] for w in (weights, [a - g for a, g in zip(weights, gradient, strict=True)]))
+    return after - before - claim.drift * towers.conserved(gradient)[0]
 
 
 def measure_conserved_in_balls(instance: PopulationInstance, weights: list[Array], claim: Claim) -> Measurement:
@@ -112,7 +110,7 @@ def measure_float(instance: PopulationInstance, claim: Claim | None = None, devi
     """
     claim = claim or STATED
     if claim.separates:
-        trace = descent.descend(instance, descent.horizon(instance, device), 1, device)
+        trace = towers.descend(instance, towers.horizon(instance, device), 1, device)
         return measure_gap(instance, trace, device)
     worst = measure_conserved(instance, claim, device)
     if instance.loss == "simple" and worst.status != "refuted":
@@ -207,14 +205,14 @@ def measure_trained(instance: PopulationInstance, claim: Claim | None = None, de
     claim = claim or STATED
     if claim.separates and (instance.loss != "simple" or not coinciding_means(instance)):
         return Measurement(0.0, 0.0, False, UNDECIDED)
-    trace = descent.descend(instance, descent.horizon(instance, device), descent.CHECKPOINTS, device)
+    trace = towers.descend(instance, towers.horizon(instance, device), towers.CHECKPOINTS, device)
     if trace.diverged_at is not None:
         return Measurement(0.0, 0.0, False, trace.report)
     if claim.separates:
         return measure_gap(instance, trace, device)
     if claim.drift != STATED.drift:
         return measure_steps(instance, trace, claim, device)
-    found = descent.along(instance, partial(measure_float, claim=claim, device=device), trace)
+    found = towers.along(instance, partial(measure_float, claim=claim, device=device), trace)
     if found.status == "refuted":
         return found
     steps = measure_steps(instance, trace, claim, device)
@@ -230,14 +228,14 @@ def measure_steps(instance: PopulationInstance, trace: Any, claim: Claim, device
     """
     lr = trace.lr
     worst, decided = Measurement(0.0, 0.0), 0
-    points = descent.checkpoints(instance, trace)
+    points = towers.checkpoints(instance, trace)
     for step, (point, after) in enumerate(itertools.pairwise(points), start=1):
         update, bounds, near = autograd_update(point, device)
         if near:
             continue
         w, v = ([np.asarray(m) for m in i.weights] for i in (point, after))
-        change = descent.conserved(v)[0] - descent.conserved(w)[0]
-        squares = descent.conserved([lr * u for u in update])[0]
+        change = towers.conserved(v)[0] - towers.conserved(w)[0]
+        squares = towers.conserved([lr * u for u in update])[0]
         slack = [
             2 * np.abs(a) * (2 * lr * bound + e) + 2 * np.abs(b) * e + 4 * lr**2 * np.abs(u) * bound
             + rounding.gamma(max(a.shape) + 4) * (a**2 + b**2 + (lr * u) ** 2)
@@ -278,3 +276,75 @@ def measure_gap(instance: PopulationInstance, trace: Any, device: str) -> Measur
     bound = gap_bound(instance, arrays_of(trace.at(-1)))
     gap = float(mean_gaps(instance, trace)[-1])
     return Measurement(max(bound - gap, 0.0), 0.0, bound > 0, f"gap of the mean outputs {gap:.1e} after descent")
+
+
+# Two objects whose augmentation means coincide, along gradient descent: linear neurons stay, ReLU neurons separate.
+
+# Separated means: the distance of the mean outputs is this many times what it was, and what rounding explains.
+GROWTH = 10.0
+# In units of the time in which the ReLU network's weights change by their own size.
+LENGTH = 4
+
+
+def ring_time(instance: PopulationInstance, device: str) -> float:
+    """How long both kinds of neurons are trained: a multiple of the horizon of the ReLU network."""
+    return LENGTH * towers.horizon(replace(instance, slope=0.0), device)
+
+
+@rounding.quiet
+def measure_linear(instance: PopulationInstance, device: str = "cpu") -> Measurement:
+    """Linear neurons along descent: weights within rounding of the start (simple loss), mean outputs of each other.
+
+    With the simple loss the update of every weight is 0, at any weights: after t steps they are off by at most the sum
+    of the learning rate times the bounds of the updates, and of the steps' own rounding. With the other losses the
+    weights move, since the augmentation's own spread enters (theta of statement 4), but the mean outputs stay together.
+    """
+    case = replace(instance, slope=1.0)
+    steps = LENGTH * towers.CHECKPOINTS
+    # The bound of where the weights may be is a sum over steps; the other losses need some records only.
+    every = 1 if case.loss == "simple" else 8
+    trace = towers.descend(case, ring_time(instance, device), steps, device, every=every)
+    gaps = mean_gaps(case, trace)
+    worst = Measurement(0.0, 0.0)
+    start = [np.asarray(w) for w in case.weights]
+    slack = [np.zeros_like(w) for w in start]
+    for record, point in enumerate(towers.checkpoints(case, trace)):
+        weights = [np.asarray(w) for w in point.weights]
+        where = f"step {trace.steps[record]}"
+        bound = np.array([gap_bound(point, weights)])
+        worst = rounding.worse(worst, gaps[record : record + 1], bound, f"{where}: mean outputs")
+        if case.loss != "simple":
+            continue
+        for layer, (w, begun, allowed) in enumerate(zip(weights, start, slack, strict=True), start=1):
+            worst = rounding.worse(worst, np.abs(w - begun), allowed, f"{where}: W_{layer}")
+        _, bounds, _ = autograd_update(point, device)
+        slack = [s + trace.lr * b + rounding.gamma(3) * (np.abs(w) + trace.lr * b)
+                 for s, b, w in zip(slack, bounds, weights, strict=True)]  # fmt: skip
+    if trace.diverged_at is not None and worst.status == "holds":
+        return Measurement(0.0, 0.0, False, trace.report)
+    return worst
+
+
+@rounding.quiet
+def measure_relu(instance: PopulationInstance, device: str = "cpu") -> Measurement:
+    """ReLU neurons along descent on the simple loss: the gap of the mean outputs grows tenfold, at every record.
+
+    ``E L_simp = -1/4 ||fbar(x) - fbar(x')||^2`` for two equally likely objects, so that a descent that shrinks the
+    distance anywhere refutes too. The residual is ten times the larger of the first distance and of what rounding
+    explains, over the distance reached; above 1 it refutes.
+    """
+    return growth(replace(instance, slope=0.0), ring_time(instance, device), device)
+
+
+def growth(case: PopulationInstance, time: float, device: str) -> Measurement:
+    """The growth of the gap of a network, with its own slope."""
+    trace = towers.descend(case, time, LENGTH * towers.CHECKPOINTS, device)
+    gaps = mean_gaps(case, trace)
+    least = GROWTH * max(float(gaps[0]), gap_bound(case, arrays_of(trace.at(0))))
+    reached = np.flatnonzero(gaps >= least)
+    last = int(reached[0]) if len(reached) else len(gaps) - 1
+    if last and not (np.diff(gaps[: last + 1]) > 0).all():
+        return Measurement(float("inf"), 1.0, detail="the distance of the mean outputs shrinks in a step")
+    reach = float(gaps[last])
+    detail = f"distance of the mean outputs {gaps[0]:.2e} -> {reach:.2e} in {trace.steps[last]} steps"
+    return Measurement(least / reach if reach > 0 else float("inf"), 1.0, detail=detail)

@@ -14,7 +14,7 @@ from hltm.base.progress import shown
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from numeric.images.findings import Findings
+    from numeric.studies.images.report import Findings
 
 Own = typer.Option(help="The data set's own value without it.")
 
@@ -77,9 +77,9 @@ def run_command(
     """Run the experiment, print its tables, write its files; exit code 1 where the theory is not as told."""
     _need_kornia()
     from hltm.base.command import console
-    from numeric.images.findings import find
     from numeric.studies.images.report import (
         around_section,
+        find,
         markdown,
         replace_section,
         table,

@@ -1,19 +1,272 @@
 """The images of an experiment: scikit-learn's digits, CIFAR-10 or STL-10, as bytes on the device.
 
-CIFAR-10 and STL-10 come from their published binary files (:mod:`numeric.images.binary`). Where only CIFAR-10's pickled
+CIFAR-10 and STL-10 come from their published binary files (:mod:`numeric.studies.images.data`). Where only CIFAR-10's pickled
 version is there, torchvision reads it if it can be imported; it checks the digests before it unpickles anything.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from hltm.base.checks import integer
 from hltm.base.errors import InputError
-from numeric.images.binary import BINARY, CIFAR10, PICKLED, read_cifar10, read_stl10, what_is_there
+
+# CIFAR-10 and STL-10 from their published binary files, by the documented formats; nothing is unpickled.
+
+_BLOCK = 2**22  # bytes read at a time for a digest
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published file: name, bytes of one record, number of records, kind and value of its digest."""
+
+    name: str
+    record: int
+    records: int
+    kind: str
+    digest: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return self.record * self.records
+
+    def expected(self) -> str:
+        """What the file has to be, in words."""
+        return f"{self.size:,} bytes, {self.kind} {self.digest}"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A published data set: folder and archive, files by part, side of the images, smallest label."""
+
+    name: str
+    folder: str
+    archive: str
+    files: tuple[Published, ...]
+    side: int
+    first_label: int
+
+
+CIFAR10 = Format(
+    "cifar10",
+    "cifar-10-batches-bin",
+    "cifar-10-binary.tar.gz, md5 c32a1d4ab5d03f1284b67883e8d87530",
+    (
+        Published("data_batch_1.bin", 3073, 10_000, "sha1", "aadd24acce27caa71bf4b10992e9e7b2d74c2540"),
+        Published("data_batch_2.bin", 3073, 10_000, "sha1", "c0ba65cce70568cd57b4e03e9ac8d2a5367c1795"),
+        Published("data_batch_3.bin", 3073, 10_000, "sha1", "1dd00a74ab1d17a6e7d73e185b69dbf31242f295"),
+        Published("data_batch_4.bin", 3073, 10_000, "sha1", "aab85764eb3584312d3c7f65fd2fd016e36a258e"),
+        Published("data_batch_5.bin", 3073, 10_000, "sha1", "26e2849e66a845b7f1e4614ae70f4889ae604628"),
+        Published("test_batch.bin", 3073, 10_000, "sha1", "67eb016db431130d61cd03c7ad570b013799c88c"),
+    ),
+    32,
+    0,
+)
+STL10 = Format(
+    "stl10",
+    "stl10_binary",
+    "stl10_binary.tar.gz, md5 91f7769df0f17e558f3565bffb0c7dfb",
+    (
+        Published("train_X.bin", 27_648, 5_000, "md5", "918c2871b30a85fa023e0c44e0bee87f"),
+        Published("train_y.bin", 1, 5_000, "md5", "5a34089d4802c674881badbb80307741"),
+        Published("test_X.bin", 27_648, 8_000, "md5", "7f263ba9f9e0b06b93213547f721ac82"),
+        Published("test_y.bin", 1, 8_000, "md5", "36f9794fa4beb8a2c72628de14fa638e"),
+        Published("unlabeled_X.bin", 27_648, 100_000, "md5", "5242ba1fed5e4be9e1e742405eb56ca4"),
+    ),
+    96,
+    1,
+)
+BINARY, PICKLED = "cifar10 (binary version)", "cifar10 (pickled version)"
+# What tells a folder of another data set.
+_SIGNS = {
+    BINARY: ("cifar-10-batches-bin", "data_batch_1.bin", "test_batch.bin"),
+    PICKLED: ("cifar-10-batches-py", "data_batch_1", "batches.meta"),
+    "cifar100": ("cifar-100-binary", "cifar-100-python", "fine_label_names.txt"),
+    "stl10": ("stl10_binary", "train_X.bin", "test_X.bin"),
+}
+
+
+def what_is_there(folder: Path) -> list[str]:
+    """Names of the data sets whose files lie in a folder."""
+    return [name for name, signs in _SIGNS.items() if any((folder / sign).exists() for sign in signs)]
+
+
+def find_folder(form: Format, data: Path) -> Path:
+    """The folder of the files: `data` itself, or the one in it that the archive makes.
+
+    Raises
+    ------
+    InputError
+        Neither holds any of them; what is there instead is named.
+    """
+    for folder in (data / form.folder, data):
+        if any((folder / file.name).exists() for file in form.files):
+            return folder
+    found = what_is_there(data) if data.is_dir() else []
+    there = f"holds {', '.join(found)}" if found else "holds none of them" if data.is_dir() else "is no folder"
+    first = form.files[0]
+    raise InputError(
+        f"data={str(data)!r} {there}: must hold the files of {form.name} ({form.archive}), or the folder "
+        f"{form.folder} with them; {first.name}: {first.expected()}"
+    )
+
+
+def check_file(folder: Path, file: Published, *, partial: bool) -> Path:
+    """A file that is what was published: its size, and its digest.
+
+    Parameters
+    ----------
+    folder : Path
+    file : Published
+    partial : bool
+        Another size will do, as long as it is a whole number of records; there is no digest to compare it with.
+
+    Raises
+    ------
+    InputError
+        It is missing, truncated or damaged; its size and digest as published are named.
+    """
+    path = folder / file.name
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise InputError(f"{path}: no file: must be {file.expected()}")
+        if size != file.size:
+            if not partial:
+                raise InputError(f"{path}: {size:,} bytes: must be {file.expected()}; --subset takes smaller files")
+            if size == 0 or size % file.record:
+                raise InputError(f"{path}: {size:,} bytes: must be whole records of {file.record:,} bytes each; "
+                                 f"the published file is {file.expected()}")  # fmt: skip
+            return path
+        digest = hashlib.new(file.kind, usedforsecurity=False)
+        with path.open("rb") as held:
+            while block := held.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}: must be {file.expected()}") from None
+    if digest.hexdigest() != file.digest:
+        raise InputError(f"{path}: damaged, its {file.kind} is {digest.hexdigest()}: must be {file.expected()}")
+    return path
+
+
+def check_labels(labels: np.ndarray, form: Format, path: Path) -> Tensor:
+    """Labels from 0, int64.
+
+    Raises
+    ------
+    InputError
+        One lies outside its range; its record is named.
+    """
+    low = form.first_label
+    wrong = np.flatnonzero((labels < low) | (labels > low + 9))
+    if len(wrong):
+        rule = f"must lie in {low} .. {low + 9}"
+        raise InputError(f"{path}: label {labels[wrong[0]]} of record {wrong[0]} (from 0): {rule}")
+    return torch.from_numpy(labels.astype(np.int64) - low)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def read_cifar10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
+    """Images ``(n, 3, 32, 32)`` uint8 and labels of CIFAR-10's binary version.
+
+    Parameters
+    ----------
+    data : Path
+        The folder of the files, or the one above.
+    limit : int, optional
+        Take so many images of each part, and smaller files than published; what is missing is then not missed, but
+        for the first training file and the test file.
+
+    Returns
+    -------
+    dict
+        ``train``, ``train_labels``, ``test``, ``test_labels``.
+
+    Raises
+    ------
+    InputError
+        A file that is missing, truncated or damaged, or a label outside 0 .. 9.
+
+    Source
+    ------
+    https://www.cs.toronto.edu/~kriz/cifar.html
+    """
+    folder = find_folder(CIFAR10, data)
+    found: dict[str, Tensor] = {}
+    *training, test = CIFAR10.files
+    if limit is not None:
+        training = training[:1] + [file for file in training[1:] if (folder / file.name).exists()]
+    for part, files in (("train", training), ("test", [test])):
+        images, labels, count = [], [], 0
+        for file in files:
+            if limit is not None and count >= limit:
+                break
+            path = check_file(folder, file, partial=limit is not None)
+            records = np.fromfile(path, dtype=np.uint8).reshape(-1, file.record)
+            records = records[: None if limit is None else limit - count]
+            labels.append(check_labels(records[:, 0], CIFAR10, path))
+            images.append(torch.from_numpy(records[:, 1:].reshape(-1, 3, 32, 32)))
+            count += len(records)
+        found |= {part: _joined(images), f"{part}_labels": _joined(labels)}
+    return found
+
+
+def _stl_images(path: Path, file: Published, limit: int | None) -> Tensor:
+    """Images ``(n, 3, 96, 96)`` of a file, mapped into memory; its planes are stored column by column."""
+    # Copy on write: torch wants memory that it may write to, and the file stays as it is.
+    held = np.memmap(path, dtype=np.uint8, mode="c").reshape(-1, 3, 96, 96)[:limit]
+    return torch.from_numpy(held).transpose(2, 3)
+
+
+def read_stl10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
+    """Images ``(n, 3, 96, 96)`` uint8 and labels of STL-10, and the unlabelled images where they are.
+
+    Parameters
+    ----------
+    data, limit
+        As in :func:`read_cifar10`. The file of unlabelled images may be absent.
+
+    Returns
+    -------
+    dict
+        ``train``, ``train_labels``, ``test``, ``test_labels``, and ``unlabeled``.
+
+    Raises
+    ------
+    InputError
+        A file that is missing, truncated or damaged, another number of labels than of images, or a label outside
+        1 .. 10.
+
+    Source
+    ------
+    https://cs.stanford.edu/~acoates/stl10/
+    """
+    folder = find_folder(STL10, data)
+    files = {file.name: file for file in STL10.files}
+    found: dict[str, Tensor] = {}
+    for part in ("train", "test"):
+        paths = [check_file(folder, files[f"{part}_{kind}.bin"], partial=limit is not None) for kind in "Xy"]
+        images = _stl_images(paths[0], files[f"{part}_X.bin"], None)
+        labels = check_labels(np.fromfile(paths[1], dtype=np.uint8), STL10, paths[1])
+        if len(images) != len(labels):
+            raise InputError(f"{paths[1]}: {len(labels):,} labels for {len(images):,} images of {paths[0].name}: "
+                             "must be one for each")  # fmt: skip
+        found |= {part: images[:limit], f"{part}_labels": labels[:limit]}
+    more = files["unlabeled_X.bin"]
+    if (folder / more.name).exists():
+        found["unlabeled"] = _stl_images(check_file(folder, more, partial=limit is not None), more, limit)
+    return found
+
 
 DATASETS = ("digits", "cifar10", "stl10")
 _DIGITS_TEST = 500

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from hltm.base.checks import integer
 from hltm.base.errors import InputError
-from numeric.images.failures import guarded
-from numeric.studies.images.processes import mean_over_processes
+from numeric.studies.images.processes import guarded, mean_over_processes
 
 ENCODERS = ("convnet", "resnet18")
 NORMS = ("batch", "none")

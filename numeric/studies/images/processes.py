@@ -4,14 +4,13 @@ The loss of each process is the mean over its own anchors against the outputs of
 gradient is that of one process on the joint batch.
 """
 
+import gc
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-
-# Its functions have the group of all processes as a default argument. Where optimisers load it after the group is made,
-# it keeps the group and its threads until the interpreter ends, and a thread that frees a tensor then aborts.
 import torch.distributed.nn
 from torch import Tensor, distributed
 
@@ -137,3 +136,139 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
     flat /= size
     for gradient, part in zip(held, flat.split([gradient.numel() for gradient in held]), strict=True):
         gradient.copy_(part.view_as(gradient))
+
+
+# Ways in which a training ends badly: numbers that are not finite, and a memory that is too small.
+
+# What allocators of torch, oneDNN, CUDA's libraries and C++ say, each in words of its own.
+_WORDS = (
+    "out of memory", "can't allocate memory", "not enough memory", "could not create a primitive", "alloc_failed",
+    "bad_alloc", "storage size calculation overflowed",
+)  # fmt: skip
+_LOST = ("connection closed by peer", "connection reset by peer", "broken pipe")  # gloo's
+
+
+class NotFiniteError(Exception):
+    """Something of a training that is not finite: what, its value, and the step.
+
+    Examples
+    --------
+    >>> raise NotFiniteError("loss", float("nan"), 3)
+    Traceback (most recent call last):
+        ...
+    numeric.studies.images.processes.NotFiniteError: loss is nan at step 3
+    """
+
+    def __init__(self, what: str, value: float, step: int) -> None:
+        super().__init__(f"{what} is {value} at step {step}")
+
+
+class MemoryTooSmallError(Exception):
+    """The device's memory does not hold a batch of so many images."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__(f"batch={batch}: out of memory")
+        self.batch = batch
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the CPU.
+
+    Examples
+    --------
+    >>> out_of_memory(RuntimeError("could not create a primitive")), out_of_memory(RuntimeError("sizes differ"))
+    (True, False)
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
+
+
+def peer_lost(error: Exception) -> bool:
+    """Whether an error says that another process of the run has gone."""
+    if isinstance(error, distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _LOST)
+
+
+def let_go() -> None:
+    """Give back what nothing holds any more; not to be called while the exception of the failure is handled."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def fitting_batch(attempt: Callable[[int], Any], batch: int, least: int = 2) -> int | None:
+    """Largest of batch/2, batch/4, .. that an attempt gets through without running out of memory; None below ``least``.
+
+    Examples
+    --------
+    >>> def attempt(batch):
+    ...     if batch > 100:
+    ...         raise torch.OutOfMemoryError("CUDA out of memory")
+    >>> fitting_batch(attempt, 512)
+    64
+    """
+    while (batch := batch // 2) >= least:
+        let_go()
+        try:
+            attempt(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        else:
+            return batch
+    return None
+
+
+@contextmanager
+def guarded(what: str, device: torch.device) -> Iterator[None]:
+    """One line for a memory that is too small for something, and for a process of several that has gone.
+
+    Parameters
+    ----------
+    what : str
+        What is done inside, for the message.
+    device : torch.device
+        Whose memory it is.
+
+    Raises
+    ------
+    OneProcessError
+        Memory ran out in this process.
+    InputError
+        Another process has gone, so nothing can be shared any more.
+
+    Examples
+    --------
+    >>> with guarded("the network", torch.device("cpu")):
+    ...     raise MemoryError
+    Traceback (most recent call last):
+        ...
+    hltm.base.errors.OneProcessError: the network: the memory of cpu is too small
+    """
+    words = ""
+    lost = False
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        lost = peer_lost(error)
+        if not lost and not out_of_memory(error):
+            raise
+        words = where(device)
+    if lost:
+        raise InputError(f"{what}: another process of the run has ended, which says why itself; must go on together")
+    if words:
+        raise OneProcessError(f"{what}: the memory of {words} is too small")
+
+
+def where(device: torch.device) -> str:
+    """A device in words, with the number of the process if there are several.
+
+    Examples
+    --------
+    >>> where(torch.device("cpu"))
+    'cpu'
+    """
+    rank, size = rank_and_size()
+    return f"{device}" if size == 1 else f"{device} (process {rank} of {size})"

@@ -11,17 +11,14 @@ from hltm.base.checks import integer
 from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
-from numeric.images.failures import guarded, let_go, out_of_memory
-from numeric.images.operators import operator_sizes
-from numeric.images.run import train_images
 from numeric.studies.images.augment import RECIPES, Recipe
 from numeric.studies.images.data import DATASETS, ImageData, load_images
 from numeric.studies.images.evaluate import HEADLINE, SETTINGS, Protocol, as_row, evaluate
 from numeric.studies.images.losses import IMAGE_LOSSES, ImageLoss
 from numeric.studies.images.network import Network, Shape, make_network
-from numeric.studies.images.population import features, image_population, in_double
-from numeric.studies.images.processes import processes
-from numeric.studies.images.training import Training
+from numeric.studies.images.population import features, image_population, in_double, operator_sizes
+from numeric.studies.images.processes import guarded, let_go, out_of_memory, processes
+from numeric.studies.images.training import Training, train_images
 from numeric.towers.checks import check_device
 
 # Epochs, batch, largest learning rate, and the network, where nothing else is asked for.
@@ -198,7 +195,7 @@ def run_images(
     Raises
     ------
     InputError
-        As :func:`numeric.studies.images.data.load_images` and :func:`numeric.images.run.train_images`.
+        As :func:`numeric.studies.images.data.load_images` and :func:`numeric.studies.images.training.train_images`.
 
     Examples
     --------

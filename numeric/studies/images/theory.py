@@ -14,10 +14,16 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from numeric.images.forms import exact_form_gradient, general_form, operator_form, relative
 from numeric.studies.images.network import Head, Network
 from numeric.studies.images.population import features, has_batch_norm, typical_distance
-from numeric.towers.general import NetworkFunction, function_population_gradient
+from numeric.towers.general import (
+    NetworkFunction,
+    exact_form_gradient,
+    function_population_gradient,
+    general_form,
+    operator_form,
+    relative,
+)
 from numeric.towers.losses import loss_spec
 from numeric.towers.populations import FinitePopulation
 

@@ -5,25 +5,115 @@ that a run goes on from: on the CPU it gives the same numbers as one that was ne
 the same numbers for the joint batch, and each takes its own part.
 """
 
+import hashlib
+import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from hltm.base.checks import integer
 from hltm.base.checks import seed as check_seed
-from hltm.base.errors import InputError
-from numeric.images.failures import MemoryTooSmallError, NotFiniteError, guarded, out_of_memory
-from numeric.images.state import not_finite, restore, saved
+from hltm.base.errors import InputError, OneProcessError
+from hltm.base.progress import SILENT, Progress
 from numeric.studies.images.augment import Draws, Recipe, apply, draw
 from numeric.studies.images.data import ImageData, pixels
 from numeric.studies.images.losses import ImageLoss, batch_loss
 from numeric.studies.images.network import Network, Shape, make_network, statistics_kept
-from numeric.studies.images.processes import average_gradients, own_part, rank_and_size
+from numeric.studies.images.processes import (
+    MemoryTooSmallError,
+    NotFiniteError,
+    average_gradients,
+    fitting_batch,
+    guarded,
+    let_go,
+    out_of_memory,
+    own_part,
+    rank_and_size,
+    where,
+)
+from numeric.training.checkpoint import Checkpoints, locked, run_folder, same_run
+
+# State of a training as tensors by name: weights, statistics of batch normalisation, moments of the optimiser.
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, one number for each weight
+
+
+def saved(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What a training goes on from, on the CPU.
+
+    Examples
+    --------
+    >>> network = torch.nn.Linear(2, 1, bias=False)
+    >>> sorted(saved(network, torch.optim.AdamW(network.parameters())))
+    ['network.weight']
+    """
+    found = {f"network.{name}": value for name, value in network.state_dict().items()}
+    for number, held in optimizer.state_dict()["state"].items():
+        found |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in held.items()}
+    return {name: value.detach().cpu() for name, value in found.items()}
+
+
+def restore(network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Go on from what :func:`saved` gave.
+
+    Raises
+    ------
+    InputError
+        They are not those of such a network.
+    """
+    held: dict[int, dict[str, Tensor]] = {}
+    weights: dict[str, Tensor] = {}
+    try:
+        for name, value in tensors.items():
+            kind, rest = name.split(".", 1)
+            if kind == "network":
+                weights[rest] = value
+            else:
+                number, entry = rest.split(".", 1)
+                held.setdefault(int(number), {})[entry] = value
+        network.load_state_dict(weights)
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": held, "param_groups": groups})
+        # Files hold rows; a fused kernel goes through weights and moments as they lie in memory, and on a GPU refuses
+        # layouts that differ, such as those of convolutions whose channels are last.
+        for parameter, state in optimizer.state.items():
+            for name in _MOMENTS:
+                if state[name].shape != parameter.shape:
+                    raise ValueError(f"{name} of shape {tuple(state[name].shape)} for {tuple(parameter.shape)}")
+                state[name] = torch.empty_like(parameter, requires_grad=False).copy_(state[name])
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise InputError(f"checkpoint: {error}: must be that of such a network") from None
+
+
+def not_finite(network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[str, float] | None:
+    """The first kind of number in the state that is not finite, with its value; None where all are.
+
+    Examples
+    --------
+    >>> network = torch.nn.Linear(1, 1, bias=False)
+    >>> _ = torch.nn.init.constant_(network.weight, torch.inf)
+    >>> not_finite(network, torch.optim.AdamW(network.parameters()))
+    ('a weight', inf)
+    """
+    for what, tensor in _numbers(network, optimizer):
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            return what, float(tensor[~tensor.isfinite()][0])
+    return None
+
+
+def _numbers(network: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    yield from (("a weight", each.detach()) for each in network.parameters())
+    yield from (("a statistic of batch normalisation", each) for each in network.buffers())
+    yield from (("a moment", state[name]) for state in optimizer.state.values() for name in _MOMENTS)
+
 
 # Streams of random numbers; what is evaluated draws from streams of its own.
 _ORDER, VIEWS, EVALUATION, THEORY, _FURTHER = range(5)
@@ -293,3 +383,211 @@ def evaluations(settings: Training) -> Iterator[int]:
     """Epochs after which the network is evaluated; the last one always."""
     yield from range(settings.every, settings.epochs, settings.every)
     yield settings.epochs
+
+
+# One run of a training with its evaluations: checkpoints, and the ends that a run can come to.
+
+Evaluate = Callable[[Network, int], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRun:
+    """What a run left behind.
+
+    Attributes
+    ----------
+    settings : Training
+    network : Network
+        After the last step.
+    history : tuple of dict
+        One row for each evaluation: epoch, step, mean loss since the one before, and what was measured.
+    """
+
+    settings: Training
+    network: Network
+    history: tuple[dict[str, Any], ...]
+
+
+def train_images(
+    settings: Training, shape: Shape, recipe: Recipe, data: ImageData, *,
+    evaluate: Evaluate | None = None, folder: str | Path | None = None, progress: Progress = SILENT,
+) -> ImageRun:  # fmt: skip
+    """Train a network by SimCLR.
+
+    Parameters
+    ----------
+    settings, shape, recipe, data
+        What is trained, and on what; the data lie on the device.
+    evaluate : callable, optional
+        Called after every ``settings.every`` epochs with the network and the epoch; gives JSON data by name.
+    folder : path, optional
+        Checkpoints; a run that was cut short goes on from there, on the CPU with the same numbers.
+    progress : Progress
+        Told of every step.
+
+    Returns
+    -------
+    ImageRun
+
+    Raises
+    ------
+    InputError
+        A value that is not allowed; numbers that are not finite (step and last checkpoint are named); too little memory
+        (a batch that fits is named, unless there are several processes); a run folder that is in use, damaged, or of
+        another run.
+
+    Examples
+    --------
+    >>> from numeric.studies.images.data import load_images
+    >>> from numeric.studies.images.losses import ImageLoss
+    >>> from numeric.studies.images.augment import RECIPES
+    >>> settings = Training(ImageLoss("ntxent"), epochs=1, batch=32)
+    >>> run = train_images(settings, Shape(width=4), RECIPES["digits"], load_images("digits", subset=64))
+    >>> [(row["epoch"], row["step"]) for row in run.history]
+    [(1, 2)]
+    """
+    trainer = Trainer(settings, shape, recipe, data)
+    path = None if folder is None else run_folder(folder)
+    writes = rank_and_size()[0] == 0
+    with locked(path) if path is not None and writes else nullcontext():
+        history = [] if path is None else _resumed(trainer, Checkpoints(path), shape)
+        store = None if path is None else Checkpoints(path)
+        if store is not None and (state := store.read()) is not None:
+            store.load(state)
+        for epoch in evaluations(settings):
+            if epoch * trainer.per_epoch < trainer.step or (history and history[-1]["epoch"] >= epoch):
+                continue
+            row = {"epoch": epoch, "loss": _advance(trainer, epoch * trainer.per_epoch, path, history, progress)}
+            row["step"] = trainer.step
+            row |= _evaluated(trainer, evaluate, epoch, path, history)
+            history.append(row)
+            if store is not None and writes:
+                _save(store, trainer, history, describe(settings, shape, recipe, data))
+    return ImageRun(settings, trainer.network, tuple(history))
+
+
+def _advance(
+    trainer: Trainer, stop: int, path: Path | None, history: list[dict[str, Any]], progress: Progress
+) -> float | None:
+    """Train until a step; the mean loss, None where there was no step."""
+    total, start = 0.0, trainer.step
+    too_large = 0
+    with guarded(f"step {start} and after", trainer.device):
+        try:
+            while trainer.step < stop:
+                total += trainer.take_step()
+                progress.step(f"{trainer.settings.loss.name}, step {trainer.step} of {trainer.steps}")
+        except NotFiniteError as error:
+            raise _stopped(trainer, error, path, history) from None
+        except MemoryTooSmallError as error:
+            too_large = error.batch
+    if too_large:
+        raise OneProcessError(_smaller(trainer, too_large))
+    return None if stop == start else total / (stop - start)
+
+
+def _evaluated(
+    trainer: Trainer, evaluate: Evaluate | None, epoch: int, path: Path | None, history: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What is measured on the network, which is looked at first: what is not finite is neither measured nor saved."""
+    with guarded(f"the evaluation after step {trainer.step}", trainer.device):
+        try:
+            trainer.check()
+            if evaluate is None:
+                return {}
+            with torch.no_grad():
+                return dict(evaluate(trainer.network, epoch))
+        except NotFiniteError as error:
+            raise _stopped(trainer, error, path, history) from None
+        except OneProcessError:
+            raise
+        except InputError as error:
+            raise InputError(f"after step {trainer.step}, {_last(path, history)}: {error}") from None
+
+
+def _last(path: Path | None, history: list[dict[str, Any]]) -> str:
+    return f"the last checkpoint is of step {history[-1]['step']} in {path}" if path and history else "no checkpoint"
+
+
+def _stopped(
+    trainer: Trainer, error: NotFiniteError, path: Path | None, history: list[dict[str, Any]]
+) -> InputError:  # fmt: skip
+    settings = trainer.settings
+    return InputError(
+        f"loss {settings.loss.name!r}: {error}, {_last(path, history)}: must be finite; "
+        f"lr={settings.lr:g} may be too large"
+    )
+
+
+def _smaller(trainer: Trainer, batch: int) -> str:
+    """What to say of a batch that memory does not hold; called when nothing holds the failed step any more."""
+    words = f"batch={batch}: the memory of {where(trainer.device)} is too small at step {trainer.step}; "
+    if rank_and_size()[1] > 1:  # the others wait for this one in the middle of the step, and cannot try with it
+        return words + "a smaller one, or more processes, may fit"
+    let_go()
+    fits = fitting_batch(trainer.trial, batch, trainer.settings.loss.least_batch)
+    return words + ("no smaller batch fits either" if fits is None else f"batch={fits} fits")
+
+
+def describe(settings: Training, shape: Shape, recipe: Recipe, data: ImageData) -> dict[str, Any]:
+    """What makes a run the same run, as JSON data; of the loss what it looks at."""
+    sizes = {"name": data.name, "pool": len(data.pool), "train": len(data.train), "test": len(data.test)}
+    training = asdict(settings) | {"loss": settings.loss.taken()}
+    found: dict[str, Any] = json.loads(
+        json.dumps({"data": sizes, "training": training, "network": asdict(shape), "recipe": asdict(recipe)})
+    )
+    return found
+
+
+def _flat(settings: Any, place: str = "") -> dict[str, Any]:
+    """Settings of groups by ``group.name``, so that what differs has the name of its option."""
+    if not isinstance(settings, dict):
+        return {place: settings} if place else {}
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= _flat(value, f"{place}.{name}" if place else name)
+    return found
+
+
+def _save(store: Checkpoints, trainer: Trainer, history: list[dict[str, Any]], settings: dict[str, Any]) -> None:
+    loss = history[-1]["loss"]
+    record = {"loss": torch.tensor(float("nan") if loss is None else loss)}
+    state = {
+        "step": trainer.step, "steps": [row["step"] for row in history], "history": history,
+        "history_sha256": _digest(history), "settings": settings,
+    }  # fmt: skip
+    store.write(record, trainer.tensors(), state)
+
+
+def _digest(history: Any) -> str:
+    """SHA-256 of the rows, of which this module knows only some of the entries."""
+    return hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()
+
+
+def _resumed(trainer: Trainer, store: Checkpoints, shape: Shape) -> list[dict[str, Any]]:
+    """History of the checkpoint, whose state the trainer takes up; empty where there is none.
+
+    Raises
+    ------
+    InputError
+        It is damaged, or of another run.
+    """
+    state = store.read()
+    if state is None:
+        return []
+    wanted = describe(trainer.settings, shape, trainer.recipe, trainer.data)
+    same_run(store.folder, _flat(state.get("settings")), _flat(wanted))
+    step, steps = state.get("step"), state.get("steps")
+    history: list[dict[str, Any]] = state.get("history") or []
+    good = isinstance(history, list) and bool(history) and all(isinstance(row, dict) for row in history)
+    if (
+        not good
+        or state.get("history_sha256") != _digest(history)
+        or not isinstance(step, int)
+        or not isinstance(steps, list)
+        or steps != [row.get("step") for row in history]
+        or steps[-1] != step
+    ):
+        raise InputError(f"{store.folder}: history, step or steps of its checkpoint: must be those that a run wrote")
+    trainer.restore(store.load(state)[1], step)
+    return history

@@ -13,14 +13,12 @@ from torch import Tensor
 
 from hltm import HLTM
 from hltm.base.progress import SILENT, Progress
-from numeric.ceiling import ceilings, share_of_ceiling
-from numeric.operator_norms import operator_norms
 from numeric.studies.paper.published import complete_plan, published_correlations, published_network, train_published
 from numeric.studies.paper.settings import AS_PUBLISHED, Member, Study, data_seed, members_of, study_tree
 from numeric.towers.checks import check_device
+from numeric.training.loop import Failure
 from numeric.training.train import train
-from numeric.training_trace import Failure
-from numeric.trees.metrics import correlations, latent_heights
+from numeric.trees.metrics import ceilings, correlations, latent_heights, operator_norms, share_of_ceiling
 from numeric.trees.network import TreeNetwork
 
 

@@ -212,9 +212,8 @@ def run_plot(
     place: Path, out: Path, x: str, y: str, by: tuple[str, ...] | None, level: int | None, confidence: float
 ) -> int:
     """Draw the figure of a store."""
-    from numeric.studies.sweep.report import check_out
+    from numeric.studies.sweep.report import Wanted, check_out, draw
     from numeric.studies.sweep.store import Store
-    from numeric.sweep.figures import Wanted, draw
 
     target = check_out(out, (".png", ".pdf", ".svg"), place)
     with Store(place, create=False) as store:

@@ -17,8 +17,7 @@ from hltm import load
 from hltm.base.checks import count
 from hltm.base.errors import InputError
 from hltm.nodelink import tree_to_json
-from numeric.studies.sweep.grid import Grid, NetworkTable, TrainTable, TreeTable
-from numeric.sweep.axes import RandomPolarity
+from numeric.studies.sweep.grid import Grid, NetworkTable, RandomPolarity, TrainTable, TreeTable
 
 # Of what a key stands for. It changes whenever the same configuration would mean another computation; the version of
 # the code is no part of a key, it is stored beside every result.

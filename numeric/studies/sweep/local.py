@@ -4,19 +4,69 @@ A pool breaks as a whole when one of its processes dies; of one process, it take
 """
 
 import contextlib
+import json
+import math
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from hltm.base.errors import InputError
 from numeric.studies.sweep.task import prepare, run_task
-from numeric.sweep.engine import Ended
+
+# What a driver asks of an engine: lanes that run one task at a time, and how a lane ends one.
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a lane ended its task.
+
+    Attributes
+    ----------
+    lane : int
+    answer : object
+        What the worker returned, of whatever kind; None where it died.
+    reason : str
+        Why it died.
+    """
+
+    lane: int
+    answer: Any
+    reason: str = ""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Lanes somewhere."""
+
+    @property
+    def lanes(self) -> int:
+        """How many there are, or are wanted."""
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+
+    def idle(self) -> list[int]:
+        """Lanes that can be given a task."""
+
+    def start(self, lane: int, work: Any) -> None:
+        """Give a lane a task."""
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """Wait for the end of some task, or for a new idle lane, at most that long."""
+
+    def end(self, lane: int) -> None:
+        """End the worker of a lane, whatever it does."""
+
+    def close(self) -> None:
+        """End all workers."""
+
 
 START_SECONDS = 300.0  # after which a worker that has not begun counts as dead
 STARTS = 5  # in a row that may fail
@@ -148,3 +198,76 @@ class LocalEngine:
             self._kill(lane)
         for lane in self._lanes:
             lane.pool.shutdown(wait=True, cancel_futures=True)
+
+
+# What a worker answers, checked before it is written: plain numbers and text, as many as were asked for.
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Results of a task that can be written.
+
+    Attributes
+    ----------
+    results : tuple of str
+        JSON for each member.
+    seconds : float
+    device, code : str
+    """
+
+    results: tuple[str, ...]
+    seconds: float
+    device: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A task that went wrong.
+
+    Attributes
+    ----------
+    reason : str
+        Kind and what happened, in one line.
+    """
+
+    reason: str
+
+
+def read_answer(found: Any, members: int) -> Answer | Wrong:
+    """Read what :func:`numeric.studies.sweep.task.run_task` gave; what cannot be written went wrong too, and says why.
+
+    Examples
+    --------
+    >>> read_answer({"results": [{"loss": [0.5]}], "seconds": 1.0, "device": "cpu", "code": "1"}, 1).results
+    ('{"loss":[0.5]}',)
+    >>> read_answer({"results": [{"loss": [math.nan]}], "seconds": 1.0, "device": "cpu", "code": "1"}, 1).reason[:49]
+    'raised: the answer cannot be written: ValueError:'
+    """
+    try:
+        if "error" in found:
+            return Wrong(plain(f"{found['error']}: {found['reason']}"))
+        return _answer(found, members)
+    except Exception as error:  # of whatever came, any part may be of any kind
+        return Wrong(plain(f"raised: the answer cannot be written: {type(error).__name__}: {error}"))
+
+
+def _answer(found: Mapping[str, Any], members: int) -> Answer:
+    texts = tuple(json.dumps(each, allow_nan=False, separators=(",", ":")) for each in found["results"])
+    if len(texts) != members:
+        raise ValueError(f"{len(texts)} results for {members} members")
+    taken = float(found["seconds"])
+    if not math.isfinite(taken):
+        raise ValueError(f"{taken} seconds")
+    return Answer(texts, taken, plain(found["device"]), plain(found["code"]))
+
+
+def plain(text: object) -> str:
+    r"""One line of text that every file takes.
+
+    Examples
+    --------
+    >>> plain("two\nlines \udc80")
+    'two lines \\udc80'
+    """
+    return " ".join(str(text).split()).encode(errors="backslashreplace").decode()[:400]

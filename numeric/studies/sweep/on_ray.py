@@ -4,15 +4,316 @@ An actor that dies, with its process or its node, is made anew where there is ro
 Whoever reaches the ports of a Ray cluster can run code on it: `docs/scaling.md` says what that means.
 """
 
+import contextlib
+import os
 import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from hltm.base.errors import InputError
+from numeric.studies.sweep.local import Ended
 from numeric.studies.sweep.task import prepare, run_task
-from numeric.sweep.engine import Ended
-from numeric.sweep.head import Head, connected
+
+# Ray on loopback: connecting to it, and nodes of it on this machine for the demonstration and the tests.
+
+HOSTS = ("localhost", "127.0.0.1", "::1")
+_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_STORE_BYTES = 80_000_000
+# A second node on the same loopback: `ray start` would refuse the switch, so what it decides is replaced.
+_START = """
+import sys
+import ray._private.services as services
+if not hasattr(services, "resolve_ip_for_localhost"):
+    sys.exit("this release of Ray is not known to stay on loopback")
+services.resolve_ip_for_localhost = lambda host: host
+from ray.scripts.scripts import main
+main()
+"""
+
+
+def stay_on_loopback(address: str) -> None:
+    """Let Ray, which is not imported yet, bind to loopback if the cluster is there."""
+    if address.rsplit(":", 1)[0].strip("[]") in HOSTS:
+        os.environ[_SWITCH] = "0"
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node: one `ray start --block` and everything that it has started."""
+
+    process: "subprocess.Popen[bytes]"
+
+    def processes(self) -> list[int]:
+        """Its processes and their descendants, the first one last."""
+        return [*descendants(self.process.pid), self.process.pid]
+
+    def kill(self) -> None:
+        """End all of it at once, as a machine does that loses power."""
+        for number in reversed(self.processes()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        self.process.wait()
+
+
+def descendants(root: int) -> list[int]:
+    """Processes below one, the deepest first; Linux only."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    found, level = [], [root]
+    while level:
+        level = [child for number in level for child in children.get(number, [])]
+        found += level
+    return found[::-1]
+
+
+@dataclass(eq=False)
+class Loopback:
+    """A Ray cluster on 127.0.0.1.
+
+    Attributes
+    ----------
+    address : str
+    nodes : list of Node
+        The head first.
+    folder : str
+        Of its session.
+    """
+
+    address: str
+    nodes: list[Node]
+    folder: str
+
+    def add(self, cpus: int = 1) -> Node:
+        """Start one more node; gives it when it is connected."""
+        head = not self.nodes
+        port = self.address.rsplit(":", 1)[1]
+        where = [f"--address={self.address}"] if not head else ["--head", f"--port={port}", f"--temp-dir={self.folder}"]
+        command = [
+            sys.executable, "-c", _START, "start", *where, "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}",
+            f"--object-store-memory={_STORE_BYTES}", "--disable-usage-stats", "--block",
+            *(["--include-dashboard=false"] if head else []),
+        ]  # fmt: skip
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "120"}
+        environment.pop(_SWITCH, None)
+        log = Path(self.folder, f"node-{len(self.nodes)}.log").open("wb")  # noqa: SIM115
+        with log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
+        node = Node(process)
+        self.nodes.append(node)
+        self._wait(log.name, process)
+        return node
+
+    @staticmethod
+    def _wait(log: str, process: "subprocess.Popen[bytes]") -> None:
+        for _ in range(1200):
+            text = Path(log).read_text(errors="replace")
+            if "Ray runtime started" in text:
+                return
+            if process.poll() is not None:
+                break
+            time.sleep(0.1)
+        raise InputError(f"ray start: {Path(log).read_text(errors='replace')[-500:]}")
+
+
+@contextlib.contextmanager
+def loopback_cluster(nodes: int = 2, cpus: int = 1) -> Iterator[Loopback]:
+    """A Ray cluster of some nodes on loopback, ended with the block.
+
+    Parameters
+    ----------
+    nodes, cpus : int
+        Nodes, and cores of each.
+
+    Raises
+    ------
+    InputError
+        Ray is not there, or does not start.
+    """
+    need_ray()
+    # Short: sockets lie below it, and their paths have at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        cluster = Loopback(f"127.0.0.1:{free_port()}", [], folder)
+        try:
+            for _ in range(nodes):
+                cluster.add(cpus)
+            yield cluster
+        finally:
+            for node in reversed(cluster.nodes):
+                node.kill()
+
+
+def need_ray() -> None:
+    """Refuse to go on without Ray.
+
+    Raises
+    ------
+    InputError
+    """
+    if find_spec("ray") is None:
+        raise InputError("Ray: must be installed; install covop[cluster]")
+
+
+# The head of a Ray cluster: whether one is there, connecting to it, and whether it is there still.
+
+KNOCK_SECONDS = 15.0  # for a head to answer
+GONE_SECONDS = 20.0  # after which a head that does not answer is gone; Ray ends the process after 60
+_RULE = "must be a Ray cluster, as host:port, ray://host:port or auto"
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # and settings, none of them
+_SETTINGS = 4  # kind of the frame that every answer begins with
+
+
+def connected(address: str) -> Any:
+    """The module `ray`, connected to a cluster.
+
+    Parameters
+    ----------
+    address : str
+        ``host:port`` of its head, ``auto``, or ``ray://host:port`` of its client server.
+
+    Raises
+    ------
+    InputError
+        Ray is not there, or no cluster answers.
+    """
+    need_ray()
+    if address == "auto":
+        address = current_address()
+    _knock(address, *place_of(address))
+    stay_on_loopback(address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="covop")
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise InputError(f"--ray={address!r:.80}: {type(error).__name__}: {text}: must be a Ray cluster") from None
+    return ray
+
+
+def current_address() -> str:
+    """What ``auto`` stands for: ``RAY_ADDRESS``, or the cluster that `ray start` has begun here last.
+
+    Looked up here as Ray does: when Ray is loaded, it must be known already whether it has to stay on loopback.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    if (given := os.environ.get("RAY_ADDRESS", "auto")) not in ("", "auto"):
+        return given
+    folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    try:
+        return Path(folder, "ray", "ray_current_cluster").read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        rule = "no Ray cluster was started on this machine; its address must be given, as host:port"
+        raise InputError(f"--ray='auto': {rule}") from None
+
+
+def place_of(address: str) -> tuple[str, int]:
+    """Host and port of an address.
+
+    Examples
+    --------
+    >>> place_of("ray://[::1]:10001")
+    ('::1', 10001)
+
+    Raises
+    ------
+    InputError
+        It has none.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or int(port) >= 2**16:
+        raise InputError(f"--ray={address!r:.80}: {_RULE}")
+    return host.strip("[]"), int(port)
+
+
+def _knock(address: str, host: str, port: int) -> None:
+    """Refuse an address at which nobody answers, or somebody who is no Ray.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        with socket.create_connection((host, port), timeout=KNOCK_SECONDS) as line:
+            if os.environ.get("RAY_USE_TLS", "0") == "1":
+                return
+            line.sendall(_PREFACE)
+            answer = b""
+            while len(answer) < 4 and (more := line.recv(9)):
+                answer += more
+    except OSError as error:
+        text = f"no answer in {KNOCK_SECONDS:g} seconds" if isinstance(error, TimeoutError) else error.strerror or error
+        raise InputError(f"--ray={address!r:.80}: {text}: {_RULE}") from None
+    if len(answer) < 4 or answer[3] != _SETTINGS:
+        raise InputError(f"--ray={address!r:.80}: what answers is no Ray: {_RULE}")
+
+
+class Head:
+    """The head of a cluster that this process is connected to.
+
+    Parameters
+    ----------
+    address : str
+        Where it listens, ``host:port``, or ``ray://host:port`` of the client server.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address, self._place, self._silent = address, place_of(address), None
+
+    _silent: float | None
+
+    def answers(self) -> bool:
+        """Whether it can be reached at this moment.
+
+        Raises
+        ------
+        InputError
+            It could not be for a while.
+        """
+        try:
+            socket.create_connection(self._place, timeout=2.0).close()
+        except OSError:
+            now = time.monotonic()
+            self._silent = now if self._silent is None else self._silent
+            if now - self._silent > GONE_SECONDS:
+                rule = "the cluster is gone; nothing that is done is lost, run the same command again"
+                raise InputError(
+                    f"--ray={self.address!r:.80}: no answer for {GONE_SECONDS:g} seconds: {rule}"
+                ) from None
+            return False
+        self._silent = None
+        return True
+
+    @property
+    def gone(self) -> bool:
+        """Whether it did not answer when it was asked last."""
+        return self._silent is not None
+
 
 LOOK = 5.0  # seconds between looks at what the cluster has
 ASK = 1.0  # seconds between questions to its head

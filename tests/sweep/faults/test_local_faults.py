@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from numeric.sweep.loopback import descendants
+from numeric.studies.sweep.on_ray import descendants
 
 OPTIONS = ("--workers", 2, "--stack", 4)
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from numeric.sweep.loopback import loopback_cluster
+from numeric.studies.sweep.on_ray import loopback_cluster
 
 
 def test_no_cluster_is_one_line(tools, grid, store):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from numeric.sweep.loopback import descendants
+from numeric.studies.sweep.on_ray import descendants
 
 
 def actors(node):

@@ -7,8 +7,7 @@ import sys
 import time
 from dataclasses import replace
 
-from numeric.studies.sweep.on_ray import RayEngine
-from numeric.sweep.loopback import stay_on_loopback
+from numeric.studies.sweep.on_ray import RayEngine, stay_on_loopback
 from verify.engine import cluster as verify_cluster
 from verify.engine.statement import Context
 from verify.registry import entry

@@ -1,1 +1,0 @@
-"""The assumptions of the seven statements, dropped in turn: counterexamples, or how much was tried."""
