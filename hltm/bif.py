@@ -64,13 +64,7 @@ class Network:
 
 
 def parse(text: str) -> Network:
-    """Read the text of a BIF file whose variables have at most one parent each.
-
-    Raises
-    ------
-    InputError
-        One line that names the place in the file and the rule.
-    """
+    """Read the text of a BIF file whose variables have at most one parent each."""
     return _Parser(text).network()
 
 
@@ -320,21 +314,7 @@ _RESERVED = {"network", "variable", "probability", "property", "type", "discrete
 
 
 def to_bif(tree: HLTM) -> str:
-    """Return the tree as the text of a BIF file.
-
-    Examples
-    --------
-    >>> from hltm.build import star_tree
-    >>> text = to_bif(star_tree(1, polarity=0.5))
-    >>> from_bif(text) == star_tree(1, polarity=0.5)
-    True
-    >>> print(text[text.index("probability ( z1"):])
-    probability ( z1 | z0 ) {
-      ( 0 ) 0.75, 0.25 ;
-      ( 1 ) 0.25, 0.75 ;
-    }
-    <BLANKLINE>
-    """
+    """Return the tree as the text of a BIF file."""
     words = _words(tree.nodes)
     lines = ["network hltm_tree {"]
     lines += [f"  property hltm_{key} = {_encoded(text)} ;" for key, text in tree.graph.graph.items()]
@@ -354,13 +334,7 @@ def to_bif(tree: HLTM) -> str:
 
 
 def from_bif(text: str) -> HLTM:
-    """Build a tree from the text of a BIF file, also one of another tool if its network is a tree.
-
-    Raises
-    ------
-    InputError
-        Another form, a variable with two parents, properties that disagree with a table, or no valid tree.
-    """
+    """Build a tree from the text of a BIF file, also one of another tool if its network is a tree."""
     network = parse(text)
     names = {name: _name(name, variable) for name, variable in network.variables.items()}
     nodes: list[dict[str, Any]] = []

@@ -266,25 +266,7 @@ _COLOURS = {"tab:blue": "#1f77b4", "tab:red": "#d62728", "0.6": "#999", "0.45": 
 
 
 def tree_html(tree: HLTM) -> str:
-    """Return a tree as HTML: a drawing in SVG with the tree's one line below it.
-
-    Parameters
-    ----------
-    tree : HLTM
-        Any size: at most 63 items are drawn, a triangle stands for the rest.
-
-    Returns
-    -------
-    str
-        HTML without scripts, styles or links; names are escaped.
-
-    Examples
-    --------
-    >>> from hltm.build import star_tree
-    >>> text = tree_html(star_tree(2, polarity=0.5))
-    >>> text.count("<rect"), text.count("<line")
-    (3, 2)
-    """
+    """Return a tree as HTML: a drawing in SVG with the tree's one line below it."""
     return f'<div style="overflow-x:auto">{tree_svg(tree)}</div><div>{escape(repr(tree))}</div>'
 
 

@@ -23,27 +23,7 @@ from hltm.tree import HLTM
 
 
 def read_states(tree: HLTM, given: object, name: str) -> dict[Node, np.ndarray]:
-    """Check a mapping of nodes to states.
-
-    Parameters
-    ----------
-    tree : HLTM
-        The tree whose nodes are named.
-    given : mapping of Node to int or integer array of shape (n,)
-        States 0 ... cardinality - 1; all arrays must have the same length, at least 1.
-    name : str
-        What the mapping is called in messages.
-
-    Returns
-    -------
-    dict of Node to numpy.ndarray
-        int64, each of shape () or (n,).
-
-    Raises
-    ------
-    InputError
-        No mapping, an unknown node, a state that is no integer or not a state of its node, unequal lengths.
-    """
+    """Check a mapping of nodes to states."""
     if not isinstance(given, Mapping):
         raise InputError(f"{name}={show(given)}: must be a mapping of nodes to states, got {type(given).__name__}")
     states = {node: _states(tree, node, value, name) for node, value in given.items()}

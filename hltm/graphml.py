@@ -40,15 +40,7 @@ _INSIDE = {
 
 
 def to_graphml(tree: HLTM) -> str:
-    """Return the tree as a GraphML document.
-
-    Examples
-    --------
-    >>> from hltm.build import star_tree
-    >>> text = to_graphml(star_tree(1, polarity=0.5))
-    >>> from_graphml(text) == star_tree(1, polarity=0.5)
-    True
-    """
+    """Return the tree as a GraphML document."""
     form = tree_to_json(tree)
     ids = _ids(tree.nodes)
     rational = any(isinstance(edge.get("polarity"), str) for edge in form["edges"])
@@ -75,13 +67,7 @@ def to_graphml(tree: HLTM) -> str:
 
 
 def from_graphml(text: str) -> HLTM:
-    """Build a tree from a GraphML document.
-
-    Raises
-    ------
-    InputError
-        Broken XML, a document type declaration, another form, or no valid tree.
-    """
+    """Build a tree from a GraphML document."""
     reader = _Reader()
     try:
         reader.parser.Parse(text, True)

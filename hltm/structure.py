@@ -18,22 +18,7 @@ _NAMES_SHOWN = 8
 
 @dataclass(frozen=True)
 class Structure:
-    """The validated shape of a rooted tree.
-
-    Attributes
-    ----------
-    root : Node
-    order : tuple of Node
-        All nodes, level by level, children in the order in which their edges were added.
-    levels : tuple of tuple of Node
-        The same nodes grouped by their distance from the root.
-    leaves : tuple of Node
-        Depth first, left to right: the leaves below any node are neighbours.
-    parent : dict
-        Node to parent; the root is missing.
-    children : dict
-        Node to the tuple of its children.
-    """
+    """The validated shape of a rooted tree."""
 
     root: Node
     order: tuple[Node, ...]
@@ -64,13 +49,7 @@ class Structure:
 
 
 def structure_of(graph: object) -> Structure:
-    """Check that a graph is a rooted tree with at least one edge and return its shape.
-
-    Raises
-    ------
-    InputError
-        Not a `networkx.DiGraph`, no edge, a cycle, a node with two parents, two roots, a bad name.
-    """
+    """Check that a graph is a rooted tree with at least one edge and return its shape."""
     checked = _directed(graph)
     children = {node_name(v): tuple(node_name(c) for c in checked.successors(v)) for v in checked}
     parents = {node_name(v): tuple(node_name(p) for p in checked.predecessors(v)) for v in checked}
@@ -179,19 +158,7 @@ def frozen_graph(
     edges: Mapping[Node, Mapping[str, Any]],
     texts: Mapping[str, str],
 ) -> nx.DiGraph:
-    """Build a graph that cannot be changed, nodes and edges level by level.
-
-    Parameters
-    ----------
-    shape : Structure
-        The tree's shape.
-    nodes : mapping of Node to attributes
-        May lack nodes without attributes.
-    edges : mapping of Node to attributes
-        The attributes of the edge that ends in the node.
-    texts : mapping
-        Attributes of the whole graph.
-    """
+    """Build a graph that cannot be changed, nodes and edges level by level."""
     graph: Any = nx.DiGraph()
     graph.add_nodes_from(shape.order)
     graph.add_edges_from((shape.parent[node], node) for node in shape.order[1:])

@@ -183,13 +183,7 @@ _DECIMAL = re.compile(r"[+-]?([0-9]++\.?[0-9]*+|\.[0-9]++)([eE][+-]?[0-9]++)?|[+
 
 
 def read_number(text: str) -> Number | str:
-    """Read a number, also one that is not finite; return text that is none as it is, for the checks to refuse.
-
-    Examples
-    --------
-    >>> read_number("3"), read_number("0.5"), read_number("-1/3"), read_number("1/0"), read_number("x")
-    (3, 0.5, Fraction(-1, 3), '1/0', 'x')
-    """
+    """Read a number, also one that is not finite; return text that is none as it is, for the checks to refuse."""
     if _INTEGER.fullmatch(text):
         return int(text)
     if _DECIMAL.fullmatch(text):

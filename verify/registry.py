@@ -51,13 +51,7 @@ def covered() -> tuple[Entry, ...]:
 
 
 def entry(name: str) -> Entry:
-    """The entry of a slug or a number.
-
-    Examples
-    --------
-    >>> entry("dual-gradient").theorem, entry("1").slug
-    (1, 'dual-gradient')
-    """
+    """The entry of a slug or a number."""
     for candidate in REGISTRY:
         if name in (candidate.slug, str(candidate.theorem), f"theorem{candidate.theorem}"):
             return candidate

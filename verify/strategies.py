@@ -41,15 +41,7 @@ CUTS = (8, 4, 12, 2, 6, 10, 14, 1, 3, 5, 7, 9, 11, 13, 15)
 
 @lru_cache(maxsize=8)
 def eighths(low: int = -24, high: int = 24) -> SearchStrategy[float]:
-    """Multiples of 1/8 in [low/8, high/8], half of them whole numbers; shrinks to 0, then to 1, -1, 2, ...
-
-    Examples
-    --------
-    >>> from hypothesis import find, settings
-    >>> alone = settings(database=None)
-    >>> find(eighths(), lambda x: x < -1, settings=alone), find(eighths(0, 16), lambda x: x % 1, settings=alone)
-    (-2.0, 0.125)
-    """
+    """Multiples of 1/8 in [low/8, high/8], half of them whole numbers; shrinks to 0, then to 1, -1, 2, ..."""
     values = sorted((n / 8 for n in range(low, high + 1)), key=lambda x: (abs(x), x < 0))
     whole, parts = [x for x in values if x % 1 == 0], [x for x in values if x % 1]
     # One choice for each entry, and not first one between whole and part: instances shrink several times faster so.
@@ -104,15 +96,7 @@ def pair_instances(draw: st.DrawFn, max_layers: int = 3, max_width: int = 3) -> 
 
 @lru_cache(maxsize=16)
 def simplices(size: int) -> SearchStrategy[tuple[float, ...]]:
-    """Positive weights that sum to one exactly: parts of 16 that float64 holds exactly; size at most 16.
-
-    Examples
-    --------
-    >>> from hypothesis import find, settings
-    >>> alone = settings(database=None)
-    >>> find(simplices(4), lambda p: True, settings=alone)
-    (0.25, 0.25, 0.25, 0.25)
-    """
+    """Positive weights that sum to one exactly: parts of 16 that float64 holds exactly; size at most 16."""
     if size == 1:
         return st.just((1.0,))
     if size == 2:
@@ -177,25 +161,7 @@ def loss_instances(draw: st.DrawFn, max_negatives: int = 4) -> LossInstance:
 
 @st.composite
 def trees(draw: st.DrawFn, max_nodes: int = 6, symmetric: bool | None = None, categorical: bool | None = None) -> HLTM:
-    """Latent trees with 2 to `max_nodes` nodes named r, a, b, ...; shrinks to an edge of polarity 0 with even prior.
-
-    Parameters
-    ----------
-    max_nodes : int
-        At most 26.
-    symmetric : bool, optional
-        Binary edges with a polarity (True), with a table of transitions (False), or either.
-    categorical : bool, optional
-        Two or three states a node (True), two (False), or either. Categorical trees have tables.
-
-    Examples
-    --------
-    >>> from hypothesis import find, settings
-    >>> alone = settings(database=None)
-    >>> tree = find(trees(symmetric=True, categorical=False), lambda tree: len(tree.latents) > 1, settings=alone)
-    >>> tree.edges, tree.polarity("r", "b")
-    ((('r', 'a'), ('a', 'b')), 0.0)
-    """
+    """Latent trees with 2 to `max_nodes` nodes named r, a, b, ...; shrinks to an edge of polarity 0 with even prior."""
     import networkx as nx
 
     from hltm import HLTM

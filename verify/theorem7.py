@@ -174,8 +174,9 @@ def initialisations(context: Context) -> Evidence:
     starts = lucky_starts.starts()
     effect = f"a distribution function that is {dkw_detected(lucky_starts.MEMBERS, lucky_starts.false_alarm()):.3f} off"
     found = tally(
-        "float", "initialisation", starts, partial(lucky_starts.measure_start, seed=context.seed, device=context.device),
-        at_least=len(starts), detail=f"law and existence within the error of {lucky_starts.MEMBERS} initialisations, "
+        "float", "initialisation", starts,
+        partial(lucky_starts.measure_start, seed=context.seed, device=context.device), at_least=len(starts),
+        detail=f"law and existence within the error of {lucky_starts.MEMBERS} initialisations, "
         f"refutes {effect} with probability {POWER}",
     )  # fmt: skip
     return replace(found, effect=effect)

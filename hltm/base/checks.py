@@ -47,13 +47,7 @@ def suggestion(name: object, allowed: Iterable[object]) -> str:
 
 
 def count(value: int) -> str:
-    """Write a count with separators, a count of more than 24 digits as a power of ten.
-
-    Examples
-    --------
-    >>> count(1234567), count(2**4096)
-    ('1,234,567', 'about 10^1233')
-    """
+    """Write a count with separators, a count of more than 24 digits as a power of ten."""
     digits = value.bit_length() * math.log10(2)
     return f"{value:,}" if digits < 24 else f"about 10^{int(digits)}"
 
@@ -84,15 +78,7 @@ def number(value: object, name: str, place: str = "") -> Number:
 
 
 def polarity(value: object, name: str, place: str = "") -> Number:
-    """Return a number in [-1, 1].
-
-    Examples
-    --------
-    >>> polarity(1.3, "polarity", " on edge ('a', 'b')")
-    Traceback (most recent call last):
-        ...
-    hltm.base.errors.InputError: polarity=1.3 on edge ('a', 'b'): must lie in [-1, 1]
-    """
+    """Return a number in [-1, 1]."""
     plain = number(value, name, place)
     if not -1 <= plain <= 1:
         raise InputError(f"{name}={show(value)}{place}: must lie in [-1, 1]")

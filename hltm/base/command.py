@@ -36,15 +36,7 @@ Job = Callable[[], int]
 
 
 def finish(application: typer.Typer, name: str) -> None:
-    """Run an application and leave with its exit code; every error is one line on stderr.
-
-    Parameters
-    ----------
-    application : typer.Typer
-        Its commands return a `Job`, or `None` for nothing to do.
-    name : str
-        What the help calls the program.
-    """
+    """Run an application and leave with its exit code; every error is one line on stderr."""
     code = guarded(application, name)
     close_ears()
     sys.exit(code)
@@ -67,11 +59,6 @@ def heard() -> Iterator[None]:
 
     Torch, while it is loaded, drops what a broken import of NumPy raises, KeyboardInterrupt as well, and goes on with
     half of NumPy; or its C++ takes the exception for a defect and aborts the process. mpmath drops it too.
-
-    Examples
-    --------
-    >>> with heard():
-    ...     import json
     """
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
@@ -144,13 +131,7 @@ def abandon_stdout() -> None:
 
 
 def speaks() -> bool:
-    """Whether this process says what all processes of a run find: the first one that `torchrun` started on a machine.
-
-    Examples
-    --------
-    >>> speaks()
-    True
-    """
+    """Whether this process says what all processes of a run find: the first one that `torchrun` started on a machine."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
@@ -172,24 +153,12 @@ def misused(error: Any) -> str:
 
 
 def one_line(message: object) -> str:
-    """Words on one line.
-
-    Examples
-    --------
-    >>> one_line("a file   that is not there ")
-    'a file that is not there'
-    """
+    """Words on one line."""
     return " ".join(str(message).split())
 
 
 def nothing_before(context: typer.Context) -> None:
-    """Refuse options that stand before a command, which would not see them.
-
-    Raises
-    ------
-    InputError
-        One was given.
-    """
+    """Refuse options that stand before a command, which would not see them."""
     for name in context.params:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":

@@ -18,26 +18,10 @@ from hltm.base.command import console
 
 
 class Progress:
-    """Is told how far a computation is, and says nothing.
-
-    Examples
-    --------
-    >>> SILENT.start(2)
-    >>> SILENT.step("the first of two")
-    >>> SILENT.at(1, "the second, by its number")
-    """
+    """Is told how far a computation is, and says nothing."""
 
     def start(self, total: float | None = None, text: str = "") -> None:
-        """Begin a count from 0.
-
-        Parameters
-        ----------
-        total : int, float or None
-            A whole number is a count of things and shown as such; of a float the share that is done is shown; None:
-            nobody knows how much there is.
-        text : str
-            What begins.
-        """
+        """Begin a count from 0."""
 
     def step(self, text: str) -> None:
         """Something begins, and what began with the last `step` is done."""
@@ -63,18 +47,7 @@ def watched() -> bool:
 
 @contextmanager
 def shown(quiet: bool = False) -> Iterator[Progress]:
-    """Show on stderr how far the block is, if somebody is looking; afterwards nothing of it is left.
-
-    Parameters
-    ----------
-    quiet : bool
-        Show nothing.
-
-    Examples
-    --------
-    >>> with shown(quiet=True) as progress:
-    ...     progress.step("nobody sees this")
-    """
+    """Show on stderr how far the block is, if somebody is looking; afterwards nothing of it is left."""
     if quiet or not watched():
         yield SILENT
         return
@@ -188,13 +161,7 @@ def drawn(share: float, width: int, console: Console, options: ConsoleOptions) -
 
 
 def ending(done: float, total: float | None, spent: float, left: float | None) -> str:
-    """How much is done, a count or a share, and the times.
-
-    Examples
-    --------
-    >>> ending(3, 12, 61, 200), ending(3, 12.0, 61, None), ending(0, None, 61, None)
-    (' 3/12 1:01, 3:20 left', ' 25% 1:01', ' 1:01')
-    """
+    """How much is done, a count or a share, and the times."""
     amount = "" if total is None else f" {done / total:.0%}" if isinstance(total, float) else f" {int(done)}/{total}"
     return f"{amount} {clock(spent)}" + ("" if left is None else f", {clock(left)} left")
 
@@ -203,27 +170,6 @@ def seconds_left(done: float, total: float | None, base: float, when: float, now
     """Seconds that remain if the rest takes as long per piece as what is done; between two pieces they count down.
 
     Pieces differ too much for the last ones alone to tell.
-
-    Parameters
-    ----------
-    done, base : float
-        What was done in these seconds, and before them.
-    total : float or None
-        Of all, `base` included.
-    when, now : float
-        Seconds from the beginning to the last time that `done` grew, and until now.
-
-    Returns
-    -------
-    float or None
-        None before anything is done.
-
-    Examples
-    --------
-    >>> seconds_left(5, 20, 0, 10, 10), seconds_left(5, 20, 0, 10, 13), seconds_left(5, 20, 10, 10, 10)
-    (30.0, 27.0, 10.0)
-    >>> seconds_left(5, 20, 0, 10, 99), seconds_left(0, 20, 0, 0, 9), seconds_left(5, None, 0, 10, 10)
-    (0.0, None, None)
     """
     if total is None or done <= 0:
         return None
@@ -231,24 +177,12 @@ def seconds_left(done: float, total: float | None, base: float, when: float, now
 
 
 def clock(seconds: float) -> str:
-    """Seconds as hours, minutes and seconds.
-
-    Examples
-    --------
-    >>> clock(75.4), clock(3600)
-    ('1:15', '1:00:00')
-    """
+    """Seconds as hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def printable(text: str) -> str:
-    """Text without characters that a terminal would obey.
-
-    Examples
-    --------
-    >>> printable(chr(27) + "[31m red")
-    '?[31m red'
-    """
+    """Text without characters that a terminal would obey."""
     return "".join(character if character.isprintable() else "?" for character in text)

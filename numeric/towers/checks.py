@@ -113,13 +113,7 @@ def as_floating(value: Any, place: str) -> Tensor:
 
 
 def check_finite(value: Tensor, place: str) -> None:
-    """Refuse NaN and infinity, naming the first entry that has one.
-
-    Raises
-    ------
-    InputError
-        An entry is not finite.
-    """
+    """Refuse NaN and infinity, naming the first entry that has one."""
     finite = torch.isfinite(value)
     if not bool(finite.all()):
         where = tuple(int(i) for i in (~finite).nonzero()[0])
@@ -181,13 +175,7 @@ def check_weights(weights: Weights, place: str = "weights") -> list[Tensor]:
 
 
 def check_single(weights: Weights, place: str = "weights") -> list[Tensor]:
-    """Weights of one tower, detached: for what is computed over a population, where ensembles are refused.
-
-    Raises
-    ------
-    InputError
-        As :func:`check_weights`, or an ensemble axis.
-    """
+    """Weights of one tower, detached: for what is computed over a population, where ensembles are refused."""
     layers = check_weights(weights, place)
     if layers[0].ndim != 2:
         raise InputError(f"{place}: ensemble of {layers[0].shape[0]} networks: must be one network; take one member")
@@ -195,13 +183,7 @@ def check_single(weights: Weights, place: str = "weights") -> list[Tensor]:
 
 
 def check_layer(layer: int, depth: int) -> int:
-    """The paper's layer number l, between 1 and L.
-
-    Raises
-    ------
-    InputError
-        No such layer.
-    """
+    """The paper's layer number l, between 1 and L."""
     if isinstance(layer, bool) or not isinstance(layer, int) or not 1 <= layer <= depth:
         raise InputError(f"layer={layer!r}: must lie in 1 .. {depth}")
     return layer

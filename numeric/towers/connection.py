@@ -109,12 +109,7 @@ class ConnectionFactors:
 
 
 def jacobians(layers: list[Tensor], run: Trace) -> list[Tensor]:
-    """``J_1 .. J_L`` of every sample, each ``(..., batch, n_L, n_l)``; ``J_L`` is an expanded identity.
-
-    Source
-    ------
-    Section 0 of the notes: ``J_l = J_{l+1} W_{l+1} D_l``.
-    """
+    """``J_1 .. J_L`` of every sample, each ``(..., batch, n_L, n_l)``; ``J_L`` is an expanded identity."""
     top = run.preactivations[-1]
     lead, batch, n_top = top.shape[:-2], top.shape[-2], top.shape[-1]
     identity = torch.eye(n_top, dtype=top.dtype, device=top.device).expand(*lead, batch, n_top, n_top)

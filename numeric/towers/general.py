@@ -49,35 +49,7 @@ def _outputs(function: NetworkFunction, parameters: list[Tensor], population: Fi
 def output_jacobians(
     function: NetworkFunction, parameters: Sequence[Tensor], x: Float[Tensor, "batch d"]
 ) -> list[Tensor]:
-    """Jacobian of the output of every sample in every parameter.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(parameters, x)`` gives ``(batch, n_L)`` for ``x`` of shape ``(batch, d)``, each sample by
-        itself, in operations that ``torch.func`` can differentiate.
-    parameters : sequence of Tensor
-        What to differentiate in.
-    x : Tensor
-        ``(batch, d)``.
-
-    Returns
-    -------
-    list of Tensor
-        ``(batch, n_L, *shape)`` for each parameter: the transposed connection, its last axes shaped as the
-        parameter.
-
-    Source
-    ------
-    Statement 3, general form.
-
-    Examples
-    --------
-    >>> parameters = [torch.ones(2, 3), torch.zeros(2)]
-    >>> found = output_jacobians(lambda p, x: x @ p[0].T + p[1], parameters, torch.ones(5, 3))
-    >>> [tuple(j.shape) for j in found]
-    [(5, 2, 2, 3), (5, 2, 2)]
-    """
+    """Jacobian of the output of every sample in every parameter."""
 
     def single(inner: list[Tensor], sample: Tensor) -> Tensor:
         return function(inner, sample.unsqueeze(0)).squeeze(0)
@@ -217,22 +189,6 @@ def exact_form_gradient(
     ``xi`` depends on the two points only, through the distance of their augmentation means; the theorem says that it
     is ``V^xi vec W`` with no residue. The loss ``covariance`` does the same in expectation, with other such ``xi``:
     their mean over two further views of each point in the place of all augmentations.
-
-    Parameters
-    ----------
-    function, parameters
-        As in :func:`numeric.towers.general.output_jacobians`.
-    population : FinitePopulation
-    spec : LossSpec
-        With one negative.
-
-    Returns
-    -------
-    list of Tensor
-
-    Source
-    ------
-    Statement 4.
     """
     with torch.enable_grad():
         held = [parameter.detach().requires_grad_() for parameter in parameters]
@@ -300,24 +256,7 @@ def _acted(acting: Coupling, values: Tensor) -> Tensor:
 def operator_form(
     function: NetworkFunction, parameters: Sequence[Tensor], population: FinitePopulation, spec: LossSpec
 ) -> list[Tensor]:
-    """``2 V_x[Kbar_l] vec W_l`` or ``V^xi vec W_l`` of every matrix, for any function of a sample.
-
-    Parameters
-    ----------
-    function, parameters
-        As in :func:`numeric.towers.general.output_jacobians`.
-    population : FinitePopulation
-    spec : LossSpec
-
-    Returns
-    -------
-    list of Tensor
-        Shaped as the parameters.
-
-    Source
-    ------
-    Statements 3 and 4.
-    """
+    """``2 V_x[Kbar_l] vec W_l`` or ``V^xi vec W_l`` of every matrix, for any function of a sample."""
     held = [parameter.detach() for parameter in parameters]
     acting = coupling(population, spec, _outputs_in_parts(function, held, population), None)
     found = []
@@ -333,20 +272,6 @@ def general_form(
     """``2 Cov_x[Kbar_l, fbar_L]`` or ``E[xi (Kbar - Kbar')(fbar - fbar')]`` of every parameter.
 
     What :func:`numeric.towers.general.general_update` makes of the Jacobians of all samples.
-
-    Parameters
-    ----------
-    function, parameters, population, spec
-        As in :func:`operator_form`.
-
-    Returns
-    -------
-    list of Tensor
-        Shaped as the parameters.
-
-    Source
-    ------
-    Statements 3 and 4, general form.
     """
     held = [parameter.detach() for parameter in parameters]
     outputs = _outputs_in_parts(function, held, population)

@@ -25,13 +25,7 @@ _CHUNK = 2**17  # terms per block: small enough for the cache
 
 
 def count_terms(population: FinitePopulation, spec: LossSpec) -> int:
-    """Number of terms of the sum: ``M A^2 (M A)^H``; the simple loss separates into its two distances.
-
-    Raises
-    ------
-    InputError
-        More than :data:`TERM_LIMIT`.
-    """
+    """Number of terms of the sum: ``M A^2 (M A)^H``; the simple loss separates into its two distances."""
     points = population.size * population.augmentations
     positives = points * population.augmentations
     tuples: int = points**spec.negatives
@@ -43,26 +37,14 @@ def count_terms(population: FinitePopulation, spec: LossSpec) -> int:
 
 
 def check_convention(convention: str) -> str:
-    """The convention of the update: gradient through all towers, or through that of ``x_1`` only.
-
-    Raises
-    ------
-    InputError
-        Another word.
-    """
+    """The convention of the update: gradient through all towers, or through that of ``x_1`` only."""
     if convention not in ("shared", "one-branch"):
         raise InputError(f"convention={convention!r}: must be 'shared' or 'one-branch'")
     return convention
 
 
 def squared_distance(first: Float[Tensor, "*batch n"], second: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
-    """``r = 1/2 ||first - second||^2`` along the last axis, by explicit differences.
-
-    Examples
-    --------
-    >>> squared_distance(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
-    tensor(2.)
-    """
+    """``r = 1/2 ||first - second||^2`` along the last axis, by explicit differences."""
     return 0.5 * (first - second).square().sum(-1)
 
 
@@ -139,33 +121,7 @@ def expected_loss_of_outputs(
     population: FinitePopulation,
     spec: LossSpec,
 ) -> Float[Tensor, ""]:
-    """Expected loss of a table of outputs, differentiable, as a literal sum over all index tuples.
-
-    Parameters
-    ----------
-    anchors : Tensor
-        Outputs as the tower of ``x_1`` sees them, one per augmented point.
-    others : Tensor
-        Outputs as the other towers see them: the same tensor (shared) or a detached one (one-branch).
-    population : FinitePopulation
-        Where the weights come from.
-    spec : LossSpec
-        The loss.
-
-    Returns
-    -------
-    Tensor
-        A scalar.
-
-    Raises
-    ------
-    InputError
-        More terms than :data:`TERM_LIMIT`.
-
-    Source
-    ------
-    Sections 0 and 2 of the notes.
-    """
+    """Expected loss of a table of outputs, differentiable, as a literal sum over all index tuples."""
     count_terms(population, spec)
     total: Tensor = _LossSum.apply(anchors, others, population, spec)
     return total

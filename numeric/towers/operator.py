@@ -101,24 +101,7 @@ def pair_laplacian(
     outputs: Float[Tensor, "MA n_L"],
     distances_from: Float[Tensor, "M n_L"] | None = None,
 ) -> Float[Tensor, "M M"]:
-    """``L = diag(row sums of Xi) - Xi``, positive semidefinite, rows summing to zero.
-
-    Parameters
-    ----------
-    spec : LossSpec
-        The loss.
-    population : FinitePopulation
-        Points and weights.
-    outputs : Tensor
-        ``f_L`` of all augmented points.
-    distances_from : Tensor, optional
-        Outputs between which ``r`` is measured; augmentation means of ``outputs`` without it.
-
-    Raises
-    ------
-    InputError
-        ``distances_from`` without one row per point.
-    """
+    """``L = diag(row sums of Xi) - Xi``, positive semidefinite, rows summing to zero."""
     base = population.mean(outputs) if distances_from is None else distances_from
     if base.ndim != 2 or base.shape[0] != population.size:
         raise InputError(
@@ -132,13 +115,6 @@ class Coupling:
     """How points act on each other: ``y -> 2 L y`` over the points; nothing M x M for the simple loss.
 
     For the simple loss it is half of that, ``y -> w (y - E y)``: the operator is then ``V_x[Kbar]``.
-
-    Parameters
-    ----------
-    population : FinitePopulation
-        Points and weights.
-    laplacian : Tensor, optional
-        ``L``; without it the coupling is that of the simple loss.
     """
 
     def __init__(self, population: FinitePopulation, laplacian: Float[Tensor, "M M"] | None = None) -> None:
@@ -330,31 +306,6 @@ def general_update(
     distances_from: Float[Tensor, "M n_L"] | None = None,
     **loss_parameters: Any,
 ) -> list[Tensor]:
-    """General form for dense towers: ``2 Cov_x[Kbar_l, fbar_L]``, or ``E[xi (Kbar - Kbar')(fbar - fbar')]``.
-
-    Parameters
-    ----------
-    weights, population, loss, slope, distances_from, **loss_parameters
-        As in :func:`covariance_operator`.
-
-    Returns
-    -------
-    list of Tensor
-        One matrix per layer, shaped as the weights.
-
-    Raises
-    ------
-    InputError
-        Inputs that are not allowed.
-
-    Source
-    ------
-    General forms of statements 3 and 4; :mod:`numeric.towers.general` has them for every differentiable network.
-
-    Examples
-    --------
-    >>> general_update([[[1.0]]], FinitePopulation([[[-1.0], [1.0]], [[3.0], [3.0]]]))
-    [tensor([[4.5000]], dtype=torch.float64)]
-    """
+    """General form for dense towers: ``2 Cov_x[Kbar_l, fbar_L]``, or ``E[xi (Kbar - Kbar')(fbar - fbar')]``."""
     spec = loss_spec(loss, **loss_parameters)
     return _updates(weights, population, spec, slope, distances_from, general=True)

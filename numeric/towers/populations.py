@@ -344,7 +344,8 @@ def ring_population(
     >>> ring_population(3)
     Traceback (most recent call last):
         ...
-    hltm.base.errors.InputError: patterns '11' and '101' on 3 positions: are translations of each other, must be two objects
+    hltm.base.errors.InputError: patterns '11' and '101' on 3 positions: are translations of each other, must be two
+    objects
     """
     if isinstance(positions, bool) or not hasattr(positions, "__index__") or positions < 1:
         raise InputError(f"positions={positions!r} of a ring: must be a positive integer")

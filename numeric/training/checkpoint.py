@@ -31,13 +31,7 @@ _OWN = re.compile(r"(step|record)-\d{10,}\.safetensors(\.part)?|(state\.json|met
 
 
 def run_folder(value: Any) -> Path:
-    """A path that a system can know.
-
-    Raises
-    ------
-    InputError
-        No path, or characters that no path has.
-    """
+    """A path that a system can know."""
     try:
         path = Path(value)
         good = b"\0" not in os.fsencode(path)
@@ -50,13 +44,7 @@ def run_folder(value: Any) -> Path:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn what a system says about a folder (full, read-only, a folder where a file should be) into one line.
-
-    Raises
-    ------
-    InputError
-        It says something.
-    """
+    """Turn what a system says about a folder (full, read-only, a folder where a file should be) into one line."""
     try:
         yield
     except OSError as error:
@@ -67,13 +55,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder, made if it is not there.
-
-    Raises
-    ------
-    InputError
-        Another process holds it, or it cannot be written.
-    """
+    """Hold a run folder, made if it is not there."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock")
@@ -89,29 +71,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 @dataclass(eq=False)
 class Checkpoints:
-    """The checkpoint of a run folder.
-
-    Attributes
-    ----------
-    folder : Path
-    hashes : list of str
-        SHA-256 of the file of every record.
-    last : str
-        Name of the file of tensors that the run goes on from; empty before the first.
-    """
+    """The checkpoint of a run folder."""
 
     folder: Path
     hashes: list[str] = field(default_factory=list)
     last: str = ""
 
     def write(self, record: Mapping[str, Tensor], tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write a record and what the run goes on from, and remove what it went on from before.
-
-        Raises
-        ------
-        InputError
-            The folder cannot be written (full, read-only): the last complete checkpoint stays.
-        """
+        """Write a record and what the run goes on from, and remove what it went on from before."""
         name = f"step-{state['step']:010d}.safetensors"
         with writing(self.folder):
             hashes = [*self.hashes, _saved(self.folder / _record(state["step"]), record)]
@@ -125,13 +92,7 @@ class Checkpoints:
                 self._tidy(state["steps"])
 
     def read(self) -> dict[str, Any] | None:
-        """State of the last complete checkpoint; None where there is none.
-
-        Raises
-        ------
-        InputError
-            It is damaged, or of another version.
-        """
+        """State of the last complete checkpoint; None where there is none."""
         path = self.folder / STATE
         if not path.exists():
             return None
@@ -145,13 +106,7 @@ class Checkpoints:
         return state
 
     def load(self, state: Mapping[str, Any]) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """Tensors of every record and what the run goes on from, of a state whose steps are in order.
-
-        Raises
-        ------
-        InputError
-            Files that are missing, damaged or truncated.
-        """
+        """Tensors of every record and what the run goes on from, of a state whose steps are in order."""
         hashes = state.get("records")
         if not isinstance(hashes, list) or len(hashes) != len(state["steps"]):
             raise InputError(f"{self.folder / STATE}: records: must be one hash for each of the steps")
@@ -223,13 +178,7 @@ def _state(path: Path) -> dict[str, Any]:
 
 
 def run_state(folder: Path, state: Mapping[str, Any], members: int, total: int) -> tuple[list[int], ...]:
-    """Steps of the records, members that go on, and each failure (member, step, last good step).
-
-    Raises
-    ------
-    InputError
-        They are not what a run of so many members and steps leaves behind.
-    """
+    """Steps of the records, members that go on, and each failure (member, step, last good step)."""
     step: Any = state.get("step")
     steps: Any = state.get("steps")
     active: Any = state.get("active")
@@ -248,13 +197,7 @@ def run_state(folder: Path, state: Mapping[str, Any], members: int, total: int) 
 
 
 def same_run(folder: Path, found: Any, wanted: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of another run, naming the first setting that differs.
-
-    Raises
-    ------
-    InputError
-        A setting differs.
-    """
+    """Refuse a checkpoint of another run, naming the first setting that differs."""
     held = found if isinstance(found, dict) else {}
     for name in dict.fromkeys((*wanted, *held)):
         old, new = held.get(name), wanted.get(name)

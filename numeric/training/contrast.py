@@ -23,17 +23,7 @@ WHOLE_BATCH = "ntxent"
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """Losses of E members, as columns.
-
-    Attributes
-    ----------
-    negatives : int
-        H, the same for all; 0 for NT-Xent.
-    tau, margin : Tensor
-        ``(E, 1)``.
-    flat : Tensor
-        ``(E, 1)``: true for members of the simple loss.
-    """
+    """Losses of E members, as columns."""
 
     negatives: int
     tau: Tensor
@@ -87,13 +77,7 @@ class Contrast:
 
 
 def contrast_of(specs: Sequence[LossSpec], device: torch.device, dtype: torch.dtype) -> Contrast:
-    """Losses of a stack; all of the same number of negatives, NT-Xent only with NT-Xent.
-
-    Raises
-    ------
-    InputError
-        Losses that cannot be stacked: both are named.
-    """
+    """Losses of a stack; all of the same number of negatives, NT-Xent only with NT-Xent."""
     first = specs[0]
     for number, spec in enumerate(specs):
         if (spec.name == WHOLE_BATCH) != (first.name == WHOLE_BATCH) or spec.negatives != first.negatives:
@@ -116,18 +100,7 @@ def contrast_of(specs: Sequence[LossSpec], device: torch.device, dtype: torch.dt
 
 
 def training_loss(loss: str | LossSpec, **parameters: Any) -> LossSpec:
-    """A loss for training: those of :func:`numeric.loss_spec`, and ``"ntxent"`` (``tau``).
-
-    Raises
-    ------
-    InputError
-        As :func:`numeric.loss_spec`.
-
-    Examples
-    --------
-    >>> training_loss("ntxent", tau=0.5)
-    LossSpec(name='ntxent', tau=0.5, margin=0.0, negatives=1)
-    """
+    """A loss for training: those of :func:`numeric.loss_spec`, and ``"ntxent"`` (``tau``)."""
     if isinstance(loss, LossSpec) or loss != WHOLE_BATCH:
         if not isinstance(loss, LossSpec) and (not isinstance(loss, str) or loss not in LOSSES):
             raise InputError(f"loss={show(loss)}: must be one of {', '.join(map(repr, (*LOSSES, WHOLE_BATCH)))}")

@@ -55,13 +55,7 @@ class _Bins:
 
 @dataclass(frozen=True, eq=False)
 class _Kernel:
-    """Chebyshev coefficients of a function of u over pairs of bins, ``(D, degree, degree)``, for each difference.
-
-    Attributes
-    ----------
-    first : int
-        The difference ``a - b`` of the first block; the others follow.
-    """
+    """Chebyshev coefficients of a function of u over pairs of bins, ``(D, degree, degree)``, for each difference."""
 
     blocks: Tensor
     first: int
@@ -97,40 +91,7 @@ def logistic_sums(
     tau: float,
     margin: float,
 ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows n"]]:
-    """The sums of each row and their derivatives in its numbers.
-
-    Parameters
-    ----------
-    numbers : Tensor
-        ``d``, float64, finite and not negative.
-    left, right : Tensor
-        Weights ``w`` of each row, and ``p`` of all rows.
-    tau, margin : float
-        tau positive.
-
-    Returns
-    -------
-    (Tensor, Tensor)
-        ``(rows,)`` and ``(rows, n)``.
-
-    Raises
-    ------
-    InputError
-        Numbers that reach beyond 2^20 tau.
-
-    Source
-    ------
-    Statement 2, soft triplet and InfoNCE with H = 1, summed over the population of statement 6.
-
-    Examples
-    --------
-    >>> d, w, p = (torch.tensor(values).double() for values in ([[0.0, 1.0]], [[1.0, 0.0]], [0.0, 1.0]))
-    >>> total, slopes = logistic_sums(d, w, p, tau=1.0, margin=0.0)
-    >>> abs(total.item() - math.log1p(math.exp(-1))) < 1e-15
-    True
-    >>> [round(slope, 12) for slope in slopes.flatten().tolist()] == [round(s / (1 + math.e), 12) for s in (1, -1)]
-    True
-    """
+    """The sums of each row and their derivatives in its numbers."""
     count = bins_of(numbers, tau)
     if count > BIN_LIMIT:
         reach = float(numbers.max())
@@ -221,19 +182,7 @@ _AT_A_TIME = 2**20  # terms held at once: small enough for the cache
 
 @dataclass(frozen=True, eq=False)
 class PopulationContrast:
-    """Expected losses of E members of one kind of loss, and their derivative in the outputs.
-
-    Attributes
-    ----------
-    laws : Tensor
-        ``q``, ``(E or 1, Z, C)``.
-    prior : Tensor
-        ``pi``, ``(E or 1, Z)``.
-    tau, margin : Tensor
-        ``(E,)``.
-    flat : bool
-        Whether the loss is the simple one.
-    """
+    """Expected losses of E members of one kind of loss, and their derivative in the outputs."""
 
     laws: Float[Tensor, "#E Z C"]
     prior: Float[Tensor, "#E Z"]
@@ -341,13 +290,7 @@ def _rows(contrast: PopulationContrast, rows: list[int]) -> PopulationContrast:
 def exact_source(
     stack: Stack, trees: Sequence[HLTM], specs: Sequence[LossSpec], dtype: torch.dtype, device: torch.device
 ) -> Exact:
-    """The populations of the trees of E members as a source of gradients.
-
-    Raises
-    ------
-    InputError
-        More than 12 leaves, several negatives, a loss of a whole batch, or too many triples.
-    """
+    """The populations of the trees of E members as a source of gradients."""
     leaves = len(trees[0].leaves)
     if leaves > LEAF_LIMIT:
         raise InputError(f"mode='exact' on {leaves} leaves: must be at most {LEAF_LIMIT}; use mode='sampled'")

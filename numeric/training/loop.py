@@ -204,25 +204,7 @@ class Source(Protocol):
 
 @dataclass(eq=False)
 class Progress:
-    """The state of a run, changed in place.
-
-    Attributes
-    ----------
-    source : Source
-    optimizer : Optimizer
-        It owns the parameters of the members that go on.
-    active : list of int
-        Their numbers.
-    members : int
-        E, those that failed included.
-    step : int
-        Steps taken.
-    failures : list of Failure
-    kept : dict
-        Member that failed to its parameters, those of its last record.
-    capture : callable, optional
-        Source and optimizer to a function that takes steps ``start .. stop`` at once, or to None.
-    """
+    """The state of a run, changed in place."""
 
     source: Source
     optimizer: Optimizer
@@ -245,13 +227,7 @@ class Progress:
         return found
 
     def advance(self, stop: int) -> Tensor:
-        """Train until a step; members whose losses or weights are not finite fall back to where this call began.
-
-        Returns
-        -------
-        Tensor
-            Mean loss of each member over these steps, ``(E,)`` in float64, NaN for members that have failed.
-        """
+        """Train until a step; members whose losses or weights are not finite fall back to where this call began."""
         means = torch.full((self.members,), torch.nan, dtype=torch.float64)
         start, self.step = self.step, stop
         if not self.active or start == stop:
@@ -297,20 +273,7 @@ _TAKEN = ("step", "loss", "dead")  # names in a line of metrics
 
 @dataclass(eq=False)
 class Records:
-    """What to record, and what has been recorded.
-
-    Attributes
-    ----------
-    network : TreeNetwork
-        As it was before training.
-    total, every : int
-        Steps of the run, and between records.
-    keep_networks : bool
-    measure, progress : callable or None
-        As in :func:`numeric.train`.
-    steps, losses, dead, measured, kept
-        One entry a record (`losses`: one an interval).
-    """
+    """What to record, and what has been recorded."""
 
     network: TreeNetwork
     total: int
@@ -430,13 +393,7 @@ def _measured(name: Any, value: Any, step: int) -> Tensor:
 def run_to_the_end(
     records: Records, state: Progress, folder: str | Path | None, settings: Mapping[str, Any]
 ) -> TrainingTrace:
-    """Train from record to record, from the last checkpoint of the folder on if it has one.
-
-    Raises
-    ------
-    InputError
-        As :func:`numeric.train`.
-    """
+    """Train from record to record, from the last checkpoint of the folder on if it has one."""
     place = None if folder is None else run_folder(folder)
     guard: AbstractContextManager[None] = nullcontext() if place is None else locked(place)
     with guard, Streams(place) as streams:

@@ -27,15 +27,7 @@ Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """What a step needs to know of the networks.
-
-    Attributes
-    ----------
-    plan : Plan
-    slope : float
-    normalized : bool
-        ``f_L = u / ||u||``, 0 where ``u = 0``.
-    """
+    """What a step needs to know of the networks."""
 
     plan: Plan
     slope: float
@@ -51,22 +43,7 @@ class Stack:
     def gradient(
         self, parameters: Sequence[Tensor], leaves: Float[Tensor, "#E n_leaves samples"], contrast: Objective
     ) -> tuple[Float[Tensor, " E"], list[Tensor]]:
-        """Loss of each member and its derivative in every block of parameters.
-
-        Parameters
-        ----------
-        parameters : sequence of Tensor
-            ``(E, nodes, n_out, n_in)`` for each block of the plan.
-        leaves : Tensor
-            ``(E, n_leaves, samples)``, or ``(1, n_leaves, samples)`` for inputs that all share.
-        contrast : callable
-            Outputs ``(E, n_L, samples)``, which it must not change, to losses ``(E,)`` and derivatives in the outputs.
-
-        Returns
-        -------
-        (Tensor, list of Tensor)
-            ``(E,)``, and gradients shaped as the parameters.
-        """
+        """Loss of each member and its derivative in every block of parameters."""
         levels = self._forward(parameters, leaves)
         if not self.normalized:
             loss, pulled = contrast(levels[0])
@@ -150,13 +127,7 @@ NUMBER_LIMIT = 2**33  # of a step: 64 GiB in double precision
 
 
 def check_batch(stack: Stack, specs: Sequence[LossSpec], batch: int) -> None:
-    """Refuse a batch that has no negatives, or whose samples and activations no memory holds.
-
-    Raises
-    ------
-    InputError
-        NT-Xent on one pair, or more than 2^33 numbers a step.
-    """
+    """Refuse a batch that has no negatives, or whose samples and activations no memory holds."""
     spec, members = max(specs, key=lambda each: each.negatives), len(specs)
     whole = spec.name == WHOLE_BATCH
     if whole and batch < 2:
@@ -233,16 +204,7 @@ _WARM_UP = 3
 
 @dataclass(frozen=True, eq=False)
 class StepOnDevice:
-    """One step as a function of tensors that stay where they are.
-
-    Attributes
-    ----------
-    source : Sampled
-    optimizer : Descent
-        Its parameters are changed in place.
-    number : Tensor
-        int64, shape ``()``: the step to be taken.
-    """
+    """One step as a function of tensors that stay where they are."""
 
     source: Sampled
     optimizer: Descent
@@ -258,15 +220,7 @@ class StepOnDevice:
 
 
 class Captured:
-    """A step captured as a graph.
-
-    Parameters
-    ----------
-    source : Sampled
-        On a CUDA device.
-    optimizer : Descent
-        The tensors of its parameters must stay the same for as long as this is used.
-    """
+    """A step captured as a graph."""
 
     def __init__(self, source: Sampled, optimizer: Descent) -> None:
         device = source.sampler.keys.device

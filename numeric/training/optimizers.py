@@ -128,26 +128,14 @@ class TorchOptimizer:
 
 
 def check_optimizer(name: str) -> str:
-    """Refuse an optimiser that is not known, or whose step is not proportional to its learning rate.
-
-    Raises
-    ------
-    InputError
-        Another name.
-    """
+    """Refuse an optimiser that is not known, or whose step is not proportional to its learning rate."""
     if not isinstance(name, str) or name not in _NAMES:
         raise InputError(f"optimizer={show(name)}: must be one of {', '.join(map(repr, _NAMES))}")
     return name
 
 
 def plain_options(name: str, options: Any) -> dict[str, Any]:
-    """Options that a checkpoint can hold; None are no options.
-
-    Raises
-    ------
-    InputError
-        Something else than finite numbers, strings and lists by name.
-    """
+    """Options that a checkpoint can hold; None are no options."""
     place = f"optimizer_options={show(options)} of {show(name)}"
     if options is not None and not isinstance(options, Mapping):
         raise InputError(f"{place}: must be a mapping of names to values")
@@ -160,13 +148,7 @@ def plain_options(name: str, options: Any) -> dict[str, Any]:
 
 
 def make_optimizer(name: str, parameters: Sequence[Tensor], rates: Tensor, options: Mapping[str, Any]) -> Optimizer:
-    """Make the optimiser of a run, which owns the parameters from now on; ``"sgd"`` without options is plain descent.
-
-    Raises
-    ------
-    InputError
-        An unknown optimiser, or options that it does not take.
-    """
+    """Make the optimiser of a run, which owns the parameters from now on; ``"sgd"`` without options is plain descent."""
     kind = _NAMES[check_optimizer(name)]
     if name == "sgd" and not options:
         return Descent(parameters, rates)

@@ -21,13 +21,7 @@ SCHEMA = 1
 
 
 def check_json(target: str | None) -> str | None:
-    """Refuse a JSON file that cannot be written, before anything runs.
-
-    Raises
-    ------
-    InputError
-        A folder, or a file in a folder that is not there.
-    """
+    """Refuse a JSON file that cannot be written, before anything runs."""
     if target in (None, "-"):
         return target
     path = Path(str(target))
@@ -40,31 +34,7 @@ def train_and_measure(
     file: Path, network: Mapping[str, Any], training: Mapping[str, Any], samples: int, folder: Path | None,
     device: str, told: Progress = SILENT,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train, or go on with the interrupted run of a folder; gives all results as plain data.
-
-    Parameters
-    ----------
-    file : Path
-        Of the tree.
-    network, training
-        Arguments of :class:`numeric.TreeNetwork` and :func:`numeric.train`.
-    samples : int
-        For correlations.
-    folder : Path, optional
-        Of the run.
-    device : str
-    told : Progress
-        Told how far the run is.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    InputError
-        As those two, and :func:`hltm.load`.
-    """
+    """Train, or go on with the interrupted run of a folder; gives all results as plain data."""
     from numeric.training.train import train
     from numeric.trees.network import TreeNetwork
 

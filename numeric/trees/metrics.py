@@ -151,13 +151,7 @@ def _correlation(values: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def member_trees(network: TreeNetwork, trees: HLTM | Sequence[HLTM] | None) -> list[HLTM]:
-    """One tree for all members, or one for each, of the network's shape and with binary latents.
-
-    Raises
-    ------
-    InputError
-        Another number or shape of trees, or a latent with more than two states.
-    """
+    """One tree for all members, or one for each, of the network's shape and with binary latents."""
     if trees is None or isinstance(trees, HLTM):
         held = [trees or network.tree]
     else:

@@ -31,13 +31,7 @@ _NAMES_SHOWN = 6
 
 
 def check_tree(tree: object) -> HLTM:
-    """Refuse what is no tree.
-
-    Raises
-    ------
-    InputError
-        Not an HLTM.
-    """
+    """Refuse what is no tree."""
     if not isinstance(tree, HLTM):
         raise InputError(f"tree of type {type(tree).__name__}: must be an hltm.HLTM")
     return tree
@@ -105,13 +99,7 @@ def check_tree_weights(tree: HLTM, weights: Mapping[Any, Any]) -> dict[Node, Ten
 
 
 def check_tree_population(tree: HLTM, population: FinitePopulation, dtype: torch.dtype, device: torch.device) -> None:
-    """Refuse a population whose points the network cannot read.
-
-    Raises
-    ------
-    InputError
-        Another dimension than the tree has leaves, another dtype or device than the weights.
-    """
+    """Refuse a population whose points the network cannot read."""
     leaves = len(tree.leaves)
     if population.dimension != leaves:
         raise InputError(f"population of dimension {population.dimension}: must be {leaves}, one for each leaf")
@@ -249,7 +237,8 @@ class TreeNetwork:
         >>> TreeNetwork.from_weights(star_tree(1, polarity=0.5), {0: [[1.0, 2.0]]})
         Traceback (most recent call last):
             ...
-        hltm.base.errors.InputError: weights of node 0: shape (1, 2): must have 1 columns, the neurons of its children 1 (1)
+        hltm.base.errors.InputError: weights of node 0: shape (1, 2): must have 1 columns, the neurons of its children
+        1 (1)
         """
         held = check_tree_weights(check_tree(tree), weights)
         some = next(iter(held.values()))

@@ -31,15 +31,7 @@ _NUMBERS = 2**24  # numbers held at a time while a population is gone through: 1
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a forward pass left behind.
-
-    Attributes
-    ----------
-    levels : list of Tensor
-        Activations ``(E, rows, batch)`` by level; the first is ``f_L``. A level of shared leaves has E = 1.
-    norm : Tensor or None
-        ``||u||``, shape ``(E, 1, batch)``, of a normalised output.
-    """
+    """What a forward pass left behind."""
 
     levels: list[Tensor]
     norm: Tensor | None
@@ -107,20 +99,7 @@ def _top(done: Run, vectors: Tensor) -> Tensor:
 
 
 def pull_back(network: TreeNetwork, done: Run, vectors: Tensor) -> list[Tensor]:
-    """``J_mu^T v`` of all latents, level by level from the root.
-
-    Parameters
-    ----------
-    network, done
-        The network and its run.
-    vectors : Tensor
-        ``v``, shape ``(E, n_L, count, batch)``.
-
-    Returns
-    -------
-    list of Tensor
-        ``(E, rows, count, batch)`` for each level that has latents; the rows of its leaves mean nothing.
-    """
+    """``J_mu^T v`` of all latents, level by level from the root."""
     shape = vectors.shape[2:]
     found = [_top(done, vectors)]
     number = 0

@@ -21,19 +21,7 @@ Activation = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Latents of one level whose matrices have one shape.
-
-    Attributes
-    ----------
-    nodes : tuple of Node
-        In the order of the level.
-    shape : (int, int)
-        ``(|N_mu|, |N_mu^ch|)``.
-    reads : Tensor or None
-        Rows of the level below, all inputs of one node before the next; None: all rows in their order.
-    writes : Tensor or None
-        Rows of its own level; None: all rows in their order.
-    """
+    """Latents of one level whose matrices have one shape."""
 
     nodes: tuple[Node, ...]
     shape: tuple[int, int]
@@ -43,22 +31,7 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """One level of the tree.
-
-    Attributes
-    ----------
-    columns : Tensor or None
-        Columns of the input that its leaves read; None: all columns in their order.
-    leaves : int
-        Number of its leaves.
-    blocks : tuple of Block
-        Its latents.
-    order : Tensor or None
-        Where each row of the level lies among the rows of the leaves and of the blocks, one after the other;
-        None: they are in order.
-    rows : int
-        Number of its neurons.
-    """
+    """One level of the tree."""
 
     columns: Tensor | None
     leaves: int
@@ -69,17 +42,7 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The levels from the root down, and where each node lies in them.
-
-    Attributes
-    ----------
-    levels : tuple of Level
-        The root's first.
-    place : dict
-        Node to ``(level, first row, row after the last)``.
-    slot : dict
-        Latent to ``(number of its block, its number there)``; blocks are numbered from the root down.
-    """
+    """The levels from the root down, and where each node lies in them."""
 
     levels: tuple[Level, ...]
     place: dict[Node, tuple[int, int, int]]
@@ -104,21 +67,7 @@ def _index(values: list[int], size: int, device: torch.device) -> Tensor | None:
 
 
 def make_plan(tree: HLTM, widths: Mapping[Node, int], device: torch.device) -> Plan:
-    """Lay the neurons of a tree out.
-
-    Parameters
-    ----------
-    tree : HLTM
-        The tree.
-    widths : mapping
-        Latent to the number of its neurons.
-    device : torch.device
-        Where the indices live.
-
-    Returns
-    -------
-    Plan
-    """
+    """Lay the neurons of a tree out."""
     place: dict[Node, tuple[int, int, int]] = {}
     for depth, nodes in enumerate(tree.levels):
         start = 0
@@ -186,25 +135,7 @@ def gathered(block: Block, below: Tensor) -> Tensor:
 
 
 def sweep(plan: Plan, parameters: Sequence[Tensor], leaves: Tensor, activation: Activation) -> list[Tensor]:
-    """Activations of all levels, from the leaves up.
-
-    Parameters
-    ----------
-    plan : Plan
-        How to compute.
-    parameters : sequence of Tensor
-        One ``(E, nodes, n_out, n_in)`` for each block.
-    leaves : Tensor
-        ``(1, n_leaves, batch)``, or ``(E, n_leaves, batch)`` for inputs of each member.
-    activation : callable
-        Applied to the pre-activations of every level but the root's.
-
-    Returns
-    -------
-    list of Tensor
-        ``(E, rows, batch)`` for each level, the root's first; ``(1, rows, batch)`` for a level of leaves whose
-        inputs are shared.
-    """
+    """Activations of all levels, from the leaves up."""
     ensemble, number = len(parameters[0]), len(parameters)
     found: list[Tensor] = []
     for depth in range(len(plan.levels) - 1, -1, -1):

@@ -26,15 +26,7 @@ _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 @dataclass(frozen=True, eq=False)
 class _Draw:
-    """Nodes of one level that are drawn together.
-
-    Attributes
-    ----------
-    rows, above : Tensor
-        Their rows in the level, those of their parents in the level above.
-    steps : Tensor
-        ``(states of the parent, states - 1, nodes, 1)``: cumulative probabilities without the last.
-    """
+    """Nodes of one level that are drawn together."""
 
     rows: Tensor
     above: Tensor

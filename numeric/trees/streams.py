@@ -1,8 +1,8 @@
 """Draws of ``x_1, x_+, x_1-, .. x_H-`` for a stack of members, each from its own tree and its own random stream.
 
-Statement 6: an augmentation keeps z_0 and resamples the rest. A word of :mod:`numeric.trees.streams` decides each state: the
-state is the number of cumulative probabilities, rounded to multiples of 2^-32, that the word has reached. What a member
-draws at a step depends on its seed, the step and the sizes alone.
+Statement 6: an augmentation keeps z_0 and resamples the rest. A word of :mod:`numeric.trees.streams` decides each
+state: the state is the number of cumulative probabilities, rounded to multiples of 2^-32, that the word has reached.
+What a member draws at a step depends on its seed, the step and the sizes alone.
 """
 
 import copy
@@ -30,18 +30,7 @@ _ROUNDS = 10
 
 
 def member_keys(seeds: Sequence[int], device: torch.device) -> Tensor:
-    """Keys of the streams of E members, ``(2, E)`` words: the low and the high half of each seed.
-
-    Raises
-    ------
-    InputError
-        A seed that is no integer in ``0 .. 2^64 - 1``, or the same seed twice: two members would draw the same numbers.
-
-    Examples
-    --------
-    >>> member_keys([1, 2**32], torch.device("cpu")).tolist()
-    [[1, 0], [0, 1]]
-    """
+    """Keys of the streams of E members, ``(2, E)`` words: the low and the high half of each seed."""
     checked = [check_seed(value) for value in seeds]
     owner: dict[int, int] = {}
     for number, value in enumerate(checked):
@@ -55,32 +44,7 @@ def member_keys(seeds: Sequence[int], device: torch.device) -> Tensor:
 
 
 def philox(counter: Sequence[Tensor | int], key: Sequence[Tensor | int], shape: Sequence[int]) -> Tensor:
-    """Four words for every counter.
-
-    Parameters
-    ----------
-    counter : four int64 tensors or int
-        Words of the counter, each broadcastable to `shape`.
-    key : two int64 tensors or int
-        Words of the key, likewise.
-    shape : sequence of int
-        Of the counters.
-
-    Returns
-    -------
-    Tensor
-        int64 in ``0 .. 2^32 - 1``, shape ``(4, *shape)``.
-
-    Source
-    ------
-    Salmon and others, 2011: one round maps (x0, x1, x2, x3) to (hi(M1 x2) ^ x1 ^ k0, lo(M1 x2), hi(M0 x0) ^ x3 ^ k1,
-    lo(M0 x0)).
-
-    Examples
-    --------
-    >>> [f"{word:08x}" for word in philox((0, 0, 0, 0), (0, 0), ()).tolist()]
-    ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
-    """
+    """Four words for every counter."""
     places = [part.device for part in (*counter, *key) if isinstance(part, Tensor)]
     words = torch.empty((4, *shape), dtype=torch.int64, device=places[0] if places else None)
     for word, part in zip(words, counter, strict=True):
@@ -114,19 +78,7 @@ _NUMBERS = (torch.uint8, torch.int16, torch.int32)  # of states: the smallest th
 
 @dataclass(frozen=True, eq=False)
 class _Level:
-    """Nodes of one level.
-
-    Attributes
-    ----------
-    rows : slice
-        Of all nodes but the root, in the order of ``tree.nodes``.
-    above : Tensor
-        ``(n,)``: rows of the parents in the level above.
-    steps : Tensor
-        ``(states of the parent, states - 1, E, n, 1)``: words from which on the state is larger.
-    columns, observed : Tensor
-        Columns of the leaves of the level, and their rows in it.
-    """
+    """Nodes of one level."""
 
     rows: slice
     above: Tensor
@@ -136,13 +88,7 @@ class _Level:
 
 
 def same_shape(trees: Sequence[HLTM]) -> HLTM:
-    """The first tree; the others must have its nodes, edges and numbers of states.
-
-    Raises
-    ------
-    InputError
-        No tree, something else than a tree, or a tree of another shape: its number is named.
-    """
+    """The first tree; the others must have its nodes, edges and numbers of states."""
     if not trees:
         raise InputError("trees=[]: must hold one tree, or one for each member")
     first = check_tree(trees[0])
@@ -154,40 +100,7 @@ def same_shape(trees: Sequence[HLTM]) -> HLTM:
 
 
 class TripleSampler:
-    """Triples of a stack of members.
-
-    Parameters
-    ----------
-    trees : sequence of HLTM
-        One for each member, or one for all; all of one shape.
-    seeds : sequence of int
-        One for each member, all different.
-    batch, negatives : int
-        B and H. With H = 0 only ``x_1`` and ``x_+`` are drawn.
-    device : torch.device
-    dtype : torch.dtype
-        Of the leaves.
-
-    Raises
-    ------
-    InputError
-        Trees of several shapes, numbers of trees and seeds that do not go together, a seed that is used twice.
-
-    Source
-    ------
-    Statement 6.
-
-    Examples
-    --------
-    >>> from hltm import complete_tree
-    >>> tree = complete_tree(depth=2, branching=2, polarity=1.0)
-    >>> sampler = TripleSampler([tree], [5, 6], batch=3, negatives=1, device=torch.device("cpu"))
-    >>> leaves = sampler.leaves(step=0, steps=2)
-    >>> leaves.shape  # steps, members, leaves, towers times batch
-    torch.Size([2, 2, 4, 9])
-    >>> bool((leaves[..., :3] == leaves[..., 3:6]).all())  # polarity 1: x_1 and x_+ share every state with z_0
-    True
-    """
+    """Triples of a stack of members."""
 
     def __init__(
         self,

@@ -56,13 +56,7 @@ class Decision:
 
 
 def combine(decisions: Iterable[Decision]) -> Decision:
-    """Conjunction: refuted by the first refutation, proved only if every part is proved.
-
-    Examples
-    --------
-    >>> combine([Decision(True, "simplify"), Decision(None, "abstained")]).value is None
-    True
-    """
+    """Conjunction: refuted by the first refutation, proved only if every part is proved."""
     parts = list(decisions)
     for wanted in (False, None):
         for part in parts:
@@ -101,14 +95,7 @@ def exact_points(expr: Expr, count: int = _POINTS) -> Iterator[tuple[dict[Expr, 
 
 
 def value_at(expr: Expr, point: dict[Expr, Rational]) -> Expr:
-    """The expression at a point; ``nan`` where a maximum of what is not finite or not real has no value.
-
-    Examples
-    --------
-    >>> x = Symbol("x")
-    >>> value_at(sympy.Max(1, 1 / x), {x: Integer(0)})
-    nan
-    """
+    """The expression at a point; ``nan`` where a maximum of what is not finite or not real has no value."""
     try:
         return expr.xreplace(point)
     except ValueError:  # SymPy compares what cannot be compared

@@ -150,14 +150,7 @@ def together(relations: "Iterable[sympy.Basic]") -> sympy.Basic:
 
 
 def relations_of(expression: sympy.Basic) -> tuple[sympy.Basic, ...]:
-    """The relations that are shown together.
-
-    Examples
-    --------
-    >>> x = sympy.Symbol("x")
-    >>> relations_of(together([x > 0, x < 2]))
-    (x > 0, x < 2)
-    """
+    """The relations that are shown together."""
     return tuple(expression) if isinstance(expression, sympy.Tuple) else (expression,)
 
 

@@ -45,21 +45,7 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Law:
-    """What is known of the letters and of the sampling.
-
-    Attributes
-    ----------
-    means
-        Name of the average over augmentations of a letter with a copy; a name mapped to None has mean zero.
-    symmetric
-        +1 or -1 for scalars that are symmetric or antisymmetric in their labels.
-    dependent_copies
-        Copies of one point that are not independent given the point.
-    dependent_points
-        Points that are not independent of each other.
-    other_law
-        Points that do not have the law of the others.
-    """
+    """What is known of the letters and of the sampling."""
 
     means: Mapping[str, str | None] = field(default_factory=dict)
     symmetric: Mapping[str, int] = field(default_factory=dict)
@@ -160,28 +146,7 @@ def letter(name: str, point: str, copy: str = GIVEN) -> Moment:
 
 
 def expect(moment: Moment, law: Law) -> Moment:
-    """Normal form of the expectation of a moment.
-
-    Parameters
-    ----------
-    moment
-        Linear combination of words.
-    law
-        Means of the letters, and which independence holds.
-
-    Returns
-    -------
-    Moment
-        Equal for two moments that the rules make equal. Names of independent points are ``p0, p1, ...``.
-
-    Examples
-    --------
-    >>> law = Law(means={"K": "Kbar"})
-    >>> first = letter("K", "x", "1") * letter("K", "x", "2").transposed()
-    >>> second = letter("Kbar", "y") * letter("Kbar", "y").transposed()
-    >>> expect(first, law) == expect(second, law)
-    True
-    """
+    """Normal form of the expectation of a moment."""
     pairs = []
     for term, coefficient in moment.terms.items():
         averaged = _averaged(term, law)
@@ -299,17 +264,7 @@ def _transpose(rows: Rows) -> Rows:
 
 @dataclass
 class Population:
-    """Random small-integer values of every letter at every point and copy.
-
-    Parameters
-    ----------
-    law
-        Names of the means, parities, and what is dependent.
-    shapes
-        Rows and columns of every matrix letter; letters that are not named are scalars.
-    seed
-        Of the values and the weights.
-    """
+    """Random small-integer values of every letter at every point and copy."""
 
     law: Law
     shapes: Mapping[str, tuple[int, int]]
@@ -427,17 +382,7 @@ class Population:
 
 
 def decide_moment(difference: Moment, normal: Moment, law: Law, shapes: Mapping[str, tuple[int, int]]) -> Decision:
-    """Decide that the expectation of a moment is zero.
-
-    Parameters
-    ----------
-    difference
-        The moment as it was written.
-    normal
-        Its normal form (``theory.core.expectation.expect``); empty means proved.
-    law, shapes
-        As for ``Population``.
-    """
+    """Decide that the expectation of a moment is zero."""
     point = _refutation(difference, law, shapes)
     if not normal.terms and point is None:
         return Decision(True, POLYNOMIAL, "0 in the normal form of the moment algebra")

@@ -133,13 +133,7 @@ Axes = tuple[tuple[Expr, ...], tuple[Expr, ...]]
 
 
 def axes(expr: MatrixExpr) -> Axes:
-    """Elementary dimensions of rows and columns, fastest first; a dimension of 1 has no index.
-
-    Raises
-    ------
-    ShapeError
-        Where two factors or summands do not have the same index structure.
-    """
+    """Elementary dimensions of rows and columns, fastest first; a dimension of 1 has no index."""
     expr = without_powers(expr)
     if isinstance(expr, Transpose):
         rows, columns = axes(expr.arg)
@@ -254,20 +248,7 @@ def _canonical(factors: list[Factor]) -> Key:
 
 
 def normal_form(expr: MatrixExpr) -> tuple[Axes, dict[Key, Expr]]:
-    """Index structure and canonical components of a matrix expression, the zero ones left out.
-
-    Raises
-    ------
-    ShapeError
-        Where the expression has no index form, or its parts do not fit for all sizes.
-
-    Examples
-    --------
-    >>> n = sympy.Symbol("n", integer=True, positive=True)
-    >>> A, B = MatrixSymbol("A", n, n), MatrixSymbol("B", n, n)
-    >>> normal_form((A * B).T) == normal_form(B.T * A.T)
-    True
-    """
+    """Index structure and canonical components of a matrix expression, the zero ones left out."""
     structure = axes(expr)
     sizes = structure[0] + structure[1]
     free = [Index(True, number, size) for number, size in enumerate(sizes)]
@@ -290,30 +271,7 @@ def substitute(expr: MatrixExpr, given: Mapping[MatrixExpr, MatrixExpr]) -> Matr
 def check_identity(
     left: MatrixExpr, right: MatrixExpr, given: Mapping[MatrixExpr, MatrixExpr] | None = None
 ) -> Decision:
-    """Decide a matrix identity for all sizes, under definitions or hypotheses ``symbol = expression``.
-
-    Parameters
-    ----------
-    left, right
-        Matrix expressions with symbolic dimensions: products, sums, transposes, Kronecker products, ``Vec``.
-    given
-        What may be used: symbols and what they equal.
-
-    Returns
-    -------
-    Decision
-        True by equal canonical forms, cross-checked at small sizes; False by an instance of small size; else
-        None.
-
-    Examples
-    --------
-    >>> n, m = (sympy.Symbol(s, integer=True, positive=True) for s in "nm")
-    >>> W, x = MatrixSymbol("W", n, m), MatrixSymbol("x", m, 1)
-    >>> check_identity(Vec(W * x), KroneckerProduct(x.T, Identity(n)) * Vec(W)).value
-    True
-    >>> check_identity(Vec(W * x), KroneckerProduct(Identity(n), x.T) * Vec(W)).value
-    False
-    """
+    """Decide a matrix identity for all sizes, under definitions or hypotheses ``symbol = expression``."""
     left, right = substitute(left, given or {}), substitute(right, given or {})
     try:
         first, second = normal_form(left), normal_form(right)

@@ -57,16 +57,7 @@ def is_exponential(expr: Expr) -> bool:
 
 
 class Normaliser:
-    """One ring for a collection of expressions, and the normal form of each of them.
-
-    Parameters
-    ----------
-    expressions
-        SymPy expressions; every generator that they need is collected beforehand.
-    follow_signs
-        Take exp(-m) as a generator where only negative multiples of m occur (smaller polynomials); without it
-        the generator is exp(m), whatever the context.
-    """
+    """One ring for a collection of expressions, and the normal form of each of them."""
 
     def __init__(self, expressions: Iterable[Expr], follow_signs: bool = True) -> None:
         self._follow_signs = follow_signs
@@ -138,13 +129,7 @@ class Normaliser:
         self._keys.setdefault(canonical_sum(expr) if isinstance(expr, sympy.Sum) else expr)
 
     def normal(self, expr: Expr) -> tuple[PolyElement, PolyElement]:
-        """Numerator and denominator of the expression, both reduced by the relations of the roots.
-
-        Raises
-        ------
-        NotExactError
-            Where a denominator is identically zero.
-        """
+        """Numerator and denominator of the expression, both reduced by the relations of the roots."""
         fraction = self._convert(expr)
         denominator = self._expand(fraction.factors)
         if not denominator:
@@ -156,11 +141,6 @@ class Normaliser:
 
         The factors of the denominator are tried by exact division; a general greatest common divisor is taken
         only of small polynomials in few generators, where it is cheap.
-
-        Raises
-        ------
-        NotExactError
-            Where a denominator is identically zero.
         """
         fraction = self._convert(expr)
         numerator, left = self.reduced(fraction.numerator), self.ring.one

@@ -56,13 +56,7 @@ def matrix(name: str, rows: sympy.Expr | int, columns: sympy.Expr | int) -> Matr
 
 
 class Vec(MatrixExpr):  # type: ignore[misc]
-    """``vec`` of a matrix expression: its columns stacked, entry (b, a) at index ``a * rows + b``.
-
-    Examples
-    --------
-    >>> Vec(MatrixSymbol("W", 2, 3)).shape
-    (6, 1)
-    """
+    """``vec`` of a matrix expression: its columns stacked, entry (b, a) at index ``a * rows + b``."""
 
     @property
     def shape(self) -> tuple[sympy.Expr, sympy.Expr]:
@@ -86,13 +80,7 @@ def without_powers(expr: MatrixExpr) -> MatrixExpr:
 
 
 def plain(text: str) -> str:
-    r"""Text that LaTeX sets as it stands.
-
-    Examples
-    --------
-    >>> plain("r_+ > 0 & tau")
-    'r\\_+ \\ensuremath{>} 0 \\& tau'
-    """
+    r"""Text that LaTeX sets as it stands."""
     special = {
         "\\": r"\textbackslash{}",
         "^": r"\^{}",

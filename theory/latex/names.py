@@ -44,27 +44,6 @@ def node_texts(nodes: Iterable[Node]) -> dict[Node, str]:
     r"""How each node is written; different nodes are written differently.
 
     Names that would look alike, as the number 1 and the text "1", are quoted: the text then, not the number.
-
-    Parameters
-    ----------
-    nodes
-        Names of nodes.
-
-    Returns
-    -------
-    dict of Node to str
-        What stands in a subscript, in math mode.
-
-    Source
-    ------
-    Statement 6 (arXiv 2010.00578): symbols carry the names of nodes.
-
-    Examples
-    --------
-    >>> print(*node_texts([1, "a", "z_1", "Zürich", ("a", 2)]).values())
-    1 a \mathrm{z\_1} \text{Z\"{u}rich} (a,2)
-    >>> print(*node_texts([1, "1"]).values())
-    1 \text{'1'}
     """
     texts = {node: _text(node) for node in nodes}
     counts = Counter(texts.values())
@@ -75,13 +54,7 @@ def node_texts(nodes: Iterable[Node]) -> dict[Node, str]:
 
 
 def in_unicode(written: str) -> str:
-    r"""The name that was written as the inside of a ``\text`` group: the way back from TeX to plain characters.
-
-    Examples
-    --------
-    >>> print(in_unicode(r"Z\"{u}rich\ \textless{}\_\ensuremath{\alpha}"))
-    Zürich <_α
-    """
+    r"""The name that was written as the inside of a ``\text`` group: the way back from TeX to plain characters."""
     back = {tex: letter for letter, tex in (_SPECIAL | _LETTERS).items()}
     commands = "|".join(re.escape(tex) for tex in sorted(back, key=len, reverse=True))
     accents = {tex[1:]: mark for mark, tex in _ACCENTS.items()}
@@ -102,13 +75,7 @@ def in_unicode(written: str) -> str:
 
 
 def require_tex(texts: dict[Node, str], nodes: Iterable[Node]) -> None:
-    """Refuse names that pdflatex cannot set.
-
-    Raises
-    ------
-    InputError
-        A name with a character that has no TeX form here.
-    """
+    """Refuse names that pdflatex cannot set."""
     for node in nodes:
         wrong = [c for c in texts[node] if not " " <= c <= "~"]
         if wrong:
@@ -190,13 +157,7 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
 def macros() -> str:
-    r"""The preamble that a paper needs: one ``\newcommand`` for each macro, and nothing else.
-
-    Examples
-    --------
-    >>> print(macros().splitlines()[1])
-    \newcommand{\covoppolarity}[2]{\rho_{#1,#2}}
-    """
+    r"""The preamble that a paper needs: one ``\newcommand`` for each macro, and nothing else."""
     lines = []
     for name, (count, meaning) in MACROS.items():
         arguments = f"[{count}]" if count else ""
@@ -205,13 +166,7 @@ def macros() -> str:
 
 
 def expanded(text: str) -> str:
-    r"""The text with every macro of `MACROS` written out, for a reader (or a parser) that does not have them.
-
-    Examples
-    --------
-    >>> expanded(r"\covoppolarity{a}{b}^{2} \covoprootpolarity{}")
-    '\\rho_{a,b}^{2} \\rho_{0}'
-    """
+    r"""The text with every macro of `MACROS` written out, for a reader (or a parser) that does not have them."""
     result = ""
     while match := _USE.search(text):
         result += text[: match.start()]

@@ -148,13 +148,7 @@ def broken(expr: sympy.Basic) -> list[str]:
 
 
 def plain_tex(expr: sympy.Basic, names: Mapping[sympy.Symbol, str]) -> str:
-    r"""LaTeX of an expression in one line, its symbols by the given names, others by their own.
-
-    Examples
-    --------
-    >>> print(plain_tex(sympy.MatrixSymbol("A", 2, 2) / 2, {}))
-    \frac{1}{2} A
-    """
+    r"""LaTeX of an expression in one line, its symbols by the given names, others by their own."""
     text: str = _FACTOR.sub(r"\1", sympy.latex(expr, symbol_names=dict(names)))
     return text.replace("+ - ", "- ").replace("- - ", "+ ")
 
@@ -192,26 +186,14 @@ _TEXT = re.compile(r"\\text\{")
 
 
 def words(text: str) -> str:
-    r"""Plain text in math mode: letters in ``\text``, every character that TeX obeys as a symbol.
-
-    Examples
-    --------
-    >>> words("K_l > 0")
-    '\\text{K}\\_\\text{l }\\gt \\text{ 0}'
-    """
+    r"""Plain text in math mode: letters in ``\text``, every character that TeX obeys as a symbol."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     parts = re.split(r"([\\^~<>|`&%$#_{}])", printable)
     return "".join(_SPECIAL.get(part, rf"\text{{{part}}}") for part in parts if part)
 
 
 def for_browsers(latex: str) -> str:
-    r"""LaTeX whose ``\text`` groups hold letters only, and whose macros of the paper's notation are written out.
-
-    Examples
-    --------
-    >>> for_browsers(r"\rho_{\text{a\_\"{u}\textless{}}}")
-    '\\rho_{{\\text{a}\\_\\text{ü}\\lt }}'
-    """
+    r"""LaTeX whose ``\text`` groups hold letters only, and whose macros of the paper's notation are written out."""
     latex, result = expanded(latex), ""
     while match := _TEXT.search(latex):
         result += _relations(latex[: match.start()])

@@ -1,9 +1,9 @@
 """Statement 2 (contrastive-losses): membership in the loss family, Theorem 2 of arXiv 2010.00578.
 
 ``dL/dr_+ > 0``, ``dL/dr_k < 0`` and ``dL/dr_+ + sum_k dL/dr_k = 0``, proved for symbolic H: the derivatives
-are quotients of polynomials with positive coefficients in positive generators (or what `theory.losses.signs` decides), and
-finite sums are compared by linearity. A loss that is not real and finite on the whole domain is no member. Symmetry
-under an exchange of negatives is not asked for: nothing in statement 2 or 4 needs it.
+are quotients of polynomials with positive coefficients in positive generators (or what `theory.losses.signs`
+decides), and finite sums are compared by linearity. A loss that is not real and finite on the whole domain is no
+member. Symmetry under an exchange of negatives is not asked for: nothing in statement 2 or 4 needs it.
 """
 
 from dataclasses import dataclass
@@ -204,21 +204,7 @@ _TINY = sympy.Float(10) ** -20
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition of the family.
-
-    Attributes
-    ----------
-    text
-        What it says, for instance ``dL/dr_+ > 0``.
-    quantity
-        What the condition is about: ``dL/dr_+``, ``dL/dr_2``, or a difference.
-    expression
-        That quantity for the loss at hand.
-    decision
-        What decided the condition.
-    point, value
-        Where it fails and the value there, where a point was found; else None.
-    """
+    """One condition of the family."""
 
     text: str
     quantity: str
@@ -236,37 +222,7 @@ class Condition:
 
 
 def family_conditions(loss: object, negatives: int | None = None) -> tuple[Condition, ...]:
-    """Every condition of the family for a loss with an explicit number of negatives.
-
-    Parameters
-    ----------
-    loss
-        As in ``theory.family_membership``; a canonical name with explicit `negatives`.
-    negatives
-        Explicit H, or None: what the expression says.
-
-    Returns
-    -------
-    tuple of Condition
-        Sign of ``dL/dr_+``, sign of each ``dL/dr_k`` (one condition for all of them where they are many and alike),
-        zero sum, and that the loss is real and finite: proved, or not decided with the place where it is.
-
-    Raises
-    ------
-    InputError
-        As ``theory.losses.loss.loss_of``.
-
-    Source
-    ------
-    Statement 2; arXiv 2010.00578, Theorem 2.
-
-    Examples
-    --------
-    >>> [c.decision.value for c in family_conditions("r_p - r_1")]
-    [True, True, True, True]
-    >>> family_conditions("r_p + r_1")[1].counterexample
-    ('at every point:', 'dL/dr_1 = 1, but the family needs dL/dr_1 < 0')
-    """
+    """Every condition of the family for a loss with an explicit number of negatives."""
     described = loss_of(loss, negatives)
     written = indexed_form(described)
     if written is not None:
@@ -295,13 +251,7 @@ def _conditions(loss: Loss, count: int | None = None) -> tuple[Condition, ...]:
 
 
 def symmetric(loss: Loss) -> Decision:
-    """Whether the loss stays what it is when negatives are exchanged; no condition of the family.
-
-    Examples
-    --------
-    >>> symmetric(loss_of("r_p - r_1/3 - 2*r_2/3")).value
-    False
-    """
+    """Whether the loss stays what it is when negatives are exchanged; no condition of the family."""
     first, *others = loss.negatives or (None,)
     swaps = (loss.expression.xreplace({first: other, other: first}) for other in others)
     return combine([decide_zero(loss.expression - swapped) for swapped in swaps])

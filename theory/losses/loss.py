@@ -34,17 +34,7 @@ _ALLOWED = "r_p, r_1, r_2, ..., tau, r_0, or r[k] summed over k = 1..H"
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss and its distances.
-
-    Attributes
-    ----------
-    expression
-        In ``r_p``, ``tau``, ``r_0`` and the distances of the negatives.
-    negatives
-        ``(r_1, ..., r_H)`` for an explicit number, None where H is symbolic.
-    name
-        What to call it in a message.
-    """
+    """A loss and its distances."""
 
     expression: Expr
     negatives: tuple[Symbol, ...] | None
@@ -57,22 +47,7 @@ class Loss:
 
 
 def loss_of(loss: object, negatives: int | None = None) -> Loss:
-    """A loss from its canonical name or from an expression.
-
-    Parameters
-    ----------
-    loss
-        "simple", "triplet", "infonce", a SymPy expression in ``r_p``, ``r_1``, ..., ``tau``, ``r_0`` (found
-        by name), or text in the same symbols (numbers, ``+ - * / **``, parentheses, exp, log, sqrt, max). A
-        floating-point number is read as the decimal number that it prints as.
-    negatives
-        Explicit H, or None: symbolic for a canonical name.
-
-    Raises
-    ------
-    InputError
-        Where the name or a symbol is not known, or H < 1.
-    """
+    """A loss from its canonical name or from an expression."""
     if negatives is not None and (isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1):
         raise InputError(f"negatives={negatives!r} of loss {loss!r}: must be a positive integer or None")
     if isinstance(loss, str):
@@ -172,24 +147,7 @@ _DUMMY = Symbol("r_k", nonnegative=True)
 
 
 def indexed_form(loss: Loss) -> Loss | None:
-    """The loss with symbolic H, or None where its negatives do not enter by sums of like terms.
-
-    Parameters
-    ----------
-    loss
-        With more than ``FEW`` explicit negatives; for fewer nothing is gained.
-
-    Source
-    ------
-    Statement 2; arXiv 2010.00578, Theorem 2.
-
-    Examples
-    --------
-    >>> from theory.losses.loss import loss_of
-    >>> text = "log(1" + "".join(f" + exp(r_p - r_{number})" for number in range(1, 9)) + ")"
-    >>> indexed_form(loss_of(text)).expression
-    log(Sum(exp(r_p - r[k]), (k, 1, H)) + 1)
-    """
+    """The loss with symbolic H, or None where its negatives do not enter by sums of like terms."""
     if loss.negatives is None or len(loss.negatives) <= FEW:
         return None
     found = _indexed_part(loss.expression, frozenset(loss.negatives))
@@ -197,14 +155,7 @@ def indexed_form(loss: Loss) -> Loss | None:
 
 
 def at_number(expression: Expr, negatives: tuple[Symbol, ...], free: Expr | None = None, chosen: int = 1) -> Expr:
-    """An expression with symbolic H written out for explicit negatives; the free one becomes the chosen one.
-
-    Examples
-    --------
-    >>> a, b = sympy.symbols("r_1 r_2", nonnegative=True)
-    >>> at_number(Sum(r[k], (k, 1, H)), (a, b))
-    r_1 + r_2
-    """
+    """An expression with symbolic H written out for explicit negatives; the free one becomes the chosen one."""
     if free is not None:
         expression = expression.xreplace({free: negatives[chosen - 1]})
     written = {

@@ -53,29 +53,7 @@ NAME: /[A-Za-z_][A-Za-z_0-9]*/
 
 
 def check_syntax(text: str) -> None:
-    """Refuse what the grammar or the names rule out; `theory.losses.parse` refuses the rest.
-
-    Parameters
-    ----------
-    text
-        A loss.
-
-    Raises
-    ------
-    InputError
-        One line that names the place.
-
-    Source
-    ------
-    The family of statement 2; arXiv 2010.00578, Theorem 2.
-
-    Examples
-    --------
-    >>> check_syntax("r_p - 1)")
-    Traceback (most recent call last):
-        ...
-    hltm.base.errors.InputError: ')' at character 8 of loss 'r_p - 1)': the expression should end here
-    """
+    """Refuse what the grammar or the names rule out; `theory.losses.parse` refuses the rest."""
     check_length(text)
     try:
         _plain().parse(text)
@@ -126,27 +104,7 @@ _SYMBOLS = {"r_p": r_p, "tau": tau, "r_0": r_0}
 
 
 def parse_loss(text: str) -> Expr:
-    """A loss from text.
-
-    Parameters
-    ----------
-    text
-        For instance ``tau*log(1 + exp((r_p - r_1)/tau))``; decimal numbers are read as exact rationals.
-
-    Raises
-    ------
-    InputError
-        Where the text does not follow the grammar, or is beyond its limits; the message names the place.
-
-    Source
-    ------
-    The family of statement 2; arXiv 2010.00578, Theorem 2.
-
-    Examples
-    --------
-    >>> parse_loss("r_p - r_1^2/2")
-    -r_1**2/2 + r_p
-    """
+    """A loss from text."""
     check_length(text)
     try:
         result: Expr = _grammar().parse(text).value  # type: ignore[attr-defined]

@@ -33,25 +33,7 @@ _TERMS, _KINKS = 60, 3
 
 
 def sign_decisions(loss: Loss, slopes: Sequence[Expr], zero_sum: Decision) -> list[Decision]:
-    """``dL/dr_+ > 0`` and each ``dL/dr_k < 0``.
-
-    Parameters
-    ----------
-    loss
-        The loss.
-    slopes
-        ``dL/dr_+`` and the slope of each negative (one, of a free negative, where H is symbolic).
-    zero_sum
-        What was decided on the sum of all slopes.
-
-    Examples
-    --------
-    >>> from theory.losses.loss import derivative, loss_of
-    >>> given = loss_of("exp(2*r_p - 2*r_1) - exp(r_p - r_1) + r_p - r_1")
-    >>> slopes = [derivative(given.expression, d) for d in (r_p, *given.negatives)]
-    >>> [decision.value for decision in sign_decisions(given, slopes, decide_zero(sum(slopes)))]
-    [True, True]
-    """
+    """``dL/dr_+ > 0`` and each ``dL/dr_k < 0``."""
     found = [decide_positive(slope if place == 0 else -slope) for place, slope in enumerate(slopes)]
     if not zero_sum or all(d.value is not None for d in found):
         return found
@@ -83,14 +65,7 @@ def in_gaps(loss: Loss, gaps: Sequence[Symbol]) -> Expr | None:
 
 
 def decide_slope(slope: Expr) -> Decision:
-    """Whether an expression is positive; True or None, since points are looked for elsewhere.
-
-    Examples
-    --------
-    >>> u = Symbol("u", real=True)
-    >>> decide_slope(1 + u + u**2).value, decide_slope(1 + 2 * u + u**2).value
-    (True, None)
-    """
+    """Whether an expression is positive; True or None, since points are looked for elsewhere."""
     kinks = sorted(slope.atoms(sympy.Heaviside), key=str)
     if kinks and len(kinks) <= _KINKS:
         # SymPy's value at the kink itself is 1/2; there the slopes of either side are what counts.
@@ -178,13 +153,7 @@ class Need:
 
     @property
     def text(self) -> str:
-        """The need in the shortest words: ``tau > 5`` for ``tau - 5 > 0``.
-
-        Examples
-        --------
-        >>> Need(2 * sympy.Symbol("tau") - 10, ">").text
-        'tau > 5'
-        """
+        """The need in the shortest words: ``tau > 5`` for ``tau - 5 > 0``."""
         symbols = self.argument.free_symbols
         if len(symbols) == 1:
             (symbol,) = symbols
@@ -210,14 +179,7 @@ def _positive(argument: Expr) -> bool:
 
 
 def needs(expression: Expr) -> Iterator[Need]:
-    """What every part of an expression needs to be real and finite, each once.
-
-    Examples
-    --------
-    >>> x = sympy.Symbol("x", real=True)
-    >>> sorted(need.text for need in needs(sympy.log(x - 1) + 1 / (x + 2) + sympy.sqrt(x)))
-    ['x != -2', 'x > 1', 'x >= 0']
-    """
+    """What every part of an expression needs to be real and finite, each once."""
     found: dict[Need, None] = {}
     for part in sympy.preorder_traversal(expression):
         if isinstance(part, sympy.log):
@@ -231,22 +193,7 @@ def needs(expression: Expr) -> Iterator[Need]:
 
 
 def domain_decision(expression: Expr) -> Decision:
-    """Whether a loss is real and finite everywhere.
-
-    Returns
-    -------
-    Decision
-        True by proof, for the expression or for what continues it; else None, and ``detail`` says where the loss is
-        defined, and gives a point where it is not, as far as these are known.
-
-    Examples
-    --------
-    >>> from theory.losses.parse import parse_loss
-    >>> domain_decision(parse_loss("tau*log(1 + exp((r_p - r_1)/tau))")).value
-    True
-    >>> domain_decision(parse_loss("r_p - r_1 + log(r_0)")).detail
-    'only where r_0 > 0; at r_0 = -4, r_1 = 3/2, r_p = 8/5 the loss is not real'
-    """
+    """Whether a loss is real and finite everywhere."""
     return continued(expression)[1]
 
 

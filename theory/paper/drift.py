@@ -22,29 +22,7 @@ _TOKEN = re.compile(
 
 
 def tokens(text: str) -> list[str]:
-    r"""The tokens of a text.
-
-    Parameters
-    ----------
-    text
-        LaTeX.
-
-    Returns
-    -------
-    list of str
-        Commands with their backslash, else single characters; a control space or line break is ``\ ``.
-
-    Source
-    ------
-    The conventions of plain category codes; no command is expanded.
-
-    Examples
-    --------
-    >>> tokens(r"1-\rho a\\% a comment")
-    ['1', '-', '\\rho', 'a', '\\\\']
-    >>> tokens(r"100\% \iffalse x \fi y")
-    ['1', '0', '0', '\\%', 'y']
-    """
+    r"""The tokens of a text."""
     found = [match["token"] for match in _TOKEN.finditer(text) if match["token"]]
     return _seen([r"\ " if len(t) == 2 and t[1].isspace() else t for t in found])
 
@@ -72,11 +50,6 @@ def argument(found: Tokens, at: int) -> tuple[list[str], int]:
     """The argument that starts at a place, a group without its braces or one token, and the place behind it.
 
     A group that is not closed ends with the text.
-
-    Examples
-    --------
-    >>> argument(tokens("{a{b}}c"), 0)
-    (['a', '{', 'b', '}'], 6)
     """
     if at >= len(found) or found[at] != "{":
         return list(found[at : at + 1]), at + 1
@@ -97,13 +70,7 @@ def option(found: Tokens, at: int) -> tuple[list[str] | None, int]:
 
 
 def without_single_groups(found: Tokens) -> list[str]:
-    """The tokens without braces around one token: ``x^{2}`` is ``x^2``.
-
-    Examples
-    --------
-    >>> "".join(without_single_groups(tokens("x^{2}_{ab}")))
-    'x^2_{ab}'
-    """
+    """The tokens without braces around one token: ``x^{2}`` is ``x^2``."""
     result: list[str] = []
     for word in found:
         if word == "}" and len(result) >= 2 and result[-2] == "{" and result[-1] not in "{}":
@@ -114,13 +81,7 @@ def without_single_groups(found: Tokens) -> list[str]:
 
 
 def joined(found: Tokens) -> str:
-    r"""The tokens as LaTeX again, spaced only where a command would swallow a letter.
-
-    Examples
-    --------
-    >>> joined(tokens(r"\rho  a + \mu_1"))
-    '\\rho a+\\mu_1'
-    """
+    r"""The tokens as LaTeX again, spaced only where a command would swallow a letter."""
     text = ""
     for word in found:
         text += (" " if word[0].isalpha() and re.search(r"\\[A-Za-z]+\Z", text) else "") + word
@@ -138,17 +99,7 @@ _DEFINING = _COMMANDS | _DOCUMENT_COMMANDS | _DEFS | {"\\let", "\\DeclareMathOpe
 
 @dataclass(frozen=True)
 class Definition:
-    r"""What a paper says a macro is.
-
-    Attributes
-    ----------
-    name
-        The macro, with its backslash.
-    count
-        Arguments; None where they are of another kind than those of ``\newcommand{...}[count]``.
-    meaning
-        Tokens, braces around single ones left out.
-    """
+    r"""What a paper says a macro is."""
 
     name: str
     count: int | None
@@ -159,34 +110,7 @@ class Definition:
 
 
 def display(paper: Sequence[str], tag: str) -> list[str]:
-    r"""The content of the one equation or align that has a label.
-
-    Parameters
-    ----------
-    paper
-        Tokens of the paper.
-    tag
-        The label.
-
-    Returns
-    -------
-    list of str
-        Tokens.
-
-    Raises
-    ------
-    InputError
-        The label is not in the paper, or more than once, or in another environment.
-
-    Source
-    ------
-    LaTeX, sections "Displayed equations" and "Cross references".
-
-    Examples
-    --------
-    >>> joined(display(tokens(r"\begin{align} a &= b \label{x} \end{align}"), "x"))
-    'a&=b\\label{x}'
-    """
+    r"""The content of the one equation or align that has a label."""
     found = []
     opened: list[tuple[str, int]] = []
     for at, word in enumerate(paper):
@@ -210,13 +134,7 @@ def display(paper: Sequence[str], tag: str) -> list[str]:
 
 
 def content(found: Sequence[str]) -> list[str]:
-    r"""The tokens of a display that say what it means: no alignment, spacing, labels, or full stop at the end.
-
-    Examples
-    --------
-    >>> joined(content(tokens(r"a &= b \label{x}, \\ & \quad + c^{2}.")))
-    'a=b,+c^2'
-    """
+    r"""The tokens of a display that say what it means: no alignment, spacing, labels, or full stop at the end."""
     result: list[str] = []
     at = matrices = 0
     while at < len(found):
@@ -246,14 +164,7 @@ def definition_of(name: str, count: int, meaning: str) -> Definition:
 
 
 def definitions(paper: Sequence[str], prefix: str) -> list[Definition]:
-    r"""The definitions of macros whose names start so.
-
-    Examples
-    --------
-    >>> [found] = definitions(tokens(r"\renewcommand{\a}[1]{x_{#1}} % \def\a{y}"), r"\a")
-    >>> found.name, found.count, str(found)
-    ('\\a', 1, 'x_{#1}')
-    """
+    r"""The definitions of macros whose names start so."""
     found = []
     for at, word in enumerate(paper):
         if word in _DEFINING:

@@ -1,8 +1,8 @@
 r"""Formulas of statement 6 as LaTeX that a paper can ``\input``, with a stable label, and the check for drift.
 
-The symbols of a tree are written with macros of the paper's notation (`theory.latex.names`); a formula is one display with
-the label ``eq:covop:<what>:<node>``. `drift` finds that label in a paper and compares. Source: statement 6 (arXiv
-2010.00578).
+The symbols of a tree are written with macros of the paper's notation (`theory.latex.names`); a formula is one display
+with the label ``eq:covop:<what>:<node>``. `drift` finds that label in a paper and compares. Source: statement 6
+(arXiv 2010.00578).
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from hltm.base.checks import Node
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
 from theory.core.notation import END, PREAMBLE
-from theory.latex.names import require_tex
+from theory.latex.names import expanded, require_tex
 from theory.latex.render import plain_tex
 from theory.paper.drift import Tokens, argument, content, definition_of, definitions, display, joined, tokens
 from theory.trees.activation import gap_vector, is_binary_at, selectivity
@@ -47,28 +47,14 @@ Item = str | tuple[str, ...]
 
 @dataclass(frozen=True)
 class Row:
-    """An equation of a display.
-
-    Attributes
-    ----------
-    left
-        The left side.
-    items
-        The right side, pieces with the signs and commas behind them.
-    """
+    """An equation of a display."""
 
     left: str
     items: Sequence[Item]
 
 
 def width(text: str) -> float:
-    r"""About how wide LaTeX sets a formula, in pt; macros are written out first.
-
-    Examples
-    --------
-    >>> width(r"\covoppolarity{a}{b}") == width(r"\rho_{a,b}") < width(r"\rho_{ab,cd}")
-    True
-    """
+    r"""About how wide LaTeX sets a formula, in pt; macros are written out first."""
     return _width(tokens(expanded(text)), 0)
 
 
@@ -105,13 +91,7 @@ def matrix_width(rows: Sequence[Sequence[str]]) -> float:
 
 
 def laid_out(rows: Sequence[Row]) -> list[str]:
-    r"""Lines of an ``aligned`` display, one ``&`` each.
-
-    Examples
-    --------
-    >>> laid_out([Row("a", ["b,"]), Row("c", ["d"])])
-    ['a &= b,', 'c &= d']
-    """
+    r"""Lines of an ``aligned`` display, one ``&`` each."""
     lefts = [width(row.left) for row in rows]
     column = max((left for left in lefts if left <= _WIDE_LEFT), default=0.0)
     lines = []
@@ -286,11 +266,6 @@ def label(what: str, node: Node, tree: HLTM | None = None) -> str:
     """The stable label of a formula: letters, digits and dots of the node's name, others as their code points.
 
     In a tree where another name reads the same, as the number 1 and the text "1", the type comes first.
-
-    Examples
-    --------
-    >>> label("activation", "z_1")
-    'eq:covop:activation:z-5f-1'
     """
     name = str(node)
     text = "".join(c if c.isascii() and (c.isalnum() or c == ".") else f"-{ord(c):x}-" for c in name)
@@ -299,49 +274,7 @@ def label(what: str, node: Node, tree: HLTM | None = None) -> str:
 
 
 def formula(tree: HLTM, node: Node, what: str = "activation", form: str = "equation") -> str:
-    r"""A formula of statement 6 in the user's node names.
-
-    Parameters
-    ----------
-    tree
-        Any tree.
-    node
-        A node with children.
-    what
-        "activation": ``V_{z_0}[E[f | z_0]] = o a a^T`` with o and a written out; where a node is not binary,
-        ``M^T (diag pi - pi pi^T) M`` with the tables along the path written out. "operator": of linear neurons,
-        ``OP = o a a^T kron J^T J``.
-    form
-        "equation", "align" (may break across pages; the first line has the number, the others none), "standalone"
-        (a document that compiles).
-
-    Returns
-    -------
-    str
-        LaTeX for pdflatex; the first two forms need the `macros` in the preamble. Lines fit the text of the article
-        class where a symbol fits it: with names of up to about 35 letters.
-
-    Raises
-    ------
-    InputError
-        An unknown node, a leaf, an unknown form or formula, a name that pdflatex cannot set.
-
-    Source
-    ------
-    Statement 6 (arXiv 2010.00578).
-
-    Examples
-    --------
-    >>> import hltm
-    >>> print(formula(hltm.star_tree(2, polarity=0.5), 0), end="")
-    \begin{equation}\label{eq:covop:activation:0}
-    \begin{aligned}
-    \covopactivationcov{0} &= \covopstrength{0} \covopgap{0} \covopgap{0}^{\top}, \\
-    \covopstrength{0} &= 1 - \covoprootpolarity{}^{2}, \\
-    \covopgap{0} &= \bigl(\tfrac{1}{2} \covoppolarity{0}{1}, \tfrac{1}{2} \covoppolarity{0}{2}\bigr)^{\top}
-    \end{aligned}
-    \end{equation}
-    """
+    r"""A formula of statement 6 in the user's node names."""
     for name, value, allowed in (("what", what, WHAT), ("form", form, FORMS)):
         if value not in allowed:
             raise InputError(f"{name}={value!r} of formula: must be one of {', '.join(allowed)}")
@@ -366,36 +299,6 @@ def drift(paper: str, tree: HLTM, node: Node, what: str = "activation") -> str |
 
     Tokens are compared: white space, comments, line breaks and the two forms of a display do not count. A macro of
     `MACROS` that the paper defines in another way is drift too. Files that the paper reads are not followed.
-
-    Parameters
-    ----------
-    paper
-        LaTeX.
-    tree, node, what
-        As in `formula`.
-
-    Returns
-    -------
-    str or None
-        One line, or None.
-
-    Raises
-    ------
-    InputError
-        The label is not in the paper, or more than once; what `formula` refuses.
-
-    Source
-    ------
-    Statement 6 (arXiv 2010.00578).
-
-    Examples
-    --------
-    >>> import hltm
-    >>> tree = hltm.star_tree(2, polarity=0.5)
-    >>> drift(formula(tree, 0), tree, 0) is None
-    True
-    >>> "has drifted" in drift(formula(tree, 0).replace("1 -", "1 +"), tree, 0)
-    True
     """
     derived = formula(tree, node, what)
     tag, found = label(what, node, tree), tokens(paper)

@@ -52,17 +52,7 @@ def law_without(drop: str | None) -> Law:
 
 
 def derive_covariance(convention: str = "shared", form: str = "operator", drop: str | None = None) -> Derivation:
-    """Statement 3.
-
-    Parameters
-    ----------
-    convention
-        "shared" (the gradient flows through both towers) or "one-branch" (through ``x_1`` only).
-    form
-        "operator" (``V_x[Kbar] vec W``) or "general" (``Cov_x[Kbar, fbar]``, every differentiable network).
-    drop
-        One of ``DROPS``, or None: the assumption to leave out.
-    """
+    """Statement 3."""
     law = law_without(drop)
     factor = 2 if convention == "shared" else 1
     update = _update(convention, drop)

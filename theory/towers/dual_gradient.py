@@ -44,20 +44,7 @@ TEXT = {
 
 
 def derive_widths(widths: object, output: str = "linear") -> Derivation:
-    """Statement 1 for towers of the given widths, every layer.
-
-    Parameters
-    ----------
-    widths
-        ``(n_0, ..., n_L)``.
-    output
-        "linear" or "normalized" (``f_L = u / ||u||``).
-
-    Returns
-    -------
-    Derivation
-        Steps per layer; the residual is the column of all layers' residuals.
-    """
+    """Statement 1 for towers of the given widths, every layer."""
     sizes = checked_widths(widths, output)
     first, second = (tower(sizes, name, output == "normalized") for name in ("1", "2"))
     distance = squared_distance(first, second)
@@ -308,13 +295,7 @@ def shared_step() -> Step:
 
 
 def derive_all_sizes(output: str = "linear") -> Derivation:
-    """Statement 1 for towers of every depth and all widths.
-
-    Parameters
-    ----------
-    output
-        "linear" or "normalized".
-    """
+    """Statement 1 for towers of every depth and all widths."""
     first, second = side("1"), side("2")
     steps = [*distance_steps(first, second), *layer_steps(first), *homogeneity_steps(first)]
     steps += gradient_steps(first, second) if output == "linear" else normalized_steps(first, second)

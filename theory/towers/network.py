@@ -19,19 +19,7 @@ TERM_LIMITS = {"linear": 100_000, "normalized": 300}
 
 @dataclass(frozen=True)
 class Tower:
-    """A tower with symbolic entries; lists over layers start at layer 1.
-
-    Attributes
-    ----------
-    weights
-        ``W_l``, shape (n_l, n_{l-1}).
-    gates
-        ``D_l`` for l < L, diagonal with independent symbols, shape (n_l, n_l).
-    activations
-        ``f_0 .. f_{L-1}`` and ``u = p_L``, columns.
-    normalized
-        Whether the output is ``u / ||u||`` instead of ``u``.
-    """
+    """A tower with symbolic entries; lists over layers start at layer 1."""
 
     weights: tuple[ImmutableDenseMatrix, ...]
     gates: tuple[ImmutableDenseMatrix, ...]
@@ -55,14 +43,7 @@ class Tower:
 
 
 def checked_widths(widths: object, output: str = "linear") -> tuple[int, ...]:
-    """Widths ``(n_0, ..., n_L)`` as integers.
-
-    Raises
-    ------
-    InputError
-        Where a width is not a positive integer, there are fewer than two, or the tower is too large to write
-        out.
-    """
+    """Widths ``(n_0, ..., n_L)`` as integers."""
     if isinstance(widths, str) or not hasattr(widths, "__iter__"):
         raise InputError(f"widths={widths!r} of 'dual-gradient': must be a sequence of positive integers or None")
     values = tuple(widths)
@@ -94,22 +75,7 @@ def gradient_terms(widths: tuple[int, ...]) -> int:
 
 
 def tower(widths: tuple[int, ...], name: str, normalized: bool = False) -> Tower:
-    """A tower with symbols named after ``name`` ("1", "2").
-
-    Parameters
-    ----------
-    widths
-        ``(n_0, ..., n_L)``.
-    name
-        Distinguishes the symbols of two towers.
-    normalized
-        Whether the output is divided by its norm.
-
-    Examples
-    --------
-    >>> tower((2, 1), "1").output
-    Matrix([[W^{1}_{1,11}*x^{1}_{1} + W^{1}_{1,12}*x^{1}_{2}]])
-    """
+    """A tower with symbols named after ``name`` ("1", "2")."""
     weights, gates = [], []
     current = ImmutableDenseMatrix(widths[0], 1, lambda i, _: _real(f"x^{{{name}}}_{{{i + 1}}}"))
     activations = [current]
@@ -146,18 +112,7 @@ def kronecker_connection(previous: Matrix, jac: Matrix) -> ImmutableDenseMatrix:
 
 
 def connection(net: Tower, layer: int, side: str = "forward") -> ImmutableDenseMatrix:
-    """Connection ``K_l`` of a tower; with a normalised output the forward or the backward one.
-
-    Parameters
-    ----------
-    net
-        The tower.
-    layer
-        The paper's l, 1 .. L.
-    side
-        "forward" uses ``J^u_l / ||u||``, "backward" ``P J^u_l / ||u||`` with ``P = I - f f^T``. Both are
-        ``J_l`` for a linear output.
-    """
+    """Connection ``K_l`` of a tower; with a normalised output the forward or the backward one."""
     jac = jacobian(net, layer)
     if net.normalized:
         if side == "backward":

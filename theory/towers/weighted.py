@@ -161,13 +161,6 @@ def theta_on_the_line(loss: Loss, distances: str) -> Expr:
 
     The augmentations of x are x and (1 - 2 s) x with equal weights, so the mean is (1 - s) x and the
     deviation s x.
-
-    Parameters
-    ----------
-    loss
-        With one negative ``r_1``.
-    distances
-        "means" or "points": where r of the pair weight is measured.
     """
     points = (sympy.Integer(-1), sympy.Integer(1))
     slopes = [derivative(loss.expression, distance) for distance in (r_p, negative(1))]
@@ -258,24 +251,7 @@ def derive_weighted(
     form: str = "operator",
     order: int | None = None,
 ) -> Derivation:
-    """Statement 4: leading term and the order of the residue theta.
-
-    Parameters
-    ----------
-    loss
-        Canonical name or expression (``theory.losses.loss.loss_of``).
-    distances
-        "means" (r between augmentation means) or "points" (r between unaugmented points).
-    negatives
-        1, another number, or None for symbolic H.
-    convention
-        "shared" or "one-branch".
-    form
-        "operator" (``V^xi vec W``) or "general".
-    order
-        Order of theta in s that is claimed; None claims 2 for means and 1 for points (2 where xi does not
-        depend on r).
-    """
+    """Statement 4: leading term and the order of the residue theta."""
     described = loss_of(loss, negatives)
     single = described.negatives is not None and len(described.negatives) == 1
     law = law_of(single)

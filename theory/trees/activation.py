@@ -133,17 +133,7 @@ def _child_means(symbols: TreeSymbols, node: Node) -> list[list[Expr]]:
 
 @dataclass(frozen=True, slots=True)
 class ActivationCovariance:
-    """``o_mu a_mu a_mu^T`` of one node of a binary tree, factor and vector apart.
-
-    Attributes
-    ----------
-    node
-        The node mu.
-    factor
-        ``o_mu = rho_{0mu}^2 (1 - rho_0^2)``, in the symbol ``rho_{0mu}`` that `ActivationCovariances` defines.
-    vector
-        ``a_mu = [rho_{mu nu} s_nu]``, one entry a child nu.
-    """
+    """``o_mu a_mu a_mu^T`` of one node of a binary tree, factor and vector apart."""
 
     node: Node
     factor: Expr
@@ -162,26 +152,7 @@ class ActivationCovariance:
 
 @dataclass(frozen=True)
 class ActivationCovariances(Mapping[Node, ActivationCovariance]):
-    r"""The activation covariance of every node with children, with shared sub-expressions.
-
-    Attributes
-    ----------
-    symbols
-        The symbols of the tree.
-    definitions
-        ``rho_{0mu}`` of every such node but the root, parents first: the symbol of the parent times the edge.
-    forms
-        Node to its form.
-
-    Examples
-    --------
-    >>> import hltm
-    >>> every = activation_covariances(hltm.complete_tree(depth=3, branching=1, polarity=0.5))
-    >>> every.definitions
-    {\rho_{0\to 1}: \rho_{0,1}, \rho_{0\to 2}: \rho_{0\to 1}*\rho_{1,2}}
-    >>> every[2].matrix(), every.written_out(2)
-    (Matrix([[\rho_{0\to 2}**2*\rho_{2,3}**2*(1 - \rho_{0}**2)/4]]), \rho_{0,1}**2*\rho_{1,2}**2*(1 - \rho_{0}**2))
-    """
+    r"""The activation covariance of every node with children, with shared sub-expressions."""
 
     symbols: TreeSymbols
     definitions: Mapping[Symbol, Expr]

@@ -167,14 +167,7 @@ def derive_losses(symbols: TreeSymbols, node: Node) -> Derivation:
 
 
 def decide_nonnegative(expr: Expr) -> Decision:
-    """A polynomial with coefficients of no negative sign in nonnegative symbols is nonnegative.
-
-    Examples
-    --------
-    >>> t = Symbol("t", nonnegative=True)
-    >>> decide_nonnegative((1 + t) ** 2 - 1).value, decide_nonnegative(t - 1).value is None
-    (True, True)
-    """
+    """A polynomial with coefficients of no negative sign in nonnegative symbols is nonnegative."""
     generators = sorted(expr.free_symbols, key=str)
     poly = sympy.Poly(expr, *generators) if generators else sympy.Poly(expr, Symbol("t", nonnegative=True))
     proved = all(s.is_nonnegative for s in generators) and all(c.is_nonnegative for c in poly.coeffs())
@@ -220,25 +213,7 @@ _HALF = Rational(1, 2)
 
 
 def derive_latent(tree: HLTM | None = None, node: Node | None = None, claim: str = "activation") -> Derivation:
-    """Statement 6 on a tree.
-
-    Parameters
-    ----------
-    tree
-        The tree; without one, the small tree of a root, a latent node and two leaves.
-    node
-        A node with children; without one, the last latent of the tree.
-    claim
-        "activation" (``V = o_mu a_mu a_mu^T``, or the matrix form), "update" (``2 Cov_x[Kbar_mu, fbar_L]`` and
-        when the diagonal block is all of it), "losses" (one operator for the whole family), "depth"
-        (``o_mu <= c^(2 depth)``).
-
-    Raises
-    ------
-    InputError
-        No tree, an unknown node, a leaf, a node too large to be written out step by step, a claim that needs
-        a binary tree on another one.
-    """
+    """Statement 6 on a tree."""
     chosen = _small_tree() if tree is None else tree
     symbols = tree_symbols(chosen)
     if node is None:

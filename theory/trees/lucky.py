@@ -411,11 +411,5 @@ CLAIMS = tuple(_WAYS)
 
 
 def derive_lucky(claim: str = "strength") -> Derivation:
-    """Derive one part of statement 7: "strength" (ReLU), "leaky", "gap", "existence" or "law".
-
-    Examples
-    --------
-    >>> derive_lucky("gap").proved
-    True
-    """
+    """Derive one part of statement 7: "strength" (ReLU), "leaky", "gap", "existence" or "law"."""
     return _WAYS[claim]()

@@ -31,15 +31,7 @@ ENTRY_LIMIT = 2**24
 
 @dataclass(frozen=True)
 class LeafTable:
-    """Values on every leaf configuration below a node: ``numerators / denominator``.
-
-    Attributes
-    ----------
-    numerators
-        Object array of Python integers, shape (configurations, columns).
-    denominator
-        A positive integer.
-    """
+    """Values on every leaf configuration below a node: ``numerators / denominator``."""
 
     numerators: np.ndarray
     denominator: int
@@ -77,17 +69,7 @@ def integers(array: np.ndarray) -> tuple[np.ndarray, int]:
 
 @dataclass(frozen=True)
 class LeafNetwork:
-    """Activations and gates of a network, each on the leaf configurations below its node.
-
-    Attributes
-    ----------
-    network
-        Weights that are numbers, at all nodes that were evaluated.
-    values
-        Node to activations.
-    gates
-        Node to gates, (configurations below, neurons): integers over the denominator of the slope.
-    """
+    """Activations and gates of a network, each on the leaf configurations below its node."""
 
     network: TreeWeights
     values: dict[Node, LeafTable]
@@ -295,13 +277,7 @@ class Algebra:
 
 
 def means_given(symbols: TreeSymbols, top: Node, table: LeafTable, what: str) -> np.ndarray:
-    """E[g | z_top] for columns g of values on the leaf configurations below a node.
-
-    Returns
-    -------
-    numpy.ndarray
-        Object array of SymPy expressions, shape (states of top, columns): polynomials in the parameters.
-    """
+    """E[g | z_top] for columns g of values on the leaf configurations below a node."""
     nodes = below(symbols.tree, top)
     if all(symbols.tree.cardinality(node) == 2 for node in nodes):
         even, odd, algebra, scale = _signs(symbols, top, table, what)
@@ -332,11 +308,6 @@ def signed_sums(table: np.ndarray) -> np.ndarray:
     """Fast Walsh-Hadamard transform of the rows: row S holds ``sum_x g(x) prod_{i in S} (2 x_i - 1)``.
 
     The bits of S follow the leaves, the last leaf is the lowest bit; ghat(S) is the row over the number of rows.
-
-    Examples
-    --------
-    >>> signed_sums(np.array([[1], [2], [3], [6]], dtype=object)).ravel().tolist()
-    [12, 4, 6, 2]
     """
     size, columns = table.shape
     half = 1

@@ -27,17 +27,7 @@ ROW_LIMIT = 512
 
 @dataclass(frozen=True)
 class TreeSymbols:
-    """The parameters of a tree, as symbols or (``numbers``) as exact rational numbers.
-
-    Attributes
-    ----------
-    tree
-        The tree.
-    texts
-        How each node is written in a subscript; different nodes are written differently.
-    numbers
-        Whether the methods return numbers in place of symbols.
-    """
+    """The parameters of a tree, as symbols or (``numbers``) as exact rational numbers."""
 
     tree: HLTM
     texts: dict[Node, str]
@@ -238,19 +228,7 @@ def gap_variance(symbols: TreeSymbols, rows: Any) -> sympy.ImmutableDenseMatrix:
 
 @dataclass(frozen=True)
 class TreeWeights:
-    """A network on a tree.
-
-    Attributes
-    ----------
-    tree
-        The tree.
-    matrices
-        Node with children to an object array of SymPy expressions, floats as the rationals that they are.
-    slope
-        Of the activation.
-    gates
-        Node to one gate a neuron, the same for every input, or None: the gates follow the pre-activations.
-    """
+    """A network on a tree."""
 
     tree: HLTM
     matrices: dict[Node, np.ndarray]
@@ -318,14 +296,7 @@ def exact(value: Any, name: str, place: str = "") -> Expr:
 def read_weights(
     tree: HLTM, weights: object, slope: Any = 0, gates: Mapping[Node, Any] | None = None, name: str = "weights"
 ) -> TreeWeights:
-    """Check the weights of every node with children, the slope and the gates.
-
-    Raises
-    ------
-    InputError
-        A node that is missing or unknown, a wrong shape, an entry that is no finite number and no
-        polynomial, a slope outside [0, 1], gates for a part of the nodes.
-    """
+    """Check the weights of every node with children, the slope and the gates."""
     latents = tree.latents
     given = _mapping(weights, name, latents)
     rate = exact(slope, "slope", " of the activation")

@@ -53,19 +53,7 @@ ENTRY_LIMIT = 8
 
 @dataclass(frozen=True)
 class Population:
-    """A network of one hidden layer on M points with A augmentations each, every number a symbol.
-
-    Attributes
-    ----------
-    first, second
-        ``W_1`` (n_1, n_0) and ``W_2`` (n_2, n_1).
-    inputs
-        Columns ``x``, M lists of A.
-    gates
-        Diagonals of ``D_1`` as columns, M lists of A.
-    p, q
-        Probabilities of the points, and of the augmentations of each.
-    """
+    """A network of one hidden layer on M points with A augmentations each, every number a symbol."""
 
     first: ImmutableDenseMatrix
     second: ImmutableDenseMatrix
@@ -95,13 +83,7 @@ class Population:
 
 
 def population(widths: tuple[int, int, int], points: int = POINTS, copies: int = COPIES) -> Population:
-    """Symbols for a network of widths (n_0, n_1, n_2); the last probability of each list makes the sum one.
-
-    Examples
-    --------
-    >>> population((1, 1, 1)).output(0, 0)
-    Matrix([[W_{1,11}*W_{2,11}*d_{11,1}*x_{11,1}]])
-    """
+    """Symbols for a network of widths (n_0, n_1, n_2); the last probability of each list makes the sum one."""
     inputs, hidden, out = widths
 
     def column(name: str, m: int, a: int, size: int) -> ImmutableDenseMatrix:
@@ -165,13 +147,7 @@ def block_form(net: Population) -> tuple[ImmutableDenseMatrix, ImmutableDenseMat
 
 
 def derive_explicit(widths: object) -> Derivation:
-    """The block form at given widths: half of the differentiated loss, minus the formula, entry by entry.
-
-    Raises
-    ------
-    InputError
-        Widths that are not (n_0, n_1, n_2), or too large to be written out.
-    """
+    """The block form at given widths: half of the differentiated loss, minus the formula, entry by entry."""
     net = population(explicit_widths(widths))
     loss = expected_simple_loss(net)
     steps, residuals = [], []
@@ -231,26 +207,7 @@ _PLACES = {("x", "1"): "x_{1}", ("x", "2"): "x_{+}", ("x'", "1"): "x_{-}", ("x",
 
 
 def derive_two_layer(claim: str = "block", widths: object = None, drop: str | None = None) -> Derivation:
-    """Statement 5.
-
-    Parameters
-    ----------
-    claim
-        "block" (the block form of the one-branch update of the simple loss), "decoupled" (its special case),
-        "conserved" (``||w_1j||^2 - ||w_2j||^2`` under the flow of every loss), "ring" (two objects with coinciding
-        means: linear neurons stay, ReLU neurons separate).
-    widths
-        ``(n_0, n_1, n_2)`` writes the block form out against the differentiated loss; None proves all sizes.
-    drop
-        One of ``DROPS``, or None: the assumption to leave out; it belongs to one claim, which is derived then.
-
-    Examples
-    --------
-    >>> derive_two_layer("conserved").proved
-    True
-    >>> derive_two_layer(drop="decoupling").decision.value
-    False
-    """
+    """Statement 5."""
     if drop is not None:
         claim = DROPS[drop][0]
     if claim == "block":

@@ -22,13 +22,7 @@ PATTERNS = ((0, 1), (0, 2))
 
 
 def translations(ones: Sequence[int], positions: int) -> list[ImmutableDenseMatrix]:
-    """The d translations of a pattern, columns of 0 and 1.
-
-    Examples
-    --------
-    >>> translations((0, 1), 3)[2].T
-    Matrix([[1, 0, 1]])
-    """
+    """The d translations of a pattern, columns of 0 and 1."""
     return [
         ImmutableDenseMatrix(positions, 1, lambda i, _, s=shift: Integer((i - s) % positions in ones))
         for shift in range(positions)
@@ -46,13 +40,7 @@ def gated_mean(columns: Sequence[ImmutableDenseMatrix], weight: Matrix, slope: E
 
 
 def derive_ring(drop: str | None = None) -> Derivation:
-    """Two objects with coinciding means: linear neurons have A_jk = 0 and stay; a ReLU neuron tells 11 from 101.
-
-    Parameters
-    ----------
-    drop
-        "coinciding-means" leaves that assumption out.
-    """
+    """Two objects with coinciding means: linear neurons have A_jk = 0 and stay; a ReLU neuron tells 11 from 101."""
     size = dimension("0")
     here, there = matrix(r"\bar{x}", size, 1), matrix(r"\bar{x}'", size, 1)
     odds = Symbol("o", positive=True)

@@ -32,21 +32,7 @@ Finding = Literal["necessary", "not shown necessary", "undecided"]
 
 @dataclass(frozen=True)
 class Sides:
-    """Two sides of a statement on one instance.
-
-    Parameters
-    ----------
-    instance, quantity : str
-        The instance, and what is compared on it, in words.
-    left, right : number
-        Rationals, floats or balls; `left` is what is true, `right` what the statement says.
-    tolerance : float
-        What rounding can explain of their difference; 0 in exact arithmetic.
-    relation : {"=", ">", ">="}
-        What the statement says of left and right.
-    decided : bool
-        False where the comparison cannot tell.
-    """
+    """Two sides of a statement on one instance."""
 
     instance: str
     quantity: str
@@ -58,13 +44,7 @@ class Sides:
 
     @property
     def status(self) -> Verdict:
-        """Whether the relation holds: `abstained` where a ball is too wide to tell.
-
-        Examples
-        --------
-        >>> Sides("", "", fmpq(1, 2), fmpq(1, 2)).status, Sides("", "", 0, 0, relation=">").status
-        ('holds', 'refuted')
-        """
+        """Whether the relation holds: `abstained` where a ball is too wide to tell."""
         gap = self.left - self.right
         if not self.decided or gap != gap:
             return "abstained"
@@ -131,27 +111,14 @@ class Outcome:
 
 
 def shown(value: Any) -> str:
-    """A number in words: a rational as it is, a float or a ball to twelve digits.
-
-    Examples
-    --------
-    >>> shown(fmpq(3, 8)), shown(0.1 + 0.2)
-    ('3/8', '0.3')
-    """
+    """A number in words: a rational as it is, a float or a ball to twelve digits."""
     if isinstance(value, float):
         return f"{value:.12g}"
     return str(value.str(12, radius=False)) if isinstance(value, arb) else str(value)
 
 
 def drop(assumption: Assumption, context: Context) -> Outcome:
-    """Compute both sides without the assumption, on one instance after the other, until they differ.
-
-    Examples
-    --------
-    >>> equal = Assumption("x = 1", "any x", lambda _: [Sides("x = 2", "x squared and x", fmpq(4), fmpq(2))])
-    >>> drop(equal, Context()).finding
-    'necessary'
-    """
+    """Compute both sides without the assumption, on one instance after the other, until they differ."""
     tried = undecided = 0
     last = found = None
     for sides in assumption.tries(context):
@@ -192,13 +159,7 @@ def evidence(assumptions: Sequence[Assumption], context: Context) -> Evidence:
 
 
 def summary(found: Sequence[Outcome]) -> Evidence:
-    """The evidence that outcomes amount to.
-
-    Examples
-    --------
-    >>> summary([]).status
-    'abstained'
-    """
+    """The evidence that outcomes amount to."""
     tried = sum(outcome.tried for outcome in found)
     for status in ("refuted", "abstained"):
         for outcome in found:
@@ -221,13 +182,7 @@ def of_measurement(measurement: Measurement, instance: str, quantity: str) -> Si
 
 
 def names(assumptions: Iterable[Assumption]) -> tuple[str, ...]:
-    """The assumptions in words, each once, without those that turned out not to be needed.
-
-    Examples
-    --------
-    >>> names([Assumption("a tree", "a loop", lambda _: []), Assumption("even", "odd", lambda _: [], necessary=False)])
-    ('a tree',)
-    """
+    """The assumptions in words, each once, without those that turned out not to be needed."""
     return tuple(dict.fromkeys(assumption.name for assumption in assumptions if assumption.necessary))
 
 

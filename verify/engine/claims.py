@@ -1,7 +1,8 @@
 """The claim of a statement in LaTeX, made of the derivations whose proof is its evidence.
 
-Nothing is typed here but words: relations are those of `theory.Statement`, set by `theory.latex.render`. A relation of all
-derivations stands once; one of a single derivation carries its name (the loss), one about an update its convention.
+Nothing is typed here but words: relations are those of `theory.Statement`, set by `theory.latex.render`. A relation
+of all derivations stands once; one of a single derivation carries its name (the loss), one about an update its
+convention.
 """
 
 from __future__ import annotations
@@ -22,23 +23,7 @@ UPDATES = (r"\nabla", r"\dot")
 
 @dataclass(frozen=True)
 class Claimed:
-    """What is claimed, derived when it is asked for.
-
-    Parameters
-    ----------
-    slug : str
-        The statement, as `theory.derive` calls it.
-    options : callable
-        Gives the options of every derivation, in the order in which their relations are shown; each must be among
-        those that the symbolic evidence proves.
-    named : str
-        The option by which derivations are told apart where a relation is not that of all.
-
-    Examples
-    --------
-    >>> Claimed("lucky-nodes", lambda: [{"claim": "gap"}])().count("&=")
-    3
-    """
+    """What is claimed, derived when it is asked for."""
 
     slug: str
     options: Callable[[], Sequence[Mapping[str, Any]]]

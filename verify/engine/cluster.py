@@ -35,16 +35,7 @@ REMOTE: tuple[Kind, ...] = ("property", "trained")
 
 @dataclass(frozen=True)
 class Piece:
-    """What one actor does: a check, or a part of one.
-
-    Parameters
-    ----------
-    statement, check : int
-        Numbers of the statement and of its check.
-    slug : str
-    context : Context
-        With the part of the search, if it is one.
-    """
+    """What one actor does: a check, or a part of one."""
 
     statement: int
     check: int
@@ -69,13 +60,7 @@ class PieceWorker:
 
 
 def run_piece(piece: Piece) -> Evidence:
-    """Run one piece; a defect abstains, it must not look like a verdict.
-
-    Examples
-    --------
-    >>> run_piece(Piece(0, 10**6, "dual-gradient", Context())).status
-    'abstained'
-    """
+    """Run one piece; a defect abstains, it must not look like a verdict."""
     started = time.perf_counter()
     kind: Kind = "property"
     try:
@@ -105,14 +90,7 @@ def pieces(statements: Sequence[Statement], context: Context, only: Kind | None,
 
 
 def merged(rows: Sequence[Evidence]) -> Evidence:
-    """One evidence of the parts of a search; one refutation refutes, one abstention leaves it open.
-
-    Examples
-    --------
-    >>> half = Evidence("property", "holds", "search", 10, 1, 1e-16, 1e-14)
-    >>> merged([half, half]).instances
-    20
-    """
+    """One evidence of the parts of a search; one refutation refutes, one abstention leaves it open."""
     worst = max(rows, key=lambda row: Measurement(row.worst_residual or 0.0, row.tolerance or 0.0).severity)
     order = ("refuted", "abstained", "holds")
     head = min(rows, key=lambda row: order.index(row.status) if row.status in order else len(order))
@@ -171,20 +149,7 @@ STOPPED = "stopped: a counterexample was found elsewhere"
 
 @dataclass(eq=False)
 class Spread:
-    """Pieces on the lanes of an engine.
-
-    Parameters
-    ----------
-    engine : Engine
-    waiting : list of Piece
-        Those that have not begun.
-    running, done, tries : dict
-        By lane, and by piece.
-    refuted : Piece, optional
-        The one that found a counterexample.
-    ended : bool
-        Set to end what runs and forget what waits.
-    """
+    """Pieces on the lanes of an engine."""
 
     engine: Engine
     waiting: list[Piece]
@@ -237,20 +202,7 @@ class Spread:
 def run(
     entries: Sequence[Entry], context: Context, progress: Progress = SILENT, only: Kind | None = None, *, address: str
 ) -> Iterator[Result]:
-    """As :func:`verify.engine.runner.run`, with property searches and trained evidence on a Ray cluster.
-
-    Parameters
-    ----------
-    entries, context, progress, only
-        As there.
-    address : str
-        Of the cluster.
-
-    Raises
-    ------
-    InputError
-        Ray is not there, or no cluster answers.
-    """
+    """As :func:`verify.engine.runner.run`, with property searches and trained evidence on a Ray cluster."""
     from numeric.studies.sweep.on_ray import RayEngine
 
     engine = RayEngine(address, worker=PieceWorker)

@@ -196,37 +196,17 @@ def tally(
 
 
 def joined(*parts: str) -> str:
-    """Parts of a sentence with semicolons between them; those that are empty are left out.
-
-    Examples
-    --------
-    >>> joined("one", "", "two")
-    'one; two'
-    """
+    """Parts of a sentence with semicolons between them; those that are empty are left out."""
     return "; ".join(part for part in parts if part)
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things, in words.
-
-    Examples
-    --------
-    >>> counted(1, "instance"), counted(1200, "false variant")
-    ('1 instance', '1,200 false variants')
-    """
+    """A number of things, in words."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def verdict(evidence: Sequence[Evidence]) -> Verdict:
-    """Draw the verdict: refuted before abstained before holds; nothing run at all abstains.
-
-    Examples
-    --------
-    >>> verdict([Evidence("exact", "holds"), Evidence("float", "abstained")])
-    'abstained'
-    >>> verdict([])
-    'abstained'
-    """
+    """Draw the verdict: refuted before abstained before holds; nothing run at all abstains."""
     ran = {row.status for row in evidence} - {"not-run"}
     if "refuted" in ran:
         return "refuted"
@@ -241,13 +221,7 @@ def timed(evidence: Evidence, seconds: float) -> Evidence:
 
 
 def table(rows: Iterable[Sequence[object]], titles: Sequence[str] = ()) -> str:
-    """Rows of any texts as a table; long cells are cut.
-
-    Examples
-    --------
-    >>> table([["a<b", 1]])
-    '<table><tr><td>a&lt;b</td><td>1</td></tr></table>'
-    """
+    """Rows of any texts as a table; long cells are cut."""
     head = "<tr>" + "".join(f"<th>{escape(title)}</th>" for title in titles) + "</tr>" if titles else ""
     body = "".join("<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row) + "</tr>" for row in rows)
     return f"<table>{head}{body}</table>"

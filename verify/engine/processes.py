@@ -20,19 +20,6 @@ def spread(function: Callable[[Given], Found], items: Iterable[Given], workers: 
 
     Items are taken one after the other and sent off at once: what makes the next one runs beside them. Whoever asks
     for no more results ends the processes.
-
-    Parameters
-    ----------
-    function : callable
-        One that can be sent to another process.
-    items : iterable
-    workers : int
-        Number of processes.
-
-    Examples
-    --------
-    >>> list(spread(abs, [-1, 2, -3], workers=1))
-    [1, 2, 3]
     """
     with helpers(workers) as send:
         futures = [send(function, item) for item in items]
@@ -46,11 +33,6 @@ def helpers(workers: int) -> Iterator[Callable[..., Future[Any]]]:
 
     Ctrl-C reaches this process alone. Where the block is left by it, or by any other exception, the processes are
     ended at once.
-
-    Parameters
-    ----------
-    workers : int
-        Number of processes; they start when the first work is sent.
     """
     others = set(multiprocessing.active_children())
     # Torch's threads do not survive a fork.
@@ -107,13 +89,6 @@ def limited(seconds: float) -> Iterator[None]:
     """Raise `OutOfTimeError` inside the block after that many seconds.
 
     Where the system has no interval timer, or outside of the main thread, there is no limit.
-
-    Examples
-    --------
-    >>> with limited(60):
-    ...     total = sum(range(10))
-    >>> total
-    45
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
@@ -143,13 +118,6 @@ def cut_when(over: Callable[[], bool]) -> Iterator[None]:
     It is asked again and again: one that is raised where Python cannot pass it on (in a callback of C, while an object
     is finalised) is lost, and the next one is not. Where the system has no interval timer, or outside of the main
     thread, the block runs to its end.
-
-    Examples
-    --------
-    >>> with cut_when(lambda: False):
-    ...     total = sum(range(10))
-    >>> total
-    45
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield

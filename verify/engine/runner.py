@@ -101,15 +101,6 @@ def run(
     """Run every check of every entry; a statement's result is given as soon as it is complete.
 
     Cut short by Ctrl-C, the statement at hand is given with what it has before KeyboardInterrupt goes on.
-
-    Parameters
-    ----------
-    entries : sequence of Entry
-    context : Context
-    progress : Progress
-        Told what is about to run; a check is one piece.
-    only : kind of evidence, optional
-        Run this kind and no other.
     """
     progress.start(None, "loading the statements")
     statements = [entry.load() for entry in entries]
@@ -251,14 +242,7 @@ def assumptions_result(statement: Statement, found: Sequence[tuple[Statement, as
 def refutations(
     entries: Sequence[Entry], context: Context, progress: Progress = SILENT, workers: int = 1
 ) -> Iterator[Refutation]:
-    """Refute and shrink every false variant of every entry, in order.
-
-    Parameters
-    ----------
-    workers : int
-        Processes among which the variants are shared. What is found does not depend on it, since every search starts
-        from the seed; statements that are not in the registry are searched in this process.
-    """
+    """Refute and shrink every false variant of every entry, in order."""
     progress.start(None, "loading the statements")
     statements = [entry.load() for entry in entries]
     chosen = [(statement, variant) for statement in statements for variant in statement.variants]

@@ -1,7 +1,7 @@
 """Reading and writing the files of a run: saved instances, JSON documents, reports.
 
-This is the one module of `verify` that touches files; `hltm.base.atomic.write` writes to a temporary name and renames, so
-that a reader never sees half of one.
+This is the one module of `verify` that touches files; `hltm.base.atomic.write` writes to a temporary name and
+renames, so that a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -86,13 +86,7 @@ def instance_name(statement: Statement, name: str) -> str:
 
 
 def evidence_name(row: Evidence) -> str:
-    """The name of what refuted in a piece of evidence, as part of the name of a file.
-
-    Examples
-    --------
-    >>> evidence_name(Evidence("float", "refuted", "tree, large")), evidence_name(Evidence("float", "refuted", "../x"))
-    ('float-tree-large', 'float-x')
-    """
+    """The name of what refuted in a piece of evidence, as part of the name of a file."""
     return re.sub(r"[^A-Za-z0-9]+", "-", f"{row.kind}-{row.source}").strip("-")[:80]
 
 

@@ -30,20 +30,7 @@ class SearchResult:
 def search(
     strategy: Any, measure: Callable[[Any], Measurement], *, examples: int, seed: int, shrink: bool = True
 ) -> SearchResult:
-    """Look for an instance that `measure` refutes and shrink it.
-
-    Parameters
-    ----------
-    strategy : hypothesis strategy of instances
-    measure : callable
-        Instance to `Measurement`.
-    examples : int
-        How many instances are tried before giving up.
-    seed : int
-        The search is a function of it.
-    shrink : bool
-        Whether a counterexample is made as small as Hypothesis can.
-    """
+    """Look for an instance that `measure` refutes and shrink it."""
     tried = undecided = 0
 
     def refutes(instance: Any) -> bool:
@@ -107,19 +94,6 @@ def property_evidence(
     What is found there is looked for again from the first stage on, and shrunk. The kinds are tried together on each
     instance; it counts as decided if one of them could decide it. Of a part of a search only as many examples are tried
     as fall to it, and what it finds is shrunk only if the part says so.
-
-    Parameters
-    ----------
-    kinds : mapping
-        Kind of evidence to a function ``instance -> Measurement``.
-    stages : sequence of callables
-        Each gives a Hypothesis strategy, the smallest instances first.
-    examples, seed : int
-        How many instances of the last stage are tried; the search is a function of the seed.
-    among : str
-        What the instances are, in words that go on "no counterexample among ...".
-    part : Part, optional
-        The part of the search that is asked for.
     """
     if part is not None:
         examples, seed = -(-examples // part.of), seed + SEEDS * part.number

@@ -18,16 +18,7 @@ Profile = Literal["quick", "thorough"]
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a search that is spread over several processes.
-
-    Parameters
-    ----------
-    number, of : int
-        Which, counted from 0, and how many there are. Each begins from a seed of its own; the first and only part is
-        the whole search.
-    shrink : bool
-        Whether what is found is shrunk: a part elsewhere leaves that to whoever put it out.
-    """
+    """A part of a search that is spread over several processes."""
 
     number: int
     of: int

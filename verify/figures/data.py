@@ -25,33 +25,7 @@ _TEXTS = ("name", "kind", "title", "caption", "alt", "command")
 
 @dataclass(frozen=True)
 class FigureData:
-    """One figure as data.
-
-    Parameters
-    ----------
-    name : str
-        Stem of its files, hyphenated, unique within a run.
-    kind : str
-        Which drawing it takes (a key of ``verify.figures.drawing.DRAWINGS``).
-    title, caption : str
-        Plain text, without markup; the caption says what is seen, how many instances, seeds and what the bars are.
-    columns : mapping of str to tuple
-        A table in long form: every column has one entry a row; None where a row has none.
-    facts : mapping of str to number or str
-        Numbers that the drawing states (fitted orders with their intervals, counts).
-    command : str
-        The command that computes the same data again.
-    alt : str
-        What is seen, for those who do not see it; title and caption if it is empty.
-
-    Examples
-    --------
-    >>> FigureData("line", "lines", "A line", "Two points.", {"x": (0.0, 1.0), "y": (0.0, 2.0)}).rows
-    2
-    >>> FigureData("line", "lines", "A line", "", {"x": (0.0, 1.0), "y": ()})
-    Traceback (most recent call last):
-    ValueError: columns of figure 'line': have 2, 0 rows, must have equally many
-    """
+    """One figure as data."""
 
     name: str
     kind: str
@@ -137,13 +111,7 @@ def _listed(names: Mapping[str, object]) -> str:
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[Value]]) -> dict[str, Column]:
-    """Rows as columns.
-
-    Examples
-    --------
-    >>> table(("x", "y"), [(0, 1.0), (1, 3.0)])
-    {'x': (0, 1), 'y': (1.0, 3.0)}
-    """
+    """Rows as columns."""
     held = list(rows)
     return {name: tuple(row[place] for row in held) for place, name in enumerate(names)}
 
@@ -153,27 +121,6 @@ def csv_text(data: FigureData) -> str:
 
     Numbers are written so that they are read back bit for bit. Columns hold numbers or texts, not both; an empty
     cell is None.
-
-    Parameters
-    ----------
-    data : FigureData
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ValueError
-        A column that cannot be written so: mixed, an empty text, a value of another type, a name that is no identifier.
-
-    Examples
-    --------
-    >>> data = FigureData("line", "lines", "A line", "", {"x": (0, 1), "y": (0.1, None)}, {"slope": 2.0})
-    >>> print(csv_text(data).replace("\n", "|"))
-    # name: "line"|# kind: "lines"|# title: "A line"|# facts: {"slope": 2.0}|# text: []|x,y|0,0.1|1,|
-    >>> from_csv(csv_text(data)) == data
-    True
     """
     texts = [name for name in data.columns if _is_text(data, name)]
     held = {key: getattr(data, key) for key in _TEXTS if getattr(data, key)}
@@ -221,21 +168,7 @@ def _cell(value: Value) -> str:
 
 
 def from_csv(text: str) -> FigureData:
-    """Read what `csv_text` wrote.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    FigureData
-
-    Raises
-    ------
-    ValueError
-        Text of another form: one line that names the place and the rule.
-    """
+    """Read what `csv_text` wrote."""
     head, lines = {}, io.StringIO(text, newline="")
     start = 0
     for number, line in enumerate(lines, start=1):

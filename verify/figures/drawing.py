@@ -48,30 +48,7 @@ _LONG = re.compile(r"-?\d+\.\d{3,}")
 
 
 def render(data: FigureData) -> dict[str, bytes]:
-    """Draw a figure; writes nothing.
-
-    Parameters
-    ----------
-    data : FigureData
-
-    Returns
-    -------
-    dict
-        Contents of the files: `svg`, `pdf`, `png` and `csv`; the same in every process. Identifiers within the SVG
-        begin with the figure's name, so that several can stand on one page.
-
-    Raises
-    ------
-    ValueError
-        An unknown kind, a column or fact that is missing, a value that is not finite: one line that names figure,
-        place, value and rule.
-
-    Examples
-    --------
-    >>> data = FigureData("line", "lines", "A line", "Two points.", {"x": (0.0, 1.0), "y": (0.0, 2.0)})
-    >>> sorted(render(data))
-    ['csv', 'pdf', 'png', 'svg']
-    """
+    """Draw a figure; writes nothing."""
     drawing = DRAWINGS.get(data.kind)
     if drawing is None:
         raise ValueError(f"kind={data.kind!r:.40} of figure {data.name!r}: must be one of {', '.join(DRAWINGS)}")
@@ -96,15 +73,6 @@ def shorter(svg: str) -> str:
     r"""Coordinates to a hundredth of a point, the style of neighbouring markers said once: half as large in all.
 
     Transforms stay as they are. What is used inherits the style of its group as it would its own.
-
-    Examples
-    --------
-    >>> shorter('<path d="M 1.23456 0.5 L 2.999999 7" transform="scale(0.015625)"/>')
-    '<path d="M 1.23 0.5 L 3 7" transform="scale(0.015625)"/>'
-    >>> print(shorter('<use x="1" style="fill: red"/>\n' * 2), end="")
-    <g style="fill: red"><use x="1"/>
-    <use x="1"/>
-    </g>
     """
 
     def rounded(match: re.Match[str]) -> str:
@@ -117,13 +85,7 @@ def shorter(svg: str) -> str:
 
 
 def own_identifiers(svg: str, name: str) -> str:
-    """Let identifiers and references begin with a name; what has the same content and identifier is numbered.
-
-    Examples
-    --------
-    >>> own_identifiers('<g id="a"/><g id="a"/><use href="#a"/>', "f")
-    '<g id="f-a"/><g id="f-a-2"/><use href="#f-a"/>'
-    """
+    """Let identifiers and references begin with a name; what has the same content and identifier is numbered."""
     count: Counter[str] = Counter()
 
     def owned(match: re.Match[str]) -> str:

@@ -95,37 +95,19 @@ def style(number: int) -> Style:
 
 
 def plain(text: str) -> str:
-    r"""Text as matplotlib shows it letter by letter: a dollar sign opens no formula; what cannot be printed is a box.
-
-    Examples
-    --------
-    >>> plain("cost $x_1$ of a_b")
-    'cost \\$x_1\\$ of a_b'
-    """
+    """ "Text as matplotlib shows it letter by letter: a dollar sign opens no formula; what cannot be printed is a box."""
     shown = "".join(letter if letter.isprintable() else "□" for letter in text)
     # Where no unescaped dollar is left matplotlib writes "\$" as "$" and everything else as it stands.
     return shown.replace("$", r"\$")
 
 
 def symbols(text: str) -> str:
-    r"""Text with the names of parameters as symbols.
-
-    Examples
-    --------
-    >>> symbols("InfoNCE, tau = 0.5")
-    'InfoNCE, $\\tau$ = 0.5'
-    """
+    r"""Text with the names of parameters as symbols."""
     return re.sub(r"\b(tau|r_0|H)\b", lambda found: _SYMBOLS[found[1]], plain(text))
 
 
 def short(text: str, length: int) -> str:
-    """Text as it stands, cut to that many letters.
-
-    Examples
-    --------
-    >>> short("a long name", 6)
-    'a lon…'
-    """
+    """Text as it stands, cut to that many letters."""
     return plain(text if len(text) <= length else f"{text[: length - 1]}…")
 
 

@@ -86,31 +86,7 @@ class LossReport:
 
 
 def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT) -> LossReport:
-    """Decide on a loss that is given as text.
-
-    Parameters
-    ----------
-    text : str
-        An expression in ``r_p``, ``r_1`` .. ``r_64``, ``tau``, ``r_0`` (`theory.losses.parse`), or a canonical name.
-    seconds : float
-        After which what is not decided stays open.
-    progress : Progress
-        Told what is about to be decided.
-
-    Raises
-    ------
-    InputError
-        The text is no loss.
-
-    Source
-    ------
-    Statements 2 and 4; arXiv 2010.00578, Theorems 2 and 4.
-
-    Examples
-    --------
-    >>> check_loss("r_p + r_1").counterexample
-    ('at every point:', 'dL/dr_1 = 1, but the family needs dL/dr_1 < 0')
-    """
+    """Decide on a loss that is given as text."""
     from theory.losses.parse import check_syntax
 
     if not text.isidentifier():  # a name that is nearly that of a known loss gets a hint

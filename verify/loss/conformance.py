@@ -37,17 +37,7 @@ from verify.loss.matching import (
 
 
 def gradient_differences(match: Match, seen: Observed, title: str) -> tuple[str, ...]:
-    """What differs, in words; empty where the gradients are those of the match.
-
-    Parameters
-    ----------
-    match : Match
-        What has the values of the function.
-    seen : Observed
-        Batches, values and gradients of the function.
-    title : str
-        Name of the known loss.
-    """
+    """What differs, in words; empty where the gradients are those of the match."""
     reason = next((answer.reason for answer in seen.found if answer.gradients is None), None)
     prefix = "" if match.differences else "values equal, "
     if reason is not None:

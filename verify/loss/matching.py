@@ -30,17 +30,7 @@ MOVED = 1e-13
 
 @dataclass(frozen=True)
 class Answer:
-    """What the function gives on one batch.
-
-    Attributes
-    ----------
-    value : float
-        The loss.
-    gradients : tuple of three Tensor, or None
-        With respect to ``f_1``, ``f_plus``, ``f_minus`` (zeros where the function does not depend on one).
-    reason : str
-        Why there are no gradients.
-    """
+    """What the function gives on one batch."""
 
     value: float
     gradients: tuple[Tensor, ...] | None
@@ -48,29 +38,7 @@ class Answer:
 
 
 def answers(loss_fn: LossFunction, batches: Sequence[Batch], negatives: int | None) -> list[Answer]:
-    """The function and its gradients on each batch.
-
-    Parameters
-    ----------
-    loss_fn : callable
-        Of three tensors.
-    batches : sequence of Batch
-        ``(B, n)``, ``(B, n)``, ``(B, H, n)``.
-    negatives : int or None
-        None: the axis of the negatives is left out.
-
-    Raises
-    ------
-    InputError
-        The function fails, leaves the program, or gives no finite real scalar.
-
-    Examples
-    --------
-    >>> ones = torch.ones(2, 3, dtype=torch.float64)
-    >>> (found,) = answers(lambda a, b, c: (a * b).sum(), [(ones, 2 * ones, ones[:, None])], None)
-    >>> found.value, float(found.gradients[0].max()), float(found.gradients[2].max())
-    (12.0, 2.0, 0.0)
-    """
+    """The function and its gradients on each batch."""
     return [_answer(loss_fn, _given(batch, negatives)) for batch in batches]
 
 
@@ -213,13 +181,7 @@ class Form:
 
     @property
     def modifications(self) -> tuple[str, ...]:
-        """What differs from the loss itself, in words.
-
-        Examples
-        --------
-        >>> Form("infonce", log="none").modifications
-        ('no logarithm: minus the softmax itself',)
-        """
+        """What differs from the loss itself, in words."""
         found = ((f.name, getattr(self, f.name)) for f in fields(self))
         return tuple(NAMES[pair] for pair in found if pair in NAMES)
 
@@ -234,36 +196,12 @@ def forms() -> Iterator[Form]:
 
 
 def value(form: Form, f_1: Tensor, f_plus: Tensor, f_minus: Tensor, tau: float, margin: float) -> float:
-    """The form at one batch, as a number; arguments as in `tensor_value`.
-
-    Examples
-    --------
-    >>> zero = torch.zeros(2, 3, dtype=torch.float64)
-    >>> round(value(Form("infonce"), zero, zero, zero[:, None], 1.0, 0.0), 6)  # log 2
-    0.693147
-    """
+    """The form at one batch, as a number; arguments as in `tensor_value`."""
     return float(tensor_value(form, f_1, f_plus, f_minus, tau, margin))
 
 
 def tensor_value(form: Form, f_1: Tensor, f_plus: Tensor, f_minus: Tensor, tau: float, margin: float) -> Tensor:
-    """The form at one batch, differentiable.
-
-    Parameters
-    ----------
-    f_1, f_plus : Tensor
-        ``(B, n)``, float64.
-    f_minus : Tensor
-        ``(B, H, n)``.
-    tau, margin : float
-        Temperature and ``r_0``.
-
-    Examples
-    --------
-    >>> unit = torch.eye(3, dtype=torch.float64, requires_grad=True)
-    >>> far = torch.zeros(3, 1, 3, dtype=torch.float64)
-    >>> bool(tensor_value(Form("infonce"), unit, unit.detach(), far, 1.0, 0.0).requires_grad)
-    True
-    """
+    """The form at one batch, differentiable."""
     used = {"": tau, "missing": 1.0, "inverted": 1 / tau}[form.tau]
     if form.loss in ("ntxent", "ntxent-given"):
         each = _cosines(form, f_1, f_plus, f_minus, used)
@@ -330,21 +268,7 @@ _HALVINGS = 60
 
 @dataclass(frozen=True)
 class Match:
-    """``factor * form + constant`` at a temperature.
-
-    Attributes
-    ----------
-    form : Form
-        The known loss with its modifications.
-    factor, constant : float
-        What it is multiplied by, and what is added.
-    tau : float
-        The temperature at which it agrees.
-    tau_given : float
-        The one that was asked for.
-    by_gradient : bool
-        Only the gradients agree; the values do not.
-    """
+    """``factor * form + constant`` at a temperature."""
 
     form: Form
     factor: float
@@ -391,13 +315,7 @@ class Observed:
 
 
 def matches(first: Observed, fresh: Observed) -> list[Match]:
-    """The simplest form of each known loss that has the values of the function.
-
-    Parameters
-    ----------
-    first, fresh : Observed
-        Where factors are fitted, and where they are confirmed.
-    """
+    """The simplest form of each known loss that has the values of the function."""
     for stage in (_at_given, _with_constant, _at_other_temperature, _by_gradient):
         best: dict[str, Match] = {}
         for match in stage(first, fresh):

@@ -34,27 +34,7 @@ class NoTorchFormError(Exception):
 
 
 def evaluate(expression: sympy.Expr, values: Mapping[sympy.Symbol, Tensor]) -> Tensor:
-    """The value of an expression, differentiable, at tensors that broadcast.
-
-    Parameters
-    ----------
-    expression : sympy.Expr
-        Of numbers, symbols, sums, products, powers, exp, log, Max, Heaviside.
-    values : mapping
-        A tensor for each symbol.
-
-    Raises
-    ------
-    NoTorchFormError
-        Another function, a symbol without a value, or a number beyond the range of floats.
-
-    Examples
-    --------
-    >>> import sympy, torch
-    >>> x = sympy.Symbol("x")
-    >>> evaluate(sympy.exp(x) + sympy.Rational(1, 2), {x: torch.zeros(1)})
-    tensor([1.5000])
-    """
+    """The value of an expression, differentiable, at tensors that broadcast."""
     (found,) = evaluate_all([expression], values)
     return found
 
@@ -160,26 +140,7 @@ def cases(count: int, seed: int, negatives: int) -> Iterator[Case]:
 def evidence(
     loss: sympy.Expr, weights: Sequence[sympy.Expr], count: int = 24, seed: int = 0, factor: float = 1.0
 ) -> Evidence:
-    """Statement 4 for a loss and its pair weights on random networks and populations.
-
-    Parameters
-    ----------
-    loss : sympy.Expr
-        In ``r_p``, ``r_1`` .. ``r_H``, ``tau``, ``r_0``.
-    weights : sequence of H sympy.Expr
-        ``xi_k`` in ``r_1`` .. ``r_H``, ``tau``, ``r_0``.
-    factor : float
-        Of the right side; 1 is the statement.
-
-    Returns
-    -------
-    Evidence
-        Kind float. Abstains where a number is not finite, or rounding hides everything.
-
-    Source
-    ------
-    Statement 4; arXiv 2010.00578, Theorem 4.
-    """
+    """Statement 4 for a loss and its pair weights on random networks and populations."""
     with heard():
         import torch  # noqa: F401
     detail = "no augmentation: autograd of the literal sum = V^xi vec W with the derived xi"

@@ -37,18 +37,7 @@ class OwnEntry(Entry):
 
 
 def load_statements(path: Path) -> tuple[OwnEntry, ...]:
-    """Run a file and give the statements that it defines, in order.
-
-    Parameters
-    ----------
-    path : Path
-        A Python file that defines one or more `Statement` at its top level (`verify.user_statement`).
-
-    Errors
-    ------
-    InputError
-        The file is missing, is no Python, raises, defines no statement, two of one slug, or one with a slug of ours.
-    """
+    """Run a file and give the statements that it defines, in order."""
     from verify.engine.statement import Statement
     from verify.own.statement import checked_name
 

@@ -353,13 +353,7 @@ def properties(sides: UserSides, stages: Sequence[Callable[[], Any]], context: C
 
 
 def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) -> Evidence:
-    """Every claim must be proved; one that is decided false refutes, one that is not decided abstains.
-
-    Parameters
-    ----------
-    claims : callable
-        Gives an equation of SymPy, a `theory.Derivation`, or a list or mapping of them.
-    """
+    """Every claim must be proved; one that is decided false refutes, one that is not decided abstains."""
     try:
         with redirect_stdout(sys.stderr):
             made = claims()
@@ -387,17 +381,7 @@ def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) ->
 
 
 def as_derivation(slug: str, name: str, claim: Any, decision: Decision) -> Derivation:
-    """A claim as the report shows it: a derivation as it is, an equation as one of a single step.
-
-    Parameters
-    ----------
-    slug, name : str
-        The statement, and what the user calls the claim.
-    claim : sympy.Equality, sympy's true or false, or theory.Derivation
-        An equation that SymPy evaluated when it was made is shown as the truth value that is left of it.
-    decision : theory.Decision
-        What decided the claim.
-    """
+    """A claim as the report shows it: a derivation as it is, an equation as one of a single step."""
     import sympy
 
     import theory

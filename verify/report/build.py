@@ -63,11 +63,6 @@ def beside(context: Context, entries: Sequence[Entry]) -> Iterator[Figures]:
     """Let another process make the figures while this one runs the checks; gives what waits for them.
 
     Figures of few statements, of a user's own, and where there is no second processor, are made here when asked for.
-
-    Parameters
-    ----------
-    context : Context
-    entries : sequence of Entry
     """
     if len(entries) < SEVERAL or (os.cpu_count() or 1) == 1 or not all(entry in REGISTRY for entry in entries):
         yield partial(figures, context)
@@ -85,15 +80,7 @@ def beside(context: Context, entries: Sequence[Entry]) -> Iterator[Figures]:
 
 
 def figures(context: Context, statements: Sequence[Statement], progress: Progress = SILENT) -> Drawn:
-    """Compute and draw the figures of statements, in this process.
-
-    Parameters
-    ----------
-    context : Context
-    statements : sequence of Statement
-    progress : Progress
-        Told which statement's figures are made.
-    """
+    """Compute and draw the figures of statements, in this process."""
     return gathered(statements, partial(made, context), progress)
 
 
@@ -167,13 +154,7 @@ def not_drawn(statements: Sequence[Statement], reason: str) -> Drawn:
 
 
 def missing(name: str, title: str, error: Exception | str, caption: str = "", command: str = "") -> Row:
-    """The row of a figure that there is not.
-
-    Examples
-    --------
-    >>> missing("a", "A", ValueError("no number"))["reason"]
-    'ValueError: no number'
-    """
+    """The row of a figure that there is not."""
     reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     return {
         "name": name, "title": title, "caption": caption, "facts": {}, "command": command, "alt": "", "files": [],
@@ -224,11 +205,6 @@ def typeset(
 
     A formula of a user's own that TeX cannot set is shown as its source: the report is worth more than the formula.
     Where the log does not say which one it is, that happens to all of them.
-
-    Parameters
-    ----------
-    seconds : float
-        Time limit of all that TeX does.
     """
     limit = time.monotonic() + seconds
     own = {s["slug"] for s in seen["statements"] if s["theorem"] is None}
@@ -268,25 +244,7 @@ def build(
     name: str = "report.json",
     stop: Event | None = None,
 ) -> Report:
-    """The report of results.
-
-    Parameters
-    ----------
-    document : mapping
-        The JSON document of the run; the view is added to it under `report`.
-    attached, kept
-        What `counterexamples` gives.
-    drawings : Drawn, optional
-        The figures.
-    shrunk : bool
-        Whether the counterexamples of false variants are shrunk.
-    with_pdf : bool
-        Whether to run pdflatex.
-    name : str
-        The file of the JSON document.
-    stop : Event, optional
-        Set by whoever does not want to wait for pdflatex any longer; the rest of the report is as it is without.
-    """
+    """The report of results."""
     from verify.report.html import page
 
     drawings = drawings or Drawn()
@@ -324,24 +282,7 @@ _RULE = "must be the manifest.json that `python -m numeric experiment images --o
 
 
 def images_section(folder: Path) -> dict[str, Any]:
-    """The section of a report, as plain data.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the experiment wrote its results.
-
-    Returns
-    -------
-    dict
-        ``title``, ``command``, ``verdict`` (``"holds"``, ``"refuted"``, or ``"not-run"`` where the theory was not
-        looked at), ``tables`` (caption, heads, rows) and ``notes``.
-
-    Raises
-    ------
-    InputError
-        There is no manifest, or it is damaged.
-    """
+    """The section of a report, as plain data."""
     path = folder / "manifest.json"
     document = read_json(path)
     section = document.get("section") if isinstance(document, dict) else None

@@ -44,13 +44,7 @@ def header(context: Context) -> dict[str, Any]:
 
 
 def results_json(context: Context, results: Sequence[Result], files: Mapping[tuple[str, int], str]) -> dict[str, Any]:
-    """The document of a run of statements.
-
-    Parameters
-    ----------
-    files : mapping
-        (slug, index of the evidence) to the file of its counterexample.
-    """
+    """The document of a run of statements."""
     statements = []
     for result in results:
         rows = []
@@ -171,13 +165,7 @@ def details(results: Sequence[Result]) -> Table:
 
 
 def replay_command(file: str, own: str | None = None) -> str:
-    """The command that measures a saved instance again; `own` is the file of a user's statements.
-
-    Examples
-    --------
-    >>> replay_command("a b.json", "mine.py")
-    "python -m verify replay 'a b.json' --statements mine.py"
-    """
+    """The command that measures a saved instance again; `own` is the file of a user's statements."""
     return " ".join(
         ["python -m verify replay", shlex.quote(file), *(["--statements", shlex.quote(own)] if own else [])]
     )

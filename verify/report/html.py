@@ -43,28 +43,7 @@ class ConversionError(ValueError):
 
 
 def mathml(lines: Sequence[str], *, display: bool = True) -> str:
-    r"""A formula of one or more lines as a ``<math>`` element.
-
-    Parameters
-    ----------
-    lines : sequence of str
-        Rows of a display, columns parted by ``&`` (`theory.latex.render.rows`), or the whole formula as one text.
-    display : bool
-        A display, or part of a line of text.
-
-    Errors
-    ------
-    ConversionError
-        Where a command or an environment is not known, or the formula is not complete.
-
-    Examples
-    --------
-    >>> mathml(["x < 1"], display=False)
-    '<math display="inline"><mrow><mi>x</mi><mo>&lt;</mo><mn>1</mn></mrow></math>'
-    >>> mathml([r"\nonsense"])
-    Traceback (most recent call last):
-    verify.report.html.ConversionError: '\\nonsense' is not known
-    """
+    r"""A formula of one or more lines as a ``<math>`` element."""
     rows = cells(lines)
     if not rows:
         raise ConversionError("the formula is empty")
@@ -81,25 +60,13 @@ def mathml(lines: Sequence[str], *, display: bool = True) -> str:
 
 
 def cells(lines: Sequence[str]) -> list[list[str]]:
-    r"""The rows of a display, each parted at its columns; empty rows are left out.
-
-    Examples
-    --------
-    >>> cells([r"\begin{aligned}a &= b \\\\ &\quad + c\end{aligned}"])
-    [['a', '= b'], ['', '\\quad + c']]
-    """
+    r"""The rows of a display, each parted at its columns; empty rows are left out."""
     rows = [[cell.strip() for cell in parted(row, "&")] for line in lines for row in parted(_inner(line), r"\\")]
     return [row for row in rows if any(row)]
 
 
 def parted(text: str, separator: str) -> list[str]:
-    r"""A LaTeX text parted at a separator that stands in no group and in no environment.
-
-    Examples
-    --------
-    >>> parted(r"a &= \begin{matrix}1 & 2\end{matrix}", "&")
-    ['a ', '= \\begin{matrix}1 & 2\\end{matrix}']
-    """
+    r"""A LaTeX text parted at a separator that stands in no group and in no environment."""
     pieces, depth, start = [], 0, 0
     for found in _PART.finditer(text):
         word = found[0]
@@ -152,13 +119,7 @@ def _complete(tex: str) -> None:
 
 
 def width(math: ET.Element) -> int:
-    r"""How many letters stand beside each other in a formula, at most; those of scripts count as much.
-
-    Examples
-    --------
-    >>> width(ET.fromstring(mathml([r"\frac{a + b}{c}", "= 1"])))
-    3
-    """
+    r"""How many letters stand beside each other in a formula, at most; those of scripts count as much."""
     inner = [width(part) for part in math]
     if math.tag in ("mtable", "mfrac", "munder", "mover", "munderover"):
         return max(inner, default=0)
@@ -207,21 +168,7 @@ def page(
     shrunk: bool = False,
     document: str = "report.json",
 ) -> str:
-    """The page.
-
-    Parameters
-    ----------
-    view : mapping
-        What `verify.report.view.view` gives.
-    svgs : mapping
-        Name of a figure to its drawing.
-    pdf, pdf_reason
-        Whether there is a report.pdf, and if not why.
-    shrunk : bool
-        Whether the counterexamples of the false variants were shrunk.
-    document : str
-        The name of the JSON document.
-    """
+    """The page."""
     return environment().get_template("report.html.jinja").render(
         view=view, document=document, pdf=pdf, pdf_reason=pdf_reason.rstrip("."), shrunk_note=shrunk_note(shrunk),
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704
@@ -245,13 +192,7 @@ def environment() -> jinja2.Environment:
 
 
 def formula(lines: Sequence[str]) -> Markup:
-    r"""A formula in MathML; where that is not possible its LaTeX source, as it stands.
-
-    Examples
-    --------
-    >>> formula([r"\nonsense{<b>}"])
-    Markup('<code class="source">\\nonsense{&lt;b&gt;}</code>')
-    """
+    r"""A formula in MathML; where that is not possible its LaTeX source, as it stands."""
     try:
         return Markup(mathml(lines))  # noqa: S704
     except ConversionError:
@@ -259,48 +200,24 @@ def formula(lines: Sequence[str]) -> Markup:
 
 
 def wide(made: Markup) -> bool:
-    r"""Whether a formula may have to be scrolled, for which it must be within reach of the keyboard.
-
-    Examples
-    --------
-    >>> wide(formula(["a = b"])), wide(formula(["a + " * FITS + "a"])), wide(formula([r"\nonsense"]))
-    (False, True, False)
-    """
+    r"""Whether a formula may have to be scrolled, for which it must be within reach of the keyboard."""
     return made.startswith("<math") and width(ET.fromstring(made)) > FITS  # noqa: S314
 
 
 def inline(tex: str) -> Markup:
-    r"""A symbol in a line of text, in MathML.
-
-    Examples
-    --------
-    >>> inline("x < 1")
-    Markup('<math display="inline"><mrow><mi>x</mi><mo>&lt;</mo><mn>1</mn></mrow></math>')
-    """
+    r"""A symbol in a line of text, in MathML."""
     return Markup(mathml([tex], display=False))  # noqa: S704
 
 
 def figure(value: float | str | None) -> str:
-    """A number of the evidence table.
-
-    Examples
-    --------
-    >>> figure(0.00012), figure(0.0), figure(None), figure("nan")
-    ('1.2e-04', '0', 'none', 'nan')
-    """
+    """A number of the evidence table."""
     if value is None or isinstance(value, str):
         return value or "none"
     return f"{value:.1e}" if value else "0"
 
 
 def fact(value: float | int | str) -> str:
-    """A number that is stated beside a drawing, with digits enough for an interval of an order.
-
-    Examples
-    --------
-    >>> fact(8.326672684688674e-17), fact(1.99986), fact(3), fact("x")
-    ('8.32667e-17', '1.99986', '3', 'x')
-    """
+    """A number that is stated beside a drawing, with digits enough for an interval of an order."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -317,11 +234,5 @@ def verdict_words(statement: Mapping[str, Any]) -> str:
 
 
 def inlined(svg: str, prefix: str) -> str:
-    """A drawing as part of a page: without prolog, its identifiers apart from those of other drawings.
-
-    Examples
-    --------
-    >>> inlined('<?xml version="1.0"?><svg><path id="a"/><use href="#a"/></svg>', "f-")
-    '<svg><path id="f-a"/><use href="#f-a"/></svg>'
-    """
+    """A drawing as part of a page: without prolog, its identifiers apart from those of other drawings."""
     return _ID.sub(lambda found: found[1] + str(escape(prefix)), _PROLOG.sub("", svg)).strip()

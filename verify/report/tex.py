@@ -64,13 +64,7 @@ _GAP = r"\hspace{0pt}"
 
 
 def tex(text: object) -> str:
-    r"""Any text as LaTeX that sets it: nothing in it is a command, and no word is wider than a line.
-
-    Examples
-    --------
-    >>> print(tex("50% of $x_1$ & \\foo é λ 漢"))
-    50\% of \$x\_1\$ \& \textbackslash{}foo \'{e} \ensuremath{\lambda} [U+6F22]
-    """
+    r"""Any text as LaTeX that sets it: nothing in it is a command, and no word is wider than a line."""
     return "".join(_word(piece) for piece in re.split(r"(\s+)", str(text)))
 
 
@@ -94,13 +88,7 @@ def _character(c: str) -> str:
 
 
 def code(text: object) -> str:
-    r"""A text in typewriter letters, which may be parted at every sign.
-
-    Examples
-    --------
-    >>> print(code("a --b"))
-    \texttt{a -\hspace{0pt}-\hspace{0pt}b}
-    """
+    r"""A text in typewriter letters, which may be parted at every sign."""
     parts = [_character(c) + ("" if c.isalnum() or c == " " else _GAP) for c in str(text)]
     long = any(len(word) > 2 * _LONG for word in re.findall(r"\w+", str(text)))
     inner = _GAP.join(map(_character, str(text))) if long else "".join(parts)
@@ -108,13 +96,7 @@ def code(text: object) -> str:
 
 
 def formula(lines: Sequence[str]) -> str:
-    r"""A formula, line by line; each is shrunk where it is wider than the page.
-
-    Examples
-    --------
-    >>> print(formula(["a &= b"]))
-    \formulaline{a = b}
-    """
+    r"""A formula, line by line; each is shrunk where it is wider than the page."""
     return "\n".join(rf"\formulaline{{{' '.join(cell for cell in row if cell)}}}" for row in cells(lines))
 
 
@@ -146,17 +128,7 @@ def culprit(view: Mapping[str, Any], text: str, log: str) -> str | None:
 
 
 def document(view: Mapping[str, Any], *, shrunk: bool = False, as_source: Collection[str] = ()) -> str:
-    """The document.
-
-    Parameters
-    ----------
-    view : mapping
-        What `verify.report.view.view` gives.
-    shrunk : bool
-        Whether the counterexamples of the false variants were shrunk.
-    as_source : collection of str
-        Slugs of statements whose formula is shown as its source, since TeX cannot set it.
-    """
+    """The document."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, autoescape=False,  # noqa: S701
         block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>",
@@ -191,19 +163,7 @@ class _StoppedError(Exception):
 
 
 def compiled(text: str, figures: Mapping[str, bytes], seconds: float = SECONDS, stop: Event | None = None) -> Pdf:
-    """Run pdflatex on a document.
-
-    Parameters
-    ----------
-    text : str
-        LaTeX.
-    figures : mapping
-        Relative name to the content of each file that the document includes.
-    seconds : float
-        Time limit of all passes together.
-    stop : Event, optional
-        Ends pdflatex as soon as it is set, from whichever thread.
-    """
+    """Run pdflatex on a document."""
     program = shutil.which("pdflatex")
     if program is None:
         return Pdf(None, "pdflatex was not found")
@@ -275,13 +235,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def first_error(log: str, code: int) -> str:
-    r"""The first error of a log, in one line.
-
-    Examples
-    --------
-    >>> first_error("This is pdfTeX\n! Undefined control sequence.\nl.3 x", 1)
-    'Undefined control sequence. l.3 x'
-    """
+    r"""The first error of a log, in one line."""
     found = re.search(r"^! (.*?)$(?:.*?^(l\.\d+.*?)$)?", log, re.MULTILINE | re.DOTALL)
     if not found:
         return f"exit code {code}"
@@ -289,11 +243,5 @@ def first_error(log: str, code: int) -> str:
 
 
 def overfull(log: str) -> list[float]:
-    r"""By how many points lines are too wide, of a log.
-
-    Examples
-    --------
-    >>> overfull(r"Overfull \hbox (12.5pt too wide) in paragraph at lines 1--2")
-    [12.5]
-    """
+    r"""By how many points lines are too wide, of a log."""
     return [float(found) for found in re.findall(r"Overfull \\hbox \((\d+(?:\.\d+)?)pt too wide\)", log)]

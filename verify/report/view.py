@@ -1,7 +1,7 @@
 """What a report says, as plain JSON data: one view of the results that the web page and the LaTeX are rendered from.
 
-Formulas come from the objects of the derivations (`theory.latex.render.rows`), as lists of LaTeX lines; nothing is typed a
-second time. Files are named relative to the folder of the report.
+Formulas come from the objects of the derivations (`theory.latex.render.rows`), as lists of LaTeX lines; nothing is
+typed a second time. Files are named relative to the folder of the report.
 """
 
 from __future__ import annotations
@@ -85,15 +85,7 @@ def facts(results: Sequence[Result]) -> list[dict[str, str]]:
 
 
 def strength(result: Result) -> dict[str, Any]:
-    """How strongly a statement holds: how far its comparisons stayed from refuting it, and what chance could hide.
-
-    Returns
-    -------
-    dict
-        ``exact`` and ``float``: the largest residual in units of its tolerance (0: identical, above 1: refuted), and
-        where it was found, in words. ``random``: of each check that draws, its source and the smallest effect that
-        it detects.
-    """
+    """How strongly a statement holds: how far its comparisons stayed from refuting it, and what chance could hide."""
     random = [f"{row.source}: {row.effect}" for row in result.evidence if row.effect]
     return {
         "exact": _largest(result, "exact"),
@@ -119,17 +111,7 @@ def _largest(result: Result, kind: str) -> str:
 
 @dataclass(frozen=True)
 class Symbol:
-    """A symbol of the statements.
-
-    Parameters
-    ----------
-    tex : str
-        How it is written, in LaTeX.
-    meaning : str
-        What it stands for, in plain words.
-    statements : tuple of int
-        Statements in which it stands; empty: in all of them.
-    """
+    """A symbol of the statements."""
 
     tex: str
     meaning: str
@@ -174,13 +156,7 @@ SYMBOLS: tuple[Symbol, ...] = (
 
 
 def of_statements(numbers: tuple[int, ...]) -> list[dict[str, str]]:
-    r"""The symbols of some statements, in order; empty without any statement of the paper.
-
-    Examples
-    --------
-    >>> [row["tex"] for row in of_statements((2,))][-2:]
-    ['r_+,\\; r_{k-}', 'L_{\\mathrm{simp}},\\; L_{\\mathrm{tri}},\\; L_{\\mathrm{nce}}']
-    """
+    r"""The symbols of some statements, in order; empty without any statement of the paper."""
     chosen = [one for one in SYMBOLS if numbers and (not one.statements or set(numbers) & set(one.statements))]
     return [{"tex": one.tex, "meaning": one.meaning} for one in chosen]
 
@@ -193,23 +169,7 @@ INLINE = 700
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, as far as the commands that reproduce it need it.
-
-    Parameters
-    ----------
-    context : Context
-        Seed, profile and device.
-    own : str, optional
-        The file of a user's own statements, as the folder of the report has it.
-    mode : {"", "variants", "assumptions"}
-        The option that was given in place of a run of everything.
-    single : bool
-        Whether the command of one statement was called.
-    only : str
-        The one kind of evidence that was asked for; empty for all of them.
-    images : mapping, optional
-        The section on images (`verify.report.build`).
-    """
+    """What was asked for, as far as the commands that reproduce it need it."""
 
     context: Context
     own: str | None = None
@@ -219,13 +179,7 @@ class Request:
     images: Mapping[str, Any] | None = None
 
     def command(self, statement: Statement | None = None, only: str = "") -> str:
-        """The command that runs a statement again (None: everything that was asked for).
-
-        Examples
-        --------
-        >>> Request(Context(seed=3), own="my file.py").command(only="exact")
-        "python -m verify run 'my file.py' --only exact --seed 3 --profile quick --device cpu"
-        """
+        """The command that runs a statement again (None: everything that was asked for)."""
         words = ["python", "-m", "verify"]
         if self.own is not None:
             words += ["run", shlex.quote(self.own)]
@@ -243,17 +197,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Attached:
-    """What belongs to results besides themselves: names of files, relative to the folder, and figures.
-
-    Parameters
-    ----------
-    counterexamples : mapping
-        (slug, index of the evidence) to the file of what refuted it.
-    variants : mapping
-        (slug, name of the variant) to the file of its counterexample.
-    figures : mapping
-        Slug to the rows of its figures.
-    """
+    """What belongs to results besides themselves: names of files, relative to the folder, and figures."""
 
     counterexamples: Mapping[tuple[str, int], str] = field(default_factory=dict)
     variants: Mapping[tuple[str, str], str] = field(default_factory=dict)

@@ -21,33 +21,14 @@ UNIT_ROUNDOFF = 2.0**-53
 
 
 def gamma(roundings: int) -> float:
-    """Higham's gamma_n for float64.
-
-    Examples
-    --------
-    >>> gamma(1) > 2.0**-53
-    True
-    """
+    """Higham's gamma_n for float64."""
     product = roundings * UNIT_ROUNDOFF
     return product / (1.0 - product)
 
 
 @dataclass(frozen=True, eq=False)
 class Magnitudes:
-    """The tower at absolute values, for N inputs.
-
-    Parameters
-    ----------
-    activations : list of arrays (N, n_{l-1})
-    jacobians : list of arrays (N, n_L, n_l)
-    gates : list of arrays (N, n_l)
-        D_1 .. D_{L-1} of the true tower.
-    output : array (N, n_L)
-    roundings : int
-        Roundings on the longest path through tower and Jacobian.
-    near_kink : array (N,) of bool
-        True where a pre-activation is within its rounding bound of zero without being zero term by term.
-    """
+    """The tower at absolute values, for N inputs."""
 
     activations: Sequence[np.ndarray]
     jacobians: Sequence[np.ndarray]
@@ -73,14 +54,7 @@ quiet = np.errstate(over="ignore", invalid="ignore")
 
 @quiet
 def magnitudes(weights: Sequence[np.ndarray], points: np.ndarray, slope: float) -> Magnitudes:
-    """Run the tower at absolute values with the gates of the true one.
-
-    Parameters
-    ----------
-    weights : list of arrays (n_l, n_{l-1})
-    points : array (N, d)
-    slope : float in [0, 1]
-    """
+    """Run the tower at absolute values with the gates of the true one."""
     value, bound = points, np.abs(points)
     activations, gates = [bound], []
     near = np.zeros(len(points), dtype=bool)
@@ -118,18 +92,6 @@ def population_bounds(
     the pair probabilities times a derivative of the loss, which is at most 1 and has the Lipschitz constant
     `lipschitz` (1/tau; 0 for the simple loss) in the distances. An error dr of a distance therefore adds
     ``lipschitz * dr``, with dr at most gamma_n times the distance at absolute values.
-
-    Parameters
-    ----------
-    points : array (M, A, d)
-    p : array (M,)
-    q : array (M, A)
-
-    Returns
-    -------
-    bounds : list of arrays (n_l, n_{l-1})
-    near_kink : bool
-        Whether some gate cannot be told in float64.
     """
     n_points, n_augmentations, dimension = points.shape
     bound = magnitudes(weights, points.reshape(-1, dimension), slope)
@@ -163,16 +125,6 @@ def measured_tolerance(double: Sequence[np.ndarray], single: Sequence[np.ndarray
     For networks whose error has no short a-priori bound (smooth activations, normalised outputs). To first order the
     rounding error of a computation is proportional to the unit roundoff, so the largest difference between the same
     computation in float32 and float64, times 2^-53 / 2^-24, is its size in float64.
-
-    Parameters
-    ----------
-    double, single : lists of arrays
-        The same results in both precisions.
-
-    Examples
-    --------
-    >>> measured_tolerance([np.array([1.0])], [np.array([1.0 + 2.0**-23])]) == 64 * 2.0**-52
-    True
     """
     scale = max(float(np.max(np.abs(d), initial=0.0)) for d in double)
     error = max(float(np.max(np.abs(d - s), initial=0.0)) for d, s in zip(double, single, strict=True))

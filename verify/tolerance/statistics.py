@@ -36,25 +36,7 @@ POWER = 0.999
 
 
 def allowed(check: str, comparisons: int = 1) -> float:
-    """False-alarm rate of one of so many comparisons of a check.
-
-    Parameters
-    ----------
-    check : str
-        One of `SHARES`.
-    comparisons : int
-        How many the check makes in a run, at most: the rates of all of them add up to the share (Bonferroni).
-
-    Errors
-    ------
-    ValueError
-        Where there are no comparisons.
-
-    Examples
-    --------
-    >>> allowed("drift", 3) == 1e-6 / 32
-    True
-    """
+    """False-alarm rate of one of so many comparisons of a check."""
     if comparisons < 1:
         raise ValueError(f"comparisons={comparisons}: must be at least 1")
     return RUN_FALSE_ALARM * float(SHARES[check]) / comparisons
@@ -64,11 +46,6 @@ def standard_errors(false_alarm: float, freedom: int) -> float:
     """Standard errors that Student's t exceeds, on either side, with that probability.
 
     A standard error is itself estimated: far out, the normal law would allow too little.
-
-    Examples
-    --------
-    >>> round(standard_errors(1e-6, 99), 3), round(standard_errors(1e-6, 10**6), 3)
-    (5.217, 4.892)
     """
     from scipy.stats import t
 
@@ -79,11 +56,6 @@ def detected(tolerance: float, freedom: int, power: float = POWER) -> float:
     """Smallest effect, in standard errors, that is beyond a tolerance in standard errors with that probability.
 
     The score of an effect d follows the noncentral t.
-
-    Examples
-    --------
-    >>> round(detected(standard_errors(1e-6, 99), 99), 2)
-    8.5
     """
     from scipy.optimize import brentq
     from scipy.stats import nct
@@ -110,16 +82,6 @@ def local_exponent(spread: np.ndarray, size: np.ndarray) -> float:
     """Exponent of ``size ~ c spread^k (1 + b spread)`` as spread goes to zero, by least squares in logarithms.
 
     The linear correction term keeps the next order of the expansion from biasing k.
-
-    Parameters
-    ----------
-    spread, size : arrays (n,), positive, n >= 4
-
-    Examples
-    --------
-    >>> s = np.geomspace(0.1, 0.003, 8)
-    >>> round(local_exponent(s, 3 * s**2 * np.exp(0.5 * s)), 6)
-    2.0
     """
     if len(spread) < 4 or np.any(spread <= 0) or np.any(size <= 0):
         raise ValueError("an exponent needs at least four positive pairs of spread and size")
@@ -129,14 +91,7 @@ def local_exponent(spread: np.ndarray, size: np.ndarray) -> float:
 
 
 def mean_interval(values: Sequence[float], level: float) -> Interval:
-    """Student interval for the mean of independent values.
-
-    Examples
-    --------
-    >>> found = mean_interval([1.9, 2.0, 2.1], level=0.95)
-    >>> found.low < 2.0 < found.high
-    True
-    """
+    """Student interval for the mean of independent values."""
     from scipy.stats import t
 
     data = np.asarray(values, dtype=np.float64)
@@ -148,13 +103,7 @@ def mean_interval(values: Sequence[float], level: float) -> Interval:
 
 
 def judge_order(found: Interval, claimed: float, margin: float) -> Literal["holds", "refuted", "abstained"]:
-    """Equivalence decision: the whole interval within `claimed` +- `margin` holds, entirely outside refutes.
-
-    Examples
-    --------
-    >>> judge_order(Interval(2.01, 1.99, 2.03, 0.99), 2, 0.1), judge_order(Interval(1.0, 0.9, 1.1, 0.99), 2, 0.1)
-    ('holds', 'refuted')
-    """
+    """Equivalence decision: the whole interval within `claimed` +- `margin` holds, entirely outside refutes."""
     low, high = claimed - margin, claimed + margin
     if low <= found.low and found.high <= high:
         return "holds"
@@ -169,32 +118,12 @@ def dkw_detected(samples: int, false_alarm: float, power: float = POWER) -> floa
     Where a distance is D, the empirical one is within ``e`` of it, so that it exceeds the bound if ``D - e`` does. At
     the place of the largest distance the empirical frequency is one mean of n values between 0 and 1, and Hoeffding's
     inequality gives e, one-sided.
-
-    Examples
-    --------
-    >>> round(dkw_detected(10_000, 1e-9), 4)
-    0.0513
     """
     return dkw_bound(samples, false_alarm) + float(np.sqrt(np.log(1 / (1 - power)) / (2 * samples)))
 
 
 def order_effect(found: Interval, margin: float, count: int) -> float:
-    """Smallest error of a claimed order that `judge_order` refutes, with probability `POWER`.
-
-    Parameters
-    ----------
-    found : Interval
-        Of `mean_interval`.
-    margin : float
-        Of `judge_order`.
-    count : int
-        How many exponents the interval is of.
-
-    Examples
-    --------
-    >>> round(order_effect(Interval(2.0, 1.99, 2.01, 1 - 1e-6), 0.1, 24), 3)
-    0.117
-    """
+    """Smallest error of a claimed order that `judge_order` refutes, with probability `POWER`."""
     limit = standard_errors(1 - found.level, count - 1)
     error = (found.high - found.low) / 2 / limit
     return margin + error * detected(limit, count - 1)
@@ -205,11 +134,6 @@ def dkw_bound(samples: int, false_alarm: float) -> float:
 
     Dvoretzky, Kiefer and Wolfowitz with Massart's constant: ``P(sup |F_n - F| > e) <= 2 exp(-2 n e^2)`` for every n and
     every law, continuous or not.
-
-    Examples
-    --------
-    >>> round(dkw_bound(10_000, 1e-9), 4)
-    0.0327
     """
     if samples < 1 or not 0 < false_alarm < 1:
         raise ValueError("the distance needs at least one sample and a rate strictly between 0 and 1")
@@ -222,16 +146,6 @@ def bernstein_bound(variance: np.ndarray, span: np.ndarray, samples: int, false_
     The empirical Bernstein bound of Maurer and Pontil (arXiv 0907.3740, Theorem 4), on both sides:
     ``sqrt(2 V ln(4/a) / n) + 7 R ln(4/a) / (3 (n - 1))``. It holds for every law, near-constant ones included, where
     Student's t does not.
-
-    Parameters
-    ----------
-    variance, span : arrays
-        Unbiased sample variance V, and the width R of an interval that holds every value.
-
-    Examples
-    --------
-    >>> round(float(bernstein_bound(np.array(0.25), np.array(1.0), 10_000, 1e-9)), 4)
-    0.0384
     """
     if samples < 2 or not 0 < false_alarm < 1:
         raise ValueError("the distance needs at least two samples and a rate strictly between 0 and 1")
@@ -240,14 +154,7 @@ def bernstein_bound(variance: np.ndarray, span: np.ndarray, samples: int, false_
 
 
 def proportion_interval(hits: int, trials: int, level: float) -> Interval:
-    """Clopper-Pearson interval of a probability: exact, so that it covers with at least the stated level.
-
-    Examples
-    --------
-    >>> found = proportion_interval(0, 10, 0.95)
-    >>> found.low, round(found.high, 4)
-    (0.0, 0.3085)
-    """
+    """Clopper-Pearson interval of a probability: exact, so that it covers with at least the stated level."""
     from scipy.stats import beta
 
     if not 0 <= hits <= trials or trials < 1:

@@ -203,14 +203,7 @@ def difference(tower: Tower, layer: int) -> np.ndarray:
 
 
 def measure_exact(instance: PairInstance) -> Measurement:
-    """Both towers of an instance, every layer, in rationals: any difference refutes.
-
-    Examples
-    --------
-    >>> from verify.instances.samples import toy_pairs
-    >>> measure_exact(next(toy_pairs(0, 1))).residual
-    0.0
-    """
+    """Both towers of an instance, every layer, in rationals: any difference refutes."""
     worst, place = 0.0, ""
     for name, weights, x in _towers(instance):
         one = exact_tower(weights, x, instance.slope)
@@ -226,12 +219,6 @@ def measure_float(instance: PairInstance, device: str = "cpu") -> Measurement:
 
     Both sides are sums over the same paths through the network; each is within Higham's bound of the value, which is
     at most the output of the tower at absolute values. A gate near its kink decides nothing.
-
-    Examples
-    --------
-    >>> from verify.instances.samples import toy_pairs
-    >>> measure_float(next(toy_pairs(0, 1))).status
-    'holds'
     """
     worst, near = Measurement(0.0, 0.0), False
     for name, weights, x in _towers(instance):

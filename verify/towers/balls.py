@@ -46,14 +46,7 @@ def to_ball(value: float | fmpq) -> arb:
 
 
 def literal_loss(name: str, parameters: dict[str, float]) -> Loss:
-    """The loss as section 2 of the mathematics writes it, on power series.
-
-    Parameters
-    ----------
-    name : {"simple", "triplet", "infonce"}
-    parameters : dict
-        `tau`, `margin`, as in `numeric.loss_spec`; defaults as there.
-    """
+    """The loss as section 2 of the mathematics writes it, on power series."""
     tau = to_ball(parameters.get("tau", 0.1))
     margin = to_ball(parameters.get("margin", 0.0))
 

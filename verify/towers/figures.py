@@ -27,16 +27,7 @@ LOSSES: tuple[tuple[str, str, dict[str, float]], ...] = (
 def separation(
     measure: Callable[[Any, Any], Measurement], variants: Sequence[Variant], context: Context
 ) -> tuple[FigureData, ...]:
-    """Residuals of the statement and of its false variants in units of the tolerance, on Gaussian towers.
-
-    Parameters
-    ----------
-    measure : callable
-        Instance and claim (None: the statement) to a measurement in float64.
-    variants : sequence of Variant
-        False variants that change the formula.
-    context : Context
-    """
+    """Residuals of the statement and of its false variants in units of the tolerance, on Gaussian towers."""
     wanted = context.pick(quick=PAIRS, thorough=5 * PAIRS)
     drawn = samples.smooth_populations(context.seed + 7, wanted, ("simple",))
     pairs = list(islice(samples.pairs_of(drawn, context.seed + 7, 1), wanted))

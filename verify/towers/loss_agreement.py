@@ -35,13 +35,7 @@ def derived_functions(loss: str, negatives: int) -> tuple[Callable[..., Any], Ca
 
 
 def measure_losses(instance: LossInstance, tolerance: float, device: str = "cpu") -> Measurement:
-    """Value, dL/dr and xi of `theory` against those of `numeric`.
-
-    Parameters
-    ----------
-    tolerance : float
-        What rounding can explain in a derivative; the value may be off by as much relative to the distances.
-    """
+    """Value, dL/dr and xi of `theory` against those of `numeric`."""
     import mpmath
     import torch
 

@@ -44,16 +44,7 @@ def same(first: Gates, second: Gates) -> bool:
 def central_differences(
     weights: Sequence[Array], inputs: Sequence[Array], slope: fmpq, value: Callable[[list[Array]], fmpq]
 ) -> tuple[list[Array], bool]:
-    """Derivative of ``value(outputs of all inputs)`` by every weight, and whether a kink froze the gates.
-
-    Parameters
-    ----------
-    weights : list of rational arrays (n_l, n_{l-1})
-    inputs : list of rational arrays (d,)
-    slope : rational
-    value : callable
-        A function of the outputs that is quadratic in them.
-    """
+    """Derivative of ``value(outputs of all inputs)`` by every weight, and whether a kink froze the gates."""
     base = [run(weights, x, slope, None)[1] for x in inputs]
     kinked = False
     gradient = [np.empty(w.shape, dtype=object) for w in weights]
@@ -158,16 +149,7 @@ Connection = Callable[[Tower, int], Array]
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Towers of M points with A augmentations each, and their probabilities.
-
-    Parameters
-    ----------
-    towers : list of M lists of A towers
-    p : list of M
-        Probabilities of the points.
-    q : list of M lists of A
-        Probabilities of the augmentations, each list summing to one.
-    """
+    """Towers of M points with A augmentations each, and their probabilities."""
 
     towers: Sequence[Sequence[Tower]]
     p: Sequence[Any]

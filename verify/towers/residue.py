@@ -117,19 +117,7 @@ def fitted_order(
     sides: Sides = operator_sides,
     label: str = "V^xi vec W",
 ) -> Evidence:
-    """Fit the exponent on several populations and judge the interval of its mean against the claimed order.
-
-    Parameters
-    ----------
-    instances : iterable
-        Candidates; those where a gate flips or theta vanishes are passed over and counted.
-    wanted : int
-        How many populations to fit; fewer than that abstains.
-    sides : callable
-        Gives -E[grad], the leading term, and the spread.
-    label : str
-        The leading term in words.
-    """
+    """Fit the exponent on several populations and judge the interval of its mean against the claimed order."""
     exponents: list[float] = []
     ratios: list[float] = []
     passed = 0

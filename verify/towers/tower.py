@@ -22,19 +22,7 @@ Number = Callable[[float], Any]
 
 @dataclass(frozen=True, eq=False)
 class Tower:
-    """One tower at one input.
-
-    Parameters
-    ----------
-    weights : list of arrays (n_l, n_{l-1})
-    activations : list of arrays (n_{l-1},)
-        f_0 .. f_{L-1}.
-    jacobians : list of arrays (n_L, n_l)
-        J_1 .. J_L.
-    gates : list of arrays (n_l,)
-        D_1 .. D_L; the last one, which the network does not apply, is kept for the variant that does.
-    output : array (n_L,)
-    """
+    """One tower at one input."""
 
     weights: Sequence[Array]
     activations: Sequence[Array]
@@ -49,24 +37,12 @@ class Tower:
 
 
 def rational(value: float) -> fmpq:
-    """The float as the exact rational that it is.
-
-    Examples
-    --------
-    >>> rational(0.375)
-    3/8
-    """
+    """The float as the exact rational that it is."""
     return fmpq(*value.as_integer_ratio())
 
 
 def ball(value: float) -> arb:
-    """The float as a ball of radius zero.
-
-    Examples
-    --------
-    >>> ball(0.375).rad() == 0
-    True
-    """
+    """The float as a ball of radius zero."""
     return arb(rational(value))
 
 

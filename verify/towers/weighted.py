@@ -111,19 +111,7 @@ def operator_update(
     weights: Callable[[list[Any]], list[Any]],
     negatives: int,
 ) -> Array:
-    """E over x and x'_1 .. x'_H of sum_k xi_k (Kbar - Kbar_k)(Kbar - Kbar_k)^T vec W, by enumeration.
-
-    Parameters
-    ----------
-    means : list of M arrays (p, n_L)
-        Kbar of every point.
-    outputs : list of M arrays (n_L,)
-        Between which r is measured.
-    p : list of M
-        Probabilities of the points.
-    w : array (p,)
-        vec W.
-    """
+    """E over x and x'_1 .. x'_H of sum_k xi_k (Kbar - Kbar_k)(Kbar - Kbar_k)^T vec W, by enumeration."""
     total = (means[0] @ (means[0].T @ w)) * 0
     distance = [[half_square(a - b) for b in outputs] for a in outputs]
     differences = {}
@@ -157,15 +145,7 @@ def half_square(difference: Array) -> Any:
 def certified_right(
     claim: Claim, instance: PopulationInstance, ensemble: Ensemble, layer: int, outputs: Sequence[Array]
 ) -> Array:
-    """The claimed -E[grad] of a layer, column-stacked, in balls or in power series over them.
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-        Rational, or affine in the spread (`verify.towers.weighted`).
-    outputs : list of M arrays (n_L,)
-        Between which r is measured.
-    """
+    """The claimed -E[grad] of a layer, column-stacked, in balls or in power series over them."""
     options = instance.options
     tau, margin = balls.to_ball(options.get("tau", 0.1)), balls.to_ball(options.get("margin", 0.0))
 
@@ -363,17 +343,7 @@ Right = Callable[[PopulationInstance, Ensemble, int, Sequence[Array]], Array]
 
 
 def judge_order(instance: PopulationInstance, right: Right, distances: str, order: int) -> Measurement:
-    """Whether theta = O(s^order): the coefficients below s^order are held by balls around zero, or one is not zero.
-
-    Parameters
-    ----------
-    right : callable
-        ``(instance, ensemble, layer, outputs) -> V^xi vec W`` over series, r measured between `outputs`.
-    distances : {"means", "points"}
-        Between what r is measured.
-    order : int
-        The claim, at most LENGTH.
-    """
+    """Whether theta = O(s^order): the coefficients below s^order are held by balls around zero, or one is not zero."""
     if on_a_kink(instance):
         return Measurement(0.0, 0.0, False, "a pre-activation is zero at an unaugmented point")
     with balls.precision(BITS, LENGTH):

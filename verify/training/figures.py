@@ -248,8 +248,8 @@ def trained(context: Context) -> TrainingTrace:
 def setting(trace: TrainingTrace, context: Context) -> str:
     """How the networks were trained, in words."""
     return (
-        f"{trace.network.ensemble} networks of {TREE_WIDTH} neurons a latent on a complete tree of 8 leaves, trained with "
-        f"InfoNCE (tau = {TAU}, B = {BATCH}, rate {RATE}, {trace.steps[-1]} steps, normalised output; "
+        f"{trace.network.ensemble} networks of {TREE_WIDTH} neurons a latent on a complete tree of 8 leaves, trained "
+        f"with InfoNCE (tau = {TAU}, B = {BATCH}, rate {RATE}, {trace.steps[-1]} steps, normalised output; "
         f"seed {context.seed})"
     )
 

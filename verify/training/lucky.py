@@ -108,18 +108,6 @@ def amplification(initial_gap: Any, final_selectivity: Any, level: float = LEVEL
 
     Neurons of one network depend on each other, networks of an ensemble do not: the correlation is taken within each
     member, and the Student interval is that of their mean. A member without any variation counts as 0.
-
-    Parameters
-    ----------
-    initial_gap, final_selectivity : arrays (E, n), E at least 3, n at least 3
-    level : float
-        Of the two-sided interval.
-
-    Examples
-    --------
-    >>> g = np.array([[1.0, 2.0, 3.0, 4.0], [4.0, 2.0, 1.0, 3.0], [1.0, 4.0, 3.0, 2.0]])
-    >>> amplification(g, g + 1).estimate
-    1.0
     """
     from scipy.stats import rankdata
 

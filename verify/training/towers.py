@@ -88,13 +88,6 @@ def along(instance: PopulationInstance, measure: Measure, trace: DescentTrace) -
     """The worst measurement over the checkpoints of a run; undecided where fewer than half could be decided.
 
     The last checkpoint comes first, so that what is refuted is refuted of trained weights if it can be.
-
-    Parameters
-    ----------
-    measure : callable
-        Instance (of one checkpoint) to `Measurement`.
-    trace : DescentTrace
-        A run from the instance's weights; one that diverged decides nothing.
     """
     if trace.diverged_at is not None:
         return Measurement(0.0, 0.0, False, trace.report)
@@ -113,13 +106,7 @@ def along(instance: PopulationInstance, measure: Measure, trace: DescentTrace) -
 
 
 def conserved(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """||w_in||^2 - ||w_out||^2 of every hidden neuron, one array per hidden layer.
-
-    Examples
-    --------
-    >>> conserved([np.array([[3.0]]), np.array([[2.0]])])
-    [array([5.])]
-    """
+    """||w_in||^2 - ||w_out||^2 of every hidden neuron, one array per hidden layer."""
     return [(a**2).sum(axis=1) - (b**2).sum(axis=0) for a, b in itertools.pairwise(weights)]
 
 
@@ -165,17 +152,7 @@ def drifts(instance: PopulationInstance, device: str = "cpu") -> tuple[np.ndarra
 def drift_order(
     instances: Iterable[PopulationInstance], claimed: int, *, source: str, wanted: int, device: str
 ) -> Evidence:
-    """Fit the exponent of the drift in the learning rate and judge the interval of its mean.
-
-    Parameters
-    ----------
-    instances : iterable
-        Candidates; those where nothing drifts, a gate flips or a run diverges are passed over and counted.
-    claimed : int
-        The order; 1 is what a step of size lr leaves, whose squares do not cancel.
-    wanted : int
-        How many runs to fit; fewer than that abstains.
-    """
+    """Fit the exponent of the drift in the learning rate and judge the interval of its mean."""
     exponents: list[float] = []
     passed = 0
     for instance in instances:
@@ -332,13 +309,7 @@ def with_theta(context: Context) -> Evidence:
 
 
 def pairs_along(context: Context, measure: Callable[[PairInstance, str], Measurement]) -> Evidence:
-    """Statement 1 along training: towers of two checkpoints of a run on two inputs of its population.
-
-    Parameters
-    ----------
-    measure : callable
-        Pair and device to `Measurement`.
-    """
+    """Statement 1 along training: towers of two checkpoints of a run on two inputs of its population."""
     count = context.pick(quick=6, thorough=90)
     rng = samples.generator(context.seed, "trained pairs")
 

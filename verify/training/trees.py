@@ -33,15 +33,7 @@ RECORDS = 20
 
 @dataclass(frozen=True)
 class TrainedTree:
-    """Networks of one tree at one record of their training; `members` counts the ensemble.
-
-    Attributes
-    ----------
-    tree : HLTM
-    network : TreeNetwork
-    step : int
-    loss : str
-    """
+    """Networks of one tree at one record of their training; `members` counts the ensemble."""
 
     tree: HLTM
     network: TreeNetwork

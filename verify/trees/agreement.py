@@ -35,19 +35,7 @@ WALSH_LEAVES = 5
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """One closed form of `theory` at a latent node.
-
-    Parameters
-    ----------
-    quantity : str
-        `activation`, `operator` or `update`.
-    node : node of the tree
-    name : str
-        Which of the forms of this quantity it is.
-    value : array of fmpq
-    neurons : tuple of int, optional
-        Rows and columns of the quantity that the form speaks of; all if not given.
-    """
+    """One closed form of `theory` at a latent node."""
 
     quantity: str
     node: Any
@@ -175,17 +163,6 @@ def bounded(contrasts: RootContrasts, false_alarm: float) -> tuple[Array, Array]
     """Estimate of ``sum_z pi_z c_z c_z^T`` and the largest error of every entry, for all entries together.
 
     With ``|c_z - mean| <= e_z``, each entry is off by at most ``sum_z pi_z (|m_i| e_j + |m_j| e_i + e_i e_j)``.
-
-    Parameters
-    ----------
-    contrasts : numeric.RootContrasts
-    false_alarm : float
-        Probability that some entry of some network is off by more.
-
-    Returns
-    -------
-    (array, array)
-        ``(E, n_in, n_in)`` each.
     """
     means, prior = contrasts.means.cpu().numpy(), contrasts.prior.cpu().numpy()
     each = false_alarm / means.size
@@ -380,13 +357,7 @@ def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -
 
 
 def by_sampling(instance: TreeInstance, seed: int, samples: int, false_alarm: float) -> dict[Any, tuple[Array, Array]]:
-    """Latent node to the sampled activation covariance and the largest error of its entries.
-
-    Parameters
-    ----------
-    false_alarm : float
-        Probability that some entry of some node is off by more.
-    """
+    """Latent node to the sampled activation covariance and the largest error of its entries."""
     import torch
 
     import numeric
@@ -402,13 +373,7 @@ def by_sampling(instance: TreeInstance, seed: int, samples: int, false_alarm: fl
 
 
 def measure_sampling(instance: TreeInstance, *, seed: int, samples: int, comparisons: int) -> Measurement:
-    """The closed forms of the activation covariance that `theory` derives against sampling.
-
-    Parameters
-    ----------
-    comparisons : int
-        How many instances of a run are compared.
-    """
+    """The closed forms of the activation covariance that `theory` derives against sampling."""
     sampled = by_sampling(instance, seed, samples, allowed("sampled covariance", comparisons))
     worst = Measurement(0.0, max(float(error.max()) for _, error in sampled.values()))
     forms = list(activation_forms(enumeration(instance)))
@@ -421,13 +386,7 @@ def measure_sampling(instance: TreeInstance, *, seed: int, samples: int, compari
 def four_ways(
     instance: TreeInstance, *, seed: int, device: str, samples: int = 20_000, comparisons: int = 40
 ) -> Measurement:
-    """All four ways on the activation covariance; all but sampling on operator and update. Names the odd one out.
-
-    Parameters
-    ----------
-    comparisons : int
-        How many instances of a run are compared.
-    """
+    """All four ways on the activation covariance; all but sampling on operator and update. Names the odd one out."""
     exact_values = enumerated(instance)
     torch_values, rounding_error = by_torch(instance, device)
     if near_kink(instance):
@@ -458,14 +417,7 @@ def compare_pairs(ways: dict[str, tuple[Array, Any]], floor: float, disagreement
 
 
 def odd_one_out(disagreements: dict[frozenset[str], float]) -> str:
-    """Which way disagrees while the others agree with each other; or that no single one does.
-
-    Examples
-    --------
-    >>> pairs = {frozenset(("a", "b")): 0.1, frozenset(("a", "c")): 9.0, frozenset(("b", "c")): 8.0}
-    >>> odd_one_out(pairs)
-    'the odd one out is c'
-    """
+    """Which way disagrees while the others agree with each other; or that no single one does."""
     names = sorted({name for pair in disagreements for name in pair})
     for name in names:
         involved = [value for pair, value in disagreements.items() if name in pair]

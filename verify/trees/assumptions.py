@@ -54,14 +54,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Law:
-    """A joint law, as a list of states and probabilities.
-
-    Examples
-    --------
-    >>> coin = Law.of([Variable("z", (), {(): (QUARTER, 1 - QUARTER)})])
-    >>> coin.mean(lambda s: Fraction(s["z"]))
-    Fraction(3, 4)
-    """
+    """A joint law, as a list of states and probabilities."""
 
     rows: tuple[tuple[State, Fraction], ...]
 

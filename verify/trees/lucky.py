@@ -270,13 +270,7 @@ def primitive(knots: tuple[fmpq, ...], pieces: tuple[fmpq_poly, ...]) -> list[fm
 
 
 def averaged_survival(sizes: Sizes, x: Fraction) -> Fraction:
-    """P(2 sum a_i u_i >= x), by averaging.
-
-    Examples
-    --------
-    >>> averaged_survival((Fraction(1, 2), Fraction(1, 4)), Fraction(1))
-    Fraction(1, 16)
-    """
+    """P(2 sum a_i u_i >= x), by averaging."""
     knots, pieces = averaged(sizes)
     return fraction(pieces[sum(knot <= rational(x) for knot in knots)](rational(x)))
 

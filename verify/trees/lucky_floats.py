@@ -1,7 +1,8 @@
 """Statement 7 in floating point: every neuron of an ensemble of torch networks, and the weights they start from.
 
 Moments are finite sums over the leaves below a node, whose law is built from the tables. The tolerances are a-priori
-rounding bounds (`verify.tolerance.rounding`) or distances with a stated false-alarm rate (`verify.tolerance.statistics`).
+rounding bounds (`verify.tolerance.rounding`) or distances with a stated false-alarm rate
+(`verify.tolerance.statistics`).
 """
 
 from __future__ import annotations
@@ -144,20 +145,6 @@ def selectivity_bound_measure(network: TreeNetwork, tree: HLTM | None = None, cl
 
     The bound and the selectivity change by at most 4 times the change of a mean: 1 for s_j, 1 for the gap or 1/2 for
     max(m_1, 0), 1/4 for m_0, and 3/4 for the root, the norm of (m_0, standard deviation).
-
-    Parameters
-    ----------
-    network : TreeNetwork
-        E networks, at initialisation or anywhere along training.
-    tree : HLTM, optional
-        The tree whose law the leaves have; that of the network by default.
-    claim : Claim
-        Whose bound is measured.
-
-    Returns
-    -------
-    Measurement
-        Residual 0 where no neuron falls short; not decided where the tree has no node that the statement speaks of.
     """
     import torch
 

@@ -26,16 +26,7 @@ ALL: tuple[Kind, ...] = ("float", "exact", "trained")
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
-    """A network of one hidden layer on a population of M points with A augmentations each.
-
-    Parameters
-    ----------
-    first, second : arrays (n_1, n_0) and (n_2, n_1)
-    inputs : M lists of A arrays (n_0,), or an array of both
-    gates : M lists of A arrays (n_1,), or an array of both
-    p : list of M
-    q : list of M lists of A
-    """
+    """A network of one hidden layer on a population of M points with A augmentations each."""
 
     first: Array
     second: Array
@@ -170,19 +161,7 @@ Sides = Callable[[Neurons], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed of a two-layer network.
-
-    Parameters
-    ----------
-    update : callable
-        One-branch updates of W_1 and W_2; the shared update is twice that.
-    sign : int
-        ``w_1j . d w_1j + sign w_2j . d w_2j = 0``: -1 is the conservation law.
-    drift : int
-        One step of gradient descent changes the conserved quantity by ``drift lr^2 (||d w_1j||^2 - ||d w_2j||^2)``.
-    separates : bool
-        Whether linear neurons are claimed to pull two objects apart whose augmentation means coincide.
-    """
+    """What is claimed of a two-layer network."""
 
     update: Sides = stated
     sign: int = -1

@@ -24,40 +24,7 @@ _COLUMNS = 14
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an augmentation does; the strengths are the largest ones, each image draws its own.
-
-    Attributes
-    ----------
-    area : float
-        Smallest share of the image's area that a crop keeps, in (0, 1].
-    ratio : float
-        Largest factor between the sides of a crop, at least 1.
-    shift : float
-        Largest shift in each direction, as a share of the side, beyond what the crop does.
-    angle : float
-        Largest rotation in degrees.
-    flip : float
-        Probability of a horizontal flip.
-    jitter : float
-        Probability that brightness, contrast, saturation and hue change.
-    brightness, contrast, saturation : float
-        Factors are uniform on ``1 +- strength``.
-    hue : float
-        Shifts are uniform on ``+- hue`` turns.
-    grayscale : float
-        Probability that colours are lost.
-    blur : float
-        Probability of a Gaussian blur.
-    sigma : tuple of float
-        Range of its standard deviation in pixels.
-    noise : float
-        Standard deviation of normal noise; pixels lie in [0, 1].
-
-    Examples
-    --------
-    >>> Recipe(angle=30.0).scaled(0.5).angle
-    15.0
-    """
+    """What an augmentation does; the strengths are the largest ones, each image draws its own."""
 
     area: float = 1.0
     ratio: float = 1.0
@@ -120,13 +87,7 @@ class Draws:
 
 
 def draw(recipe: Recipe, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Draws:
-    """Draw the numbers for a batch of images of shape ``(n, C, H, W)``, on the CPU.
-
-    Examples
-    --------
-    >>> draw(Recipe(), (2, 1, 8, 8), torch.Generator().manual_seed(0)).uniform.shape
-    torch.Size([2, 14])
-    """
+    """Draw the numbers for a batch of images of shape ``(n, C, H, W)``, on the CPU."""
     uniform = torch.rand(shape[0], _COLUMNS, generator=generator, dtype=torch.float64).to(dtype)
     normal = torch.randn(tuple(shape), generator=generator, dtype=dtype) if recipe.noise > 0 else None
     return Draws(uniform, normal)
@@ -159,34 +120,7 @@ def _affine(recipe: Recipe, uniform: Tensor, height: int, width: int) -> Tensor:
 
 
 def apply(recipe: Recipe, images: Float[Tensor, "n C H W"], draws: Draws) -> Float[Tensor, "n C H W"]:
-    """Augment images, each by its own numbers.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        What to do.
-    images : Tensor
-        ``(n, C, H, W)`` with pixels in [0, 1] and sides of at least 2, on any device.
-    draws : Draws
-        From :func:`draw`; moved to the device of the images.
-
-    Returns
-    -------
-    Tensor
-        Shaped as the images, in [0, 1].
-
-    Raises
-    ------
-    InputError
-        Images of one pixel across.
-
-    Examples
-    --------
-    >>> images = torch.rand(2, 1, 8, 8)
-    >>> same = apply(Recipe(), images, draw(Recipe(), (2, 1, 8, 8), torch.Generator().manual_seed(0)))
-    >>> bool((same - images).abs().max() < 1e-5)
-    True
-    """
+    """Augment images, each by its own numbers."""
     if min(images.shape[-2:]) < 2:
         raise InputError(f"images of {images.shape[-2]} x {images.shape[-1]} pixels: sides must be at least 2")
     # Made where the numbers were drawn: on a GPU these many small operations would be a kernel each.

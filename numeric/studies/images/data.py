@@ -1,7 +1,8 @@
 """The images of an experiment: scikit-learn's digits, CIFAR-10 or STL-10, as bytes on the device.
 
-CIFAR-10 and STL-10 come from their published binary files (:mod:`numeric.studies.images.data`). Where only CIFAR-10's pickled
-version is there, torchvision reads it if it can be imported; it checks the digests before it unpickles anything.
+CIFAR-10 and STL-10 come from their published binary files (:mod:`numeric.studies.images.data`). Where only CIFAR-10's
+pickled version is there, torchvision reads it if it can be imported; it checks the digests before it unpickles
+anything.
 """
 
 import hashlib
@@ -99,13 +100,7 @@ def what_is_there(folder: Path) -> list[str]:
 
 
 def find_folder(form: Format, data: Path) -> Path:
-    """The folder of the files: `data` itself, or the one in it that the archive makes.
-
-    Raises
-    ------
-    InputError
-        Neither holds any of them; what is there instead is named.
-    """
+    """The folder of the files: `data` itself, or the one in it that the archive makes."""
     for folder in (data / form.folder, data):
         if any((folder / file.name).exists() for file in form.files):
             return folder
@@ -119,20 +114,7 @@ def find_folder(form: Format, data: Path) -> Path:
 
 
 def check_file(folder: Path, file: Published, *, partial: bool) -> Path:
-    """A file that is what was published: its size, and its digest.
-
-    Parameters
-    ----------
-    folder : Path
-    file : Published
-    partial : bool
-        Another size will do, as long as it is a whole number of records; there is no digest to compare it with.
-
-    Raises
-    ------
-    InputError
-        It is missing, truncated or damaged; its size and digest as published are named.
-    """
+    """A file that is what was published: its size, and its digest."""
     path = folder / file.name
     try:
         size = path.stat().st_size
@@ -157,13 +139,7 @@ def check_file(folder: Path, file: Published, *, partial: bool) -> Path:
 
 
 def check_labels(labels: np.ndarray, form: Format, path: Path) -> Tensor:
-    """Labels from 0, int64.
-
-    Raises
-    ------
-    InputError
-        One lies outside its range; its record is named.
-    """
+    """Labels from 0, int64."""
     low = form.first_label
     wrong = np.flatnonzero((labels < low) | (labels > low + 9))
     if len(wrong):
@@ -177,30 +153,7 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 
 
 def read_cifar10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
-    """Images ``(n, 3, 32, 32)`` uint8 and labels of CIFAR-10's binary version.
-
-    Parameters
-    ----------
-    data : Path
-        The folder of the files, or the one above.
-    limit : int, optional
-        Take so many images of each part, and smaller files than published; what is missing is then not missed, but
-        for the first training file and the test file.
-
-    Returns
-    -------
-    dict
-        ``train``, ``train_labels``, ``test``, ``test_labels``.
-
-    Raises
-    ------
-    InputError
-        A file that is missing, truncated or damaged, or a label outside 0 .. 9.
-
-    Source
-    ------
-    https://www.cs.toronto.edu/~kriz/cifar.html
-    """
+    """Images ``(n, 3, 32, 32)`` uint8 and labels of CIFAR-10's binary version."""
     folder = find_folder(CIFAR10, data)
     found: dict[str, Tensor] = {}
     *training, test = CIFAR10.files
@@ -229,28 +182,7 @@ def _stl_images(path: Path, file: Published, limit: int | None) -> Tensor:
 
 
 def read_stl10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
-    """Images ``(n, 3, 96, 96)`` uint8 and labels of STL-10, and the unlabelled images where they are.
-
-    Parameters
-    ----------
-    data, limit
-        As in :func:`read_cifar10`. The file of unlabelled images may be absent.
-
-    Returns
-    -------
-    dict
-        ``train``, ``train_labels``, ``test``, ``test_labels``, and ``unlabeled``.
-
-    Raises
-    ------
-    InputError
-        A file that is missing, truncated or damaged, another number of labels than of images, or a label outside
-        1 .. 10.
-
-    Source
-    ------
-    https://cs.stanford.edu/~acoates/stl10/
-    """
+    """Images ``(n, 3, 96, 96)`` uint8 and labels of STL-10, and the unlabelled images where they are."""
     folder = find_folder(STL10, data)
     files = {file.name: file for file in STL10.files}
     found: dict[str, Tensor] = {}
@@ -274,18 +206,7 @@ _DIGITS_TEST = 500
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images as bytes, and labels from 0.
-
-    Attributes
-    ----------
-    name : str
-    train, test : Tensor
-        ``(n, C, H, W)``, uint8.
-    train_labels, test_labels : Tensor
-        int64.
-    unlabeled : Tensor or None
-        More images for training without labels.
-    """
+    """Images as bytes, and labels from 0."""
 
     name: str
     train: UInt8[Tensor, "n C H W"]
@@ -325,47 +246,12 @@ class ImageData:
 
 
 def pixels(images: UInt8[Tensor, "n C H W"]) -> Float[Tensor, "n C H W"]:
-    """Bytes as float32 in [0, 1].
-
-    Examples
-    --------
-    >>> pixels(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8))
-    tensor([[[[1.]]]])
-    """
+    """Bytes as float32 in [0, 1]."""
     return images.float().div_(255)
 
 
 def load_images(dataset: str, data: str | Path | None = None, subset: int | None = None) -> ImageData:
-    """Load a data set.
-
-    Parameters
-    ----------
-    dataset : str
-        ``"digits"`` (shipped with scikit-learn; 1,297 images to train on, 500 to test on, by one fixed permutation),
-        ``"cifar10"`` or ``"stl10"``.
-    data : path, optional
-        The folder of the published binary files, or the one above; digits take none.
-    subset : int, optional
-        Take at most so many images of each part, in their order; files may then be smaller than published, as long as
-        they hold whole records. One of the published size must be the published one all the same.
-
-    Returns
-    -------
-    ImageData
-        On the CPU.
-
-    Raises
-    ------
-    InputError
-        An unknown data set, a folder of another one, a file that is missing, truncated or damaged, a label outside its
-        range, or fewer than two images.
-
-    Examples
-    --------
-    >>> digits = load_images("digits")
-    >>> digits.train.shape, len(digits.test)
-    (torch.Size([1297, 1, 8, 8]), 500)
-    """
+    """Load a data set."""
     if dataset not in DATASETS:
         raise InputError(f"dataset={dataset!r:.40}: must be one of {', '.join(DATASETS)}")
     if subset is not None:

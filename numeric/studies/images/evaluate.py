@@ -32,17 +32,7 @@ _ROWS = 4096  # test images whose similarities are held at a time
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of test images classified rightly.
-
-    Attributes
-    ----------
-    value : float
-        In [0, 1].
-    low, high : float
-        Wilson's interval of level 0.95, over the draw of the test images.
-    penalty : float
-        What the rule chose; NaN for nearest neighbours.
-    """
+    """Share of test images classified rightly."""
 
     value: float
     low: float
@@ -51,13 +41,7 @@ class Accuracy:
 
 
 def wilson(right: int, total: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's interval of a share.
-
-    Examples
-    --------
-    >>> tuple(round(end, 3) for end in wilson(90, 100))
-    (0.826, 0.945)
-    """
+    """Wilson's interval of a share."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     share, weight = right / total, z * z / total
     middle = (share + weight / 2) / (1 + weight)
@@ -97,31 +81,7 @@ def linear_accuracy(
     train: Float[Tensor, "n d"], train_labels: Int[Tensor, " n"],
     test: Float[Tensor, "m d"], test_labels: Int[Tensor, " m"],
 ) -> Accuracy:  # fmt: skip
-    """Top-1 accuracy of a linear classifier on frozen features.
-
-    Parameters
-    ----------
-    train, test : Tensor
-        Features, one row per image.
-    train_labels, test_labels : Tensor
-        Integers from 0.
-
-    Returns
-    -------
-    Accuracy
-
-    Raises
-    ------
-    InputError
-        Fewer than five training images, or features that are not finite.
-
-    Examples
-    --------
-    >>> features = torch.arange(20.0).reshape(-1, 1)
-    >>> labels = (features[:, 0] > 9).long()
-    >>> linear_accuracy(features, labels, features, labels).value
-    1.0
-    """
+    """Top-1 accuracy of a linear classifier on frozen features."""
     if len(train) < 5:
         raise InputError(f"linear evaluation on {len(train)} training images: must be at least 5")
     if not bool(torch.isfinite(train).all() and torch.isfinite(test).all()):
@@ -144,15 +104,7 @@ def neighbour_accuracy(
     train: Float[Tensor, "n d"], train_labels: Int[Tensor, " n"],
     test: Float[Tensor, "m d"], test_labels: Int[Tensor, " m"],
 ) -> Accuracy:  # fmt: skip
-    """Top-1 accuracy of the vote of the 20 nearest training images by cosine, each weighing ``exp(cos/0.1)``.
-
-    Examples
-    --------
-    >>> features = torch.eye(3).repeat(8, 1)
-    >>> labels = torch.arange(3).repeat(8)
-    >>> neighbour_accuracy(features, labels, features, labels).value
-    1.0
-    """
+    """Top-1 accuracy of the vote of the 20 nearest training images by cosine, each weighing ``exp(cos/0.1)``."""
     known, asked = functional.normalize(train, dim=-1), functional.normalize(test, dim=-1)
     classes = int(torch.cat([train_labels, test_labels]).max()) + 1
     count = min(NEIGHBOURS, len(known))
@@ -173,15 +125,7 @@ _CHUNK = 1024  # images whose features are computed at a time
 
 @dataclass(frozen=True)
 class Protocol:
-    """How networks are evaluated.
-
-    Attributes
-    ----------
-    recipe : Recipe
-        Of the augmentation in the setting ``moved``.
-    seed : int
-        Of the augmentations and of the choice of labels, the same for trained and untrained networks.
-    """
+    """How networks are evaluated."""
 
     recipe: Recipe
     seed: int
@@ -203,13 +147,7 @@ def encoded(
 
 
 def few_labels(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Numbers of ten images of each class, in random order.
-
-    Examples
-    --------
-    >>> few_labels(torch.arange(40) % 2, torch.Generator().manual_seed(0)).shape
-    torch.Size([20])
-    """
+    """Numbers of ten images of each class, in random order."""
     order = torch.randperm(len(labels), generator=generator).to(labels.device)
     classes = range(int(labels.max()) + 1)
     chosen = torch.cat([order[labels[order] == each][:FEW] for each in classes])
@@ -217,30 +155,7 @@ def few_labels(labels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def evaluate(network: Network, data: ImageData, protocol: Protocol, settings: tuple[str, ...]) -> dict[str, Accuracy]:
-    """Accuracies by setting, and those of nearest neighbours as ``"<setting> knn"``.
-
-    Parameters
-    ----------
-    network : Network
-        On the device of the data; put into evaluation mode.
-    data : ImageData
-    protocol : Protocol
-    settings : tuple of str
-        Of :data:`SETTINGS`.
-
-    Returns
-    -------
-    dict of str to Accuracy
-
-    Examples
-    --------
-    >>> from numeric.studies.images.augment import RECIPES
-    >>> from numeric.studies.images.data import load_images
-    >>> from numeric.studies.images.network import Shape, make_network
-    >>> digits, network = load_images("digits", subset=100), make_network(Shape(width=8), 0)
-    >>> sorted(evaluate(network, digits, Protocol(RECIPES["digits"], 0), ("few",)))
-    ['few', 'few knn']
-    """
+    """Accuracies by setting, and those of nearest neighbours as ``"<setting> knn"``."""
     found: dict[str, Accuracy] = {}
     plain: tuple[Tensor, Tensor] | None = None
     for number, setting in enumerate(settings):

@@ -38,28 +38,7 @@ IMAGE_LOSSES = ("ntxent", "infonce", "simple", "triplet", "covariance", "within"
 
 @dataclass(frozen=True)
 class ImageLoss:
-    """A loss of pairs of views; a value that is not allowed is an `InputError`.
-
-    Attributes
-    ----------
-    name : str
-        One of :data:`IMAGE_LOSSES`.
-    tau : float
-        Temperature; the simple loss has none.
-    margin : float
-        ``r_0`` of the triplet loss.
-    negatives : int
-        H of InfoNCE.
-    beta : float
-        Strength of the within-pair term of ``within``.
-
-    Examples
-    --------
-    >>> ImageLoss("within", beta=-1.0)
-    Traceback (most recent call last):
-        ...
-    hltm.base.errors.InputError: beta=-1.0: must be a finite number, not negative
-    """
+    """A loss of pairs of views; a value that is not allowed is an `InputError`."""
 
     name: str
     tau: float = 0.5
@@ -86,13 +65,7 @@ class ImageLoss:
         return 1 + (self.negatives if self.name == "infonce" else 1)
 
     def taken(self) -> dict[str, str | float | int]:
-        """Name and the numbers that this loss looks at; any others change nothing.
-
-        Examples
-        --------
-        >>> ImageLoss("simple", tau=0.1).taken()
-        {'name': 'simple'}
-        """
+        """Name and the numbers that this loss looks at; any others change nothing."""
         takes = {"simple": (), "triplet": ("tau", "margin"), "infonce": ("tau", "negatives"), "within": ("tau", "beta")}
         return {"name": self.name} | {name: getattr(self, name) for name in takes.get(self.name, ("tau",))}
 
@@ -112,12 +85,6 @@ def half_squares(
     over ``tau``: 1e-6 in single precision at the usual temperatures, but a hundredth at 1e-4. Where that is more than
     1e-5 the differences are squared instead, whose relative error is of the size of epsilon; unless they are more
     numbers than 2^27 (half a gigabyte), as in batches of thousands.
-
-    Examples
-    --------
-    >>> half_squares(torch.eye(2), torch.eye(2), tau=1e-4)
-    tensor([[0., 1.],
-            [1., 0.]])
     """
     coarse = torch.finfo(left.dtype).eps > _LOGIT * tau
     if coarse and len(left) * len(right) * left.shape[1] <= _DIFFERENCES:
@@ -130,41 +97,7 @@ def batch_loss(
     loss: ImageLoss, first: Float[Tensor, "B d"], second: Float[Tensor, "B d"], generator: torch.Generator,
     further: tuple[Float[Tensor, "B d"], Float[Tensor, "B d"]] | None = None,
 ) -> Float[Tensor, ""]:  # fmt: skip
-    """Loss of the two views of a batch, differentiable in both (shared convention).
-
-    Parameters
-    ----------
-    loss : ImageLoss
-    first, second : Tensor
-        Outputs of the two views as the loss sees them (of unit length in SimCLR), ``(B, d)``. With several processes
-        those of its own images: the outputs of all processes are the negatives, and the mean of the losses over the
-        processes is that of the joint batch.
-    generator : torch.Generator
-        On the CPU, in the same state in every process: chooses the negatives of InfoNCE.
-    further : tuple of Tensor, optional
-        Outputs of two further views of the same images, independent of ``first`` and ``second``, shaped as they: where
-        the pair weights of ``covariance`` and ``within`` come from. Not differentiated. Other losses look at none.
-
-    Returns
-    -------
-    Tensor
-        A scalar. NT-Xent has the factor ``tau`` in front, as the InfoNCE of statement 2 has it.
-
-    Raises
-    ------
-    InputError
-        Fewer than two images, or no more than H; no further views for a loss that needs them.
-
-    Source
-    ------
-    Statements 2 to 4.
-
-    Examples
-    --------
-    >>> views = torch.eye(3)
-    >>> batch_loss(ImageLoss("simple"), views, views, torch.Generator())
-    tensor(-1.)
-    """
+    """Loss of the two views of a batch, differentiable in both (shared convention)."""
     one, two = gathered(first), gathered(second)
     count = len(one)
     if count < 2:

@@ -22,23 +22,7 @@ NORMS = ("batch", "none")
 
 @dataclass(frozen=True)
 class Shape:
-    """What a network looks like.
-
-    Attributes
-    ----------
-    encoder : str
-        ``"convnet"`` or ``"resnet18"``.
-    channels : int
-        Of the input.
-    side : int
-        Of the input in pixels: above 64 the ResNet has the stem of 7 x 7 and pooling, else that of 3 x 3.
-    width : int
-        Channels of the first block.
-    hidden, out : int
-        Sizes of the head's hidden layer and of its output.
-    norm, head_norm : str
-        ``"batch"`` or ``"none"``: batch normalisation in the encoder, and between the two layers of the head.
-    """
+    """What a network looks like."""
 
     encoder: str = "convnet"
     channels: int = 1
@@ -95,16 +79,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 @contextmanager
 def statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Inside, batch normalisation in training takes the statistics of its batch and leaves the running ones alone.
-
-    Examples
-    --------
-    >>> norm = BatchNorm(1)
-    >>> with statistics_kept(norm):
-    ...     out = norm(torch.ones(2, 1, 2, 2))
-    >>> norm.running_mean, int(norm.num_batches_tracked)
-    (tensor([0.]), 0)
-    """
+    """Inside, batch normalisation in training takes the statistics of its batch and leaves the running ones alone."""
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     for norm in norms:
         norm.track_running_stats = False
@@ -220,30 +195,7 @@ class Network(nn.Module):
 
 
 def make_network(shape: Shape, seed: int) -> Network:
-    """A network whose initial weights come from a seed of their own.
-
-    Parameters
-    ----------
-    shape : Shape
-    seed : int
-        Of a generator on the CPU: Kaiming's normal law (fan out for convolutions, fan in for the head), biases 0.
-
-    Returns
-    -------
-    Network
-        On the CPU, float32.
-
-    Raises
-    ------
-    InputError
-        Memory is too small for it.
-
-    Examples
-    --------
-    >>> network = make_network(Shape(width=4, hidden=6, out=3), seed=0)
-    >>> network(torch.zeros(2, 1, 8, 8)).shape
-    torch.Size([2, 3])
-    """
+    """A network whose initial weights come from a seed of their own."""
     generator = torch.Generator().manual_seed(seed)
     sizes = f"width={shape.width}, hidden={shape.hidden}, out={shape.out}"
     # Layers draw their first weights from the global state, which is put back; ours replace them below.

@@ -23,25 +23,7 @@ from numeric.towers.populations import FinitePopulation
 def image_population(
     data: ImageData, recipe: Recipe, images: int, augmentations: int, *, seed: int = 0, strength: float = 1.0
 ) -> FinitePopulation:
-    """The first test images with a list of augmentations each, float64, flat: ``d = C H W``.
-
-    Parameters
-    ----------
-    data : ImageData
-    recipe : Recipe
-    images, augmentations : int
-    seed : int
-        Of the draws, which are the same for every strength.
-    strength : float
-        Factor of every magnitude; at 0 all augmentations of an image are the image.
-
-    Examples
-    --------
-    >>> from numeric.studies.images.augment import RECIPES
-    >>> from numeric.studies.images.data import load_images
-    >>> image_population(load_images("digits", subset=5), RECIPES["digits"], 3, 2)
-    FinitePopulation(points=3, augmentations=2, d=64, float64 on cpu)
-    """
+    """The first test images with a list of augmentations each, float64, flat: ``d = C H W``."""
     chosen = pixels(data.test[:images]).double().repeat_interleave(augmentations, 0)
     # Drawn by the recipe at full strength, applied at this one: a path from the image to its augmentation.
     draws = draw(recipe, chosen.shape, stream(seed, THEORY), torch.float64)
@@ -80,16 +62,7 @@ def has_batch_norm(network: Network) -> bool:
 
 @dataclass(frozen=True)
 class OperatorSize:
-    """The covariance operator ``V_x[Kbar_l]`` of a layer of the head.
-
-    Attributes
-    ----------
-    layer : int
-    trace, top : float
-        ``top`` is the largest eigenvalue.
-    rank : float
-        The effective one, ``tr(OP)^2 / ||OP||_F^2``; 0 for an operator that is zero.
-    """
+    """The covariance operator ``V_x[Kbar_l]`` of a layer of the head."""
 
     layer: int
     trace: float
@@ -98,23 +71,7 @@ class OperatorSize:
 
 
 def gram_matrix(factors: ConnectionFactors, population: FinitePopulation) -> Float[Tensor, "q q"]:
-    """``C^T C``, ``q = M n_L``: it has the eigenvalues of ``V_x[Kbar_l]``, but for zeros.
-
-    Parameters
-    ----------
-    factors : ConnectionFactors
-        Of one layer, at all augmented points.
-    population : FinitePopulation
-
-    Returns
-    -------
-    Tensor
-        Symmetric to rounding; the outputs of one point are neighbours.
-
-    Source
-    ------
-    Statement 3; ``K_l = f_{l-1} kron J_l^T``.
-    """
+    """``C^T C``, ``q = M n_L``: it has the eigenvalues of ``V_x[Kbar_l]``, but for zeros."""
     size, count = population.size, population.augmentations
     top, above = factors.jacobian.shape[-2:]
     mean = factors.jacobian.reshape(size, count, top, above) * population.augmentation_weights.reshape(
@@ -143,19 +100,7 @@ def _largest(matrix: Tensor) -> float:
 
 
 def operator_sizes(network: Network, population: FinitePopulation) -> list[OperatorSize]:
-    """Size of ``V_x[Kbar_l]`` of both layers of the head.
-
-    Parameters
-    ----------
-    network : Network
-        The two matrices of its head are used, in float64; a batch normalisation between them is left out.
-    population : FinitePopulation
-        Of features.
-
-    Returns
-    -------
-    list of OperatorSize
-    """
+    """Size of ``V_x[Kbar_l]`` of both layers of the head."""
     weights = [network.head.first.weight.detach().double(), network.head.second.weight.detach().double()]
     found = []
     for layer, factors in enumerate(connection_factors(weights, population.flat_points), start=1):

@@ -18,13 +18,7 @@ from hltm.base.errors import InputError, OneProcessError
 
 
 def rank_and_size() -> tuple[int, int]:
-    """Number of this process and how many there are; ``(0, 1)`` for one.
-
-    Examples
-    --------
-    >>> rank_and_size()
-    (0, 1)
-    """
+    """Number of this process and how many there are; ``(0, 1)`` for one."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
@@ -37,11 +31,6 @@ def processes(device: torch.device) -> Iterator[torch.device]:
     NCCL on GPUs, gloo on CPUs. Where a group is there already, or none was started, nothing is changed. A process that
     fails does not take leave, which would wait for the others, who wait for what it has not sent; it ends, and
     `torchrun` ends them.
-
-    Raises
-    ------
-    InputError
-        More processes than GPUs on this machine, or a part of what `torchrun` sets is not there.
     """
     if "WORLD_SIZE" not in os.environ or rank_and_size()[1] > 1:
         yield device
@@ -62,13 +51,7 @@ def processes(device: torch.device) -> Iterator[torch.device]:
 
 
 def own_part(count: int) -> slice:
-    """Which of the images of a joint batch are this process's.
-
-    Raises
-    ------
-    InputError
-        The batch cannot be shared out evenly.
-    """
+    """Which of the images of a joint batch are this process's."""
     rank, size = rank_and_size()
     if count % size:
         raise InputError(f"batch={count} over {size} processes: must be a multiple of their number")
@@ -149,15 +132,7 @@ _LOST = ("connection closed by peer", "connection reset by peer", "broken pipe")
 
 
 class NotFiniteError(Exception):
-    """Something of a training that is not finite: what, its value, and the step.
-
-    Examples
-    --------
-    >>> raise NotFiniteError("loss", float("nan"), 3)
-    Traceback (most recent call last):
-        ...
-    numeric.studies.images.processes.NotFiniteError: loss is nan at step 3
-    """
+    """Something of a training that is not finite: what, its value, and the step."""
 
     def __init__(self, what: str, value: float, step: int) -> None:
         super().__init__(f"{what} is {value} at step {step}")
@@ -172,13 +147,7 @@ class MemoryTooSmallError(Exception):
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the CPU.
-
-    Examples
-    --------
-    >>> out_of_memory(RuntimeError("could not create a primitive")), out_of_memory(RuntimeError("sizes differ"))
-    (True, False)
-    """
+    """Whether an error says that memory ran out, on a GPU or on the CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
@@ -199,15 +168,8 @@ def let_go() -> None:
 
 
 def fitting_batch(attempt: Callable[[int], Any], batch: int, least: int = 2) -> int | None:
-    """Largest of batch/2, batch/4, .. that an attempt gets through without running out of memory; None below ``least``.
-
-    Examples
-    --------
-    >>> def attempt(batch):
-    ...     if batch > 100:
-    ...         raise torch.OutOfMemoryError("CUDA out of memory")
-    >>> fitting_batch(attempt, 512)
-    64
+    """Largest of batch/2, batch/4, .. that an attempt gets through without running out of memory; None below
+    ``least``.
     """
     while (batch := batch // 2) >= least:
         let_go()
@@ -223,30 +185,7 @@ def fitting_batch(attempt: Callable[[int], Any], batch: int, least: int = 2) -> 
 
 @contextmanager
 def guarded(what: str, device: torch.device) -> Iterator[None]:
-    """One line for a memory that is too small for something, and for a process of several that has gone.
-
-    Parameters
-    ----------
-    what : str
-        What is done inside, for the message.
-    device : torch.device
-        Whose memory it is.
-
-    Raises
-    ------
-    OneProcessError
-        Memory ran out in this process.
-    InputError
-        Another process has gone, so nothing can be shared any more.
-
-    Examples
-    --------
-    >>> with guarded("the network", torch.device("cpu")):
-    ...     raise MemoryError
-    Traceback (most recent call last):
-        ...
-    hltm.base.errors.OneProcessError: the network: the memory of cpu is too small
-    """
+    """One line for a memory that is too small for something, and for a process of several that has gone."""
     words = ""
     lost = False
     try:
@@ -263,12 +202,6 @@ def guarded(what: str, device: torch.device) -> Iterator[None]:
 
 
 def where(device: torch.device) -> str:
-    """A device in words, with the number of the process if there are several.
-
-    Examples
-    --------
-    >>> where(torch.device("cpu"))
-    'cpu'
-    """
+    """A device in words, with the number of the process if there are several."""
     rank, size = rank_and_size()
     return f"{device}" if size == 1 else f"{device} (process {rank} of {size})"

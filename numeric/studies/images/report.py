@@ -47,16 +47,7 @@ _Row = TypeVar("_Row")
 
 @dataclass(frozen=True)
 class Findings:
-    """What the theory says and the networks do.
-
-    Attributes
-    ----------
-    checks : tuple of (str, Check)
-        By the network: ``"untrained"`` or its loss.
-    residues : tuple of (str, Residue)
-    left_out : tuple of str
-        What could not be checked or measured, and why.
-    """
+    """What the theory says and the networks do."""
 
     checks: tuple[tuple[str, Check], ...]
     residues: tuple[tuple[str, Residue], ...]
@@ -97,19 +88,7 @@ def examined(results: ImageResults) -> list[str]:
 
 
 def find(results: ImageResults, progress: Progress = SILENT) -> Findings:
-    """Run all checks on the networks of the first seed.
-
-    Parameters
-    ----------
-    results : ImageResults
-    progress : Progress
-        Told of every part of every network.
-
-    Returns
-    -------
-    Findings
-        What memory does not suffice for is named there, and the rest is done.
-    """
+    """Run all checks on the networks of the first seed."""
     found, names = _Draft(), examined(results)
     progress.start(4 * len(names), "the theory on the networks")
     for name in names:
@@ -172,14 +151,7 @@ def _not_measured(results: ImageResults) -> list[str]:
 
 
 def exponent(rows: Sequence[Residue]) -> float:
-    """Slope of ``log ||theta||`` over ``log sigma`` for small augmentations; NaN where theta vanishes.
-
-    Examples
-    --------
-    >>> rows = [Residue("head", s, s, 3 * s**2, 1.0) for s in STRENGTHS]
-    >>> round(exponent(rows), 6)
-    2.0
-    """
+    """Slope of ``log ||theta||`` over ``log sigma`` for small augmentations; NaN where theta vanishes."""
     low, high = _FITTED
     kept = [row for row in rows if low <= row.strength <= high and row.theta > 0 and row.spread > 0]
     if len(kept) < 2:
@@ -469,13 +441,7 @@ def _contents(results: ImageResults, findings: Findings | None) -> dict[str, byt
 
 
 def write_accuracies(folder: Path, results: ImageResults) -> None:
-    """Write what the training found, before the theory is begun: no manifest, so the folder is not complete.
-
-    Raises
-    ------
-    InputError
-        A place that cannot be written.
-    """
+    """Write what the training found, before the theory is begun: no manifest, so the folder is not complete."""
     try:
         # That of an earlier experiment would vouch for files that are no longer its own.
         (folder / "manifest.json").unlink(missing_ok=True)
@@ -486,13 +452,7 @@ def write_accuracies(folder: Path, results: ImageResults) -> None:
 
 
 def write_results(folder: Path, results: ImageResults, findings: Findings | None) -> list[str]:
-    """Write all files; each appears complete or not at all, the manifest last.
-
-    Raises
-    ------
-    InputError
-        A place that cannot be written.
-    """
+    """Write all files; each appears complete or not at all, the manifest last."""
     contents = _contents(results, findings)
     for name, content in contents.items():
         write(folder / name, content)
@@ -515,13 +475,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def around_section(path: Path) -> tuple[str, str]:
-    """What stands before and after the section between the two marks of a Markdown file.
-
-    Raises
-    ------
-    InputError
-        It cannot be read, or has no such marks.
-    """
+    """What stands before and after the section between the two marks of a Markdown file."""
     try:
         held = path.read_text()
     except (OSError, ValueError) as error:

@@ -36,33 +36,7 @@ _COLUMNS = 4096  # of an operator that is measured: images times outputs; there 
 
 @dataclass(frozen=True)
 class ImageStudy:
-    """Settings of an experiment; a value that is not allowed is an `InputError`. None takes the data set's default.
-
-    Attributes
-    ----------
-    dataset : str
-    losses : tuple of str
-    seeds : int
-        Networks of each loss: ``seed .. seed + seeds - 1``.
-    epochs, batch, every : int
-        ``every`` is the number of epochs between evaluations, a quarter of all by default.
-    lr, tau, margin, beta : float
-    negatives : int
-    encoder, norm, head_norm : str
-    width, hidden, out : int
-    strength : float
-        Factor of every magnitude of the augmentation.
-    seed : int
-    subset : int
-    device : str
-
-    Examples
-    --------
-    >>> ImageStudy("digits", losses=("nt-xent",))
-    Traceback (most recent call last):
-        ...
-    hltm.base.errors.InputError: loss='nt-xent': must be one of ntxent, infonce, simple, triplet, covariance, within
-    """
+    """Settings of an experiment; a value that is not allowed is an `InputError`. None takes the data set's default."""
 
     dataset: str = "digits"
     losses: tuple[str, ...] = IMAGE_LOSSES
@@ -133,17 +107,7 @@ class ImageStudy:
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One network: what it was worth before and after its training.
-
-    Attributes
-    ----------
-    loss : str
-    seed : int
-    before, after : dict
-        Accuracies by setting, with their intervals.
-    history : tuple of dict
-        One row for each evaluation.
-    """
+    """One network: what it was worth before and after its training."""
 
     loss: str
     seed: int
@@ -154,17 +118,7 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class ImageResults:
-    """What an experiment found.
-
-    Attributes
-    ----------
-    study : ImageStudy
-    members : tuple of Member
-    data : ImageData
-        On the device.
-    networks : dict of str to Network
-        Those of the first seed by loss, and the one they began as, ``"untrained"``.
-    """
+    """What an experiment found."""
 
     study: ImageStudy
     members: tuple[Member, ...]
@@ -175,35 +129,7 @@ class ImageResults:
 def run_images(
     study: ImageStudy, data: str | Path | None = None, folder: Path | None = None, progress: Progress = SILENT
 ) -> ImageResults:
-    """Train every loss over every seed and evaluate all of them.
-
-    Parameters
-    ----------
-    study : ImageStudy
-    data : path, optional
-        The folder of CIFAR-10 or STL-10.
-    folder : Path, optional
-        For checkpoints, a folder each; an experiment that was cut short goes on.
-    progress : Progress
-        Told of every step.
-
-    Returns
-    -------
-    ImageResults
-        With the trained networks of the first seed and the untrained one, by loss and as ``"untrained"``.
-
-    Raises
-    ------
-    InputError
-        As :func:`numeric.studies.images.data.load_images` and :func:`numeric.studies.images.training.train_images`.
-
-    Examples
-    --------
-    >>> small = ImageStudy(losses=("simple",), seeds=1, epochs=1, batch=32, width=4, subset=64, device="cpu")
-    >>> results = run_images(small)
-    >>> sorted(results.networks), len(results.members)
-    (['simple', 'untrained'], 1)
-    """
+    """Train every loss over every seed and evaluate all of them."""
     progress.start(None, "loading the images")
     with processes(check_device(study.device)) as device, guarded(f"experiment on {study.dataset}", device):
         images = load_images(study.dataset, data, study.subset).to(device)
@@ -275,12 +201,6 @@ def measured(network: Network, study: ImageStudy, data: ImageData) -> dict[str, 
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation over seeds; NaN for a single one.
-
-    Examples
-    --------
-    >>> mean_and_spread([1.0, 3.0])
-    (2.0, 1.4142135623730951)
-    """
+    """Mean and standard deviation over seeds; NaN for a single one."""
     held = torch.tensor(values, dtype=torch.float64)
     return float(held.mean()), float(held.std()) if len(values) > 1 else float("nan")

@@ -34,20 +34,7 @@ FAILS = 1e-2  # a statement that must fail has to be off by more
 
 @dataclass(frozen=True)
 class Check:
-    """One statement on one part of a network.
-
-    Attributes
-    ----------
-    part : str
-        What network: of the head, or of all of it.
-    statement : str
-        ``"3"``, ``"3 general"``, ``"4 exact"``, ``"4 exact general"``.
-    layer : str
-    residual : float
-        Largest difference of both sides, relative to the largest entry of ``-E[grad]`` of the layer.
-    must_hold : bool
-        Whether the theory says that it holds, or that it fails.
-    """
+    """One statement on one part of a network."""
 
     part: str
     statement: str
@@ -63,18 +50,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Residue:
-    """The residue theta of statement 4 at one strength of the augmentation.
-
-    Attributes
-    ----------
-    part : str
-    strength : float
-        Factor of every magnitude of the augmentation.
-    spread : float
-        ``sigma = (E tr V_aug[f_L])^(1/2)``.
-    theta, gradient : float
-        Norms over all layers of ``theta`` and of ``E[grad]`` of InfoNCE.
-    """
+    """The residue theta of statement 4 at one strength of the augmentation."""
 
     part: str
     strength: float
@@ -105,21 +81,7 @@ def _normed(population: FinitePopulation, weights: Sequence[Tensor], *, frozen: 
 
 
 def head_checks(head: Head, population: FinitePopulation) -> list[Check]:
-    """Statements 3 and 4 on the head, and on the same head with batch normalisation, where they must fail.
-
-    Parameters
-    ----------
-    head : Head
-        Its two matrices are used, in float64; its own batch normalisation, if it has one, is left out.
-    population : FinitePopulation
-        Of features.
-
-    Returns
-    -------
-    list of Check
-        For each layer: the operator form without batch normalisation; with it, live (as SGD has it) and with fixed
-        statistics, where the general form must still hold.
-    """
+    """Statements 3 and 4 on the head, and on the same head with batch normalisation, where they must fail."""
     weights = [head.first.weight.detach().double(), head.second.weight.detach().double()]
     frozen, live = (_normed(population, weights, frozen=each) for each in (True, False))
     return [
@@ -173,17 +135,7 @@ def whole(network: Network) -> str:
 
 
 def network_checks(network: Network, population: FinitePopulation, tau: float) -> list[Check]:
-    """The general form of statements 3 and 4 on every layer of a network.
-
-    Parameters
-    ----------
-    network : Network
-        In float64 and in evaluation mode.
-    population : FinitePopulation
-        Of images.
-    tau : float
-        Temperature of the training.
-    """
+    """The general form of statements 3 and 4 on every layer of a network."""
     function, held = network_function(network)
     parameters = list(held.values())
     simple, infonce = loss_spec("simple"), loss_spec("infonce", tau=tau)
@@ -228,21 +180,7 @@ Populations = Callable[[float], FinitePopulation]
 
 
 def head_residues(network: Network, populations: Populations, strengths: Sequence[float]) -> list[Residue]:
-    """The residue against the strength of the augmentation on the head.
-
-    Parameters
-    ----------
-    network : Network
-        In float64 and in evaluation mode.
-    populations : callable
-        Images with augmentations of a strength.
-    strengths : sequence of float
-
-    Returns
-    -------
-    list of Residue
-        At the mean distance of the outputs at full strength as temperature: they are not of unit length.
-    """
+    """The residue against the strength of the augmentation on the head."""
     weights = [network.head.first.weight.detach(), network.head.second.weight.detach()]
     full = features(network, populations(1.0))
     scale = typical_distance(_tower(weights, full.flat_points), full)
@@ -252,14 +190,7 @@ def head_residues(network: Network, populations: Populations, strengths: Sequenc
 def network_residues(
     network: Network, populations: Populations, strengths: Sequence[float], tau: float
 ) -> list[Residue]:
-    """The same on the whole network, at the temperature of its training.
-
-    Parameters
-    ----------
-    network, populations, strengths
-        As in :func:`head_residues`.
-    tau : float
-    """
+    """The same on the whole network, at the temperature of its training."""
     function, held = network_function(network)
     parameters, part = list(held.values()), whole(network)
     return [residue(part, function, parameters, populations(s), s, tau) for s in strengths]

@@ -47,14 +47,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, one number for each weight
 
 
 def saved(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What a training goes on from, on the CPU.
-
-    Examples
-    --------
-    >>> network = torch.nn.Linear(2, 1, bias=False)
-    >>> sorted(saved(network, torch.optim.AdamW(network.parameters())))
-    ['network.weight']
-    """
+    """What a training goes on from, on the CPU."""
     found = {f"network.{name}": value for name, value in network.state_dict().items()}
     for number, held in optimizer.state_dict()["state"].items():
         found |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in held.items()}
@@ -62,13 +55,7 @@ def saved(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Ten
 
 
 def restore(network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Go on from what :func:`saved` gave.
-
-    Raises
-    ------
-    InputError
-        They are not those of such a network.
-    """
+    """Go on from what :func:`saved` gave."""
     held: dict[int, dict[str, Tensor]] = {}
     weights: dict[str, Tensor] = {}
     try:
@@ -94,15 +81,7 @@ def restore(network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mappi
 
 
 def not_finite(network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[str, float] | None:
-    """The first kind of number in the state that is not finite, with its value; None where all are.
-
-    Examples
-    --------
-    >>> network = torch.nn.Linear(1, 1, bias=False)
-    >>> _ = torch.nn.init.constant_(network.weight, torch.inf)
-    >>> not_finite(network, torch.optim.AdamW(network.parameters()))
-    ('a weight', inf)
-    """
+    """The first kind of number in the state that is not finite, with its value; None where all are."""
     for what, tensor in _numbers(network, optimizer):
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             return what, float(tensor[~tensor.isfinite()][0])
@@ -122,28 +101,7 @@ _WARMUP = 0.05  # share of the steps in which the learning rate rises
 
 @dataclass(frozen=True)
 class Training:
-    """Settings of one training; a value that is not allowed is an `InputError`.
-
-    Attributes
-    ----------
-    loss : ImageLoss
-    epochs : int
-    batch : int
-        Images of one step, over all processes; the last images of an epoch that fill no batch are left out.
-    lr : float
-        Largest learning rate of AdamW: a linear rise over a twentieth of the steps, then half a cosine down.
-    weight_decay : float
-    every : int
-        Epochs between evaluations.
-    seed : int
-
-    Examples
-    --------
-    >>> Training(ImageLoss("ntxent"), batch=1)
-    Traceback (most recent call last):
-        ...
-    hltm.base.errors.InputError: batch=1: must be at least 2
-    """
+    """Settings of one training; a value that is not allowed is an `InputError`."""
 
     loss: ImageLoss
     epochs: int = 120
@@ -165,13 +123,7 @@ class Training:
                 raise InputError(f"{name}={getattr(self, name)!r}: must be a finite number, not negative")
 
     def steps_per_epoch(self, images: int) -> int:
-        """Whole batches of an epoch.
-
-        Raises
-        ------
-        InputError
-            The batch is larger than the data.
-        """
+        """Whole batches of an epoch."""
         if self.batch > images:
             raise InputError(f"batch={self.batch}: must be at most {images}, the number of training images")
         own_part(self.batch)
@@ -179,13 +131,7 @@ class Training:
 
 
 def stream(seed: int, kind: int, number: int = 0) -> torch.Generator:
-    """A generator on the CPU for one purpose, independent of all others.
-
-    Examples
-    --------
-    >>> torch.rand(1, generator=stream(0, 1)) == torch.rand(1, generator=stream(0, 1))
-    tensor([True])
-    """
+    """A generator on the CPU for one purpose, independent of all others."""
     state = int(np.random.SeedSequence([seed, kind, number]).generate_state(1, np.uint64)[0])
     return torch.Generator().manual_seed(state % 2**63)
 
@@ -200,23 +146,7 @@ def views(recipe: Recipe, images: Tensor, draws: tuple[Draws, Draws]) -> Tensor:
 
 
 class Trainer:
-    """A network, its optimiser and its data; every step is the same in whatever process and after whatever break.
-
-    Parameters
-    ----------
-    settings : Training
-    shape : Shape
-        Of the network, whose weights come from the seed.
-    recipe : Recipe
-        Of the augmentation.
-    data : ImageData
-        On the device.
-
-    Raises
-    ------
-    InputError
-        A batch that the data or the processes do not allow; a memory that is too small for the network.
-    """
+    """A network, its optimiser and its data; every step is the same in whatever process and after whatever break."""
 
     def __init__(self, settings: Training, shape: Shape, recipe: Recipe, data: ImageData) -> None:
         self.settings, self.recipe, self.data = settings, recipe, data
@@ -289,15 +219,7 @@ class Trainer:
         return first, second
 
     def take_step(self) -> float:
-        """One step of gradient descent; the loss of the joint batch before it.
-
-        Raises
-        ------
-        NotFiniteError
-            The loss or a gradient is not finite; nothing was changed.
-        MemoryTooSmallError
-            The device's memory is too small.
-        """
+        """One step of gradient descent; the loss of the joint batch before it."""
         self.network.train()
         value = self._descended()
         if value is None:  # only here, where no exception holds what the failed step held
@@ -340,11 +262,6 @@ class Trainer:
         """Look at what the steps so far have made, before it is evaluated or saved.
 
         Weights may be finite and yet too large for an output, so that of the first images of a batch is looked at too.
-
-        Raises
-        ------
-        NotFiniteError
-            Weights, statistics, moments or outputs that are not finite.
         """
         found = not_finite(self.network, self.optimizer)
         if found is not None:
@@ -359,13 +276,7 @@ class Trainer:
         return saved(self.network, self.optimizer)
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Go on from what :meth:`tensors` gave.
-
-        Raises
-        ------
-        InputError
-            They are not those of such a network.
-        """
+        """Go on from what :meth:`tensors` gave."""
         restore(self.network, self.optimizer, tensors)
         self.step = step
 
@@ -392,16 +303,7 @@ Evaluate = Callable[[Network, int], Mapping[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class ImageRun:
-    """What a run left behind.
-
-    Attributes
-    ----------
-    settings : Training
-    network : Network
-        After the last step.
-    history : tuple of dict
-        One row for each evaluation: epoch, step, mean loss since the one before, and what was measured.
-    """
+    """What a run left behind."""
 
     settings: Training
     network: Network
@@ -412,40 +314,7 @@ def train_images(
     settings: Training, shape: Shape, recipe: Recipe, data: ImageData, *,
     evaluate: Evaluate | None = None, folder: str | Path | None = None, progress: Progress = SILENT,
 ) -> ImageRun:  # fmt: skip
-    """Train a network by SimCLR.
-
-    Parameters
-    ----------
-    settings, shape, recipe, data
-        What is trained, and on what; the data lie on the device.
-    evaluate : callable, optional
-        Called after every ``settings.every`` epochs with the network and the epoch; gives JSON data by name.
-    folder : path, optional
-        Checkpoints; a run that was cut short goes on from there, on the CPU with the same numbers.
-    progress : Progress
-        Told of every step.
-
-    Returns
-    -------
-    ImageRun
-
-    Raises
-    ------
-    InputError
-        A value that is not allowed; numbers that are not finite (step and last checkpoint are named); too little memory
-        (a batch that fits is named, unless there are several processes); a run folder that is in use, damaged, or of
-        another run.
-
-    Examples
-    --------
-    >>> from numeric.studies.images.data import load_images
-    >>> from numeric.studies.images.losses import ImageLoss
-    >>> from numeric.studies.images.augment import RECIPES
-    >>> settings = Training(ImageLoss("ntxent"), epochs=1, batch=32)
-    >>> run = train_images(settings, Shape(width=4), RECIPES["digits"], load_images("digits", subset=64))
-    >>> [(row["epoch"], row["step"]) for row in run.history]
-    [(1, 2)]
-    """
+    """Train a network by SimCLR."""
     trainer = Trainer(settings, shape, recipe, data)
     path = None if folder is None else run_folder(folder)
     writes = rank_and_size()[0] == 0
@@ -565,13 +434,7 @@ def _digest(history: Any) -> str:
 
 
 def _resumed(trainer: Trainer, store: Checkpoints, shape: Shape) -> list[dict[str, Any]]:
-    """History of the checkpoint, whose state the trainer takes up; empty where there is none.
-
-    Raises
-    ------
-    InputError
-        It is damaged, or of another run.
-    """
+    """History of the checkpoint, whose state the trainer takes up; empty where there is none."""
     state = store.read()
     if state is None:
         return []

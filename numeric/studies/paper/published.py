@@ -80,13 +80,7 @@ class PublishedNetwork:
 
 
 def complete_plan(tree: HLTM, width: int) -> Plan:
-    """The plan of a complete tree; other shapes are refused.
-
-    Raises
-    ------
-    InputError
-        Leaves at several depths, or latents with several numbers of children.
-    """
+    """The plan of a complete tree; other shapes are refused."""
     plan = make_plan(tree, dict.fromkeys(tree.latents, width), torch.device("cpu"))
     for depth, level in enumerate(plan.levels[:-1]):
         if level.leaves or len(level.blocks) != 1 or level.order is not None:
@@ -328,13 +322,7 @@ class Rank:
 
 
 def read_published(path: Path) -> Published:
-    """Read measured results of the published code.
-
-    Raises
-    ------
-    InputError
-        A file that cannot be read, or that holds something else.
-    """
+    """Read measured results of the published code."""
     try:
         with path.open("rb") as held:
             content = held.read(_LIMIT + 1)
@@ -354,13 +342,7 @@ def read_published(path: Path) -> Published:
 
 
 def published_tree(edges: Mapping[str, float]) -> HLTM:
-    """Tree from polarities by edge: the root is ``s``, child i of a node is its name followed by i.
-
-    Examples
-    --------
-    >>> published_tree({"s->s0": 0.5, "s->s1": -0.5}).leaves
-    ('s0', 's1')
-    """
+    """Tree from polarities by edge: the root is ``s``, child i of a node is its name followed by i."""
     graph: nx.DiGraph = nx.DiGraph()
     graph.add_node("s", prior=(0.5, 0.5))
     named = {edge.split("->")[1]: (edge.split("->")[0], rho) for edge, rho in edges.items()}
@@ -397,26 +379,7 @@ def our_values(
 
 
 def rank_test(published: np.ndarray, ours: np.ndarray) -> tuple[float, np.ndarray]:
-    """p-value of one vector among others, and its z-scores against the others.
-
-    Parameters
-    ----------
-    published : numpy.ndarray
-        ``(pairs, levels)``.
-    ours : numpy.ndarray
-        ``(N, pairs, levels)``.
-
-    Returns
-    -------
-    (float, numpy.ndarray)
-        ``(1 + number of ours at least as far out) / (N + 1)``, and ``(pairs, levels)``.
-
-    Examples
-    --------
-    >>> ours = np.arange(-19.0, 20.0).reshape(-1, 1, 1)
-    >>> rank_test(np.array([[100.0]]), ours)[0], rank_test(np.array([[0.5]]), ours)[0]
-    (0.025, 0.975)
-    """
+    """p-value of one vector among others, and its z-scores against the others."""
     pooled = np.concatenate([published[None], ours])
     spread = pooled.std(0)
     scores = (pooled - pooled.mean(0)) / np.where(spread > 0, spread, 1.0)
@@ -428,13 +391,7 @@ def rank_test(published: np.ndarray, ours: np.ndarray) -> tuple[float, np.ndarra
 
 
 def combined(p_values: Sequence[float]) -> float:
-    """Fisher's combination of independent p-values, by the closed form of chi-square with an even number of degrees.
-
-    Examples
-    --------
-    >>> round(combined([0.05, 0.05]), 4)
-    0.0175
-    """
+    """Fisher's combination of independent p-values, by the closed form of chi-square with an even number of degrees."""
     half = -sum(math.log(p) for p in p_values)
     return math.exp(-half) * sum(half**k / math.factorial(k) for k in range(len(p_values)))
 
@@ -443,13 +400,6 @@ def power(groups: Sequence[np.ndarray], shift: float, trials: int = 400, seed: i
     """How often the combined test at `ALPHA` finds a shift of all levels by so many standard deviations.
 
     One of our own vectors of each group, shifted, stands for the published one.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> groups = [rng.normal(size=(39, 6, 5)) for _ in range(4)]
-    >>> power(groups, 0.0) < 0.05, power(groups, 3.0) > 0.95
-    (True, True)
     """
     rng = np.random.default_rng(seed)
     p_values = [
@@ -464,30 +414,7 @@ def agreement(
     published: Published, widths: Sequence[int], inits: int, steps: int, seed: int = 0,
     progress: Progress = SILENT,
 ) -> tuple[list[Rank], dict[str, float]]:  # fmt: skip
-    """Train networks as published on the published trees and rank the measured results among them.
-
-    Parameters
-    ----------
-    published : Published
-    widths : sequence of int
-        Of those that the published runs have. Width 2 is refused: a clamped variance spoils its correlations.
-    inits : int
-        N, at least 19.
-    steps, seed
-        Of the training; the published runs have 1500 steps.
-    progress : Progress
-        Told what is about to be trained.
-
-    Returns
-    -------
-    (list of Rank, dict)
-        One for each seed and width; ``p_value`` combined, and ``power_S`` at shifts of S standard deviations.
-
-    Raises
-    ------
-    InputError
-        A width or number of steps that was not published.
-    """
+    """Train networks as published on the published trees and rank the measured results among them."""
     if inits < 19:
         raise InputError(f"seeds={inits}: must be at least 19 for ranks to tell anything")
     ranks, groups = [], []

@@ -64,13 +64,7 @@ Row = Mapping[str, float | int | str]
 
 
 def study_table(results: Sequence[WidthResult]) -> "Table":
-    """The table of the terminal: correlations after training (before), and share of the ceiling, level by level.
-
-    Examples
-    --------
-    >>> study_table([]).row_count
-    0
-    """
+    """The table of the terminal: correlations after training (before), and share of the ceiling, level by level."""
     from rich.table import Table
 
     rows = summary(results)
@@ -98,13 +92,7 @@ def _grouped(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    r"""Rows of one set of columns as CSV; floats to nine digits.
-
-    Examples
-    --------
-    >>> csv_text([{"a": 1, "b": 0.5}])
-    'a,b\n1,0.5\n'
-    """
+    r"""Rows of one set of columns as CSV; floats to nine digits."""
     held = io.StringIO()
     writer = csv.DictWriter(held, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
@@ -162,13 +150,7 @@ def environment() -> dict[str, str]:
 
 
 def check_out(folder: Path) -> Path:
-    """The folder of the results, made if need be; refused before anything runs if it cannot be.
-
-    Raises
-    ------
-    InputError
-        A file of that name, or a folder that cannot be written.
-    """
+    """The folder of the results, made if need be; refused before anything runs if it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
@@ -181,25 +163,7 @@ def check_out(folder: Path) -> Path:
 
 
 def write_study(folder: Path, study: Study, results: Sequence[WidthResult]) -> dict[str, str]:
-    """Write all files of a study; each appears complete or not at all, the manifest last.
-
-    Parameters
-    ----------
-    folder : Path
-        Exists.
-    study, results
-        Settings, and what :func:`numeric.run_study` gave.
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256 of each file by name, the manifest's own apart.
-
-    Raises
-    ------
-    InputError
-        A place that cannot be written.
-    """
+    """Write all files of a study; each appears complete or not at all, the manifest last."""
     pass  # HOUSE
 
     rows = summary(results)

@@ -1,4 +1,5 @@
-"""The paper's numerical study on hierarchical latent trees: training and measuring what `numeric.studies.paper.settings` describes.
+"""The paper's numerical study on hierarchical latent trees: training and measuring what
+`numeric.studies.paper.settings` describes.
 
 Networks have normalised output; all members of one width are stacked and train together.
 """
@@ -24,27 +25,7 @@ from numeric.trees.network import TreeNetwork
 
 @dataclass(frozen=True, eq=False)
 class WidthResult:
-    """What was measured on all networks of one width.
-
-    Attributes
-    ----------
-    width : int
-    members : tuple of Member
-    nodes, heights : tuple
-        Latents and their levels.
-    before, after : Tensor
-        Best absolute correlation, ``(E, latents)``.
-    constant : Tensor
-        Constant neurons after training, ``(E, latents)``.
-    ceiling : Tensor
-        ``(E, latents)``.
-    steps : tuple of int
-    norms : Tensor
-        Operator norms, ``(R, E, latents)``; R = 0 where they were not measured.
-    failures : tuple of Failure
-    seconds : dict of str to float
-        Wall time of training, and of what was measured.
-    """
+    """What was measured on all networks of one width."""
 
     width: int
     members: tuple[Member, ...]

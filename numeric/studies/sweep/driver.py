@@ -32,28 +32,7 @@ CACHE_BYTES = 2**20  # of distances, that stay near
 
 @dataclass(frozen=True)
 class Sizes:
-    """What one step of one member is made of.
-
-    Attributes
-    ----------
-    nodes, leaves, neurons, parameters, blocks : int
-        Of tree and network; a block is one batched product.
-    samples : int
-        Rows of a step: batch times towers, or in exact mode the configurations of binary leaves.
-    words : int
-        Random words drawn.
-    steps, records : int
-    measured : int
-        Samples for correlations, before and after.
-    itemsize : int
-        Bytes of a number.
-    pairs : int
-        Of views, that NT-Xent compares in a step; 0 for other losses.
-    adaptive : bool
-        Whether the optimiser is another than plain descent.
-    predicted : bool
-        False in exact mode.
-    """
+    """What one step of one member is made of."""
 
     nodes: int
     leaves: int
@@ -115,23 +94,7 @@ CPU = Coefficients()
 def sizes(
     tree: Mapping[str, Any], network: Mapping[str, Any], train: Mapping[str, Any], files: Mapping[str, Any]
 ) -> Sizes:
-    """Sizes of a configuration, from its parts.
-
-    Parameters
-    ----------
-    tree, network, train : mapping
-        Parts of a configuration.
-    files : mapping
-        SHA-256 of a tree from a file to its node-link form.
-
-    Examples
-    --------
-    >>> tree = {"kind": "complete", "depth": 2, "branching": 2, "polarity": 0.8, "root_polarity": 0.0}
-    >>> train = {"loss": "infonce", "negatives": 1, "batch": 128, "steps": 10, "mode": "sampled"}
-    >>> found = sizes(tree, {"width": 3, "dtype": "float64"}, {**train, "records": 1, "samples": 0}, {})
-    >>> found.parameters, found.neurons, found.samples, found.words
-    (30, 13, 384, 2560)
-    """
+    """Sizes of a configuration, from its parts."""
     width = network["width"]
     if tree["kind"] == "file":
         children: dict[Any, list[Any]] = {}
@@ -162,14 +125,7 @@ def sizes(
 
 
 def seconds(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
-    """Seconds that a task of so many members takes on one core; infinite where they are not predicted.
-
-    Examples
-    --------
-    >>> one = Sizes(7, 4, 13, 30, 2, 384, 2560, 1000, 10, 0, 8)
-    >>> seconds(one, 64) < 64 * seconds(one, 1)
-    True
-    """
+    """Seconds that a task of so many members takes on one core; infinite where they are not predicted."""
     if not size.predicted:
         return math.inf
     launch = rates.fixed + rates.per_block * size.blocks
@@ -219,14 +175,7 @@ def numbers_measured(size: Sizes, members: int) -> float:
 
 
 def most_members(size: Sizes, limit: int, most_seconds: float, most_bytes: float) -> int:
-    """The largest stack that stays within a number of members, seconds and bytes; at least 1.
-
-    Examples
-    --------
-    >>> one = Sizes(7, 4, 13, 30, 2, 384, 2560, 1000, 10, 0, 8)
-    >>> most_members(one, 64, 1e9, 1e12), most_members(one, 64, 0.0, 1e12)
-    (64, 1)
-    """
+    """The largest stack that stays within a number of members, seconds and bytes; at least 1."""
     low, high = 1, max(1, limit)
     while low < high:
         middle = (low + high + 1) // 2
@@ -245,29 +194,7 @@ _LOST = "lost"
 
 @dataclass(frozen=True)
 class Options:
-    """How a sweep is run; nothing of it changes a result.
-
-    Attributes
-    ----------
-    device : str
-    stack : int
-        Most members of a task.
-    time_limit : float
-        Seconds of a task.
-    memory_limit : int, optional
-        Bytes of a task.
-    retries : int
-        How often a task is tried again whose worker died.
-    checkpoints : Path, optional
-        Folder that all workers reach.
-    checkpoint_after : float
-        Tasks that are predicted to take longer than so many seconds write checkpoints.
-    task_seconds : float
-        No stack is made larger than so many predicted seconds, nor than half of the time limit; a GPU is taken for
-        `GPU_CORES` cores.
-    expiry : float
-        As in :class:`numeric.studies.sweep.store.Leases`.
-    """
+    """How a sweep is run; nothing of it changes a result."""
 
     device: str = "cpu"
     stack: int = 64
@@ -294,18 +221,7 @@ Tell = Callable[[dict[str, int]], None]
 
 @dataclass(eq=False)
 class Driver:
-    """One driver of a store.
-
-    Parameters
-    ----------
-    store : Store
-    engine : Engine
-    options : Options
-    tell : callable
-        Told how many configurations have each status.
-    note : callable
-        Told in a line what went wrong.
-    """
+    """One driver of a store."""
 
     store: Store
     engine: Engine

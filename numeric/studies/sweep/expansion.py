@@ -30,15 +30,7 @@ _TAKES = {"simple": (), "triplet": ("tau", "margin"), "infonce": ("tau", "negati
 
 @dataclass(frozen=True)
 class Part:
-    """One table with one value for each parameter.
-
-    Attributes
-    ----------
-    text : str
-        Canonical JSON, part of the configuration.
-    shared : str
-        Canonical JSON of what all members of a stack must share.
-    """
+    """One table with one value for each parameter."""
 
     text: str
     shared: str
@@ -46,15 +38,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Expansion:
-    """The parts of a grid; its configurations are their product with the seeds.
-
-    Attributes
-    ----------
-    trees, networks, trains : tuple of Part
-    seeds : sequence of int
-    files : dict
-        SHA-256 of a tree from a file to its node-link JSON.
-    """
+    """The parts of a grid; its configurations are their product with the seeds."""
 
     trees: tuple[Part, ...]
     networks: tuple[Part, ...]
@@ -86,47 +70,12 @@ def _canonical(value: Any) -> str:
 
 
 def around_seed(tree: str, network: str, train: str) -> tuple[str, str]:
-    """Canonical JSON of a configuration before and after its seed.
-
-    Parameters
-    ----------
-    tree, network, train : str
-        Canonical JSON of the parts.
-
-    Examples
-    --------
-    >>> "5".join(around_seed("{}", '{"width":3}', "{}"))
-    '{"network":{"width":3},"schema":1,"seed":5,"train":{},"tree":{}}'
-    """
+    """Canonical JSON of a configuration before and after its seed."""
     return f'{{"network":{network},"schema":{SCHEMA},"seed":', f',"train":{train},"tree":{tree}}}'
 
 
 def expand(grid: Grid) -> Expansion:
-    """Expand a grid.
-
-    Parameters
-    ----------
-    grid : Grid
-
-    Returns
-    -------
-    Expansion
-
-    Raises
-    ------
-    InputError
-        More than 10^7 configurations, a tree file that cannot be read, values that do not go together.
-
-    Examples
-    --------
-    >>> from numeric.studies.sweep.grid import make_grid
-    >>> tables = {"tree": {"depth": 2, "polarity": 0.8}, "train": {"loss": ["simple", "infonce"], "tau": [0.1, 0.5]}}
-    >>> found = expand(make_grid({**tables, "seeds": 4}))
-    >>> len(found)  # the simple loss takes no temperature: three kinds of training, not four
-    12
-    >>> next(found.rows())[4].hex()[:8]
-    '8be74aaa'
-    """
+    """Expand a grid."""
     files: dict[str, str] = {}
     sizes = [sum(_size(table) for table in each) for each in (grid.tree, grid.network, grid.train)]
     if prod(sizes) * len(grid.seeds) > LIMIT:
@@ -186,15 +135,7 @@ def _without_tables(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def tree_sizes(part: Mapping[str, Any]) -> tuple[int, int]:
-    """Nodes and leaves of a tree that is described by its kind.
-
-    Examples
-    --------
-    >>> tree_sizes({"kind": "complete", "depth": 3, "branching": 2})
-    (15, 8)
-    >>> tree_sizes({"kind": "caterpillar", "leaves": 4})
-    (7, 4)
-    """
+    """Nodes and leaves of a tree that is described by its kind."""
     if part["kind"] != "complete":
         leaves = part["leaves"]
         return (leaves + 1 if part["kind"] == "star" else 2 * leaves - 1), leaves

@@ -37,13 +37,7 @@ class Range(Table):
     scale: Literal["linear", "log"] = "linear"
 
     def values(self) -> list[float]:
-        """The values.
-
-        Examples
-        --------
-        >>> Range(start=1, stop=100, num=3, scale="log").values()
-        [1.0, 10.0, 100.0]
-        """
+        """The values."""
         if self.num == 1:
             return [self.start]
         if self.scale == "log":
@@ -71,12 +65,7 @@ def spread(value: Any) -> Any:
 
 
 def once(values: Sequence[Any]) -> None:
-    """Refuse no values, and values that stand twice.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse no values, and values that stand twice."""
     if not values:
         raise ValueError("must hold at least one value")
     if not isinstance(values, range) and len(set(values)) < len(values):
@@ -126,17 +115,7 @@ class Seeds(Table):
 
 
 def seeds_of(value: Any) -> Any:
-    """Seeds as they may be given, as a sequence of integers.
-
-    Examples
-    --------
-    >>> seeds_of(3), seeds_of({"from": 5, "to": 6}), seeds_of([7, 9])
-    (range(0, 3), range(5, 7), (7, 9))
-
-    Raises
-    ------
-    ValueError
-    """
+    """Seeds as they may be given, as a sequence of integers."""
     if isinstance(value, Mapping):
         held = Seeds.model_validate(value)
         return _counted(held.first, held.last + 1)
@@ -236,15 +215,7 @@ def _listed(value: Any) -> Any:
 
 
 class Grid(Table):
-    """A whole file.
-
-    Attributes
-    ----------
-    seeds : sequence of int
-        Every configuration is run with each.
-    tree, network, train
-        Tables, each a grid of its own; the sweep is the product of the three unions with the seeds.
-    """
+    """A whole file."""
 
     seeds: Annotated[Any, BeforeValidator(seeds_of)] = range(1)
     tree: Annotated[tuple[TreeTable, ...], BeforeValidator(_listed), Field(min_length=1)]
@@ -269,22 +240,7 @@ class Grid(Table):
 
 
 def read_grid(path: str | Path) -> Grid:
-    """Read the TOML file of a sweep.
-
-    Parameters
-    ----------
-    path : path
-        At most 1 MiB, UTF-8.
-
-    Returns
-    -------
-    Grid
-
-    Raises
-    ------
-    InputError
-        A file that cannot be read, is no TOML, or holds a key or a value that is not allowed: its place is named.
-    """
+    """Read the TOML file of a sweep."""
     place = Path(path)
     try:
         with place.open("rb") as held:
@@ -304,24 +260,7 @@ def read_grid(path: str | Path) -> Grid:
 
 
 def make_grid(tables: Mapping[str, Any]) -> Grid:
-    """Check the tables of a sweep.
-
-    Raises
-    ------
-    InputError
-        The first key or value that is not allowed, with its place.
-
-    Examples
-    --------
-    >>> grid = make_grid({"tree": {"depth": 2, "polarity": [0.8, 0.9]}, "train": {"lr": 0.1}, "seeds": 3})
-    >>> grid.tree[0].polarity, list(grid.seeds)
-    ((0.8, 0.9), [0, 1, 2])
-    >>> make_grid({"tree": {"depth": 2, "polarity": 0.8}, "train": {"lerning_rate": 0.1}})
-    Traceback (most recent call last):
-        ...
-    hltm.base.errors.InputError: train.lerning_rate=0.1: no such key; the keys are loss, tau, margin, negatives, lr, batch, \
-steps, mode, optimizer, optimizer_options, records, samples
-    """
+    """Check the tables of a sweep."""
     try:
         return Grid.model_validate(dict(tables))
     except ValidationError as error:

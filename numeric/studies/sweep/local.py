@@ -24,16 +24,7 @@ from numeric.studies.sweep.task import prepare, run_task
 
 @dataclass(frozen=True)
 class Ended:
-    """How a lane ended its task.
-
-    Attributes
-    ----------
-    lane : int
-    answer : object
-        What the worker returned, of whatever kind; None where it died.
-    reason : str
-        Why it died.
-    """
+    """How a lane ended its task."""
 
     lane: int
     answer: Any
@@ -97,12 +88,7 @@ def _unheard() -> Iterator[None]:
 
 
 class LocalEngine:
-    """Worker processes.
-
-    Parameters
-    ----------
-    workers : int
-    """
+    """Worker processes."""
 
     def __init__(self, workers: int) -> None:
         self._failed_starts = 0
@@ -205,15 +191,7 @@ class LocalEngine:
 
 @dataclass(frozen=True)
 class Answer:
-    """Results of a task that can be written.
-
-    Attributes
-    ----------
-    results : tuple of str
-        JSON for each member.
-    seconds : float
-    device, code : str
-    """
+    """Results of a task that can be written."""
 
     results: tuple[str, ...]
     seconds: float
@@ -223,26 +201,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Wrong:
-    """A task that went wrong.
-
-    Attributes
-    ----------
-    reason : str
-        Kind and what happened, in one line.
-    """
+    """A task that went wrong."""
 
     reason: str
 
 
 def read_answer(found: Any, members: int) -> Answer | Wrong:
-    """Read what :func:`numeric.studies.sweep.task.run_task` gave; what cannot be written went wrong too, and says why.
-
-    Examples
-    --------
-    >>> read_answer({"results": [{"loss": [0.5]}], "seconds": 1.0, "device": "cpu", "code": "1"}, 1).results
-    ('{"loss":[0.5]}',)
-    >>> read_answer({"results": [{"loss": [math.nan]}], "seconds": 1.0, "device": "cpu", "code": "1"}, 1).reason[:49]
-    'raised: the answer cannot be written: ValueError:'
+    """Read what :func:`numeric.studies.sweep.task.run_task` gave; what cannot be written went wrong too, and says
+    why.
     """
     try:
         if "error" in found:
@@ -263,11 +229,5 @@ def _answer(found: Mapping[str, Any], members: int) -> Answer:
 
 
 def plain(text: object) -> str:
-    r"""One line of text that every file takes.
-
-    Examples
-    --------
-    >>> plain("two\nlines \udc80")
-    'two lines \\udc80'
-    """
+    r"""One line of text that every file takes."""
     return " ".join(str(text).split()).encode(errors="backslashreplace").decode()[:400]

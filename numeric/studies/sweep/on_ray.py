@@ -89,16 +89,7 @@ def descendants(root: int) -> list[int]:
 
 @dataclass(eq=False)
 class Loopback:
-    """A Ray cluster on 127.0.0.1.
-
-    Attributes
-    ----------
-    address : str
-    nodes : list of Node
-        The head first.
-    folder : str
-        Of its session.
-    """
+    """A Ray cluster on 127.0.0.1."""
 
     address: str
     nodes: list[Node]
@@ -138,18 +129,7 @@ class Loopback:
 
 @contextlib.contextmanager
 def loopback_cluster(nodes: int = 2, cpus: int = 1) -> Iterator[Loopback]:
-    """A Ray cluster of some nodes on loopback, ended with the block.
-
-    Parameters
-    ----------
-    nodes, cpus : int
-        Nodes, and cores of each.
-
-    Raises
-    ------
-    InputError
-        Ray is not there, or does not start.
-    """
+    """A Ray cluster of some nodes on loopback, ended with the block."""
     need_ray()
     # Short: sockets lie below it, and their paths have at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
@@ -164,12 +144,7 @@ def loopback_cluster(nodes: int = 2, cpus: int = 1) -> Iterator[Loopback]:
 
 
 def need_ray() -> None:
-    """Refuse to go on without Ray.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse to go on without Ray."""
     if find_spec("ray") is None:
         raise InputError("Ray: must be installed; install covop[cluster]")
 
@@ -184,18 +159,7 @@ _SETTINGS = 4  # kind of the frame that every answer begins with
 
 
 def connected(address: str) -> Any:
-    """The module `ray`, connected to a cluster.
-
-    Parameters
-    ----------
-    address : str
-        ``host:port`` of its head, ``auto``, or ``ray://host:port`` of its client server.
-
-    Raises
-    ------
-    InputError
-        Ray is not there, or no cluster answers.
-    """
+    """The module `ray`, connected to a cluster."""
     need_ray()
     if address == "auto":
         address = current_address()
@@ -216,11 +180,6 @@ def current_address() -> str:
     """What ``auto`` stands for: ``RAY_ADDRESS``, or the cluster that `ray start` has begun here last.
 
     Looked up here as Ray does: when Ray is loaded, it must be known already whether it has to stay on loopback.
-
-    Raises
-    ------
-    InputError
-        There is none.
     """
     if (given := os.environ.get("RAY_ADDRESS", "auto")) not in ("", "auto"):
         return given
@@ -233,18 +192,7 @@ def current_address() -> str:
 
 
 def place_of(address: str) -> tuple[str, int]:
-    """Host and port of an address.
-
-    Examples
-    --------
-    >>> place_of("ray://[::1]:10001")
-    ('::1', 10001)
-
-    Raises
-    ------
-    InputError
-        It has none.
-    """
+    """Host and port of an address."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal() or int(port) >= 2**16:
         raise InputError(f"--ray={address!r:.80}: {_RULE}")
@@ -252,12 +200,7 @@ def place_of(address: str) -> tuple[str, int]:
 
 
 def _knock(address: str, host: str, port: int) -> None:
-    """Refuse an address at which nobody answers, or somebody who is no Ray.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse an address at which nobody answers, or somebody who is no Ray."""
     try:
         with socket.create_connection((host, port), timeout=KNOCK_SECONDS) as line:
             if os.environ.get("RAY_USE_TLS", "0") == "1":
@@ -274,13 +217,7 @@ def _knock(address: str, host: str, port: int) -> None:
 
 
 class Head:
-    """The head of a cluster that this process is connected to.
-
-    Parameters
-    ----------
-    address : str
-        Where it listens, ``host:port``, or ``ray://host:port`` of the client server.
-    """
+    """The head of a cluster that this process is connected to."""
 
     def __init__(self, address: str) -> None:
         self.address, self._place, self._silent = address, place_of(address), None
@@ -288,13 +225,7 @@ class Head:
     _silent: float | None
 
     def answers(self) -> bool:
-        """Whether it can be reached at this moment.
-
-        Raises
-        ------
-        InputError
-            It could not be for a while.
-        """
+        """Whether it can be reached at this moment."""
         try:
             socket.create_connection(self._place, timeout=2.0).close()
         except OSError:
@@ -351,17 +282,7 @@ class Worker:
 
 
 class RayEngine:
-    """Actors of a Ray cluster.
-
-    Parameters
-    ----------
-    address : str
-        As in :func:`connected`.
-    gpus : int
-        Of each actor.
-    worker : type
-        What runs in an actor: ``prepare()``, and ``run(work)`` that gives a dict.
-    """
+    """Actors of a Ray cluster."""
 
     def __init__(self, address: str, gpus: int = 0, worker: type = Worker) -> None:
         self._ray, self._gpus, self._address = connected(address), gpus, address
@@ -417,13 +338,7 @@ class RayEngine:
         return f"{self.lanes} actors of the Ray cluster {self._address}"
 
     def idle(self) -> list[int]:
-        """Lanes that can be given a task.
-
-        Raises
-        ------
-        InputError
-            The cluster is gone, or no actor can start.
-        """
+        """Lanes that can be given a task."""
         if not self._there():
             return []
         if time.monotonic() - self._looked > LOOK and self._head.answers():
@@ -491,13 +406,7 @@ class RayEngine:
 
 
 def first_line(error: Exception) -> str:
-    r"""What went wrong in an actor, from the traceback that Ray gives as text: the line that names the error.
-
-    Examples
-    --------
-    >>> first_line(RuntimeError("died: Traceback\n  File x\nModuleNotFoundError: No module named 'numeric'\nmore"))
-    "ModuleNotFoundError: No module named 'numeric'"
-    """
+    r"""What went wrong in an actor, from the traceback that Ray gives as text: the line that names the error."""
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     named = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
     return (named or lines)[-1 if named else 0][:REASON]

@@ -25,14 +25,7 @@ _LISTS = ("steps", "loss", "before", "after")
 
 
 def status_of(store: Store) -> dict[str, Any]:
-    """Counts by status, work done, and what went wrong.
-
-    Returns
-    -------
-    dict
-        ``configurations``, counts by status, ``seconds`` of work, ``devices``, ``codes`` (versions of the code and how
-        many configurations each computed), ``failures`` (reasons and how often).
-    """
+    """Counts by status, work done, and what went wrong."""
     counts, seconds = store.counts(), 0.0
     devices, codes = Counter[str](), Counter[str]()
     query = "SELECT device, code, sum(members), sum(seconds) FROM tasks WHERE finished IS NOT NULL GROUP BY 1, 2"
@@ -88,19 +81,7 @@ def columns_of(store: Store) -> list[str]:
 
 
 def export(store: Store, target: Path) -> int:
-    """Write all configurations to a file, ``.csv`` or ``.parquet``; gives their number.
-
-    Parameters
-    ----------
-    store : Store
-    target : Path
-        It appears complete or not at all. In CSV what is no number or string is JSON.
-
-    Raises
-    ------
-    InputError
-        Another suffix, a place that cannot be written, or Parquet without pyarrow.
-    """
+    """Write all configurations to a file, ``.csv`` or ``.parquet``; gives their number."""
     if target.suffix == ".csv":
         return _csv(store, target)
     if target.suffix == ".parquet":
@@ -187,12 +168,7 @@ def _temporary(target: Path) -> Iterator[Path]:
 
 
 def check_out(target: Path, suffixes: tuple[str, ...], place: Path) -> Path:
-    """Refuse a file that cannot be written, or that is the store itself at `place`, before any work is done.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a file that cannot be written, or that is the store itself at `place`, before any work is done."""
     if target.suffix not in suffixes:
         raise InputError(f"out={show(str(target))}: must end in {' or '.join(suffixes)}")
     if target.is_dir() or not target.parent.is_dir():
@@ -210,21 +186,7 @@ QUANTITIES = ("loss", "final_loss", "before", "after")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be seen.
-
-    Attributes
-    ----------
-    x : str
-        ``"steps"``, or the name of a parameter.
-    y : str
-        ``"loss"`` (over steps), ``"final_loss"``, ``"before"`` or ``"after"`` (correlation).
-    by : tuple of str, optional
-        Parameters, each combination a line; all that vary.
-    level : int, optional
-        Of the tree, for correlations; the mean of all levels.
-    confidence : float
-        Of the band.
-    """
+    """What is to be seen."""
 
     x: str
     y: str
@@ -235,15 +197,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean of some configurations.
-
-    Attributes
-    ----------
-    number : int
-    mean : float
-    half_width : float or None
-        Of the confidence interval by Student's t; None for a single configuration, which has no spread.
-    """
+    """Mean of some configurations."""
 
     number: int
     mean: float
@@ -251,16 +205,7 @@ class Mean:
 
 
 def mean_of(values: list[float], confidence: float) -> Mean:
-    """Mean with its confidence interval.
-
-    Examples
-    --------
-    >>> found = mean_of([1.0, 2.0, 3.0], 0.95)
-    >>> found.mean, round(found.half_width, 3)
-    (2.0, 2.484)
-    >>> mean_of([1.0], 0.95)
-    Mean(number=1, mean=1.0, half_width=None)
-    """
+    """Mean with its confidence interval."""
     from scipy.stats import t
 
     n = len(values)
@@ -282,18 +227,7 @@ def parameters_that_vary(store: Store) -> dict[str, int]:
 
 
 def grouped(store: Store, wanted: Wanted) -> dict[tuple[str, ...], dict[Any, Mean]]:
-    """Means by line and x, over seeds and all parameters that no line is for.
-
-    Returns
-    -------
-    dict
-        Values of `by`, as text, to x to mean; configurations that diverged, and nodes without a correlation, have none.
-
-    Raises
-    ------
-    InputError
-        An unknown quantity or parameter, or nothing to be seen.
-    """
+    """Means by line and x, over seeds and all parameters that no line is for."""
     names = _checked(store, wanted)
     held: dict[tuple[str, ...], dict[Any, list[float]]] = {}
     for row in rows_of(store, done_only=True):
@@ -354,20 +288,7 @@ def _mean_level(values: list[float | None], level: int | None) -> float | None:
 
 
 def draw(store: Store, target: Path, wanted: Wanted) -> int:
-    """Draw means with confidence bands into a file; gives the number of lines.
-
-    Parameters
-    ----------
-    store : Store
-    target : Path
-        Its suffix tells the format.
-    wanted : Wanted
-
-    Raises
-    ------
-    InputError
-        As :func:`grouped`; more lines than can be told apart.
-    """
+    """Draw means with confidence bands into a file; gives the number of lines."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -65,12 +65,8 @@ CREATE VIEW sweep AS SELECT lower(hex(c.key)) AS key, c.status, c.reason, c.seed
 
 @contextmanager
 def telling(path: Path) -> Iterator[None]:
-    """Turn what SQLite says of a file (full disk, locked, no database), and text in it that is damaged, into one line.
-
-    Raises
-    ------
-    InputError
-        It says something.
+    """Turn what SQLite says of a file (full disk, locked, no database), and text in it that is damaged, into one
+    line.
     """
     try:
         yield
@@ -85,23 +81,7 @@ def telling(path: Path) -> Iterator[None]:
 
 
 class Store:
-    """An open store.
-
-    Parameters
-    ----------
-    path : path
-        Made if it is not there.
-    patience : float
-        Seconds that a locked database is waited for.
-    create : bool
-        Whether a store that is not there is made; without, nothing is written, and a file system that cannot be written
-        will do.
-
-    Raises
-    ------
-    InputError
-        A file that is no store, or cannot be written.
-    """
+    """An open store."""
 
     def __init__(self, path: str | Path, patience: float = PATIENCE, create: bool = True) -> None:
         self.path, self._patience = Path(path), patience
@@ -172,13 +152,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that writes: all of it or nothing.
-
-        Raises
-        ------
-        InputError
-            The disk is full, or the database stays locked.
-        """
+        """One transaction that writes: all of it or nothing."""
         with telling(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -206,13 +180,7 @@ class Store:
         self.close()
 
     def add(self, expansion: "Expansion") -> int:
-        """Add the configurations of a grid that are not there yet.
-
-        Returns
-        -------
-        int
-            How many were added.
-        """
+        """Add the configurations of a grid that are not there yet."""
         query = "SELECT 1 FROM grids WHERE digest = ?"
         if next(self.read(query, (expansion.digest,)), None) is not None:
             return 0
@@ -283,12 +251,7 @@ class Store:
 
 
 def check_store(path: str | Path) -> Path:
-    """The path of a store; refuses a folder, and a file in a folder that is not there.
-
-    Raises
-    ------
-    InputError
-    """
+    """The path of a store; refuses a folder, and a file in a folder that is not there."""
     place = Path(path)
     if place.is_dir() or not place.parent.is_dir():
         raise InputError(f"store={show(str(path))}: must be a file in a folder that exists")
@@ -296,13 +259,7 @@ def check_store(path: str | Path) -> Path:
 
 
 def folder_name(keys: list[bytes]) -> str:
-    """Name of the folder that the checkpoint of a stack lies in: of its members and their order.
-
-    Examples
-    --------
-    >>> folder_name([b"a", b"b"]) == folder_name([b"b", b"a"])
-    False
-    """
+    """Name of the folder that the checkpoint of a stack lies in: of its members and their order."""
     return hashlib.sha256(b"".join(keys)).hexdigest()[:32]
 
 
@@ -314,17 +271,7 @@ EXPIRY = 120.0  # seconds without a new heartbeat after which a driver counts as
 
 @dataclass(frozen=True)
 class Member:
-    """One configuration of a task.
-
-    Attributes
-    ----------
-    row : int
-        In the store.
-    key : bytes
-    seed : int
-    tree, network, train : str
-        Canonical JSON of its parts.
-    """
+    """One configuration of a task."""
 
     row: int
     key: bytes
@@ -336,17 +283,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Task:
-    """Configurations that are computed together.
-
-    Attributes
-    ----------
-    number : int
-    lost : int
-        How often its worker died.
-    members : tuple of Member
-    files : dict
-        Trees from files that they need.
-    """
+    """Configurations that are computed together."""
 
     number: int
     lost: int
@@ -360,16 +297,7 @@ class Task:
 
 
 class Leases:
-    """The leases of one driver; a context manager.
-
-    Parameters
-    ----------
-    store : Store
-    folder : Path
-        For the lock files of the drivers of this store.
-    expiry : float
-        Seconds without a heartbeat after which a driver counts as gone.
-    """
+    """The leases of one driver; a context manager."""
 
     def __init__(self, store: Store, folder: Path, expiry: float = EXPIRY) -> None:
         self.store, self.folder, self.expiry = store, folder, expiry
@@ -450,20 +378,7 @@ class Leases:
         )
 
     def claim(self, most: Callable[[Member, dict[str, str]], int], lanes: int) -> Task | None:
-        """Take a task that was begun and given back, or make one of configurations that can be stacked.
-
-        Parameters
-        ----------
-        most : callable
-            Gives the largest number of members of a task, from one of them and the trees from files that it needs.
-        lanes : int
-            A group is shared among so many tasks at least, if it is large enough.
-
-        Returns
-        -------
-        Task or None
-            None where nothing is pending.
-        """
+        """Take a task that was begun and given back, or make one of configurations that can be stacked."""
         if next(self.store.read("SELECT 1 FROM configurations WHERE status = 'pending' LIMIT 1"), None) is None:
             return None
         with self.store.writing() as db:
@@ -506,16 +421,7 @@ class Leases:
             return self._ours(db, task, change, reason)
 
     def again(self, task: Task, parts: int, lost: int) -> bool:
-        """Make a task pending again, as it is or in two halves.
-
-        Parameters
-        ----------
-        task : Task
-        parts : int
-            1 or 2.
-        lost : int
-            How often its worker died, from now on.
-        """
+        """Make a task pending again, as it is or in two halves."""
         with self.store.writing() as db:
             if not self._ours(db, task, "UPDATE configurations SET status = 'pending', owner = NULL"):
                 return False

@@ -34,31 +34,12 @@ _LOCK_SECONDS = 20.0  # for which a worker of a dead driver may still hold the f
 
 
 def stream_seed(key: str) -> int:
-    """Seed of a member's draws, from its key: what it is, not what it is stacked with.
-
-    Parameters
-    ----------
-    key : str
-        In hexadecimal.
-
-    Examples
-    --------
-    >>> stream_seed("00000000000001" + "f" * 50)
-    1
-    """
+    """Seed of a member's draws, from its key: what it is, not what it is stacked with."""
     return int(key[:14], 16)
 
 
 def tree_of(part: Mapping[str, Any], seed: int, files: Mapping[str, Any]) -> "HLTM":
-    """The tree of a configuration; polarities of a range are drawn from its seed.
-
-    Examples
-    --------
-    >>> drawn = {"low": 0.5, "high": 1.0, "signs": False}
-    >>> part = {"kind": "star", "leaves": 2, "polarity": drawn, "root_polarity": 0.0}
-    >>> tree_of(part, 3, {}) == tree_of(part, 3, {}), tree_of(part, 3, {}) == tree_of(part, 4, {})
-    (True, False)
-    """
+    """The tree of a configuration; polarities of a range are drawn from its seed."""
     import numpy as np
 
     import hltm
@@ -84,25 +65,7 @@ def tree_of(part: Mapping[str, Any], seed: int, files: Mapping[str, Any]) -> "HL
 def run_stack(
     members: Sequence[Mapping[str, Any]], files: Mapping[str, Any], device: str, folder: str | None
 ) -> list[dict[str, Any]]:
-    """Train and measure configurations that share what a stack shares; one result for each.
-
-    Parameters
-    ----------
-    members : sequence of mapping
-        ``key``, ``seed``, ``tree``, ``network``, ``train`` of each.
-    files : mapping
-        SHA-256 to node-link form of trees from files.
-    device : str
-    folder : str, optional
-        Of the checkpoint.
-
-    Returns
-    -------
-    list of dict
-        ``steps`` and ``loss`` (mean over the steps between two records; null after divergence), ``dead``, ``diverged``
-        (a step, or null), and by level of the tree ``before`` and ``after``: mean best absolute correlation of a neuron
-        with its latent (null for latents that are not binary, and for levels whose outputs overflow).
-    """
+    """Train and measure configurations that share what a stack shares; one result for each."""
     from numeric.training.contrast import training_loss
     from numeric.training.train import train
     from numeric.trees.metrics import correlations
@@ -202,17 +165,7 @@ REASON = 300  # characters
 
 
 def work_of(task: Any, device: str, checkpoint: Path | None, memory: int | None) -> dict[str, Any]:
-    """What a worker needs of a task, as plain data.
-
-    Parameters
-    ----------
-    task : Task
-    device : str
-    checkpoint : Path, optional
-        Folder of its run.
-    memory : int, optional
-        Bytes that it may take besides what the worker has.
-    """
+    """What a worker needs of a task, as plain data."""
     members = [
         {"key": each.key.hex(), "seed": each.seed,
          **{name: json.loads(getattr(each, name)) for name in ("tree", "network", "train")}}
@@ -224,19 +177,7 @@ def work_of(task: Any, device: str, checkpoint: Path | None, memory: int | None)
 
 
 def run_task(work: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a task.
-
-    Parameters
-    ----------
-    work : mapping
-        From :func:`work_of`.
-
-    Returns
-    -------
-    dict
-        ``results`` (one for each member), ``seconds``, ``device`` and ``code``; or ``error`` (``"raised"``,
-        ``"memory"``) and ``reason``.
-    """
+    """Run a task."""
     begun = time.perf_counter()
     try:
         # A driver of CUDA reserves far more addresses than memory.
@@ -292,12 +233,8 @@ def device_name(device: str) -> str:
 
 @cache
 def code_version() -> str:
-    """Version of the package and a digest of the sources that results depend on, as they were when it was first asked.
-
-    Examples
-    --------
-    >>> "+" in code_version()
-    True
+    """Version of the package and a digest of the sources that results depend on, as they were when it was first
+    asked.
     """
     import hltm
     import numeric
@@ -315,13 +252,7 @@ def code_version() -> str:
 
 
 def prepare(parent: int | None = None) -> int:
-    """Make a process a worker: one thread, everything imported; it ends when its parent does. Gives its number.
-
-    Parameters
-    ----------
-    parent : int, optional
-        Process whose end ends this one.
-    """
+    """Make a process a worker: one thread, everything imported; it ends when its parent does. Gives its number."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if parent is not None:
         _end_with(parent)
