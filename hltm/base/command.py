@@ -131,7 +131,7 @@ def abandon_stdout() -> None:
 
 
 def speaks() -> bool:
-    """Whether this process says what all processes of a run find: the first one that `torchrun` started on a machine."""
+    """Whether this process prints for all of a run: the first one that `torchrun` started on a machine."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 

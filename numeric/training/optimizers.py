@@ -148,7 +148,7 @@ def plain_options(name: str, options: Any) -> dict[str, Any]:
 
 
 def make_optimizer(name: str, parameters: Sequence[Tensor], rates: Tensor, options: Mapping[str, Any]) -> Optimizer:
-    """Make the optimiser of a run, which owns the parameters from now on; ``"sgd"`` without options is plain descent."""
+    """Make the optimiser of a run, which owns the parameters; ``"sgd"`` without options is plain descent."""
     kind = _NAMES[check_optimizer(name)]
     if name == "sgd" and not options:
         return Descent(parameters, rates)

@@ -14,7 +14,7 @@ from hltm.base.checks import Node
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
 from theory.core.notation import END, PREAMBLE
-from theory.latex.names import expanded, require_tex
+from theory.latex.names import MACROS, expanded, macros, require_tex
 from theory.latex.render import plain_tex
 from theory.paper.drift import Tokens, argument, content, definition_of, definitions, display, joined, tokens
 from theory.trees.activation import gap_vector, is_binary_at, selectivity

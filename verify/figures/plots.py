@@ -95,7 +95,7 @@ def style(number: int) -> Style:
 
 
 def plain(text: str) -> str:
-    """ "Text as matplotlib shows it letter by letter: a dollar sign opens no formula; what cannot be printed is a box."""
+    """Escape text for matplotlib: a dollar sign opens no formula, an unprintable character becomes a box."""
     shown = "".join(letter if letter.isprintable() else "□" for letter in text)
     # Where no unescaped dollar is left matplotlib writes "\$" as "$" and everything else as it stands.
     return shown.replace("$", r"\$")

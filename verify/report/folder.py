@@ -44,9 +44,7 @@ def manifest(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
 
 
 def check_free(folder: Path, slugs: Iterable[str], names: Iterable[str] = ()) -> None:
-    """See that a report of these statements overwrites nothing that is not an earlier report's; InputError if it
-    would.
-    """
+    """Raise InputError if a report of these statements would overwrite files that no earlier report wrote."""
     if not folder.is_dir():
         return
     known = recorded(folder)

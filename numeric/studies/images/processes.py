@@ -168,9 +168,7 @@ def let_go() -> None:
 
 
 def fitting_batch(attempt: Callable[[int], Any], batch: int, least: int = 2) -> int | None:
-    """Largest of batch/2, batch/4, .. that an attempt gets through without running out of memory; None below
-    ``least``.
-    """
+    """Largest of batch/2, batch/4, ... that fits into memory; None below ``least``."""
     while (batch := batch // 2) >= least:
         let_go()
         try:

@@ -1,5 +1,4 @@
-"""The paper's numerical study on hierarchical latent trees: training and measuring what
-`numeric.studies.paper.settings` describes.
+"""Train and measure the networks of the paper's numerical study on hierarchical latent trees.
 
 Networks have normalised output; all members of one width are stacked and train together.
 """

@@ -207,9 +207,7 @@ class Wrong:
 
 
 def read_answer(found: Any, members: int) -> Answer | Wrong:
-    """Read what :func:`numeric.studies.sweep.task.run_task` gave; what cannot be written went wrong too, and says
-    why.
-    """
+    """Convert the result of `numeric.studies.sweep.task.run_task`; one that cannot be stored is a failure."""
     try:
         if "error" in found:
             return Wrong(plain(f"{found['error']}: {found['reason']}"))

@@ -65,9 +65,7 @@ CREATE VIEW sweep AS SELECT lower(hex(c.key)) AS key, c.status, c.reason, c.seed
 
 @contextmanager
 def telling(path: Path) -> Iterator[None]:
-    """Turn what SQLite says of a file (full disk, locked, no database), and text in it that is damaged, into one
-    line.
-    """
+    """Convert SQLite's errors (full disk, locked, no database) and damaged text into one line."""
     try:
         yield
     except (sqlite3.DatabaseError, UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -233,9 +233,7 @@ def device_name(device: str) -> str:
 
 @cache
 def code_version() -> str:
-    """Version of the package and a digest of the sources that results depend on, as they were when it was first
-    asked.
-    """
+    """Version of the package and digest of the sources that results depend on, cached at the first call."""
     import hltm
     import numeric
 
