@@ -140,8 +140,10 @@ class _Parser:
         if variable.rows is not None:
             self._fail(name, "must not have two blocks 'probability'")
         if len(parents) > 1:
-            given = ", ".join(map(show, parents[:8])) + (f", ... ({len(parents):,} in all)" if len(parents) > 8 else "")
-            raise InputError(f"node {show(name)} has parents {given}: a node of a tree has one parent")
+            argument = ", ".join(map(show, parents[:8])) + (
+                f", ... ({len(parents):,} in all)" if len(parents) > 8 else ""
+            )
+            raise InputError(f"node {show(name)} has parents {argument}: a node of a tree has one parent")
         variable.parent = parents[0] if parents else None
         above = self.found.variables[variable.parent].labels if variable.parent is not None else ("",)
         self._expect("{")
@@ -408,8 +410,8 @@ def _properties(tree: HLTM, node: Node, word: str) -> Iterator[tuple[str, str]]:
 
 
 def _name(name: str, variable: Variable) -> object:
-    given = variable.properties.get(NAME)
-    return name if given is None else _decoded(given, f"property {NAME} of variable {show(name)}")
+    argument = variable.properties.get(NAME)
+    return name if argument is None else _decoded(argument, f"property {NAME} of variable {show(name)}")
 
 
 def _words(nodes: Iterable[Node]) -> dict[Node, str]:

@@ -435,5 +435,9 @@ def rho(tree: HLTM, above: Node, node: Node) -> str:
     states = tree.cardinality(above), tree.cardinality(node)
     if states != (2, 2):
         return f"{states[0]} x {states[1]} table"
-    given = tree.graph.edges[above, node].get("polarity")
-    return str(given) if given is not None and not isinstance(given, float) else f"{tree.polarity(above, node):.6g}"
+    argument = tree.graph.edges[above, node].get("polarity")
+    return (
+        str(argument)
+        if argument is not None and not isinstance(argument, float)
+        else f"{tree.polarity(above, node):.6g}"
+    )

@@ -476,11 +476,11 @@ def rational_leaf_distribution(
     >>> rational_leaf_distribution(tree)
     {(0,): Fraction(5, 12), (1,): Fraction(7, 12)}
     """
-    given = read_states(tree, {} if evidence is None else evidence, "evidence")
-    for node, value in given.items():
+    argument = read_states(tree, {} if evidence is None else evidence, "evidence")
+    for node, value in argument.items():
         if value.ndim:
             raise InputError(f"evidence of node {show(node)}: must be one integer, got shape {value.shape}")
-    known = {node: int(value) for node, value in given.items()}
+    known = {node: int(value) for node, value in argument.items()}
     leaf_configurations(tree, "rational_leaf_distribution", RATIONAL_LIMIT)
     tables: dict[Node, _Table] = {}
     for node in reversed(tree.nodes):

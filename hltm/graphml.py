@@ -215,8 +215,8 @@ def _ids(nodes: Iterable[Node]) -> dict[Node, str]:
     taken = set(ids.values())
     for node in nodes:
         if node not in ids:
-            made = ids[node] = _free(json.dumps(node) if not isinstance(node, tuple) else str(node), taken)
-            taken.add(made)
+            built = ids[node] = _free(json.dumps(node) if not isinstance(node, tuple) else str(node), taken)
+            taken.add(built)
     return ids
 
 

@@ -89,11 +89,11 @@ def edge_table(edge: tuple[Node, Node], attributes: Mapping[Any, Any], states: t
     """Read the table of an edge; `states` are those of the parent and of the child."""
     place = f" on edge {show(edge)}"
     known_attributes(attributes, EDGE_ATTRIBUTES, f"edge {show(edge)}")
-    given = [name for name in EDGE_ATTRIBUTES if name in attributes]
-    if len(given) != 1:
-        state = "both 'polarity' and 'transition'" if given else "neither 'polarity' nor 'transition'"
+    argument = [name for name in EDGE_ATTRIBUTES if name in attributes]
+    if len(argument) != 1:
+        state = "both 'polarity' and 'transition'" if argument else "neither 'polarity' nor 'transition'"
         raise InputError(f"edge {show(edge)} has {state}: an edge needs exactly one of them")
-    if given == ["transition"]:
+    if argument == ["transition"]:
         return EdgeTable(None, _transition(attributes["transition"], place, states))
     if states != (2, 2):
         raise InputError(

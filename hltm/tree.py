@@ -77,13 +77,13 @@ class HLTM:
     _tables: dict[Node, EdgeTable] = field(init=False)
 
     def __post_init__(self) -> None:
-        given = self.graph
-        shape = structure_of(given)
-        texts = graph_texts(given.graph)
-        states = cardinalities_of(shape, given.nodes)
-        prior = prior_of(shape.root, given.nodes[shape.root], states[shape.root])
+        argument = self.graph
+        shape = structure_of(argument)
+        texts = graph_texts(argument.graph)
+        states = cardinalities_of(shape, argument.nodes)
+        prior = prior_of(shape.root, argument.nodes[shape.root], states[shape.root])
         tables = {
-            node: edge_table((above, node), given.edges[above, node], (states[above], states[node]))
+            node: edge_table((above, node), argument.edges[above, node], (states[above], states[node]))
             for node in shape.order[1:]
             for above in (shape.parent[node],)
         }

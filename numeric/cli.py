@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hltm.base.command import Job, finish, heard
+from hltm.base.command import Job, deferred_interrupt, finish
 from hltm.base.errors import InputError
 from hltm.base.progress import Progress, shown
 from numeric.studies.images.command import images
@@ -123,13 +123,13 @@ studies.command()(images)
 
 def _list(text: str, kind: Callable[[str], Any], name: str) -> tuple[Any, ...]:
     """Values between commas."""
-    found = []
+    result = []
     for part in text.split(","):
         try:
-            found.append(kind(part.strip()))
+            result.append(kind(part.strip()))
         except ValueError:
             raise InputError(f"--{name}: {part.strip()!r:.40}: must be of type {kind.__name__}") from None
-    return tuple(found)
+    return tuple(result)
 
 
 def run_train(
@@ -156,7 +156,7 @@ def run_train(
 def load_torch(progress: Progress) -> None:
     """Load what every command needs; that takes seconds."""
     progress.start(None, "loading torch")
-    with heard():
+    with deferred_interrupt():
         import torch  # noqa: F401
 
 
@@ -164,8 +164,8 @@ def _last_step(folder: Path | None) -> int | None:
     """Where a run that was cut short goes on; None if there is no checkpoint."""
     from numeric.training.checkpoint import Checkpoints
 
-    found = None if folder is None else Checkpoints(folder).read()
-    return None if found is None else found.get("step")
+    result = None if folder is None else Checkpoints(folder).read()
+    return None if result is None else result.get("step")
 
 
 def _left_in(folder: Path | None) -> list[str]:
@@ -214,12 +214,12 @@ def run_agreement(study: Any, against: Path, out: Path | None, quiet: bool) -> i
     published = read_published(against)
     folder = None if out is None else check_out(out)
     with shown(quiet) as progress:
-        ranks, found = agreement(published, study.widths, study.seeds, study.steps, study.seed, progress)
+        ranks, result = agreement(published, study.widths, study.seeds, study.steps, study.seed, progress)
     terminal = console(highlight=False)
-    terminal.print(agreement_table(ranks, found))
+    terminal.print(agreement_table(ranks, result))
     if folder is not None:
         write(folder / "agreement.csv", csv_text(agreement_rows(ranks)).encode())
-    holds = found["p_value"] > ALPHA
+    holds = result["p_value"] > ALPHA
     terminal.print(f"{'agreement' if holds else 'no agreement'} at a false-alarm rate of {ALPHA}", markup=False)
     return 0 if holds else 1
 

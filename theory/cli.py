@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hltm.base.command import Job, finish, heard
+from hltm.base.command import Job, deferred_interrupt, finish
 from hltm.base.errors import InputError
 from hltm.base.progress import shown
 
@@ -60,7 +60,7 @@ def run(path: Path | None, name: str | None, what: str, form: str, out: Path | N
     """Write or compare, and give the exit code."""
     import hltm
 
-    with heard():  # mpmath, while it is loaded, drops Ctrl-C
+    with deferred_interrupt():  # mpmath, while it is loaded, drops Ctrl-C
         from theory.latex.names import macros
         from theory.paper.export import drift, formula
 
@@ -77,11 +77,11 @@ def run(path: Path | None, name: str | None, what: str, form: str, out: Path | N
         tree = hltm.load(path)
         node = hltm.find_node(tree, name)
         progress.step(f"deriving the formula of node {name}")
-        found = formula(tree, node, what, form) if check is None else drift(read_paper(check), tree, node, what)
+        result = formula(tree, node, what, form) if check is None else drift(read_paper(check), tree, node, what)
     if check is None:
-        return deliver(found or "", out)
-    sys.stdout.write((found or f"{check}: unchanged") + "\n")
-    return 0 if found is None else 1
+        return deliver(result or "", out)
+    sys.stdout.write((result or f"{check}: unchanged") + "\n")
+    return 0 if result is None else 1
 
 
 def read_paper(path: Path) -> str:

@@ -130,5 +130,5 @@ def _entry(slug: object) -> Entry:
 
 
 def _near(value: object, known: "Mapping[str, object] | list[str]") -> str:
-    found = get_close_matches(str(value), list(known), 1, 0.4)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    result = get_close_matches(str(value), list(known), 1, 0.4)
+    return f"; did you mean {result[0]!r}?" if result else ""

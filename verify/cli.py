@@ -20,7 +20,7 @@ from typing import Annotated
 
 import typer
 
-from hltm.base.command import Job, close_ears, guarded, heard, nothing_before
+from hltm.base.command import Job, deferred_interrupt, guarded, ignore_interrupts, refuse_options_before_command
 from hltm.base.errors import InputError
 from verify.commands import EXIT, Asked, Output, execute, make_context
 from verify.registry import covered, entry
@@ -94,7 +94,7 @@ def verify(
     if context.invoked_subcommand is not None:
         if ray is not None:
             raise InputError(f"--ray with {context.invoked_subcommand}: {OWN_RUNS_HERE}")
-        nothing_before(context)
+        refuse_options_before_command(context)
         return None
     output = Output(json, report, quiet, bundle)
     options = replace(asked(profile, device, seed, variants, assumptions, only), ray=ray)
@@ -154,9 +154,9 @@ def run(
 
 def run_own(file: Path, output: Output, options: Asked) -> int:
     """Run the statements of a user's file, their false variants or assumptions, and give the exit code."""
-    from verify.own.file import blaming, load_statements
+    from verify.own.file import attribute_errors_to, load_statements
 
-    with blaming(file):
+    with attribute_errors_to(file):
         return execute(load_statements(file), output, options)
 
 
@@ -173,9 +173,9 @@ def run_check_bundle(file: Path, output: Output) -> int:
     """Compare the sums of a bundle; one that is not as listed is an InputError."""
     from verify.report.folder import check_bundle
 
-    found = check_bundle(file)
+    result = check_bundle(file)
     if not output.quiet:
-        line = f"{len(found['files'])} files, all sums agree; verdict {found.get('verdict')}: {found.get('subject')}"
+        line = f"{len(result['files'])} files, all sums agree; verdict {result.get('verdict')}: {result.get('subject')}"
         output.console().print(line, markup=False, soft_wrap=True)
     return 0
 
@@ -199,7 +199,7 @@ def run_loss(expression: str, output: Output) -> int:
 
     output.check()
     with output.progress() as progress:
-        with heard():  # mpmath, while it is loaded, drops Ctrl-C
+        with deferred_interrupt():  # mpmath, while it is loaded, drops Ctrl-C
             import sympy  # noqa: F401
         report = check_loss(expression, progress=progress)
     output.document(loss_json(make_context("quick", "cpu", 0), report))
@@ -225,16 +225,16 @@ def run_replay(file: Path, device: str, output: Output, statements: Path | None 
     with output.progress() as progress:
         progress.start(None, "loading the statement")
         context = make_context("quick", device, 0)
-        own = None if statements is None else {found.slug: found.load() for found in load_statements(statements)}
+        own = None if statements is None else {result.slug: result.load() for result in load_statements(statements)}
         statement, variant, instance = read_instance(file, own)
         claim = None if variant is None else statement.variant(variant).claim
-        found = measure(statement, claim, instance, progress)
-    decided = [m.status for m in found.values() if m.status != "abstained"]
+        result = measure(statement, claim, instance, progress)
+    decided = [m.status for m in result.values() if m.status != "abstained"]
     verdict = "abstained" if not decided else "refuted" if "refuted" in decided else "holds"
-    output.document(replay_json(context, statement.slug, variant, found, verdict))
+    output.document(replay_json(context, statement.slug, variant, result, verdict))
     console = output.console()
     if not output.quiet:
-        for kind, m in found.items():
+        for kind, m in result.items():
             line = f"{kind}: {m.status}, residual {m.residual:.3e}, tolerance {m.tolerance:.3e} {m.detail}"
             console.print(line, markup=False, soft_wrap=True)
     name = f"{statement.slug}, variant {variant}" if variant else statement.slug
@@ -276,7 +276,7 @@ def leave(application: typer.Typer, name: str) -> None:
     with scratch_folder() as scratch:
         os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", scratch)
         code = guarded(application, name)
-        close_ears()
+        ignore_interrupts()
     sys.exit(code)
 
 

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from hltm.base.command import complain, heard
+from hltm.base.command import complain, deferred_interrupt
 from hltm.base.errors import InputError
 from hltm.base.progress import Progress, shown
 from verify.engine.statement import Context
@@ -136,8 +136,8 @@ class Told:
 
     def __enter__(self) -> Self:
         """Keep Ctrl-C in mind, where it would be an exception otherwise."""
-        heard = signal.getsignal(signal.SIGINT)
-        if heard is signal.default_int_handler and threading.current_thread() is threading.main_thread():
+        deferred_interrupt = signal.getsignal(signal.SIGINT)
+        if deferred_interrupt is signal.default_int_handler and threading.current_thread() is threading.main_thread():
             self.before = signal.signal(signal.SIGINT, self._press)
         return self
 
@@ -294,11 +294,11 @@ class Asked:
 
 def make_context(profile: str, device: str, seed: int) -> Context:
     """The context of a run; an absent device is an InputError."""
-    with heard():
+    with deferred_interrupt():
         import numeric
 
-        found = str(numeric.check_device(device))  # loads torch
-    return Context(seed=seed, profile=profile, device=found)  # type: ignore[arg-type]
+        result = str(numeric.check_device(device))  # loads torch
+    return Context(seed=seed, profile=profile, device=result)  # type: ignore[arg-type]
 
 
 def execute(entries: Sequence[Entry], output: Output, asked: Asked) -> int:
@@ -313,7 +313,7 @@ def execute(entries: Sequence[Entry], output: Output, asked: Asked) -> int:
         progress.start(None, "loading torch")
         context = make_context(asked.profile, asked.device, asked.seed)
         # mpmath, while it is loaded, drops Ctrl-C; and of half of SymPy no partial report can be made.
-        with heard():
+        with deferred_interrupt():
             import sympy  # noqa: F401
     output.check([entry.slug for entry in entries], [] if asked.own is None else [copy_name(asked.own)])
     job = {"": run_statements, "variants": run_variants, "assumptions": run_assumptions}[asked.mode]
@@ -325,22 +325,22 @@ def run_statements(entries: Sequence[Entry], output: Output, context: Context, a
     from verify.report.documents import print_results, results_json
 
     results, drawings, stopped = collected(entries, output, context, asked)
-    with Told(output, asked.own, stopped) as told:
+    with Told(output, asked.own, stopped) as outcome:
         if output.reports:
             request = request_of(context, asked)
-            files = told.report(
+            files = outcome.report(
                 request, results, lambda files: results_json(context, results, files.counterexamples), drawings=drawings
             ).counterexamples
         if output.report is None:  # what lies in a zip file only cannot be replayed
             files = save_counterexamples(results, output, context)
-        told.document(results_json(context, results, files))
+        outcome.document(results_json(context, results, files))
         # A statement that was cut short has no verdict, unless it is refuted already.
         known = [result for result in results if not result.interrupted or result.verdict == "refuted"]
         if known:
             own = None if asked.own is None else str(asked.own)
             print_results(output.console(), known, files, output.quiet, own)
         verdicts = {result.verdict for result in results}
-        return told.exit(
+        return outcome.exit(
             EXIT["refuted" if "refuted" in verdicts else "abstained" if "abstained" in verdicts else "holds"]
         )
 
@@ -392,35 +392,35 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context, ask
     folder = Path("counterexamples") if output.report is None else output.report / "counterexamples"
     if output.report is None:
         output.counterexamples()
-    found: list[Refutation] = []
+    result: list[Refutation] = []
     stopped = False
     try:
         with output.progress() as progress:
-            found.extend(refutations(entries, context, progress, workers=min(WORKERS, os.cpu_count() or 1)))
+            result.extend(refutations(entries, context, progress, workers=min(WORKERS, os.cpu_count() or 1)))
     except KeyboardInterrupt:
         stopped = True
 
     def document(files: Mapping[tuple[str, str], str]) -> dict[str, Any]:
-        return variants_json(context, found, [files.get((row.statement.slug, row.variant.name)) for row in found])
+        return variants_json(context, result, [files.get((row.statement.slug, row.variant.name)) for row in result])
 
-    with Told(output, asked.own, stopped) as told:
+    with Told(output, asked.own, stopped) as outcome:
         if output.reports:
-            results = [variants_result(entry.load(), found) for entry in entries]
-            files = told.report(
+            results = [variants_result(entry.load(), result) for entry in entries]
+            files = outcome.report(
                 request_of(context, asked), results, lambda attached: document(attached.variants),
                 shrunk=True, name="variants.json",
             ).variants  # fmt: skip
         if output.report is None:
-            files = save_variants(found, folder, context)
-        told.document(document(files))
-        if found or not stopped:
-            print_variants(output.console(), found, str(folder), output.quiet)
+            files = save_variants(result, folder, context)
+        outcome.document(document(files))
+        if result or not stopped:
+            print_variants(output.console(), result, str(folder), output.quiet)
         # A statement without a false variant has nothing that could have failed.
         bare = [entry.slug for entry in entries if not entry.load().variants]
         for slug in bare:
             output.console().print(f"{slug}: there is no false variant to refute", soft_wrap=True, markup=False)
-        survivors = [row.open for row in found if row.survived] + [True] * len(bare)
-        return told.exit(0 if not survivors else EXIT["abstained"] if all(survivors) else EXIT["refuted"])
+        survivors = [row.open for row in result if row.survived] + [True] * len(bare)
+        return outcome.exit(0 if not survivors else EXIT["abstained"] if all(survivors) else EXIT["refuted"])
 
 
 def run_assumptions(entries: Sequence[Entry], output: Output, context: Context, asked: Asked) -> int:
@@ -430,22 +430,22 @@ def run_assumptions(entries: Sequence[Entry], output: Output, context: Context, 
     from verify.engine.statement import Statement
     from verify.report.documents import assumptions_json, print_assumptions
 
-    found: list[tuple[Statement, Outcome]] = []
+    result: list[tuple[Statement, Outcome]] = []
     stopped = False
     try:
         with output.progress() as progress:
-            found.extend(assumption_outcomes(entries, context, progress))
+            result.extend(assumption_outcomes(entries, context, progress))
     except KeyboardInterrupt:
         stopped = True
     with Told(output, asked.own, stopped) as told:
-        document = assumptions_json(context, found)
+        document = assumptions_json(context, result)
         if output.reports:
-            results = [assumptions_result(entry.load(), found) for entry in entries]
+            results = [assumptions_result(entry.load(), result) for entry in entries]
             told.report(request_of(context, asked), results, lambda _: document, name="assumptions.json")
         told.document(document)
-        if found or not stopped:
-            print_assumptions(output.console(), found, output.quiet)
-        statuses = {outcome.status for _, outcome in found}
+        if result or not stopped:
+            print_assumptions(output.console(), result, output.quiet)
+        statuses = {outcome.status for _, outcome in result}
         return told.exit(
             EXIT["refuted" if "refuted" in statuses else "holds" if statuses == {"holds"} else "abstained"]
         )

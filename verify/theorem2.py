@@ -119,9 +119,9 @@ def measure_exact(instance: LossInstance, claim: Claim | None = None) -> Measure
             except (ValueError, ZeroDivisionError):  # a divisor whose ball holds zero: more digits may tell
                 continue
             zeros, signs = claim.zero(d), claim.positive(d)
-            found = judge(zeros, signs)
-        if found is not None:
-            return found
+            result = judge(zeros, signs)
+        if result is not None:
+            return result
     return Measurement(0.0, 0.0, False, "a ball holds zero at the highest precision")
 
 

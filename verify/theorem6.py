@@ -140,12 +140,12 @@ def sampled(context: Context) -> Evidence:
     """The activation covariance that `theory` derives against sampling."""
     each = context.pick(quick=3, thorough=20)
     samples = context.pick(quick=40_000, thorough=400_000)
-    found = tally(
+    result = tally(
         "float", "tree, sampled", all_kinds(context.seed + 3, each),
         partial(measure_sampling, seed=context.seed, samples=samples, comparisons=4 * each),
         at_least=2 * each, detail=f"activation covariance within sampling error, {samples} samples a root state",
     )  # fmt: skip
-    return with_effect(found)
+    return with_effect(result)
 
 
 def together(context: Context) -> Evidence:

@@ -101,21 +101,21 @@ def measure_derived(instance: TreeInstance) -> Measurement:
 
     import theory
 
-    moments, worst, made = enumeration(instance), Measurement(0.0, 0.0), False
+    moments, worst, built = enumeration(instance), Measurement(0.0, 0.0), False
     for node in instance.tree.latents:
-        if not lucky_exact.speaks_of(instance.tree, node):
+        if not lucky_exact.applies_to(instance.tree, node):
             continue
         for neuron in lucky_exact.neurons(moments, node):
             m = neuron.moments
-            given = [lucky_exact.fraction(value) for value in (m.m_0, m.m_1, m.v_0, m.slope)]
+            argument = [lucky_exact.fraction(value) for value in (m.m_0, m.m_1, m.v_0, m.slope)]
             line, factor, radicand = (sympy.Rational(int(v.p), int(v.q)) for v in stated_bound(m))
-            difference = sympy.expand(theory.selectivity_bound(*given) - (line - factor * sympy.sqrt(radicand)))
-            made = True
+            difference = sympy.expand(theory.selectivity_bound(*argument) - (line - factor * sympy.sqrt(radicand)))
+            built = True
             if difference != 0:
                 worst = Measurement(
                     max(abs(float(difference)), 5e-324), 0.0, detail=f"neuron {neuron.index} at {node!r}"
                 )
-    return replace(worst, decided=made)
+    return replace(worst, decided=built)
 
 
 def derived(context: Context) -> Evidence:
@@ -136,12 +136,12 @@ def measure_law(sizes: Sizes) -> Measurement:
     worst = Measurement(0.0, 0.0)
     for n in range(-13, 14):
         x = Fraction(n, 12) * 2 * sum(sizes)
-        found, slope = law.survival(x), law.density(x)
+        result, slope = law.survival(x), law.density(x)
         at = lucky_exact.rational(x)
         piece = pieces[sum(knot <= at for knot in knots)]
         wanted = [lucky_exact.fraction(value) for value in (piece(at), -piece.derivative()(at))]
         # A single uniform has jumps in its density, where the two sides may take either limit.
-        pairs = zip((found, slope), wanted, strict=True) if len(sizes) > 1 else [(found, wanted[0])]
+        pairs = zip((result, slope), wanted, strict=True) if len(sizes) > 1 else [(result, wanted[0])]
         for ours, theirs in pairs:
             gap = lucky_exact.distance(Fraction(int(ours.p), int(ours.q)) - theirs)
             worst = Measurement(gap, 0.0, detail=f"at {x} of {sizes}") if gap > worst.residual else worst
@@ -161,25 +161,25 @@ def floats(context: Context) -> Evidence:
     """The whole claim by torch."""
     each, rate = context.pick(quick=8, thorough=80), allowed("drawn weights", lucky_starts.COMPARISONS)
     effect = f"a distribution function that is {dkw_detected(lucky_starts.MEMBERS, rate):.3f} off"
-    found = tally(
+    result = tally(
         "float", "tree", all_kinds(context.seed + 2, each), by_float(context), at_least=3 * each // 2,
         detail="gap and bound = torch; law and existence within the error of 10,000 networks, "
         f"refutes {effect} with probability {POWER}",
     )  # fmt: skip
-    return replace(found, effect=effect)
+    return replace(result, effect=effect)
 
 
 def initialisations(context: Context) -> Evidence:
     """Law, existence and numbers needed against 10,000 initialisations of torch networks."""
     starts = lucky_starts.starts()
     effect = f"a distribution function that is {dkw_detected(lucky_starts.MEMBERS, lucky_starts.false_alarm()):.3f} off"
-    found = tally(
+    result = tally(
         "float", "initialisation", starts,
         partial(lucky_starts.measure_start, seed=context.seed, device=context.device), at_least=len(starts),
         detail=f"law and existence within the error of {lucky_starts.MEMBERS} initialisations, "
         f"refutes {effect} with probability {POWER}",
     )  # fmt: skip
-    return replace(found, effect=effect)
+    return replace(result, effect=effect)
 
 
 def instances(nodes: int) -> Any:

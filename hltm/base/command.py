@@ -38,11 +38,11 @@ Job = Callable[[], int]
 def finish(application: typer.Typer, name: str) -> None:
     """Run an application and leave with its exit code; every error is one line on stderr."""
     code = guarded(application, name)
-    close_ears()
+    ignore_interrupts()
     sys.exit(code)
 
 
-def close_ears() -> None:
+def ignore_interrupts() -> None:
     """Ignore Ctrl-C from here on, and forget it: all is said and done, what is left is the exit code.
 
     An impatient second one would print a traceback.
@@ -54,7 +54,7 @@ def close_ears() -> None:
 
 
 @contextmanager
-def heard() -> Iterator[None]:
+def deferred_interrupt() -> Iterator[None]:
     """Hear Ctrl-C inside the block for certain: a first one at its end, a second one at once.
 
     Torch, while it is loaded, drops what a broken import of NumPy raises, KeyboardInterrupt as well, and goes on with
@@ -92,9 +92,9 @@ def guarded(application: typer.Typer, name: str) -> int:
     except OneProcessError as error:
         return complain(str(error))
     except InputError as error:
-        return complain(str(error)) if speaks() else INPUT_ERROR
+        return complain(str(error)) if is_first_process() else INPUT_ERROR
     except UsageError as error:
-        return complain(misused(error)) if speaks() else INPUT_ERROR
+        return complain(misused(error)) if is_first_process() else INPUT_ERROR
     except (KeyboardInterrupt, typer.Abort) as error:
         # Whoever leaves something behind raises KeyboardInterrupt again with words that say where it is.
         sys.stderr.write(": ".join(["interrupted", *map(one_line, error.args)]) + "\n")
@@ -130,7 +130,7 @@ def abandon_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def speaks() -> bool:
+def is_first_process() -> bool:
     """Whether this process prints for all of a run: the first one that `torchrun` started on a machine."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
@@ -157,7 +157,7 @@ def one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def nothing_before(context: typer.Context) -> None:
+def refuse_options_before_command(context: typer.Context) -> None:
     """Refuse options that stand before a command, which would not see them."""
     for name in context.params:
         source = context.get_parameter_source(name)

@@ -106,10 +106,10 @@ def as_floating(value: Any, place: str) -> Tensor:
         except (TypeError, ValueError) as error:
             raise InputError(f"{place}: must be a rectangular array of numbers") from error
         value = torch.from_numpy(array.copy())
-    found: Tensor = value
-    if not found.dtype.is_floating_point:
-        raise InputError(f"{place}: dtype {found.dtype} must be a floating type")
-    return found
+    result: Tensor = value
+    if not result.dtype.is_floating_point:
+        raise InputError(f"{place}: dtype {result.dtype} must be a floating type")
+    return result
 
 
 def check_finite(value: Tensor, place: str) -> None:

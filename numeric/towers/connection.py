@@ -68,8 +68,8 @@ class ConnectionFactors:
         # One contiguous row of n_l * n_L numbers per input, scaled by f_a: written once, in order.
         row = self.jacobian.mT.reshape(*self.jacobian.shape[:-2], 1, n_out * n_top)
         shape = (*self.activation.shape, n_out * n_top)
-        found = torch.mul(self.activation.unsqueeze(-1), row, out=None if out is None else out.view(shape))
-        return found.reshape(*self.activation.shape[:-1], -1, n_top)
+        result = torch.mul(self.activation.unsqueeze(-1), row, out=None if out is None else out.view(shape))
+        return result.reshape(*self.activation.shape[:-1], -1, n_top)
 
     def adjoint_apply(self, matrix: Float[Tensor, "*ensemble n_out n_in"]) -> Float[Tensor, "*batch n_L"]:
         """``K^T vec(matrix) = J matrix f`` for every sample, shape ``(..., batch, n_L)``.
@@ -113,15 +113,15 @@ def jacobians(layers: list[Tensor], run: Trace) -> list[Tensor]:
     top = run.preactivations[-1]
     lead, batch, n_top = top.shape[:-2], top.shape[-2], top.shape[-1]
     identity = torch.eye(n_top, dtype=top.dtype, device=top.device).expand(*lead, batch, n_top, n_top)
-    found = [identity]
+    result = [identity]
     for layer, gate in zip(reversed(layers[1:]), reversed(run.gates), strict=True):
-        if len(found) == 1:
+        if len(result) == 1:
             moved = layer.unsqueeze(-3)  # I W_L, the same for the whole batch
         else:
-            rows = found[-1].reshape(*lead, batch * n_top, layer.shape[-2])
+            rows = result[-1].reshape(*lead, batch * n_top, layer.shape[-2])
             moved = torch.matmul(rows, layer).reshape(*lead, batch, n_top, layer.shape[-1])
-        found.append(moved * gate.unsqueeze(-2))
-    return found[::-1]
+        result.append(moved * gate.unsqueeze(-2))
+    return result[::-1]
 
 
 def connection_factors(

@@ -217,7 +217,7 @@ def _along(function: NetworkFunction, parameters: list[Tensor], place: int, popu
     ``K u`` is linear in ``u``, so its own gradient is ``K^T``. Forward-mode differentiation gives the same, but loads
     torch's compiler, which takes seconds.
     """
-    found = []
+    result = []
     with torch.enable_grad():
         moving = parameters[place].detach().requires_grad_()
         held = [*parameters[:place], moving, *parameters[place + 1 :]]
@@ -225,8 +225,8 @@ def _along(function: NetworkFunction, parameters: list[Tensor], place: int, popu
             outputs = function(held, part)
             vectors = torch.zeros_like(outputs, requires_grad=True)
             (back,) = torch.autograd.grad(outputs, moving, vectors, create_graph=True)
-            found.append(torch.autograd.grad((back * moving.detach()).sum(), vectors)[0])
-    return torch.cat(found)
+            result.append(torch.autograd.grad((back * moving.detach()).sum(), vectors)[0])
+    return torch.cat(result)
 
 
 def _summed(
@@ -238,13 +238,13 @@ def _summed(
     with torch.enable_grad():
         held = [each.detach().requires_grad_(place in wanted) for place, each in enumerate(parameters)]
         chosen = [held[place] for place in wanted]
-        found = [torch.zeros_like(each) for each in chosen]
+        result = [torch.zeros_like(each) for each in chosen]
         for part, back in zip(population.flat_points.split(_SAMPLES), spread.split(_SAMPLES), strict=True):
             outputs = function(held, part)
             gradients = torch.autograd.grad(outputs, chosen, back, materialize_grads=True)
-            for total, gradient in zip(found, gradients, strict=True):
+            for total, gradient in zip(result, gradients, strict=True):
                 total += gradient
-    return found
+    return result
 
 
 def _acted(acting: Coupling, values: Tensor) -> Tensor:
@@ -259,11 +259,11 @@ def operator_form(
     """``2 V_x[Kbar_l] vec W_l`` or ``V^xi vec W_l`` of every matrix, for any function of a sample."""
     held = [parameter.detach() for parameter in parameters]
     acting = coupling(population, spec, _outputs_in_parts(function, held, population), None)
-    found = []
+    result = []
     for place in range(len(held)):
         seen = population.mean(_along(function, held, place, population))
-        found += _summed(function, held, [place], population, _acted(acting, seen))
-    return found
+        result += _summed(function, held, [place], population, _acted(acting, seen))
+    return result
 
 
 def general_form(

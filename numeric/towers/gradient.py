@@ -100,8 +100,8 @@ class _LossSum(torch.autograd.Function):
             with torch.set_grad_enabled(bool(wanted)):
                 block = _block(first, second, rows, tuples, population, spec)
             if wanted:
-                for kept, found in zip(gradients, torch.autograd.grad(block, wanted), strict=True):
-                    kept += found
+                for kept, result in zip(gradients, torch.autograd.grad(block, wanted), strict=True):
+                    kept += result
             total += block.detach()
         ctx.save_for_backward(*gradients)
         return total
@@ -244,7 +244,9 @@ def expected_loss(
     check_convention(convention)
     layers = check_single(weights)
     if torch.is_grad_enabled():
-        layers = [given if isinstance(given, Tensor) else kept for given, kept in zip(weights, layers, strict=True)]
+        layers = [
+            argument if isinstance(argument, Tensor) else kept for argument, kept in zip(weights, layers, strict=True)
+        ]
     outputs = forward(layers, population.flat_points, slope)
     others = outputs if convention == "shared" else outputs.detach()
     return expected_loss_of_outputs(outputs, others, population, spec)

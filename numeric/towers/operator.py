@@ -250,12 +250,12 @@ def _updates(
     factors = connection_factors(layers, population.flat_points, slope)
     outputs = forward(layers, population.flat_points, slope)
     acting = coupling(population, spec, outputs, distances_from)
-    found = []
+    result = []
     for layer, factor in zip(layers, factors, strict=True):
         seen = population.mean(outputs if general else factor.adjoint_apply(layer))
         update = _moved_back(factor, population, acting.apply(acting.centred(seen)))
-        found.append(2 * update if acting.laplacian is None else update)
-    return found
+        result.append(2 * update if acting.laplacian is None else update)
+    return result
 
 
 def predicted_update(

@@ -78,12 +78,12 @@ class FinitePopulation:
             raise InputError(f"points of the population: shape {tuple(points.shape)}: must be (M, A, d), none empty")
         check_finite(points, "points of the population")
         size, augmentations, _ = points.shape
-        given = (
+        argument = (
             ("point_weights", point_weights, (size,)),
             ("augmentation_weights", augmentation_weights, (size, augmentations)),
         )
         object.__setattr__(self, "points", points)
-        for name, value, shape in given:
+        for name, value, shape in argument:
             if value is None:
                 weights = points.new_full(shape, 1.0 / shape[-1])
             else:

@@ -96,13 +96,13 @@ class CovarianceProduct(LinearOperator):
 
     def _tangent(self, matrix: Tensor) -> Tensor:
         """``K^T vec(matrix)`` of all augmented points."""
-        found = []
+        result = []
         for part in self._parts():
             values = self._activation[part] @ matrix.T
             for number, layer in enumerate(self._above):
                 values = self._gate(values, number, part) @ layer.T
-            found.append(values)
-        return torch.cat(found)
+            result.append(values)
+        return torch.cat(result)
 
     def _cotangent(self, vectors: Tensor) -> Tensor:
         """``sum K u`` over all augmented points as a matrix."""
@@ -140,9 +140,9 @@ class CovarianceProduct(LinearOperator):
             raise InputError(
                 f"vectors of shape {tuple(vectors.shape)}: must be ({self.shape[0]},) or ({self.shape[0]}, k)"
             )
-        given = vectors.to(self._activation.device, torch.float64)
-        found = self._one(given) if given.ndim == 1 else torch.stack([self._one(v) for v in given.T], dim=-1)
-        return found.to(vectors.device, vectors.dtype)
+        argument = vectors.to(self._activation.device, torch.float64)
+        result = self._one(argument) if argument.ndim == 1 else torch.stack([self._one(v) for v in argument.T], dim=-1)
+        return result.to(vectors.device, vectors.dtype)
 
     def _matvec(self, x: np.ndarray) -> np.ndarray:
         """SciPy's entry for one vector."""

@@ -112,7 +112,7 @@ class Checkpoints:
             raise InputError(f"{self.folder / STATE}: records: must be one hash for each of the steps")
         self.hashes = hashes
         names = zip(map(_record, state["steps"]), hashes, strict=True)
-        records = [_loaded(self.folder / name, found) for name, found in names]
+        records = [_loaded(self.folder / name, result) for name, result in names]
         tensors = _loaded(self.folder / self.last, state.get("sha256"))
         with writing(self.folder):
             self._tidy(state["steps"])
@@ -167,14 +167,14 @@ def _state(path: Path) -> dict[str, Any]:
             text = held.read(SIZE_LIMIT + 1)
         if len(text) > SIZE_LIMIT:
             raise InputError(f"{path}: more than {SIZE_LIMIT:,} bytes: {rule}")
-        found = json.loads(text)
+        result = json.loads(text)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}: {rule}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {type(error).__name__}: {rule}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: {type(found).__name__}: {rule}")
-    return found
+    if not isinstance(result, dict):
+        raise InputError(f"{path}: {type(result).__name__}: {rule}")
+    return result
 
 
 def run_state(folder: Path, state: Mapping[str, Any], members: int, total: int) -> tuple[list[int], ...]:

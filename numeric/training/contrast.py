@@ -54,8 +54,8 @@ class Contrast:
         values = torch.where(self.flat, excess[:, 0], (lift + tau * total.log()).squeeze(1))
         factors = torch.cat([share.sum(1, keepdim=True), share.neg()], dim=1).div_(batch)
         pulls = apart.mul_(factors.unsqueeze(1))
-        found = torch.cat([pulls.sum(2, keepdim=True), pulls.neg_()], dim=2)
-        return values.mean(-1), found.reshape(ensemble, -1, samples)
+        result = torch.cat([pulls.sum(2, keepdim=True), pulls.neg_()], dim=2)
+        return values.mean(-1), result.reshape(ensemble, -1, samples)
 
     def _whole(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         _, _, views = outputs.shape
@@ -84,9 +84,9 @@ def contrast_of(specs: Sequence[LossSpec], device: torch.device, dtype: torch.dt
             if WHOLE_BATCH in (spec.name, first.name):
                 rule = f"must not be stacked with {first.name!r} of member 0: {WHOLE_BATCH!r} goes with itself alone"
                 raise InputError(f"loss {spec.name!r} of member {number}: {rule}; train them apart")
-            found = f"loss {spec.name!r} with {spec.negatives} negatives of member {number}"
+            result = f"loss {spec.name!r} with {spec.negatives} negatives of member {number}"
             rule = f"must have the {first.negatives} negatives of {first.name!r} of member 0 to be stacked with it"
-            raise InputError(f"{found}: {rule}; use negatives=1, or train them apart")
+            raise InputError(f"{result}: {rule}; use negatives=1, or train them apart")
 
     def column(values: list[Any], kind: torch.dtype) -> Tensor:
         return torch.tensor(values, dtype=kind, device=device).unsqueeze(-1)

@@ -40,17 +40,17 @@ class _Bins:
 
     def moments(self, weights: Tensor) -> Float[Tensor, "rows bins degree"]:
         """``sum_i w_i T_m(place_i)`` of each bin."""
-        found = self.place.new_zeros(DEGREE, len(self.index), self.count)
+        result = self.place.new_zeros(DEGREE, len(self.index), self.count)
         for number, chebyshev in enumerate(_polynomials(self.place)):
-            found[number].scatter_add_(1, self.index, chebyshev.mul_(weights))
-        return found.permute(1, 2, 0).contiguous()
+            result[number].scatter_add_(1, self.index, chebyshev.mul_(weights))
+        return result.permute(1, 2, 0).contiguous()
 
     def values(self, coefficients: Float[Tensor, "rows bins degree"]) -> Float[Tensor, "rows n"]:
         """``sum_m c_bm T_m(place_i)`` of each number, b its bin."""
-        found = torch.zeros_like(self.place)
+        result = torch.zeros_like(self.place)
         for number, chebyshev in enumerate(_polynomials(self.place)):
-            found += chebyshev.mul_(coefficients[..., number].gather(1, self.index))
-        return found
+            result += chebyshev.mul_(coefficients[..., number].gather(1, self.index))
+        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +62,17 @@ class _Kernel:
 
     def on_left(self, right: Tensor) -> Tensor:
         """``sum_b K(a - b) m_b`` for every bin a."""
-        found = torch.zeros_like(right)
+        result = torch.zeros_like(right)
         for number, block in enumerate(self.blocks):
-            _shifted(found, right, self.first + number, block.T)
-        return found
+            _shifted(result, right, self.first + number, block.T)
+        return result
 
     def on_right(self, left: Tensor) -> Tensor:
         """``sum_a K(a - b)^T m_a`` for every bin b."""
-        found = torch.zeros_like(left)
+        result = torch.zeros_like(left)
         for number, block in enumerate(self.blocks):
-            _shifted(found, left, -self.first - number, block)
-        return found
+            _shifted(result, left, -self.first - number, block)
+        return result
 
 
 def _shifted(found: Tensor, moments: Tensor, shift: int, block: Tensor) -> None:
@@ -127,14 +127,14 @@ def _sums(bins: _Bins, weights: Tensor) -> Tensor:
 
 def _before(sums: Tensor, far: int) -> Tensor:
     """For every bin a the sum over the bins b with ``a - b >= far``."""
-    found, total = torch.zeros_like(sums), sums.cumsum(1)
+    result, total = torch.zeros_like(sums), sums.cumsum(1)
     count = sums.shape[1]
     if far >= 0:
-        found[:, far:] = total[:, : count - far]
+        result[:, far:] = total[:, : count - far]
     else:
-        found[:, :far] = total[:, -far:]
-        found[:, far:] = total[:, -1:]
-    return found
+        result[:, :far] = total[:, -far:]
+        result[:, far:] = total[:, -1:]
+    return result
 
 
 def _after(sums: Tensor, far: int) -> Tensor:
@@ -144,20 +144,20 @@ def _after(sums: Tensor, far: int) -> Tensor:
 
 def _polynomials(place: Tensor) -> list[Tensor]:
     """``T_0 .. T_15``; each is a tensor of its own that may be overwritten."""
-    found = [torch.ones_like(place), place.clone()]
+    result = [torch.ones_like(place), place.clone()]
     for _ in range(2, DEGREE):
-        found.append((2 * place * found[-1]).sub_(found[-2]))
-    return found
+        result.append((2 * place * result[-1]).sub_(result[-2]))
+    return result
 
 
 def _softplus(u: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.logaddexp(0, u)
-    return found
+    result: np.ndarray = np.logaddexp(0, u)
+    return result
 
 
 def _logistic(u: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.exp(-np.logaddexp(0, -u))
-    return found
+    result: np.ndarray = np.exp(-np.logaddexp(0, -u))
+    return result
 
 
 def _kernel(function: Callable[[np.ndarray], np.ndarray], count: int, offset: float, like: Tensor) -> _Kernel:

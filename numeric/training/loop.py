@@ -217,14 +217,14 @@ class Progress:
 
     def parameters(self) -> list[Tensor]:
         """Copies of the parameters of all members."""
-        found = []
+        result = []
         for number, block in enumerate(self.optimizer.parameters):
             full = block.new_empty(self.members, *block.shape[1:])
             full[self.active] = block
             for member, parts in self.kept.items():
                 full[member] = parts[number]
-            found.append(full)
-        return found
+            result.append(full)
+        return result
 
     def advance(self, stop: int) -> Tensor:
         """Train until a step; members whose losses or weights are not finite fall back to where this call began."""
@@ -246,12 +246,12 @@ class Progress:
         """Take steps; losses ``(steps, members that go on)``."""
         if self.capture is not None and (steps := self.capture(self.source, self.optimizer)) is not None:
             return steps(start, stop)
-        found = []
+        result = []
         for gradient in self.source.steps(start, stop):
             loss, gradients = gradient(self.optimizer.parameters)
             self.optimizer.step(gradients)
-            found.append(loss)
-        return torch.stack(found)
+            result.append(loss)
+        return torch.stack(result)
 
     def _drop(self, before: list[Tensor], losses: Tensor, finite: Tensor, start: int) -> None:
         """Keep the last record of members that failed and take them out of the stack."""
@@ -307,10 +307,10 @@ class Records:
 
     def measure_at(self, here: TreeNetwork, step: int) -> dict[str, Tensor]:
         """What `measure` gives, checked."""
-        found: Any = self.measure(here, step) if self.measure else {}
-        if not isinstance(found, Mapping):
-            raise InputError(f"measure at step {step}: {show(found)}: must be a mapping of names to tensors")
-        values = {name: _measured(name, value, step) for name, value in found.items()}
+        result: Any = self.measure(here, step) if self.measure else {}
+        if not isinstance(result, Mapping):
+            raise InputError(f"measure at step {step}: {show(result)}: must be a mapping of names to tensors")
+        values = {name: _measured(name, value, step) for name, value in result.items()}
         first = _shapes((self.measured or [values])[0])
         shapes = _shapes(values)
         if shapes != first:
@@ -322,11 +322,11 @@ class Records:
 
     def line(self, number: int) -> dict[str, Any]:
         """One record as plain data: numbers that are not finite become null."""
-        found: dict[str, Any] = {"step": self.steps[number]}
+        result: dict[str, Any] = {"step": self.steps[number]}
         if number:
-            found["loss"] = _plain(self.losses[number - 1])
-        found["dead"] = self.dead[number].tolist()
-        return found | {name: _plain(value) for name, value in self.measured[number].items()}
+            result["loss"] = _plain(self.losses[number - 1])
+        result["dead"] = self.dead[number].tolist()
+        return result | {name: _plain(value) for name, value in self.measured[number].items()}
 
     def next_stop(self) -> int:
         """The step of the next record."""
@@ -334,12 +334,12 @@ class Records:
 
     def last(self) -> dict[str, Tensor]:
         """The last record as tensors."""
-        found = {"dead": self.dead[-1]}
+        result = {"dead": self.dead[-1]}
         if self.losses:
-            found["loss"] = self.losses[-1]
+            result["loss"] = self.losses[-1]
         if self.keep_networks:
-            found |= {f"kept.{number}": block for number, block in enumerate(self.kept[-1])}
-        return found | {f"measured.{name}": value for name, value in self.measured[-1].items()}
+            result |= {f"kept.{number}": block for number, block in enumerate(self.kept[-1])}
+        return result | {f"measured.{name}": value for name, value in self.measured[-1].items()}
 
     def load(self, records: list[dict[str, Tensor]], steps: list[int], names: Iterable[str]) -> None:
         """Take the records of a checkpoint up, measurements in the order of their names."""
@@ -382,12 +382,12 @@ def _measured(name: Any, value: Any, step: int) -> Tensor:
     if not isinstance(name, str) or name in _TAKEN:
         raise InputError(f"measure at step {step}: name {show(name)}: must be a string, none of {', '.join(_TAKEN)}")
     try:
-        found = torch.as_tensor(value).detach().cpu().clone(memory_format=torch.contiguous_format)
+        result = torch.as_tensor(value).detach().cpu().clone(memory_format=torch.contiguous_format)
     except (TypeError, ValueError, RuntimeError):
-        found = None
-    if found is None or found.is_complex():
+        result = None
+    if result is None or result.is_complex():
         raise InputError(f"measure at step {step}: {name}={show(value)}: must be a tensor of real numbers")
-    return found
+    return result
 
 
 def run_to_the_end(
@@ -438,12 +438,12 @@ def _record(
 
 def _resumed(held: Checkpoints, records: Records, state: Progress, settings: Mapping[str, Any]) -> bool:
     """Take up the last checkpoint of a folder; False where there is none."""
-    found = held.read()
-    if found is None:
+    result = held.read()
+    if result is None:
         return False
-    same_run(held.folder, found.get("settings"), json.loads(json.dumps(settings)))
-    steps, active, *failures = run_state(held.folder, found, state.members, records.total)
-    made, tensors = held.load(found)
+    same_run(held.folder, result.get("settings"), json.loads(json.dumps(settings)))
+    steps, active, *failures = run_state(held.folder, result, state.members, records.total)
+    built, tensors = held.load(result)
     try:
         state.step, state.active = steps[-1], list(active)
         state.failures = [Failure(*each) for each in failures]
@@ -462,12 +462,12 @@ def _resumed(held: Checkpoints, records: Records, state: Progress, settings: Map
         mark = "optimizer."
         state.optimizer.load({key.removeprefix(mark): v for key, v in tensors.items() if key.startswith(mark)})
         parameters = state.parameters()
-        records.load(made, steps, list(found["measured"]))
+        records.load(built, steps, list(result["measured"]))
         records.kept = records.kept or [[block.cpu().clone() for block in parameters]]
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         found_bad = f"run folder {held.folder}: {type(error).__name__} in its checkpoint"
         raise InputError(f"{found_bad}: must be one that a run wrote") from None
-    _same_measure(held.folder, found.get("measured"), records, parameters)
+    _same_measure(held.folder, result.get("measured"), records, parameters)
     return True
 
 

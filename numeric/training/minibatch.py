@@ -56,7 +56,7 @@ class Stack:
 
     def _forward(self, parameters: Sequence[Tensor], leaves: Tensor) -> list[Tensor]:
         plan, number = self.plan, len(parameters)
-        found: list[Tensor] = []
+        result: list[Tensor] = []
         for depth in range(len(plan.levels) - 1, -1, -1):
             level = plan.levels[depth]
             pieces = []
@@ -65,11 +65,11 @@ class Stack:
                 pieces.append(rows.expand(len(parameters[0]), -1, -1) if level.blocks else rows)
             number -= len(level.blocks)
             for offset, block in enumerate(level.blocks):
-                before = _multiply(parameters[number + offset], gathered(block, found[-1]))
+                before = _multiply(parameters[number + offset], gathered(block, result[-1]))
                 pieces.append(self._activate(before).flatten(1, 2) if depth else before.flatten(1, 2))
             joined = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
-            found.append(joined if level.order is None else joined.index_select(1, level.order))
-        return found[::-1]
+            result.append(joined if level.order is None else joined.index_select(1, level.order))
+        return result[::-1]
 
     def _activate(self, before: Tensor) -> Tensor:
         return before.clamp_(min=0) if self.slope == 0 else torch.nn.functional.leaky_relu_(before, self.slope)
@@ -117,8 +117,8 @@ def _multiply(left: Tensor, right: Tensor) -> Tensor:
     """``(E, nodes, a, b)`` times ``(E, nodes, b, c)`` as one batched product."""
     if len(right) == 1 < len(left):
         return torch.matmul(left, right)
-    found: Tensor = torch.bmm(left.flatten(0, 1), right.flatten(0, 1)).unflatten(0, left.shape[:2])
-    return found
+    result: Tensor = torch.bmm(left.flatten(0, 1), right.flatten(0, 1)).unflatten(0, left.shape[:2])
+    return result
 
 
 _TILE_BYTES = 2**22  # activations of a tile for each thread; depth 5, width 10, batch 128, float32: 7 members
@@ -187,14 +187,14 @@ def _gradient(
     parameters: Sequence[Tensor], tiles: Sequence[tuple[slice, Sampled]], leaves: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
     """Loss and gradient of all members, tile by tile."""
-    found = [
+    result = [
         tile.gradient([block[members] for block in parameters], rows)
         for (members, tile), rows in zip(tiles, leaves, strict=True)
     ]
-    if len(found) == 1:
-        return found[0]
-    blocks = zip(*(gradients for _, gradients in found), strict=True)
-    return torch.cat([loss for loss, _ in found]), [torch.cat(parts) for parts in blocks]
+    if len(result) == 1:
+        return result[0]
+    blocks = zip(*(gradients for _, gradients in result), strict=True)
+    return torch.cat([loss for loss, _ in result]), [torch.cat(parts) for parts in blocks]
 
 
 # One step of plain descent as a CUDA graph: draws, gradient and update are launched at once, nothing is asked back.
@@ -247,11 +247,11 @@ class Captured:
     def losses(self, start: int, stop: int) -> Tensor:
         """Take steps; losses ``(steps, E)``."""
         self._step.number.fill_(start)
-        found = self._losses.new_empty(stop - start, *self._losses.shape)
-        for row in found:
+        result = self._losses.new_empty(stop - start, *self._losses.shape)
+        for row in result:
             self._graph.replay()
             row.copy_(self._losses)
-        return found
+        return result
 
 
 class Capture:

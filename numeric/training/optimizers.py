@@ -139,12 +139,12 @@ def plain_options(name: str, options: Any) -> dict[str, Any]:
     place = f"optimizer_options={show(options)} of {show(name)}"
     if options is not None and not isinstance(options, Mapping):
         raise InputError(f"{place}: must be a mapping of names to values")
-    found = dict(options or {})
+    result = dict(options or {})
     try:
-        json.dumps(found, allow_nan=False)
+        json.dumps(result, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         raise InputError(f"{place}: must be finite numbers, strings and lists by name") from None
-    return found
+    return result
 
 
 def make_optimizer(name: str, parameters: Sequence[Tensor], rates: Tensor, options: Mapping[str, Any]) -> Optimizer:

@@ -123,9 +123,9 @@ def train(
     >>> bool((trace.losses[-1] < trace.losses[0]).all())
     True
     """
-    given: Any = network
-    if not isinstance(given, TreeNetwork):
-        raise InputError(f"network={show(given)}: must be a TreeNetwork")
+    argument: Any = network
+    if not isinstance(argument, TreeNetwork):
+        raise InputError(f"network={show(argument)}: must be a TreeNetwork")
     for name, function in (("measure", measure), ("progress", progress)):
         if function is not None and not callable(function):
             raise InputError(f"{name}={show(function)}: must be a function of two arguments")
@@ -215,7 +215,7 @@ def _each(value: Any, members: int, name: str) -> list[Any]:
 
 def _numbers(value: Any, members: int, name: str) -> list[float]:
     """Finite numbers, one for each member."""
-    found = []
+    result = []
     for number, each in enumerate(_each(value.tolist() if hasattr(value, "tolist") else value, members, name)):
         try:
             one = float("nan") if isinstance(each, str | bool) else float(each)
@@ -223,8 +223,8 @@ def _numbers(value: Any, members: int, name: str) -> list[float]:
             one = float("nan")
         if not abs(one) < float("inf"):
             raise InputError(f"{name}={each!r:.60} of member {number}: must be a finite number")
-        found.append(one)
-    return found
+        result.append(one)
+    return result
 
 
 def _seeds(seed: int | Sequence[int], members: int) -> list[int]:
@@ -238,16 +238,16 @@ def _seeds(seed: int | Sequence[int], members: int) -> list[int]:
 def _specs(loss: Any, members: int, tau: Any, margin: Any, negatives: int) -> list[LossSpec]:
     """The loss of each member, with the parameters that it takes."""
     taus, margins = _numbers(tau, members, "tau"), _numbers(margin, members, "margin")
-    found = []
+    result = []
     for each, one_tau, one_margin in zip(_each(loss, members, "loss"), taus, margins, strict=True):
         if isinstance(each, LossSpec):
-            found.append(each)
+            result.append(each)
             continue
-        given = {"tau": one_tau, "margin": one_margin, "negatives": negatives}
+        argument = {"tau": one_tau, "margin": one_margin, "negatives": negatives}
         taken = {"triplet": ("tau", "margin"), "infonce": ("tau", "negatives"), "ntxent": ("tau",)}
         names = taken.get(each, ()) if isinstance(each, str) else ()
-        found.append(training_loss(each, **{name: given[name] for name in names}))
-    return found
+        result.append(training_loss(each, **{name: argument[name] for name in names}))
+    return result
 
 
 def _source(

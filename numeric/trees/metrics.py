@@ -127,8 +127,8 @@ def absolute_correlation(
     >>> absolute_correlation(values, torch.tensor([0, 1, 2]))
     tensor([1., 0.], dtype=torch.float64)
     """
-    found, _ = _correlation(values, latent)
-    return found
+    result, _ = _correlation(values, latent)
+    return result
 
 
 def _correlation(values: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
@@ -272,9 +272,9 @@ def correlations(
         for level, activations in zip(network.plan.levels, levels, strict=True):
             for block in level.blocks:
                 latent = fresh.states[:, [number[node] for node in block.nodes]]
-                found, constant = _correlation(own_rows(block, activations), latent)
+                result, constant = _correlation(own_rows(block, activations), latent)
                 for place, node in enumerate(block.nodes):
-                    values[node], flags[node] = found[:, place], constant[:, place]
+                    values[node], flags[node] = result[:, place], constant[:, place]
         parts.append((values, flags))
     neurons = {node: torch.cat([values[node] for values, _ in parts]) for node in tree.latents}
     dull = {node: torch.cat([flags[node] for _, flags in parts]) for node in tree.latents}
@@ -319,7 +319,7 @@ def posterior_means(
     tables = _tables(trees, tree, leaves.device)
     prior = _priors(trees, tree, leaves.device)
     below: dict[Node, Tensor] = {}
-    found: dict[Node, Tensor] = {}
+    result: dict[Node, Tensor] = {}
     for node in reversed(tree.nodes):
         if node in column:
             state = leaves[:, column[node]]
@@ -331,8 +331,8 @@ def posterior_means(
         # Scaled by the largest entry: products over many leaves would vanish.
         below[node] = likelihood / likelihood.amax(1, keepdim=True)
         joint = below[node] * prior[node].unsqueeze(-1)
-        found[node] = joint[:, 1] / joint.sum(1)
-    means = torch.stack([found[node] for node in tree.latents], dim=1)
+        result[node] = joint[:, 1] / joint.sum(1)
+    means = torch.stack([result[node] for node in tree.latents], dim=1)
     return means, torch.stack([prior[node][:, 1] for node in tree.latents], dim=1)
 
 
@@ -347,12 +347,12 @@ def _tables(trees: Sequence[HLTM], tree: HLTM, device: torch.device) -> dict[Nod
 
 def _priors(trees: Sequence[HLTM], tree: HLTM, device: torch.device) -> dict[Node, Tensor]:
     """``(T, 2)`` of every latent."""
-    found = {tree.root: torch.from_numpy(np.stack([each.prior for each in trees])).to(device)}
+    result = {tree.root: torch.from_numpy(np.stack([each.prior for each in trees])).to(device)}
     tables = _tables(trees, tree, device)
     for node in tree.nodes:
         for child in tree.children(node):
-            found[child] = torch.einsum("ts,tsu->tu", found[node], tables[child])
-    return found
+            result[child] = torch.einsum("ts,tsu->tu", result[node], tables[child])
+    return result
 
 
 @torch.no_grad()
@@ -401,7 +401,7 @@ def ceilings(
     batch = -(-count // 10)
     sampler = TripleSampler(held, streams, batch, 9, place)
     many = max(1, NUMBERS // (4 * len(tree) * 11 * batch))
-    found = []
+    result = []
     for first in range(0, len(held), many):
         here = list(range(first, min(first + many, len(held))))
         leaves, _ = sampler.keep(torch.tensor(here, device=place)).states(0, PURPOSE)
@@ -410,8 +410,8 @@ def ceilings(
         means, prior = posterior_means([held[number] for number in here], fresh)
         spread = prior * (1 - prior)
         share = (means - prior.unsqueeze(-1)).square().mean(-1) / torch.where(spread > 0, spread, 1.0)
-        found.append(torch.where(spread > 0, share.sqrt(), 0.0))
-    return torch.cat(found)
+        result.append(torch.where(spread > 0, share.sqrt(), 0.0))
+    return torch.cat(result)
 
 
 def share_of_ceiling(best: Float[Tensor, "*lead"], ceiling: Float[Tensor, "*lead"]) -> Float[Tensor, "*lead"]:
@@ -478,8 +478,8 @@ def operator_norms(
     polarity = torch.tensor([float(each.prior[1] - each.prior[0]) for each in held], dtype=torch.float64)
     parts = []
     for fresh in fresh_samples(network, held, streams, count, numbers, step):
-        found = _squares(fresh)
-        parts.append(torch.stack([found[node] for node in tree.latents], dim=-1))
+        result = _squares(fresh)
+        parts.append(torch.stack([result[node] for node in tree.latents], dim=-1))
     scale = ((1 - polarity.square()) / 4).to(network.device)
     return torch.cat(parts).clamp(min=0).sqrt() * scale.unsqueeze(-1)
 
@@ -496,13 +496,13 @@ def _squares(fresh: Fresh) -> dict[Node, Tensor]:
     weights = _weights(root.unflatten(-1, (_QUARTERS, -1)), network, fresh.members)
     done = run(network, fresh.leaves)
     backward = pull_back(network, done, identity_at(done))
-    found: dict[Node, Tensor] = {}
+    result: dict[Node, Tensor] = {}
     for depth, level in enumerate(network.plan.levels):
         for block in level.blocks:
             below, above = gathered(block, done.levels[depth + 1]), backward[depth]
             values = _block_squares(block, below, above, weights)
-            found.update({node: values[:, place] for place, node in enumerate(block.nodes)})
-    return found
+            result.update({node: values[:, place] for place, node in enumerate(block.nodes)})
+    return result
 
 
 def _weights(ones: Tensor, network: TreeNetwork, members: slice) -> Tensor:

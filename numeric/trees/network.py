@@ -47,13 +47,13 @@ def check_output(output: str) -> str:
 def check_width(tree: HLTM, width: int | Mapping[Any, int]) -> dict[Node, int]:
     """Width of every latent."""
     if not isinstance(width, Mapping):
-        found = dict.fromkeys(tree.latents, integer(width, "width", 1))
+        result = dict.fromkeys(tree.latents, integer(width, "width", 1))
     else:
         _check_nodes(tree, width, "width")
-        found = {node: integer(width[node], "width", 1, f" of node {show(node)}") for node in tree.latents}
-    if (neurons := sum(found.values())) > NEURON_LIMIT:
+        result = {node: integer(width[node], "width", 1, f" of node {show(node)}") for node in tree.latents}
+    if (neurons := sum(result.values())) > NEURON_LIMIT:
         raise InputError(f"width: {count(neurons)} neurons in all latents together, must be at most {NEURON_LIMIT:,}")
-    return found
+    return result
 
 
 def _check_nodes(tree: HLTM, given: Mapping[Any, Any], what: str) -> None:
@@ -256,9 +256,9 @@ class TreeNetwork:
         InputError
             Another number of tensors, or other shapes but for the ensemble axis.
         """
-        shapes = [tuple(given.shape[1:]) for given in parameters]
+        shapes = [tuple(argument.shape[1:]) for argument in parameters]
         wanted = [tuple(own.shape[1:]) for own in self.parameters]
-        if shapes != wanted or len({len(given) for given in parameters}) != 1:
+        if shapes != wanted or len({len(argument) for argument in parameters}) != 1:
             raise InputError(f"parameters of shapes {shapes}: must be (E, ...) with {wanted}, as the tree has them")
         network = object.__new__(TreeNetwork)
         network._fill(self.tree, self.slope, self.output, self.plan, tuple(parameters))

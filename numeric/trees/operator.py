@@ -101,11 +101,11 @@ def _top(done: Run, vectors: Tensor) -> Tensor:
 def pull_back(network: TreeNetwork, done: Run, vectors: Tensor) -> list[Tensor]:
     """``J_mu^T v`` of all latents, level by level from the root."""
     shape = vectors.shape[2:]
-    found = [_top(done, vectors)]
+    result = [_top(done, vectors)]
     number = 0
     for depth, level in enumerate(network.plan.levels[:-2]):
         below = network.plan.levels[depth + 1]
-        flat = found[-1].flatten(2)
+        flat = result[-1].flatten(2)
         moved = flat.new_empty(len(flat), below.rows, flat.shape[-1])
         for offset, block in enumerate(level.blocks):
             part = torch.matmul(network.parameters[number + offset].mT, own_rows(block, flat)).flatten(1, 2)
@@ -114,8 +114,8 @@ def pull_back(network: TreeNetwork, done: Run, vectors: Tensor) -> list[Tensor]:
             else:
                 moved.index_copy_(1, block.reads, part)
         number += len(level.blocks)
-        found.append(moved.unflatten(-1, shape) * _gate(done.levels[depth + 1], network.slope).unsqueeze(2))
-    return found
+        result.append(moved.unflatten(-1, shape) * _gate(done.levels[depth + 1], network.slope).unsqueeze(2))
+    return result
 
 
 def node_pull_back(network: TreeNetwork, done: Run, node: Node) -> Tensor:
@@ -172,12 +172,12 @@ def tree_factors(
     check_finite(held, "leaves")
     done = run(network, held)
     backward = pull_back(network, done, identity_at(done))
-    found = {}
+    result = {}
     for node in network.tree.latents:
         depth, start, stop = network.plan.place[node]
         below = inputs_of(network, done, node).expand(network.ensemble, -1, -1)
-        found[node] = ConnectionFactors(below.mT, backward[depth][:, start:stop].permute(0, 3, 2, 1))
-    return found
+        result[node] = ConnectionFactors(below.mT, backward[depth][:, start:stop].permute(0, 3, 2, 1))
+    return result
 
 
 def tree_connections(network: TreeNetwork, leaves: Num[Tensor, "*ensemble batch n_leaves"]) -> dict[Node, Tensor]:
@@ -339,12 +339,12 @@ def tree_update(
     _, moved = _coupled(population, spec, _mean_outputs(network, population))
     if spec.name == "simple":
         moved = 2 * moved
-    found = [torch.zeros_like(parameter) for parameter in network.parameters]
+    result = [torch.zeros_like(parameter) for parameter in network.parameters]
     for part in parts(population, 2 * network.ensemble * network.plan.neurons):
         done = run(network, network.inputs(part.leaves))
         vectors = torch.einsum("eml,ma->elma", moved[:, part.points], part.shares).flatten(-2).unsqueeze(2)
-        _add_updates(network, done, pull_back(network, done, vectors), found)
-    return network.with_parameters(found).weights
+        _add_updates(network, done, pull_back(network, done, vectors), result)
+    return network.with_parameters(result).weights
 
 
 def _add_updates(network: TreeNetwork, done: Run, backward: list[Tensor], found: list[Tensor]) -> None:

@@ -112,9 +112,9 @@ def _level(
     leaves = [node for node in nodes if node in column]
     pieces = [*leaves, *(node for members in groups.values() for node in members)]
     # Rows as they are computed, leaves first and then block by block; `order` sorts them into the level.
-    made = [row for node in pieces for row in range(*place[node][1:])]
+    built = [row for node in pieces for row in range(*place[node][1:])]
     order = [0] * rows
-    for source, row in enumerate(made):
+    for source, row in enumerate(built):
         order[row] = source
     columns = _index([column[leaf] for leaf in leaves], len(column), device)
     return Level(columns, len(leaves), tuple(blocks), _index(order, rows, device), rows)
@@ -123,21 +123,21 @@ def _level(
 def own_rows(block: Block, level: Tensor) -> Tensor:
     """What belongs to the nodes of a block: ``(..., rows, batch)`` to ``(..., nodes, |N_mu|, batch)``."""
     rows = level if block.writes is None else level.index_select(-2, block.writes)
-    found: Tensor = rows.unflatten(-2, (len(block.nodes), block.shape[0]))
-    return found
+    result: Tensor = rows.unflatten(-2, (len(block.nodes), block.shape[0]))
+    return result
 
 
 def gathered(block: Block, below: Tensor) -> Tensor:
     """What the nodes of a block read: ``(..., rows, batch)`` to ``(..., nodes, fan-in, batch)``."""
     rows = below if block.reads is None else below.index_select(-2, block.reads)
-    found: Tensor = rows.unflatten(-2, (len(block.nodes), block.shape[1]))
-    return found
+    result: Tensor = rows.unflatten(-2, (len(block.nodes), block.shape[1]))
+    return result
 
 
 def sweep(plan: Plan, parameters: Sequence[Tensor], leaves: Tensor, activation: Activation) -> list[Tensor]:
     """Activations of all levels, from the leaves up."""
     ensemble, number = len(parameters[0]), len(parameters)
-    found: list[Tensor] = []
+    result: list[Tensor] = []
     for depth in range(len(plan.levels) - 1, -1, -1):
         level = plan.levels[depth]
         pieces = []
@@ -146,11 +146,11 @@ def sweep(plan: Plan, parameters: Sequence[Tensor], leaves: Tensor, activation: 
             pieces.append(rows.expand(ensemble, -1, -1) if level.blocks else rows)
         number -= len(level.blocks)
         for offset, block in enumerate(level.blocks):
-            before = _product(parameters[number + offset], gathered(block, found[-1]))
+            before = _product(parameters[number + offset], gathered(block, result[-1]))
             pieces.append(activation(before) if depth else before)
         joined = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
-        found.append(joined if level.order is None else joined.index_select(-2, level.order))
-    return found[::-1]
+        result.append(joined if level.order is None else joined.index_select(-2, level.order))
+    return result[::-1]
 
 
 def _product(matrices: Tensor, inputs: Tensor) -> Tensor:

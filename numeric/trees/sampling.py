@@ -88,8 +88,8 @@ class TreeSampler:
             above = {node: row for row, node in enumerate(nodes)}
         prior = _steps(tree.prior[None, None, :]).to(place)
         states = max(tree.cardinality(node) for node in tree.nodes)
-        found = {"tree": tree, "device": place, "_prior": prior, "_states": states, "_levels": tuple(levels)}
-        for name, value in found.items():
+        result = {"tree": tree, "device": place, "_prior": prior, "_states": states, "_levels": tuple(levels)}
+        for name, value in result.items():
             object.__setattr__(self, name, value)
 
     def draw(
@@ -106,7 +106,7 @@ class TreeSampler:
             raise InputError(f"generator on {generator.device}: must be on the device of the samples, {self.device}")
         if not (dtype.is_floating_point or dtype in _WHOLE) or self._states - 1 > _largest(dtype):
             raise InputError(f"dtype={dtype} of samples: must hold the states 0 .. {self._states - 1}")
-        found = torch.empty(len(self.tree.leaves), n, dtype=dtype, device=self.device)
+        result = torch.empty(len(self.tree.leaves), n, dtype=dtype, device=self.device)
         small = torch.uint8 if self._states <= 256 else torch.int64
         states = self._root(n, generator, root_states)
         for draws, observed, columns in self._levels:
@@ -114,9 +114,9 @@ class TreeSampler:
             level = torch.empty(rows, n, dtype=small, device=self.device)
             for group in draws:
                 level[group.rows] = _drawn(group.steps, states[group.above], generator).to(level.dtype)
-            found[columns] = level[observed].to(dtype)
+            result[columns] = level[observed].to(dtype)
             states = level
-        return found.mT
+        return result.mT
 
     def _root(self, n: int, generator: torch.Generator, given: Any) -> Tensor:
         """States of the root, ``(1, n)``."""
@@ -125,8 +125,8 @@ class TreeSampler:
         states = torch.as_tensor(given, device=self.device)
         root, limit = show(self.tree.root), self.tree.cardinality(self.tree.root)
         if states.is_floating_point() or states.dtype == torch.bool or states.shape not in ((), (n,)):
-            found = f"{states.dtype} of shape {tuple(states.shape)}"
-            raise InputError(f"root_states: {found}: must be one integer or integers of shape ({n},)")
+            result = f"{states.dtype} of shape {tuple(states.shape)}"
+            raise InputError(f"root_states: {result}: must be one integer or integers of shape ({n},)")
         bad = (states < 0) | (states >= limit)
         if bool(bad.any()):
             value = states[bad].flatten()[0].item()
@@ -282,7 +282,7 @@ def estimate_activation_covariance(
     prior = torch.from_numpy(tree.prior)
     kept = torch.nonzero(prior > 0).flatten().tolist()
     means = torch.empty(len(kept), network.ensemble, parts, width, dtype=network.dtype, device=network.device)
-    found = means.new_zeros(network.ensemble, parts, width, width)
+    result = means.new_zeros(network.ensemble, parts, width, width)
     step = max(1, _NUMBERS // (size * network.ensemble * network.plan.neurons))
     for number, state in enumerate(kept):
         for first in range(0, parts, step):
@@ -294,12 +294,12 @@ def estimate_activation_covariance(
             centred = below - mean
             covariance = torch.matmul(centred, centred.mT) / (size - 1)
             means[number, :, part] = mean.squeeze(-1)
-            found[:, part] -= float(prior[state] * (1 - prior[state])) / size * covariance
+            result[:, part] -= float(prior[state] * (1 - prior[state])) / size * covariance
     weights = prior[kept].to(network.device, network.dtype)
     centred = means - torch.tensordot(weights, means, dims=1)
-    found += torch.einsum("zebi,zebj,z->ebij", centred, centred, weights)
-    estimate = found.mean(1)
-    error = (found - estimate.unsqueeze(1)).square().sum(1).sqrt() / math.sqrt(parts * (parts - 1))
+    result += torch.einsum("zebi,zebj,z->ebij", centred, centred, weights)
+    estimate = result.mean(1)
+    error = (result - estimate.unsqueeze(1)).square().sum(1).sqrt() / math.sqrt(parts * (parts - 1))
     return estimate, error
 
 
@@ -373,12 +373,12 @@ def activation_bounds(network: TreeNetwork, node: Node) -> tuple[Float[Tensor, "
     [[[0.0, 0.0]], [[1.0, 1.0]]]
     """
     tree = network.tree
-    found: list[tuple[Tensor, Tensor]] = []
+    result: list[tuple[Tensor, Tensor]] = []
     matrix = network.matrix(node)
     for child in tree.children(node):
         if not tree.children(child):
             low = matrix.new_zeros(network.ensemble, 1)
-            found.append((low, low + tree.cardinality(child) - 1))
+            result.append((low, low + tree.cardinality(child) - 1))
             continue
         low, high = activation_bounds(network, child)
         weights = network.matrix(child)
@@ -388,8 +388,8 @@ def activation_bounds(network: TreeNetwork, node: Node) -> tuple[Float[Tensor, "
         ends = torch.stack([torch.where(p > 0, p, network.slope * p) for p in (least, most, torch.zeros_like(least))])
         # The kink is inside where the ends differ in sign; a negative slope makes it the least value.
         ends[2] = torch.where((least < 0) & (most > 0), ends[2], ends[0])
-        found.append((ends.amin(0), ends.amax(0)))
-    return torch.cat([low for low, _ in found], -1), torch.cat([high for _, high in found], -1)
+        result.append((ends.amin(0), ends.amax(0)))
+    return torch.cat([low for low, _ in result], -1), torch.cat([high for _, high in result], -1)
 
 
 @torch.no_grad()

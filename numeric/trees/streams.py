@@ -127,13 +127,13 @@ class TripleSampler:
 
     def keep(self, members: Tensor) -> "TripleSampler":
         """The sampler of these members; they draw what they would have drawn."""
-        found = copy.copy(self)
-        found.keys, found.members = self.keys[:, members], len(members)
+        result = copy.copy(self)
+        result.keys, result.members = self.keys[:, members], len(members)
         own = self._prior.shape[2] > 1
-        found._prior = self._prior[:, :, members] if own else self._prior
+        result._prior = self._prior[:, :, members] if own else self._prior
         if own:
-            found._levels = tuple(replace(level, steps=level.steps[:, :, members]) for level in self._levels)
-        return found
+            result._levels = tuple(replace(level, steps=level.steps[:, :, members]) for level in self._levels)
+        return result
 
     @property
     def steps_at_a_time(self) -> int:
@@ -147,8 +147,8 @@ class TripleSampler:
         number = torch.arange(fourth, device=device)
         time = (step + torch.arange(steps, device=device)).view(-1, 1, 1)
         key = [half.view(1, -1, 1) for half in self.keys]
-        found = philox((number, time % WORD, time // WORD, purpose), key, (steps, self.members, fourth))
-        return found.permute(1, 2, 0, 3).flatten(2)
+        result = philox((number, time % WORD, time // WORD, purpose), key, (steps, self.members, fourth))
+        return result.permute(1, 2, 0, 3).flatten(2)
 
     def leaves(self, step: int | Tensor, steps: int = 1, purpose: int = 0) -> Float[Tensor, "steps E n_leaves samples"]:
         """Leaves of some steps: samples are those of ``x_1``, then of ``x_+``, then of each negative, B of each."""
@@ -180,17 +180,17 @@ class TripleSampler:
 
 def _levels(tree: HLTM, trees: Sequence[HLTM], device: torch.device) -> tuple[_Level, ...]:
     column = {leaf: number for number, leaf in enumerate(tree.leaves)}
-    above, start, found = {tree.root: 0}, 0, []
+    above, start, result = {tree.root: 0}, 0, []
     for nodes in tree.levels[1:]:
         parents = [above[_parent(tree, node)] for node in nodes]
         observed = [row for row, node in enumerate(nodes) if node in column]
         index = [parents, [column[nodes[row]] for row in observed], observed]
         rows = [torch.tensor(values, dtype=torch.int64, device=device) for values in index]
         tables = [_stacked([each.transition(_parent(each, node), node) for node in nodes]) for each in trees]
-        found.append(_Level(slice(start, start + len(nodes)), rows[0], _limits(tables, device), rows[1], rows[2]))
+        result.append(_Level(slice(start, start + len(nodes)), rows[0], _limits(tables, device), rows[1], rows[2]))
         start += len(nodes)
         above = {node: row for row, node in enumerate(nodes)}
-    return tuple(found)
+    return tuple(result)
 
 
 def _parent(tree: HLTM, node: Node) -> Node:
@@ -203,10 +203,10 @@ def _parent(tree: HLTM, node: Node) -> Node:
 def _stacked(tables: Sequence[np.ndarray]) -> np.ndarray:
     """Tables of the nodes of a level, padded with states of probability zero: ``(n, states above, states)``."""
     above, below = (max(table.shape[axis] for table in tables) for axis in (0, 1))
-    found = np.zeros((len(tables), above, below))
-    for row, table in zip(found, tables, strict=True):
+    result = np.zeros((len(tables), above, below))
+    for row, table in zip(result, tables, strict=True):
         row[: table.shape[0], : table.shape[1]] = table
-    return found
+    return result
 
 
 def _limits(tables: Sequence[np.ndarray], device: torch.device) -> Tensor:

@@ -10,7 +10,7 @@ import time
 import pytest
 import typer
 
-from hltm.base.command import guarded, heard
+from hltm.base.command import deferred_interrupt, guarded
 from hltm.base.errors import InputError
 
 
@@ -91,7 +91,7 @@ def ctrl_c():
 
 
 def pressed_in_a_block(*steps):
-    with heard():
+    with deferred_interrupt():
         for step in steps:
             step()
 
@@ -122,12 +122,12 @@ def test_what_swallows_ctrl_c_does_not_keep_it(ctrl_c):
 
 def test_nobody_else_hears_less(ctrl_c):
     """Without Ctrl-C nothing happens, and a handler of somebody else's is left alone."""
-    with heard():
+    with deferred_interrupt():
         pass
     before = signal.signal(signal.SIGINT, lambda *_: done.append("theirs"))
     done = []
     try:
-        with heard():
+        with deferred_interrupt():
             ctrl_c()
     finally:
         signal.signal(signal.SIGINT, before)

@@ -12,7 +12,7 @@ from hypothesis import strategies
 from hltm.base.errors import InputError
 from numeric.studies.sweep.local import Ended
 from verify.engine import cluster, processes, search
-from verify.engine.cluster import Piece, shrunk
+from verify.engine.cluster import WorkItem, shrunk
 from verify.engine.evidence import Evidence, Measurement
 from verify.engine.processes import OutOfTimeError
 from verify.engine.search import SearchResult, deepening, property_evidence
@@ -99,7 +99,7 @@ def test_a_rare_counterexample_is_shrunk_too(monkeypatch):
     stages = (lambda: strategies.tuples(strategies.integers(0, 10**9), strategies.lists(strategies.integers())),)
     checks = (Check("property", "search", check),)
     false = replace(entry("dual-gradient").load(), measures={"float": measure}, stages=stages, checks=checks)
-    piece = Piece(0, 0, false.slug, Context(part=Part(3, 4)))
+    piece = WorkItem(0, 0, false.slug, Context(part=Part(3, 4)))
     found = check(piece.context)
     assert (found.status, asked) == ("refuted", [])
     small = shrunk(false, piece, found)
@@ -134,7 +134,7 @@ def test_a_cut_that_is_lost_is_made_again():
         time.sleep(30)
 
     began = time.monotonic()
-    with pytest.raises(OutOfTimeError), processes.cut_when(over):
+    with pytest.raises(OutOfTimeError), processes.cancel_when(over):
         swallow()
     assert len(asked) >= 2
     assert time.monotonic() - began < 10

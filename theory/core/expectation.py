@@ -197,14 +197,14 @@ def _canonical(term: Term, law: Law) -> tuple[int, Term]:
     bound = [p for p in points if p in law.dependent_points]
     fixed = {p for p in points if p in law.other_law} | (set(bound) if len(bound) > 1 else set())
     free = [p for p in points if p not in fixed]
-    found: dict[Term, set[int]] = {}
+    result: dict[Term, set[int]] = {}
     for order in permutations(range(len(free))):
         names = {p: p for p in fixed} | {p: f"p{number}" for p, number in zip(free, order, strict=True)}
         for copies in _copy_names(labels, law):
             sign, candidate = _relabelled(term, names, copies, law)
-            found.setdefault(candidate, set()).add(sign)
-    best = min(found)
-    signs = found[best]
+            result.setdefault(candidate, set()).add(sign)
+    best = min(result)
+    signs = result[best]
     return (0 if len(signs) > 1 else signs.pop()), best
 
 

@@ -155,10 +155,10 @@ class Normaliser:
         return numerator / left.LC, left / left.LC
 
     def _convert(self, expr: Expr) -> Fraction:
-        found = self._memo.get(expr)
-        if found is None:
-            found = self._memo[expr] = self._build(expr)
-        return found
+        result = self._memo.get(expr)
+        if result is None:
+            result = self._memo[expr] = self._build(expr)
+        return result
 
     def _build(self, expr: Expr) -> Fraction:
         if expr.is_Rational:

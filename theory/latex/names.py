@@ -124,11 +124,11 @@ def _character(c: str) -> str:
 
 def _greek(c: str) -> str | None:
     """The command of a Greek letter that has one."""
-    found = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(c, ""))
-    if not found:
+    result = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(c, ""))
+    if not result:
         return None
-    name = found[2].lower().replace("lamda", "lambda")
-    name = name.capitalize() if found[1] == "CAPITAL" else name
+    name = result[2].lower().replace("lamda", "lambda")
+    name = name.capitalize() if result[1] == "CAPITAL" else name
     return "\\" + name if name in _GREEK else None
 
 

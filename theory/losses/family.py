@@ -217,8 +217,8 @@ class Condition:
     def counterexample(self) -> tuple[str, str]:
         """Two lines: the point, and the quantity that violates the condition there."""
         where = f"at {self.point}:" if self.point else f"in general ({self.decision.detail}):"
-        found = self.value if self.value is not None else sympy.sstr(self.expression)
-        return where, f"{self.quantity} = {found}, but the family needs {self.text}"
+        result = self.value if self.value is not None else sympy.sstr(self.expression)
+        return where, f"{self.quantity} = {result}, but the family needs {self.text}"
 
 
 def family_conditions(loss: object, negatives: int | None = None) -> tuple[Condition, ...]:
@@ -235,13 +235,13 @@ def family_conditions(loss: object, negatives: int | None = None) -> tuple[Condi
 def _conditions(loss: Loss, count: int | None = None) -> tuple[Condition, ...]:
     """The conditions; those of a loss with symbolic H speak of its `count` negatives."""
     distances = (FREE_NEGATIVE,) if loss.negatives is None else loss.negatives
-    found = [derivative(loss.expression, d) for d in (r_p, *distances)]
-    slopes = [linear_sums(quotient(slope)) for slope in found]
+    result = [derivative(loss.expression, d) for d in (r_p, *distances)]
+    slopes = [linear_sums(quotient(slope)) for slope in result]
     if loss.negatives is None:
-        total = slopes[0] + linear_sums(Sum(quotient(found[1]), (j, 1, H)))
+        total = slopes[0] + linear_sums(Sum(quotient(result[1]), (j, 1, H)))
         names = [f"dL/dr_k for each k = 1..{count}"]
     else:
-        total, names = sympy.Add(*found), [f"dL/d{d}" for d in distances]
+        total, names = sympy.Add(*result), [f"dL/d{d}" for d in distances]
     name = "dL/dr_+ + dL/dr_1" if count is None and len(distances) == 1 else "dL/dr_+ + sum_k dL/dr_k"
     zero = _zero(f"{name} = 0", name, total)
     decisions = sign_decisions(loss, slopes, zero.decision)

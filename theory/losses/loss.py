@@ -150,8 +150,8 @@ def indexed_form(loss: Loss) -> Loss | None:
     """The loss with symbolic H, or None where its negatives do not enter by sums of like terms."""
     if loss.negatives is None or len(loss.negatives) <= FEW:
         return None
-    found = _indexed_part(loss.expression, frozenset(loss.negatives))
-    return None if found is None else Loss(found, None, loss.name)
+    result = _indexed_part(loss.expression, frozenset(loss.negatives))
+    return None if result is None else Loss(result, None, loss.name)
 
 
 def at_number(expression: Expr, negatives: tuple[Symbol, ...], free: Expr | None = None, chosen: int = 1) -> Expr:

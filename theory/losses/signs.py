@@ -34,20 +34,20 @@ _TERMS, _KINKS = 60, 3
 
 def sign_decisions(loss: Loss, slopes: Sequence[Expr], zero_sum: Decision) -> list[Decision]:
     """``dL/dr_+ > 0`` and each ``dL/dr_k < 0``."""
-    found = [decide_positive(slope if place == 0 else -slope) for place, slope in enumerate(slopes)]
-    if not zero_sum or all(d.value is not None for d in found):
-        return found
-    if loss.negatives is not None and any(d.value is None for d in found[1:]):
+    result = [decide_positive(slope if place == 0 else -slope) for place, slope in enumerate(slopes)]
+    if not zero_sum or all(d.value is not None for d in result):
+        return result
+    if loss.negatives is not None and any(d.value is None for d in result[1:]):
         gaps = [Symbol(f"u_{place}", real=True) for place in range(len(loss.negatives))]
         moved = in_gaps(loss, gaps)
         for place, gap in enumerate(gaps, start=1):
-            if moved is not None and found[place].value is None:
+            if moved is not None and result[place].value is None:
                 better = decide_slope(quotient(sympy.diff(moved, gap)))
-                found[place] = better if better else found[place]
-    if found[0].value is None and all(found[1:]):
+                result[place] = better if better else result[place]
+    if result[0].value is None and all(result[1:]):
         detail = "minus the sum of the other slopes, each negative"
-        found[0] = Decision(True, POLYNOMIAL, detail)
-    return found
+        result[0] = Decision(True, POLYNOMIAL, detail)
+    return result
 
 
 def in_gaps(loss: Loss, gaps: Sequence[Symbol]) -> Expr | None:
@@ -180,16 +180,16 @@ def _positive(argument: Expr) -> bool:
 
 def needs(expression: Expr) -> Iterator[Need]:
     """What every part of an expression needs to be real and finite, each once."""
-    found: dict[Need, None] = {}
+    result: dict[Need, None] = {}
     for part in sympy.preorder_traversal(expression):
         if isinstance(part, sympy.log):
-            found[Need(part.args[0], ">")] = None
+            result[Need(part.args[0], ">")] = None
         elif isinstance(part, sympy.Pow) and part.exp.is_Rational:
             if not part.exp.is_Integer:
-                found[Need(part.base, ">" if part.exp < 0 else ">=")] = None
+                result[Need(part.base, ">" if part.exp < 0 else ">=")] = None
             elif part.exp < 0:
-                found[Need(part.base, "!=")] = None
-    yield from found
+                result[Need(part.base, "!=")] = None
+    yield from result
 
 
 def domain_decision(expression: Expr) -> Decision:

@@ -23,8 +23,8 @@ _TOKEN = re.compile(
 
 def tokens(text: str) -> list[str]:
     r"""The tokens of a text."""
-    found = [match["token"] for match in _TOKEN.finditer(text) if match["token"]]
-    return _seen([r"\ " if len(t) == 2 and t[1].isspace() else t for t in found])
+    result = [match["token"] for match in _TOKEN.finditer(text) if match["token"]]
+    return _seen([r"\ " if len(t) == 2 and t[1].isspace() else t for t in result])
 
 
 def _seen(found: list[str]) -> list[str]:
@@ -111,7 +111,7 @@ class Definition:
 
 def display(paper: Sequence[str], tag: str) -> list[str]:
     r"""The content of the one equation or align that has a label."""
-    found = []
+    result = []
     opened: list[tuple[str, int]] = []
     for at, word in enumerate(paper):
         if word == "\\begin":
@@ -122,12 +122,12 @@ def display(paper: Sequence[str], tag: str) -> list[str]:
             last = max((i for i, (kind, _) in enumerate(opened) if kind == name), default=len(opened))
             del opened[last:]
         elif word == "\\label" and "".join(argument(paper, at + 1)[0]) == tag:
-            found.append(next(((name, start) for name, start in reversed(opened) if name not in _INNER), ("", 0)))
-    if len(found) != 1 or found[0][0] not in _DISPLAYS:
-        where = f", stands in {found[0][0]!r:.40}" if len(found) == 1 else f", stands {len(found)} times"
-        missing = r"is not in the paper (what it takes in by \input is not read), " if not found else ""
+            result.append(next(((name, start) for name, start in reversed(opened) if name not in _INNER), ("", 0)))
+    if len(result) != 1 or result[0][0] not in _DISPLAYS:
+        where = f", stands in {result[0][0]!r:.40}" if len(result) == 1 else f", stands {len(result)} times"
+        missing = r"is not in the paper (what it takes in by \input is not read), " if not result else ""
         raise InputError(f"label {tag!r}: {missing}must stand once in an equation or align{where}")
-    kind, start = found[0]
+    kind, start = result[0]
     closing = ["\\end", "{", *kind, "}"]
     ends = (i for i in range(start, len(paper)) if list(paper[i : i + len(closing)]) == closing)
     return list(paper[start : next(ends, len(paper))])
@@ -165,15 +165,15 @@ def definition_of(name: str, count: int, meaning: str) -> Definition:
 
 def definitions(paper: Sequence[str], prefix: str) -> list[Definition]:
     r"""The definitions of macros whose names start so."""
-    found = []
+    result = []
     for at, word in enumerate(paper):
         if word in _DEFINING:
             star = at + 1 < len(paper) and paper[at + 1] == "*"
             name, behind = argument(paper, at + 1 + star)
             if len(name) == 1 and name[0].startswith(prefix):
                 count, behind = _arguments(paper, word, behind)
-                found.append(Definition(name[0], count, tuple(_plain(argument(paper, behind)[0]))))
-    return found
+                result.append(Definition(name[0], count, tuple(_plain(argument(paper, behind)[0]))))
+    return result
 
 
 def _arguments(paper: Sequence[str], command: str, at: int) -> tuple[int | None, int]:

@@ -301,9 +301,9 @@ def drift(paper: str, tree: HLTM, node: Node, what: str = "activation") -> str |
     `MACROS` that the paper defines in another way is drift too. Files that the paper reads are not followed.
     """
     derived = formula(tree, node, what)
-    tag, found = label(what, node, tree), tokens(paper)
-    theirs, ours = content(display(found, tag)), content(display(tokens(derived), tag))
-    difference = _macro_difference(found) or _difference(theirs, ours)
+    tag, result = label(what, node, tree), tokens(paper)
+    theirs, ours = content(display(result, tag)), content(display(tokens(derived), tag))
+    difference = _macro_difference(result) or _difference(theirs, ours)
     return None if difference is None else f"{tag} has drifted: the paper {difference}"
 
 

@@ -299,17 +299,17 @@ def derive_all_sizes(output: str = "linear") -> Derivation:
     first, second = side("1"), side("2")
     steps = [*distance_steps(first, second), *layer_steps(first), *homogeneity_steps(first)]
     steps += gradient_steps(first, second) if output == "linear" else normalized_steps(first, second)
-    grad, right, given = _claim(first, second, output)
+    grad, right, argument = _claim(first, second, output)
     why = "homogeneity K_l^T vec W_l = f_L of both towers, put into vec G"
     if output != "linear":
         why += "; J^f = J_l/nu and J^b = P J_l/nu"
-    last = checked(Vec(grad), right, why, given)
+    last = checked(Vec(grad), right, why, argument)
     if output == "linear":
         steps.append(shared_step())
     steps.append(last)
     residual = ZeroMatrix(N * N_BELOW, 1) if last.proved else Vec(grad) - right
     statement = Statement(
-        f"{TEXT[output]}, all widths and depths, {output} output", _shown(first, second, right, given)
+        f"{TEXT[output]}, all widths and depths, {output} output", _shown(first, second, right, argument)
     )
     assumptions = ASSUMPTIONS if output == "linear" else (*ASSUMPTIONS, "u_1 and u_2 are not zero")
     return Derivation("dual-gradient", statement, assumptions, tuple(steps), residual, verdict(steps, last.decision))
@@ -333,18 +333,18 @@ def _claim(first: Side, second: Side, output: str) -> tuple[MatrixExpr, MatrixEx
         grad = first.jacobian.T * gap * first.previous.T
         forward = [matrix(f"K_{{{i},l}}", N * N_BELOW, N_TOP) for i in (1, 2)]
         backward = forward[0]
-        given = {tower.output: raw for tower, raw in lemma.items()}
-        given |= {symbol: tower.connection for symbol, tower in zip(forward, towers, strict=True)}
+        argument = {tower.output: raw for tower, raw in lemma.items()}
+        argument |= {symbol: tower.connection for symbol, tower in zip(forward, towers, strict=True)}
     else:
         projector, back = projection(first), matrix("J^{b}_{1,l}", N_TOP, N)
         grad = first.jacobian.T * projector * gap * first.previous.T / first.norm
         forward = [matrix(f"K^{{f}}_{{{i},l}}", N * N_BELOW, N_TOP) for i in (1, 2)]
         backward = matrix("K^{b}_{1,l}", N * N_BELOW, N_TOP)
         scaled = [matrix(f"J^{{f}}_{{{i},l}}", N_TOP, N) for i in (1, 2)]
-        given = {tower.output: raw / tower.norm for tower, raw in lemma.items()}
-        given |= {jac: tower.jacobian / tower.norm for jac, tower in zip(scaled, towers, strict=True)}
-        given |= {back: projector * first.jacobian / first.norm, backward: KroneckerProduct(first.previous, back.T)}
+        argument = {tower.output: raw / tower.norm for tower, raw in lemma.items()}
+        argument |= {jac: tower.jacobian / tower.norm for jac, tower in zip(scaled, towers, strict=True)}
+        argument |= {back: projector * first.jacobian / first.norm, backward: KroneckerProduct(first.previous, back.T)}
         for symbol, tower, jac in zip(forward, towers, scaled, strict=True):
-            given[symbol] = KroneckerProduct(tower.previous, jac.T)
+            argument[symbol] = KroneckerProduct(tower.previous, jac.T)
     right = backward * (forward[0].T * Vec(first.weight) - forward[1].T * Vec(second.weight))
-    return grad, right, given
+    return grad, right, argument

@@ -129,7 +129,7 @@ def checked(
     """A step ``E[left] = E[right]``, decided by the algebra's normal form; ``display``: how it prints."""
     difference = left - right
     decision = decide_moment(difference, expect(difference, law), law, SHAPES)
-    sides = [given or shown(side) for side, given in zip((left, right), display, strict=True)]
+    sides = [argument or shown(side) for side, argument in zip((left, right), display, strict=True)]
     return Step(equation(*sides), why, decision)
 
 

@@ -244,16 +244,16 @@ def _small_tree() -> HLTM:
 
 
 def _check_size(tree: HLTM, node: Node) -> None:
-    for name, found, limit in (
+    for name, result, limit in (
         ("children", len(tree.children(node)), CHILD_LIMIT),
         ("edges from the root", len(path_below(tree, node)), PATH_LIMIT),
     ):
-        if found > limit:
+        if result > limit:
             # The formula of one node is a matrix, which has a limit of its own.
             small = len(tree.children(node)) <= ROW_LIMIT
             way = "activation_covariance gives the formula" if small else "activation_covariances gives its factors"
             raise InputError(
-                f"{SLUG!r} at node {node!r} with {found} {name}: must have at most {limit} to be written out step by "
+                f"{SLUG!r} at node {node!r} with {result} {name}: must have at most {limit} to be written out step by "
                 f"step; theory.{way}"
             )
 
@@ -327,8 +327,8 @@ def _factors(symbols: TreeSymbols, node: Node, claim: ImmutableDenseMatrix) -> t
         *([equation(reach, path)] if len(way) > 1 else []),
         equation(a, column),
     ]
-    found = decide_zero(matrix((path**2 * spread * column * column.T - claim).tolist()))
-    return together(relations), [Step(equation(product, claim), "both factors multiplied out", found)]
+    result = decide_zero(matrix((path**2 * spread * column * column.T - claim).tolist()))
+    return together(relations), [Step(equation(product, claim), "both factors multiplied out", result)]
 
 
 def _difference(event: str, node: str) -> Symbol:
@@ -422,8 +422,8 @@ def _kernel_step(kernel: sympy.Matrix) -> Step:
     ones = sympy.ones(kernel.cols, 1)
     relation = equation(Symbol(r"(\operatorname{diag} \pi - \pi \pi^T) 1", real=True), Integer(0))
     reason = "the kernel sends the constant vector to 0, so that the rank is at most m_0 - 1"
-    found: Decision = decide_zero(sympy.ImmutableDenseMatrix(kernel * ones))
-    return Step(relation, reason, found)
+    result: Decision = decide_zero(sympy.ImmutableDenseMatrix(kernel * ones))
+    return Step(relation, reason, result)
 
 
 def _by_paths(symbols: TreeSymbols, node: Node) -> ImmutableDenseMatrix:
@@ -440,5 +440,5 @@ def _by_paths(symbols: TreeSymbols, node: Node) -> ImmutableDenseMatrix:
         columns.append(law * sympy.Matrix(symbols.table(child)) * sympy.Matrix(values))
     means = sympy.Matrix.hstack(*columns)
     prior = sympy.Matrix(symbols.prior)
-    found: ImmutableDenseMatrix = sympy.ImmutableDenseMatrix(means.T * (sympy.diag(*prior) - prior * prior.T) * means)
-    return found
+    result: ImmutableDenseMatrix = sympy.ImmutableDenseMatrix(means.T * (sympy.diag(*prior) - prior * prior.T) * means)
+    return result

@@ -69,19 +69,19 @@ class GapLaw:
     @cached_property
     def signed_sums(self) -> dict[int, int]:
         """Every value of ``sum_i sign_i sizes_i``, with the sum of ``prod of signs`` over the signs that give it."""
-        found = {0: 1}
+        result = {0: 1}
         for size in self.sizes:
             shifted: dict[int, int] = {}
-            for value, sign in found.items():
+            for value, sign in result.items():
                 shifted[value + size] = shifted.get(value + size, 0) + sign
                 shifted[value - size] = shifted.get(value - size, 0) - sign
-            found = {value: sign for value, sign in shifted.items() if sign}
-            if len(found) > SUM_LIMIT:
+            result = {value: sign for value, sign in shifted.items() if sign}
+            if len(result) > SUM_LIMIT:
                 raise InputError(
                     f"coefficients of gap_law: {len(self.sizes)} that give more than {SUM_LIMIT:,} signed sums, must "
                     "give at most that many; round them to fewer distinct values, or draw numeric.TreeNetwork weights"
                 )
-        return found
+        return result
 
     def survival(self, t: Any) -> Expr:
         """``P(g >= t)``, exact.
@@ -216,10 +216,10 @@ def gap_law(coefficients: Iterable[Any], bound: Any = 1) -> GapLaw:
         ...
     hltm.base.errors.InputError: coefficients[0]=0.1: must be exact: an int, a Fraction or a SymPy Rational
     """
-    given = [exact(value, f"coefficients[{index}]") for index, value in enumerate(coefficients)]
+    argument = [exact(value, f"coefficients[{index}]") for index, value in enumerate(coefficients)]
     scale = bound if isinstance(bound, Expr) else exact(bound, "bound")
     if not (scale.is_number and scale.is_real and not scale.has(sympy.Float) and (scale**2).is_Rational and scale > 0):
         raise InputError(f"bound={bound!s:.60} of gap_law: must be positive and exact, with a rational square")
-    unit = math.lcm(*(int(value.q) for value in given))
-    sizes = sorted(abs(int(value.p)) * (unit // int(value.q)) for value in given if value != 0)
+    unit = math.lcm(*(int(value.q) for value in argument))
+    sizes = sorted(abs(int(value.p)) * (unit // int(value.q)) for value in argument if value != 0)
     return GapLaw(tuple(sizes), unit, scale)

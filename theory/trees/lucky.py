@@ -315,16 +315,16 @@ def derive_gap() -> Derivation:
     steps = []
     for i in (1, 2):
         p_0, p_1, f_0, f_1, w = _real(f"p_{{0{i}}} p_{{1{i}}} F_{{0{i}}} F_{{1{i}}} w_{{{i}}}")
-        given = [(1 - p) * f_0 + p * f_1 for p in (p_0, p_1)]
+        argument = [(1 - p) * f_0 + p * f_1 for p in (p_0, p_1)]
         rho, s = p_1 - p_0, (f_1 - f_0) / 2
-        moved.append((w * given[1], w * given[0]))
+        moved.append((w * argument[1], w * argument[0]))
         stated.append(w * (rho * s))
         if i == 1:
             reason = (
                 "a binary child: P(z_nu = 1|z_mu = z) = p_z, rho = p_1 - p_0, s_k = (F_1 - F_0)/2: "
                 "f_k moves by 2 rho s_k"
             )
-            steps.append(zero_step(given[1] - given[0], 2 * rho * s, reason))
+            steps.append(zero_step(argument[1] - argument[0], 2 * rho * s, reason))
     left = sympy.Add(*(high for high, _ in moved)) - sympy.Add(*(low for _, low in moved))
     right = 2 * sympy.Add(*stated)
     steps.append(

@@ -149,8 +149,8 @@ def _sides(tree: HLTM, node: Node, order: list[Node]) -> tuple[int, int]:
 
 def ring_of(expressions: Iterable[Expr]) -> PolyRing:
     """The ring over the rationals with the free symbols of some expressions, in the order of their names."""
-    found = {symbol for expression in expressions for symbol in sympy.sympify(expression, strict=True).free_symbols}
-    return PolyRing(sorted(found, key=str), QQ)
+    result = {symbol for expression in expressions for symbol in sympy.sympify(expression, strict=True).free_symbols}
+    return PolyRing(sorted(result, key=str), QQ)
 
 
 def elements(ring: PolyRing, rows: Any) -> np.ndarray:

@@ -116,9 +116,9 @@ def is_symmetric(tree: HLTM, node: Node) -> bool:
 
 def polarity_value(tree: HLTM, node: Node) -> Fraction:
     """P(1|1) - P(1|0), exactly: a polarity as it was given, else from the rows divided by their sums."""
-    given: Any = tree.graph.edges[tree.parent(node), node].get("polarity")
-    if given is not None:
-        return Fraction(given)
+    argument: Any = tree.graph.edges[tree.parent(node), node].get("polarity")
+    if argument is not None:
+        return Fraction(argument)
     low, high = (normalized(row) for row in tree.exact_table(node))
     return high[1] - low[1]
 
@@ -184,10 +184,10 @@ def path_below(tree: HLTM, node: Node) -> tuple[Node, ...]:
 
 def below(tree: HLTM, node: Node) -> list[Node]:
     """A node and all nodes under it, parents first."""
-    found = [node]
-    for above in found:
-        found.extend(tree.children(above))
-    return found
+    result = [node]
+    for above in result:
+        result.extend(tree.children(above))
+    return result
 
 
 def internal(tree: HLTM, node: Node, what: str) -> Node:
@@ -298,14 +298,14 @@ def read_weights(
 ) -> TreeWeights:
     """Check the weights of every node with children, the slope and the gates."""
     latents = tree.latents
-    given = _mapping(weights, name, latents)
+    argument = _mapping(weights, name, latents)
     rate = exact(slope, "slope", " of the activation")
     if not rate.is_Rational or not 0 <= rate <= 1:
         raise InputError(f"slope={show(slope)} of the activation: must be a number in [0, 1]")
     matrices: dict[Node, np.ndarray] = {}
     for node in reversed(latents):
         width = sum(matrices[c].shape[0] if c in matrices else 1 for c in tree.children(node))
-        matrices[node] = _matrix(given[node], f"{name}[{show(node)}]", width)
+        matrices[node] = _matrix(argument[node], f"{name}[{show(node)}]", width)
     return TreeWeights(tree, matrices, rate, None if gates is None else _gates(tree, matrices, gates))
 
 
@@ -342,10 +342,10 @@ def _matrix(value: Any, name: str, width: int) -> np.ndarray:
 
 def _gates(tree: HLTM, matrices: dict[Node, np.ndarray], gates: object) -> dict[Node, list[Expr]]:
     nodes = tuple(node for node in tree.latents if node != tree.root)
-    given = _mapping(gates, "gates", nodes)
+    argument = _mapping(gates, "gates", nodes)
     result = {}
     for node in nodes:
-        values = list(np.asarray(given[node], dtype=object).ravel())
+        values = list(np.asarray(argument[node], dtype=object).ravel())
         if len(values) != len(matrices[node]):
             raise InputError(
                 f"gates[{show(node)}]: must have one entry a neuron, {len(matrices[node])}, has {len(values)}"

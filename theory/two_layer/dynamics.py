@@ -332,14 +332,14 @@ def _second_layer_steps() -> list[Step]:
     own, other = matrix("w_{1j}", N0, 1), matrix("w_{1k}", N0, 1)
     hidden = [MatMul(Transpose(w), _mean(n, p)) for n, w, p in (("j", own, "x"), ("k", other, "x"), ("k", other, "y"))]
     a_jk = matrix("A_{jk}", N0, N0)
-    given = {a_jk: _mean("j", "x") * (_mean("k", "x") - _mean("k", "y")).T}
+    argument = {a_jk: _mean("j", "x") * (_mean("k", "x") - _mean("k", "y")).T}
     return [
         averaged(update, claim, "one-branch update of W_2, f = W_2 f_1: W_2 Cov_x[E_aug f_1]"),
         checked(
             hidden[0] * (hidden[1] - hidden[2]),
             own.T * a_jk * other,
             "f_1j = w_1j^T x~_j, so the entry (j, k) of Cov_x[E_aug f_1] is w_1j^T A_jk w_1k",
-            given,
+            argument,
         ),
     ]
 
@@ -349,16 +349,19 @@ def derive_decoupled(drop: str | None = None) -> Derivation:
     own, other = matrix("w_{1j}", N0, 1), matrix("w_{1k}", N0, 1)
     out, far = matrix("w_{2j}", N2, 1), matrix("w_{2k}", N2, 1)
     a_jj, a_jk = matrix("A_{jj}", N0, N0), matrix("A_{jk}", N0, N0)
-    given: Mapping[MatrixExpr, MatrixExpr] = {} if drop else {a_jk: ZeroMatrix(N0, N0)}
+    argument: Mapping[MatrixExpr, MatrixExpr] = {} if drop else {a_jk: ZeroMatrix(N0, N0)}
     first = a_jj * own * (out.T * out) + a_jk * other * (out.T * far)
     second = out * (own.T * a_jj * own) + far * (own.T * a_jk * other)
     last = checked(
-        first, a_jj * own * (out.T * out), "block form with A_jk = 0 for k != j: d w_1j = ||w_2j||^2 A_jj w_1j", given
+        first,
+        a_jj * own * (out.T * out),
+        "block form with A_jk = 0 for k != j: d w_1j = ||w_2j||^2 A_jj w_1j",
+        argument,
     )
     steps = [
         checked(
             second, out * (own.T * a_jj * own),
-            "column j of W_2 Cov_x[E_aug f_1] with A_kj = A_jk^T = 0: d w_2j = (w_1j^T A_jj w_1j) w_2j", given,
+            "column j of W_2 Cov_x[E_aug f_1] with A_kj = A_jk^T = 0: d w_2j = (w_1j^T A_jj w_1j) w_2j", argument,
         ),
         *([] if drop else sign_population_steps()),
         last,

@@ -120,7 +120,7 @@ def shown(value: Any) -> str:
 def drop(assumption: Assumption, context: Context) -> Outcome:
     """Compute both sides without the assumption, on one instance after the other, until they differ."""
     tried = undecided = 0
-    last = found = None
+    last = result = None
     for sides in assumption.tries(context):
         tried += 1
         if sides.status == "abstained":
@@ -128,12 +128,12 @@ def drop(assumption: Assumption, context: Context) -> Outcome:
             continue
         last = sides
         if sides.status == "refuted":
-            found = sides
+            result = sides
             break
     derivation, agrees = derived(assumption.derivation)
     if last is None or not agrees:
         return Outcome(assumption, "undecided", last, tried, undecided, derivation)
-    return Outcome(assumption, "necessary" if found else "not shown necessary", last, tried, undecided, derivation)
+    return Outcome(assumption, "necessary" if result else "not shown necessary", last, tried, undecided, derivation)
 
 
 def derived(options: tuple[str, Mapping[str, Any]] | None) -> tuple[str, bool]:
@@ -154,8 +154,8 @@ def outcomes(assumptions: Sequence[Assumption], context: Context) -> list[Outcom
 
 def evidence(assumptions: Sequence[Assumption], context: Context) -> Evidence:
     """All assumptions of a statement: each is found to be what is expected of it, or the evidence says which is not."""
-    found = outcomes(assumptions, context)
-    return replace(summary(found), outcomes=tuple(found))
+    result = outcomes(assumptions, context)
+    return replace(summary(result), outcomes=tuple(result))
 
 
 def summary(found: Sequence[Outcome]) -> Evidence:

@@ -37,12 +37,12 @@ class Claimed:
 
     def rows(self) -> list[tuple[sympy.Basic, str]]:
         """The relations and what stands beside each, in the order in which they are shown."""
-        found = list(zip(self.options(), self.derivations(), strict=True))
-        every = [derivation.statement.relations for _, derivation in found]
+        result = list(zip(self.options(), self.derivations(), strict=True))
+        every = [derivation.statement.relations for _, derivation in result]
         shown: dict[Any, str] = {}
         for place, number in self._order(every):
-            (option, derivation), relation = found[number], every[number][place]
-            common = len(found) > 1 and all(relation in relations for relations in every)
+            (option, derivation), relation = result[number], every[number][place]
+            common = len(result) > 1 and all(relation in relations for relations in every)
             name = str(option[self.named]) if self.named in option and not common else ""
             convention = derivation.statement.convention if is_update(relation) else ""
             shown.setdefault(relation, ", ".join(dict.fromkeys(word for word in (name, convention) if word)))

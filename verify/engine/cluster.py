@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hltm.base.progress import SILENT, Progress
 from verify.engine.evidence import Evidence, Kind, Measurement, timed
-from verify.engine.processes import OutOfTimeError, cut_when
+from verify.engine.processes import OutOfTimeError, cancel_when
 from verify.engine.runner import Result, all_checks, not_run
 from verify.engine.runner import run as run_here
 from verify.engine.statement import Check, Context, Part, Statement
@@ -34,7 +34,7 @@ REMOTE: tuple[Kind, ...] = ("property", "trained")
 
 
 @dataclass(frozen=True)
-class Piece:
+class WorkItem:
     """What one actor does: a check, or a part of one."""
 
     statement: int
@@ -54,12 +54,12 @@ class PieceWorker:
 
         return prepare()
 
-    def run(self, piece: Piece) -> dict[str, Any]:
+    def run(self, piece: WorkItem) -> dict[str, Any]:
         """Run one piece."""
-        return {"evidence": run_piece(piece)}
+        return {"evidence": run_item(piece)}
 
 
-def run_piece(piece: Piece) -> Evidence:
+def run_item(piece: WorkItem) -> Evidence:
     """Run one piece; a defect abstains, it must not look like a verdict."""
     started = time.perf_counter()
     kind: Kind = "property"
@@ -72,7 +72,7 @@ def run_piece(piece: Piece) -> Evidence:
         return Evidence(kind, "abstained", "cluster", detail=" ".join(reason.split())[:300])
 
 
-def pieces(statements: Sequence[Statement], context: Context, only: Kind | None, lanes: int) -> list[Piece]:
+def work_items(statements: Sequence[Statement], context: Context, only: Kind | None, lanes: int) -> list[WorkItem]:
     """What goes to the cluster: trained checks whole and first, for they take long; searches, a part for each lane."""
     trained, searches = [], []
     for number, statement in enumerate(statements):
@@ -82,10 +82,10 @@ def pieces(statements: Sequence[Statement], context: Context, only: Kind | None,
             if check.kind not in REMOTE or only not in (None, check.kind):
                 continue
             if check.kind == "trained":
-                trained.append(Piece(number, index, statement.slug, context))
+                trained.append(WorkItem(number, index, statement.slug, context))
                 continue
             parts = [Part(part, lanes) for part in range(lanes)]
-            searches += [Piece(number, index, statement.slug, replace(context, part=part)) for part in parts]
+            searches += [WorkItem(number, index, statement.slug, replace(context, part=part)) for part in parts]
     return trained + searches
 
 
@@ -100,7 +100,7 @@ def merged(rows: Sequence[Evidence]) -> Evidence:
     return replace(head, **counts)
 
 
-def shrunk(statement: Statement, piece: Piece, found: Evidence) -> Evidence:
+def shrunk(statement: Statement, piece: WorkItem, found: Evidence) -> Evidence:
     """The evidence with a counterexample that was looked for again here, from the smallest instances on, and shrunk.
 
     First from the seed of the run; a rare one is found by the part again that has found it.
@@ -131,7 +131,7 @@ def shrunk(statement: Statement, piece: Piece, found: Evidence) -> Evidence:
     )  # fmt: skip
 
 
-def gathered(done: Mapping[Piece, Evidence]) -> dict[tuple[int, int], Evidence]:
+def gathered(done: Mapping[WorkItem, Evidence]) -> dict[tuple[int, int], Evidence]:
     """Evidence by statement and check; a search of which a part is missing was stopped, unless it refuted."""
     rows: dict[tuple[int, int], list[Evidence]] = {}
     parts: dict[tuple[int, int], int] = {}
@@ -152,11 +152,11 @@ class Spread:
     """Pieces on the lanes of an engine."""
 
     engine: Engine
-    waiting: list[Piece]
-    running: dict[int, Piece] = field(default_factory=dict)
-    done: dict[Piece, Evidence] = field(default_factory=dict)
-    tries: dict[Piece, int] = field(default_factory=dict)
-    refuted: Piece | None = None
+    waiting: list[WorkItem]
+    running: dict[int, WorkItem] = field(default_factory=dict)
+    done: dict[WorkItem, Evidence] = field(default_factory=dict)
+    tries: dict[WorkItem, int] = field(default_factory=dict)
+    refuted: WorkItem | None = None
     ended: bool = False
 
     def step(self, seconds: float) -> None:
@@ -172,7 +172,7 @@ class Spread:
         for ended in self.engine.wait(seconds):
             self._take(self.running.pop(ended.lane), ended)
 
-    def _take(self, piece: Piece, ended: Ended) -> None:
+    def _take(self, piece: WorkItem, ended: Ended) -> None:
         if ended.answer is None:
             self.tries[piece] = self.tries.get(piece, 0) + 1
             if self.tries[piece] < TRIES:
@@ -181,9 +181,9 @@ class Spread:
             kind = all_checks(known_entry(piece.slug).load())[piece.check].kind
             self.done[piece] = Evidence(kind, "abstained", "cluster", detail=f"{ended.reason}, {TRIES} times")
             return
-        found: Evidence = ended.answer["evidence"]
-        self.done[piece] = found
-        if found.status == "refuted":
+        result: Evidence = ended.answer["evidence"]
+        self.done[piece] = result
+        if result.status == "refuted":
             self.refuted, self.ended = piece, True
 
     def _stop(self) -> None:
@@ -223,7 +223,7 @@ def run_on(
     """As :func:`run`, on the lanes of any engine."""
     progress.start(None, "loading the statements")
     statements = [entry.load() for entry in entries]
-    spread = Spread(engine, pieces(statements, context, only, engine.lanes))
+    spread = Spread(engine, work_items(statements, context, only, engine.lanes))
     remote = {(piece.statement, piece.check) for piece in spread.waiting}
     own = [
         (number, index, check) for number, statement in enumerate(statements)
@@ -232,7 +232,7 @@ def run_on(
     ]  # fmt: skip
     total = len(own) + len(spread.waiting)
     progress.start(total)
-    found: dict[tuple[int, int], Evidence] = {}
+    result: dict[tuple[int, int], Evidence] = {}
     # The checks here keep the main thread, in which alone a computation can be cut short by the clock.
     with ThreadPoolExecutor(1) as beside:
         working = beside.submit(spread.work)
@@ -240,26 +240,26 @@ def run_on(
         try:
             while own and not over():
                 number, index, check = own.pop(0)
-                progress.at(len(found) + len(spread.done), f"{statements[number].slug}: {check.kind} ({check.source})")
+                progress.at(len(result) + len(spread.done), f"{statements[number].slug}: {check.kind} ({check.source})")
                 try:
-                    with cut_when(over):
-                        found[number, index] = row = _timed(check, context)
+                    with cancel_when(over):
+                        result[number, index] = row = _timed(check, context)
                 except OutOfTimeError:
                     break
                 spread.ended = spread.ended or row.status == "refuted"
             while not working.done():
-                progress.at(len(found) + len(spread.done), f"{len(spread.running)} on the cluster")
+                progress.at(len(result) + len(spread.done), f"{len(spread.running)} on the cluster")
                 wait([working], 0.5)
         finally:
             spread.ended = True
         working.result()
-    found |= gathered(spread.done)
+    result |= gathered(spread.done)
     if spread.refuted is not None:
         place = spread.refuted.statement, spread.refuted.check
         progress.at(total, "shrinking the counterexample")
-        found[place] = shrunk(statements[place[0]], spread.refuted, found[place])
+        result[place] = shrunk(statements[place[0]], spread.refuted, result[place])
     for number, statement in enumerate(statements):
-        yield _result(statement, {index: row for (owner, index), row in found.items() if owner == number}, only)
+        yield _result(statement, {index: row for (owner, index), row in result.items() if owner == number}, only)
 
 
 def _over(spread: Spread, working: Future[None]) -> bool:
@@ -269,8 +269,8 @@ def _over(spread: Spread, working: Future[None]) -> bool:
 
 def _timed(check: Check, context: Context) -> Evidence:
     started = time.perf_counter()
-    found = check.run(context)
-    return timed(found, time.perf_counter() - started)
+    result = check.run(context)
+    return timed(result, time.perf_counter() - started)
 
 
 def _result(statement: Statement, found: dict[int, Evidence], only: Kind | None) -> Result:

@@ -175,17 +175,17 @@ def tally(
     worst: Measurement | None = None
     decided = abstained = 0
     for instance in instances:
-        found = measure(instance)
-        if found.status == "abstained":
+        result = measure(instance)
+        if result.status == "abstained":
             abstained += 1
             continue
         decided += 1
-        if worst is None or found.severity > worst.severity:
-            worst = found
-        if found.status == "refuted":
+        if worst is None or result.severity > worst.severity:
+            worst = result
+        if result.status == "refuted":
             return Evidence(
-                kind, "refuted", source, decided, abstained, found.residual, found.tolerance,
-                detail=joined(detail, found.detail), counterexample=instance,
+                kind, "refuted", source, decided, abstained, result.residual, result.tolerance,
+                detail=joined(detail, result.detail), counterexample=instance,
             )  # fmt: skip
     enough = decided >= at_least
     note = "" if enough else f"only {decided} of at least {counted(at_least, 'instance')} could be decided"

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
-Given = TypeVar("Given")
-Found = TypeVar("Found")
+Item = TypeVar("Item")
+Output = TypeVar("Output")
 
 
-def spread(function: Callable[[Given], Found], items: Iterable[Given], workers: int) -> Iterator[Found]:
+def map_in_processes(function: Callable[[Item], Output], items: Iterable[Item], workers: int) -> Iterator[Output]:
     """Apply a function to every item in some processes; results come in order.
 
     Items are taken one after the other and sent off at once: what makes the next one runs beside them. Whoever asks
@@ -42,7 +42,7 @@ def helpers(workers: int) -> Iterator[Callable[..., Future[Any]]]:
 
     def send(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         # Any of these may start a process.
-        with held_back():
+        with interrupts_blocked():
             return pool.submit(function, *arguments)
 
     finished = False
@@ -60,7 +60,7 @@ def helpers(workers: int) -> Iterator[Callable[..., Future[Any]]]:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def interrupts_blocked() -> Iterator[None]:
     """Hold Ctrl-C back while processes start, which inherit that: one that has not yet been told to ignore it is deaf.
 
     Afterwards this process hears of one that came meanwhile.
@@ -112,7 +112,7 @@ LOOK = 0.25  # seconds between looks
 
 
 @contextmanager
-def cut_when(over: Callable[[], bool]) -> Iterator[None]:
+def cancel_when(over: Callable[[], bool]) -> Iterator[None]:
     """Raise `OutOfTimeError` inside the block soon after `over()` has become true.
 
     It is asked again and again: one that is raised where Python cannot pass it on (in a callback of C, while an object

@@ -27,7 +27,7 @@ from verify.engine.evidence import (
     timed,
     verdict,
 )
-from verify.engine.processes import spread
+from verify.engine.processes import map_in_processes
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.registry import REGISTRY, Entry
 from verify.registry import entry as known_entry
@@ -51,8 +51,8 @@ class Result:
     @property
     def verdict(self) -> Verdict:
         """Drawn from the evidence; a run that was cut short may refute, but leaves open what it did not."""
-        found = verdict(self.evidence)
-        return "abstained" if self.interrupted and found == "holds" else found
+        result = verdict(self.evidence)
+        return "abstained" if self.interrupted and result == "holds" else result
 
     def _repr_html_(self) -> str:
         """The verdict and its evidence for a notebook."""
@@ -113,8 +113,8 @@ def run(
             for check in checks:
                 progress.step(f"{statement.slug}: {check.kind} ({check.source})")
                 started = time.perf_counter()
-                found = check.run(context)
-                evidence.append(timed(found, time.perf_counter() - started))
+                result = check.run(context)
+                evidence.append(timed(result, time.perf_counter() - started))
         except KeyboardInterrupt:
             yield interrupted(statement, evidence, time.perf_counter() - begun, only)
             raise
@@ -163,23 +163,23 @@ def refute(
 
     def together(kinds: Sequence[Kind]) -> Callable[[Any], Measurement]:
         def measure(instance: Any) -> Measurement:
-            found = []
+            result = []
             for kind in kinds:
-                found.append(statement.measures[kind](instance, variant.claim))
+                result.append(statement.measures[kind](instance, variant.claim))
                 # All must refute: after the first that does not, the dearer kinds need not run.
-                if found[-1].status != "refuted":
-                    return found[-1]
-            return min(found, key=lambda f: f.severity)
+                if result[-1].status != "refuted":
+                    return result[-1]
+            return min(result, key=lambda f: f.severity)
 
         return measure
 
     tried = undecided = 0
     for kinds in (variant.caught_by, *((kind,) for kind in variant.caught_by)):
-        found = deepening(statement.stages, together(kinds), examples=examples, seed=context.seed, shrink=shrink)
-        tried, undecided = tried + found.tried, undecided + found.undecided
-        if found.instance is not None:
-            measured = together(kinds)(found.instance)
-            return Refutation(statement, variant, tuple(kinds), found.instance, measured, tried, undecided)
+        result = deepening(statement.stages, together(kinds), examples=examples, seed=context.seed, shrink=shrink)
+        tried, undecided = tried + result.tried, undecided + result.undecided
+        if result.instance is not None:
+            measured = together(kinds)(result.instance)
+            return Refutation(statement, variant, tuple(kinds), result.instance, measured, tried, undecided)
     return Refutation(statement, variant, (), None, None, tried, undecided)
 
 
@@ -188,12 +188,12 @@ def variants_evidence(statement: Statement, context: Context) -> Evidence:
 
     The refutations are kept as they are found, not shrunk.
     """
-    found: list[Refutation] = []
+    result: list[Refutation] = []
     for variant in statement.variants:
-        found.append(refute(statement, variant, context, shrink=False))
-        if found[-1].survived:
+        result.append(refute(statement, variant, context, shrink=False))
+        if result[-1].survived:
             break
-    return replace(variants_summary(statement, found), refutations=tuple(found))
+    return replace(variants_summary(statement, result), refutations=tuple(result))
 
 
 def variants_summary(statement: Statement, found: Sequence[Refutation]) -> Evidence:
@@ -254,9 +254,9 @@ def refutations(
         return
     names = [(statement.slug, variant.name) for statement, variant in chosen]
     progress.at(0, f"{chosen[0][0].slug}: {chosen[0][1].name}" if chosen else "")
-    results = spread(partial(refuted, context), names, workers)
-    for number, ((statement, variant), found) in enumerate(zip(chosen, results, strict=True), start=1):
-        yield Refutation(statement, variant, *found)
+    results = map_in_processes(partial(refuted, context), names, workers)
+    for number, ((statement, variant), result) in enumerate(zip(chosen, results, strict=True), start=1):
+        yield Refutation(statement, variant, *result)
         following, its_variant = chosen[min(number, len(chosen) - 1)]
         progress.at(number, f"{following.slug}: {its_variant.name}")
 
@@ -264,8 +264,8 @@ def refutations(
 def refuted(context: Context, name: tuple[str, str]) -> tuple[tuple[Kind, ...], Any, Measurement | None, int, int]:
     """What another process finds of a variant, given by slug and name, as data that can be sent."""
     statement = known_entry(name[0]).load()
-    found = refute(statement, statement.variant(name[1]), context, shrink=True)
-    return found.refuted_by, found.instance, found.measurement, found.tried, found.undecided
+    result = refute(statement, statement.variant(name[1]), context, shrink=True)
+    return result.refuted_by, result.instance, result.measurement, result.tried, result.undecided
 
 
 def assumption_outcomes(
@@ -284,11 +284,11 @@ def assumption_outcomes(
 def replay(statement: Statement, claim: Any, instance: Any, progress: Progress = SILENT) -> dict[Kind, Measurement]:
     """Measure one instance by every kind of evidence that the statement has for instances."""
     progress.start(len(statement.measures))
-    found = {}
+    result = {}
     for kind, measure in statement.measures.items():
         progress.step(f"{statement.slug}: {kind}")
-        found[kind] = measure(instance, claim)
-    return found
+        result[kind] = measure(instance, claim)
+    return result
 
 
 def result_html(result: Result) -> str:
@@ -326,10 +326,10 @@ def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
     if not options:
         raise ValueError(f"no derivation of {slug!r} was asked for")
     decided_by: list[str] = []
-    found = []
+    result = []
     for option in options:
         derivation = theory.derive(slug, **option)
-        found.append(derivation)
+        result.append(derivation)
         named = ", ".join(f"{key}={value}" for key, value in option.items()) or "as stated"
         if not derivation.proved:
             values = [step.decision.value for step in derivation.steps] + [derivation.decision.value]
@@ -337,11 +337,11 @@ def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
             return Evidence(
                 "symbolic", "refuted" if status == "refuted" else "abstained", "proof", len(options),
                 detail=f"{named}: {derivation.decision.method}: {derivation.decision.detail}",
-                derivations=tuple(found),
+                derivations=tuple(result),
             )  # fmt: skip
         decided_by += [step.decision.method for step in derivation.steps] + [derivation.decision.method]
     return Evidence(
         "symbolic", "holds", "proof", len(options), worst_residual=0.0, tolerance=0.0,
         detail=f"{counted(len(options), 'derivation')} proved by {', '.join(dict.fromkeys(decided_by))}",
-        derivations=tuple(found),
+        derivations=tuple(result),
     )  # fmt: skip

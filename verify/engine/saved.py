@@ -39,16 +39,16 @@ def check_folder(path: Path) -> Path:
 
     Folders that this call made are removed again when no file can be made.
     """
-    made: list[Path] = []
+    built: list[Path] = []
     try:
         for folder in reversed([path, *path.parents]):
             if not folder.exists():
                 folder.mkdir()
-                made.append(folder)
+                built.append(folder)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        for folder in reversed(made):
+        for folder in reversed(built):
             folder.rmdir()
         raise InputError(f"folder {str(path)!r}: cannot be written: {error.strerror or error}") from None
     return path

@@ -35,10 +35,10 @@ def search(
 
     def refutes(instance: Any) -> bool:
         nonlocal tried, undecided
-        found = measure(instance)
+        result = measure(instance)
         tried += 1
-        undecided += found.status == "abstained"
-        return found.status == "refuted"
+        undecided += result.status == "abstained"
+        return result.status == "refuted"
 
     options = settings(
         max_examples=examples,
@@ -73,10 +73,10 @@ def deepening(
     """
     tried = undecided = 0
     for stage in stages:
-        found = search(stage(), measure, examples=examples, seed=seed, shrink=shrink)
-        tried, undecided = tried + found.tried, undecided + found.undecided
-        if found.instance is not None:
-            return SearchResult(found.instance, tried, undecided)
+        result = search(stage(), measure, examples=examples, seed=seed, shrink=shrink)
+        tried, undecided = tried + result.tried, undecided + result.undecided
+        if result.instance is not None:
+            return SearchResult(result.instance, tried, undecided)
     return SearchResult(None, tried, undecided)
 
 

@@ -66,23 +66,23 @@ class FigureData:
 
     def numbers(self, column: str, *, missing: bool = False) -> tuple[float, ...]:
         """A column of finite numbers; NaN stands for None where `missing` allows it. ValueError for anything else."""
-        found = []
+        result = []
         for row, value in enumerate(self._column(column)):
             if value is None and missing:
-                found.append(math.nan)
+                result.append(math.nan)
                 continue
             if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
                 raise ValueError(f"{self._place(column, row)} is {value!r:.40}: must be a finite number")
-            found.append(float(value))
-        return tuple(found)
+            result.append(float(value))
+        return tuple(result)
 
     def positive(self, column: str, *, missing: bool = False) -> tuple[float, ...]:
         """A column of numbers above zero, for a logarithmic axis."""
-        found = self.numbers(column, missing=missing)
-        for row, value in enumerate(found):
+        result = self.numbers(column, missing=missing)
+        for row, value in enumerate(result):
             if value <= 0:
                 raise ValueError(f"{self._place(column, row)} is {value!r}: must be above 0, its axis is logarithmic")
-        return found
+        return result
 
     def fact(self, name: str) -> float:
         """A finite number of the facts; ValueError if it is not there or something else."""
@@ -201,22 +201,22 @@ def from_csv(text: str) -> FigureData:
 
 
 def _read(rows: list[list[str]], place: int, text: bool) -> list[Value]:
-    found: list[Value] = []
+    result: list[Value] = []
     for number, row in enumerate(rows[1:], start=1):
         if len(row) != len(rows[0]) and not (len(rows[0]) == 1 and not row):
             raise ValueError(f"row {number} of the figure's CSV: has {len(row)} cells, must have {len(rows[0])}")
         cell = row[place] if row else ""
         if not cell:
-            found.append(None)
+            result.append(None)
             continue
         try:
-            found.append(cell if text else _number(cell))
+            result.append(cell if text else _number(cell))
         except ValueError:
             name = rows[0][place]
             raise ValueError(
                 f"column {name!r}, row {number} of the figure's CSV is {cell!r:.40}: must be a number"
             ) from None
-    return found
+    return result
 
 
 def _number(cell: str) -> float | int:

@@ -52,7 +52,7 @@ def render(data: FigureData) -> dict[str, bytes]:
     drawing = DRAWINGS.get(data.kind)
     if drawing is None:
         raise ValueError(f"kind={data.kind!r:.40} of figure {data.name!r}: must be one of {', '.join(DRAWINGS)}")
-    found = {"csv": csv_text(data).encode()}
+    result = {"csv": csv_text(data).encode()}
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -64,9 +64,9 @@ def render(data: FigureData) -> dict[str, bytes]:
         matplotlib.rcParams.update(settings)
         figure = Figure(layout="constrained")
         drawing(figure, data)
-        found |= _printed(figure, data.title)
-    found["svg"] = own_identifiers(shorter(found["svg"].decode()), data.name).encode()
-    return found
+        result |= _printed(figure, data.title)
+    result["svg"] = own_identifiers(shorter(result["svg"].decode()), data.name).encode()
+    return result
 
 
 def shorter(svg: str) -> str:
@@ -89,9 +89,9 @@ def own_identifiers(svg: str, name: str) -> str:
     count: Counter[str] = Counter()
 
     def owned(match: re.Match[str]) -> str:
-        made = match[1].endswith('id="')
-        count[match[2]] += made
-        again = f"-{count[match[2]]}" if made and count[match[2]] > 1 else ""
+        built = match[1].endswith('id="')
+        count[match[2]] += built
+        again = f"-{count[match[2]]}" if built and count[match[2]] > 1 else ""
         return f"{match[1]}{name}-{match[2]}{again}"
 
     return _ID.sub(owned, svg)

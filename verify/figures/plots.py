@@ -280,16 +280,16 @@ def residue(figure: Figure, data: FigureData) -> None:
 def minibatch(figure: Figure, data: FigureData) -> None:
     """Error of minibatch updates against B: every minibatch, and the geometric mean at each B."""
     axes = one_panel(figure, 3.7)
-    found = tables(data, "series", "batch", "error")
-    for number, (name, table) in enumerate(found.items()):
-        look, apart = style(number), 1.12 ** (number - (len(found) - 1) / 2)
+    result = tables(data, "series", "batch", "error")
+    for number, (name, table) in enumerate(result.items()):
+        look, apart = style(number), 1.12 ** (number - (len(result) - 1) / 2)
         x, y = (np.exp(np.log(values).mean(axis=0)) for values in table.transpose(1, 0, 2))
         axes.plot(
             (table[:, 0] * apart).ravel(), table[:, 1].ravel(), color=look.colour, linestyle="", marker=look.marker,
             markersize=2.2, alpha=0.35, markeredgewidth=0, rasterized=True,
         )  # fmt: skip
         fitted(axes, data, look, name, x * apart, y)
-    ticks = sorted({float(value) for table in found.values() for value in table[0, 0]})
+    ticks = sorted({float(value) for table in result.values() for value in table[0, 0]})
     axes.set_xticks(ticks, [f"{value:g}" for value in ticks])
     axes.minorticks_off()
     axes.set_xlabel(r"triples in a minibatch $B$")
@@ -396,9 +396,9 @@ def lucky(figure: Figure, data: FigureData) -> None:
 
 def correlation_note(axes: Axes, data: FigureData, name: str) -> None:
     """The rank correlation with the initial gap and its interval, in the upper left."""
-    found = [data.fact(f"rank correlation, {name}{what}") for what in ("", ", low", ", high")]
+    result = [data.fact(f"rank correlation, {name}{what}") for what in ("", ", low", ", high")]
     axes.text(
-        0.03, 0.96, "rank correlation {:.2f} [{:.2f}, {:.2f}]".format(*found), transform=axes.transAxes, fontsize=8,
+        0.03, 0.96, "rank correlation {:.2f} [{:.2f}, {:.2f}]".format(*result), transform=axes.transAxes, fontsize=8,
         va="top", bbox={"facecolor": "white", "edgecolor": "0.8", "pad": 2.5, "linewidth": 0.6},
     )  # fmt: skip
 
@@ -432,20 +432,20 @@ def matrices(data: FigureData) -> dict[str, Any]:
     sides, quantity = data.texts("side"), data.texts("quantity")
     rows, columns = (data.numbers(name, missing=True) for name in ("row", "column"))
     values = data.numbers("value")
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for side in SIDES:
         here = [n for n in range(data.rows) if sides[n] == side and quantity[n] == "entry"]
         size = round(len(here) ** 0.5)
         if not here or size * size != len(here):
             raise ValueError(f"figure {data.name!r}: {len(here)} entries of the {side} matrix, must be a square number")
-        found[side] = np.full((size, size), np.nan)
+        result[side] = np.full((size, size), np.nan)
         for n in here:
             place = rows[n], columns[n]
-            if not (set(place) <= set(range(size)) and np.isnan(found[side][int(rows[n]), int(columns[n])])):
+            if not (set(place) <= set(range(size)) and np.isnan(result[side][int(rows[n]), int(columns[n])])):
                 where = f"entry ({rows[n]:g}, {columns[n]:g}) of the {side} matrix"
                 raise ValueError(f"figure {data.name!r}: {where}: must lie within {size} rows and columns, once")
-            found[side][int(rows[n]), int(columns[n])] = values[n]
-    return found
+            result[side][int(rows[n]), int(columns[n])] = values[n]
+    return result
 
 
 def heat(axes: Axes, matrix: Any, largest: float) -> Any:
@@ -472,10 +472,10 @@ def spectrum(axes: Axes, data: FigureData) -> None:
     sides, quantity, values = data.texts("side"), data.texts("quantity"), data.numbers("value")
     bound, floor, rank = (data.fact(name) for name in ("rounding explains", "lowest eigenvalue drawn", "rank at most"))
     for number, side in enumerate(SIDES):
-        found = [values[n] for n in range(data.rows) if sides[n] == side and quantity[n] == "eigenvalue"]
+        result = [values[n] for n in range(data.rows) if sides[n] == side and quantity[n] == "eigenvalue"]
         look = style(number)
         axes.plot(
-            np.arange(1, len(found) + 1), np.maximum(np.abs(found), floor), linestyle="", color=look.colour,
+            np.arange(1, len(result) + 1), np.maximum(np.abs(result), floor), linestyle="", color=look.colour,
             marker="o" if number == 0 else "x", fillstyle="none", markersize=7 if number == 0 else 5,
             markeredgewidth=1.3, label=side,
         )  # fmt: skip

@@ -96,17 +96,20 @@ def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT)
     loss = loss_of(text, 1 if text in CANONICAL else None)
     if loss.negatives is None:
         raise InputError(f"loss {text!r}: must have an explicit number of negatives")
-    found: dict[str, Any] = {"text": text, "expression": loss.expression}
+    result: dict[str, Any] = {"text": text, "expression": loss.expression}
     try:
         with limited(seconds):
-            _decide(loss, found, progress)
+            _decide(loss, result, progress)
     except OutOfTimeError:
-        found["note"] = f"not decided within {seconds:g} s"
-        found["evidence"] = (*found.get("evidence", ()), Evidence("float", "abstained", "loss", detail=found["note"]))
+        result["note"] = f"not decided within {seconds:g} s"
+        result["evidence"] = (
+            *result.get("evidence", ()),
+            Evidence("float", "abstained", "loss", detail=result["note"]),
+        )
     except (MemoryError, RecursionError) as error:
-        found["note"] = f"not decided: the loss is too large ({type(error).__name__})"
-        found["evidence"] = (Evidence("symbolic", "abstained", "proof", detail=found["note"]),)
-    return LossReport(**found)
+        result["note"] = f"not decided: the loss is too large ({type(error).__name__})"
+        result["evidence"] = (Evidence("symbolic", "abstained", "proof", detail=result["note"]),)
+    return LossReport(**result)
 
 
 def _decide(loss: Loss, found: dict[str, Any], progress: Progress) -> None:

@@ -44,14 +44,14 @@ def gradient_differences(match: Match, seen: Observed, title: str) -> tuple[str,
         return (f"{prefix}no gradient: {reason}",)
     known = seen.gradients(match.form, match.tau)
     largest = abs(match.factor) * max(float(g.abs().max()) for each in known for g in each)
-    found = []
+    result = []
     for place, name in enumerate(ARGUMENTS):
         ours = torch.cat([a.gradients[place].reshape(-1) for a in seen.found if a.gradients is not None])
         theirs = match.factor * torch.cat([each[place].reshape(-1) for each in known])
         words = _compared(ours, theirs, 10 * seen.tolerance * largest, title)
         if words:
-            found.append(f"{prefix}gradient with respect to {name} {words}")
-    return tuple(found)
+            result.append(f"{prefix}gradient with respect to {name} {words}")
+    return tuple(result)
 
 
 def _compared(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float, title: str) -> str:
@@ -203,10 +203,10 @@ def conformance(
     """
     setting = _checked(loss_fn, tau, margin, negatives, against, seed)
     first, fresh = _batches(*setting, len(SHAPES), 0), _batches(*setting, 2 * len(SHAPES), 1)
-    found, confirming = (answers(loss_fn, batches, negatives) for batches in (first, fresh))
+    result, confirming = (answers(loss_fn, batches, negatives) for batches in (first, fresh))
     single = in_single_precision(loss_fn, first, negatives)
     tolerance = SINGLE if single else TOLERANCE
-    seen = Observed(first, found, tau, margin, tolerance)
+    seen = Observed(first, result, tau, margin, tolerance)
     ranked = matches(seen, Observed(fresh, confirming, tau, margin, tolerance))
     ranked.sort(key=lambda match: (len(match.differences), match.form.loss != against))
     if not ranked:
@@ -251,7 +251,7 @@ def _checked(
 def _batches(seed: int, negatives: int, scale: float, count: int, stream: int) -> list[Batch]:
     """Random outputs of several sizes, widths and scales."""
     generator = torch.Generator().manual_seed((2 * seed + stream) % 2**64)
-    found = []
+    result = []
     for index in range(count):
         size, width = SHAPES[(index + stream) % len(SHAPES)]
         spread = scale * SCALES[index % len(SCALES)]
@@ -259,8 +259,8 @@ def _batches(seed: int, negatives: int, scale: float, count: int, stream: int) -
             spread * torch.randn(*shape, generator=generator, dtype=torch.float64)
             for shape in ((size, width), (size, width), (size, negatives, width))
         ]
-        found.append((draw[0], draw[1], draw[2]))
-    return found
+        result.append((draw[0], draw[1], draw[2]))
+    return result
 
 
 def _described(match: Match) -> str:
@@ -270,15 +270,15 @@ def _described(match: Match) -> str:
 
 def _counterexample(seen: Observed, loss: str) -> tuple[str, str]:
     """The two batches whose ratios differ most: no positive constant can mend both."""
-    found, known = seen.values, seen.known(Form(loss), seen.tau)
-    ratios = [b / a if a else float("inf") for a, b in zip(known, found, strict=True)]
+    result, known = seen.values, seen.known(Form(loss), seen.tau)
+    ratios = [b / a if a else float("inf") for a, b in zip(known, result, strict=True)]
     low, high = min(range(len(ratios)), key=ratios.__getitem__), max(range(len(ratios)), key=ratios.__getitem__)
     if low == high:
         high = len(ratios) - 1
 
     def line(i: int) -> str:
         size = f"batch {i}, B = {len(seen.batches[i][0])}, n = {seen.batches[i][0].shape[1]}"
-        return f"{size}: the function gives {found[i]:.10g}, {TITLES[loss]} {known[i]:.10g}, ratio {ratios[i]:.6g}"
+        return f"{size}: the function gives {result[i]:.10g}, {TITLES[loss]} {known[i]:.10g}, ratio {ratios[i]:.6g}"
 
     return line(low), line(high)
 

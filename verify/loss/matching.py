@@ -51,9 +51,9 @@ def in_single_precision(loss_fn: LossFunction, batches: Sequence[Batch], negativ
     generator = torch.Generator().manual_seed(20100578)
     same = 0
     for batch in batches:
-        given = _given(batch, negatives)
-        moved = [f + MOVED * f.std() * torch.randn(f.shape, generator=generator, dtype=f.dtype) for f in given]
-        same += _same(_answer(loss_fn, given), _answer(loss_fn, moved))
+        argument = _given(batch, negatives)
+        moved = [f + MOVED * f.std() * torch.randn(f.shape, generator=generator, dtype=f.dtype) for f in argument]
+        same += _same(_answer(loss_fn, argument), _answer(loss_fn, moved))
     return 2 * same > len(batches)
 
 
@@ -182,8 +182,8 @@ class Form:
     @property
     def modifications(self) -> tuple[str, ...]:
         """What differs from the loss itself, in words."""
-        found = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return tuple(NAMES[pair] for pair in found if pair in NAMES)
+        result = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return tuple(NAMES[pair] for pair in result if pair in NAMES)
 
 
 def forms() -> Iterator[Form]:
@@ -280,14 +280,14 @@ class Match:
     @property
     def differences(self) -> tuple[str, ...]:
         """What it does differently from the known loss, in words."""
-        found = list(self.form.modifications)
+        result = list(self.form.modifications)
         if self.tau != self.tau_given:
-            found.append(f"tau = {self.tau:.6g}, not {self.tau_given:g}")
+            result.append(f"tau = {self.tau:.6g}, not {self.tau_given:g}")
         if self.factor < 0:
-            found.append(NAMES["sign", "reversed"])
+            result.append(NAMES["sign", "reversed"])
         if self.by_gradient:
-            found.append("gradients equal, the values are not, and do not differ by one constant")
-        return tuple(found)
+            result.append("gradients equal, the values are not, and do not differ by one constant")
+        return tuple(result)
 
 
 @dataclass(frozen=True)
@@ -336,14 +336,14 @@ def _at_given(first: Observed, fresh: Observed) -> Iterator[Match]:
 
 def _with_constant(first: Observed, fresh: Observed) -> Iterator[Match]:
     for form in forms():
-        known, found = first.known(form, first.tau), first.values
+        known, result = first.known(form, first.tau), first.values
         low, high = min(range(len(known)), key=known.__getitem__), max(range(len(known)), key=known.__getitem__)
         if known[low] == known[high]:
             continue
-        factor = (found[high] - found[low]) / (known[high] - known[low])
-        constant = sum(b - factor * a for a, b in zip(known, found, strict=True)) / len(known)
+        factor = (result[high] - result[low]) / (known[high] - known[low])
+        constant = sum(b - factor * a for a, b in zip(known, result, strict=True)) / len(known)
         # What is nearly constant fits anything times a tiny factor.
-        varies = abs(found[high] - found[low]) > 1e-6 * abs(constant)
+        varies = abs(result[high] - result[low]) > 1e-6 * abs(constant)
         if varies and _holds(form, first.tau, factor, constant, first, fresh):
             yield Match(form, factor, constant, first.tau, first.tau)
 
@@ -368,10 +368,10 @@ def _by_gradient(first: Observed, fresh: Observed) -> Iterator[Match]:
     for form in forms():
         if len(form.modifications) > 1:
             continue
-        known, found = _flat(first.gradients(form, first.tau)), _flat([a.gradients or () for a in first.found])
+        known, result = _flat(first.gradients(form, first.tau)), _flat([a.gradients or () for a in first.found])
         place = int(known.abs().argmax())
-        factor = float(found[place] / known[place]) if known[place] != 0 else 0.0
-        if factor == 0 or not _near(found, factor * known, first.tolerance):
+        factor = float(result[place] / known[place]) if known[place] != 0 else 0.0
+        if factor == 0 or not _near(result, factor * known, first.tolerance):
             continue
         again = _flat(fresh.gradients(form, first.tau)), _flat([a.gradients or () for a in fresh.found])
         if _near(again[1], factor * again[0], fresh.tolerance):
@@ -380,12 +380,12 @@ def _by_gradient(first: Observed, fresh: Observed) -> Iterator[Match]:
 
 def _temperatures(form: Form, seen: Observed) -> Iterator[float]:
     """Where the ratio of the values on two batches is that of the function."""
-    found = seen.values
-    high = max(range(len(found)), key=lambda i: abs(found[i]))
-    low = min(range(len(found)), key=lambda i: abs(found[i]))
-    if found[high] == 0:
+    result = seen.values
+    high = max(range(len(result)), key=lambda i: abs(result[i]))
+    low = min(range(len(result)), key=lambda i: abs(result[i]))
+    if result[high] == 0:
         return
-    pair, wanted = replace(seen, batches=(seen.batches[high], seen.batches[low])), found[low] / found[high]
+    pair, wanted = replace(seen, batches=(seen.batches[high], seen.batches[low])), result[low] / result[high]
 
     def off(tau: float) -> float:
         top, bottom = pair.known(form, tau)

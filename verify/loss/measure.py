@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from hltm.base.command import heard
+from hltm.base.command import deferred_interrupt
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.instances.in_torch import arrays_of
 from verify.tolerance.rounding import measured_tolerance
@@ -35,8 +35,8 @@ class NoTorchFormError(Exception):
 
 def evaluate(expression: sympy.Expr, values: Mapping[sympy.Symbol, Tensor]) -> Tensor:
     """The value of an expression, differentiable, at tensors that broadcast."""
-    (found,) = evaluate_all([expression], values)
-    return found
+    (result,) = evaluate_all([expression], values)
+    return result
 
 
 def evaluate_all(expressions: Sequence[sympy.Expr], values: Mapping[sympy.Symbol, Tensor]) -> list[Tensor]:
@@ -141,7 +141,7 @@ def evidence(
     loss: sympy.Expr, weights: Sequence[sympy.Expr], count: int = 24, seed: int = 0, factor: float = 1.0
 ) -> Evidence:
     """Statement 4 for a loss and its pair weights on random networks and populations."""
-    with heard():
+    with deferred_interrupt():
         import torch  # noqa: F401
     detail = "no augmentation: autograd of the literal sum = V^xi vec W with the derived xi"
     if 2 ** (len(weights) + 1) > TUPLE_LIMIT:
@@ -220,9 +220,9 @@ def _operator(tower: list[Tensor], points: Tensor, case: Case, terms: list[Tenso
     omega = torch.zeros(len(points), len(points), dtype=points.dtype)
     for k, term in enumerate(terms):
         omega.index_add_(1, tuples[:, k], term.expand(len(points), len(tuples)))
-    found = []
+    result = []
     for w, connection in zip(tower, numeric.connections(tower, points, case.slope), strict=True):
         gap = connection[:, None] - connection[None, :]
         pulled = torch.einsum("mnpi,p->mni", gap, numeric.vec(w))
-        found.append(numeric.unvec(torch.einsum("mn,mnpi,mni->p", omega, gap, pulled), w.shape[0]))
-    return found
+        result.append(numeric.unvec(torch.einsum("mn,mnpi,mni->p", omega, gap, pulled), w.shape[0]))
+    return result

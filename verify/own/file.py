@@ -42,19 +42,19 @@ def load_statements(path: Path) -> tuple[OwnEntry, ...]:
     from verify.own.statement import checked_name
 
     module = _run(path)
-    found: list[Statement] = []
+    result: list[Statement] = []
     for value in vars(module).values():
-        if isinstance(value, Statement) and not any(value is other for other in found):
-            found.append(value)
-    if not found:
+        if isinstance(value, Statement) and not any(value is other for other in result):
+            result.append(value)
+    if not result:
         raise InputError(f"file {str(path)!r}: defines no statement, must have one at its top level")
-    for index, statement in enumerate(found):
+    for index, statement in enumerate(result):
         checked_name(statement.slug, f"slug in {str(path)!r}")
-        if statement.slug in [other.slug for other in found[:index]]:
+        if statement.slug in [other.slug for other in result[:index]]:
             raise InputError(f"slug={statement.slug!r} in {str(path)!r}: is there twice, slugs must differ")
         if _is_ours(statement.slug):
             raise InputError(f"slug={statement.slug!r} in {str(path)!r}: is a name of the toolkit's own statements")
-    return tuple(OwnEntry(s.slug, s.theorem, s.title, None, s) for s in found)
+    return tuple(OwnEntry(s.slug, s.theorem, s.title, None, s) for s in result)
 
 
 def _is_ours(slug: str) -> bool:
@@ -114,7 +114,7 @@ def _line(error: BaseException, path: Path) -> int | None:
 
 
 @contextmanager
-def blaming(path: Path) -> Iterator[None]:
+def attribute_errors_to(path: Path) -> Iterator[None]:
     """Turn what the user's code raises in a run (a strategy, a check of their own) into one line."""
     from hypothesis.errors import HypothesisException
 

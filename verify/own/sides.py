@@ -79,10 +79,10 @@ class Watched(np.ndarray):
         largest = _of(inputs, self)
         if "out" in options:
             options["out"] = tuple(plain(item) for item in options["out"])
-        given = [plain(item) for item in inputs]
-        result = getattr(ufunc, method)(*given, **options)
+        argument = [plain(item) for item in inputs]
+        result = getattr(ufunc, method)(*argument, **options)
         if ufunc.__name__ in PRODUCTS:
-            largest.see_product(*given)
+            largest.see_product(*argument)
         return _seen(result, largest)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -95,11 +95,11 @@ class Watched(np.ndarray):
 
 def watched(array: np.ndarray, largest: Largest) -> Watched:
     """The array, watched."""
-    found = np.asarray(array).view(Watched)
-    found.largest = largest
+    result = np.asarray(array).view(Watched)
+    result.largest = largest
     largest.asked = True
     largest.see(array)
-    return found
+    return result
 
 
 def plain(value: Any) -> Any:
@@ -201,8 +201,10 @@ class Arithmetic:
         double = np.asarray(value, dtype=np.float64)
         if self.exact:
             return array(double, rational)
-        found = double if self.kind == "double" else self._moved(double, "single" if self.kind == "single" else "moved")
-        return found if self.largest is None else watched(found, self.largest)
+        result = (
+            double if self.kind == "double" else self._moved(double, "single" if self.kind == "single" else "moved")
+        )
+        return result if self.largest is None else watched(result, self.largest)
 
     def tensor(self, value: Any) -> Tensor:
         """Nested tuples of numbers as a torch tensor; torch knows no exact rationals (InputError)."""
@@ -258,8 +260,8 @@ class UserSides:
         """Both sides in float64; `claim` stands in place of the theory side."""
         at = Arithmetic(device=device)
         sides = [("theory", claim or self.theory), ("numeric", self.numeric)]
-        found = [self.ask(name, side, instance, at) for name, side in sides]
-        left, right = found
+        result = [self.ask(name, side, instance, at) for name, side in sides]
+        left, right = result
         if left is None or right is None:
             return NOT_SPOKEN_OF
         self.check_shapes(left, right, instance)
@@ -272,7 +274,7 @@ class UserSides:
             for (name, side), double in zip(sides, (left, right), strict=True):
                 notes += self.widen(bounds, name, side, double, instance, device)
             if beyond(left, right, bounds) and not beyond(
-                left, right, self.shaken(bounds, sides, found, instance, device)
+                left, right, self.shaken(bounds, sides, result, instance, device)
             ):
                 return Measurement(math.nan, math.inf, False, "a rounding of the input moves a side as far")
         if not all(math.isfinite(bound) for bound in bounds.values()):
@@ -370,11 +372,11 @@ class UserSides:
         """The arrays of a side; what it prints goes to stderr, what it raises is an InputError."""
         try:
             with redirect_stdout(sys.stderr):
-                found = arrays(side(instance, at), at.exact, at.largest)
+                result = arrays(side(instance, at), at.exact, at.largest)
         except (Exception, SystemExit) as error:  # a user's code may raise anything
             what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             raise InputError(f"statement {self.slug!r}, {name} side at {shown(instance)}: {what}") from error
-        return found
+        return result
 
     def check_shapes(self, left: Arrays, right: Arrays, instance: Any) -> None:
         """Refuse sides that give other arrays than each other, or nothing to compare."""

@@ -63,14 +63,14 @@ def assumptions_of(
 ) -> tuple[Assumption, ...]:
     """The assumptions of a statement, each with a way of dropping it; InputError where one is of another kind."""
     if isinstance(drops, Mapping):
-        found = []
+        result = []
         for assumed, without in drops.items():
             if not isinstance(without, Without):
                 raise InputError(f"drops[{assumed!r:.40}]={without!r:.40} of statement {name!r}: must be a Without")
             stages = stages_of(without.strategy, name)
             tries = partial(tried, dict(measures), stages)
-            found.append(Assumption(str(assumed), str(without.dropped), tries, bool(without.necessary)))
-        return tuple(found)
+            result.append(Assumption(str(assumed), str(without.dropped), tries, bool(without.necessary)))
+        return tuple(result)
     for assumption in drops:
         if not isinstance(assumption, Assumption):
             raise InputError(f"drops of statement {name!r}: {assumption!r:.40} must be a verify.Assumption")
@@ -84,8 +84,8 @@ def tried(measures: Measures, stages: Sequence[Callable[[], Any]], context: Cont
     last: list[tuple[Any, Sides]] = []
 
     def measure(instance: Any) -> Measurement:
-        found = [(kind, function(instance, None)) for kind, function in measures.items()]
-        kind, worst = max(found, key=lambda row: (row[1].status != "abstained", row[1].severity))
+        results = [(kind, function(instance, None)) for kind, function in measures.items()]
+        kind, worst = max(results, key=lambda row: (row[1].status != "abstained", row[1].severity))
         last.append((instance, of_measurement(worst, described(instance), f"theory - numeric, {kind}")))
         return worst
 
@@ -226,14 +226,14 @@ def stages_of(strategy: Any, name: str) -> tuple[Callable[[], SearchStrategy[Any
 
     import verify.strategies  # noqa: F401  # registers the types of our own instances
 
-    given = list(strategy) if isinstance(strategy, list | tuple) else [strategy]
-    found = [st.from_type(item) if isinstance(item, type) else item for item in given]
-    for item in found:
+    argument = list(strategy) if isinstance(strategy, list | tuple) else [strategy]
+    result = [st.from_type(item) if isinstance(item, type) else item for item in argument]
+    for item in result:
         if not isinstance(item, st.SearchStrategy):
             raise InputError(f"strategy={item!r:.40} of statement {name!r}: must be a Hypothesis strategy or a type")
-    if not found:
+    if not result:
         raise InputError(f"strategy of statement {name!r}: must not be empty")
-    return tuple(partial(_itself, item) for item in found)
+    return tuple(partial(_itself, item) for item in result)
 
 
 def _itself(strategy: Any) -> Any:
@@ -244,14 +244,14 @@ def drawn(strategy: Any, count: int, seed: int) -> list[Any]:
     """Up to `count` instances of a strategy, a function of the seed."""
     from verify.engine.search import search
 
-    found: list[Any] = []
+    result: list[Any] = []
 
     def keep(instance: Any) -> Measurement:
-        found.append(instance)
+        result.append(instance)
         return Measurement(0.0, 0.0)
 
     search(strategy, keep, examples=count, seed=seed, shrink=False)
-    return found
+    return result
 
 
 def type_of_instances(strategy: Any, name: str) -> type:
@@ -284,25 +284,25 @@ def variants_of(
 ) -> tuple[Variant, ...]:
     """The false variants; one that is given by its function must be refuted by every kind of evidence."""
     if isinstance(variants, Mapping):
-        found = []
+        result = []
         for key, side in variants.items():
             checked_side(side, f"variant {key!r} of statement {name!r}")
             change = (getattr(side, "__doc__", None) or str(key)).strip().splitlines()[0]
-            found.append(Variant(key, change, side, kinds))
+            result.append(Variant(key, change, side, kinds))
     else:
-        found = list(variants)
-    for variant in found:
+        result = list(variants)
+    for variant in result:
         if not isinstance(variant, Variant):
             raise InputError(f"variant={variant!r:.40} of statement {name!r}: must be a verify.Variant")
         checked_name(variant.name, f"name of a variant of statement {name!r}")
         if not variant.caught_by or not set(variant.caught_by) <= set(kinds):
             allowed = ", ".join(kinds)
             raise InputError(f"caught_by={variant.caught_by} of variant {variant.name!r}: must be among {allowed}")
-    names = [variant.name for variant in found]
+    names = [variant.name for variant in result]
     for key in names:
         if names.count(key) > 1:
             raise InputError(f"variant={key!r} of statement {name!r}: is there twice, names must differ")
-    return tuple(found)
+    return tuple(result)
 
 
 def standard_checks(sides: UserSides, stages: Sequence[Callable[[], Any]], symbolic: Any) -> tuple[Check, ...]:
@@ -319,18 +319,18 @@ def standard_checks(sides: UserSides, stages: Sequence[Callable[[], Any]], symbo
 
 def float_evidence(sides: UserSides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
     """Instances of the last stage in float64."""
-    found = drawn(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 1)
+    result = drawn(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 1)
     return tally(
-        "float", "drawn", found, partial(sides.measure_float, device=context.device),
-        at_least=max(1, len(found) // 2), detail="theory side = numeric side in float64, tolerance measured",
+        "float", "drawn", result, partial(sides.measure_float, device=context.device),
+        at_least=max(1, len(result) // 2), detail="theory side = numeric side in float64, tolerance measured",
     )  # fmt: skip
 
 
 def exact_evidence(sides: UserSides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
     """Instances of the last stage in rationals, those that the exact side speaks of."""
-    found = drawn(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 2)
+    result = drawn(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 2)
     return tally(
-        "exact", "drawn", found, sides.measure_exact,
+        "exact", "drawn", result, sides.measure_exact,
         at_least=1, detail="theory side = exact side in rationals",
     )  # fmt: skip
 
@@ -356,10 +356,10 @@ def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) ->
     """Every claim must be proved; one that is decided false refutes, one that is not decided abstains."""
     try:
         with redirect_stdout(sys.stderr):
-            made = claims()
+            built = claims()
     except (Exception, SystemExit) as error:  # a user's code may raise anything
         raise InputError(f"statement {slug!r}, symbolic: {type(error).__name__}: {error}") from error
-    named = made if isinstance(made, Mapping) else {f"claim {k}": c for k, c in enumerate(_listed(made), start=1)}
+    named = built if isinstance(built, Mapping) else {f"claim {k}": c for k, c in enumerate(_listed(built), start=1)}
     if not named:
         return Evidence("symbolic", "abstained", "proof", detail="nothing was claimed")
     methods: list[str] = []

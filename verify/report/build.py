@@ -92,13 +92,13 @@ def gathered(statements: Sequence[Statement], make: Callable[[Statement], list[M
     progress.start(len(chosen))
     for statement in chosen:
         progress.step(f"{statement.slug}: figures")
-        found = rows[statement.slug] = []
+        result = rows[statement.slug] = []
         for row, drawings in make(statement):
             if set(files) & set(drawings):
-                name = f"{row['name']}-again-{len(found)}"
-                found.append(missing(name, row["title"], "there is another figure of that name"))
+                name = f"{row['name']}-again-{len(result)}"
+                result.append(missing(name, row["title"], "there is another figure of that name"))
                 continue
-            found.append(row)
+            result.append(row)
             files |= drawings
     return Drawn(rows, files)
 
@@ -111,10 +111,10 @@ def made_of(context: Context, slug: str) -> list[Made]:
 def made(context: Context, statement: Statement) -> list[Made]:
     """The figures of a statement: of each the row and the files."""
     try:
-        found = list(statement.figures(context)) if statement.figures is not None else []
+        result = list(statement.figures(context)) if statement.figures is not None else []
     except Exception as error:
         return [(missing(f"figures-of-{statement.slug}", "Figures", error), {})]
-    return [drawn(data) for data in found]
+    return [drawn(data) for data in result]
 
 
 def _arrived(running: Future[list[Made]], statement: Statement) -> list[Made]:
@@ -214,8 +214,8 @@ def typeset(
         pdf = compiled(text, included, max(limit - time.monotonic(), 0.0), stop)
         if pdf.content is not None or sources == own or not pdf.reason.startswith("pdflatex failed"):
             return text, pdf
-        found = culprit(seen, text, pdf.log)
-        sources = sources | {found} if found is not None and found not in sources else own
+        result = culprit(seen, text, pdf.log)
+        sources = sources | {result} if result is not None and result not in sources else own
 
 
 @contextmanager

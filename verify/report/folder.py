@@ -109,7 +109,7 @@ def _remove_stale(folder: Path, known: Mapping[str, set[str]], kept: set[str]) -
 
 def recorded(folder: Path) -> dict[str, set[str]]:
     """Sums of the files that earlier reports wrote in a folder, by their relative names; InputError if unreadable."""
-    found: dict[str, set[str]] = {}
+    result: dict[str, set[str]] = {}
     for name in (MANIFEST, JOURNAL):
         path = folder / name
         if path.is_symlink() or (path.exists() and not path.is_file()):
@@ -121,8 +121,8 @@ def recorded(folder: Path) -> dict[str, set[str]]:
             raise InputError(f"file {str(path)!r}: is not of a report, and is not overwritten; take another folder")
         for file, sums in _sums(data).items():
             if ours(file):
-                found.setdefault(file, set()).update(sums)
-    return found
+                result.setdefault(file, set()).update(sums)
+    return result
 
 
 def _sums(data: dict[str, Any]) -> dict[str, set[str]]:
@@ -175,13 +175,13 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 def bundle(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
     """The zip of a report."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+    built = io.BytesIO()
+    with zipfile.ZipFile(built, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, content in sorted({**files, MANIFEST: manifest(files, about)}.items()):
             entry = zipfile.ZipInfo(name, _DATE)
             entry.compress_type, entry.external_attr, entry.create_system = zipfile.ZIP_DEFLATED, 0o644 << 16, 3
             archive.writestr(entry, content)
-    return made.getvalue()
+    return built.getvalue()
 
 
 def check_bundle_target(path: Path) -> None:

@@ -68,22 +68,22 @@ def cells(lines: Sequence[str]) -> list[list[str]]:
 def parted(text: str, separator: str) -> list[str]:
     r"""A LaTeX text parted at a separator that stands in no group and in no environment."""
     pieces, depth, start = [], 0, 0
-    for found in _PART.finditer(text):
-        word = found[0]
+    for result in _PART.finditer(text):
+        word = result[0]
         depth += (word in ("{", r"\begin")) - (word in ("}", r"\end"))
         if word == separator and depth == 0:
-            pieces.append(text[start : found.start()])
-            start = found.end()
+            pieces.append(text[start : result.start()])
+            start = result.end()
     return [*pieces, text[start:]]
 
 
 def _inner(text: str) -> str:
     """A formula without what makes it a display, its macros written out."""
     text = expanded(text).strip()
-    if found := _BARE.match(text):
-        text = (found["dollar"] or found["bracket"] or "").strip()
-    found = _DISPLAY.match(text)
-    return found["body"] if found else text
+    if result := _BARE.match(text):
+        text = (result["dollar"] or result["bracket"] or "").strip()
+    result = _DISPLAY.match(text)
+    return result["body"] if result else text
 
 
 @lru_cache(maxsize=4096)
@@ -108,10 +108,10 @@ def _converted(tex: str) -> ET.Element:
 def _complete(tex: str) -> None:
     """Refuse what the converter reads and TeX does not: braces without partners, and comments, which hide some."""
     depth = 0
-    for found in _OPEN.finditer(tex):
-        if found[0] == "%":
+    for result in _OPEN.finditer(tex):
+        if result[0] == "%":
             raise ConversionError(f"a comment in {tex[:60]!r}")
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        depth += {"{": 1, "}": -1}.get(result[0], 0)
         if depth < 0:
             break
     if depth:
@@ -178,17 +178,17 @@ def page(
 
 def environment() -> jinja2.Environment:
     """Templates with everything escaped that is not made here."""
-    made = jinja2.Environment(
+    built = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    made.filters |= {
+    built.filters |= {
         "formula": formula, "wide": wide, "inline": inline, "figure": figure, "fact": fact, "path": quote,
     }  # fmt: skip
-    made.globals |= {
+    built.globals |= {
         "symbols": SYMBOLS, "negated": NEGATED, "variant_words": VARIANT_WORDS, "variant_class": VARIANT_CLASS,
         "step_class": STEP_CLASS, "verdict_words": verdict_words,
     }  # fmt: skip
-    return made
+    return built
 
 
 def formula(lines: Sequence[str]) -> Markup:

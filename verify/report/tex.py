@@ -117,10 +117,10 @@ def claim(statement: Mapping[str, Any], *, as_source: Collection[str] = ()) -> s
 
 def culprit(view: Mapping[str, Any], text: str, log: str) -> str | None:
     """The slug of the user's own statement in whose section TeX met its first error, by the line that the log names."""
-    found = re.search(r"^l\.(\d+)", log, re.MULTILINE)
-    if found is None:
+    result = re.search(r"^l\.(\d+)", log, re.MULTILINE)
+    if result is None:
         return None
-    before = text.split("\n")[: int(found[1])]
+    before = text.split("\n")[: int(result[1])]
     number = sum(line.startswith("\\section{") for line in before) - 1
     if not 0 <= number < len(view["statements"]) or view["statements"][number]["theorem"] is not None:
         return None
@@ -129,15 +129,15 @@ def culprit(view: Mapping[str, Any], text: str, log: str) -> str | None:
 
 def document(view: Mapping[str, Any], *, shrunk: bool = False, as_source: Collection[str] = ()) -> str:
     """The document."""
-    made = jinja2.Environment(
+    built = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, autoescape=False,  # noqa: S701
         block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>",
         comment_start_string="<#", comment_end_string="#>",
     )  # fmt: skip
-    made.filters |= {"tex": tex, "code": code, "formula": formula, "figure": figure, "fact": fact}
-    made.filters["claim"] = partial(claim, as_source=as_source)
-    made.globals |= {"negated": NEGATED, "variant_words": VARIANT_WORDS, "verdict_words": verdict_words}
-    text = made.get_template("report.tex.jinja").render(view=view, shrunk_note=shrunk_note(shrunk))
+    built.filters |= {"tex": tex, "code": code, "formula": formula, "figure": figure, "fact": fact}
+    built.filters["claim"] = partial(claim, as_source=as_source)
+    built.globals |= {"negated": NEGATED, "variant_words": VARIANT_WORDS, "verdict_words": verdict_words}
+    text = built.get_template("report.tex.jinja").render(view=view, shrunk_note=shrunk_note(shrunk))
     return text + "\n"
 
 
@@ -236,12 +236,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def first_error(log: str, code: int) -> str:
     r"""The first error of a log, in one line."""
-    found = re.search(r"^! (.*?)$(?:.*?^(l\.\d+.*?)$)?", log, re.MULTILINE | re.DOTALL)
-    if not found:
+    result = re.search(r"^! (.*?)$(?:.*?^(l\.\d+.*?)$)?", log, re.MULTILINE | re.DOTALL)
+    if not result:
         return f"exit code {code}"
-    return " ".join(f"{found[1]} {found[2] or ''}".split())[:SHOWN]
+    return " ".join(f"{result[1]} {result[2] or ''}".split())[:SHOWN]
 
 
 def overfull(log: str) -> list[float]:
     r"""By how many points lines are too wide, of a log."""
-    return [float(found) for found in re.findall(r"Overfull \\hbox \((\d+(?:\.\d+)?)pt too wide\)", log)]
+    return [float(result) for result in re.findall(r"Overfull \\hbox \((\d+(?:\.\d+)?)pt too wide\)", log)]

@@ -289,10 +289,10 @@ def evidence_view(request: Request, statement: Statement, row: Evidence, file: s
 
 def outcomes_view(result: Result) -> list[dict[str, Any]]:
     """The assumption table: what was not tried is there too."""
-    found = {o.assumption.name + o.assumption.dropped: o for row in result.evidence for o in row.outcomes}
+    results = {o.assumption.name + o.assumption.dropped: o for row in result.evidence for o in row.outcomes}
     rows = []
     for assumption in result.statement.drops:
-        outcome: Outcome | None = found.get(assumption.name + assumption.dropped)
+        outcome: Outcome | None = results.get(assumption.name + assumption.dropped)
         if outcome is None:
             expected = "necessary" if assumption.necessary else "not shown necessary"
             rows.append({

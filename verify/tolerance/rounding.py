@@ -138,5 +138,5 @@ def worse(worst: Measurement, difference: np.ndarray, bound: np.ndarray, place: 
         severity = np.where(residual <= tolerance, residual / np.maximum(tolerance, 5e-324), np.inf)
         excess = np.where(np.isnan(residual), np.inf, residual)
     index = int(np.lexsort((excess, severity))[-1])
-    found = Measurement(float(residual[index]), float(tolerance[index]), detail=place)
-    return found if (found.severity, found.residual) > (worst.severity, worst.residual) else worst
+    result = Measurement(float(residual[index]), float(tolerance[index]), detail=place)
+    return result if (result.severity, result.residual) > (worst.severity, worst.residual) else worst

@@ -106,12 +106,12 @@ def measure(network: PairNetwork, instance: PairInstance, device: str) -> Measur
 def pairs(seed: int, count: int) -> list[PairInstance]:
     """Gaussian inputs through two layers."""
     rng = samples.generator(seed, "pairs for assumptions")
-    found = []
+    result = []
     for _ in range(count):
         weights = samples.normal_weights(rng, (4, 5, 3))
         x_1, x_2 = (tuple(float(v) for v in rng.standard_normal(4)) for _ in range(2))
-        found.append(PairInstance(0.0, weights, weights, x_1, x_2))
-    return found
+        result.append(PairInstance(0.0, weights, weights, x_1, x_2))
+    return result
 
 
 # One hidden neuron, f = w_2 psi(w_1 x), on the inputs 1 and -3 (a gate is on at one of them, with a bias of 1 too).
@@ -201,8 +201,8 @@ def pull(loss: balls.Loss, r: Sequence[float], context: Context) -> Iterator[Sid
 
 def total(loss: balls.Loss, r: Sequence[float], context: Context) -> Iterator[Sides]:
     """dL/dr_+ + sum_k dL/dr_k = 0."""
-    found = derivatives_of(loss, r)
-    yield Sides(at(r), "sum of the derivatives, zero", sum(found[1:], found[0]), 0)
+    result = derivatives_of(loss, r)
+    yield Sides(at(r), "sum of the derivatives, zero", sum(result[1:], result[0]), 0)
 
 
 def at(r: Sequence[float]) -> str:
@@ -229,11 +229,11 @@ def negative_temperature(context: Context) -> Iterator[Sides]:
             with balls.precision(BITS):
                 loss = balls.literal_loss(name, {"tau": tau})
             for r in ((1.0, 1.0), (0.5, 2.0), (3.0, 0.25)):
-                found = derivatives_of(loss, r)
-                yield Sides(f"{name}, tau = {tau:g}, {at(r)}", "dL/dr_+, zero", found[0], 0, relation=">")
-                yield Sides(f"{name}, tau = {tau:g}, {at(r)}", "-dL/dr_1, zero", -found[1], 0, relation=">")
+                result = derivatives_of(loss, r)
+                yield Sides(f"{name}, tau = {tau:g}, {at(r)}", "dL/dr_+, zero", result[0], 0, relation=">")
+                yield Sides(f"{name}, tau = {tau:g}, {at(r)}", "-dL/dr_1, zero", -result[1], 0, relation=">")
                 # Two balls around numbers below 1, at 256 bits.
-                sum_of_both = sum(found[1:], found[0])
+                sum_of_both = sum(result[1:], result[0])
                 yield Sides(f"{name}, tau = {tau:g}, {at(r)}", "sum, zero", sum_of_both, 0, balls.RADIUS)
 
 
@@ -434,8 +434,8 @@ def series(*coefficients: int | fmpq) -> arb_series:
 
 def theta(points: Points, scheme: str = "stated", between: str = "means") -> arb_series:
     """theta(s) of InfoNCE."""
-    found = update(list(triples(points, scheme)), infonce) - operator(points, infonce, between)
-    return found if isinstance(found, arb_series) else arb_series([found])
+    result = update(list(triples(points, scheme)), infonce) - operator(points, infonce, between)
+    return result if isinstance(result, arb_series) else arb_series([result])
 
 
 # Points {0, m s} and {1, 1 + n s}, the smallest first.
@@ -446,10 +446,10 @@ def first_order(scheme: str, between: str, context: Context) -> Iterator[Sides]:
     """The coefficient of s in theta(s), which a second order does not have."""
     with balls.precision(BITS, 3):
         for m, n in SPREADS:
-            found = theta(linear([series(0), series(0, m)], [series(1), series(1, n)]), scheme, between)
+            result = theta(linear([series(0), series(0, m)], [series(1), series(1, n)]), scheme, between)
             text = f"InfoNCE, tau = 1, f = w x, w = 1, points {{0, {m}s}} and {{1, 1 + {n}s}}"
-            yield coefficient(text, found, 0)
-            yield coefficient(text, found, 1)
+            yield coefficient(text, result, 0)
+            yield coefficient(text, result, 1)
 
 
 def coefficient(instance: str, found: arb_series, power: int) -> Sides:

@@ -139,11 +139,11 @@ def update(instance: PopulationInstance, device: str) -> tuple[np.ndarray, ...]:
     outputs = numeric.trace(weights, population.flat_points, instance.slope).preactivations[-1].cpu().numpy()
     s = pair_weights(instance, outputs, device)
     u = s.sum(axis=1)[:, None] * outputs - s @ outputs
-    found = []
+    result = []
     for factor in factors:
         backward = np.einsum("nib,ni->nb", factor.jacobian.cpu().numpy(), u)
-        found.append(backward.T @ factor.activation.cpu().numpy())
-    return tuple(found)
+        result.append(backward.T @ factor.activation.cpu().numpy())
+    return tuple(result)
 
 
 def measure(instance: PopulationInstance, device: str = "cpu") -> Measurement:
@@ -208,9 +208,9 @@ def measure_exact(instance: PairInstance) -> Measurement:
     for name, weights, x in _towers(instance):
         one = exact_tower(weights, x, instance.slope)
         for layer in range(1, one.depth + 1):
-            found = largest(difference(one, layer) * fmpq(1))
-            if found > worst:
-                worst, place = found, f"{name}, layer {layer}"
+            result = largest(difference(one, layer) * fmpq(1))
+            if result > worst:
+                worst, place = result, f"{name}, layer {layer}"
     return Measurement(worst, 0.0, detail=place)
 
 

@@ -66,11 +66,11 @@ def literal_loss(name: str, parameters: dict[str, float]) -> Loss:
 def derivatives(loss: Loss, r_pos: float, r_neg: Sequence[float]) -> list[arb]:
     """Balls of dL/dr_+, dL/dr_1 .. dL/dr_H at the working precision."""
     point = [to_ball(r) for r in (r_pos, *r_neg)]
-    found = []
+    result = []
     for moved in range(len(point)):
         series = [arb_series([r, 1 if index == moved else 0]) for index, r in enumerate(point)]
-        found.append(arb_series(loss(series[0], series[1:]))[1])
-    return found
+        result.append(arb_series(loss(series[0], series[1:]))[1])
+    return result
 
 
 def widest(balls: Sequence[arb]) -> float:

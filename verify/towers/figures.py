@@ -34,9 +34,9 @@ def separation(
     rows = []
     for name, claim in (("the statement", None), *((one.name, one.claim) for one in variants)):
         for number, pair in enumerate(pairs):
-            found = measure(pair, claim)
-            if found.status != "abstained" and found.tolerance > 0:
-                rows.append((name, number, found.residual, found.tolerance, found.residual / found.tolerance))
+            result = measure(pair, claim)
+            if result.status != "abstained" and result.tolerance > 0:
+                rows.append((name, number, result.residual, result.tolerance, result.residual / result.tolerance))
     stated = [row[-1] for row in rows if row[0] == "the statement"]
     false = [row[-1] for row in rows if row[0] != "the statement"]
     facts = {

@@ -52,14 +52,14 @@ def measure_losses(instance: LossInstance, tolerance: float, device: str = "cpu"
         derived_value = value(*arguments)
         derived = [*slopes(*arguments), *weights(*arguments)]
     pull, push = numeric.loss_derivatives(spec, r_pos, r_neg)
-    found = [float(pull), *push.tolist(), *numeric.pair_weight(spec, r_neg).tolist()]
+    result = [float(pull), *push.tolist(), *numeric.pair_weight(spec, r_neg).tolist()]
     ours = float(numeric.loss_value(spec, r_pos, r_neg))
     scale = instance.r_pos + max(instance.r_neg) + abs(margin) + tau + abs(ours)
     value_bound = 16 * (count + 2) * UNIT_ROUNDOFF * scale
     gap = float(abs(derived_value - ours))
     if gap > value_bound:
         return Measurement(gap, value_bound, detail="value of the loss")
-    return Measurement(largest_gap(derived, found), tolerance, detail="derivatives and pair weights")
+    return Measurement(largest_gap(derived, result), tolerance, detail="derivatives and pair weights")
 
 
 def largest_gap(exact: Sequence[Any], found: Sequence[float]) -> float:

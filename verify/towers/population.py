@@ -55,8 +55,8 @@ def central_differences(
         moved[layer][place] += step
         outputs = []
         for x, gates in zip(inputs, base, strict=True):
-            output, found = run(moved, x, slope, gates if frozen else None)
-            if not frozen and not same(found, gates):
+            output, result = run(moved, x, slope, gates if frozen else None)
+            if not frozen and not same(result, gates):
                 return None
             outputs.append(output)
         return outputs

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hltm.base.command import heard
+from hltm.base.command import deferred_interrupt
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.statement import Context
 from verify.instances import samples
@@ -84,10 +84,10 @@ def residues(
     """Spreads of the outputs and norms of theta over the factors of `SPREADS`; None at a flip or an overflow."""
     spreads, sizes = [], []
     for factor in SPREADS:
-        found = sides(shrunk(instance, float(factor)), distances, device)
-        if found is None:
+        result = sides(shrunk(instance, float(factor)), distances, device)
+        if result is None:
             return None
-        left, right, spread = found
+        left, right, spread = result
         spreads.append(spread)
         sizes.append(float(sum((a - b).square().sum() for a, b in zip(left, right, strict=True)) ** 0.5))
     return (np.array(spreads), np.array(sizes)) if np.isfinite([spreads, sizes]).all() else None
@@ -99,10 +99,10 @@ def exponent(instance: PopulationInstance, distances: str, order: int, device: s
     One population has no interval, so this is for false orders, which are off by one; `fitted_order` holds the true
     one. Not decided where there is no augmentation, a gate flips, or theta vanishes or overflows.
     """
-    found = residues(instance, distances, device, operator_sides) if len(instance.points[0]) > 1 else None
-    if found is None or found[0].min() <= 0 or found[1].min() < VANISHING:
+    result = residues(instance, distances, device, operator_sides) if len(instance.points[0]) > 1 else None
+    if result is None or result[0].min() <= 0 or result[1].min() < VANISHING:
         return Measurement(0.0, MARGIN, False, "no exponent can be fitted")
-    fitted = local_exponent(*found)
+    fitted = local_exponent(*result)
     return Measurement(max(order - fitted, 0.0), MARGIN, detail=f"theta of order {fitted:.3f} in the spread")
 
 
@@ -124,12 +124,12 @@ def fitted_order(
     for instance in instances:
         if len(exponents) == wanted:
             break
-        found = residues(instance, distances, device, sides)
-        if found is None or found[1].min() < VANISHING:
+        result = residues(instance, distances, device, sides)
+        if result is None or result[1].min() < VANISHING:
             passed += 1
             continue
-        exponents.append(local_exponent(*found))
-        scaled = found[1] / found[0] ** claimed
+        exponents.append(local_exponent(*result))
+        scaled = result[1] / result[0] ** claimed
         ratios.append(float(scaled.max() / scaled.min()))
     place = "augmentation means" if distances == "means" else "unaugmented points"
     what = f"order of theta beside {label}, r between {place}"
@@ -180,10 +180,10 @@ NETWORKS = (
 
 def parameters_of(instance: PopulationInstance, device: str) -> list[Tensor]:
     """W_1, b_1, W_2, b_2, ...; the biases are three quarters of the first columns, which nothing depends on."""
-    found = []
+    result = []
     for w in weights_of(instance, device):
-        found += [w, 0.75 * w[:, 0] + 0.25]
-    return found
+        result += [w, 0.75 * w[:, 0] + 0.25]
+    return result
 
 
 def both_sides(
@@ -233,7 +233,7 @@ def operator_form_gap(network: GeneralNetwork, instance: PopulationInstance, dev
 
 def load_dynamo() -> None:
     """Load what the first Jacobian by `vmap` loads, which takes seconds and drops Ctrl-C as loading torch does."""
-    with heard():
+    with deferred_interrupt():
         import torch._dynamo  # noqa: F401
 
 

@@ -132,9 +132,9 @@ def scaled(vector: Array, factor: Any) -> Array:
     """Factor times vector; NumPy takes a power series for a list of its coefficients, so entry by entry."""
     if vector.dtype != object:
         return vector * factor
-    found = np.empty(len(vector), dtype=object)
-    found[:] = [entry * factor for entry in vector]
-    return found
+    result = np.empty(len(vector), dtype=object)
+    result[:] = [entry * factor for entry in vector]
+    return result
 
 
 def half_square(difference: Array) -> Any:
@@ -219,8 +219,8 @@ class Dual:
 
     def exp(self) -> Dual:
         """The exponential."""
-        found = self.value.exp()
-        return Dual(found, found * self.derivative)
+        result = self.value.exp()
+        return Dual(result, result * self.derivative)
 
     def log(self) -> Dual:
         """The natural logarithm."""
@@ -241,10 +241,10 @@ def line(start: fmpq, end: fmpq) -> arb_series:
 
 def lines(start: Any, end: Any) -> Array:
     """`line` entry by entry."""
-    found = np.empty(start.shape, dtype=object)
+    result = np.empty(start.shape, dtype=object)
     for place in np.ndindex(*start.shape):
-        found[place] = line(start[place], end[place])
-    return found
+        result[place] = line(start[place], end[place])
+    return result
 
 
 def on_a_kink(instance: PopulationInstance) -> bool:
@@ -265,11 +265,11 @@ def on_a_kink(instance: PopulationInstance) -> bool:
 def region_towers(instance: PopulationInstance) -> list[list[tuple[Tower, Tower]]]:
     """For each augmentation the towers at the first one and at its own place, both with the gates of the first."""
     weights, slope = [array(w, rational) for w in instance.weights], rational(instance.slope)
-    found = []
+    result = []
     for point in instance.points:
         start = tower(weights, array(point[0], rational), slope, fmpq(1))
-        found.append([(start, tower(weights, array(x, rational), slope, fmpq(1), start.gates)) for x in point])
-    return found
+        result.append([(start, tower(weights, array(x, rational), slope, fmpq(1), start.gates)) for x in point])
+    return result
 
 
 def series_ensemble(instance: PopulationInstance) -> Ensemble:

@@ -51,10 +51,10 @@ def residues(context: Context) -> tuple[FigureData, ...]:
     member = 0
     for instance in samples.smooth_populations(context.seed + 5, 20 * wanted, ("triplet", "infonce")):
         ways = [residue.residues(instance, way, context.device, residue.operator_sides) for way in DISTANCES]
-        found = [one for one in ways if one is not None and one[1].min() >= residue.VANISHING]
-        if len(found) < len(ways):
+        result = [one for one in ways if one is not None and one[1].min() >= residue.VANISHING]
+        if len(result) < len(ways):
             continue
-        for (name, _), one in zip(DISTANCES.values(), found, strict=True):
+        for (name, _), one in zip(DISTANCES.values(), result, strict=True):
             exponents[name].append(local_exponent(*one))
             rows += [(name, member, instance.loss, *map(float, point)) for point in zip(*one, strict=True)]
         member += 1
@@ -113,10 +113,10 @@ def exact_update(network: TreeNetwork) -> list[Tensor]:
     import numeric
 
     update = numeric.tree_update(network, tree_population_of(network))
-    found = [block.new_empty(block.shape) for block in network.parameters]
-    for node, target in network.with_parameters(found).weights.items():
+    result = [block.new_empty(block.shape) for block in network.parameters]
+    for node, target in network.with_parameters(result).weights.items():
         target.copy_(update[node])
-    return found
+    return result
 
 
 # Data of the figure of statement 7: the initial gap of a neuron against its selectivity after training.
@@ -138,9 +138,9 @@ def lucky(training: Training, plan: Plan, context: Context) -> tuple[FigureData,
     }
     facts: dict[str, float | int | str] = {"networks": members, "neurons of a network": count, "level": LEVEL}
     for name, values in (("final selectivity", end), ("growth", end - start)):
-        found = amplification(gap, values, LEVEL)
+        result = amplification(gap, values, LEVEL)
         keys = ("", ", low", ", high")
-        numbers = (found.estimate, found.low, found.high)
+        numbers = (result.estimate, result.low, result.high)
         facts |= {f"rank correlation, {name}{key}": one for key, one in zip(keys, numbers, strict=True)}
     caption = (
         f"{members * count} neurons of {members} networks ({count} each, {plan.width} a latent) on a tree of two "
@@ -257,9 +257,9 @@ def setting(trace: TrainingTrace, context: Context) -> str:
 def best(network: TreeNetwork) -> Array:
     """Best absolute correlation of a neuron with its latent, (latents, members), over the enumerated leaves."""
     tree = network.tree
-    found = {node: neurons_at(network, node).correlation for node in tree.latents[1:]}
-    found[tree.root] = output_correlation(network)
-    return np.array([found[node].abs().amax(-1).cpu().numpy() for node in tree.latents])
+    result = {node: neurons_at(network, node).correlation for node in tree.latents[1:]}
+    result[tree.root] = output_correlation(network)
+    return np.array([result[node].abs().amax(-1).cpu().numpy() for node in tree.latents])
 
 
 def output_correlation(network: TreeNetwork) -> Tensor:
@@ -324,8 +324,8 @@ def training(trace: TrainingTrace, context: Context) -> FigureData:
     rows: list[tuple[Any, ...]] = []
 
     def add(quantity: str, step: int | None, values: Array) -> None:
-        for level, found in by_level(values, tree).items():
-            middle, *quartiles = (float(q) for q in np.quantile(found, (0.5, 0.25, 0.75)))
+        for level, result in by_level(values, tree).items():
+            middle, *quartiles = (float(q) for q in np.quantile(result, (0.5, 0.25, 0.75)))
             rows.append((quantity, level, step, middle, *(quartiles if step is not None else (None, None))))
 
     for step, network in trace.networks():

@@ -18,7 +18,7 @@ from verify.engine.evidence import Evidence, Measurement, Status
 from verify.instances.samples import generator
 from verify.tolerance.rounding import gamma, worse
 from verify.tolerance.statistics import POWER, Interval, allowed, mean_interval, order_effect
-from verify.trees.lucky import STATED, TRAINED_VARIANTS, Claim, Sizes, speaks_of
+from verify.trees.lucky import STATED, TRAINED_VARIANTS, Claim, Sizes, applies_to
 from verify.trees.lucky_floats import array, leaf_laws, neurons_at, prior, selectivity_bound_measure
 from verify.trees.samples import tree_of
 
@@ -122,7 +122,7 @@ def amplification(initial_gap: Any, final_selectivity: Any, level: float = LEVEL
 
 def hidden(tree: HLTM) -> list[Any]:
     """Latents below the top that the statement speaks of: those whose neurons have an activation."""
-    return [node for node in tree.latents if node != tree.root and speaks_of(tree, node)]
+    return [node for node in tree.latents if node != tree.root and applies_to(tree, node)]
 
 
 def ceiling(tree: HLTM, node: Any) -> float:
@@ -158,12 +158,12 @@ def bound_along_training(training: Training, source: str, at_least: int = 21) ->
     """
     worst, count = Measurement(0.0, 0.0), 0
     for step, network in zip(training.steps, training.networks, strict=True):
-        found = selectivity_bound_measure(network)
-        count += found.decided
-        worst = found if found.severity >= worst.severity else worst
-        if found.status == "refuted":
-            detail = f"step {step}: {found.detail}"
-            return Evidence("trained", "refuted", source, count, 0, found.residual, found.tolerance, detail)
+        result = selectivity_bound_measure(network)
+        count += result.decided
+        worst = result if result.severity >= worst.severity else worst
+        if result.status == "refuted":
+            detail = f"step {step}: {result.detail}"
+            return Evidence("trained", "refuted", source, count, 0, result.residual, result.tolerance, detail)
     kept = [variant.name for variant in TRAINED_VARIANTS if not falls(training.networks[1:], variant.claim)]
     status: Status = "holds" if count >= at_least and not kept else "abstained"
     detail = (
@@ -188,11 +188,11 @@ def amplified(training: Training, source: str) -> Evidence:
     nodes = hidden(first.tree)
     start, end = selectivities(first, nodes), selectivities(last, nodes)
     gap = gaps(first, nodes)
-    found, growth = amplification(gap, end), amplification(gap, end - start)
-    status: Status = "holds" if found.low > 0 and growth.low > 0 else "refuted"
-    least = max(order_effect(one, 0.0, len(gap)) for one in (found, growth))
+    result, growth = amplification(gap, end), amplification(gap, end - start)
+    status: Status = "holds" if result.low > 0 and growth.low > 0 else "refuted"
+    least = max(order_effect(one, 0.0, len(gap)) for one in (result, growth))
     detail = (
-        f"rank correlation with the initial gap: final selectivity {found}, growth of the selectivity {growth}; "
+        f"rank correlation with the initial gap: final selectivity {result}, growth of the selectivity {growth}; "
         f"both above 0; detects {least:.2f} with probability {POWER}"
     )
     return Evidence("trained", status, source, len(gap), detail=detail, effect=f"a rank correlation of {least:.2f}")
@@ -204,23 +204,23 @@ def emergence(trainings: dict[int, Training], source: str) -> Evidence:
     The numbers, start to end by width, are measurements and no claim. By rounding a correlation is off by at most
     8 times what a mean is off by, in standard deviations.
     """
-    worst, count, told = Measurement(0.0, CEILING_ERROR), 0, []
+    worst, count, outcome = Measurement(0.0, CEILING_ERROR), 0, []
     tree = next(iter(trainings.values())).networks[0].tree
     for node in tree.latents:
         limit = ceiling(tree, node)
         parts = []
         for width, training in trainings.items():
             for network in training.networks:
-                found = neurons_at(network, node)
-                spread = array(found.spread)
-                tolerance = 8 * array(found.error) / np.where(spread > 0, spread, 1.0) + CEILING_ERROR
-                excess = np.maximum(np.abs(array(found.correlation)) - limit, 0.0)
+                result = neurons_at(network, node)
+                spread = array(result.spread)
+                tolerance = 8 * array(result.error) / np.where(spread > 0, spread, 1.0) + CEILING_ERROR
+                excess = np.maximum(np.abs(array(result.correlation)) - limit, 0.0)
                 worst = worse(worst, excess, tolerance, f"ceiling at {node!r}, width {width}")
                 count += 1
             start, end = (best_correlation(training.networks[k], node) for k in (0, -1))
             parts.append(f"width {width}: {start:.3f} to {end:.3f}")
-        told.append(f"{node!r} {', '.join(parts)} of at most {limit:.3f}")
-    detail = f"no correlation with a latent exceeds its ceiling; best of a group, start to end: {'; '.join(told)}"
+        outcome.append(f"{node!r} {', '.join(parts)} of at most {limit:.3f}")
+    detail = f"no correlation with a latent exceeds its ceiling; best of a group, start to end: {'; '.join(outcome)}"
     if worst.status != "holds":
         detail = worst.detail
     return Evidence("trained", worst.status, source, count, 0, worst.residual, worst.tolerance, detail)

@@ -93,13 +93,13 @@ def along(instance: PopulationInstance, measure: Measure, trace: DescentTrace) -
         return Measurement(0.0, 0.0, False, trace.report)
     worst, decided = Measurement(0.0, 0.0), 0
     for record in reversed(range(len(trace.steps))):
-        found = measure(checkpoint(instance, trace, record))
-        if found.status == "abstained":
+        result = measure(checkpoint(instance, trace, record))
+        if result.status == "abstained":
             continue
         decided += 1
-        if decided == 1 or found.severity > worst.severity:
-            worst = replace(found, detail=f"step {trace.steps[record]}: {found.detail}")
-        if found.status == "refuted":
+        if decided == 1 or result.severity > worst.severity:
+            worst = replace(result, detail=f"step {trace.steps[record]}: {result.detail}")
+        if result.status == "refuted":
             return worst
     enough = 2 * decided >= len(trace.steps)
     return worst if enough else replace(worst, decided=False, detail=f"only {decided} checkpoints could be decided")
@@ -158,11 +158,11 @@ def drift_order(
     for instance in instances:
         if len(exponents) == wanted:
             break
-        found = drifts(instance, device)
-        if found is None:
+        result = drifts(instance, device)
+        if result is None:
             passed += 1
             continue
-        rates, sizes = found
+        rates, sizes = result
         exponents.append(local_exponent(rates / rates.max(), sizes))
     what = "order in lr of the drift of ||w_1j||^2 - ||w_2j||^2 over fixed time"
     if len(exponents) < wanted:
@@ -259,12 +259,12 @@ def evidence(
     """The formula at every checkpoint of runs with these losses."""
     count = context.pick(quick=6, thorough=90)
     chosen = towers(seed, count, losses, augmented=augmented)
-    found = tally(
+    result = tally(
         "trained", "descent", list(runs(chosen, context.device)),
         lambda run: measure_run(run, formula, context.device),
         at_least=count - count // 3, detail=detail,
     )  # fmt: skip
-    return replace(found, counterexample=None if found.counterexample is None else found.counterexample.start)
+    return replace(result, counterexample=None if result.counterexample is None else result.counterexample.start)
 
 
 def shares_of_theta(context: Context, seed: int) -> str:
@@ -301,11 +301,11 @@ def weighted(context: Context) -> Evidence:
 
 def with_theta(context: Context) -> Evidence:
     """Statement 4 along training, with augmentation: V^xi and theta together, and how large theta is."""
-    found = evidence(
+    result = evidence(
         context, in_pairs, seed=context.seed + 13, augmented=True, losses=("triplet", "infonce"),
         detail=f"V^xi vec W + theta at {CHECKPOINTS + 1} checkpoints of each run, relative to the update",
     )  # fmt: skip
-    return replace(found, detail=f"{found.detail}; {shares_of_theta(context, context.seed + 13)}")
+    return replace(result, detail=f"{result.detail}; {shares_of_theta(context, context.seed + 13)}")
 
 
 def pairs_along(context: Context, measure: Callable[[PairInstance, str], Measurement]) -> Evidence:
@@ -365,19 +365,19 @@ def operator_update(network: TreeNetwork, samples: int, generator: Any) -> list[
     """
     import numeric
 
-    tree, found = network.tree, [block.new_zeros(block.shape) for block in network.parameters]
+    tree, result = network.tree, [block.new_zeros(block.shape) for block in network.parameters]
     top: Any = 0.0
     for state in (1, 0):
         leaves = numeric.sample_leaves(tree, samples, generator=generator, root_states=state, device=network.device)
         top = top + (2 * state - 1) * network.forward(leaves).mean(1)
-    share, weights = 0.5 * (1 - tree.root_polarity**2) / samples, network.with_parameters(found).weights
+    share, weights = 0.5 * (1 - tree.root_polarity**2) / samples, network.with_parameters(result).weights
     for state in (1, 0):
         for _ in range(samples // CHUNK):
             leaves = numeric.sample_leaves(tree, CHUNK, generator=generator, root_states=state, device=network.device)
             for node, factors in numeric.tree_factors(network, leaves).items():
                 backward = (factors.jacobian * top[:, None, :, None]).sum(2)
                 weights[node] += (2 * state - 1) * share * (backward.mT @ factors.activation)
-    return found
+    return result
 
 
 def minibatch_errors(network: TreeNetwork, truth: list[Tensor], batch: int, seed: int) -> np.ndarray:
@@ -427,10 +427,10 @@ def flow(network: TreeNetwork, time: float) -> TreeNetwork:
     def slope(at: list[Tensor]) -> list[Tensor]:
         held = network.with_parameters(at)
         update = numeric.tree_update(held, population)
-        found = [block.new_empty(block.shape) for block in at]
-        for node, target in network.with_parameters(found).weights.items():
+        result = [block.new_empty(block.shape) for block in at]
+        for node, target in network.with_parameters(result).weights.items():
             target.copy_(update[node])
-        return found
+        return result
 
     def moved(at: list[Tensor], by: list[Tensor], share: float) -> list[Tensor]:
         return [block + share * part for block, part in zip(at, by, strict=True)]
@@ -502,11 +502,11 @@ def noisy_trajectories(context: Context) -> Evidence:
 
 def small_trees(context: Context) -> Iterator[tuple[int, HLTM]]:
     """Seeds and trees of two levels of latents, up to 6 leaves."""
-    found, wanted = 0, context.pick(quick=6, thorough=30)
+    result, wanted = 0, context.pick(quick=6, thorough=30)
     for seed in itertools.count(derived(context.seed, "small trees")):
         tree = hltm.random_tree(leaves=3 + seed % 4, seed=seed)
         if len(tree.latents) > 1:
             yield seed, tree
-            found += 1
-        if found == wanted:
+            result += 1
+        if result == wanted:
             return

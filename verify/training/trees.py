@@ -88,8 +88,8 @@ def tree_population_of(network: TreeNetwork) -> FinitePopulation:
     import numeric
 
     leaves = hltm.leaf_population(network.tree)
-    found = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)
-    return found.to(network.device, network.dtype)
+    result = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)
+    return result.to(network.device, network.dtype)
 
 
 def measure_enumerated(trained: TrainedTree) -> Measurement:
@@ -184,7 +184,7 @@ def along(context: Context) -> Evidence:
 
 def operators_along(context: Context) -> Evidence:
     """Operators and updates of linear outputs at every record."""
-    chosen = (found for found in enumerable(context) if found.network.output == "linear")
+    chosen = (result for result in enumerable(context) if result.network.output == "linear")
     return tally(
         "trained", "tree, operators", chosen, measure_operator,
         at_least=2 * RECORDS,
@@ -199,8 +199,8 @@ def sampled(context: Context) -> Evidence:
         tree = hltm.complete_tree(depth, 2, (0.7, 1.0), seed=seed + depth)
         options: dict[str, Any] = {"width": 4, "ensemble": 2, "output": "normalized", "lr": 0.1, "batch": 64}
         steps = context.pick(quick=200, thorough=2000)
-        found = list(trained(tree, "infonce", seed=seed, steps=steps, device=context.device, **options))
-        runs += [found[0], found[len(found) // 2], found[-1]]
+        result = list(trained(tree, "infonce", seed=seed, steps=steps, device=context.device, **options))
+        runs += [result[0], result[len(result) // 2], result[-1]]
     evidence = tally(
         "trained", "tree, sampled", runs,
         partial(measure_sampled, context=context, comparisons=len(runs)),

@@ -70,14 +70,14 @@ def exact_weights(instance: TreeInstance) -> dict[Any, Any]:
 def as_exact(matrix: Any, values: Any) -> Array:
     """A SymPy matrix with the parameters put in, as exact rationals."""
     rows, columns = matrix.shape
-    found = np.empty((rows, columns), dtype=object)
+    result = np.empty((rows, columns), dtype=object)
     for i in range(rows):
         for j in range(columns):
             value = matrix[i, j].xreplace(values) if hasattr(matrix[i, j], "xreplace") else matrix[i, j]
             if not value.is_Rational:
                 raise ValueError(f"entry ({i}, {j}) is {value}, which still has symbols")
-            found[i, j] = fmpq(int(value.p), int(value.q))
-    return found
+            result[i, j] = fmpq(int(value.p), int(value.q))
+    return result
 
 
 def activation_forms(moments: Enumeration) -> Iterator[Form]:
@@ -119,11 +119,11 @@ def selections(moments: Enumeration, node: Any) -> Iterator[tuple[tuple[int, ...
     for last in (False, True):
         places, values, start = [], {}, 0
         for child in moments.tree.children(node):
-            given = [np.atleast_1d(mean) for mean in moments.given_node(child)]
-            index = len(given[0]) - 1 if last else 0
+            argument = [np.atleast_1d(mean) for mean in moments.given_node(child)]
+            index = len(argument[0]) - 1 if last else 0
             places.append(start + index)
-            start += len(given[0])
-            means = [Rational(int(mean[index].p), int(mean[index].q)) for mean in given]
+            start += len(argument[0])
+            means = [Rational(int(mean[index].p), int(mean[index].q)) for mean in argument]
             values[Symbol(f"s_{{{texts[child]}}}", real=True)] = (means[1] - means[0]) / 2
             for state, mean in enumerate(means):
                 values[Symbol(f"e_{{{texts[child]};{state}}}", real=True)] = mean
@@ -218,17 +218,17 @@ def floats(value: Array) -> Array:
 def measure_claim(instance: TreeInstance, claim: Claim) -> Measurement:
     """Every formula of a claim at every latent node against enumeration, in rationals."""
     truth, moments = enumerated(instance), enumeration(instance)
-    worst, place, made = 0.0, "", 0
+    worst, place, built = 0.0, "", 0
     for node in instance.tree.latents:
         for quantity, name, formula in claim.formulas:
             value = formula(Node(moments, node))
             if value is None:
                 continue
-            made += 1
+            built += 1
             difference = largest((value - truth[quantity, node]) * fmpq(1))
             if difference > worst:
                 worst, place = difference, f"{quantity} at {node!r}: {name}"
-    return Measurement(worst, 0.0, made > 0, place)
+    return Measurement(worst, 0.0, built > 0, place)
 
 
 @lru_cache(maxsize=128)
@@ -239,13 +239,13 @@ def by_torch(instance: TreeInstance, device: str) -> tuple[dict[tuple[str, Any],
     """
     import torch
 
-    found: dict[Any, dict[tuple[str, Any], Array]] = {}
+    result: dict[Any, dict[tuple[str, Any], Array]] = {}
     for dtype in (torch.float64, torch.float32):
         network, population = torch_sides(instance, device, dtype)
-        found[dtype] = torch_moments(instance, network, population)
-    keys = list(found[torch.float64])
-    double, single = ([found[dtype][key] for key in keys] for dtype in (torch.float64, torch.float32))
-    return found[torch.float64], rounding.measured_tolerance(double, single)
+        result[dtype] = torch_moments(instance, network, population)
+    keys = list(result[torch.float64])
+    double, single = ([result[dtype][key] for key in keys] for dtype in (torch.float64, torch.float32))
+    return result[torch.float64], rounding.measured_tolerance(double, single)
 
 
 def torch_sides(instance: TreeInstance, device: str, dtype: Any) -> tuple[TreeNetwork, Any]:
@@ -266,15 +266,15 @@ def torch_moments(instance: TreeInstance, network: Any, population: Any) -> dict
     """Activation covariance, operator and gradient of every latent node by torch."""
     import numeric
 
-    found: dict[tuple[str, Any], Array] = {}
+    result: dict[tuple[str, Any], Array] = {}
     gradient = numeric.tree_population_gradient(network, population)
     for node in instance.tree.latents:
         activation = numeric.tree_activation_covariance(network, population, node)[0]
         operator = numeric.tree_covariance_operator(network, population, node)[0]
-        found["activation", node] = activation.detach().cpu().numpy()
-        found["operator", node] = operator.detach().cpu().numpy()
-        found["update", node] = vec(gradient[node][0].detach().cpu().numpy())
-    return found
+        result["activation", node] = activation.detach().cpu().numpy()
+        result["operator", node] = operator.detach().cpu().numpy()
+        result["update", node] = vec(gradient[node][0].detach().cpu().numpy())
+    return result
 
 
 def measure_torch(instance: TreeInstance, claim: Claim, device: str) -> Measurement:
@@ -283,16 +283,16 @@ def measure_torch(instance: TreeInstance, claim: Claim, device: str) -> Measurem
     moments = enumeration(instance)
     if near_kink(instance):
         return Measurement(0.0, tolerance, False, "a gate is near its kink")
-    worst, made = Measurement(0.0, tolerance), 0
+    worst, built = Measurement(0.0, tolerance), 0
     for node in instance.tree.latents:
         for quantity, name, formula in claim.formulas:
             value = formula(Node(moments, node))
             if value is None:
                 continue
-            made += 1
+            built += 1
             difference = np.abs(floats(value) - truth[quantity, node])
             worst = rounding.worse(worst, difference, np.array(tolerance), f"{quantity} at {node!r}: {name}")
-    return worst if made else Measurement(0.0, tolerance, False, "nothing is claimed of this tree")
+    return worst if built else Measurement(0.0, tolerance, False, "nothing is claimed of this tree")
 
 
 def near_kink(instance: TreeInstance) -> bool:
@@ -305,9 +305,9 @@ def near_kink(instance: TreeInstance) -> bool:
         return False
     for law in moments.laws[instance.tree.root]:
         for configuration in law:
-            found = moments.run(configuration)
+            result = moments.run(configuration)
             for node in instance.tree.latents:
-                terms = moments.weights[node] * found.inputs[node][None, :]
+                terms = moments.weights[node] * result.inputs[node][None, :]
                 for row in terms:
                     if sum(row, fmpq(0)) == 0 and any(term != 0 for term in row):
                         return True
@@ -364,12 +364,12 @@ def by_sampling(instance: TreeInstance, seed: int, samples: int, false_alarm: fl
 
     generator = torch.Generator().manual_seed(seed)
     network = numeric.TreeNetwork.from_weights(instance.tree, instance.by_node, slope=instance.slope)
-    found = {}
+    result = {}
     for node in instance.tree.latents:
         contrasts = numeric.sample_root_contrasts(network, instance.tree, node, samples, generator)
         estimate, error = bounded(contrasts, false_alarm / len(instance.tree.latents))
-        found[node] = (estimate[0], error[0])
-    return found
+        result[node] = (estimate[0], error[0])
+    return result
 
 
 def measure_sampling(instance: TreeInstance, *, seed: int, samples: int, comparisons: int) -> Measurement:

@@ -80,9 +80,9 @@ class Law:
         """V over the kept variables of E[value | kept]."""
         total, square = Fraction(0), Fraction(0)
         for at in {tuple(s[name] for name in kept) for s, _ in self.rows}:
-            given = dict(zip(kept, at, strict=True))
-            p = sum((p for s, p in self.rows if all(s[n] == v for n, v in given.items())), Fraction(0))
-            mean = self.mean(value, **given)
+            argument = dict(zip(kept, at, strict=True))
+            p = sum((p for s, p in self.rows if all(s[n] == v for n, v in argument.items())), Fraction(0))
+            mean = self.mean(value, **argument)
             total, square = total + p * mean, square + p * mean**2
         return square - total**2
 

@@ -56,15 +56,15 @@ class Node:
 
     def path_polarity(self, skip: int = 0) -> fmpq:
         """Product of the polarities from the root to this node, the first `skip` edges left out."""
-        found = fmpq(1)
+        result = fmpq(1)
         for child in list(self.tree.path(self.tree.root, self.name))[1 + skip :]:
-            found *= self.edge_polarity(child)
-        return found
+            result *= self.edge_polarity(child)
+        return result
 
     def selectivities(self, child: Any) -> Array:
         """s_k = 1/2 (E[f_k | z_nu = 1] - E[f_k | z_nu = 0]) of the child's neurons."""
-        given = self.moments.given_node(child)
-        return (given[1] - given[0]) / fmpq(2)
+        argument = self.moments.given_node(child)
+        return (argument[1] - argument[0]) / fmpq(2)
 
     def a(self, with_rho: bool = True, scale: int = 1) -> Array:
         """a_mu = [rho_{mu nu} s_k] over the neurons of the children."""
@@ -111,8 +111,8 @@ def categorical(node: Node) -> Array:
         transition = transition @ np.array(moments.tables[child], dtype=object)
     rows = []
     for child in node.tree.children(node.name):
-        given = np.array(moments.given_node(child), dtype=object)
-        rows.append(np.array(moments.tables[child], dtype=object) @ given)
+        argument = np.array(moments.given_node(child), dtype=object)
+        rows.append(np.array(moments.tables[child], dtype=object) @ argument)
     means = transition @ np.concatenate(rows, axis=1)
     pi = np.array(moments.prior, dtype=object)
     spread = -outer(pi)

@@ -29,9 +29,9 @@ def exact(value: Any) -> fmpq:
 
 def zeros(*shape: int) -> Array:
     """An array of exact zeros."""
-    found = np.empty(shape, dtype=object)
-    found.ravel()[:] = [fmpq(0)] * found.size
-    return found
+    result = np.empty(shape, dtype=object)
+    result.ravel()[:] = [fmpq(0)] * result.size
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,23 +68,23 @@ class Enumeration:
     @cached_property
     def laws(self) -> dict[Any, list[Law]]:
         """Node to, for every state of it, the law of the leaves below it, configurations in their order."""
-        found: dict[Any, list[Law]] = {}
+        result: dict[Any, list[Law]] = {}
         for node in reversed(self.tree.nodes):
             states = range(self.tree.cardinality(node))
             if node in self.order:
-                found[node] = [{(state,): fmpq(1)} for state in states]
+                result[node] = [{(state,): fmpq(1)} for state in states]
                 continue
-            found[node] = []
+            result[node] = []
             for state in states:
                 law: Law = {(): fmpq(1)}
                 for child in self.tree.children(node):
                     mixed: Law = {}
-                    for weight, below in zip(self.tables[child][state], found[child], strict=True):
+                    for weight, below in zip(self.tables[child][state], result[child], strict=True):
                         for configuration, p in below.items():
                             mixed[configuration] = mixed.get(configuration, fmpq(0)) + weight * p
                     law = {a + b: p * q for (a, p), (b, q) in product(law.items(), mixed.items()) if p != 0 and q != 0}
-                found[node].append(law)
-        return found
+                result[node].append(law)
+        return result
 
     def below(self, node: Any) -> list[Any]:
         """Leaves below a node, in the order in which its law lists them."""
@@ -168,10 +168,10 @@ class Enumeration:
 
 def identity(size: int) -> Array:
     """The exact identity matrix."""
-    found = zeros(size, size)
+    result = zeros(size, size)
     for index in range(size):
-        found[index, index] = fmpq(1)
-    return found
+        result[index, index] = fmpq(1)
+    return result
 
 
 def weighted(law: Law, value: Any) -> Array:

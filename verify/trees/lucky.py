@@ -192,7 +192,7 @@ class Neuron:
     selectivity: fmpq
 
 
-def speaks_of(tree: Any, node: Any) -> bool:
+def applies_to(tree: Any, node: Any) -> bool:
     """Whether the statement speaks of a node: it and its children have two states."""
     return all(tree.cardinality(name) == 2 for name in (node, *tree.children(node)))
 
@@ -203,7 +203,7 @@ def neurons(moments: Enumeration, node: Any) -> Iterator[Neuron]:
     place = [leaves.index(leaf) for leaf in moments.below(node)]
     weights = moments.weights[node]
     slope = fmpq(1) if node == moments.tree.root else moments.slope
-    given = []
+    argument = []
     for law in moments.laws[node]:
         rows = []
         for part, p in law.items():
@@ -211,12 +211,12 @@ def neurons(moments: Enumeration, node: Any) -> Iterator[Neuron]:
             for position, state in zip(place, part, strict=True):
                 whole[position] = state
             rows.append((p, weights @ moments.run(tuple(whole)).inputs[node]))
-        given.append(rows)
+        argument.append(rows)
     for index in range(len(weights)):
-        low, high = ([(p, values[index]) for p, values in rows] for rows in given)
+        low, high = ([(p, values[index]) for p, values in rows] for rows in argument)
         (m_0, v_0, s_0), (m_1, v_1, s_1) = (summary(rows, slope) for rows in (low, high))
-        found = Moments(m_0, m_1, v_0, v_1, slope)
-        yield Neuron(node, index, weights[index], found, m_1 - m_0, (s_1 - s_0) / 2)
+        result = Moments(m_0, m_1, v_0, v_1, slope)
+        yield Neuron(node, index, weights[index], result, m_1 - m_0, (s_1 - s_0) / 2)
 
 
 def summary(rows: list[tuple[fmpq, fmpq]], slope: fmpq) -> tuple[fmpq, fmpq, fmpq]:
@@ -262,11 +262,11 @@ def averaged(sizes: Sizes) -> Pieces:
 
 def primitive(knots: tuple[fmpq, ...], pieces: tuple[fmpq_poly, ...]) -> list[fmpq_poly]:
     """A continuous antiderivative, piece by piece."""
-    found = [pieces[0].integral()]
+    result = [pieces[0].integral()]
     for knot, piece in zip(knots, pieces[1:], strict=True):
         raw = piece.integral()
-        found.append(raw + (found[-1](knot) - raw(knot)))
-    return found
+        result.append(raw + (result[-1](knot) - raw(knot)))
+    return result
 
 
 def averaged_survival(sizes: Sizes, x: Fraction) -> Fraction:
@@ -299,18 +299,18 @@ def sizes_of(a: Any) -> Sizes:
 def measure(instance: TreeInstance, claim: Claim | None = None) -> Measurement:
     """Every part of the claim at every node that it speaks of, in rationals: any difference refutes."""
     claim, moments = claim or STATED, enumeration(instance)
-    worst, made = Measurement(0.0, 0.0), False
+    worst, built = Measurement(0.0, 0.0), False
     for node in instance.tree.latents:
-        if not speaks_of(instance.tree, node):
+        if not applies_to(instance.tree, node):
             continue
         a = Node(moments, node).a()
-        made = True
+        built = True
         parts = [*neuron_parts(moments, node, a, claim)] if claim.says("gap", "bound") else []
         parts += law_parts(a, len(moments.weights[node]), claim) if claim.says(*LAW) else []
         for difference, what in parts:
             if difference > worst.residual:
                 worst = Measurement(difference, 0.0, detail=f"{what} at {node!r}")
-    return worst if made else Measurement(0.0, 0.0, False, "no node with two states whose children have two")
+    return worst if built else Measurement(0.0, 0.0, False, "no node with two states whose children have two")
 
 
 def neuron_parts(moments: Enumeration, node: Any, a: Any, claim: Claim) -> Iterator[tuple[float, str]]:

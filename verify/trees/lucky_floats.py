@@ -21,7 +21,7 @@ from verify.tolerance.rounding import gamma, worse
 from verify.tolerance.statistics import allowed, dkw_bound, proportion_interval
 from verify.trees.agreement import enumeration
 from verify.trees.claims import Node
-from verify.trees.lucky import LAW, PLACES, STATED, Claim, Moments, Sizes, sizes_of, speaks_of
+from verify.trees.lucky import LAW, PLACES, STATED, Claim, Moments, Sizes, applies_to, sizes_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,9 +66,9 @@ def leaf_laws(tree: HLTM, node: Any) -> tuple[np.ndarray, np.ndarray, tuple[Any,
     parts = [leaf_laws(tree, child) for child in children]
     below = tuple(leaf for _, _, leaves in parts for leaf in leaves)
     law = np.ones((states, 1))
-    for child, (_, given, _) in zip(children, parts, strict=True):
+    for child, (_, argument, _) in zip(children, parts, strict=True):
         table = np.array(tree.exact_table(child), dtype=np.float64)
-        law = (law[:, :, None] * (table @ given)[:, None, :]).reshape(states, -1)
+        law = (law[:, :, None] * (table @ argument)[:, None, :]).reshape(states, -1)
     rows = [np.concatenate(chosen) for chosen in product(*(configurations for configurations, _, _ in parts))]
     return np.array(rows), law, below
 
@@ -85,12 +85,12 @@ def neurons_at(network: TreeNetwork, node: Any) -> Neurons:
         leaves[:, tree.leaves.index(leaf)] = torch.as_tensor(rows[:, column], dtype=network.dtype)
     weights, slope = network.matrix(node), 1.0 if node == tree.root else network.slope
     p = torch.matmul(read(network, node, leaves), weights.mT)
-    given = torch.as_tensor(law, dtype=network.dtype, device=network.device)
-    mean = torch.einsum("zc,ecn->zen", given, p)
-    spread = torch.einsum("zc,zecn->zen", given, (p - mean[:, :, None]).square())
+    argument = torch.as_tensor(law, dtype=network.dtype, device=network.device)
+    mean = torch.einsum("zc,ecn->zen", argument, p)
+    spread = torch.einsum("zc,zecn->zen", argument, (p - mean[:, :, None]).square())
     active = leaky_relu(p, slope)
-    first = torch.einsum("zc,ecn->zen", given, active)
-    second = torch.einsum("zc,zecn->zen", given, (active - first[:, :, None]).square())
+    first = torch.einsum("zc,ecn->zen", argument, active)
+    second = torch.einsum("zc,zecn->zen", argument, (active - first[:, :, None]).square())
     moments = Moments(mean[0], mean[1], spread[0], spread[1], slope)
     correlated, whole = correlation(prior(tree, node), first, second)
     return Neurons(moments, (first[1] - first[0]) / 2, correlated, whole, errors(network, node, len(rows)))
@@ -150,19 +150,19 @@ def selectivity_bound_measure(network: TreeNetwork, tree: HLTM | None = None, cl
 
     if tree is not None and tree != network.tree:
         network = type(network).from_weights(tree, network.weights, slope=network.slope, output=network.output)
-    worst, made, largest = Measurement(0.0, 0.0), False, 0.0
+    worst, built, largest = Measurement(0.0, 0.0), False, 0.0
     for node in network.tree.latents:
-        if not speaks_of(network.tree, node):
+        if not applies_to(network.tree, node):
             continue
-        made, found = True, neurons_at(network, node)
-        largest = max(largest, 4 * float(found.error.max()))
-        line, factor, radicand = claim.bound(found.moments)
+        built, result = True, neurons_at(network, node)
+        largest = max(largest, 4 * float(result.error.max()))
+        line, factor, radicand = claim.bound(result.moments)
         root = torch.as_tensor(radicand, dtype=network.dtype).clamp(min=0).sqrt()
-        lacking = (line - factor * root - found.selectivity).clamp(min=0)
-        worst = worse(worst, array(lacking), array(4 * found.error), f"bound at {node!r}")
-    if made and worst.residual == 0:
+        lacking = (line - factor * root - result.selectivity).clamp(min=0)
+        worst = worse(worst, array(lacking), array(4 * result.error), f"bound at {node!r}")
+    if built and worst.residual == 0:
         return Measurement(0.0, largest)
-    return worst if made else Measurement(0.0, 0.0, False, "no node with two states whose children have two")
+    return worst if built else Measurement(0.0, 0.0, False, "no node with two states whose children have two")
 
 
 def array(tensor: Tensor) -> np.ndarray:
@@ -175,11 +175,11 @@ def gap_measure(network: TreeNetwork, claim: Claim = STATED) -> Measurement:
     """Gap of every neuron, a difference of two means, against the claim in weights and children's selectivities."""
     import torch
 
-    tree, worst, made = network.tree, Measurement(0.0, 0.0), False
+    tree, worst, built = network.tree, Measurement(0.0, 0.0), False
     for node in tree.latents:
-        if not speaks_of(tree, node):
+        if not applies_to(tree, node):
             continue
-        made, found, parts = True, neurons_at(network, node), []
+        built, result, parts = True, neurons_at(network, node), []
         for child in tree.children(node):
             table = tree.exact_table(child)
             rho = float(table[1][1]) - float(table[0][1])
@@ -187,15 +187,15 @@ def gap_measure(network: TreeNetwork, claim: Claim = STATED) -> Measurement:
             parts.append(rho * (neurons_at(network, child).selectivity if tree.children(child) else half))
         claimed = claim.gap(network.matrix(node), torch.cat(parts, dim=-1).unsqueeze(-1)).squeeze(-1)
         # Each side is made of two means, either of them in error by no more than `error`.
-        worst = worse(worst, array((claimed - found.gap).abs()), array(4 * found.error), f"gap at {node!r}")
-    return worst if made else Measurement(0.0, 0.0, False, "no node with two states whose children have two")
+        worst = worse(worst, array((claimed - result.gap).abs()), array(4 * result.error), f"gap at {node!r}")
+    return worst if built else Measurement(0.0, 0.0, False, "no node with two states whose children have two")
 
 
 @lru_cache(maxsize=4096)
 def claimed_probability(survival: Any, sizes: Sizes, place: Fraction) -> Fraction:
     """P(g >= place of the largest gap) by a claim."""
-    found: Fraction = survival(sizes, place * 2 * sum(sizes))
-    return found
+    result: Fraction = survival(sizes, place * 2 * sum(sizes))
+    return result
 
 
 def law_measure(instance: TreeInstance, claim: Claim, seed: int, device: str, members: int = MEMBERS) -> Measurement:
@@ -209,19 +209,19 @@ def law_measure(instance: TreeInstance, claim: Claim, seed: int, device: str, me
     tree, moments = instance.tree, enumeration(instance)
     width = {node: len(matrix) for node, matrix in instance.by_node.items()}
     network = numeric.TreeNetwork(tree, width, ensemble=members, seed=seed, device=device)
-    worst, made = Measurement(0.0, 0.0), False
+    worst, built = Measurement(0.0, 0.0), False
     for node in tree.latents:
-        if not speaks_of(tree, node):
+        if not applies_to(tree, node):
             continue
         a = Node(moments, node).a()
         sizes = sizes_of(a)
         if not sizes:
             continue
-        made = True
+        built = True
         bound = float(claim.bound_squared(len(a))) ** 0.5
         gaps = 2 * array(network.matrix(node)) / bound @ np.array([float(e.p) / float(e.q) for e in a])
         worst = grid_distance(worst, gaps, sizes, claim, node)
-    return worst if made else Measurement(0.0, 0.0, False, "no gap that can differ from zero")
+    return worst if built else Measurement(0.0, 0.0, False, "no gap that can differ from zero")
 
 
 def grid_distance(worst: Measurement, gaps: np.ndarray, sizes: Sizes, claim: Claim, node: Any) -> Measurement:
@@ -250,15 +250,15 @@ def measure(instance: TreeInstance, claim: Claim | None = None, seed: int = 0, d
     claim = claim or STATED
     weights = {node: torch.tensor(w, dtype=torch.float64, device=device) for node, w in instance.by_node.items()}
     network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
-    found = []
+    result = []
     if claim.says("bound"):
-        found.append(selectivity_bound_measure(network, claim=claim))
+        result.append(selectivity_bound_measure(network, claim=claim))
     if claim.says("gap"):
-        found.append(gap_measure(network, claim))
+        result.append(gap_measure(network, claim))
     if claim.says(*LAW):
-        found.append(law_measure(instance, claim, seed, device))
-    decided = [one for one in found if one.decided]
-    return max(decided, key=lambda one: one.severity) if decided else found[0]
+        result.append(law_measure(instance, claim, seed, device))
+    decided = [one for one in result if one.decided]
+    return max(decided, key=lambda one: one.severity) if decided else result[0]
 
 
 # Statement 7 on new networks: law of the gap, existence and numbers of neurons against 10,000 initialisations.
@@ -306,9 +306,9 @@ def measure_start(start: Start, seed: int, device: str) -> Measurement:
         for count in sorted({1, 3, min(enough, width), width}):
             hits = int((gaps[:, :count] >= float(t)).any(axis=1).sum())
             wanted = float(sympy.N(1 - (1 - p) ** count, 30))
-            found = proportion_interval(hits, MEMBERS, 1 - rate)
-            reach = found.estimate - found.low if wanted < found.estimate else found.high - found.estimate
-            apart = np.array([abs(wanted - found.estimate)])
+            result = proportion_interval(hits, MEMBERS, 1 - rate)
+            reach = result.estimate - result.low if wanted < result.estimate else result.high - result.estimate
+            apart = np.array([abs(wanted - result.estimate)])
             worst = worse(worst, apart, np.array([reach]), f"existence among {count} neurons at {t}")
     return worst
 

@@ -27,7 +27,7 @@ SLOPES = (0.0, 1.0, 0.25)
 
 def table(rng: np.random.Generator, rows: int, columns: int, extreme: bool) -> list[list[float]]:
     """Rows of parts of 16 that sum to one exactly; `extreme` allows zeros and ones."""
-    found = []
+    result = []
     for _ in range(rows):
         low = 0 if extreme else 1
         cuts = np.sort(rng.integers(low, 16 - low, size=columns - 1, endpoint=True))
@@ -35,8 +35,8 @@ def table(rng: np.random.Generator, rows: int, columns: int, extreme: bool) -> l
         if not extreme and (parts == 0).any():
             parts = np.full(columns, 1 / 16)
             parts[int(rng.integers(columns))] += 1 - columns / 16
-        found.append(parts.tolist())
-    return found
+        result.append(parts.tolist())
+    return result
 
 
 def dress(shape: HLTM, rng: np.random.Generator, *, symmetric: bool, states: tuple[int, int], extreme: bool) -> HLTM:
@@ -68,14 +68,14 @@ def network(tree: HLTM, rng: np.random.Generator, slope: float, width: int) -> T
 
 def shapes() -> list[tuple[str, HLTM]]:
     """The shapes that every run covers, by name: a single edge, stars, caterpillars, complete trees of depth 1 to 4."""
-    found = [
+    result = [
         ("single edge", hltm.star_tree(1, 0.5)),
         ("star of 5", hltm.star_tree(5, 0.5)),
         ("caterpillar of 5", hltm.caterpillar_tree(5, 0.5)),
     ]
     for depth, branching in ((1, 3), (2, 2), (3, 2)):
-        found.append((f"complete, depth {depth}", hltm.complete_tree(depth, branching, 0.5)))
-    return found
+        result.append((f"complete, depth {depth}", hltm.complete_tree(depth, branching, 0.5)))
+    return result
 
 
 def instances(seed: int, count: int, *, kind: str) -> Iterator[TreeInstance]:

@@ -79,8 +79,8 @@ def covariance(values: Sequence[Array], p: Sequence[Any]) -> Array:
     shape = values[0].shape
     flat = [value.reshape(-1) for value in values]
     mean = weighted_sum(flat, p)
-    found = weighted_sum([np.outer(v, v) for v in flat], p) - np.outer(mean, mean)
-    return found.reshape(*shape, *shape)
+    result = weighted_sum([np.outer(v, v) for v in flat], p) - np.outer(mean, mean)
+    return result.reshape(*shape, *shape)
 
 
 def first_update(neurons: Neurons, blocks: Array, coupling: Array) -> Array:

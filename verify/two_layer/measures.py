@@ -46,12 +46,12 @@ def measure_exact(instance: PopulationInstance, claim: Claim | None = None) -> M
     gradient, kinked = simple_loss_gradient(instance)
     neurons = exact_neurons(instance)
     where = " on a kink" if kinked else ""
-    found = [(largest(g + 2 * side * fmpq(1)), f"d W_{layer}{where}")
+    result = [(largest(g + 2 * side * fmpq(1)), f"d W_{layer}{where}")
              for layer, (g, side) in enumerate(zip(gradient, claim.update(neurons), strict=True), start=1)]  # fmt: skip
     own, out = euler(weights, gradient)
-    found.append((largest(own + claim.sign * out), f"conservation{where}"))
-    found.append((largest(step_change(weights, gradient, claim)), f"drift of a step of learning rate 1{where}"))
-    residual, place = max(found, key=lambda row: row[0])
+    result.append((largest(own + claim.sign * out), f"conservation{where}"))
+    result.append((largest(step_change(weights, gradient, claim)), f"drift of a step of learning rate 1{where}"))
+    residual, place = max(result, key=lambda row: row[0])
     return Measurement(residual, 0.0, detail=place if residual else "")
 
 
@@ -115,8 +115,8 @@ def measure_float(instance: PopulationInstance, claim: Claim | None = None, devi
     worst = measure_conserved(instance, claim, device)
     if instance.loss == "simple" and worst.status != "refuted":
         sides = claim.update(float_neurons(instance, device))
-        found = compare(instance, {"block form": [2 * side for side in sides]}, device)
-        worst = max(worst, found, key=lambda m: (m.decided, m.severity))
+        result = compare(instance, {"block form": [2 * side for side in sides]}, device)
+        worst = max(worst, result, key=lambda m: (m.decided, m.severity))
     return worst
 
 
@@ -174,14 +174,14 @@ def measure_decoupled_exact(instance: PopulationInstance) -> Measurement:
     """A_jk = 0 for j != k, A_jj acts on what neuron j reads alone, and the decoupled form; in rationals."""
     gradient, _ = simple_loss_gradient(instance)
     neurons = exact_neurons(instance)
-    found = [(largest(g + 2 * s * fmpq(1)), f"d W_{n}")
+    result = [(largest(g + 2 * s * fmpq(1)), f"d W_{n}")
              for n, (g, s) in enumerate(zip(gradient, decoupled(neurons), strict=True), start=1)]  # fmt: skip
     hidden = range(len(neurons.first))
-    found += [(largest(neurons.blocks[j, :, k, :]), f"A_{j + 1}{k + 1}") for j in hidden for k in hidden if j != k]
+    result += [(largest(neurons.blocks[j, :, k, :]), f"A_{j + 1}{k + 1}") for j in hidden for k in hidden if j != k]
     for j, row in enumerate(neurons.first):
         off = [index for index, entry in enumerate(row) if entry == 0]
-        found.append((largest(neurons.blocks[j, off, j, :]), f"A_{j + 1}{j + 1} outside what neuron {j + 1} reads"))
-    residual, place = max(found, key=lambda row: row[0])
+        result.append((largest(neurons.blocks[j, off, j, :]), f"A_{j + 1}{j + 1} outside what neuron {j + 1} reads"))
+    residual, place = max(result, key=lambda row: row[0])
     return Measurement(residual, 0.0, detail=place if residual else "")
 
 
@@ -194,9 +194,9 @@ def measure_conserved(instance: PopulationInstance, claim: Claim, device: str) -
     spread = np.add(*euler(sizes, bounds))
     terms = np.add(*euler(sizes, [np.abs(u) for u in update]))
     tolerance = spread + rounding.gamma(max(weights[0].shape[1], weights[1].shape[0]) + 3) * terms
-    found = rounding.worse(Measurement(0.0, float(tolerance.max())), np.abs(own + claim.sign * out), tolerance, "flow")
+    result = rounding.worse(Measurement(0.0, float(tolerance.max())), np.abs(own + claim.sign * out), tolerance, "flow")
     detail = "a gate is near its kink" if near else "conservation"
-    return Measurement(found.residual, found.tolerance, not near, detail)
+    return Measurement(result.residual, result.tolerance, not near, detail)
 
 
 @rounding.quiet
@@ -212,11 +212,11 @@ def measure_trained(instance: PopulationInstance, claim: Claim | None = None, de
         return measure_gap(instance, trace, device)
     if claim.drift != STATED.drift:
         return measure_steps(instance, trace, claim, device)
-    found = towers.along(instance, partial(measure_float, claim=claim, device=device), trace)
-    if found.status == "refuted":
-        return found
+    result = towers.along(instance, partial(measure_float, claim=claim, device=device), trace)
+    if result.status == "refuted":
+        return result
     steps = measure_steps(instance, trace, claim, device)
-    return steps if steps.status == "refuted" else found
+    return steps if steps.status == "refuted" else result
 
 
 def measure_steps(instance: PopulationInstance, trace: Any, claim: Claim, device: str) -> Measurement:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hltm.base.command import Job, heard
+from hltm.base.command import Job, deferred_interrupt
 from hltm.base.errors import InputError
 from hltm.base.progress import shown
 
@@ -95,25 +95,25 @@ def run_command(
         around_section(update)
     first = os.environ.get("RANK", "0") == "0"
     with shown(quiet or not first) as progress:
-        found = run_images(study, data, run, progress)
+        result = run_images(study, data, run, progress)
     if not first:
         return 0
     terminal = console(highlight=False)
     terminal.width = max(terminal.width, 150)
-    terminal.print(table(found))
+    terminal.print(table(result))
     if folder is not None:
-        write_accuracies(folder, found)
+        write_accuracies(folder, result)
     findings = None
     if theory:
         # After the tables: whatever becomes of the theory, hours of training are not lost with it.
         with shown(quiet) as progress:
-            findings = find(found, progress)
+            findings = find(result, progress)
     _say(terminal, findings)
     if folder is not None:
-        names = write_results(folder, found, findings)
+        names = write_results(folder, result, findings)
         terminal.print(f"{len(names)} files in {folder}", markup=False, soft_wrap=True)
     if update is not None:
-        replace_section(update, markdown(found, findings))
+        replace_section(update, markdown(result, findings))
     return 0 if findings is None or findings.as_told else 1
 
 
@@ -130,7 +130,7 @@ def _say(terminal: "Console", findings: "Findings | None") -> None:
 
 def _need_kornia() -> None:
     try:
-        with heard():
+        with deferred_interrupt():
             import kornia  # noqa: F401  # loads torch
     except ImportError:
         raise InputError("the extra 'images' is not installed: must be there, pip install 'covop[images]'") from None

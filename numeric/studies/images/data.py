@@ -104,8 +104,8 @@ def find_folder(form: Format, data: Path) -> Path:
     for folder in (data / form.folder, data):
         if any((folder / file.name).exists() for file in form.files):
             return folder
-    found = what_is_there(data) if data.is_dir() else []
-    there = f"holds {', '.join(found)}" if found else "holds none of them" if data.is_dir() else "is no folder"
+    result = what_is_there(data) if data.is_dir() else []
+    there = f"holds {', '.join(result)}" if result else "holds none of them" if data.is_dir() else "is no folder"
     first = form.files[0]
     raise InputError(
         f"data={str(data)!r} {there}: must hold the files of {form.name} ({form.archive}), or the folder "
@@ -155,7 +155,7 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 def read_cifar10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
     """Images ``(n, 3, 32, 32)`` uint8 and labels of CIFAR-10's binary version."""
     folder = find_folder(CIFAR10, data)
-    found: dict[str, Tensor] = {}
+    result: dict[str, Tensor] = {}
     *training, test = CIFAR10.files
     if limit is not None:
         training = training[:1] + [file for file in training[1:] if (folder / file.name).exists()]
@@ -170,8 +170,8 @@ def read_cifar10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
             labels.append(check_labels(records[:, 0], CIFAR10, path))
             images.append(torch.from_numpy(records[:, 1:].reshape(-1, 3, 32, 32)))
             count += len(records)
-        found |= {part: _joined(images), f"{part}_labels": _joined(labels)}
-    return found
+        result |= {part: _joined(images), f"{part}_labels": _joined(labels)}
+    return result
 
 
 def _stl_images(path: Path, file: Published, limit: int | None) -> Tensor:
@@ -185,7 +185,7 @@ def read_stl10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
     """Images ``(n, 3, 96, 96)`` uint8 and labels of STL-10, and the unlabelled images where they are."""
     folder = find_folder(STL10, data)
     files = {file.name: file for file in STL10.files}
-    found: dict[str, Tensor] = {}
+    result: dict[str, Tensor] = {}
     for part in ("train", "test"):
         paths = [check_file(folder, files[f"{part}_{kind}.bin"], partial=limit is not None) for kind in "Xy"]
         images = _stl_images(paths[0], files[f"{part}_X.bin"], None)
@@ -193,11 +193,11 @@ def read_stl10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
         if len(images) != len(labels):
             raise InputError(f"{paths[1]}: {len(labels):,} labels for {len(images):,} images of {paths[0].name}: "
                              "must be one for each")  # fmt: skip
-        found |= {part: images[:limit], f"{part}_labels": labels[:limit]}
+        result |= {part: images[:limit], f"{part}_labels": labels[:limit]}
     more = files["unlabeled_X.bin"]
     if (folder / more.name).exists():
-        found["unlabeled"] = _stl_images(check_file(folder, more, partial=limit is not None), more, limit)
-    return found
+        result["unlabeled"] = _stl_images(check_file(folder, more, partial=limit is not None), more, limit)
+    return result
 
 
 DATASETS = ("digits", "cifar10", "stl10")

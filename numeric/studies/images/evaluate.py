@@ -137,13 +137,13 @@ def encoded(
 ) -> Float[Tensor, "n d"]:
     """Features of images, augmented once each by a recipe if there is one."""
     network.eval()
-    found = []
+    result = []
     for part in images.split(_CHUNK):
         seen = pixels(part.to(next(network.parameters()).device))
         if recipe is not None:
             seen = apply(recipe, seen, draw(recipe, seen.shape, generator))
-        found.append(network.encoder(seen).float())
-    return torch.cat(found)
+        result.append(network.encoder(seen).float())
+    return torch.cat(result)
 
 
 def few_labels(labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -156,7 +156,7 @@ def few_labels(labels: Tensor, generator: torch.Generator) -> Tensor:
 
 def evaluate(network: Network, data: ImageData, protocol: Protocol, settings: tuple[str, ...]) -> dict[str, Accuracy]:
     """Accuracies by setting, and those of nearest neighbours as ``"<setting> knn"``."""
-    found: dict[str, Accuracy] = {}
+    result: dict[str, Accuracy] = {}
     plain: tuple[Tensor, Tensor] | None = None
     for number, setting in enumerate(settings):
         generator = stream(protocol.seed, EVALUATION, SETTINGS.index(setting))
@@ -171,10 +171,10 @@ def evaluate(network: Network, data: ImageData, protocol: Protocol, settings: tu
         if setting == "few":
             chosen = few_labels(known, generator)
             train, known = train[chosen], known[chosen]
-        found[setting] = linear_accuracy(train, known, test, data.test_labels)
+        result[setting] = linear_accuracy(train, known, test, data.test_labels)
         if number == 0:
-            found[f"{setting} knn"] = neighbour_accuracy(train, known, test, data.test_labels)
-    return found
+            result[f"{setting} knn"] = neighbour_accuracy(train, known, test, data.test_labels)
+    return result
 
 
 def as_row(accuracies: Mapping[str, Accuracy]) -> dict[str, dict[str, float]]:

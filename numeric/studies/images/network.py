@@ -113,8 +113,8 @@ class Convnet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of images."""
-        found: Tensor = self.blocks(x).mean((-2, -1))
-        return found
+        result: Tensor = self.blocks(x).mean((-2, -1))
+        return result
 
 
 class Block(nn.Module):
@@ -159,8 +159,8 @@ class ResNet18(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of images."""
-        found: Tensor = self.blocks(x).mean((-2, -1))
-        return found
+        result: Tensor = self.blocks(x).mean((-2, -1))
+        return result
 
 
 class Head(nn.Module):
@@ -174,8 +174,8 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Outputs ``f_L``, not normalised."""
-        found: Tensor = self.second(torch.relu(self.norm(self.first(features))))
-        return found
+        result: Tensor = self.second(torch.relu(self.norm(self.first(features))))
+        return result
 
 
 class Network(nn.Module):
@@ -190,8 +190,8 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, C, H, W)`` to ``(n, out)``."""
-        found: Tensor = self.head(self.encoder(x))
-        return found
+        result: Tensor = self.head(self.encoder(x))
+        return result
 
 
 def make_network(shape: Shape, seed: int) -> Network:

@@ -33,8 +33,8 @@ def image_population(
 
 def in_double(network: Network) -> Network:
     """A copy in float64 that is in evaluation mode and asks for no gradients."""
-    found: Network = deepcopy(network).double().eval().requires_grad_(False)
-    return found
+    result: Network = deepcopy(network).double().eval().requires_grad_(False)
+    return result
 
 
 def features(network: Network, population: FinitePopulation) -> FinitePopulation:
@@ -79,18 +79,18 @@ def gram_matrix(factors: ConnectionFactors, population: FinitePopulation) -> Flo
     )
     below = factors.activation.reshape(size, count, -1)
     right = mean.permute(0, 1, 3, 2).reshape(size, count * above, top)
-    found = mean.new_zeros(size, top, size, top)
+    result = mean.new_zeros(size, top, size, top)
     for x in range(size):
         # Products of x with itself and all later points; the earlier ones are there already.
         inner = torch.einsum("ai,ybi->yba", below[x], below[x:])
         left = (inner.reshape(-1, count) @ mean[x].reshape(count, -1)).reshape(-1, count, top, above)
         block = left.transpose(1, 2).reshape(size - x, top, count * above) @ right[x:]
-        found[x, :, x:] = block.transpose(0, 1)
-        found[x:, :, x] = block.transpose(1, 2)
+        result[x, :, x:] = block.transpose(0, 1)
+        result[x:, :, x] = block.transpose(1, 2)
     for axis in (0, 2):
-        found = found - torch.tensordot(found, population.point_weights, dims=([axis], [0])).unsqueeze(axis)
+        result = result - torch.tensordot(result, population.point_weights, dims=([axis], [0])).unsqueeze(axis)
     root = population.point_weights.sqrt()
-    return (found * root.reshape(-1, 1, 1, 1) * root.reshape(-1, 1)).reshape(size * top, size * top)
+    return (result * root.reshape(-1, 1, 1, 1) * root.reshape(-1, 1)).reshape(size * top, size * top)
 
 
 def _largest(matrix: Tensor) -> float:
@@ -102,11 +102,11 @@ def _largest(matrix: Tensor) -> float:
 def operator_sizes(network: Network, population: FinitePopulation) -> list[OperatorSize]:
     """Size of ``V_x[Kbar_l]`` of both layers of the head."""
     weights = [network.head.first.weight.detach().double(), network.head.second.weight.detach().double()]
-    found = []
+    result = []
     for layer, factors in enumerate(connection_factors(weights, population.flat_points), start=1):
         gram = gram_matrix(factors, population)
         trace, square = float(gram.trace()), float(gram.square().sum())
         zero = square == 0
         rank = 0.0 if zero else trace**2 / square
-        found.append(OperatorSize(layer, trace, 0.0 if zero else _largest(gram), rank))
-    return found
+        result.append(OperatorSize(layer, trace, 0.0 if zero else _largest(gram), rank))
+    return result

@@ -64,9 +64,9 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, part: Tensor) -> Tensor:  # noqa: ARG004
-        found = [torch.empty_like(part) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(found, part.contiguous())
-        return torch.cat(found)
+        result = [torch.empty_like(part) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(result, part.contiguous())
+        return torch.cat(result)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *outer: Tensor) -> Tensor:  # noqa: ARG004
@@ -160,7 +160,7 @@ def peer_lost(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _LOST)
 
 
-def let_go() -> None:
+def release_memory() -> None:
     """Give back what nothing holds any more; not to be called while the exception of the failure is handled."""
     gc.collect()
     if torch.cuda.is_available():
@@ -170,7 +170,7 @@ def let_go() -> None:
 def fitting_batch(attempt: Callable[[int], Any], batch: int, least: int = 2) -> int | None:
     """Largest of batch/2, batch/4, ... that fits into memory; None below ``least``."""
     while (batch := batch // 2) >= least:
-        let_go()
+        release_memory()
         try:
             attempt(batch)
         except (RuntimeError, MemoryError) as error:

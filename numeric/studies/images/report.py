@@ -18,7 +18,7 @@ from numeric.studies.images.evaluate import SETTINGS
 from numeric.studies.images.losses import ImageLoss
 from numeric.studies.images.network import Network
 from numeric.studies.images.population import features, has_batch_norm, image_population, in_double
-from numeric.studies.images.processes import let_go, out_of_memory
+from numeric.studies.images.processes import out_of_memory, release_memory
 from numeric.studies.images.study import ImageResults, mean_and_spread
 from numeric.studies.images.theory import (
     Check,
@@ -75,7 +75,7 @@ class _Draft:
             if not out_of_memory(error):
                 raise
         # Outside of the handler, whose exception holds all that was computed.
-        let_go()
+        release_memory()
         self.left_out.append(f"{what}: the memory of the device is too small")
         return []
 
@@ -89,14 +89,14 @@ def examined(results: ImageResults) -> list[str]:
 
 def find(results: ImageResults, progress: Progress = SILENT) -> Findings:
     """Run all checks on the networks of the first seed."""
-    found, names = _Draft(), examined(results)
+    result, names = _Draft(), examined(results)
     progress.start(4 * len(names), "the theory on the networks")
     for name in names:
         network = in_double(results.networks[name])
-        _examine(found, name, network, results, progress)
-        found.left_out.extend(f"{name}: {text}" for text in _no_functions(network))
-    found.left_out.extend(_not_measured(results))
-    return Findings(tuple(found.checks), tuple(found.residues), tuple(found.left_out))
+        _examine(result, name, network, results, progress)
+        result.left_out.extend(f"{name}: {text}" for text in _no_functions(network))
+    result.left_out.extend(_not_measured(results))
+    return Findings(tuple(result.checks), tuple(result.residues), tuple(result.left_out))
 
 
 def _examine(found: _Draft, name: str, network: Network, results: ImageResults, progress: Progress) -> None:
@@ -202,15 +202,15 @@ def summary(results: ImageResults) -> list[dict[str, Any]]:
     study, rows = results.study, []
     groups = {"untrained": [m.before for m in results.members if m.loss == study.losses[0]]}
     groups |= {loss: [m.after for m in results.members if m.loss == loss] for loss in study.losses}
-    for loss, found in groups.items():
-        row: dict[str, Any] = {"loss": loss, "seeds": len(found)}
+    for loss, result in groups.items():
+        row: dict[str, Any] = {"loss": loss, "seeds": len(result)}
         for name in columns(results):
-            row[name], row[f"{name} sd"] = mean_and_spread([100 * each[name]["value"] for each in found])
+            row[name], row[f"{name} sd"] = mean_and_spread([100 * each[name]["value"] for each in result])
         row["low"], row["high"] = (
-            100 * mean_and_spread([each[study.headline][end] for each in found])[0] for end in ("low", "high")
+            100 * mean_and_spread([each[study.headline][end] for each in result])[0] for end in ("low", "high")
         )
         for name in settings_of(results):
-            pairs = zip(found, groups["untrained"], strict=True)
+            pairs = zip(result, groups["untrained"], strict=True)
             gains = [100 * (after[name]["value"] - before[name]["value"]) for after, before in pairs]
             row[f"gain {name}"], row[f"gain {name} sd"] = mean_and_spread(gains)
         rows.append(row)
@@ -267,17 +267,17 @@ def _does(held: Sequence[Any]) -> str:
 
 def residue_lines(findings: Findings) -> list[str]:
     """The residue of statement 4 in words, one line for each network and part."""
-    found = []
+    result = []
     keys = dict.fromkeys((network, each.part) for network, each in findings.residues)
     for network, part in keys:
         rows = [each for name, each in findings.residues if (name, each.part) == (network, part)]
         strong = rows[-1]
-        found.append(
+        result.append(
             f"{network}, {part}: theta falls as sigma^{exponent(rows):.2f}; at full strength sigma = "
             f"{strong.spread:.3f} and theta is {strong.theta / strong.gradient:.0%} of the gradient, "
             f"without augmentation {rows[0].theta / rows[0].gradient:.1e}."
         )
-    return found
+    return result
 
 
 THEORY_HEADS = ["network", "part", "statement", "layers", "residual", "must", "does"]
@@ -339,24 +339,24 @@ def table(results: ImageResults) -> "Table":
         f"{study.dataset}: linear evaluation, top-1 in %, {study.epochs} epochs, mean ± spread, seeds: {study.seeds}"
     )
     heads, body = cells(results)
-    found = Table(title=title, caption=f"{what_is_tested(results)}.")
+    result = Table(title=title, caption=f"{what_is_tested(results)}.")
     for head in heads:
-        found.add_column(head, justify="left" if head == "loss" else "right")
+        result.add_column(head, justify="left" if head == "loss" else "right")
     for line in body:
-        found.add_row(*line)
-    return found
+        result.add_row(*line)
+    return result
 
 
 def theory_table(findings: Findings) -> "Table":
     """The checks of statements 3 and 4 for the terminal."""
     from rich.table import Table
 
-    found = Table(
+    result = Table(
         "network", "part", "statement", "layers", "residual", "must", "does", title="the theory on real images"
     )
     for row in theory_rows(findings):
-        found.add_row(*(f"{value:.1e}" if isinstance(value, float) else value for value in row.values()))
-    return found
+        result.add_row(*(f"{value:.1e}" if isinstance(value, float) else value for value in row.values()))
+    return result
 
 
 def _markdown(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -366,15 +366,15 @@ def _markdown(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def command_of(results: ImageResults) -> str:
     """The command that runs the experiment again."""
-    study, given = results.study, ""
+    study, argument = results.study, ""
     for name, value in asdict(study).items():
         if name in ("losses", "device") or value == getattr(type(study)(study.dataset), name):
             continue
-        given += f" --{ {'out': 'outputs'}.get(name, name).replace('_', '-') } {value}"
+        argument += f" --{ {'out': 'outputs'}.get(name, name).replace('_', '-') } {value}"
     if study.losses != type(study)(study.dataset).losses:
-        given += f" --loss {','.join(study.losses)}"
+        argument += f" --loss {','.join(study.losses)}"
     data = "" if study.dataset == "digits" else " --data DIR"
-    return f"python -m numeric experiment images --dataset {study.dataset}{data}{given}"
+    return f"python -m numeric experiment images --dataset {study.dataset}{data}{argument}"
 
 
 def section(results: ImageResults, findings: Findings | None) -> dict[str, Any]:
@@ -501,12 +501,12 @@ def figures(results: ImageResults, findings: Findings | None) -> dict[str, bytes
         drawn["operators"] = _operators(results)
     if findings is not None and findings.residues:
         drawn["residue"] = _residue(findings)
-    found = {}
+    result = {}
     for name, figure in drawn.items():
         held = io.BytesIO()
         figure.savefig(held, format="png", dpi=150)
-        found[f"{name}.png"] = held.getvalue()
-    return found
+        result[f"{name}.png"] = held.getvalue()
+    return result
 
 
 def _panels(columns: int) -> tuple[Any, Sequence[Any]]:

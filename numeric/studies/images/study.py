@@ -17,7 +17,7 @@ from numeric.studies.images.evaluate import HEADLINE, SETTINGS, Protocol, as_row
 from numeric.studies.images.losses import IMAGE_LOSSES, ImageLoss
 from numeric.studies.images.network import Network, Shape, make_network
 from numeric.studies.images.population import features, image_population, in_double, operator_sizes
-from numeric.studies.images.processes import guarded, let_go, out_of_memory, processes
+from numeric.studies.images.processes import guarded, out_of_memory, processes, release_memory
 from numeric.studies.images.training import Training, train_images
 from numeric.towers.checks import check_device
 
@@ -196,7 +196,7 @@ def measured(network: Network, study: ImageStudy, data: ImageData) -> dict[str, 
         if not out_of_memory(error):
             raise
     # A training of days is not lost with it; the findings name what was left out.
-    let_go()
+    release_memory()
     return {}
 
 

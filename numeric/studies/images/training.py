@@ -33,10 +33,10 @@ from numeric.studies.images.processes import (
     average_gradients,
     fitting_batch,
     guarded,
-    let_go,
     out_of_memory,
     own_part,
     rank_and_size,
+    release_memory,
     where,
 )
 from numeric.training.checkpoint import Checkpoints, locked, run_folder, same_run
@@ -48,10 +48,10 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, one number for each weight
 
 def saved(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What a training goes on from, on the CPU."""
-    found = {f"network.{name}": value for name, value in network.state_dict().items()}
+    result = {f"network.{name}": value for name, value in network.state_dict().items()}
     for number, held in optimizer.state_dict()["state"].items():
-        found |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in held.items()}
-    return {name: value.detach().cpu() for name, value in found.items()}
+        result |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in held.items()}
+    return {name: value.detach().cpu() for name, value in result.items()}
 
 
 def restore(network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -263,9 +263,9 @@ class Trainer:
 
         Weights may be finite and yet too large for an output, so that of the first images of a batch is looked at too.
         """
-        found = not_finite(self.network, self.optimizer)
-        if found is not None:
-            raise NotFiniteError(*found, self.step)
+        result = not_finite(self.network, self.optimizer)
+        if result is not None:
+            raise NotFiniteError(*result, self.step)
         self.network.eval()
         largest = float(self.network(pixels(self.data.pool[: self.settings.batch])).abs().max())
         if not math.isfinite(largest):
@@ -393,7 +393,7 @@ def _smaller(trainer: Trainer, batch: int) -> str:
     words = f"batch={batch}: the memory of {where(trainer.device)} is too small at step {trainer.step}; "
     if rank_and_size()[1] > 1:  # the others wait for this one in the middle of the step, and cannot try with it
         return words + "a smaller one, or more processes, may fit"
-    let_go()
+    release_memory()
     fits = fitting_batch(trainer.trial, batch, trainer.settings.loss.least_batch)
     return words + ("no smaller batch fits either" if fits is None else f"batch={fits} fits")
 
@@ -402,20 +402,20 @@ def describe(settings: Training, shape: Shape, recipe: Recipe, data: ImageData) 
     """What makes a run the same run, as JSON data; of the loss what it looks at."""
     sizes = {"name": data.name, "pool": len(data.pool), "train": len(data.train), "test": len(data.test)}
     training = asdict(settings) | {"loss": settings.loss.taken()}
-    found: dict[str, Any] = json.loads(
+    result: dict[str, Any] = json.loads(
         json.dumps({"data": sizes, "training": training, "network": asdict(shape), "recipe": asdict(recipe)})
     )
-    return found
+    return result
 
 
 def _flat(settings: Any, place: str = "") -> dict[str, Any]:
     """Settings of groups by ``group.name``, so that what differs has the name of its option."""
     if not isinstance(settings, dict):
         return {place: settings} if place else {}
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in settings.items():
-        found |= _flat(value, f"{place}.{name}" if place else name)
-    return found
+        result |= _flat(value, f"{place}.{name}" if place else name)
+    return result
 
 
 def _save(store: Checkpoints, trainer: Trainer, history: list[dict[str, Any]], settings: dict[str, Any]) -> None:

@@ -62,21 +62,21 @@ class PublishedNetwork:
 
     def levels(self, leaves: Float[Tensor, "E n_leaves samples"]) -> list[Tensor]:
         """Activations ``(E, nodes, width, samples)`` of each level of latents; the root's first, not normalised."""
-        below, found = leaves, []
+        below, result = leaves, []
         for number in range(len(self.parameters) - 2, -1, -2):
             weight, bias = self.parameters[number], self.parameters[number + 1]
             inputs = below.reshape(weight.shape[0] * weight.shape[1], weight.shape[3], leaves.shape[-1])
             before = torch.baddbmm(bias.flatten(0, 1), weight.flatten(0, 1), inputs)
             here = before.relu() if number else before
-            found.append(here.unflatten(0, weight.shape[:2]))
+            result.append(here.unflatten(0, weight.shape[:2]))
             below = here
-        return found[::-1]
+        return result[::-1]
 
     def forward(self, leaves: Float[Tensor, "E n_leaves samples"]) -> Float[Tensor, "E n_L samples"]:
         """``u / (||u|| + 1e-4)``."""
         top = self.levels(leaves)[0].squeeze(1)
-        found: Tensor = top / (torch.linalg.vector_norm(top, dim=1, keepdim=True) + GUARD)
-        return found
+        result: Tensor = top / (torch.linalg.vector_norm(top, dim=1, keepdim=True) + GUARD)
+        return result
 
 
 def complete_plan(tree: HLTM, width: int) -> Plan:
@@ -271,10 +271,10 @@ def published_correlations(
             torch.cat([v[..., :batch], v[..., 2 * batch :]], -1) for v in sampler.keep(here).states(0, PURPOSE)
         )
         own = PublishedNetwork(network.tree, tuple(each[here] for each in network.parameters))
-        found = []
+        result = []
         for nodes, values in zip(network.tree.levels, own.levels(leaves), strict=False):
-            found.append(absolute_correlation(values, states[:, [number[node] for node in nodes]]).amax(-1))
-        parts.append(torch.cat(found, dim=1))
+            result.append(absolute_correlation(values, states[:, [number[node] for node in nodes]]).amax(-1))
+        parts.append(torch.cat(result, dim=1))
     return torch.cat(parts)
 
 
@@ -406,8 +406,8 @@ def power(groups: Sequence[np.ndarray], shift: float, trials: int = 400, seed: i
         [rank_test(ours[k] + shift * ours.std(0, ddof=1), np.delete(ours, k, axis=0))[0] for k in range(len(ours))]
         for ours in groups
     ]
-    found = [combined([own[rng.integers(len(own))] for own in p_values]) <= ALPHA for _ in range(trials)]
-    return float(np.mean(found))
+    result = [combined([own[rng.integers(len(own))] for own in p_values]) <= ALPHA for _ in range(trials)]
+    return float(np.mean(result))
 
 
 def agreement(
@@ -430,5 +430,5 @@ def agreement(
             p_value, scores = rank_test(values, ours)
             ranks.append(Rank(name, width, inits, p_value, tuple(map(tuple, scores.tolist()))))
             groups.append(ours)
-    found = {"p_value": combined([rank.p_value for rank in ranks])}
-    return ranks, found | {f"power_{shift:g}": power(groups, shift) for shift in (0.5, 1.0, 1.5, 2.0)}
+    result = {"p_value": combined([rank.p_value for rank in ranks])}
+    return ranks, result | {f"power_{shift:g}": power(groups, shift) for shift in (0.5, 1.0, 1.5, 2.0)}

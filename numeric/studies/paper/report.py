@@ -85,10 +85,10 @@ def study_table(results: Sequence[WidthResult]) -> "Table":
 
 
 def _grouped(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
-    found: dict[tuple[Any, ...], list[Row]] = {}
+    result: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        found.setdefault((row["width"], row["low"], row["loss"]), []).append(row)
-    return found
+        result.setdefault((row["width"], row["low"], row["loss"]), []).append(row)
+    return result
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

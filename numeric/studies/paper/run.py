@@ -73,12 +73,12 @@ def run_study(study: Study, progress: Progress = SILENT) -> list[WidthResult]:
     device = torch.device("cpu") if study.as_published else check_device(study.device)
     members = members_of(study)
     keys = sorted({(member.low, member.seed) for member in members})
-    made = {key: study_tree(study.depth, study.children, *key) for key in keys}
+    built = {key: study_tree(study.depth, study.children, *key) for key in keys}
     progress.start(None, "ceilings")
     streams = [data_seed(study, 0, Member(low, "ceiling", seed)) for low, seed in keys]
-    found = dict(zip(keys, ceilings(list(made.values()), study.samples, streams, device).cpu(), strict=True))
-    trees = [made[member.low, member.seed] for member in members]
-    ceiling = torch.stack([found[member.low, member.seed] for member in members])
+    result = dict(zip(keys, ceilings(list(built.values()), study.samples, streams, device).cpu(), strict=True))
+    trees = [built[member.low, member.seed] for member in members]
+    ceiling = torch.stack([result[member.low, member.seed] for member in members])
     one_width = _as_published if study.as_published else _own
     # A step of a wide network takes longer than one of a narrow one, though the products are small.
     progress.start(float(study.steps * sum(study.widths)))
@@ -104,12 +104,12 @@ def _own(
     device: torch.device, told: Callable[[int], None],
 ) -> WidthResult:  # fmt: skip
     """The paper's definitions: no biases, InfoNCE of each sample, normalised output."""
-    made = {
+    built = {
         number: TreeNetwork(trees[0], width, output="normalized", seed=number, dtype=torch.float32, device=device)
         for number in sorted({member.seed for member in members})
     }
-    own = [made[member.seed].parameters for member in members]
-    network = made[members[0].seed].with_parameters([torch.cat(parts) for parts in zip(*own, strict=True)])
+    own = [built[member.seed].parameters for member in members]
+    network = built[members[0].seed].with_parameters([torch.cat(parts) for parts in zip(*own, strict=True)])
     seeds = [data_seed(study, width, member) for member in members]
     spent = {"measuring": 0.0}
 

@@ -145,9 +145,9 @@ def run_sweep(
                     Driver(store, engine, Options(**options), partial(_tell, bar), _note).run()
                 finally:
                     engine.close()
-        found = status_of(store)
-    sys.stdout.write("".join(f"{line}\n" for line in status_lines(found)))
-    return 1 if found["failed"] else 0
+        result = status_of(store)
+    sys.stdout.write("".join(f"{line}\n" for line in status_lines(result)))
+    return 1 if result["failed"] else 0
 
 
 def _something_to_do(store: Any) -> bool:
@@ -189,8 +189,8 @@ def run_status(place: Path, as_json: bool) -> int:
     from numeric.studies.sweep.store import Store
 
     with Store(place, create=False) as store:
-        found = status_of(store)
-    text = json.dumps(found, indent=1, allow_nan=False) if as_json else "\n".join(status_lines(found))
+        result = status_of(store)
+    text = json.dumps(result, indent=1, allow_nan=False) if as_json else "\n".join(status_lines(result))
     sys.stdout.write(text + "\n")
     return 0
 

@@ -234,7 +234,7 @@ class Driver:
         """Work until every configuration is done or has failed; gives how many are which."""
         folder = work_folder(self.store)
         with Leases(self.store, folder, self.options.expiry) as leases:
-            beaten = told = -BEAT
+            beaten = outcome = -BEAT
             while True:
                 now = time.monotonic()
                 if now - beaten >= BEAT:
@@ -247,13 +247,13 @@ class Driver:
                 for ended in self.engine.wait(POLL if self.running or not free else 0.2):
                     self._settle(leases, self.running.pop(ended.lane), ended)
                 self._overdue(leases)
-                if now - told >= 1.0:
-                    told = now
+                if now - outcome >= 1.0:
+                    outcome = now
                     self.tell(self.store.counts())
         tidy(self.store)
-        found = self.store.counts()
-        self.tell(found)
-        return found
+        result = self.store.counts()
+        self.tell(result)
+        return result
 
     def _fill(self, leases: Leases) -> bool:
         """Give tasks to idle lanes; True if there was none left for some lane."""

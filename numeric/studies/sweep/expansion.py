@@ -85,8 +85,8 @@ def expand(grid: Grid) -> Expansion:
                 for each in grid.network for table in _points(each)]  # fmt: skip
     trains = [_train_part(point) for each in grid.train for point in map(_values, _points(each))]
     _check_exact([json.loads(each.text) for each in trains], [json.loads(each.text) for each in trees], files)
-    found = [tuple(dict.fromkeys(each)) for each in (trees, networks, trains)]
-    return Expansion(found[0], found[1], found[2], grid.seeds, files)
+    result = [tuple(dict.fromkeys(each)) for each in (trees, networks, trains)]
+    return Expansion(result[0], result[1], result[2], grid.seeds, files)
 
 
 def _size(table: TreeTable | NetworkTable | TrainTable) -> int:

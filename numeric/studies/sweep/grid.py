@@ -165,10 +165,10 @@ class TreeTable(Table):
     def _goes_together(self) -> "TreeTable":
         needed = {"complete": {"depth", "polarity"}, "file": {"file"}}.get(self.kind, {"leaves", "polarity"})
         allowed = needed | {"complete": {"branching", "root_polarity"}, "file": set()}.get(self.kind, {"root_polarity"})
-        given = self.model_fields_set - {"kind"}
-        for name in sorted(needed - given):
+        argument = self.model_fields_set - {"kind"}
+        for name in sorted(needed - argument):
             raise ValueError(f"a tree of kind {self.kind!r} needs {name}")
-        for name in sorted(given - allowed):
+        for name in sorted(argument - allowed):
             raise ValueError(f"a tree of kind {self.kind!r} takes no {name}")
         return self
 
@@ -205,8 +205,8 @@ class TrainTable(Table):
             for option in self.optimizer_options:
                 if option not in OPTIONS[name]:
                     known = f"must be one of {', '.join(OPTIONS[name])}"
-                    found = f"optimizer_options.{option} of {name!r}"
-                    raise ValueError(f"{found}: {known}{suggestion(option, OPTIONS[name])}")
+                    result = f"optimizer_options.{option} of {name!r}"
+                    raise ValueError(f"{result}: {known}{suggestion(option, OPTIONS[name])}")
         return self
 
 
@@ -250,11 +250,11 @@ def read_grid(path: str | Path) -> Grid:
     except OSError as error:
         raise InputError(f"{place}: cannot be read: {error.strerror or error}") from None
     try:
-        found = tomllib.loads(data.decode())
+        result = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or an integer that Python does not read
         raise InputError(f"{place}: {error}: must be TOML") from None
     try:
-        return make_grid(found)
+        return make_grid(result)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
 

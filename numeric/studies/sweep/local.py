@@ -146,18 +146,18 @@ class LocalEngine:
             wait(futures, seconds, FIRST_COMPLETED)
         else:
             time.sleep(seconds)
-        found = []
+        result = []
         for number, lane in enumerate(self._lanes):
             if lane.task is None or not lane.task.done():
                 continue
             error = lane.task.exception()
             if error is None:
-                found.append(Ended(number, lane.task.result()))
+                result.append(Ended(number, lane.task.result()))
                 lane.task = None
             else:
-                found.append(Ended(number, None, "its worker process died"))
+                result.append(Ended(number, None, "its worker process died"))
                 self._again(number)
-        return found
+        return result
 
     def end(self, lane: int) -> None:
         """End the worker of a lane."""

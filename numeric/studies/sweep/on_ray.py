@@ -80,11 +80,11 @@ def descendants(root: int) -> list[int]:
         except OSError:
             continue
         children.setdefault(int(fields[1]), []).append(int(path.parent.name))
-    found, level = [], [root]
+    result, level = [], [root]
     while level:
         level = [child for number in level for child in children.get(number, [])]
-        found += level
-    return found[::-1]
+        result += level
+    return result[::-1]
 
 
 @dataclass(eq=False)
@@ -181,8 +181,8 @@ def current_address() -> str:
 
     Looked up here as Ray does: when Ray is loaded, it must be known already whether it has to stay on loopback.
     """
-    if (given := os.environ.get("RAY_ADDRESS", "auto")) not in ("", "auto"):
-        return given
+    if (argument := os.environ.get("RAY_ADDRESS", "auto")) not in ("", "auto"):
+        return argument
     folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     try:
         return Path(folder, "ray", "ray_current_cluster").read_text().strip()
@@ -380,17 +380,17 @@ class RayEngine:
             time.sleep(seconds)
             return []
         self._ray.wait(waiting, timeout=seconds)
-        found = []
+        result = []
         for number, lane in self._lanes.items():
             if not self._done(lane.task):
                 continue
             try:
-                found.append(Ended(number, self._ray.get(lane.task)))
+                result.append(Ended(number, self._ray.get(lane.task)))
                 lane.task = None
             except self._exceptions.RayError as error:
-                found.append(Ended(number, None, _reason(error)))
+                result.append(Ended(number, None, _reason(error)))
                 self._lanes[number] = _Lane()
-        return found
+        return result
 
     def end(self, lane: int) -> None:
         """End the worker of a lane."""

@@ -55,14 +55,14 @@ def rows_of(store: Store, done_only: bool = False) -> Iterator[dict[str, Any]]:
     where = " WHERE status = 'done'" if done_only else ""
     with telling(store.path):
         for row in store.read(_QUERY + where):
-            found = dict(zip(FIXED, row, strict=False))
+            result = dict(zip(FIXED, row, strict=False))
             for table, text in zip(("tree", "network", "train"), row[9:12], strict=True):
-                found |= {f"{table}.{name}": value for name, value in json.loads(text).items()}
+                result |= {f"{table}.{name}": value for name, value in json.loads(text).items()}
             metrics = json.loads(row[12]) if row[12] else {}
-            found |= metrics
+            result |= metrics
             losses = metrics.get("loss") or [None]
-            found["final_loss"] = losses[-1]
-            yield found
+            result["final_loss"] = losses[-1]
+            yield result
 
 
 def parts_of(store: Store) -> list[tuple[str, dict[str, Any]]]:
@@ -218,12 +218,12 @@ def mean_of(values: list[float], confidence: float) -> Mean:
 
 def parameters_that_vary(store: Store) -> dict[str, int]:
     """Parameters with several values among the configurations of a store, and how many."""
-    found: dict[str, set[str]] = {}
+    result: dict[str, set[str]] = {}
     for kind, part in parts_of(store):
         for name, value in part.items():
             if value is not None:  # not taken by this loss or kind of tree
-                found.setdefault(f"{kind}.{name}", set()).add(json.dumps(value, sort_keys=True))
-    return {name: len(values) for name, values in found.items() if len(values) > 1}
+                result.setdefault(f"{kind}.{name}", set()).add(json.dumps(value, sort_keys=True))
+    return {name: len(values) for name, values in result.items() if len(values) > 1}
 
 
 def grouped(store: Store, wanted: Wanted) -> dict[tuple[str, ...], dict[Any, Mean]]:
@@ -234,13 +234,13 @@ def grouped(store: Store, wanted: Wanted) -> dict[tuple[str, ...], dict[Any, Mea
         line = held.setdefault(tuple(_text(row.get(name)) for name in names), {})
         for x, y in _points(row, wanted):
             line.setdefault(x, []).append(y)
-    found = {
+    result = {
         key: {x: mean_of(line[x], wanted.confidence) for x in sorted(line, key=_in_order)}
         for key, line in sorted(held.items()) if line
     }  # fmt: skip
-    if not found:
+    if not result:
         raise InputError(f"store {store.path}: must have a configuration that is done and has {wanted.y!r}")
-    return found
+    return result
 
 
 def _checked(store: Store, wanted: Wanted) -> tuple[str, ...]:

@@ -102,8 +102,8 @@ class Store:
                 raise
             empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
         # Asked for after the tables, with which it is written: another driver may make the store between the two.
-        (found,) = self._db.execute("PRAGMA application_id").fetchone()
-        if found != APPLICATION and not (empty and create):
+        (result,) = self._db.execute("PRAGMA application_id").fetchone()
+        if result != APPLICATION and not (empty and create):
             raise InputError(f"store {self.path}: must be the store of a sweep, it is another database")
         if not empty and (version := self._db.execute("PRAGMA user_version").fetchone()[0]) != VERSION:
             raise InputError(f"store {self.path}: version {version}: must be {VERSION}")
@@ -212,13 +212,13 @@ class Store:
     @staticmethod
     def _part(db: sqlite3.Connection, kind: str, text: str, shared: str) -> int:
         db.execute("INSERT OR IGNORE INTO parts (kind, json, shared) VALUES (?, ?, ?)", (kind, text, shared))
-        found = db.execute("SELECT id FROM parts WHERE kind = ? AND json = ?", (kind, text)).fetchone()
-        return int(found[0])
+        result = db.execute("SELECT id FROM parts WHERE kind = ? AND json = ?", (kind, text)).fetchone()
+        return int(result[0])
 
     @staticmethod
     def _stacks(db: sqlite3.Connection, expansion: "Expansion") -> dict[tuple[int, int, int], int]:
         """Number of the stack that each combination of parts belongs to."""
-        found: dict[tuple[int, int, int], int] = {}
+        result: dict[tuple[int, int, int], int] = {}
         known: dict[str, int] = {}
         for i, tree in enumerate(expansion.trees):
             for j, network in enumerate(expansion.networks):
@@ -227,13 +227,13 @@ class Store:
                     if text not in known:
                         db.execute("INSERT OR IGNORE INTO stacks (shared) VALUES (?)", (text,))
                         (known[text],) = db.execute("SELECT id FROM stacks WHERE shared = ?", (text,)).fetchone()
-                    found[i, j, k] = known[text]
-        return found
+                    result[i, j, k] = known[text]
+        return result
 
     def counts(self) -> dict[str, int]:
         """How many configurations have each status."""
-        found = dict(self.read("SELECT status, count(*) FROM configurations GROUP BY status"))
-        return {status: found.get(status, 0) for status in STATUSES}
+        result = dict(self.read("SELECT status, count(*) FROM configurations GROUP BY status"))
+        return {status: result.get(status, 0) for status in STATUSES}
 
     def retry_failed(self) -> int:
         """Make failed configurations pending again; gives their number."""
@@ -306,8 +306,8 @@ class Leases:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.store.writing() as db:
-                made = db.execute("INSERT INTO drivers (name, heartbeat) VALUES (?, ?)", (self.name, time.time()))
-                self.number = int(made.lastrowid or 0)
+                built = db.execute("INSERT INTO drivers (name, heartbeat) VALUES (?, ?)", (self.name, time.time()))
+                self.number = int(built.lastrowid or 0)
                 # Before the row can be seen: a driver without its lock would count as dead.
                 self._lock = FileLock(self._lock_path(self.number))
                 self._lock.acquire(timeout=0)
@@ -458,11 +458,11 @@ def _members(db: sqlite3.Connection, where: str, value: int) -> tuple[Member, ..
     names = "c.id, c.key, c.seed, ifnull(t.json, ''), ifnull(n.json, ''), ifnull(r.json, '')"
     joined = "".join(f" LEFT JOIN parts {a} ON {a}.id = c.{kind}" for a, kind in zip("tnr", _PARTS, strict=True))
     query = f"SELECT {names} FROM configurations c{joined} WHERE {where} ORDER BY c.id"  # noqa: S608
-    found = tuple(Member(*row) for row in db.execute(query, (value,)))
-    for each in found:
+    result = tuple(Member(*row) for row in db.execute(query, (value,)))
+    for each in result:
         head, tail = around_seed(each.tree, each.network, each.train)
         _check_digest(f"configuration {each.row}", f"{head}{each.seed}{tail}", each.key)
-    return found
+    return result
 
 
 def _check_digest(name: str, text: str, digest: bytes) -> None:
@@ -480,9 +480,9 @@ def _task(db: sqlite3.Connection, number: int) -> Task:
 
 def _files(db: sqlite3.Connection, members: Sequence[Member]) -> dict[str, str]:
     wanted = sorted({tree["sha256"] for member in members if "sha256" in (tree := json.loads(member.tree))})
-    found = {}
+    result = {}
     for digest in wanted:
         (text,) = db.execute("SELECT json FROM files WHERE sha256 = ?", (digest,)).fetchone() or ("",)
         _check_digest(f"tree {digest[:12]}", text, bytes.fromhex(digest))
-        found[digest] = text
-    return found
+        result[digest] = text
+    return result

@@ -70,8 +70,8 @@ def run_stack(
     from numeric.training.train import train
     from numeric.trees.metrics import correlations
 
-    made: dict[tuple[str, int], HLTM] = {}
-    trees = [_cached_tree(made, each, files) for each in members]
+    built: dict[tuple[str, int], HLTM] = {}
+    trees = [_cached_tree(built, each, files) for each in members]
     network = _network(members, trees, device)
     options, streams = members[0]["train"], [stream_seed(each["key"]) for each in members]
     specs = [
@@ -130,15 +130,15 @@ def _network(members: Sequence[Mapping[str, Any]], trees: Sequence["HLTM"], devi
 
     from numeric.trees.network import TreeNetwork
 
-    options, made = members[0]["network"], {}
+    options, built = members[0]["network"], {}
     for each in members:
-        if each["seed"] not in made:
-            made[each["seed"]] = TreeNetwork(
+        if each["seed"] not in built:
+            built[each["seed"]] = TreeNetwork(
                 trees[0], options["width"], options["slope"], options["output"], each["seed"],
                 dtype=getattr(torch, options["dtype"]), device=device, sigma_w=options["sigma_w"],
             )  # fmt: skip
-    parts = zip(*(made[each["seed"]].parameters for each in members), strict=True)
-    return made[members[0]["seed"]].with_parameters([torch.cat(some) for some in parts])
+    parts = zip(*(built[each["seed"]].parameters for each in members), strict=True)
+    return built[members[0]["seed"]].with_parameters([torch.cat(some) for some in parts])
 
 
 def _checkpointed(run: Any, folder: str | None) -> Any:
@@ -243,10 +243,10 @@ def code_version() -> str:
         for path in sorted(root.rglob("*.py")):
             held.update(path.name.encode() + path.read_bytes())
     try:
-        found = version("covop")
+        result = version("covop")
     except PackageNotFoundError:
-        found = "unknown"
-    return f"{found}+{held.hexdigest()[:12]}"
+        result = "unknown"
+    return f"{result}+{held.hexdigest()[:12]}"
 
 
 def prepare(parent: int | None = None) -> int:
