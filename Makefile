@@ -43,7 +43,7 @@ test-cluster: $(VENV)/.cluster
 
 # 48 configurations on two Ray nodes of this machine, one of which is killed on the way.
 sweep-demo: $(VENV)/.cluster
-	$(BIN)/python benchmarks/sweep_demo.py
+	$(BIN)/python tests/benchmarks/sweep_demo.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -60,7 +60,7 @@ dist: $(VENV)/.release
 	PYTHON='$(abspath $(BIN))/python' CONSTRAINTS='$(CONSTRAINTS)' .ci/dist
 
 bench: $(VENV)/.interop
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python tests/benchmarks/run.py
 
 # Ten minutes and more of hostile losses, tree files and replay files; `make test` tries 300 of each kind.
 FUZZ_EXAMPLES ?= 50000
@@ -82,7 +82,7 @@ images: $(VENV)/.images
 MODULES ?=
 SAMPLE ?=
 mutation: $(VENV)/.mutation
-	$(BIN)/python benchmarks/mutation.py $(MODULES) $(if $(SAMPLE),--sample $(SAMPLE)) --survivors
+	$(BIN)/python tests/benchmarks/mutation.py $(MODULES) $(if $(SAMPLE),--sample $(SAMPLE)) --survivors
 
 clean:
 	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
+FOLDER = Path(__file__).parent / "benchmarks"
 
 
 @pytest.fixture

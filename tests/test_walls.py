@@ -50,7 +50,7 @@ def test_nothing_else_stands_at_the_top():
         names = {line.split("/")[0] for line in result.stdout.splitlines()}
     documents = {"LICENSE", "CHANGELOG.md", "README.md", "CITATION.cff", "CONTRIBUTING.md"}
     assert {*PACKAGES, "tests"} <= names
-    assert names <= {*PACKAGES, *documents, "tests", "benchmarks", "docs", ".ci", ".gitignore", "Makefile", "pyproject.toml", "MANIFEST.in"}  # fmt: skip
+    assert names <= {*PACKAGES, *documents, "tests", "docs", ".ci", ".gitignore", "Makefile", "pyproject.toml", "MANIFEST.in"}  # fmt: skip
 
 
 # What takes long to load, or is not there without an extra or on another system; everything else is imported at the top.

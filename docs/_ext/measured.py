@@ -1,10 +1,10 @@
-"""Tables of what `make bench` measured, from the files that it left in `benchmarks/results/`."""
+"""Tables of what `make bench` measured, from the files that it left in `tests/benchmarks/results/`."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results"
+RESULTS = Path(__file__).parent.parent.parent / "tests" / "benchmarks" / "results"
 
 
 def number(value: float) -> str:

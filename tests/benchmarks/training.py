@@ -117,7 +117,7 @@ def growth(checked: tuple[float, float]) -> list[Result]:
 
 def memory(checked: tuple[float, float]) -> Result:
     """Peak memory of a process of its own that trains 32 members, torch itself included."""
-    child = subprocess.run(  # noqa: S603
+    child = subprocess.run(
         [sys.executable, str(Path(__file__).resolve())], capture_output=True, text=True, check=True, timeout=600
     )
     found = json.loads(child.stdout)

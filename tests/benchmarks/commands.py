@@ -19,7 +19,7 @@ ROUNDS = 2
 def seconds(*arguments: str, cwd: Path) -> tuple[float, subprocess.CompletedProcess[str]]:
     """How long a Python process takes, and what it left."""
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
     return time.perf_counter() - start, done
 
 

@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python benchmarks/run.py [--json FILE] [--only NAME]``.
+"""Run the benchmarks: ``python tests/benchmarks/run.py [--json FILE] [--only NAME]``.
 
 Each one first checks that both sides compute the same thing, then measures a ratio on this machine, in this
 run. Exit code 1 where two sides disagree or a bar is missed.

@@ -1,4 +1,4 @@
-"""Calibration of the checks that draw, as they run: ``python benchmarks/calibration.py [--seeds N]``.
+"""Calibration of the checks that draw, as they run: ``python tests/benchmarks/calibration.py [--seeds N]``.
 
 The false-alarm rate of a run is raised to 1 %, so that there is something to count, and every check that has a share of
 it runs under N seeds. What it refutes there is a false alarm, for the statements are true. A count that the rate cannot

@@ -1,6 +1,6 @@
 """Training on images: step of the loop against its bare forward and backward pass; images/s and share of augmentation.
 
-``python benchmarks/images.py [--dataset cifar10 --data DIR] [--threads N] [--json FILE]``. Without data, random bytes
+``python tests/benchmarks/images.py [--dataset cifar10 --data DIR] [--threads N] [--json FILE]``. Without data, random bytes
 of the data set's shape are trained on. First, both sides must have the same gradients on the same views. The bar: the
 bare pass takes at least 80 % of the step's time. Beside it, what a step of the covariance form costs, whose weights
 need a pass of two further views without gradients. On a GPU every time ends with a synchronisation; on one thread of

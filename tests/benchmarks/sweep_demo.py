@@ -11,7 +11,7 @@ from numeric.studies.sweep.on_ray import loopback_cluster
 from numeric.studies.sweep.report import Wanted, grouped, parameters_that_vary, status_lines, status_of
 from numeric.studies.sweep.store import Store
 
-GRID = Path(__file__).parent.parent / "docs" / "examples" / "sweep.toml"
+GRID = Path(__file__).parent.parent.parent / "docs" / "examples" / "sweep.toml"
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
         with loopback_cluster(nodes=2, cpus=1) as cluster:
             say(f"two Ray nodes, the head at {cluster.address}")
             command = [sys.executable, "-m", "numeric", "sweep", str(GRID), "--store", str(place)]
-            with subprocess.Popen([*command, "--ray", cluster.address, "--stack", "6"]) as driver:  # noqa: S603
+            with subprocess.Popen([*command, "--ray", cluster.address, "--stack", "6"]) as driver:
                 wait_for_results(place, driver)
                 say("killing the second node")
                 cluster.nodes[1].kill()

@@ -1,4 +1,4 @@
-"""Mutation testing of our own code: ``python benchmarks/mutation.py [MODULE ...] [--sample N]`` (``make mutation``).
+"""Mutation testing of our own code: ``python tests/benchmarks/mutation.py [MODULE ...] [--sample N]`` (``make mutation``).
 
 mutmut writes the mutants; they and the tests that reach them run in a copy of the tree that is thrown away. The tests
 are collected once, and every mutant gets a fork of that process: nothing is imported or collected again, and nothing
@@ -32,7 +32,7 @@ from typing import Any
 import pytest
 from scipy.stats import beta
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("hltm", "theory", "numeric", "verify")
 BAR = 0.9
 """Share of the mutants of a part that has to be killed."""
@@ -143,7 +143,7 @@ def is_text(mutation: Any) -> bool:
 
 def sampled(module: str, numbers: list[int], size: int | None, seed: int) -> set[int]:
     """A seeded sample of a module's mutants; it depends on no other module."""
-    draw = random.Random(f"{seed} {module}")  # noqa: S311 (a sample, nothing secret)
+    draw = random.Random(f"{seed} {module}")
     return set(numbers if size is None else draw.sample(numbers, min(size, len(numbers))))
 
 

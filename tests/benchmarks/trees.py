@@ -164,7 +164,7 @@ def walsh() -> list[Result]:
     exact = theory.covariance_operator(tree, node, weights, 0, numbers=True)
     gap = symbolic.xreplace(values) - exact
     residual = float(max(abs(entry) for entry in gap))
-    child = subprocess.run(  # noqa: S603
+    child = subprocess.run(
         [sys.executable, str(Path(__file__).resolve())], capture_output=True, text=True, check=True, timeout=600
     )
     sixteen = json.loads(child.stdout)
