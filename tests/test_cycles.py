@@ -85,3 +85,28 @@ def test_what_closes_a_circle_is_called(graph, ours, pair):
     lines = Path(importlib.util.find_spec(importer).origin).read_text(encoding="utf-8").splitlines()
     for row in details:
         assert lines[row["line_number"] - 1].startswith("    "), "an import of the module's own"
+
+
+def lonely(graph, modules, lines):
+    """Modules of fewer than 80 lines that exactly one other imports."""
+    return [
+        name
+        for name in sorted(modules)
+        if lines(name) < 80 and len(graph.find_modules_that_directly_import(name) & modules) == 1
+    ]
+
+
+def test_a_short_module_of_one_importer_lies_in_it(graph, ours):
+    def lines(name):
+        path = Path(importlib.util.find_spec(name).origin)
+        return 10**6 if path.name == "__init__.py" else path.read_text(encoding="utf-8").count("\n")
+
+    assert lonely(graph, ours, lines) == []
+
+
+def test_the_search_finds_a_lonely_module():
+    graph = grimp.ImportGraph()
+    for importer, imported in (("a", "b"), ("a", "c"), ("d", "c")):
+        graph.add_import(importer=importer, imported=imported)
+    assert lonely(graph, graph.modules, {"a": 9, "b": 79, "c": 9, "d": 9}.get) == ["b"]
+    assert lonely(graph, graph.modules, {"a": 9, "b": 80, "c": 9, "d": 9}.get) == []

@@ -45,7 +45,8 @@ TESTS = {
     "numeric/towers/losses.py": [f"tests/numeric/test_{name}.py" for name in NUMERIC],
     "verify/tolerance/statistics.py": ["tests/verify/test_statistics.py"],
 }
-"""The parts, and the tests that may kill their mutants; the doctests of the modules come on top."""
+"""The parts, and the tests that may kill their mutants; doctests of the modules and `EXAMPLES` come on top."""
+EXAMPLES = "tests/test_examples.py"
 LEFT_OUT = (
     "test_import_is_light",
     "test_no_attempt",
@@ -59,8 +60,8 @@ LEFT_OUT = (
     "two_gigabytes",
 )
 """Tests that start processes or measure time: slow, and on a busy machine they would kill what nobody noticed."""
-LAYOUT = ("cli", "export", "formula_rows", "latex", "macros", "notebook", "tex_layout", "tex_paper", "tex_tokens")
-"""Modules of theory that lay out what is derived; they are mutated where they are named, not as part of `theory`."""
+LAYOUT = {"cli.py", "latex", "paper"}
+"""Parts of theory that lay out what is derived; they are mutated where they are named, not as part of `theory`."""
 PROSE = re.compile(r"[A-Za-z]{2,}[,;:]? +[a-z]{2,}")
 """A text for a reader: two words with a space between them."""
 MEMORY = 12 * 2**30
@@ -419,8 +420,8 @@ def main(arguments: list[str]) -> int:
     modules: list[str] = []
     for name in chosen.modules or TESTS:
         path = ROOT / name
-        files = [f for f in sorted(path.glob("[!_]*.py")) if f.stem not in LAYOUT] if path.is_dir() else [path]
-        modules += [str(file.relative_to(ROOT)) for file in files]
+        files = [file.relative_to(ROOT) for file in (sorted(path.rglob("[!_]*.py")) if path.is_dir() else [path])]
+        modules += [str(file) for file in files if not path.is_dir() or not LAYOUT & set(file.parts)]
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         copy = Path(folder) / "tree"
         ignored = shutil.ignore_patterns(".git", ".venv*", "*.egg-info", "__pycache__", ".hypothesis", ".mypy_cache")
@@ -438,7 +439,7 @@ def main(arguments: list[str]) -> int:
 
         trampoline.wrap_in_trampoline = SWITCH
         runner = Runner(mutants, chosen.jobs, chosen.budget, log, kept)
-        paths = list(dict.fromkeys(path for module in modules for path in TESTS[part_of(module)]))
+        paths = list(dict.fromkeys(path for module in modules for path in [*TESTS[part_of(module)], EXAMPLES]))
         # Threads of torch would not survive a fork; the cache and the workers of pytest are of no use here.
         options = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--doctest-modules"]
         code = pytest.main([*options, *(chosen.tests or [*paths, *modules])], plugins=[runner])
