@@ -7,15 +7,26 @@ CONSTRAINTS ?= .ci/constraints.txt
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: verify test install docs interop browser test-cluster sweep-demo lint audit dist bench experiment images fuzz mutation clean
+.PHONY: verify test check nightly install docs interop browser test-cluster sweep-demo lint audit dist bench experiment images fuzz mutation clean
 
 REPORT ?= report
 verify: $(VENV)/.run
 	$(BIN)/python -m verify --report $(REPORT)
 
+# Everything but the tests of tests/slow.txt, doctests included: under three minutes on two cores.
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal --junitxml
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto
-	$(BIN)/python -m pytest --doctest-modules -p no:cacheprovider hltm theory numeric verify
+	$(PYTEST) .pytest_cache/fast.xml -m "not slow" --doctest-modules tests hltm theory numeric verify
+
+# All tests: those of `make test`, the slow ones, and that tests/slow.txt is what was measured.
+check: test
+	$(PYTEST) .pytest_cache/slow.xml -m slow
+	$(BIN)/python .ci/slow .pytest_cache/fast.xml .pytest_cache/slow.xml
+
+# Simulations of which `make check` runs one cheap seed, and the calibration of the checks that draw.
+nightly: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --dist worksteal -m nightly
+	$(BIN)/python tests/benchmarks/calibration.py
 
 # What `.ci/run` needs, the libraries of `test` and of its extras, by one call of pip: six take half a minute.
 install: $(VENV)/.test

@@ -9,12 +9,28 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from hltm.base.command import guarded
 
+sys.path.insert(0, str(Path(__file__).parent))
+from warm import Server
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded
+SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").split())
+
+
+def pytest_collection_modifyitems(config, items):
+    """Mark the tests of `slow.txt`, all parameters of each; leave out what is nightly, unless `-m` names it."""
+    for item in items:
+        if item.nodeid.split("[")[0] in SLOW:
+            item.add_marker("slow")
+    if "nightly" not in config.option.markexpr:
+        nightly = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=nightly)
+        items[:] = [item for item in items if item not in nightly]
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +57,11 @@ def in_process(monkeypatch, tmp_path, capsys):
         return subprocess.CompletedProcess([module, *arguments], code, *capsys.readouterr())
 
     return called
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Call ``warm("verify", "loss", "r_p - r_1", cwd=folder)`` for a process of its own that has its libraries loaded."""
+    server = Server()
+    yield server.run
+    server.close()
