@@ -11,9 +11,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-LIBRARIES = ("torch", "sympy", "scipy.stats", "networkx", "hypothesis.strategies", "rich.console", "typer", "flint", "lark")
+LIBRARIES = (
+    "torch",
+    "sympy",
+    "scipy.stats",
+    "networkx",
+    "hypothesis.strategies",
+    "rich.console",
+    "typer",
+    "flint",
+    "lark",
+)
 
 
 class Server:
@@ -82,10 +93,15 @@ def become(request):
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    tempfile.tempdir = None
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     module, *rest = request["arguments"]
     sys.argv[:] = [module, *rest]
     paths = [request["cwd"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     sys.path[:] = [*paths, *(entry for entry in sys.path if entry not in (str(Path(__file__).parent), *paths))]
+    sys.modules.pop("sitecustomize", None)
+    with suppress(ImportError):
+        import sitecustomize  # noqa: F401
     return module
 
 

@@ -1,8 +1,5 @@
 """Nothing is dropped in silence: options before a command are refused, counterexamples of a bundle are there to replay."""
 
-import subprocess
-import sys
-
 import pytest
 
 
@@ -15,20 +12,17 @@ import pytest
         (["--report", "out"], ["check-bundle", "x.zip"]),
     ],
 )
-def test_an_option_before_a_command_is_refused(tmp_path, option, command):
-    arguments = [sys.executable, "-m", "verify", *option, *command]
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_an_option_before_a_command_is_refused(in_process, option, command):
+    done = in_process("verify", *option, *command)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {option[0]} before {command[0]}: must stand behind it, if taken there\n"
 
 
-def test_what_a_bundle_names_can_be_replayed(tmp_path):
+def test_what_a_bundle_names_can_be_replayed(tmp_path, warm):
     """Its counterexamples lie beside it as well, where the printed place says."""
-    command = [sys.executable, "-m", "verify.theorem1", "--variants", "--bundle", "b.zip"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = warm("verify.theorem1", "--variants", "--bundle", "b.zip", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "counterexamples to replay in counterexamples" in done.stdout
     saved = sorted((tmp_path / "counterexamples").glob("*.json"))
     assert len(saved) == 8
-    again = [sys.executable, "-m", "verify", "replay", str(saved[0])]
-    assert subprocess.run(again, cwd=tmp_path, capture_output=True, check=False).returncode == 1
+    assert warm("verify", "replay", saved[0], cwd=tmp_path).returncode == 1

@@ -35,8 +35,8 @@ S = user_statement(
 
 
 @pytest.fixture
-def watched(tmp_path):
-    """Run a command under watch; gives its exit code, what it wrote to stderr, and the notes of the watch."""
+def watched(tmp_path, warm):
+    """Run a command under watch: no note, the expected exit code, nothing left where nothing may be written."""
     places = {name: tmp_path / name for name in ("home", "scratch", "named", "cwd")}
     for place in places.values():
         place.mkdir()
@@ -45,7 +45,7 @@ def watched(tmp_path):
     for name in fonts:
         Path(name).mkdir(parents=True)
 
-    def run(*arguments, may_write=("named",), expected=0):
+    def run(*arguments, may_write=("named",), expected=0, whole=False):
         log.write_text("")
         environment = {
             "PATH": os.environ["PATH"],
@@ -58,8 +58,14 @@ def watched(tmp_path):
             "WATCH_MAY_WRITE": os.pathsep.join([*(str(places[name]) for name in ("scratch", *may_write)), *fonts]),
             "WATCH_CANARY": CANARY,
         }
-        command = [sys.executable, "-m", *(str(word).replace("NAMED", str(places["named"])) for word in arguments)]
-        done = subprocess.run(command, cwd=places["cwd"], env=environment, capture_output=True, text=True, timeout=300)
+        words = [str(word).replace("NAMED", str(places["named"])) for word in arguments]
+        if whole:
+            command = [sys.executable, "-m", *words]
+            done = subprocess.run(
+                command, cwd=places["cwd"], env=environment, capture_output=True, text=True, timeout=300
+            )
+        else:
+            done = warm(*words, cwd=places["cwd"], env=environment)
         assert log.read_text() == ""
         assert done.returncode == expected, done.stderr
         left = [path for name in {"cwd", "scratch"} - set(may_write) for path in places[name].rglob("*")]
@@ -73,6 +79,15 @@ def watched(tmp_path):
 def tree(watched):
     watched("hltm", "make", "complete", "NAMED/tree.json", "--depth", "2")
     return "NAMED/tree.json"
+
+
+def test_the_watch_sees_in_a_warm_process(tmp_path, warm):
+    (tmp_path / "deed.py").write_text(f"open({str(tmp_path / 'outside')!r}, 'w')")
+    environment = {"PYTHONPATH": str(HERE / "watch"), "WATCH_LOG": str(tmp_path / "log"), "WATCH_CANARY": CANARY}
+    done = warm("deed", cwd=tmp_path, env=environment | {"WATCH_MAY_WRITE": str(tmp_path / "named")})
+    assert done.returncode == 1
+    assert "PermissionError" in done.stderr
+    assert (tmp_path / "log").read_text().startswith("open")
 
 
 def test_the_watch_sees(tmp_path):
@@ -102,7 +117,9 @@ def test_the_watch_sees(tmp_path):
 
 
 def test_a_run_with_a_report(watched):
-    watched("verify.theorem1", "--report", "NAMED/report", "--bundle", "NAMED/report.zip", "--json", "NAMED/run.json")
+    # The start of the interpreter and the loading of libraries are watched too.
+    whole = ("verify.theorem1", "--report", "NAMED/report", "--bundle", "NAMED/report.zip", "--json", "NAMED/run.json")
+    watched(*whole, whole=True)
     watched("verify", "check-bundle", "NAMED/report.zip")
 
 
