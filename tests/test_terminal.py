@@ -126,11 +126,12 @@ def test_closing_waits_for_a_line_that_is_being_drawn(monkeypatch):
 
     def draw():
         closing.wait(20)
-        list(bar.__rich_console__(bar._console, bar._console.options))
+        bar._visible_at = 0
+        bar._console.print(bar.line())
         drawn.set()
 
     bar = Bar()
-    monkeypatch.setattr(bar, "_live", Live())
+    monkeypatch.setattr(bar, "live", Live())
     thread = threading.Thread(target=draw)
     thread.start()
     bar.close()
