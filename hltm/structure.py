@@ -28,14 +28,17 @@ class Structure:
     children: dict[Node, tuple[Node, ...]]
 
     def known(self, node: Node) -> Node:
-        """Return a node as it was given; InputError if the tree has none of that name."""
+        """Return `node`; InputError if the tree has no such node."""
         try:
-            known = node in self.children and not isinstance(node, bool)
+            if node in self.children and not isinstance(node, bool):
+                return node
         except TypeError:  # unhashable
-            known = False
-        if not known:
-            raise InputError(f"node {show(node)}: not a node of the tree{suggestion(node, self.order)}")
-        return node
+            pass
+        raise self.unknown(node)
+
+    def unknown(self, node: object) -> InputError:
+        """Return the error for a node that the tree does not have."""
+        return InputError(f"node {show(node)}: not a node of the tree{suggestion(node, self.order)}")
 
     def path(self, ancestor: Node, node: Node) -> tuple[Node, ...]:
         """Return the nodes from an ancestor down to a node, both included; InputError if it is no ancestor."""

@@ -159,15 +159,31 @@ class HLTM:
 
     def children(self, node: Node) -> tuple[Node, ...]:
         """Return the children of a node in the order in which their edges were added; none for a leaf."""
-        return self._shape.children[self._shape.known(node)]
+        try:
+            if not isinstance(node, bool):  # True == 1 would find the node 1
+                return self._shape.children[node]
+        except (KeyError, TypeError):
+            pass
+        raise self._shape.unknown(node)
 
     def parent(self, node: Node) -> Node | None:
         """Return the parent of a node, `None` for the root."""
-        return self._shape.parent.get(self._shape.known(node))
+        try:
+            if not isinstance(node, bool):
+                return self._shape.parent[node]
+        except (KeyError, TypeError):
+            pass
+        self._shape.known(node)
+        return None
 
     def cardinality(self, node: Node) -> int:
         """Return the number of states of a node, at least 2."""
-        return self._states[self._shape.known(node)]
+        try:
+            if not isinstance(node, bool):
+                return self._states[node]
+        except (KeyError, TypeError):
+            pass
+        raise self._shape.unknown(node)
 
     def path(self, ancestor: Node, node: Node) -> tuple[Node, ...]:
         """Return the nodes from an ancestor down to a node, both included.
