@@ -56,12 +56,17 @@ class EdgeTable:
         return {"polarity": self.rho} if self.rows is None else {"transition": self.rows}
 
 
-def cardinality_of(node: Node, attributes: Mapping[Any, Any]) -> int:
-    """Read the number of states of a node (default 2) and refuse attributes that a node cannot have."""
-    known_attributes(attributes, NODE_ATTRIBUTES, f"node {show(node)}")
-    if "cardinality" not in attributes:
-        return 2
-    return integer(attributes["cardinality"], "cardinality", 2, f" of node {show(node)}")
+def cardinalities_of(shape: Structure, attributes: Mapping[Any, Mapping[Any, Any]]) -> dict[Node, int]:
+    """Read the cardinality of every node (default 2); refuse unknown attributes, and a prior below the root."""
+    states = {}
+    for node in shape.order:
+        values = attributes[node]
+        known_attributes(values, NODE_ATTRIBUTES, f"node {show(node)}")
+        states[node] = integer(values.get("cardinality", 2), "cardinality", 2, f" of node {show(node)}")
+        if "prior" in values and node != shape.root:
+            prior = f"prior={show(values['prior'])} on node {show(node)}"
+            raise InputError(f"{prior}: only the root {show(shape.root)} has a prior")
+    return states
 
 
 def prior_of(root: Node, attributes: Mapping[Any, Any], states: int) -> Row:
@@ -77,23 +82,14 @@ def prior_of(root: Node, attributes: Mapping[Any, Any], states: int) -> Row:
     return _law(values, "prior", place, f"prior={show(list(values))}{place}")
 
 
-def no_prior(node: Node, root: Node, attributes: Mapping[Any, Any]) -> None:
-    """Refuse a prior on a node that has a parent."""
-    if "prior" in attributes:
-        raise InputError(
-            f"prior={show(attributes['prior'])} on node {show(node)}: only the root {show(root)} has a prior"
-        )
-
-
 def edge_table(edge: tuple[Node, Node], attributes: Mapping[Any, Any], states: tuple[int, int]) -> EdgeTable:
     """Read the table of an edge; `states` are those of the parent and of the child."""
     place = f" on edge {show(edge)}"
     known_attributes(attributes, EDGE_ATTRIBUTES, f"edge {show(edge)}")
-    argument = [name for name in EDGE_ATTRIBUTES if name in attributes]
-    if len(argument) != 1:
-        state = "both 'polarity' and 'transition'" if argument else "neither 'polarity' nor 'transition'"
-        raise InputError(f"edge {show(edge)} has {state}: an edge needs exactly one of them")
-    if argument == ["transition"]:
+    if len(attributes) != 1:
+        names = "both 'polarity' and 'transition'" if attributes else "neither 'polarity' nor 'transition'"
+        raise InputError(f"edge {show(edge)} has {names}: an edge needs exactly one of them")
+    if "transition" in attributes:
         return EdgeTable(None, _transition(attributes["transition"], place, states))
     if states != (2, 2):
         raise InputError(
@@ -125,14 +121,6 @@ def normalized(row: Row) -> tuple[Fraction, ...]:
     exact = [Fraction(value) for value in row]
     total = sum(exact)
     return tuple(value / total for value in exact)
-
-
-def cardinalities_of(shape: Structure, attributes: Mapping[Any, Mapping[Any, Any]]) -> dict[Node, int]:
-    """Read the cardinality of every node and check that only the root has a prior."""
-    states = {node: cardinality_of(node, attributes[node]) for node in shape.order}
-    for node in shape.order[1:]:
-        no_prior(node, shape.root, attributes[node])
-    return states
 
 
 def _transition(value: object, place: str, states: tuple[int, int]) -> tuple[Row, ...]:
