@@ -19,9 +19,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hltm.base.atomic import write
+import networkx as nx
+
+from hltm.base.atomic import path_with_suffix, write
 from hltm.base.checks import Node, Number
-from hltm.base.checks import show as quoted
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
 
@@ -98,39 +99,27 @@ def draw(tree: HLTM, path: str | os.PathLike[str] | None = None) -> "Figure":
 
 def check_drawing(path: str | os.PathLike[str]) -> Path:
     """Return the path of a drawing; refuse another suffix, before any work is done."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise InputError(f"path={quoted(path)}: must be a path, got {type(path).__name__}")
-    target = Path(path)
-    if target.suffix.lower() not in SUFFIXES:
-        raise InputError(f"path={quoted(str(target))}: the suffix of a drawing must be one of {', '.join(SUFFIXES)}")
-    return target
+    return path_with_suffix(path, SUFFIXES, " of a drawing")
 
 
 def layout(tree: HLTM) -> list[Item]:
-    """Place what is drawn: x in cells from the left, level from the top."""
+    """Place the items of a drawing: x in columns from the left, levels from the top."""
     opened = _opened(tree)
-    columns: dict[Node | tuple[Node, ...], float] = {}
+    page = nx.DiGraph((node, child) for node, (drawn, _) in opened.items() for child in drawn)
+    levels = nx.single_source_shortest_path_length(page, tree.root)
+    columns: dict[Node, float] = {}
     items: list[Item] = []
     free = 0.0
-    # Depth first without recursion: a node is placed when it comes up for the second time, after its children.
-    stack: list[tuple[Node, int, bool]] = [(tree.root, 0, False)]
-    while stack:
-        node, level, done = stack.pop()
+    for node in nx.dfs_postorder_nodes(page, tree.root):
         drawn, hidden = opened.get(node, ((), tree.children(node)))
-        if not done and drawn:
-            stack.append((node, level, True))
-            stack.extend((child, level + 1, False) for child in reversed(drawn))
-            continue
         below = [columns[child] for child in drawn]
         if hidden:
-            items.append(Item(None, node, free, level + 1, hidden))
-            below.append(free)
-            free += 1
-        elif not drawn:
+            items.append(Item(None, node, free, levels[node] + 1, hidden))
+        if hidden or not drawn:
             below.append(free)
             free += 1
         columns[node] = (below[0] + below[-1]) / 2
-        items.append(Item(node, tree.parent(node), columns[node], level))
+        items.append(Item(node, tree.parent(node), columns[node], levels[node]))
     return items
 
 
@@ -237,13 +226,8 @@ def summary(tree: HLTM, hidden: tuple[Node, ...]) -> str:
     for node in nodes:
         nodes.extend(tree.children(node))
     leaves = sum(not tree.children(node) for node in nodes)
-    edges = [(above, node) for node in nodes for above in (tree.parent(node),) if above is not None]
-    values = [tree.polarity(*edge) for edge in edges if all(tree.cardinality(end) == 2 for end in edge)]
-    lines = [f"{len(nodes):,} nodes", f"{leaves:,} leaves"]
-    if values:
-        low, high = f"{min(values):.2g}", f"{max(values):.2g}"
-        lines.append(low if low == high else f"{low} … {high}")
-    return "\n".join(lines)
+    values = _range(_polarities(tree, nodes), ".2g", " … ")
+    return f"{len(nodes):,} nodes\n{leaves:,} leaves" + (f"\n{values}" if values else "")
 
 
 def short_name(node: Node) -> str:
@@ -413,31 +397,27 @@ def _level_table(tree: HLTM) -> "Table":
         leaves = sum(not tree.children(node) for node in nodes)
         states = _range([tree.cardinality(node) for node in nodes])
         children = _range([len(tree.children(node)) for node in nodes if tree.children(node)])
-        table.add_row(str(level), f"{len(nodes):,}", f"{leaves:,}", states, children, _polarities(tree, nodes))
+        polarities = _range(_polarities(tree, nodes))
+        table.add_row(str(level), f"{len(nodes):,}", f"{leaves:,}", states, children, polarities)
     return table
 
 
-def _polarities(tree: HLTM, nodes: Sequence[Node]) -> str:
+def _polarities(tree: HLTM, nodes: Sequence[Node]) -> list[float]:
+    """Return the polarities of the binary edges that end in some nodes."""
     edges = [(above, node) for node in nodes for above in (tree.parent(node),) if above is not None]
-    return _range([tree.polarity(*edge) for edge in edges if all(tree.cardinality(end) == 2 for end in edge)])
+    return [tree.polarity(*edge) for edge in edges if all(tree.cardinality(end) == 2 for end in edge)]
 
 
-def _range(values: Sequence[float]) -> str:
+def _range(values: Sequence[float], form: str = ".6g", between: str = " ... ") -> str:
     """Write the smallest and the largest value, once if they are equal."""
-    if not values:
-        return ""
-    low, high = f"{min(values):.6g}", f"{max(values):.6g}"
-    return low if low == high else f"{low} ... {high}"
+    ends = [format(value, form) for value in (min(values), max(values))] if values else []
+    return between.join(dict.fromkeys(ends))
 
 
 def rho(tree: HLTM, above: Node, node: Node) -> str:
-    """Write the polarity of an edge as it was given; for tables that are not binary, their shape."""
+    """Write the polarity of an edge, rational ones as they are; for a table that is not binary, its shape."""
     states = tree.cardinality(above), tree.cardinality(node)
     if states != (2, 2):
         return f"{states[0]} x {states[1]} table"
-    argument = tree.graph.edges[above, node].get("polarity")
-    return (
-        str(argument)
-        if argument is not None and not isinstance(argument, float)
-        else f"{tree.polarity(above, node):.6g}"
-    )
+    value = tree.graph.edges[above, node].get("polarity", tree.polarity(above, node))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

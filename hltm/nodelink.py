@@ -9,7 +9,6 @@ A rational number that is no integer is the string ``"1/3"``; a node whose name 
 checks the form here and the model in `HLTM`.
 """
 
-import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -18,10 +17,10 @@ import networkx as nx
 
 from hltm.base.checks import Node, node_name, show, suggestion
 from hltm.base.errors import InputError
+from hltm.tables import read_number
 from hltm.tree import HLTM
 
 _KEYS = ("directed", "multigraph", "graph", "nodes", "edges")
-_FRACTION = re.compile(r"-?[0-9]{1,4000}/[0-9]{1,4000}")  # Python refuses to read longer integers
 
 
 def tree_to_json(tree: HLTM) -> dict[str, Any]:
@@ -158,7 +157,5 @@ def _read_fractions(value: object, depth: int) -> object:
     """Turn strings such as ``1/3`` into fractions, also in lists and tables; leave the rest to `HLTM`."""
     if depth and isinstance(value, (list, tuple)):
         return [_read_fractions(part, depth - 1) for part in value]
-    if isinstance(value, str) and _FRACTION.fullmatch(value):
-        top, bottom = (int(part) for part in value.split("/"))
-        return Fraction(top, bottom) if bottom else value
-    return value
+    number = read_number(value) if isinstance(value, str) else None
+    return number if isinstance(number, Fraction) else value
