@@ -7,6 +7,7 @@ times a small factor. Larger trees need message passing or sampling.
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import TypeAlias
@@ -43,7 +44,7 @@ def read_states(tree: HLTM, states: object, name: str) -> dict[Node, np.ndarray]
 
 
 def _states(tree: HLTM, node: Node, value: ArrayLike, name: str) -> np.ndarray:
-    count = tree.cardinality(node)
+    highest = tree.cardinality(node) - 1
     where = f"{name} of node {show(node)}"
     try:
         array = np.asarray(value)
@@ -51,9 +52,9 @@ def _states(tree: HLTM, node: Node, value: ArrayLike, name: str) -> np.ndarray:
         array = np.asarray(None)
     if array.dtype.kind not in "iu" or array.ndim > 1 or not array.size:
         raise InputError(f"{where}: must be an integer or an integer array of shape (n,), got {show(value)}")
-    bad = (array < 0) | (array >= count)
+    bad = (array < 0) | (array > highest)
     if bad.any():
-        raise InputError(f"{where}: states must lie in 0 ... {count - 1}, got {array[bad].flat[0]}")
+        raise InputError(f"{where}: states must lie in 0 ... {highest}, got {array[bad].flat[0]}")
     return array.astype(np.int64)
 
 
@@ -103,9 +104,9 @@ def posterior(tree: HLTM, node: Node, evidence: Evidence) -> np.ndarray:
     tree : HLTM
         The tree.
     node : Node
-        The node in question, usually a latent.
+        Usually a latent.
     evidence : mapping of Node to int or integer array of shape (n,)
-        Known states; what is missing is summed out. ``{leaf: samples[leaf] for leaf in tree.leaves}`` gives
+        Known states; other nodes are summed out. ``{leaf: samples[leaf] for leaf in tree.leaves}`` gives
         the posterior for each of n samples.
 
     Returns
@@ -174,7 +175,7 @@ def _upward(
 
     Returns, for each wanted node, its likelihood given the evidence at and below it (a list of no or one
     array (n, states)), and for each child of an expanded node its message (n, states of the parent). A part
-    of the tree without evidence sends no message, which stands for a message of ones.
+    of the tree without evidence has no message, which stands for a message of ones.
     """
     below: dict[Node, list[np.ndarray]] = {}
     messages: dict[Node, np.ndarray] = {}
@@ -384,18 +385,14 @@ def enumerate_leaves(tree: HLTM) -> np.ndarray:
 
 def leaf_configurations(tree: HLTM, purpose: str, limit: int = LEAF_LIMIT) -> int:
     """Return the number of leaf configurations; refuse a tree that has more than `limit`."""
-    digits = math.fsum(math.log10(tree.cardinality(leaf)) for leaf in tree.leaves)
-    if digits < 24:
-        size = math.prod(tree.cardinality(leaf) for leaf in tree.leaves)
-        if size <= limit:
-            return size
-        written = count(size)
-    else:  # the exact product is not worth its digits
-        written = f"about 10^{int(digits)}"
-    raise InputError(
-        f"{purpose} of a tree with {len(tree.leaves):,} leaves: must have at most {count(limit)} "
-        f"leaf configurations, has {written}; use hltm.sample or hltm.posterior (message passing)"
-    )
+    leaves = Counter(tree.cardinality(leaf) for leaf in tree.leaves)
+    size = math.prod(states**power for states, power in leaves.items())  # a product leaf by leaf would be quadratic
+    if size > limit:
+        raise InputError(
+            f"{purpose} of a tree with {len(tree.leaves):,} leaves: must have at most {count(limit)} "
+            f"leaf configurations, has {count(size)}; use hltm.sample or hltm.posterior (message passing)"
+        )
+    return size
 
 
 def rational_leaf_distribution(
