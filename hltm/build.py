@@ -1,4 +1,4 @@
-"""Builders of trees: complete, star, caterpillar (symmetric binary) and random (any tables, any cardinality).
+"""Builders of complete, star and caterpillar trees (symmetric binary) and of random ones (any tables).
 
 Nodes are the integers 0, 1, ... level by level, so the root is 0, as z_0 in statement 6.
 """

@@ -99,7 +99,7 @@ def convert(
     file: Source,
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write it: .json, .graphml or .bif.")],
 ) -> Job:
-    """Write a tree in another format; the suffixes tell the formats."""
+    """Write a tree in another format; the suffixes choose the formats."""
     return partial(run_convert, file, output)
 
 
@@ -172,7 +172,7 @@ def read_polarity(text: str) -> Polarity:
 
 
 def read_root(text: str, name: str = "root_polarity") -> Number:
-    """Read a polarity; a decimal is the double next to it, ``1/3`` stays exact."""
+    """Read a polarity; a decimal is rounded to a double, ``1/3`` stays exact."""
     return checked_polarity(read_number(text), name)
 
 

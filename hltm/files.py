@@ -1,7 +1,7 @@
-"""Tree files: read and write a tree by the suffix of the file's name.
+"""Tree files, in the format that the suffix of the name chooses.
 
-A format is a pair of pure functions, tree to text and text to tree, in `_FORMATS`; reading and writing the
-bytes, the limits and the messages are shared.
+A format is a pair of pure functions in `_FORMATS`, tree to text and text to tree; limits, messages, reading and writing
+of the bytes are shared.
 """
 
 import json
@@ -63,12 +63,12 @@ def save(tree: HLTM, path: str | os.PathLike[str]) -> None:
 
 
 def check_suffix(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a tree file; refuse a suffix that is no tree format, before any work is done."""
+    """Return the path of a tree file; refuse a suffix of no tree format, before any work is done."""
     return path_with_suffix(path, _FORMATS)
 
 
 def load(path: str | os.PathLike[str]) -> HLTM:
-    """Read a tree from a file; the suffix tells the format (``.json``: node-link form, ``.graphml``, ``.bif``).
+    """Read a tree from a file; the suffix chooses the format (``.json``: node-link form, ``.graphml``, ``.bif``).
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def load(path: str | os.PathLike[str]) -> HLTM:
     Raises
     ------
     InputError
-        Another suffix, a file that cannot be read or is too large, broken content, or no valid tree.
+        Another suffix, a file that cannot be read or is too large, malformed content, or no valid tree.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def load(path: str | os.PathLike[str]) -> HLTM:
 
 
 def _json_text(tree: HLTM) -> str:
-    """Write one node and one edge a line: short to read, easy to compare."""
+    """Return the JSON of a tree with one node or edge a line, so that files are easy to compare."""
     data = tree_to_json(tree)
     lists = [
         f'  "{key}": [\n    ' + ",\n    ".join(map(json.dumps, data.pop(key))) + "\n  ]" for key in ("nodes", "edges")
@@ -134,7 +134,7 @@ def _json_tree(text: str) -> HLTM:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object; a key given twice would otherwise silently win over the first."""
+    """Return a JSON object; refuse a repeated key, which would silently replace the first."""
     result = dict(pairs)
     if len(result) < len(pairs):
         seen: set[str] = set()

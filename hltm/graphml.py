@@ -37,6 +37,7 @@ _INSIDE = {
     "data": ("graph", "node", "edge", "graphml"),
     "desc": ("graphml", "key", "graph", "node", "edge"),
 }
+_NEEDED = {"key": ("id",), "node": ("id",), "edge": ("source", "target"), "data": ("key",)}
 
 
 def to_graphml(tree: HLTM) -> str:
@@ -113,12 +114,16 @@ class _Reader:
             raise InputError(
                 f"element {show(tag)} {place}, line {self.parser.CurrentLineNumber}: not GraphML of a tree"
             )
+        for name in _NEEDED.get(tag, ()):
+            if name not in attributes:
+                line = self.parser.CurrentLineNumber
+                raise InputError(f"element '{tag}', line {line}: needs the attribute '{name}'")
         self.open.append(tag)
         if tag in ("key", "graph", "node", "edge", "data"):
             getattr(self, f"_start_{tag}")(attributes)
 
     def _start_key(self, attributes: dict[str, str]) -> None:
-        name = self._needed(attributes, "key", "id")
+        name = attributes["id"]
         if name in self.keys:
             raise InputError(f"key {show(name)}: must not be given twice")
         self.keys[name] = attributes.get("for", "all"), attributes.get("attr.name", name)
@@ -133,14 +138,14 @@ class _Reader:
         self.owner = "graph", self.texts
 
     def _start_node(self, attributes: dict[str, str]) -> None:
-        name = self._needed(attributes, "node", "id")
+        name = attributes["id"]
         if name in self.nodes:
             raise InputError(f"node {show(name)}: must not be listed twice")
         self.nodes[name] = {}
         self.owner = f"node {show(name)}", self.nodes[name]
 
     def _start_edge(self, attributes: dict[str, str]) -> None:
-        source, target = (self._needed(attributes, "edge", end) for end in ("source", "target"))
+        source, target = attributes["source"], attributes["target"]
         if attributes.get("directed", "true") != "true":
             raise InputError(
                 f"directed={show(attributes['directed'])} on edge {show((source, target))}: must be 'true'"
@@ -149,7 +154,7 @@ class _Reader:
         self.owner = f"edge {show((source, target))}", self.edges[-1][2]
 
     def _start_data(self, attributes: dict[str, str]) -> None:
-        key = self._needed(attributes, "data", "key")
+        key = attributes["key"]
         if self.open[-2] == "graphml":
             raise InputError(f"data {show(key)} outside of the graph: not GraphML of a tree")
         if key not in self.keys:
@@ -174,12 +179,6 @@ class _Reader:
             self.text.append(text)
         elif self.open[-1] not in ("desc", "default") and text.strip():
             raise InputError(f"text {show(text.strip())}, line {self.parser.CurrentLineNumber}: not GraphML of a tree")
-
-    def _needed(self, attributes: dict[str, str], tag: str, attribute: str) -> str:
-        if attribute not in attributes:
-            line = self.parser.CurrentLineNumber
-            raise InputError(f"element '{tag}', line {line}: needs the attribute '{attribute}'")
-        return attributes[attribute]
 
     def _value(self, text: str) -> object:
         """Read the value of an attribute; a malformed number stays text, which `HLTM` refuses."""

@@ -1,11 +1,11 @@
-"""A tree as a JSON document in networkx's node-link form, with ``"edges"`` as the key of the edge list.
+"""Trees as JSON documents in networkx's node-link form, with ``"edges"`` as the key of the edge list.
 
 The smallest document::
 
     {"nodes": [{"id": "r", "prior": [0.5, 0.5]}, {"id": "x"}],
      "edges": [{"source": "r", "target": "x", "polarity": 0.8}]}
 
-A rational number that is no integer is the string ``"1/3"``; a node whose name is a tuple is a list. Reading
+A rational number that is not an integer is the string ``"1/3"``; a node whose name is a tuple is a list. Reading
 checks the form here and the model in `HLTM`.
 """
 
@@ -78,19 +78,18 @@ def tree_from_json(data: object) -> HLTM:
     >>> tree_from_json(tree_to_json(tree)) == tree
     True
     """
-    form = _mapping(data, "tree")
+    form = _checked(data, Mapping, "tree")
     _check_keys(form)
     graph: nx.DiGraph = nx.DiGraph()
-    graph.graph.update(_mapping(form.get("graph", {}), "'graph' of the tree"))
-    for i, entry in enumerate(_list(form["nodes"], "nodes")):
-        attributes = dict(_mapping(entry, f"nodes[{i}]"))
+    graph.graph.update(_checked(form.get("graph", {}), Mapping, "'graph' of the tree"))
+    for i, entry in enumerate(_checked(form["nodes"], list, "nodes")):
+        attributes = dict(_checked(entry, Mapping, f"nodes[{i}]"))
         node = _name(attributes, "id", f"nodes[{i}]")
         if node in graph:
             raise InputError(f"nodes[{i}]: the node {show(node)} must not be listed twice")
-        graph.add_node(node)
-        graph.nodes[node].update(_with_fractions(attributes))
-    for i, entry in enumerate(_list(form["edges"], "edges")):
-        attributes = dict(_mapping(entry, f"edges[{i}]"))
+        graph.add_nodes_from([(node, _with_fractions(attributes))])
+    for i, entry in enumerate(_checked(form["edges"], list, "edges")):
+        attributes = dict(_checked(entry, Mapping, f"edges[{i}]"))
         ends = [_name(attributes, key, f"edges[{i}]") for key in ("source", "target")]
         for node in ends:
             if node not in graph:
@@ -98,8 +97,7 @@ def tree_from_json(data: object) -> HLTM:
                 raise InputError(f"edges[{i}]: the node {show(node)} must be listed in 'nodes'{near}")
         if graph.has_edge(*ends):
             raise InputError(f"edges[{i}]: the edge {show(tuple(ends))} must not be listed twice")
-        graph.add_edge(*ends)
-        graph.edges[ends[0], ends[1]].update(_with_fractions(attributes))
+        graph.add_edges_from([(*ends, _with_fractions(attributes))])
     return HLTM(graph)
 
 
@@ -126,15 +124,10 @@ def _name(attributes: dict[str, Any], key: str, place: str) -> Node:
         raise InputError(f"{place}, key '{key}': {error}") from None
 
 
-def _mapping(value: object, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{name}={show(value)}: must be a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _list(value: object, name: str) -> list[object]:
-    if not isinstance(value, list):
-        raise InputError(f"{name}={show(value)}: must be a list, got {type(value).__name__}")
+def _checked(value: object, kind: type, name: str) -> Any:
+    if not isinstance(value, kind):
+        wanted = "a list" if kind is list else "a JSON object"
+        raise InputError(f"{name}={show(value)}: must be {wanted}, got {type(value).__name__}")
     return value
 
 

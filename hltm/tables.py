@@ -1,4 +1,4 @@
-"""The numbers of a tree, read from graph attributes: cardinalities, the root's prior, a table for each edge.
+"""The numbers of a tree, read from graph attributes: cardinalities, the prior of the root, a table for each edge.
 
 Node attributes are ``prior`` (root only) and ``cardinality`` (default 2); an edge carries ``transition``
 (row s is the law of the child given state s of the parent) or ``polarity`` rho, short for the symmetric
@@ -27,7 +27,7 @@ Row = tuple[Number, ...]
 
 @dataclass(frozen=True)
 class EdgeTable:
-    """The table of one edge: a polarity, or the rows of a transition table, as they were given."""
+    """The table of an edge: a polarity, or the rows of a transition table, with rational numbers kept."""
 
     rho: Number | None
     rows: tuple[Row, ...] | None
@@ -48,11 +48,11 @@ class EdgeTable:
         return float(self.rho) if self.rows is None else float(self.rows[1][1] - self.rows[0][1])  # type: ignore[arg-type]
 
     def is_symmetric(self) -> bool:
-        """Tell whether a binary table is left unchanged when both states swap names, compared exactly."""
+        """Whether swapping the two states leaves a binary table unchanged, compared exactly."""
         return self.rows is None or self.rows == tuple(row[::-1] for row in self.rows[::-1])
 
     def attribute(self) -> dict[str, Any]:
-        """Return the edge attribute that the table was read from, in plain form."""
+        """Return the edge attribute of the table, in plain form."""
         return {"polarity": self.rho} if self.rows is None else {"transition": self.rows}
 
 
@@ -100,7 +100,7 @@ def edge_table(edge: tuple[Node, Node], attributes: Mapping[Any, Any], states: t
 
 
 def known_attributes(attributes: Iterable[object], allowed: Sequence[str], owner: str) -> None:
-    """Refuse an attribute that is not in `allowed`, with the nearest allowed name."""
+    """Refuse an attribute that is not in `allowed`; the error suggests the nearest name."""
     for name in attributes:
         if name not in allowed:
             near = suggestion(name, allowed)
@@ -108,7 +108,7 @@ def known_attributes(attributes: Iterable[object], allowed: Sequence[str], owner
 
 
 def graph_texts(attributes: Mapping[Any, Any]) -> dict[str, str]:
-    """Return the attributes of the whole graph: a name and a description, both text, both optional."""
+    """Return the attributes of the graph: a name and a description, both text, both optional."""
     known_attributes(attributes, GRAPH_ATTRIBUTES, "the graph")
     for name, value in attributes.items():
         if not isinstance(value, str):
@@ -162,16 +162,14 @@ def _sequence(value: object, name: str, rule: str) -> Sequence[object]:
     return value
 
 
-# Numbers as text, in tree files and on the command line: integers, decimals, rational numbers such as ``1/3``.
-
-# Python refuses to read longer integers.
+# Numbers in tree files and on the command line; Python refuses to read longer integers.
 _RATIONAL = re.compile(r"[+-]?[0-9]{1,4000}/[0-9]{1,4000}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
 _DECIMAL = re.compile(r"[+-]?([0-9]++\.?[0-9]*+|\.[0-9]++)([eE][+-]?[0-9]++)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
 def read_number(text: str) -> Number | str:
-    """Read a number, also one that is not finite; return text that is none as it is, for the checks to refuse."""
+    """Read an integer, a decimal or a rational number such as ``1/3``; return other text for the checks to refuse."""
     if _INTEGER.fullmatch(text):
         return int(text)
     if _DECIMAL.fullmatch(text):

@@ -36,16 +36,11 @@ class Progress:
 SILENT = Progress()
 
 
-def watched() -> bool:
-    """Whether stderr is a terminal that can redraw a line."""
-    # With FORCE_COLOR rich takes a file for a terminal, so the file itself is asked as well.
-    return sys.stderr is not None and sys.stderr.isatty() and console(stderr=True).is_interactive
-
-
 @contextmanager
 def shown(quiet: bool = False) -> Iterator[Progress]:
     """Show the progress of the block on stderr if that is a terminal; the line is erased at the end."""
-    if quiet or not watched():
+    # With FORCE_COLOR rich takes a file for a terminal, hence `isatty`; with TERM=dumb a terminal redraws no line.
+    if quiet or sys.stderr is None or not sys.stderr.isatty() or not console(stderr=True).is_interactive:
         yield SILENT
         return
     bar = Bar()

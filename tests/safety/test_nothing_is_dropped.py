@@ -19,7 +19,7 @@ def test_an_option_before_a_command_is_refused(tmp_path, option, command):
     arguments = [sys.executable, "-m", "verify", *option, *command]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: {option[0]} before {command[0]}: must stand behind it, if taken there\n"
+    assert done.stderr == f"error: {option[0]} before {command[0]}: must come after the subcommand\n"
 
 
 def test_what_a_bundle_names_can_be_replayed(tmp_path):
