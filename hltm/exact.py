@@ -385,10 +385,9 @@ def enumerate_leaves(tree: HLTM) -> np.ndarray:
 
 def leaf_configurations(tree: HLTM, purpose: str, limit: int = LEAF_LIMIT) -> int:
     """Return the number of leaf configurations; refuse a tree that has more than `limit`."""
+    # Powers of the few cardinalities: a product leaf by leaf would be quadratic.
     leaves = Counter(tree.cardinality(leaf) for leaf in tree.leaves)
-    size: int = math.prod(
-        states**power for states, power in leaves.items()
-    )  # a product leaf by leaf would be quadratic
+    size: int = math.prod(states**power for states, power in leaves.items())
     if size > limit:
         raise InputError(
             f"{purpose} of a tree with {len(tree.leaves):,} leaves: must have at most {count(limit)} "

@@ -90,13 +90,13 @@ def tree_from_json(data: object) -> HLTM:
         graph.add_nodes_from([(node, _with_fractions(attributes))])
     for i, entry in enumerate(_checked(form["edges"], list, "edges")):
         attributes = dict(_checked(entry, Mapping, f"edges[{i}]"))
-        ends = [_name(attributes, key, f"edges[{i}]") for key in ("source", "target")]
+        ends = _name(attributes, "source", f"edges[{i}]"), _name(attributes, "target", f"edges[{i}]")
         for node in ends:
             if node not in graph:
                 near = suggestion(node, graph)
                 raise InputError(f"edges[{i}]: the node {show(node)} must be listed in 'nodes'{near}")
         if graph.has_edge(*ends):
-            raise InputError(f"edges[{i}]: the edge {show(tuple(ends))} must not be listed twice")
+            raise InputError(f"edges[{i}]: the edge {show(ends)} must not be listed twice")
         graph.add_edges_from([(*ends, _with_fractions(attributes))])
     return HLTM(graph)
 
