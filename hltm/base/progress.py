@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import NamedTuple
 
 from rich.console import RenderableType
@@ -44,7 +45,6 @@ def shown(quiet: bool = False) -> Iterator[Progress]:
         yield SILENT
         return
     bar = Bar()
-    bar.live.start()
     try:
         yield bar
     finally:
@@ -78,7 +78,6 @@ class Bar(Progress):
     def __init__(self) -> None:
         self._console = console(stderr=True, highlight=False)
         self._spinner = Spinner("line" if self._console.options.ascii_only else "dots", style="progress.spinner")
-        self._visible_at = time.monotonic() + DELAY
         self.start()
         self.live = Live(
             console=self._console,
@@ -87,6 +86,9 @@ class Bar(Progress):
             transient=True,
             redirect_stdout=False,  # to stderr, where the bar is
         )
+        self._timer = Timer(DELAY, self.live.start)
+        self._timer.daemon = True
+        self._timer.start()
 
     def start(self, total: float | None = None, text: str = "") -> None:
         """Start a count at 0."""
@@ -105,16 +107,17 @@ class Bar(Progress):
 
     def close(self) -> None:
         """Erase the line and show the cursor again, even if Ctrl-C is pressed twice."""
-        try:
-            self.live.stop()
-        finally:
-            self._console.show_cursor(True)
+        self._timer.cancel()
+        self._timer.join()  # it may be starting the display just now
+        if self.live.is_started:
+            try:
+                self.live.stop()
+            finally:
+                self._console.show_cursor(True)
 
     def line(self) -> RenderableType:
         """Return the line as it is now."""
         state, now = self._state, time.monotonic()
-        if now < self._visible_at:
-            return Text("")
         base, spent = state.base or 0.0, now - state.begun
         left = seconds_left(state.done - base, state.total, base, state.changed - state.begun, spent)
         cells: list[RenderableType] = [self._spinner, Text(state.text)]
