@@ -87,17 +87,37 @@ def _directed(graph: object) -> nx.DiGraph:
 
 def _refuse(graph: nx.DiGraph) -> NoReturn:
     """Raise an InputError that says why a graph is not a rooted tree: a cycle, two parents or two roots."""
-    for nodes in nx.strongly_connected_components(graph):
-        if len(nodes) > 1 or any(graph.has_edge(node, node) for node in nodes):
-            start = next(node for node in graph if node in nodes)
-            cycle = [above for above, _ in nx.find_cycle(graph.subgraph(nodes), start)]
-            raise InputError(f"cycle {_names([*cycle, cycle[0]], ' -> ')}: a tree has no cycle")
+    if cycle := _cycle(graph):
+        raise InputError(f"cycle {_names(cycle, ' -> ')}: a tree has no cycle")
     for node in graph:
         if graph.in_degree(node) > 1:
             parents = _names(list(graph.predecessors(node)))
             raise InputError(f"node {_names([node])} has parents {parents}: a node of a tree has one parent")
     roots = [node for node in graph if not graph.in_degree(node)]
     raise InputError(f"the nodes {_names(roots)} have no parent: a tree is connected and has one root")
+
+
+def _cycle(graph: nx.DiGraph) -> list[Node]:
+    """Return the nodes of a cycle, the first one repeated at the end; none if there is no cycle."""
+    # Nodes without parents are peeled off; the rest lies on or below a cycle. On hostile files networkx is too slow.
+    missing = dict(graph.in_degree())
+    ready = [node for node, degree in missing.items() if not degree]
+    for node in ready:
+        del missing[node]
+        for child in graph.successors(node):
+            missing[child] -= 1
+            if not missing[child]:
+                ready.append(child)
+    if not missing:
+        return []
+    # Every remaining node has a remaining parent, so going up returns to a node seen before.
+    seen: dict[Node, None] = {}
+    node = next(iter(missing))
+    while node not in seen:
+        seen[node] = None
+        node = next(above for above in graph.predecessors(node) if above in missing)
+    walk = list(seen)
+    return [node, *reversed(walk[walk.index(node) :])]
 
 
 def _leaves(root: Node, children: dict[Node, tuple[Node, ...]]) -> tuple[Node, ...]:
