@@ -1,8 +1,8 @@
 """The model: hierarchical latent trees on a networkx graph.
 
-A tree (`HLTM`) is a frozen, validated wrapper of a `networkx.DiGraph`; builders make common shapes; exact
-laws come by enumeration, in rational arithmetic or by message passing; samples, resampling below kept
-latents and finite populations give data; trees are read from and written to files. All of it is statement 6
+A tree (`HLTM`) is a frozen, validated wrapper of a `networkx.DiGraph`. Builders make common shapes. Exact laws come
+from enumeration, in floating point or rational arithmetic, or from message passing. Data are samples, samples with kept
+latents, or finite populations. Trees are read from and written to files. The model is that of statement 6
 (arXiv 2010.00578).
 """
 

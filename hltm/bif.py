@@ -1,16 +1,17 @@
-"""A tree as a BIF file, the Interchange Format for Bayesian Networks that pgmpy, pyAgrum and bnlearn read.
+"""Trees as BIF, the Interchange Format for Bayesian Networks that pgmpy, pyAgrum and bnlearn read.
 
-BIF has decimal numbers, plain names, and no order of children, hence:
+BIF has decimal numbers, plain names, and no order of children:
 
-* variables stand in the order of ``tree.nodes``, which gives the order of children back;
-* states are called 0, 1, ...; in a file of another tool state k is the k-th in its list, and the names are dropped;
+* variables stand in the order of ``tree.nodes``, from which the order of children is restored;
+* states are called 0, 1, ...; in a file of another tool state k is the k-th in its list, and their names are dropped;
 * tables hold the nearest double of each number. A polarity, and rows with rational numbers, are repeated in a
   ``property`` of the variable: ``property polarity = 1/3 ;``, ``property prior = 2/7 5/7 ;``,
   ``property transition = 1/3 2/3 , 1/2 1/2 ;``. They must agree with the table;
-* a node whose name is no plain word, or differs from another one only in case, gets a made-up name, and its own as
-  percent-encoded JSON in ``property hltm_name``. The same holds for name and description of the tree.
+* a node whose name is not a plain word, or differs from another one only in case, gets a generated name, and its own
+  as percent-encoded JSON in ``property hltm_name``; so do the name and the description of the tree.
 
-Other properties are ignored. pyAgrum reads the numbers of BIF in single precision.
+Other properties are ignored. pyAgrum reads the numbers of BIF in single precision. Files are read in one pass from left
+to right without recursion, in time linear in their length.
 """
 
 import json
@@ -27,14 +28,13 @@ from hltm.nodelink import tree_from_json
 from hltm.tables import GRAPH_ATTRIBUTES, Row, read_number
 from hltm.tree import HLTM
 
-# Reading the text of BIF files: one pass from left to right, no recursion, time linear in the length.
-
-PROPERTIES = ("hltm_name", "hltm_description", "polarity", "prior", "transition")
+NAME = "hltm_name"
+PROPERTIES = (NAME, "hltm_description", "polarity", "prior", "transition")
 STATE_LIMIT = 2**16  # of one variable
 WORDS_OF_A_NAME = 64
 DEFAULT_LIMIT = 2**20  # table entries that `default` may fill in one file: a short text must not make a huge tree
 
-# Possessive quantifiers never backtrack, so hostile text costs no more than its length.
+# Possessive quantifiers never backtrack: the time stays linear on hostile text.
 _SPACE = re.compile(r"(?:\s++|//[^\n]*+)*+")
 _TOKEN = re.compile(r'"[^"\n]*+"|[{}()\[\],;|]|(?:[^\s{}()\[\],;|"/]|/(?![/*]))++')
 _PROPERTY = re.compile(r'((?:"[^"\n]*+"|[^;"])*+);')
@@ -42,7 +42,7 @@ _PROPERTY = re.compile(r'((?:"[^"\n]*+"|[^;"])*+);')
 
 @dataclass
 class Variable:
-    """One variable: names of its states, properties, its parent if it has one, rows of its table."""
+    """A variable of a BIF network: names of its states, properties, parent, rows of its table."""
 
     labels: tuple[str, ...] = ()
     properties: dict[str, str] = field(default_factory=dict)
@@ -51,51 +51,48 @@ class Variable:
 
     @property
     def states(self) -> int:
-        """The number of states."""
+        """Number of states."""
         return len(self.labels)
 
 
 @dataclass
 class Network:
-    """All variables in the order of the file, and the properties of the network."""
+    """The variables in the order of the file, and the properties of the network."""
 
     variables: dict[str, Variable] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
 
 
-def parse(text: str) -> Network:
-    """Read the text of a BIF file whose variables have at most one parent each."""
-    return _Parser(text).network()
-
-
 class _Parser:
+    """Reader of BIF text whose variables have at most one parent each."""
+
     def __init__(self, text: str) -> None:
         self.text, self.place, self.token_at = text, 0, 0
-        self.found = Network()
+        self.network = Network()
         self.filled = 0
 
-    def network(self) -> Network:
+    def read(self) -> Network:
         blocks = {"network": self._network, "variable": self._variable, "probability": self._probability}
         while piece := self._next():
             if piece not in blocks:
                 self._fail(piece, "must be 'network', 'variable' or 'probability'")
             blocks[piece]()
-        if not self.found.variables:
+        if not self.network.variables:
             raise InputError("not BIF: no block 'variable'")
-        return self.found
+        return self.network
 
     def _network(self) -> None:
         self._words("{")
         while (piece := self._next()) != "}":
             if piece != "property":
                 self._fail(piece, "must be 'property' or '}' in the block 'network'")
-            self._property(self.found.properties, "the network")
+            self._property(self.network.properties, "the network")
 
     def _variable(self) -> None:
         name = " ".join(self._words("{"))
         if not name:
             self._fail("{", "must be the name of a variable")
-        if name in self.found.variables:
+        if name in self.network.variables:
             self._fail(name, "must not be declared twice")
         variable = Variable()
         while (piece := self._next()) != "}":
@@ -107,7 +104,7 @@ class _Parser:
                 self._fail(piece, f"must be one 'type', 'property' or '}}' in variable {show(name)}")
         if not variable.labels:
             self._fail("}", f"variable {show(name)} needs a 'type'")
-        self.found.variables[name] = variable
+        self.network.variables[name] = variable
 
     def _states(self, name: str) -> tuple[str, ...]:
         kind = self._next()
@@ -136,16 +133,14 @@ class _Parser:
     def _probability(self) -> None:
         self._expect("(")
         name, parents = self._family()
-        variable = self.found.variables[name]
+        variable = self.network.variables[name]
         if variable.rows is not None:
             self._fail(name, "must not have two blocks 'probability'")
         if len(parents) > 1:
-            argument = ", ".join(map(show, parents[:8])) + (
-                f", ... ({len(parents):,} in all)" if len(parents) > 8 else ""
-            )
-            raise InputError(f"node {show(name)} has parents {argument}: a node of a tree has one parent")
+            names = ", ".join(map(show, parents[:8])) + (f", ... ({len(parents):,} in all)" if parents[8:] else "")
+            raise InputError(f"node {show(name)} has parents {names}: a node of a tree has one parent")
         variable.parent = parents[0] if parents else None
-        above = self.found.variables[variable.parent].labels if variable.parent is not None else ("",)
+        above = self.network.variables[variable.parent].labels if variable.parent is not None else ("",)
         self._expect("{")
         variable.rows = self._rows(name, variable, above)
 
@@ -219,10 +214,10 @@ class _Parser:
 
     def _known(self, words: list[str]) -> list[str]:
         """Return the variable that the words name together, or the variables that they name one by one."""
-        names = [whole] if (whole := " ".join(words)) in self.found.variables else words
+        names = [whole] if (whole := " ".join(words)) in self.network.variables else words
         for name in names:
-            if name not in self.found.variables:
-                near = suggestion(name, self.found.variables)
+            if name not in self.network.variables:
+                near = suggestion(name, self.network.variables)
                 self._fail(name, f"must be a variable that was declared before{near}")
         return names
 
@@ -310,14 +305,13 @@ def _unquoted(piece: str) -> str:
     return piece[1:-1].strip() if piece.startswith('"') else piece
 
 
-NAME = "hltm_name"
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}")
 _RESERVED = {"network", "variable", "probability", "property", "type", "discrete", "table", "default"}
 
 
 def to_bif(tree: HLTM) -> str:
     """Return the tree as the text of a BIF file."""
-    words = _words(tree.nodes)
+    words = _unique_words(tree.nodes)
     lines = ["network hltm_tree {"]
     lines += [f"  property hltm_{key} = {_encoded(text)} ;" for key, text in tree.graph.graph.items()]
     lines.append("}")
@@ -336,8 +330,8 @@ def to_bif(tree: HLTM) -> str:
 
 
 def from_bif(text: str) -> HLTM:
-    """Build a tree from the text of a BIF file, also one of another tool if its network is a tree."""
-    network = parse(text)
+    """Build a tree from the text of a BIF file; one of another tool is read if its network is a tree."""
+    network = _Parser(text).read()
     names = {name: _name(name, variable) for name, variable in network.variables.items()}
     nodes: list[dict[str, Any]] = []
     edges: list[dict[str, Any]] = []
@@ -359,7 +353,7 @@ def from_bif(text: str) -> HLTM:
 
 
 def _edge_values(network: Network, name: str) -> dict[str, Any]:
-    """Return the table of the edge to a variable, or the polarity that its property claims."""
+    """Return the table of the edge to a variable, or the polarity if a property has it."""
     variable = network.variables[name]
     rows = variable.rows or []
     if "polarity" not in variable.properties:
@@ -371,7 +365,7 @@ def _edge_values(network: Network, name: str) -> dict[str, Any]:
 
 
 def _exact_rows(name: str, variable: Variable, key: str, rows: list[list[Number]]) -> list[list[Number]]:
-    """Return the rows of a property, which has the rational numbers, or those of the table if there is none."""
+    """Return the rows of a property, which are exact, or those of the table if there is no property."""
     if key not in variable.properties:
         return rows
     place = f"property {key} of {show(name)}"
@@ -382,7 +376,7 @@ def _exact_rows(name: str, variable: Variable, key: str, rows: list[list[Number]
 
 
 def _agree(name: str, key: str, exact: Sequence[Sequence[Number]], rows: Sequence[Sequence[Number]]) -> None:
-    """Refuse a file of which only the table or only the property was changed."""
+    """Refuse a property that does not agree with the table: only one of them was edited."""
     nearest = [[float(value) for value in row] for row in exact]
     if nearest != [[float(value) for value in row] for row in rows]:
         raise InputError(f"property {key} of {show(name)}: must agree with the table")
@@ -396,7 +390,7 @@ def _numbers(text: str, place: str, wanted: int) -> list[Number]:
 
 
 def _properties(tree: HLTM, node: Node, word: str) -> Iterator[tuple[str, str]]:
-    """Yield what the rest of the file cannot say."""
+    """Yield the properties of a variable: its own name, and exact numbers."""
     if word != node:
         yield NAME, _encoded(list(node) if isinstance(node, tuple) else node)
     above = tree.parent(node)
@@ -410,12 +404,12 @@ def _properties(tree: HLTM, node: Node, word: str) -> Iterator[tuple[str, str]]:
 
 
 def _name(name: str, variable: Variable) -> object:
-    argument = variable.properties.get(NAME)
-    return name if argument is None else _decoded(argument, f"property {NAME} of variable {show(name)}")
+    text = variable.properties.get(NAME)
+    return name if text is None else _decoded(text, f"property {NAME} of variable {show(name)}")
 
 
-def _words(nodes: Iterable[Node]) -> dict[Node, str]:
-    """Give every node a word of its own; some readers do not tell capital letters from small ones."""
+def _unique_words(nodes: Iterable[Node]) -> dict[Node, str]:
+    """Return a different word for every node; some readers ignore case."""
     words: dict[Node, str] = {}
     taken = set(_RESERVED)
     for node in nodes:
@@ -434,7 +428,7 @@ def _words(nodes: Iterable[Node]) -> dict[Node, str]:
 
 
 def _encoded(value: object) -> str:
-    """Write a value as percent-encoded JSON; pgmpy looks for the names of blocks even inside of a property."""
+    """Return percent-encoded JSON; block names are encoded too, since pgmpy searches for them inside properties."""
     text = quote(json.dumps(value), safe="")
     return re.sub("variable|probability", lambda match: f"%{ord(match[0][0]):02X}{match[0][1:]}", text)
 

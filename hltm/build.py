@@ -1,11 +1,11 @@
-"""Builders of trees: complete, star, caterpillar (symmetric binary) and random (any tables, any cardinality).
+"""Builders of complete, star and caterpillar trees (symmetric binary) and of random ones (any tables).
 
 Nodes are the integers 0, 1, ... level by level, so the root is 0, as z_0 in statement 6.
 """
 
 import itertools
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import networkx as nx
 import numpy as np
@@ -135,7 +135,7 @@ def random_tree(leaves: int, seed: int, symmetric: bool = False, cardinality: in
     """
     leaves = integer(leaves, "leaves", 1)
     _limit(2 * leaves, f"leaves={leaves}")
-    low, high = _cardinality_range(cardinality)
+    low, high = _range(cardinality, "cardinality", lambda value, name: integer(value, name, 2))
     if symmetric and (low, high) != (2, 2):
         raise InputError(f"cardinality={show(cardinality)} of a symmetric tree: must be 2")
     rng = np.random.default_rng(checks.seed(seed))
@@ -165,18 +165,13 @@ def _polarity_rule(rho: Polarity, seed: int | None) -> Callable[[int, int], Numb
     """Return the polarity as a function of parent and child."""
     if callable(rho):
         return rho
+    low, high = _range(rho, "polarity", checks.polarity)
     if not isinstance(rho, (tuple, list)):
-        fixed = checks.polarity(rho, "polarity")
-        return lambda _above, _child: fixed
-    if len(rho) != 2:
-        raise InputError(f"polarity={show(rho)}: a range must be (low, high), got {len(rho)} values")
-    low, high = (float(checks.polarity(rho[i], f"polarity[{i}]")) for i in range(2))
-    if low > high:
-        raise InputError(f"polarity={show(rho)}: low must not be above high")
+        return lambda _above, _child: low
     if seed is None:
         raise InputError(f"seed=None with polarity={show(rho)}: a range of polarities needs a seed")
     rng = np.random.default_rng(checks.seed(seed))
-    return lambda _above, _child: float(rng.uniform(low, high))
+    return lambda _above, _child: float(rng.uniform(float(low), float(high)))
 
 
 def _random_shape(leaves: int, rng: np.random.Generator) -> list[_Edge]:
@@ -207,29 +202,29 @@ def _parts(size: int, rng: np.random.Generator) -> list[int]:
     return [end - start for start, end in itertools.pairwise(ends)]
 
 
-def _cardinality_range(value: object) -> tuple[int, int]:
+def _range(value: object, name: str, check: Callable[[object, str], Any]) -> tuple[Any, Any]:
+    """Return the checked ends of a range (low, high); a single number is both ends."""
     if not isinstance(value, (tuple, list)):
-        states = integer(value, "cardinality", 2)
-        return states, states
+        return (check(value, name),) * 2
     if len(value) != 2:
-        raise InputError(f"cardinality={show(value)}: a range must be (low, high), got {len(value)} values")
-    low, high = (integer(value[i], f"cardinality[{i}]", 2) for i in range(2))
+        raise InputError(f"{name}={show(value)}: a range must be (low, high), got {len(value)} values")
+    low, high = (check(end, f"{name}[{i}]") for i, end in enumerate(value))
     if low > high:
-        raise InputError(f"cardinality={show(value)}: low must not be above high")
+        raise InputError(f"{name}={show(value)}: low must not be above high")
     return low, high
 
 
 def _complete_size(depth: int, branching: int) -> int:
-    nodes, width, name = 1, 1, f"depth={depth}, branching={branching}"
+    nodes, width = 1, 1
     if branching == 1:
         nodes = depth + 1
     else:
-        for _ in range(min(depth, 10_000)):  # beyond that the count is far over the limit anyway
+        for _ in range(depth):
             width *= branching
             nodes += width
-            if width.bit_length() > 256:
+            if width > 2**256:  # far above the limit
                 break
-    _limit(nodes, name)
+    _limit(nodes, f"depth={depth}, branching={branching}")
     return nodes
 
 

@@ -20,7 +20,7 @@ from hltm.base.progress import shown
 from hltm.build import Polarity, caterpillar_tree, complete_tree, random_tree, star_tree
 from hltm.files import check_suffix, load, save
 from hltm.tables import read_number
-from hltm.tree import HLTM
+from hltm.tree import HLTM, find_node
 
 Source = Annotated[Path, typer.Argument(metavar="FILE", help="A tree: .json, .graphml or .bif.")]
 Target = Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the tree: .json, .graphml or .bif.")]
@@ -99,7 +99,7 @@ def convert(
     file: Source,
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write it: .json, .graphml or .bif.")],
 ) -> Job:
-    """Write a tree in another format; the suffixes tell the formats."""
+    """Write a tree in another format; the suffixes choose the formats."""
     return partial(run_convert, file, output)
 
 
@@ -127,12 +127,11 @@ def run_make(file: Path, build: Callable[[], HLTM]) -> int:
 def run_show(file: Path, node: str | None) -> int:
     """Print a tree, or one of its nodes."""
     from hltm.drawing import node_overview, overview
-    from hltm.tree import find_node
 
     with shown() as progress:
         progress.step(f"reading {file}")
         tree = load(file)
-        parts = list(overview(tree) if node is None else node_overview(tree, find_node(tree, node)))
+        parts = overview(tree) if node is None else node_overview(tree, find_node(tree, node))
     # A file is as wide as a line needs; a terminal folds.
     terminal = console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for part in parts:
@@ -173,12 +172,12 @@ def read_polarity(text: str) -> Polarity:
 
 
 def read_root(text: str, name: str = "root_polarity") -> Number:
-    """Read a polarity; a decimal is the double next to it, ``1/3`` stays exact."""
+    """Read a polarity; a decimal is rounded to a double, ``1/3`` stays exact."""
     return checked_polarity(read_number(text), name)
 
 
 def read_cardinality(text: str) -> int | tuple[int, int]:
-    """Read a count of states, or a range LOW:HIGH."""
+    """Read a number of states, or a range LOW:HIGH."""
     values = _range(text, "cardinality") if ":" in text else (read_number(text),)
     for value in values:
         if not isinstance(value, int):

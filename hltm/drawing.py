@@ -1,12 +1,12 @@
-"""A tree as a figure: level by level, polarities on the edges; large trees are summarised.
+"""Drawings of trees for files and notebooks, and tables of them for terminals.
 
-Leaves stand side by side in the order of ``tree.leaves``, a latent stands above the middle of its children. An edge is
-blue for a positive and red for a negative polarity, and the wider the larger. An edge whose table is not binary shows
-the shape of the table instead.
+A drawing goes level by level, with polarities on the edges. Leaves stand side by side in the order of ``tree.leaves``,
+a latent stands above the middle of its children. An edge is blue for a positive and red for a negative polarity, and
+wider for a larger one. An edge whose table is not binary shows the shape of the table instead.
 
 A tree of more than 63 nodes is summarised: nodes are opened level by level from the root as long as at most 63 items
-are on the page, at most 7 children of a node are drawn, and a grey triangle stands for whatever is left out, with the
-number of its nodes and leaves and the range of its polarities.
+are on the page, at most 7 children of a node are drawn, and a grey triangle stands for the rest, with the number of its
+nodes and leaves and the range of their polarities. Terminals list nodes, levels of a larger tree, or one node in full.
 """
 
 import io
@@ -19,9 +19,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hltm.base.atomic import write
+import networkx as nx
+
+from hltm.base.atomic import path_with_suffix, write
 from hltm.base.checks import Node, Number
-from hltm.base.checks import show as quoted
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
 
@@ -46,7 +47,7 @@ _LABEL_SHARE = 0.6  # of an edge, from its parent, where its label stands: sibli
 
 @dataclass(frozen=True)
 class Item:
-    """Something on the page: a node, or a triangle for `hidden` nodes below `above`."""
+    """An item of a drawing: a node, or a triangle for the `hidden` nodes below `above`."""
 
     node: Node | None
     above: Node | None
@@ -89,7 +90,7 @@ def draw(tree: HLTM, path: str | os.PathLike[str] | None = None) -> "Figure":
     if target is not None:
         buffer = io.BytesIO()
         with warnings.catch_warnings():
-            # A letter that the font lacks is drawn as a box; that is no reason to speak up.
+            # A letter that the font lacks is drawn as a box.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             figure.savefig(buffer, format=target.suffix.lower()[1:], dpi=150)
         write(target, buffer.getvalue())
@@ -98,44 +99,32 @@ def draw(tree: HLTM, path: str | os.PathLike[str] | None = None) -> "Figure":
 
 def check_drawing(path: str | os.PathLike[str]) -> Path:
     """Return the path of a drawing; refuse another suffix, before any work is done."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise InputError(f"path={quoted(path)}: must be a path, got {type(path).__name__}")
-    target = Path(path)
-    if target.suffix.lower() not in SUFFIXES:
-        raise InputError(f"path={quoted(str(target))}: the suffix of a drawing must be one of {', '.join(SUFFIXES)}")
-    return target
+    return path_with_suffix(path, SUFFIXES, " of a drawing")
 
 
 def layout(tree: HLTM) -> list[Item]:
-    """Place what is drawn: x in cells from the left, level from the top."""
+    """Place the items of a drawing: x in columns from the left, levels from the top."""
     opened = _opened(tree)
-    columns: dict[Node | tuple[Node, ...], float] = {}
+    page = nx.DiGraph((node, child) for node, (drawn, _) in opened.items() for child in drawn)
+    levels = nx.single_source_shortest_path_length(page, tree.root)
+    columns: dict[Node, float] = {}
     items: list[Item] = []
     free = 0.0
-    # Depth first without recursion: a node is placed when it comes up for the second time, after its children.
-    stack: list[tuple[Node, int, bool]] = [(tree.root, 0, False)]
-    while stack:
-        node, level, done = stack.pop()
+    for node in nx.dfs_postorder_nodes(page, tree.root):
         drawn, hidden = opened.get(node, ((), tree.children(node)))
-        if not done and drawn:
-            stack.append((node, level, True))
-            stack.extend((child, level + 1, False) for child in reversed(drawn))
-            continue
         below = [columns[child] for child in drawn]
         if hidden:
-            items.append(Item(None, node, free, level + 1, hidden))
-            below.append(free)
-            free += 1
-        elif not drawn:
+            items.append(Item(None, node, free, levels[node] + 1, hidden))
+        if hidden or not drawn:
             below.append(free)
             free += 1
         columns[node] = (below[0] + below[-1]) / 2
-        items.append(Item(node, tree.parent(node), columns[node], level))
+        items.append(Item(node, tree.parent(node), columns[node], levels[node]))
     return items
 
 
 def _opened(tree: HLTM) -> dict[Node, tuple[tuple[Node, ...], tuple[Node, ...]]]:
-    """Return for every node that is opened its children that are drawn and those that are not."""
+    """Return for every opened node its children that are drawn and those that are not."""
     if len(tree) <= ITEMS_DRAWN:
         return {node: (tree.children(node), ()) for node in tree.latents}
     opened: dict[Node, tuple[tuple[Node, ...], tuple[Node, ...]]] = {}
@@ -166,7 +155,7 @@ def _figure(tree: HLTM, items: list[Item]) -> "Figure":
     letters = max(2 + max(map(len, names.values())), max(edges) / _LABEL_SHARE)
     cell = max(_INCHES_PER_ITEM, _INCHES_PER_LETTER * letters)
     if any(item.hidden for item in items):
-        cell = max(cell, 1.1)  # what is written in a triangle
+        cell = max(cell, 1.1)  # the text in a triangle
     columns = 1 + max(item.x for item in items)
     levels = 1 + max(item.level for item in items)
     width, height = min(_LARGEST, max(2.5, cell * columns)), min(_LARGEST, _INCHES_PER_LEVEL * (levels + 0.2))
@@ -177,7 +166,6 @@ def _figure(tree: HLTM, items: list[Item]) -> "Figure":
     axes.set_xlim(middle - half, middle + half)
     axes.set_ylim(-levels + 0.4, 0.6)
     places = {item.node: item for item in items if item.node is not None}
-    # Level by level, whatever the order in which they were placed.
     for item in sorted(items, key=lambda item: (item.level, item.x)):
         _draw_item(axes, tree, item, names)
         if item.above is not None:
@@ -212,7 +200,7 @@ def _draw_edge(axes: "Axes", tree: HLTM, above: Item, item: Item) -> None:
 
 
 def edge_text(tree: HLTM, above: Node, node: Node) -> tuple[str, str, float]:
-    """Return what is written on an edge, its colour and its width."""
+    """Return the label, the colour and the width of an edge."""
     states = tree.cardinality(above), tree.cardinality(node)
     if states != (2, 2):
         return f"{states[0]}×{states[1]}", "0.45", 1.0
@@ -223,7 +211,7 @@ def edge_text(tree: HLTM, above: Node, node: Node) -> tuple[str, str, float]:
 
 
 def _brief(value: Number) -> str:
-    """Write a number in few letters: as it is, or with two digits; what is not one is not written as one."""
+    """Return a number in full or with two digits; 0.9999 is ``≈1``, never ``1``."""
     text = repr(value) if isinstance(value, float) else str(value)
     if len(text) <= 5:
         return text
@@ -237,13 +225,8 @@ def summary(tree: HLTM, hidden: tuple[Node, ...]) -> str:
     for node in nodes:
         nodes.extend(tree.children(node))
     leaves = sum(not tree.children(node) for node in nodes)
-    edges = [(above, node) for node in nodes for above in (tree.parent(node),) if above is not None]
-    values = [tree.polarity(*edge) for edge in edges if all(tree.cardinality(end) == 2 for end in edge)]
-    lines = [f"{len(nodes):,} nodes", f"{leaves:,} leaves"]
-    if values:
-        low, high = f"{min(values):.2g}", f"{max(values):.2g}"
-        lines.append(low if low == high else f"{low} … {high}")
-    return "\n".join(lines)
+    values = _range(_polarities(tree, nodes), ".2g", " … ")
+    return f"{len(nodes):,} nodes\n{leaves:,} leaves" + (f"\n{values}" if values else "")
 
 
 def short_name(node: Node) -> str:
@@ -255,23 +238,18 @@ def short_name(node: Node) -> str:
 def _write(
     axes: "Axes", x: float, y: float, text: str, frame: Mapping[str, Any] | None = None, size: float = _FONT
 ) -> None:
-    """Write text; dollar signs in names are no formulas."""
+    """Write text without reading dollar signs as formulas."""
     axes.text(x, y, text, bbox=frame, fontsize=size, ha="center", va="center", zorder=3, parse_math=False)
 
 
-# A tree for a notebook: an inline drawing, made of text alone, so that showing a tree loads no drawing library.
+# Drawings for notebooks: SVG made of text alone, so that showing a tree loads no drawing library.
 
 _CELL, _LEVEL, _LETTER, _SIZE = 46, 62, 6.2, 10  # pixels: least width of a column, height of a level, letter, font
 _COLOURS = {"tab:blue": "#1f77b4", "tab:red": "#d62728", "0.6": "#999", "0.45": "#737373"}
 
 
 def tree_html(tree: HLTM) -> str:
-    """Return a tree as HTML: a drawing in SVG with the tree's one line below it."""
-    return f'<div style="overflow-x:auto">{tree_svg(tree)}</div><div>{escape(repr(tree))}</div>'
-
-
-def tree_svg(tree: HLTM) -> str:
-    """Return the drawing of a tree as an SVG element."""
+    """Return a tree as HTML: a drawing in SVG above the tree's `repr`."""
     items = layout(tree)
     places = {item.node: item for item in items if item.node is not None}
     letters = max(len(short_name(node)) for node in places)
@@ -281,9 +259,10 @@ def tree_svg(tree: HLTM) -> str:
     lines = [_edge(tree, places[item.above], item, cell) for item in items if item.above is not None]
     nodes = [_node(tree, item, cell) for item in items]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" '
+        f'<div style="overflow-x:auto"><svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="sans-serif" font-size="{_SIZE}" text-anchor="middle" '
-        f'style="background:white;max-width:max(100%,1000px);height:auto">{"".join(lines + nodes)}</svg>'
+        f'style="background:white;max-width:max(100%,1000px);height:auto">{"".join(lines + nodes)}</svg></div>'
+        f"<div>{escape(repr(tree))}</div>"
     )
 
 
@@ -320,7 +299,7 @@ def _text(x: float, y: float, text: str, *, size: int = _SIZE, halo: bool = Fals
     return f'<text x="{x:.1f}" y="{y + size / 3:.1f}" font-size="{size}"{around}>{escape(text)}</text>'
 
 
-# A tree as tables on the terminal: one line a node, or one line a level of a larger tree, or one node in full.
+# Tables for the terminal
 
 LEVEL = "level (root 0)"  # training counts from the leaves
 NODES_LISTED = 127  # of a tree with more nodes the levels are listed
@@ -328,7 +307,7 @@ _ENTRIES_SHOWN = 16
 
 
 def overview(tree: HLTM) -> list["Table | str"]:
-    """Return what describes a tree: a headline, the prior, a table of nodes or of levels."""
+    """Return the description of a tree: a headline, the prior, a table of nodes or of levels."""
     kind = "symmetric binary" if tree.is_symmetric else "binary" if tree.is_binary else "categorical"
     lines: list[Table | str] = [printable(text) for text in tree.graph.graph.values()]
     lines.append(f"{kind} tree: {len(tree):,} nodes, {len(tree.leaves):,} leaves, depth {tree.depth:,}")
@@ -339,7 +318,7 @@ def overview(tree: HLTM) -> list["Table | str"]:
 
 
 def node_overview(tree: HLTM, node: Node) -> list["Table | str"]:
-    """Return what describes one node: its place, its table, its relation to the root."""
+    """Return the description of one node: its place, its table, its relation to the root."""
     above = tree.parent(node)
     children = tree.children(node)
     shown = ", ".join(map(label, children[:_ENTRIES_SHOWN])) + (", ..." if len(children) > _ENTRIES_SHOWN else "")
@@ -359,18 +338,18 @@ def node_overview(tree: HLTM, node: Node) -> list["Table | str"]:
 
 
 def label(node: Node) -> str:
-    """Write a node's name so that no terminal and no reader mistakes it: plain names as they are."""
+    """Return the name of a node as printable text: plain names unchanged, others as `repr`."""
     return printable(node) if isinstance(node, str) and node.isprintable() and node else printable(repr(node))
 
 
 def numbers(row: Sequence[Number]) -> str:
-    """Write a row of numbers, rational ones as they are."""
+    """Return a row of numbers as text; rational numbers stay fractions."""
     shown = ", ".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row[:_ENTRIES_SHOWN])
     return shown + (f", ... ({len(row)} in all)" if len(row) > _ENTRIES_SHOWN else "")
 
 
 def printable(text: str) -> str:
-    """Replace what the terminal cannot show or would obey."""
+    """Replace characters that the terminal cannot show, or would obey."""
     encoding = sys.stdout.encoding or "utf-8"
     kept = "".join(letter if letter.isprintable() else " " for letter in text)
     return kept.encode(encoding, "backslashreplace").decode(encoding)
@@ -413,31 +392,27 @@ def _level_table(tree: HLTM) -> "Table":
         leaves = sum(not tree.children(node) for node in nodes)
         states = _range([tree.cardinality(node) for node in nodes])
         children = _range([len(tree.children(node)) for node in nodes if tree.children(node)])
-        table.add_row(str(level), f"{len(nodes):,}", f"{leaves:,}", states, children, _polarities(tree, nodes))
+        polarities = _range(_polarities(tree, nodes))
+        table.add_row(str(level), f"{len(nodes):,}", f"{leaves:,}", states, children, polarities)
     return table
 
 
-def _polarities(tree: HLTM, nodes: Sequence[Node]) -> str:
+def _polarities(tree: HLTM, nodes: Sequence[Node]) -> list[float]:
+    """Return the polarities of the binary edges that end in some nodes."""
     edges = [(above, node) for node in nodes for above in (tree.parent(node),) if above is not None]
-    return _range([tree.polarity(*edge) for edge in edges if all(tree.cardinality(end) == 2 for end in edge)])
+    return [tree.polarity(*edge) for edge in edges if all(tree.cardinality(end) == 2 for end in edge)]
 
 
-def _range(values: Sequence[float]) -> str:
-    """Write the smallest and the largest value, once if they are equal."""
-    if not values:
-        return ""
-    low, high = f"{min(values):.6g}", f"{max(values):.6g}"
-    return low if low == high else f"{low} ... {high}"
+def _range(values: Sequence[float], form: str = ".6g", between: str = " ... ") -> str:
+    """Return the smallest and the largest value as text, once if they are equal."""
+    ends = [format(value, form) for value in (min(values), max(values))] if values else []
+    return between.join(dict.fromkeys(ends))
 
 
 def rho(tree: HLTM, above: Node, node: Node) -> str:
-    """Write the polarity of an edge as it was given; for tables that are not binary, their shape."""
+    """Return the polarity of an edge as text, or the shape of a table that is not binary."""
     states = tree.cardinality(above), tree.cardinality(node)
     if states != (2, 2):
         return f"{states[0]} x {states[1]} table"
-    argument = tree.graph.edges[above, node].get("polarity")
-    return (
-        str(argument)
-        if argument is not None and not isinstance(argument, float)
-        else f"{tree.polarity(above, node):.6g}"
-    )
+    value = tree.graph.edges[above, node].get("polarity", tree.polarity(above, node))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

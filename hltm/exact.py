@@ -1,12 +1,13 @@
-"""Exact moments: products along paths from the root, and the joint law of the leaves by enumeration.
+"""Exact laws: marginals and posteriors by message passing, the joint law of the leaves by enumeration.
 
-The joint law is built from the leaves upwards (no sum over configurations of latents), so its cost is the
-number of leaf configurations times a small factor. Larger trees need message passing (`hltm.exact`) or
-sampling.
+Message passing is linear in the number of nodes. The joint law is built from the leaves upwards, without a sum over
+configurations of latents, in floating point or in rational arithmetic; its cost is the number of leaf configurations
+times a small factor. Larger trees need message passing or sampling.
 """
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import TypeAlias
@@ -19,15 +20,19 @@ from hltm.base.errors import InputError
 from hltm.tables import normalized
 from hltm.tree import HLTM
 
-# Reading states of nodes: evidence for exact inference, kept latents for resampling.
+Evidence: TypeAlias = Mapping[Node, ArrayLike]
+
+LEAF_LIMIT = 2**22  # leaf configurations: 32 MiB of float64 for one state of the root
+WORK_LIMIT = 2**24  # leaf configurations below a node times its states: 128 MiB
+RATIONAL_LIMIT = 2**16  # the same in rational arithmetic: some seconds
 
 
-def read_states(tree: HLTM, given: object, name: str) -> dict[Node, np.ndarray]:
-    """Check a mapping of nodes to states."""
-    if not isinstance(given, Mapping):
-        raise InputError(f"{name}={show(given)}: must be a mapping of nodes to states, got {type(given).__name__}")
-    states = {node: _states(tree, node, value, name) for node, value in given.items()}
-    lengths = {node: len(value) for node, value in states.items() if value.ndim}
+def read_states(tree: HLTM, states: object, name: str) -> dict[Node, np.ndarray]:
+    """Validate states of nodes: evidence for exact inference, kept latents for resampling."""
+    if not isinstance(states, Mapping):
+        raise InputError(f"{name}={show(states)}: must be a mapping of nodes to states, got {type(states).__name__}")
+    arrays = {node: _states(tree, node, value, name) for node, value in states.items()}
+    lengths = {node: len(value) for node, value in arrays.items() if value.ndim}
     if len(set(lengths.values())) > 1:
         first = next(iter(lengths))
         other = next(node for node in lengths if lengths[node] != lengths[first])
@@ -35,11 +40,11 @@ def read_states(tree: HLTM, given: object, name: str) -> dict[Node, np.ndarray]:
             f"{name} of nodes {show(first)} and {show(other)}: must have the same length, "
             f"got {lengths[first]} and {lengths[other]}"
         )
-    return states
+    return arrays
 
 
 def _states(tree: HLTM, node: Node, value: ArrayLike, name: str) -> np.ndarray:
-    count = tree.cardinality(node)
+    highest = tree.cardinality(node) - 1
     where = f"{name} of node {show(node)}"
     try:
         array = np.asarray(value)
@@ -47,15 +52,13 @@ def _states(tree: HLTM, node: Node, value: ArrayLike, name: str) -> np.ndarray:
         array = np.asarray(None)
     if array.dtype.kind not in "iu" or array.ndim > 1 or not array.size:
         raise InputError(f"{where}: must be an integer or an integer array of shape (n,), got {show(value)}")
-    bad = (array < 0) | (array >= count)
+    bad = (array < 0) | (array > highest)
     if bad.any():
-        raise InputError(f"{where}: states must lie in 0 ... {count - 1}, got {array[bad].flat[0]}")
+        raise InputError(f"{where}: states must lie in 0 ... {highest}, got {array[bad].flat[0]}")
     return array.astype(np.int64)
 
 
-# Message passing: exact marginals of single nodes given states of others, linear in the number of nodes.
-
-Evidence: TypeAlias = Mapping[Node, ArrayLike]
+# Message passing
 
 
 def marginals(tree: HLTM, evidence: Evidence | None = None) -> dict[Node, np.ndarray]:
@@ -101,9 +104,9 @@ def posterior(tree: HLTM, node: Node, evidence: Evidence) -> np.ndarray:
     tree : HLTM
         The tree.
     node : Node
-        The node in question, usually a latent.
+        Usually a latent.
     evidence : mapping of Node to int or integer array of shape (n,)
-        Known states; what is missing is summed out. ``{leaf: samples[leaf] for leaf in tree.leaves}`` gives
+        Known states; other nodes are summed out. ``{leaf: samples[leaf] for leaf in tree.leaves}`` gives
         the posterior for each of n samples.
 
     Returns
@@ -172,7 +175,7 @@ def _upward(
 
     Returns, for each wanted node, its likelihood given the evidence at and below it (a list of no or one
     array (n, states)), and for each child of an expanded node its message (n, states of the parent). A part
-    of the tree without evidence sends no message, which stands for a message of ones.
+    of the tree without evidence has no message, which stands for a message of ones.
     """
     below: dict[Node, list[np.ndarray]] = {}
     messages: dict[Node, np.ndarray] = {}
@@ -234,8 +237,7 @@ def _indicator(states: np.ndarray, count: int, lengths: list[int]) -> np.ndarray
     return indicator
 
 
-LEAF_LIMIT = 2**22  # leaf configurations: 32 MiB of float64 for one state of the root
-WORK_LIMIT = 2**24  # leaf configurations below a node times its states: 128 MiB
+# Products along paths from the root
 
 
 def root_polarities(tree: HLTM) -> dict[Node, float]:
@@ -291,6 +293,9 @@ def root_transitions(tree: HLTM) -> dict[Node, np.ndarray]:
     return laws
 
 
+# The joint law of the leaves
+
+
 def leaf_distribution(tree: HLTM, evidence: Evidence | None = None) -> np.ndarray:
     """Return the joint law of all leaves, given states of some nodes.
 
@@ -323,19 +328,8 @@ def leaf_distribution(tree: HLTM, evidence: Evidence | None = None) -> np.ndarra
     >>> leaf_distribution(tree, {tree.root: 1}).tolist()
     [[0.0625, 0.1875], [0.1875, 0.5625]]
     """
-    known = read_states(tree, {} if evidence is None else evidence, "evidence")
-    for node, value in known.items():
-        if value.ndim:
-            raise InputError(f"evidence of node {show(node)}: must be one integer, got shape {value.shape}")
-    states = {node: int(value) for node, value in known.items()}
-    joint = tree.prior @ _leaf_table(tree, states, "leaf_distribution")
-    if states:
-        total = joint.sum()
-        if not total:
-            raise InputError(f"evidence={show(states)}: must not have probability zero (in double precision)")
-        joint = joint / total
-    law: np.ndarray = joint.reshape([tree.cardinality(leaf) for leaf in tree.leaves])
-    return law
+    law = _joint_law(tree, evidence, "leaf_distribution")
+    return law.reshape([tree.cardinality(leaf) for leaf in tree.leaves])
 
 
 def leaf_table(tree: HLTM) -> np.ndarray:
@@ -391,54 +385,15 @@ def enumerate_leaves(tree: HLTM) -> np.ndarray:
 
 def leaf_configurations(tree: HLTM, purpose: str, limit: int = LEAF_LIMIT) -> int:
     """Return the number of leaf configurations; refuse a tree that has more than `limit`."""
-    digits = math.fsum(math.log10(tree.cardinality(leaf)) for leaf in tree.leaves)
-    if digits < 24:
-        size = math.prod(tree.cardinality(leaf) for leaf in tree.leaves)
-        if size <= limit:
-            return size
-        written = count(size)
-    else:  # the exact product is not worth its digits
-        written = f"about 10^{int(digits)}"
-    raise InputError(
-        f"{purpose} of a tree with {len(tree.leaves):,} leaves: must have at most {count(limit)} "
-        f"leaf configurations, has {written}; use hltm.sample or hltm.posterior (message passing)"
-    )
-
-
-def _leaf_table(tree: HLTM, known: dict[Node, int], purpose: str) -> np.ndarray:
-    """Return P(leaves and known states | z_0), shape (states of the root, configurations).
-
-    With known states the result carries an unknown positive factor: evidence at thousands of nodes would
-    underflow, and the factor cancels when the law is normalised.
-    """
-    leaf_configurations(tree, purpose)
-    tables: dict[Node, np.ndarray] = {}
-    for node in reversed(tree.nodes):
-        states = tree.cardinality(node)
-        children = tree.children(node)
-        size = states * math.prod(tables[child].shape[1] for child in children)
-        if size > WORK_LIMIT:
-            raise InputError(
-                f"{purpose} at node {show(node)}: states times leaf configurations below must be at most "
-                f"{count(WORK_LIMIT)}, is {count(size)}; use hltm.sample or hltm.posterior (message passing)"
-            )
-        table = np.eye(states) if not children else np.ones((states, 1))
-        for child in children:
-            part = tree.transition(node, child) @ tables.pop(child)
-            table = (table[:, :, None] * part[:, None, :]).reshape(states, -1)
-        if node in known:
-            table = table * (np.arange(states) == known[node])[:, None]
-        if known:
-            table = np.ldexp(table, -np.frexp(table.max())[1])
-        tables[node] = table
-    return tables[tree.root]
-
-
-# The joint law of the leaves in exact rational arithmetic, for trees small enough to list.
-
-RATIONAL_LIMIT = 2**16  # leaf configurations below a node times its states: some seconds
-
-_Table: TypeAlias = list[list[Fraction]]
+    # Powers of the few cardinalities: a product leaf by leaf would be quadratic.
+    leaves = Counter(tree.cardinality(leaf) for leaf in tree.leaves)
+    size: int = math.prod(states**power for states, power in leaves.items())
+    if size > limit:
+        raise InputError(
+            f"{purpose} of a tree with {len(tree.leaves):,} leaves: must have at most {count(limit)} "
+            f"leaf configurations, has {count(size)}; use hltm.sample or hltm.posterior (message passing)"
+        )
+    return size
 
 
 def rational_leaf_distribution(
@@ -476,47 +431,56 @@ def rational_leaf_distribution(
     >>> rational_leaf_distribution(tree)
     {(0,): Fraction(5, 12), (1,): Fraction(7, 12)}
     """
-    argument = read_states(tree, {} if evidence is None else evidence, "evidence")
-    for node, value in argument.items():
+    law = _joint_law(tree, evidence, "rational_leaf_distribution", exact=True)
+    configurations = itertools.product(*(range(tree.cardinality(leaf)) for leaf in tree.leaves))
+    return dict(zip(configurations, law, strict=True))
+
+
+def _joint_law(tree: HLTM, evidence: Evidence | None, purpose: str, exact: bool = False) -> np.ndarray:
+    """Return P(leaves | evidence), shape (configurations,): float64, or `Fraction` objects if `exact`."""
+    states = read_states(tree, {} if evidence is None else evidence, "evidence")
+    for node, value in states.items():
         if value.ndim:
             raise InputError(f"evidence of node {show(node)}: must be one integer, got shape {value.shape}")
-    known = {node: int(value) for node, value in argument.items()}
-    leaf_configurations(tree, "rational_leaf_distribution", RATIONAL_LIMIT)
-    tables: dict[Node, _Table] = {}
-    for node in reversed(tree.nodes):
-        tables[node] = _below(tree, node, tables, known)
-    joint = _mix(normalized(tree.exact_prior()), tables[tree.root])
-    total = sum(joint)
+    known = {node: int(value) for node, value in states.items()}
+    prior = np.array(normalized(tree.exact_prior())) if exact else tree.prior
+    joint: np.ndarray = prior @ _leaf_table(tree, known, purpose, exact)
+    if not known:
+        return joint
+    total = joint.sum()
     if not total:
-        raise InputError(f"evidence={show(known)}: must not have probability zero")
-    configurations = itertools.product(*(range(tree.cardinality(leaf)) for leaf in tree.leaves))
-    return {states: weight / total for states, weight in zip(configurations, joint, strict=True)}
+        precision = "" if exact else " (in double precision)"
+        raise InputError(f"evidence={show(known)}: must not have probability zero{precision}")
+    joint /= total
+    return joint
 
 
-def _below(tree: HLTM, node: Node, tables: dict[Node, _Table], known: Mapping[Node, int]) -> _Table:
-    """Return P(leaves below and known states | node), one row for each state of the node."""
-    states, children = range(tree.cardinality(node)), tree.children(node)
-    size = len(states) * math.prod(len(tables[child][0]) for child in children)
-    if size > RATIONAL_LIMIT:
-        raise InputError(
-            f"rational_leaf_distribution at node {show(node)}: states times leaf configurations below "
-            f"must be at most {count(RATIONAL_LIMIT)}, is {count(size)}; use hltm.leaf_distribution"
-        )
-    if children:
-        rows = [[Fraction(1)] for _ in states]
-    else:
-        rows = [[Fraction(state == other) for other in states] for state in states]
-    for child in children:
-        below, table = tables.pop(child), tree.exact_table(child)
-        mixed = [_mix(normalized(table[state]), below) for state in states]
-        rows = [[a * b for a in rows[state] for b in mixed[state]] for state in states]
-    if node in known:
-        rows = [[value * (state == known[node]) for value in rows[state]] for state in states]
-    return rows
+def _leaf_table(tree: HLTM, known: Mapping[Node, int], purpose: str, exact: bool = False) -> np.ndarray:
+    """Return P(leaves and known states | z_0), shape (states of the root, configurations).
 
-
-def _mix(law: tuple[Fraction, ...], table: _Table) -> list[Fraction]:
-    return [
-        sum((weight * value for weight, value in zip(law, column, strict=True)), Fraction())
-        for column in zip(*table, strict=True)
-    ]
+    With known states a float64 result carries an unknown positive factor: evidence at thousands of nodes would
+    underflow, and the factor cancels when the law is normalised.
+    """
+    leaf_configurations(tree, purpose, RATIONAL_LIMIT if exact else LEAF_LIMIT)
+    limit, kind = (RATIONAL_LIMIT, object) if exact else (WORK_LIMIT, np.float64)
+    tables: dict[Node, np.ndarray] = {}
+    for node in reversed(tree.nodes):
+        states = tree.cardinality(node)
+        children = tree.children(node)
+        size = states * math.prod(tables[child].shape[1] for child in children)
+        if size > limit:
+            raise InputError(
+                f"{purpose} at node {show(node)}: states times leaf configurations below must be at most "
+                f"{count(limit)}, is {count(size)}; use hltm.sample or hltm.posterior (message passing)"
+            )
+        table: np.ndarray = np.ones((states, 1), kind) if children else np.eye(states, dtype=kind)
+        for child in children:
+            rows = [normalized(row) for row in tree.exact_table(child)] if exact else tree.transition(node, child)
+            part = np.array(rows) @ tables.pop(child)
+            table = (table[:, :, None] * part[:, None, :]).reshape(states, -1)
+        if node in known:
+            table = table * (np.arange(states) == known[node])[:, None]
+        if known and not exact:
+            table = np.ldexp(table, -np.frexp(table.max())[1])
+        tables[node] = table
+    return tables[tree.root]

@@ -1,7 +1,7 @@
-"""Tree files: read and write a tree by the suffix of the file's name.
+"""Tree files, in the format that the suffix of the name chooses.
 
-A format is a pair of pure functions, tree to text and text to tree, in `_FORMATS`; reading and writing the
-bytes, the limits and the messages are shared.
+A format is a pair of pure functions in `_FORMATS`, tree to text and text to tree; limits, messages, reading and writing
+of the bytes are shared.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hltm.base.atomic import _reason, write
+from hltm.base.atomic import path_with_suffix, reason, write
 from hltm.base.checks import count, show
 from hltm.base.errors import InputError
 from hltm.bif import from_bif, to_bif
@@ -52,8 +52,9 @@ def save(tree: HLTM, path: str | os.PathLike[str]) -> None:
     if not isinstance(tree, HLTM):
         raise InputError(f"tree of type {type(tree).__name__}: must be an HLTM")
     target = check_suffix(path)
+    to_text, _ = _FORMATS[target.suffix.lower()]
     try:
-        content = _format(target)[0](tree).encode()
+        content = to_text(tree).encode()
     except InputError:
         raise
     except ValueError as error:  # Python refuses to write integers of more than 4,300 digits
@@ -62,14 +63,12 @@ def save(tree: HLTM, path: str | os.PathLike[str]) -> None:
 
 
 def check_suffix(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a tree file; refuse a suffix that is no tree format, before any work is done."""
-    target = _path(path)
-    _format(target)
-    return target
+    """Return the path of a tree file; refuse a suffix of no tree format, before any work is done."""
+    return path_with_suffix(path, _FORMATS)
 
 
 def load(path: str | os.PathLike[str]) -> HLTM:
-    """Read a tree from a file; the suffix tells the format (``.json``: node-link form, ``.graphml``, ``.bif``).
+    """Read a tree from a file; the suffix chooses the format (``.json``: node-link form, ``.graphml``, ``.bif``).
 
     Parameters
     ----------
@@ -83,7 +82,7 @@ def load(path: str | os.PathLike[str]) -> HLTM:
     Raises
     ------
     InputError
-        Another suffix, a file that cannot be read or is too large, broken content, or no valid tree.
+        Another suffix, a file that cannot be read or is too large, malformed content, or no valid tree.
 
     Examples
     --------
@@ -94,8 +93,8 @@ def load(path: str | os.PathLike[str]) -> HLTM:
     ...     load(pathlib.Path(folder) / "tree.bif").depth
     1
     """
-    source = _path(path)
-    _, from_text = _format(source)
+    source = check_suffix(path)
+    _, from_text = _FORMATS[source.suffix.lower()]
     try:
         if source.exists() and not source.is_file():
             raise InputError(f"path={show(str(source))}: must be a file")
@@ -109,11 +108,11 @@ def load(path: str | os.PathLike[str]) -> HLTM:
     except UnicodeDecodeError:
         raise InputError(f"path={show(str(source))}: must be UTF-8 text") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"path={show(str(source))}: cannot be read: {_reason(error)}") from None
+        raise InputError(f"path={show(str(source))}: cannot be read: {reason(error)}") from None
 
 
 def _json_text(tree: HLTM) -> str:
-    """Write one node and one edge a line: short to read, easy to compare."""
+    """Return the JSON of a tree with one node or edge a line, so that files are easy to compare."""
     data = tree_to_json(tree)
     lists = [
         f'  "{key}": [\n    ' + ",\n    ".join(map(json.dumps, data.pop(key))) + "\n  ]" for key in ("nodes", "edges")
@@ -135,7 +134,7 @@ def _json_tree(text: str) -> HLTM:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object; a key given twice would otherwise silently win over the first."""
+    """Return a JSON object; refuse a repeated key, which would silently replace the first."""
     result = dict(pairs)
     if len(result) < len(pairs):
         seen: set[str] = set()
@@ -150,15 +149,3 @@ _FORMATS: dict[str, _Format] = {
     ".graphml": (to_graphml, from_graphml),
     ".bif": (to_bif, from_bif),
 }
-
-
-def _format(path: Path) -> _Format:
-    if path.suffix.lower() not in _FORMATS:
-        raise InputError(f"path={show(str(path))}: the suffix must be one of {', '.join(_FORMATS)}")
-    return _FORMATS[path.suffix.lower()]
-
-
-def _path(path: object) -> Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise InputError(f"path={show(path)}: must be a path, got {type(path).__name__}")
-    return Path(path)

@@ -1,31 +1,31 @@
-"""A tree as GraphML, the XML form that networkx, Gephi and yEd read.
+"""Trees as GraphML, the XML format that networkx, Gephi and yEd read.
 
-GraphML has no lists and only text for node ids, hence:
+GraphML has no lists, and its node ids are text:
 
-* ``prior`` and ``transition`` are JSON text, ``[0.5, 0.5]`` and ``[[0.9, 0.1], [0.2, 0.8]]``; a rational number is
-  the string ``"1/3"`` in them;
-* ``polarity`` is a ``double``, or text such as ``1/3``;
-* a node whose name is no plain text carries its name as JSON in the attribute ``hltm_name``: ``7``, ``[0, "a"]``;
-* ``name`` and ``description`` of the graph are JSON strings when they are no plain text.
+* ``prior`` and ``transition`` are JSON text, ``[0.5, 0.5]`` and ``[[0.9, 0.1], [0.2, 0.8]]``, with a rational number as
+  the string ``"1/3"``;
+* ``polarity`` is a number, or text such as ``1/3``;
+* a node whose name is not plain text carries its name as JSON in the attribute ``hltm_name``: ``7``, ``[0, "a"]``;
+* ``name`` and ``description`` of the graph are JSON strings unless they are plain text.
 
-Reading is one pass of expat. A document type declaration is refused before it is read, so there are no entities to
-expand, and elements nest at most as deeply as GraphML needs. What was read becomes node-link form, whose checks
-apply.
+Files are read in one pass of expat. A document type declaration is refused before it is read, so no entities are
+expanded, and elements nest at most as deeply as GraphML needs. The result is checked as node-link form.
 """
 
+import io
 import json
 import xml.parsers.expat as expat
 from collections.abc import Iterable
-from html import escape
 from typing import Any
+
+import networkx as nx
 
 from hltm.base.checks import Node, show, suggestion
 from hltm.base.errors import InputError
 from hltm.nodelink import tree_from_json, tree_to_json
-from hltm.tables import EDGE_ATTRIBUTES, GRAPH_ATTRIBUTES, read_number
+from hltm.tables import EDGE_ATTRIBUTES, read_number
 from hltm.tree import HLTM
 
-NAMESPACE = "http://graphml.graphdrawing.org/xmlns"
 NAME = "hltm_name"
 _INSIDE = {
     "graphml": ("",),
@@ -37,33 +37,24 @@ _INSIDE = {
     "data": ("graph", "node", "edge", "graphml"),
     "desc": ("graphml", "key", "graph", "node", "edge"),
 }
+_NEEDED = {"key": ("id",), "node": ("id",), "edge": ("source", "target"), "data": ("key",)}
 
 
 def to_graphml(tree: HLTM) -> str:
     """Return the tree as a GraphML document."""
     form = tree_to_json(tree)
     ids = _ids(tree.nodes)
-    rational = any(isinstance(edge.get("polarity"), str) for edge in form["edges"])
-    lines = [
-        "<?xml version='1.0' encoding='utf-8'?>",
-        f'<graphml xmlns="{NAMESPACE}">',
-        *(_key(name, "graph", "string") for name in GRAPH_ATTRIBUTES),
-        _key(NAME, "node", "string"),
-        _key("prior", "node", "string"),
-        _key("cardinality", "node", "int"),
-        _key("polarity", "edge", "string" if rational else "double"),
-        _key("transition", "edge", "string"),
-        '  <graph edgedefault="directed">',
-    ]
-    lines += ["    " + _data(key, _text(value)) for key, value in form["graph"].items()]
+    graph: nx.DiGraph = nx.DiGraph()
+    graph.graph.update({key: _text(value) for key, value in form["graph"].items()})
     for node, entry in zip(tree.nodes, form["nodes"], strict=True):
-        named = {} if ids[node] == node else {NAME: json.dumps(entry["id"])}
-        values = {key: json.dumps(value) for key, value in entry.items() if key != "id"}
-        lines.append(_element(f'node id="{escape(ids[node])}"', named | values))
-    for (above, node), entry in zip(tree.edges, form["edges"], strict=True):
-        values = {key: _number(value) for key, value in entry.items() if key in EDGE_ATTRIBUTES}
-        lines.append(_element(f'edge source="{escape(ids[above])}" target="{escape(ids[node])}"', values))
-    return "\n".join([*lines, "  </graph>", "</graphml>", ""])
+        name = json.dumps(entry.pop("id"))
+        graph.add_node(ids[node], **_scalars(entry if ids[node] == node else {NAME: name, **entry}))
+    for edge, entry in zip(tree.edges, form["edges"], strict=True):
+        values = {key: value for key, value in entry.items() if key in EDGE_ATTRIBUTES}
+        graph.add_edge(*(ids[end] for end in edge), **_scalars(values))
+    content = io.BytesIO()
+    nx.GraphMLWriter(graph, infer_numeric_types=True).dump(content)
+    return content.getvalue().decode()
 
 
 def from_graphml(text: str) -> HLTM:
@@ -79,7 +70,7 @@ def from_graphml(text: str) -> HLTM:
 
 
 class _Reader:
-    """Collects the elements of one document; expat calls the three handlers."""
+    """Handlers of expat that collect the elements of one document."""
 
     def __init__(self) -> None:
         # Without a namespace separator names keep their prefix: GraphML is written without one.
@@ -100,7 +91,7 @@ class _Reader:
         self.text: list[str] | None = None
 
     def form(self) -> dict[str, Any]:
-        """Return what was read in node-link form."""
+        """Return the document in node-link form."""
         if not self.graphs:
             raise InputError("no element 'graph': must hold one")
         names = {key: values.pop(NAME, key) for key, values in self.nodes.items()}
@@ -117,47 +108,53 @@ class _Reader:
     def _doctype(self, name: str, *_: object) -> None:
         raise InputError(f"<!DOCTYPE {show(name)}>: must not be given; document types and entities are not read")
 
-    def _start(self, tag: str, given: dict[str, str]) -> None:
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if self.open[-1] not in _INSIDE.get(tag, ()):
             place = f"inside {show(self.open[-1])}" if self.open[-1] else "at the top"
             raise InputError(
                 f"element {show(tag)} {place}, line {self.parser.CurrentLineNumber}: not GraphML of a tree"
             )
+        for name in _NEEDED.get(tag, ()):
+            if name not in attributes:
+                line = self.parser.CurrentLineNumber
+                raise InputError(f"element '{tag}', line {line}: needs the attribute '{name}'")
         self.open.append(tag)
         if tag in ("key", "graph", "node", "edge", "data"):
-            getattr(self, f"_start_{tag}")(given)
+            getattr(self, f"_start_{tag}")(attributes)
 
-    def _start_key(self, given: dict[str, str]) -> None:
-        name = self._needed(given, "key", "id")
+    def _start_key(self, attributes: dict[str, str]) -> None:
+        name = attributes["id"]
         if name in self.keys:
             raise InputError(f"key {show(name)}: must not be given twice")
-        self.keys[name] = given.get("for", "all"), given.get("attr.name", name)
+        self.keys[name] = attributes.get("for", "all"), attributes.get("attr.name", name)
 
-    def _start_graph(self, given: dict[str, str]) -> None:
+    def _start_graph(self, attributes: dict[str, str]) -> None:
         self.graphs += 1
         if self.graphs > 1:
             raise InputError("a second element 'graph': must be one")
-        default = given.get("edgedefault")
+        default = attributes.get("edgedefault")
         if default != "directed":
             raise InputError(f"edgedefault={show(default)} of the graph: must be 'directed', from parent to child")
         self.owner = "graph", self.texts
 
-    def _start_node(self, given: dict[str, str]) -> None:
-        name = self._needed(given, "node", "id")
+    def _start_node(self, attributes: dict[str, str]) -> None:
+        name = attributes["id"]
         if name in self.nodes:
             raise InputError(f"node {show(name)}: must not be listed twice")
         self.nodes[name] = {}
         self.owner = f"node {show(name)}", self.nodes[name]
 
-    def _start_edge(self, given: dict[str, str]) -> None:
-        source, target = (self._needed(given, "edge", end) for end in ("source", "target"))
-        if given.get("directed", "true") != "true":
-            raise InputError(f"directed={show(given['directed'])} on edge {show((source, target))}: must be 'true'")
+    def _start_edge(self, attributes: dict[str, str]) -> None:
+        source, target = attributes["source"], attributes["target"]
+        if attributes.get("directed", "true") != "true":
+            raise InputError(
+                f"directed={show(attributes['directed'])} on edge {show((source, target))}: must be 'true'"
+            )
         self.edges.append((source, target, {}))
         self.owner = f"edge {show((source, target))}", self.edges[-1][2]
 
-    def _start_data(self, given: dict[str, str]) -> None:
-        key = self._needed(given, "data", "key")
+    def _start_data(self, attributes: dict[str, str]) -> None:
+        key = attributes["key"]
         if self.open[-2] == "graphml":
             raise InputError(f"data {show(key)} outside of the graph: not GraphML of a tree")
         if key not in self.keys:
@@ -183,14 +180,8 @@ class _Reader:
         elif self.open[-1] not in ("desc", "default") and text.strip():
             raise InputError(f"text {show(text.strip())}, line {self.parser.CurrentLineNumber}: not GraphML of a tree")
 
-    def _needed(self, given: dict[str, str], tag: str, attribute: str) -> str:
-        if attribute not in given:
-            line = self.parser.CurrentLineNumber
-            raise InputError(f"element '{tag}', line {line}: needs the attribute '{attribute}'")
-        return given[attribute]
-
     def _value(self, text: str) -> object:
-        """Read a value by the name of its attribute; what cannot be read stays text, which the model refuses."""
+        """Read the value of an attribute; a malformed number stays text, which `HLTM` refuses."""
         if self.attribute in ("polarity", "cardinality"):
             return read_number(text)
         if self.attribute in ("prior", "transition", NAME) or text.startswith('"'):
@@ -210,26 +201,22 @@ def _read_json(text: str, place: str, lenient: bool) -> object:
 
 
 def _ids(nodes: Iterable[Node]) -> dict[Node, str]:
-    """Give every node a text of its own: its name if that is plain text, else one made from it."""
+    """Return a different id for every node: its name if that is plain text, else one made from it."""
     ids: dict[Node, str] = {node: node for node in nodes if _plain(node)}  # type: ignore[misc]
     taken = set(ids.values())
     for node in nodes:
         if node not in ids:
-            built = ids[node] = _free(json.dumps(node) if not isinstance(node, tuple) else str(node), taken)
-            taken.add(built)
+            text = str(node) if isinstance(node, tuple) else json.dumps(node)
+            text = "".join(letter if letter.isprintable() else "_" for letter in text)
+            while text in taken:
+                text += "_"
+            ids[node] = text
+            taken.add(text)
     return ids
 
 
-def _free(text: str, taken: set[str]) -> str:
-    """Return printable text that is not taken."""
-    plain = "".join(letter if letter.isprintable() else "_" for letter in text)
-    while plain in taken:
-        plain += "_"
-    return plain
-
-
 def _plain(text: object) -> bool:
-    """Tell whether XML carries a text unchanged: no control characters, no surrogates, no spaces at its ends."""
+    """Whether XML carries a text unchanged: no control characters, no surrogates, no spaces at its ends."""
     return isinstance(text, str) and text.isprintable() and text == text.strip()
 
 
@@ -237,21 +224,5 @@ def _text(value: str) -> str:
     return value if _plain(value) and not value.startswith('"') else json.dumps(value)
 
 
-def _number(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _key(name: str, domain: str, kind: str) -> str:
-    assigned = f'id="{name}" for="{domain}" attr.name="{name}" attr.type="{kind}"'
-    return f"  <key {assigned}/>"
-
-
-def _data(key: str, text: str) -> str:
-    return f'<data key="{key}">{escape(text, quote=False)}</data>'
-
-
-def _element(head: str, values: dict[str, str]) -> str:
-    if not values:
-        return f"    <{head}/>"
-    tag = head.split(" ", 1)[0]
-    return f"    <{head}>" + "".join(_data(key, text) for key, text in values.items()) + f"</{tag}>"
+def _scalars(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: json.dumps(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -1,15 +1,14 @@
-"""A tree as a JSON document in networkx's node-link form, with ``"edges"`` as the key of the edge list.
+"""Trees as JSON documents in networkx's node-link form, with ``"edges"`` as the key of the edge list.
 
 The smallest document::
 
     {"nodes": [{"id": "r", "prior": [0.5, 0.5]}, {"id": "x"}],
      "edges": [{"source": "r", "target": "x", "polarity": 0.8}]}
 
-A rational number that is no integer is the string ``"1/3"``; a node whose name is a tuple is a list. Reading
+A rational number that is not an integer is the string ``"1/3"``; a node whose name is a tuple is a list. Reading
 checks the form here and the model in `HLTM`.
 """
 
-import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -18,10 +17,10 @@ import networkx as nx
 
 from hltm.base.checks import Node, node_name, show, suggestion
 from hltm.base.errors import InputError
+from hltm.tables import read_number
 from hltm.tree import HLTM
 
 _KEYS = ("directed", "multigraph", "graph", "nodes", "edges")
-_FRACTION = re.compile(r"-?[0-9]{1,4000}/[0-9]{1,4000}")  # Python refuses to read longer integers
 
 
 def tree_to_json(tree: HLTM) -> dict[str, Any]:
@@ -79,28 +78,26 @@ def tree_from_json(data: object) -> HLTM:
     >>> tree_from_json(tree_to_json(tree)) == tree
     True
     """
-    form = _mapping(data, "tree")
+    form = _checked(data, Mapping, "tree")
     _check_keys(form)
     graph: nx.DiGraph = nx.DiGraph()
-    graph.graph.update(_mapping(form.get("graph", {}), "'graph' of the tree"))
-    for i, entry in enumerate(_list(form["nodes"], "nodes")):
-        attributes = dict(_mapping(entry, f"nodes[{i}]"))
+    graph.graph.update(_checked(form.get("graph", {}), Mapping, "'graph' of the tree"))
+    for i, entry in enumerate(_checked(form["nodes"], list, "nodes")):
+        attributes = dict(_checked(entry, Mapping, f"nodes[{i}]"))
         node = _name(attributes, "id", f"nodes[{i}]")
         if node in graph:
             raise InputError(f"nodes[{i}]: the node {show(node)} must not be listed twice")
-        graph.add_node(node)
-        graph.nodes[node].update(_with_fractions(attributes))
-    for i, entry in enumerate(_list(form["edges"], "edges")):
-        attributes = dict(_mapping(entry, f"edges[{i}]"))
-        ends = [_name(attributes, key, f"edges[{i}]") for key in ("source", "target")]
+        graph.add_nodes_from([(node, _with_fractions(attributes))])
+    for i, entry in enumerate(_checked(form["edges"], list, "edges")):
+        attributes = dict(_checked(entry, Mapping, f"edges[{i}]"))
+        ends = _name(attributes, "source", f"edges[{i}]"), _name(attributes, "target", f"edges[{i}]")
         for node in ends:
             if node not in graph:
                 near = suggestion(node, graph)
                 raise InputError(f"edges[{i}]: the node {show(node)} must be listed in 'nodes'{near}")
         if graph.has_edge(*ends):
-            raise InputError(f"edges[{i}]: the edge {show(tuple(ends))} must not be listed twice")
-        graph.add_edge(*ends)
-        graph.edges[ends[0], ends[1]].update(_with_fractions(attributes))
+            raise InputError(f"edges[{i}]: the edge {show(ends)} must not be listed twice")
+        graph.add_edges_from([(*ends, _with_fractions(attributes))])
     return HLTM(graph)
 
 
@@ -127,15 +124,10 @@ def _name(attributes: dict[str, Any], key: str, place: str) -> Node:
         raise InputError(f"{place}, key '{key}': {error}") from None
 
 
-def _mapping(value: object, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{name}={show(value)}: must be a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _list(value: object, name: str) -> list[object]:
-    if not isinstance(value, list):
-        raise InputError(f"{name}={show(value)}: must be a list, got {type(value).__name__}")
+def _checked(value: object, kind: type, name: str) -> Any:
+    if not isinstance(value, kind):
+        wanted = "a list" if kind is list else "a JSON object"
+        raise InputError(f"{name}={show(value)}: must be {wanted}, got {type(value).__name__}")
     return value
 
 
@@ -158,7 +150,5 @@ def _read_fractions(value: object, depth: int) -> object:
     """Turn strings such as ``1/3`` into fractions, also in lists and tables; leave the rest to `HLTM`."""
     if depth and isinstance(value, (list, tuple)):
         return [_read_fractions(part, depth - 1) for part in value]
-    if isinstance(value, str) and _FRACTION.fullmatch(value):
-        top, bottom = (int(part) for part in value.split("/"))
-        return Fraction(top, bottom) if bottom else value
-    return value
+    number = read_number(value) if isinstance(value, str) else None
+    return number if isinstance(number, Fraction) else value

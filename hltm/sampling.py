@@ -1,4 +1,4 @@
-"""Samples of a tree: ancestral sampling, and resampling below kept nodes (augmentation of statement 6)."""
+"""Samples of a tree, resampling below kept nodes (the augmentation of statement 6), and finite populations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from hltm.exact import enumerate_leaves, leaf_configurations, leaf_table, read_s
 from hltm.tree import HLTM
 
 SAMPLE_LIMIT = 2**30  # states in one call: 8 GiB of int64
+POPULATION_LIMIT = 2**25  # coordinates of a population: 256 MiB of float64
 
 
 def sample(tree: HLTM, n: int, seed: int = 0) -> dict[Node, np.ndarray]:
@@ -62,7 +63,7 @@ def resample(tree: HLTM, kept: Mapping[Node, np.ndarray], seed: int = 0) -> dict
     tree : HLTM
         The tree.
     kept : mapping of Node to integer array of shape (n,)
-        The states that stay. ``{tree.root: states[tree.root]}`` is "keep z_0, resample the rest". Each leaf
+        The states to keep. ``{tree.root: states[tree.root]}`` is "keep z_0, resample the rest". Each leaf
         must be kept or lie below a kept node, and no node that is drawn may lie between two kept ones.
     seed : int
         Use another one than for the samples themselves.
@@ -125,15 +126,15 @@ def _descend(tree: HLTM, kept: Mapping[Node, np.ndarray], rng: np.random.Generat
     return states
 
 
-def _draw(rng: np.random.Generator, table: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Draw one state from row ``given[i]`` of the table for each i, by inversion."""
+def _draw(rng: np.random.Generator, table: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Draw one state from row ``rows[i]`` of the table for each i, by inversion."""
     steps = table.cumsum(axis=1)
     # Divided by the last step, rows end in exact ones: a last state of probability zero is never drawn.
     steps = steps / steps[:, -1:]
-    uniform = rng.random(len(given))
-    states = np.zeros(len(given), dtype=np.int64)
+    uniform = rng.random(len(rows))
+    states = np.zeros(len(rows), dtype=np.int64)
     for step in steps.T[:-1]:
-        states += uniform >= step[given]
+        states += uniform >= step[rows]
     return states
 
 
@@ -143,11 +144,6 @@ def _limit(n: int, nodes: int) -> None:
             f"n={n:,} samples of {nodes:,} nodes: must be at most {count(SAMPLE_LIMIT)} states in all, "
             f"are {count(n * nodes)}; draw several times with different seeds"
         )
-
-
-# A tree with its augmentation "keep z_0, resample the rest" as a finite population (statement 6).
-
-POPULATION_LIMIT = 2**25  # coordinates: 256 MiB of float64
 
 
 @dataclass(frozen=True, eq=False)

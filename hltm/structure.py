@@ -1,9 +1,8 @@
-"""The shape of a tree: one root, parents, children, levels; no tables.
+"""The shape of a tree: its root, parents, children and levels, and a graph that cannot be changed.
 
 Every function is linear in the number of nodes and free of recursion, so a path of thousands of nodes works.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -28,14 +27,17 @@ class Structure:
     children: dict[Node, tuple[Node, ...]]
 
     def known(self, node: Node) -> Node:
-        """Return a node as it was given; InputError if the tree has none of that name."""
+        """Return `node`; InputError if the tree has no such node."""
         try:
-            known = node in self.children and not isinstance(node, bool)
+            if node in self.children and not isinstance(node, bool):
+                return node
         except TypeError:  # unhashable
-            known = False
-        if not known:
-            raise InputError(f"node {show(node)}: not a node of the tree{suggestion(node, self.order)}")
-        return node
+            pass
+        raise self.unknown(node)
+
+    def unknown(self, node: object) -> InputError:
+        """Return the error for a node that the tree does not have."""
+        return InputError(f"node {show(node)}: not a node of the tree{suggestion(node, self.order)}")
 
     def path(self, ancestor: Node, node: Node) -> tuple[Node, ...]:
         """Return the nodes from an ancestor down to a node, both included; InputError if it is no ancestor."""
@@ -52,22 +54,19 @@ def structure_of(graph: object) -> Structure:
     """Check that a graph is a rooted tree with at least one edge and return its shape."""
     checked = _directed(graph)
     children = {node_name(v): tuple(node_name(c) for c in checked.successors(v)) for v in checked}
-    parents = {node_name(v): tuple(node_name(p) for p in checked.predecessors(v)) for v in checked}
-    _no_cycle(children, parents)
-    for node, above in parents.items():
-        if len(above) > 1:
-            raise InputError(f"node {show(node)} has parents {_names(above)}: a node of a tree has one parent")
-    roots = tuple(node for node, above in parents.items() if not above)
-    if len(roots) > 1:
-        raise InputError(f"the nodes {_names(roots)} have no parent: a tree is connected and has one root")
-    root = roots[0]
-    levels = _levels(root, children)
+    if not nx.is_arborescence(checked):
+        _refuse(checked)
+    parent = {child: above for above, below in children.items() for child in below}
+    root = next(node for node in children if node not in parent)
+    levels: list[tuple[Node, ...]] = [(root,)]
+    while below := tuple(child for node in levels[-1] for child in children[node]):
+        levels.append(below)
     return Structure(
         root=root,
         order=tuple(node for level in levels for node in level),
-        levels=levels,
+        levels=tuple(levels),
         leaves=_leaves(root, children),
-        parent={node: above[0] for node, above in parents.items() if above},
+        parent=parent,
         children=children,
     )
 
@@ -86,40 +85,43 @@ def _directed(graph: object) -> nx.DiGraph:
     return graph
 
 
-def _no_cycle(children: dict[Node, tuple[Node, ...]], parents: dict[Node, tuple[Node, ...]]) -> None:
-    """Peel nodes without parents off; what is left over lies on a cycle or below one."""
-    missing = {node: len(above) for node, above in parents.items()}
+def _refuse(graph: nx.DiGraph) -> NoReturn:
+    """Raise an InputError that says why a graph is not a rooted tree: a cycle, two parents or two roots."""
+    if cycle := _cycle(graph):
+        raise InputError(f"cycle {_names(cycle, ' -> ')}: a tree has no cycle")
+    for node in graph:
+        if graph.in_degree(node) > 1:
+            parents = _names(list(graph.predecessors(node)))
+            raise InputError(f"node {_names([node])} has parents {parents}: a node of a tree has one parent")
+    roots = [node for node in graph if not graph.in_degree(node)]
+    raise InputError(f"the nodes {_names(roots)} have no parent: a tree is connected and has one root")
+
+
+def _cycle(graph: nx.DiGraph) -> list[Node]:
+    """Return the nodes of a cycle, the first one repeated at the end; none if there is no cycle."""
+    # Nodes without parents are peeled off; the rest lies on or below a cycle. On hostile files networkx is too slow.
+    missing = dict(graph.in_degree())
     ready = [node for node, degree in missing.items() if not degree]
-    while ready:
-        node = ready.pop()
+    for node in ready:
         del missing[node]
-        for child in children[node]:
+        for child in graph.successors(node):
             missing[child] -= 1
             if not missing[child]:
                 ready.append(child)
     if not missing:
-        return
-    # Every node left has a parent left, so going up must come back to a node seen before.
+        return []
+    # Every remaining node has a remaining parent, so going up returns to a node seen before.
     seen: dict[Node, None] = {}
     node = next(iter(missing))
     while node not in seen:
         seen[node] = None
-        node = next(above for above in parents[node] if above in missing)
+        node = next(above for above in graph.predecessors(node) if above in missing)
     walk = list(seen)
-    cycle = [node, *reversed(walk[walk.index(node) :])]
-    raise InputError(f"cycle {_names(cycle, ' -> ')}: a tree has no cycle")
-
-
-def _levels(root: Node, children: dict[Node, tuple[Node, ...]]) -> tuple[tuple[Node, ...], ...]:
-    levels: list[tuple[Node, ...]] = [(root,)]
-    while below := tuple(child for node in levels[-1] for child in children[node]):
-        levels.append(below)
-    return tuple(levels)
+    return [node, *reversed(walk[walk.index(node) :])]
 
 
 def _leaves(root: Node, children: dict[Node, tuple[Node, ...]]) -> tuple[Node, ...]:
-    leaves: list[Node] = []
-    stack = deque([root])
+    leaves, stack = [], [root]
     while stack:
         node = stack.pop()
         if children[node]:
@@ -129,20 +131,17 @@ def _leaves(root: Node, children: dict[Node, tuple[Node, ...]]) -> tuple[Node, .
     return tuple(leaves)
 
 
-def _names(nodes: tuple[Node, ...] | list[Node], joint: str = ", ") -> str:
-    if len(nodes) <= _NAMES_SHOWN:
-        return joint.join(map(show, nodes))
-    return joint.join([*map(show, nodes[: _NAMES_SHOWN - 1]), "...", show(nodes[-1])]) + f" ({len(nodes)} in all)"
-
-
-# A dictionary and a graph that refuse to be changed.
+def _names(nodes: list[Node], joint: str = ", ") -> str:
+    plain = [node_name(node) for node in nodes]  # an int, where the user's graph has NumPy's
+    if len(plain) <= _NAMES_SHOWN:
+        return joint.join(map(show, plain))
+    return joint.join([*map(show, plain[: _NAMES_SHOWN - 1]), "...", show(plain[-1])]) + f" ({len(plain)} in all)"
 
 
 class FrozenDict(dict[str, Any]):
-    """A `dict` that cannot be changed; ``copy()`` and ``dict(...)`` give ordinary dictionaries."""
+    """A `dict` that cannot be changed; ``copy()`` and ``dict(...)`` return ordinary dictionaries."""
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        """Raise a TypeError that says how to get a copy that can be changed."""
         raise TypeError("a tree cannot be changed; change a copy: networkx.DiGraph(tree.graph)")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
@@ -158,7 +157,7 @@ def frozen_graph(
     edges: Mapping[Node, Mapping[str, Any]],
     texts: Mapping[str, str],
 ) -> nx.DiGraph:
-    """Build a graph that cannot be changed, nodes and edges level by level."""
+    """Return a graph that cannot be changed, with nodes and edges level by level."""
     graph: Any = nx.DiGraph()
     graph.add_nodes_from(shape.order)
     graph.add_edges_from((shape.parent[node], node) for node in shape.order[1:])

@@ -1,4 +1,4 @@
-"""The numbers of a tree, read from graph attributes: cardinalities, the root's prior, a table for each edge.
+"""The numbers of a tree, read from graph attributes: cardinalities, the prior of the root, a table for each edge.
 
 Node attributes are ``prior`` (root only) and ``cardinality`` (default 2); an edge carries ``transition``
 (row s is the law of the child given state s of the parent) or ``polarity`` rho, short for the symmetric
@@ -27,7 +27,7 @@ Row = tuple[Number, ...]
 
 @dataclass(frozen=True)
 class EdgeTable:
-    """The table of one edge: a polarity, or the rows of a transition table, as they were given."""
+    """The table of an edge: a polarity, or the rows of a transition table, with rational numbers kept."""
 
     rho: Number | None
     rows: tuple[Row, ...] | None
@@ -48,20 +48,25 @@ class EdgeTable:
         return float(self.rho) if self.rows is None else float(self.rows[1][1] - self.rows[0][1])  # type: ignore[arg-type]
 
     def is_symmetric(self) -> bool:
-        """Tell whether a binary table is left unchanged when both states swap names, compared exactly."""
+        """Whether swapping the two states leaves a binary table unchanged, compared exactly."""
         return self.rows is None or self.rows == tuple(row[::-1] for row in self.rows[::-1])
 
     def attribute(self) -> dict[str, Any]:
-        """Return the edge attribute that the table was read from, in plain form."""
+        """Return the edge attribute of the table, in plain form."""
         return {"polarity": self.rho} if self.rows is None else {"transition": self.rows}
 
 
-def cardinality_of(node: Node, attributes: Mapping[Any, Any]) -> int:
-    """Read the number of states of a node (default 2) and refuse attributes that a node cannot have."""
-    known_attributes(attributes, NODE_ATTRIBUTES, f"node {show(node)}")
-    if "cardinality" not in attributes:
-        return 2
-    return integer(attributes["cardinality"], "cardinality", 2, f" of node {show(node)}")
+def cardinalities_of(shape: Structure, attributes: Mapping[Any, Mapping[Any, Any]]) -> dict[Node, int]:
+    """Read the cardinality of every node (default 2); refuse unknown attributes, and a prior below the root."""
+    states = {}
+    for node in shape.order:
+        values = attributes[node]
+        known_attributes(values, NODE_ATTRIBUTES, f"node {show(node)}")
+        states[node] = integer(values.get("cardinality", 2), "cardinality", 2, f" of node {show(node)}")
+        if "prior" in values and node != shape.root:
+            prior = f"prior={show(values['prior'])} on node {show(node)}"
+            raise InputError(f"{prior}: only the root {show(shape.root)} has a prior")
+    return states
 
 
 def prior_of(root: Node, attributes: Mapping[Any, Any], states: int) -> Row:
@@ -77,23 +82,14 @@ def prior_of(root: Node, attributes: Mapping[Any, Any], states: int) -> Row:
     return _law(values, "prior", place, f"prior={show(list(values))}{place}")
 
 
-def no_prior(node: Node, root: Node, attributes: Mapping[Any, Any]) -> None:
-    """Refuse a prior on a node that has a parent."""
-    if "prior" in attributes:
-        raise InputError(
-            f"prior={show(attributes['prior'])} on node {show(node)}: only the root {show(root)} has a prior"
-        )
-
-
 def edge_table(edge: tuple[Node, Node], attributes: Mapping[Any, Any], states: tuple[int, int]) -> EdgeTable:
     """Read the table of an edge; `states` are those of the parent and of the child."""
     place = f" on edge {show(edge)}"
     known_attributes(attributes, EDGE_ATTRIBUTES, f"edge {show(edge)}")
-    argument = [name for name in EDGE_ATTRIBUTES if name in attributes]
-    if len(argument) != 1:
-        state = "both 'polarity' and 'transition'" if argument else "neither 'polarity' nor 'transition'"
-        raise InputError(f"edge {show(edge)} has {state}: an edge needs exactly one of them")
-    if argument == ["transition"]:
+    if len(attributes) != 1:
+        names = "both 'polarity' and 'transition'" if attributes else "neither 'polarity' nor 'transition'"
+        raise InputError(f"edge {show(edge)} has {names}: an edge needs exactly one of them")
+    if "transition" in attributes:
         return EdgeTable(None, _transition(attributes["transition"], place, states))
     if states != (2, 2):
         raise InputError(
@@ -104,7 +100,7 @@ def edge_table(edge: tuple[Node, Node], attributes: Mapping[Any, Any], states: t
 
 
 def known_attributes(attributes: Iterable[object], allowed: Sequence[str], owner: str) -> None:
-    """Refuse an attribute that is not in `allowed`, with the nearest allowed name."""
+    """Refuse an attribute that is not in `allowed`; the error suggests the nearest name."""
     for name in attributes:
         if name not in allowed:
             near = suggestion(name, allowed)
@@ -112,7 +108,7 @@ def known_attributes(attributes: Iterable[object], allowed: Sequence[str], owner
 
 
 def graph_texts(attributes: Mapping[Any, Any]) -> dict[str, str]:
-    """Return the attributes of the whole graph: a name and a description, both text, both optional."""
+    """Return the attributes of the graph: a name and a description, both text, both optional."""
     known_attributes(attributes, GRAPH_ATTRIBUTES, "the graph")
     for name, value in attributes.items():
         if not isinstance(value, str):
@@ -125,14 +121,6 @@ def normalized(row: Row) -> tuple[Fraction, ...]:
     exact = [Fraction(value) for value in row]
     total = sum(exact)
     return tuple(value / total for value in exact)
-
-
-def cardinalities_of(shape: Structure, attributes: Mapping[Any, Mapping[Any, Any]]) -> dict[Node, int]:
-    """Read the cardinality of every node and check that only the root has a prior."""
-    states = {node: cardinality_of(node, attributes[node]) for node in shape.order}
-    for node in shape.order[1:]:
-        no_prior(node, shape.root, attributes[node])
-    return states
 
 
 def _transition(value: object, place: str, states: tuple[int, int]) -> tuple[Row, ...]:
@@ -174,16 +162,14 @@ def _sequence(value: object, name: str, rule: str) -> Sequence[object]:
     return value
 
 
-# Numbers as text, in tree files and on the command line: integers, decimals, rational numbers such as ``1/3``.
-
-# Python refuses to read longer integers.
+# Numbers in tree files and on the command line; Python refuses to read longer integers.
 _RATIONAL = re.compile(r"[+-]?[0-9]{1,4000}/[0-9]{1,4000}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
 _DECIMAL = re.compile(r"[+-]?([0-9]++\.?[0-9]*+|\.[0-9]++)([eE][+-]?[0-9]++)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
 def read_number(text: str) -> Number | str:
-    """Read a number, also one that is not finite; return text that is none as it is, for the checks to refuse."""
+    """Read an integer, a decimal or a rational number such as ``1/3``; return other text for the checks to refuse."""
     if _INTEGER.fullmatch(text):
         return int(text)
     if _DECIMAL.fullmatch(text):

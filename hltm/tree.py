@@ -1,8 +1,7 @@
-"""`HLTM`: the hierarchical latent tree model of statement 6, a frozen wrapper of a `networkx.DiGraph`.
+"""The hierarchical latent tree model of statement 6, a frozen wrapper of a `networkx.DiGraph`.
 
-Root z_0, latent nodes, observed leaves; each node has finitely many states 0, 1, ...; each edge holds the law
-of the child given the parent. All orders follow from the order in which the user's graph lists a node's
-edges.
+A tree has a root z_0, latent nodes and observed leaves. Each node has finitely many states 0, 1, ...; each edge holds
+the law of the child given the parent. All orders follow from the order of the edges in the user's graph.
 """
 
 import json
@@ -37,16 +36,16 @@ class HLTM:
     ----------
     graph : networkx.DiGraph
         A copy that cannot be changed, nodes level by level; ``networkx.DiGraph(tree.graph)`` can be changed.
-        Tables and prior are tuples; numbers are `int`, `float` or `fractions.Fraction`, as they were given.
+        Tables and prior are tuples; numbers are `int`, `float` or `fractions.Fraction`, as in the input.
 
     Raises
     ------
     InputError
-        Anything that is no such tree: one line that names value, place and rule.
+        Any other graph: one line that names value, place and rule.
 
     Notes
     -----
-    A row of floats must sum to one within 1e-12, a row of rational numbers exactly. Rows are kept as given.
+    A row of floats must sum to one within 1e-12, a row of rational numbers exactly. Rows are not normalised.
     Two trees are equal if shape, order of children, cardinalities, prior and edge attributes are equal (a
     ``polarity`` differs from the ``transition`` that spells it out); name and description do not count.
 
@@ -77,21 +76,18 @@ class HLTM:
     _tables: dict[Node, EdgeTable] = field(init=False)
 
     def __post_init__(self) -> None:
-        argument = self.graph
-        shape = structure_of(argument)
-        texts = graph_texts(argument.graph)
-        states = cardinalities_of(shape, argument.nodes)
-        prior = prior_of(shape.root, argument.nodes[shape.root], states[shape.root])
-        tables = {
-            node: edge_table((above, node), argument.edges[above, node], (states[above], states[node]))
-            for node in shape.order[1:]
-            for above in (shape.parent[node],)
-        }
+        graph = self.graph
+        shape = structure_of(graph)
+        texts = graph_texts(graph.graph)
+        states = cardinalities_of(shape, graph.nodes)
+        prior = prior_of(shape.root, graph.nodes[shape.root], states[shape.root])
+        edges = [(shape.parent[node], node) for node in shape.order[1:]]
+        tables = {edge[1]: edge_table(edge, graph.edges[edge], (states[edge[0]], states[edge[1]])) for edge in edges}
         nodes: dict[Node, dict[str, Any]] = {v: {"cardinality": m} for v, m in states.items() if m != 2}
         nodes[shape.root] = {"prior": prior} | nodes.get(shape.root, {})
-        edges = {node: table.attribute() for node, table in tables.items()}
+        attributes = {node: table.attribute() for node, table in tables.items()}
         derived = {
-            "graph": frozen_graph(shape, nodes, edges, texts),
+            "graph": frozen_graph(shape, nodes, attributes, texts),
             "_shape": shape,
             "_states": states,
             "_prior": prior,
@@ -159,15 +155,31 @@ class HLTM:
 
     def children(self, node: Node) -> tuple[Node, ...]:
         """Return the children of a node in the order in which their edges were added; none for a leaf."""
-        return self._shape.children[self._shape.known(node)]
+        try:
+            if not isinstance(node, bool):  # True == 1 would find the node 1
+                return self._shape.children[node]
+        except (KeyError, TypeError):
+            pass
+        raise self._shape.unknown(node)
 
     def parent(self, node: Node) -> Node | None:
         """Return the parent of a node, `None` for the root."""
-        return self._shape.parent.get(self._shape.known(node))
+        try:
+            if not isinstance(node, bool):
+                return self._shape.parent[node]
+        except (KeyError, TypeError):
+            pass
+        self._shape.known(node)
+        return None
 
     def cardinality(self, node: Node) -> int:
         """Return the number of states of a node, at least 2."""
-        return self._states[self._shape.known(node)]
+        try:
+            if not isinstance(node, bool):
+                return self._states[node]
+        except (KeyError, TypeError):
+            pass
+        raise self._shape.unknown(node)
 
     def path(self, ancestor: Node, node: Node) -> tuple[Node, ...]:
         """Return the nodes from an ancestor down to a node, both included.
@@ -251,11 +263,11 @@ class HLTM:
         return table
 
     def exact_prior(self) -> Row:
-        """Return the prior as given: `int`, `float` or `Fraction` entries."""
+        """Return the prior without rounding: `int`, `float` or `Fraction` entries."""
         return self._prior
 
     def exact_table(self, node: Node) -> tuple[Row, ...]:
-        """Return the table of the edge that ends in `node`, entries as given (a polarity is spelt out)."""
+        """Return the table of the edge that ends in `node` without rounding; a polarity is expanded to its table."""
         if self._shape.known(node) == self.root:
             raise InputError(f"exact_table of {show(node)}: the root has no table; use exact_prior")
         return self._tables[node].exact_rows()
@@ -288,7 +300,7 @@ class HLTM:
         return f"HLTM(root={show(self.root)}, {sizes}, {kind})"
 
     def _repr_html_(self) -> str:
-        """Return the tree for a notebook: a drawing, at most 63 items of it."""
+        """Return a drawing of the tree for notebooks, with at most 63 items."""
         from hltm.drawing import tree_html
 
         return tree_html(self)
@@ -297,11 +309,8 @@ class HLTM:
         return HLTM, (nx.DiGraph(self.graph),)
 
 
-# Naming a node of a tree by text, as on the command line.
-
-
 def find_node(tree: HLTM, text: str) -> Node:
-    """Return the node that a text names: its name, or JSON for a name that is no text (``7``, ``[0, "a"]``).
+    """Return the node that a text names: its name, or JSON for a name that is not text (``7``, ``[0, "a"]``).
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""What a terminal gets: one line of progress on stderr while something runs, nothing of it afterwards or elsewhere.
+"""Progress on a terminal: one line on stderr during a computation, nothing of it afterwards or elsewhere.
 
-Commands run under a pseudo-terminal and are interrupted when they have said something, never after a time.
+Commands run under a pseudo-terminal and are interrupted after a certain output, never after a certain time.
 """
 
 import json
@@ -32,7 +32,7 @@ COUNT = re.compile(rb" \d+/\d+ \d+:\d\d")
 
 
 class Terminal:
-    """A command on a pseudo-terminal, and all that it wrote there."""
+    """A command on a pseudo-terminal, and its output there."""
 
     def __init__(self, words, cwd, width=100, stdout=None, **environment):
         self.controller, device = pty.openpty()
@@ -47,7 +47,7 @@ class Terminal:
         self.output = b""
 
     def read(self, until=None):
-        """Read until a pattern is there, or to the end."""
+        """Read until the output matches a pattern, or to the end."""
         end = time.monotonic() + DEADLINE
         while until is None or not re.search(until, self.output):
             assert time.monotonic() < end, self.text
@@ -67,7 +67,7 @@ class Terminal:
         return self
 
     def end(self):
-        """Read to the end; the exit code."""
+        """Read to the end and return the exit code."""
         try:
             self.read()
             return self.process.wait(DEADLINE)
@@ -80,13 +80,13 @@ class Terminal:
 
 
 def controlling(device):
-    """The pseudo-terminal becomes the one from which the process, and all of its children, get Ctrl-C."""
+    """Make the pseudo-terminal the one that sends Ctrl-C to the process and its children."""
     os.setsid()
     ioctl(device, termios.TIOCSCTTY, 0)
 
 
 def last_screen(text):
-    """What is left on the screen: lines that were not erased, without the codes."""
+    """Return the lines on the screen that were not erased, without control codes."""
     text = re.sub(r"[^\n]*\n(?:\x1b\[\?25h)?\r\x1b\[1A\x1b\[2K", "", text.replace("\r\n", "\n"))
     lines = [re.split(r"\r|\x1b\[2K", line)[-1] for line in text.split("\n")]
     return "\n".join(re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", line) for line in lines)
@@ -114,7 +114,7 @@ def test_a_bar_counts_the_checks_and_tells_the_time_left(whole):
 
 
 def test_closing_waits_for_a_line_that_is_being_drawn(monkeypatch):
-    """As rich does, which holds a lock of its own while a line is drawn."""
+    """Rich holds a lock of its own while it draws a line."""
     closing, drawn = threading.Event(), threading.Event()
 
     class Live:
@@ -126,11 +126,11 @@ def test_closing_waits_for_a_line_that_is_being_drawn(monkeypatch):
 
     def draw():
         closing.wait(20)
-        list(bar.__rich_console__(bar._console, bar._console.options))
+        bar._console.print(bar.line())
         drawn.set()
 
     bar = Bar()
-    monkeypatch.setattr(bar, "_live", Live())
+    monkeypatch.setattr(bar, "live", Live())
     thread = threading.Thread(target=draw)
     thread.start()
     bar.close()
@@ -292,14 +292,17 @@ def test_a_study_tells_its_share(tmp_path):
     check_interrupted(terminal, terminal.end())
 
 
-def test_a_large_tree_and_its_formula(tmp_path):
-    """What has no count says what it does; what is quick says nothing."""
+def test_a_large_tree(tmp_path):
+    """A command without a count shows what it does; a quick one shows nothing."""
     words = ["-m", "hltm", "make", "random", "t.json", "--leaves"]
     terminal = Terminal([*words, 30_000, "--symmetric"], tmp_path)
     assert terminal.end() == 0, terminal.text
     assert HIDE_CURSOR in terminal.text
     assert SHOW_CURSOR in terminal.text
     assert re.fullmatch(r"t\.json: HLTM\(.*\)", last_screen(terminal.text).strip())
+    terminal = Terminal([*words, 3], tmp_path)
+    assert terminal.end() == 0, terminal.text
+    assert "\x1b" not in terminal.text
 
 
 def test_a_reader_that_leaves_in_the_middle_of_a_table(tmp_path):

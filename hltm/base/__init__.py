@@ -1,1 +1,1 @@
-"""What all four packages need: errors, input validation, the command line's frame, progress, atomic files."""
+"""Shared by all four packages: errors, input validation, command-line frame, progress, atomic files."""

@@ -1,8 +1,9 @@
-"""Files that appear complete or not at all."""
+"""Atomic files, and paths whose suffix chooses a format."""
 
 import contextlib
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from hltm.base.checks import show
@@ -10,9 +11,9 @@ from hltm.base.errors import InputError
 
 
 def write(target: Path, content: bytes) -> None:
-    """Write a file that appears complete or not at all; a place that cannot be written is an `InputError`.
+    """Write a file that appears complete or not at all; InputError if the place cannot be written.
 
-    A link is followed; what is no regular file (a pipe, a device) is written to, never replaced.
+    A link is followed. A pipe or a device is written to, never replaced.
     """
     try:
         target = Path(os.path.realpath(target))
@@ -24,13 +25,24 @@ def write(target: Path, content: bytes) -> None:
             with temporary.open("xb") as file:
                 file.write(content)
             temporary.replace(target)
-        except BaseException:  # also an interruption leaves nothing behind
+        except BaseException:  # an interrupt too leaves nothing behind
             with contextlib.suppress(OSError, ValueError):
                 temporary.unlink()
             raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise InputError(f"path={show(str(target))}: cannot be written: {_reason(error)}") from None
+        raise InputError(f"path={show(str(target))}: cannot be written: {reason(error)}") from None
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return why the system refused a file, without the name of the file."""
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def path_with_suffix(path: object, allowed: Iterable[str], owner: str = "") -> Path:
+    """Return a path of one of the allowed suffixes; InputError for any other."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"path={show(path)}: must be a path, got {type(path).__name__}")
+    target = Path(path)
+    if target.suffix.lower() not in allowed:
+        raise InputError(f"path={show(str(target))}: the suffix{owner} must be one of {', '.join(allowed)}")
+    return target

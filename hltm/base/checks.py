@@ -1,7 +1,7 @@
-"""Checks and wordings that every module of `hltm` shares.
+"""Input validation.
 
-Each check returns the value in plain form (Python numbers, never NumPy's) or raises `InputError` with one
-line that names value, place and rule. Rational numbers stay rational: exact input gives exact results.
+Each check returns the value in plain form (Python numbers, never NumPy's) or raises `InputError` with one line that
+names value, place and rule. Rational numbers stay rational: exact input gives exact results.
 """
 
 import difflib
@@ -22,14 +22,14 @@ Number: TypeAlias = int | float | Fraction
 
 SUM_TOLERANCE = 1e-12  # a row of decimals that was rounded to doubles sums to one much closer than this
 LARGEST = int(np.finfo(np.float64).max)
-_NAMES_COMPARED = 10_000  # a suggestion is a courtesy: on a huge tree only the first names are looked at
+_NAMES_COMPARED = 10_000  # for a suggestion; comparing all names of a huge tree would take too long
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
 
 
 def show(value: object) -> str:
-    """Give a short `repr` of a value for a message; long strings and tables are cut in the middle."""
+    """Return a short `repr` of a value for a message; long strings and tables are cut in the middle."""
     try:
         return _short.repr(value)
     except ValueError:  # Python refuses to write integers of more than 4,300 digits
@@ -37,7 +37,7 @@ def show(value: object) -> str:
 
 
 def suggestion(name: object, allowed: Iterable[object]) -> str:
-    """Give ``; did you mean 'x'?`` for the allowed name nearest to `name`, or nothing if none is near."""
+    """Return ``; did you mean 'x'?`` for the allowed name nearest to `name`, or an empty string if none is near."""
     by_text = {
         item if isinstance(item, str) else show(item): item for item in itertools.islice(allowed, _NAMES_COMPARED)
     }
@@ -47,13 +47,13 @@ def suggestion(name: object, allowed: Iterable[object]) -> str:
 
 
 def count(value: int) -> str:
-    """Write a count with separators, a count of more than 24 digits as a power of ten."""
+    """Return a count with thousands separators; above 24 digits a power of ten."""
     digits = value.bit_length() * math.log10(2)
     return f"{value:,}" if digits < 24 else f"about 10^{int(digits)}"
 
 
 def integer(value: object, name: str, low: int, place: str = "") -> int:
-    """Return `value` as an `int` that is at least `low`; `bool` and floats are refused."""
+    """Return `value` as an `int` of at least `low`; refuse `bool` and floats."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise InputError(f"{name}={show(value)}{place}: must be an integer, got {type(value).__name__}")
     if value < low:
@@ -86,7 +86,7 @@ def polarity(value: object, name: str, place: str = "") -> Number:
 
 
 def seed(value: object) -> int:
-    """Return a seed: an integer that is not negative."""
+    """Return a non-negative integer."""
     return integer(value, "seed", 0)
 
 

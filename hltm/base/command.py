@@ -1,8 +1,8 @@
-"""What every command line of the toolkit shares: commands return jobs, and every ending is an exit code.
+"""Run a command line and turn every ending into an exit code.
 
-A command only parses; the job that it returns runs outside of Typer, which has its own ideas of Ctrl-C and closed
-pipes. Exit codes: what the job returns, 2 wrong input or usage (one line on stderr), 130 interrupted, 141 closed pipe.
-Of several processes that `torchrun` started, one says what all of them find.
+A command only parses; the job that it returns runs outside Typer, which handles Ctrl-C and closed pipes in its own way.
+Exit codes: the job's own, 2 for invalid input or usage (one line on stderr), 130 interrupted, 141 closed pipe.
+Of several processes that `torchrun` started, only the first prints an error that all of them detect.
 """
 
 import errno
@@ -24,7 +24,7 @@ from hltm.base.errors import InputError, OneProcessError
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Typer may carry its own copy of click: the root of its usage errors is reached through the one that it exports.
+# Typer may bundle its own copy of click: its base class of usage errors is reached through the one that it exports.
 UsageError: Any = typer.BadParameter.__mro__[2]
 
 INPUT_ERROR = 2
@@ -36,7 +36,7 @@ Job = Callable[[], int]
 
 
 def finish(application: typer.Typer, name: str) -> None:
-    """Run an application and leave with its exit code; every error is one line on stderr."""
+    """Run an application and exit with its exit code; every error is one line on stderr."""
     code = guarded(application, name)
     ignore_interrupts()
     sys.exit(code)
@@ -81,10 +81,10 @@ def deferred_interrupt() -> Iterator[None]:
 
 
 def guarded(application: typer.Typer, name: str) -> int:
-    """Parse and run; every way in which that can end is an exit code."""
+    """Parse and run a command line, and return its exit code."""
     try:
         job = typer.main.get_command(application).main(prog_name=name, standalone_mode=False)
-        if job == INTERRUPTED:  # what Typer makes of Ctrl-C while it parses
+        if job == INTERRUPTED:  # Typer's answer to Ctrl-C while it parses
             raise KeyboardInterrupt
         code = job() if callable(job) else 0
         if sys.stdout is not None:  # a process may be started without one
@@ -94,28 +94,28 @@ def guarded(application: typer.Typer, name: str) -> int:
     except InputError as error:
         return complain(str(error)) if is_first_process() else INPUT_ERROR
     except UsageError as error:
-        return complain(misused(error)) if is_first_process() else INPUT_ERROR
+        return complain(usage_message(error)) if is_first_process() else INPUT_ERROR
     except (KeyboardInterrupt, typer.Abort) as error:
-        # Whoever leaves something behind raises KeyboardInterrupt again with words that say where it is.
+        # A job that leaves files behind raises KeyboardInterrupt again with the place of them.
         sys.stderr.write(": ".join(["interrupted", *map(one_line, error.args)]) + "\n")
         return INTERRUPTED
     except BrokenPipeError:
-        abandon_stdout()
+        discard_stdout()
         return BROKEN_PIPE
     except OSError as error:
         if error.errno != errno.ENOSPC:
             traceback.print_exc()
             return INTERNAL_ERROR
-        abandon_stdout()
+        discard_stdout()
         return complain(f"output: cannot be written: {error.strerror}")
-    except Exception:  # a defect of ours must not look like a refuted statement, whose exit code is 1
+    except Exception:  # a bug must not look like a refuted statement, whose exit code is 1
         traceback.print_exc()
         return INTERNAL_ERROR
     return int(code)
 
 
 def console(**options: Any) -> "Console":
-    """Return a rich console that reports a closed pipe like every other file; rich's own would leave with code 1."""
+    """Return a rich console that raises BrokenPipeError; rich's own would exit with code 1."""
     from rich.console import Console
 
     class PlainConsole(Console):
@@ -125,24 +125,24 @@ def console(**options: Any) -> "Console":
     return PlainConsole(**options)
 
 
-def abandon_stdout() -> None:
-    """Send what is still buffered nowhere, since stdout takes no more; else the interpreter complains at shutdown."""
+def discard_stdout() -> None:
+    """Redirect the closed stdout to /dev/null; else the interpreter prints an error when it flushes at shutdown."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_first_process() -> bool:
-    """Whether this process prints for all of a run: the first one that `torchrun` started on a machine."""
+    """Whether this is the first process that `torchrun` started on a machine, which prints for all of them."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def complain(message: str) -> int:
-    """Write one line on stderr and return the exit code of wrong input."""
+    """Write one line on stderr and return the exit code of invalid input."""
     sys.stderr.write("error: " + one_line(message) + "\n")
     return INPUT_ERROR
 
 
-def misused(error: Any) -> str:
-    """What is wrong with a command line, and where to look: the commands that there are, or the help."""
+def usage_message(error: Any) -> str:
+    """Return the message of a usage error with a pointer to the commands or to the help."""
     message = error.format_message().replace("Value error, ", "").removesuffix(".")
     if error.ctx is None:
         return str(message)
@@ -153,13 +153,13 @@ def misused(error: Any) -> str:
 
 
 def one_line(message: object) -> str:
-    """Words on one line."""
+    """Return a message with all white space collapsed to single spaces."""
     return " ".join(str(message).split())
 
 
 def refuse_options_before_command(context: typer.Context) -> None:
-    """Refuse options that stand before a command, which would not see them."""
+    """Refuse options before the subcommand, which would not receive them."""
     for name in context.params:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise InputError(f"--{name} before {context.invoked_subcommand}: must stand behind it, if taken there")
+            raise InputError(f"--{name} before {context.invoked_subcommand}: must come after the subcommand")

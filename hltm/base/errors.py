@@ -1,4 +1,4 @@
-"""The exceptions of the toolkit for input that is not allowed.
+"""Exceptions for invalid input.
 
 Every message is one line and names the value, its place and the rule, for instance
 ``polarity=1.3 on edge ('a', 'b'): must lie in [-1, 1]``. The command line turns it into exit code 2.
@@ -6,7 +6,7 @@ Every message is one line and names the value, its place and the rule, for insta
 
 
 class InputError(ValueError):
-    """Input that is not allowed: the message names value, place and rule in one line.
+    """Invalid input: the message names value, place and rule in one line.
 
     Examples
     --------
@@ -21,7 +21,7 @@ class InputError(ValueError):
 
 
 class OneProcessError(InputError):
-    """The same, where one of several processes finds what the others cannot know, as a memory that is too small.
+    """Invalid input that one of several processes detects and the others cannot, such as too little memory.
 
-    Whichever process it is says so; of an `InputError`, which all of them find, one line is enough.
+    The process that detects it prints it; an `InputError`, which all processes detect, only the first one prints.
     """

@@ -1,58 +1,49 @@
-"""How far a long computation is: what it tells, and who listens.
+"""Progress reporting for long computations.
 
-A computation is handed a `Progress` and tells it; what is done with that is not its business. The one here says
-nothing; `shown` gives one that draws a bar on stderr, if somebody is looking. Nothing of rich is loaded before that.
+A computation calls the methods of the `Progress` that it was passed. The base class ignores them; `shown` yields one
+that draws a line on stderr where that is a terminal.
 """
 
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import RLock, Timer
+from threading import Timer
+from typing import NamedTuple
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Column, Table
 from rich.text import Text
 
 from hltm.base.command import console
 
 
 class Progress:
-    """Is told how far a computation is, and says nothing."""
+    """Receive reports of progress and ignore them."""
 
     def start(self, total: float | None = None, text: str = "") -> None:
-        """Begin a count from 0."""
+        """Start a count at 0; a `float` total is shown as a percentage, an `int` total as a count."""
 
     def step(self, text: str) -> None:
-        """Something begins, and what began with the last `step` is done."""
+        """Report that the next step begins, which completes the previous one."""
 
     def at(self, done: float, text: str) -> None:
-        """So much of the total is done, and something goes on."""
+        """Report how much of the total is done and what runs now."""
 
 
 SILENT = Progress()
 
 
-def watched() -> bool:
-    """Whether stderr is a terminal that can redraw a line.
-
-    FORCE_COLOR makes rich take a file for a terminal; a bar in a file helps nobody, so the file itself is asked.
-    """
-    if sys.stderr is None or not sys.stderr.isatty():
-        return False
-    from hltm.base.command import console
-
-    return bool(console(stderr=True).is_interactive)
-
-
 @contextmanager
 def shown(quiet: bool = False) -> Iterator[Progress]:
-    """Show on stderr how far the block is, if somebody is looking; afterwards nothing of it is left."""
-    if quiet or not watched():
+    """Show the progress of the block on stderr if that is a terminal; the line is erased at the end."""
+    # With FORCE_COLOR rich takes a file for a terminal, hence `isatty`; with TERM=dumb a terminal redraws no line.
+    if quiet or sys.stderr is None or not sys.stderr.isatty() or not console(stderr=True).is_interactive:
         yield SILENT
         return
-    pass  # HOUSE
-
     bar = Bar()
     try:
         yield bar
@@ -60,116 +51,96 @@ def shown(quiet: bool = False) -> Iterator[Progress]:
         bar.close()
 
 
-# The bar that `hltm.base.progress` draws on stderr, with rich: what runs, how much is done, time gone and time
-# left.
+DELAY = 0.5  # seconds without a line, so that quick commands show none
+REDRAWS = 5  # a second; redrawing takes time from the computation
+BAR_WIDTH = 24
+WIDE = 72  # columns of a terminal that has room for the bar
 
-DELAY = 0.5
-# Redrawing takes time from what is waited for.
-REDRAWS = 5
-BAR, NARROW_BAR, LEAST_TEXT = 24, 10, 16
+
+class _State(NamedTuple):
+    """The last report, with times in seconds of `time.monotonic`."""
+
+    text: str
+    total: float | None
+    begun: float
+    done: float = 0.0
+    base: float | None = None  # done at the first report: more than 0 in a resumed run
+    changed: float = 0.0
 
 
 class Bar(Progress):
-    """One line on stderr; see `hltm.base.progress.Progress` for what it is told."""
+    """A line on stderr: what runs, how much is done, the time spent and the time left.
+
+    Rich draws in a thread that holds a lock of its own. The state is replaced as a whole, so that no second lock is
+    needed, and closing the bar cannot deadlock with drawing it.
+    """
 
     def __init__(self) -> None:
-        # Closing waits until a line that is being drawn is done, and drawing waits for what it shows: one lock for both
-        # would let each wait for the other.
-        self._lock, self._life = RLock(), RLock()
-        self._begin(None, "")
         self._console = console(stderr=True, highlight=False)
-        # What is written to stdout goes there; the default of rich would draw it above the bar, on stderr.
-        self._live = Live(
-            self, console=self._console, transient=True, redirect_stdout=False, refresh_per_second=REDRAWS
+        self._spinner = Spinner("line" if self._console.options.ascii_only else "dots", style="progress.spinner")
+        self.start()
+        self.live = Live(
+            console=self._console,
+            get_renderable=self.line,
+            refresh_per_second=REDRAWS,
+            transient=True,
+            redirect_stdout=False,  # to stderr, where the bar is
         )
-        self._closed = False
-        self._timer = Timer(DELAY, self._open)
+        self._timer = Timer(DELAY, self.live.start)
         self._timer.daemon = True
         self._timer.start()
 
-    def _begin(self, total: float | None, text: str) -> None:
-        self._text, self._total = printable(text) or "starting", total
-        self._done = self._base = 0.0
-        self._begun = self._changed = time.monotonic()
-        self._told = False
-
-    def _open(self) -> None:
-        with self._life:
-            if not self._closed:
-                self._live.start()
-
     def start(self, total: float | None = None, text: str = "") -> None:
-        """Begin a count from 0."""
-        with self._lock:
-            self._begin(total, text)
+        """Start a count at 0."""
+        self._state = _State(printable(text) or "starting", total, begun=time.monotonic())
 
     def step(self, text: str) -> None:
-        """Something begins, and what began with the last `step` is done."""
-        self.at(self._done + 1 if self._told else 0, text)
+        """Report that the next step begins, which completes the previous one."""
+        self.at(0 if self._state.base is None else self._state.done + 1, text)
 
     def at(self, done: float, text: str) -> None:
-        """So much of the total is done, and something goes on."""
-        with self._lock:
-            if not self._told:
-                # A run that is taken up again: what was done before tells nothing of the time that the rest takes.
-                self._base, self._begun = done, time.monotonic()
-            self._told, self._done, self._text = True, done, printable(text)
-            self._changed = time.monotonic()
+        """Report how much of the total is done and what runs now."""
+        state, now = self._state, time.monotonic()
+        if state.base is None:  # a resumed run: the time left is estimated from what is done from now on
+            state = state._replace(base=done, begun=now)
+        self._state = state._replace(done=done, text=printable(text), changed=now)
 
     def close(self) -> None:
-        """Take the line away and show the cursor again, even if Ctrl-C comes twice."""
-        with self._life:
-            self._closed = True
-            self._timer.cancel()
-            if self._live.is_started:
-                try:
-                    self._live.stop()
-                finally:
-                    self._console.show_cursor(True)
+        """Erase the line and show the cursor again, even if Ctrl-C is pressed twice."""
+        self._timer.cancel()
+        self._timer.join()  # it may be starting the display just now
+        if self.live.is_started:
+            try:
+                self.live.stop()
+            finally:
+                self._console.show_cursor(True)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The line as it is now."""
-        with self._lock:
-            now = time.monotonic()
-            spent = now - self._begun
-            left = seconds_left(self._done - self._base, self._total, self._base, self._changed - self._begun, spent)
-            tail = ending(self._done, self._total, spent, left)
-            text, done, total = self._text, self._done, self._total
-        spinner = "-\\|/" if options.ascii_only else "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-        head = spinner[int(now * REDRAWS) % len(spinner)] + " "
-        room = options.max_width - len(head) - len(tail) - 1
-        line = Text(head, style="progress.spinner")
-        width = 0 if total is None else next((w for w in (BAR, NARROW_BAR) if room - w - 1 >= LEAST_TEXT), 0)
-        words = Text(text)
-        words.truncate(max(1, room - (width + 1 if width else 0)), overflow="ellipsis", pad=True)
-        line.append_text(words)
-        if width and total:
-            line.append(" ")
-            line.append_text(drawn(min(1.0, done / total), width, console, options))
-        line.append(tail, style="progress.remaining")
-        line.truncate(options.max_width, overflow="ellipsis")
-        yield line
-
-
-def drawn(share: float, width: int, console: Console, options: ConsoleOptions) -> Text:
-    """A bar; without colours what is not done is left out."""
-    full = int(share * width)
-    stroke = "-" if options.ascii_only else "━"
-    coloured = console.color_system is not None and not console.no_color
-    bar = Text(stroke * full, style="bar.complete")
-    return bar.append((stroke if coloured else " ") * (width - full), style="bar.back")
+    def line(self) -> RenderableType:
+        """Return the line as it is now."""
+        state, now = self._state, time.monotonic()
+        base, spent = state.base or 0.0, now - state.begun
+        left = seconds_left(state.done - base, state.total, base, state.changed - state.begun, spent)
+        cells: list[RenderableType] = [self._spinner, Text(state.text)]
+        if state.total and self._console.width >= WIDE:
+            cells.append(ProgressBar(state.total, state.done, width=BAR_WIDTH))
+        cells.append(Text(ending(state.done, state.total, spent, left)))
+        # The text takes the room that is left and is cut where it needs more.
+        columns = [Column(no_wrap=True, overflow="ellipsis", ratio=1 if cell is cells[1] else None) for cell in cells]
+        table = Table.grid(*columns, padding=(0, 1), expand=True)
+        table.add_row(*cells)
+        return table
 
 
 def ending(done: float, total: float | None, spent: float, left: float | None) -> str:
-    """How much is done, a count or a share, and the times."""
-    amount = "" if total is None else f" {done / total:.0%}" if isinstance(total, float) else f" {int(done)}/{total}"
-    return f"{amount} {clock(spent)}" + ("" if left is None else f", {clock(left)} left")
+    """Return what is done, as a count or a percentage, with the time spent and the time left."""
+    amount = "" if total is None else f"{done / total:.0%} " if isinstance(total, float) else f"{int(done)}/{total} "
+    return f"{amount}{clock(spent)}" + ("" if left is None else f", {clock(left)} left")
 
 
 def seconds_left(done: float, total: float | None, base: float, when: float, now: float) -> float | None:
-    """Seconds that remain if the rest takes as long per piece as what is done; between two pieces they count down.
+    """Estimate the remaining seconds from the average so far; the estimate counts down between two reports.
 
-    Pieces differ too much for the last ones alone to tell.
+    Steps differ too much for an estimate from the last ones alone.
     """
     if total is None or done <= 0:
         return None
@@ -177,12 +148,12 @@ def seconds_left(done: float, total: float | None, base: float, when: float, now
 
 
 def clock(seconds: float) -> str:
-    """Seconds as hours, minutes and seconds."""
+    """Return seconds as ``h:mm:ss``, or ``m:ss`` below an hour."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def printable(text: str) -> str:
-    """Text without characters that a terminal would obey."""
+    """Replace control characters, which a terminal would obey, by question marks."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -235,8 +235,9 @@ def test_unknown_node_names_the_nearest(call):
 @pytest.mark.parametrize("node", [["leaf"], {}, None, True, 10**5000], ids=["list", "dict", "none", "bool", "huge"])
 def test_any_object_as_a_node_is_an_input_error(node):
     tree = hltm.star_tree(2, 0.5)
-    with pytest.raises(hltm.InputError, match="not a node of the tree"):
-        tree.children(node)
+    for look_up in (tree.children, tree.parent, tree.cardinality):
+        with pytest.raises(hltm.InputError, match="not a node of the tree"):
+            look_up(node)
 
 
 def test_path_must_lead_down():

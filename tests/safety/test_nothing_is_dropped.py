@@ -15,7 +15,7 @@ import pytest
 def test_an_option_before_a_command_is_refused(in_process, option, command):
     done = in_process("verify", *option, *command)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: {option[0]} before {command[0]}: must stand behind it, if taken there\n"
+    assert done.stderr == f"error: {option[0]} before {command[0]}: must come after the subcommand\n"
 
 
 def test_what_a_bundle_names_can_be_replayed(tmp_path, warm):
