@@ -35,7 +35,7 @@ from numeric.studies.sweep.driver import (
 )
 from numeric.studies.sweep.expansion import expand
 from numeric.studies.sweep.grid import make_grid
-from numeric.studies.sweep.task import prepare, run_stack
+from numeric.studies.sweep.task import Worker, run_stack
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def size_of(members: list[dict[str, Any]]) -> Sizes:
 
 def one_run(shape: Shape, number: int) -> Run:
     """Measure one task in this process, which has measured nothing before."""
-    prepare()
+    Worker().prepare()
     size, many = size_of(members_of(shape, 1, 10**6)), 10**6
     steps = max(40, int(TASK_SECONDS * many / seconds(size, number)))
     members = members_of(shape, number, steps)

@@ -13,20 +13,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hltm.base.cluster import RayEngine
+from hltm.base.interrupts import OutOfTimeError, cancel_when
 from hltm.base.progress import SILENT, Progress
+from hltm.base.workers import Ended, Engine
 from verify.engine.evidence import Evidence, Kind, Measurement, timed
-from verify.engine.processes import OutOfTimeError, cancel_when
 from verify.engine.runner import Result, all_checks, not_run
 from verify.engine.runner import run as run_here
 from verify.engine.statement import Check, Context, Part, Statement
 from verify.registry import REGISTRY, Entry
 from verify.registry import entry as known_entry
-
-if TYPE_CHECKING:
-    from numeric.studies.sweep.local import Ended, Engine
-
 
 # Pieces of work that statements are cut into for a cluster: checks, and parts of searches; and what they amount to.
 
@@ -46,13 +44,16 @@ class WorkItem:
 class PieceWorker:
     """What runs in an actor."""
 
-    def prepare(self) -> int:
-        """Import what checks need."""
+    def prepare(self) -> None:
+        """Import what checks need, and use one thread: the tensors are small."""
         # Hypothesis caches what it reads of the source; a run leaves nothing where it was not told to write.
         os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", tempfile.mkdtemp(prefix="covop-"))
-        from numeric.studies.sweep.task import prepare
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        import torch
 
-        return prepare()
+        import numeric.training.train  # noqa: F401
+
+        torch.set_num_threads(1)
 
     def run(self, piece: WorkItem) -> dict[str, Any]:
         """Run one piece."""
@@ -203,9 +204,7 @@ def run(
     entries: Sequence[Entry], context: Context, progress: Progress = SILENT, only: Kind | None = None, *, address: str
 ) -> Iterator[Result]:
     """As :func:`verify.engine.runner.run`, with property searches and trained evidence on a Ray cluster."""
-    from numeric.studies.sweep.on_ray import RayEngine
-
-    engine = RayEngine(address, worker=PieceWorker)
+    engine = RayEngine(address, PieceWorker)
     try:
         yield from run_on(engine, entries, context, progress, only)
     finally:

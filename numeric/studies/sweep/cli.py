@@ -14,8 +14,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from hltm.base.cluster import RayEngine
 from hltm.base.command import Job
 from hltm.base.errors import InputError
+from hltm.base.workers import Engine, LocalEngine
 
 
 class FileFirst(TyperGroup):
@@ -155,18 +157,16 @@ def _something_to_do(store: Any) -> bool:
     return bool(counts["pending"] or counts["running"])
 
 
-def _engine(workers: int | None, address: str | None, options: dict[str, Any]) -> Any:
+def _engine(workers: int | None, address: str | None, options: dict[str, Any]) -> Engine:
+    from numeric.studies.sweep.task import Worker
+
     if address is not None:
-        from numeric.studies.sweep.on_ray import RayEngine
-
-        return RayEngine(address, gpus=1 if options["device"] == "cuda" else 0)
-    from numeric.studies.sweep.local import LocalEngine
-
+        return RayEngine(address, Worker, gpus=1 if options["device"] == "cuda" else 0)
     if options["device"] != "cpu":
         from numeric.towers.checks import check_device
 
         check_device(options["device"])
-    return LocalEngine(workers or cores())
+    return LocalEngine(workers or cores(), Worker)
 
 
 def cores() -> int:

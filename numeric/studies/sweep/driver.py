@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hltm.base.workers import Ended, Engine
 from numeric.studies.sweep.expansion import tree_sizes
-from numeric.studies.sweep.local import Ended, Engine, Wrong, plain, read_answer
-from numeric.studies.sweep.store import EXPIRY, Leases, Member, Store, Task
-from numeric.studies.sweep.task import work_of
+from numeric.studies.sweep.leases import EXPIRY, Leases, Member, Task
+from numeric.studies.sweep.store import Store
+from numeric.studies.sweep.task import TaskError, one_line, read_answer, work_of
 
 # What a task takes: seconds and bytes, from the sizes of tree, network and training.
 
@@ -242,7 +243,7 @@ class Driver:
                     for name in leases.beat():
                         self.note(f"driver {name} is gone; its tasks are free")
                 free = self._fill(leases)
-                if not self.running and free and self._finished(leases):
+                if free and not self.running and self._finished():
                     break
                 for ended in self.engine.wait(POLL if self.running or not free else 0.2):
                     self._settle(leases, self.running.pop(ended.lane), ended)
@@ -266,13 +267,10 @@ class Driver:
             self.engine.start(lane, work_of(task, self.options.device, checkpoint, self.options.memory_limit))
         return False
 
-    def _finished(self, leases: Leases) -> bool:
-        """Whether nobody has anything to do; what others run may come back, and is waited for."""
+    def _finished(self) -> bool:
+        """Whether no driver has anything to do; what others run may come back, and is waited for."""
         counts = self.store.counts()
-        if counts["pending"] == 0 and counts["running"] and not leases.running_elsewhere():
-            leases.give_back()  # rows that are ours and in no lane: the end of a task could not be written
-            return False
-        return counts["pending"] == 0 and counts["running"] == 0
+        return counts["pending"] == counts["running"] == 0
 
     def _most(self, member: Member, files: dict[str, str]) -> int:
         # A limit is far above what is measured; half of it leaves room for what the model does not know.
@@ -293,11 +291,12 @@ class Driver:
     def _settle(self, leases: Leases, run: Running, ended: Ended) -> None:
         """Write how a task ended."""
         if ended.answer is None:
-            self._lost(leases, run, plain(ended.reason))
+            self._lost(leases, run, one_line(ended.reason))
             return
-        answer = read_answer(ended.answer, len(run.task.members))
-        if isinstance(answer, Wrong):
-            self._split(leases, run, answer.reason)
+        try:
+            answer = read_answer(ended.answer, len(run.task.members))
+        except TaskError as error:
+            self._split(leases, run, str(error))
             return
         self._write(partial(leases.finish, run.task, answer), run)
 

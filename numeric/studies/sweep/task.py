@@ -7,13 +7,13 @@ kills the worker, its driver finds out.
 import hashlib
 import importlib
 import json
+import math
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -249,28 +249,61 @@ def code_version() -> str:
     return f"{result}+{held.hexdigest()[:12]}"
 
 
-def prepare(parent: int | None = None) -> int:
-    """Make a process a worker: one thread, everything imported; it ends when its parent does. Gives its number."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if parent is not None:
-        _end_with(parent)
-    import torch
+class Worker:
+    """Runs tasks in a process of its own."""
 
-    for name in ("trees.metrics", "training.train", "training.contrast"):
-        importlib.import_module(f"numeric.{name}")
-    code_version()
-    # The tensors are small: threads would wait for each other longer than they work, and sums would change with them.
-    torch.set_num_threads(1)
-    return os.getpid()
+    def prepare(self) -> None:
+        """Import what tasks need, and use one thread."""
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        import torch
+
+        for name in ("trees.metrics", "training.train", "training.contrast"):
+            importlib.import_module(f"numeric.{name}")
+        code_version()
+        # The tensors are small: threads would wait for each other longer than they work, and sums would change with
+        # them.
+        torch.set_num_threads(1)
+
+    def run(self, work: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one task."""
+        return run_task(work)
 
 
-def _end_with(parent: int) -> None:
-    """End this process soon after its parent: a worker without a driver would hold its folder and its core."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends its workers
+@dataclass(frozen=True)
+class Answer:
+    """Results of a task that can be written."""
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.3)
-        os._exit(1)
+    results: tuple[str, ...]
+    seconds: float
+    device: str
+    code: str
 
-    threading.Thread(target=watch, daemon=True).start()
+
+class TaskError(Exception):
+    """A task that went wrong, with its reason on one line."""
+
+
+def read_answer(answer: Any, members: int) -> Answer:
+    """Convert the result of `run_task`, of whatever kind it is; one that cannot be stored is a `TaskError`."""
+    try:
+        if "error" not in answer:
+            return _answer(answer, members)
+        reason = f"{answer['error']}: {answer['reason']}"
+    except Exception as error:
+        reason = f"raised: the answer cannot be written: {type(error).__name__}: {error}"
+    raise TaskError(one_line(reason))
+
+
+def _answer(answer: Mapping[str, Any], members: int) -> Answer:
+    texts = tuple(json.dumps(each, allow_nan=False, separators=(",", ":")) for each in answer["results"])
+    if len(texts) != members:
+        raise ValueError(f"{len(texts)} results for {members} members")
+    taken = float(answer["seconds"])
+    if not math.isfinite(taken):
+        raise ValueError(f"{taken} seconds")
+    return Answer(texts, taken, one_line(answer["device"]), one_line(answer["code"]))
+
+
+def one_line(text: object) -> str:
+    """Text on one line, of characters that every file takes."""
+    return " ".join(str(text).split()).encode(errors="backslashreplace").decode()[:400]
