@@ -279,7 +279,7 @@ def test_the_size_of_a_stack_knows_the_device_and_the_time_limit(store):
     """The configuration of the paper's study, in the stacks that `docs/scaling.md` reckons with on a GPU."""
     study = {"tree": {"depth": 5, "polarity": 0.9}, "network": {"width": 10}, "train": {"steps": 1500}}
     found = expand(make_grid(study))
-    parts = (found.trees[0].text, found.networks[0].text, found.trains[0].text)
+    parts = [json.loads(each[0].text) for each in (found.trees, found.networks, found.trains)]
     member = Member(0, b"", 0, *parts)
 
     def most(**options):

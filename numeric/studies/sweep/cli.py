@@ -144,7 +144,7 @@ def run_sweep(
                 tidy(store)
             else:
                 try:
-                    Driver(store, engine, Options(**options), partial(_tell, bar), _note).run()
+                    Driver(store, engine, Options(**options), partial(_progress, bar), _note).run()
                 finally:
                     engine.close()
         result = status_of(store)
@@ -174,7 +174,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _tell(bar: Any, counts: dict[str, int]) -> None:
+def _progress(bar: Any, counts: dict[str, int]) -> None:
     failed = f", {counts['failed']:,} failed" if counts["failed"] else ""
     bar.at(counts["done"] + counts["failed"], f"{counts['running']:,} running{failed}")
 

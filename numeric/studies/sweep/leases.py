@@ -33,9 +33,9 @@ class Member:
     row: int
     key: bytes
     seed: int
-    tree: str
-    network: str
-    train: str
+    tree: dict[str, Any]
+    network: dict[str, Any]
+    train: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Task:
     number: int
     lost: int
     members: tuple[Member, ...]
-    files: dict[str, str]
+    files: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -59,14 +59,14 @@ class Leases:
     def __init__(self, store: Store, folder: Path, expiry: float = EXPIRY) -> None:
         self.store, self.folder, self.expiry = store, folder, expiry
         self.name = f"{socket.gethostname()} process {os.getpid()}"
-        self._heard: dict[int, tuple[float, float]] = {}
+        self._seen: dict[int, tuple[float, float]] = {}  # heartbeats of other drivers, and since when they are the same
 
     def __enter__(self) -> "Leases":
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.store.writing() as db:
-                built = db.execute("INSERT INTO drivers (name, heartbeat) VALUES (?, ?)", (self.name, time.time()))
-                self.number = int(built.lastrowid or 0)
+                inserted = db.execute("INSERT INTO drivers (name, heartbeat) VALUES (?, ?)", (self.name, time.time()))
+                self.number = int(inserted.lastrowid or 0)
                 # Before the row can be seen: a driver without its lock would count as dead.
                 self._lock = FileLock(self._lock_path(self.number))
                 self._lock.acquire(timeout=0)
@@ -90,37 +90,37 @@ class Leases:
         return self.folder / f"driver-{number}.lock"
 
     def beat(self) -> list[str]:
-        """Renew the heartbeat and free what dead drivers held; gives their names."""
+        """Renew the heartbeat and free the tasks of dead drivers; gives their names."""
         now, gone = time.monotonic(), dict[int, str]()
         with self.store.writing() as db:
-            # A driver that was taken for dead while it was stopped is known again from here on.
+            # This driver may have been removed while it was stopped.
             known = "INSERT INTO drivers VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET heartbeat = excluded.heartbeat"
             db.execute(known, (self.number, self.name, time.time()))
             query = "SELECT id, name, heartbeat FROM drivers WHERE id <> ?"
             for number, name, heartbeat in db.execute(query, (self.number,)).fetchall():
-                # How long it has stood still is told by this process' own clock: one that is set tells nothing.
-                if self._heard.get(number, (None, 0.0))[0] != heartbeat:
-                    self._heard[number] = heartbeat, now
-                if now - self._heard[number][1] > self.expiry or self._dead(number):
+                # By the clock of this process: the machine's may be set.
+                if self._seen.get(number, (None, 0.0))[0] != heartbeat:
+                    self._seen[number] = heartbeat, now
+                if now - self._seen[number][1] > self.expiry or self._dead(number):
                     gone[number] = str(name)
             self._free(db, list(gone))
         return list(gone.values())
 
     def _dead(self, number: int) -> bool:
-        """Whether nobody holds the lock of a driver."""
+        """Whether the lock of a driver is free."""
         try:
             with FileLock(self._lock_path(number)).acquire(timeout=0):
                 pass
-        except OSError:  # held, or not ours to open: then its heartbeat tells
+        except OSError:  # locked, or owned by another user: then only its heartbeat decides
             return False
         self._lock_path(number).unlink(missing_ok=True)
         return True
 
     @staticmethod
     def _free(db: sqlite3.Connection, gone: list[int]) -> None:
-        """Forget drivers, and free what is held by nobody who is known.
+        """Remove drivers, and free the tasks of all that are not registered.
 
-        One that was taken for dead, came back and died before its next heartbeat may hold something too.
+        A driver that was taken for dead, came back and died before its next heartbeat may own some too.
         """
         db.executemany("DELETE FROM drivers WHERE id = ?", [(number,) for number in gone])
         # The number of the task stays: the same members come together again, and find their checkpoint.
@@ -129,8 +129,8 @@ class Leases:
             " WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM drivers)"
         )
 
-    def claim(self, most: Callable[[Member, dict[str, str]], int], lanes: int) -> Task | None:
-        """Take a task that was begun and given back, or make one of configurations that can be stacked."""
+    def claim(self, most: Callable[[Member, dict[str, Any]], int], lanes: int) -> Task | None:
+        """Take a task that was released, or make one of configurations that can be stacked."""
         if next(self.store.read("SELECT 1 FROM configurations WHERE status = 'pending' LIMIT 1"), None) is None:
             return None
         with self.store.writing() as db:
@@ -144,18 +144,18 @@ class Leases:
             return _task(db, number)
 
     @staticmethod
-    def _new_task(db: sqlite3.Connection, most: Callable[[Member, dict[str, str]], int], lanes: int) -> int:
+    def _new_task(db: sqlite3.Connection, most: Callable[[Member, dict[str, Any]], int], lanes: int) -> int:
         first = db.execute("SELECT id, stack FROM configurations WHERE status = 'pending' LIMIT 1").fetchone()
         if first is None:
             return 0
-        some = _members(db, "c.id = ?", first[0])
-        limit = max(1, most(some[0], _files(db, some)))
+        (member,) = _members(db, "c.id = ?", first[0])
+        limit = max(1, most(member, _files(db, [member])))
         query = "SELECT id FROM configurations WHERE status = 'pending' AND stack = ? LIMIT ?"
         rows = [row for (row,) in db.execute(query, (first[1], limit * lanes))]
-        return _made(db, rows[: min(limit, -(-len(rows) // lanes))])
+        return _insert_task(db, rows[: min(limit, -(-len(rows) // lanes))])
 
     def finish(self, task: Task, answer: Answer) -> bool:
-        """Write the results of all members; False, and nothing written, if the task is no longer ours."""
+        """Write the results of all members; False, and nothing is written, if another driver has taken the task."""
         rows = [(each.row, task.number, text) for each, text in zip(task.members, answer.results, strict=True)]
         with self.store.writing() as db:
             change = "UPDATE configurations SET status = 'done', owner = NULL, reason = NULL"
@@ -167,27 +167,32 @@ class Leases:
         return True
 
     def fail(self, task: Task, reason: str) -> bool:
-        """Write that all members failed, and why."""
+        """Write that all members failed, with the reason."""
         with self.store.writing() as db:
             change = "UPDATE configurations SET status = 'failed', owner = NULL, reason = ?"
             return self._ours(db, task, change, reason)
 
-    def again(self, task: Task, parts: int, lost: int) -> bool:
-        """Make a task pending again, as it is or in two halves."""
+    def retry(self, task: Task) -> bool:
+        """Make a task pending again, and count its lost worker."""
         with self.store.writing() as db:
             if not self._ours(db, task, "UPDATE configurations SET status = 'pending', owner = NULL"):
                 return False
-            if parts == 1:
-                db.execute("UPDATE tasks SET lost = ? WHERE id = ?", (lost, task.number))
-                return True
+            db.execute("UPDATE tasks SET lost = ? WHERE id = ?", (task.lost + 1, task.number))
+            return True
+
+    def split(self, task: Task) -> bool:
+        """Make a task pending again in two halves."""
+        with self.store.writing() as db:
+            if not self._ours(db, task, "UPDATE configurations SET status = 'pending', owner = NULL"):
+                return False
             rows = [member.row for member in task.members]
-            _made(db, rows[: len(rows) // 2])
-            _made(db, rows[len(rows) // 2 :])
+            _insert_task(db, rows[: len(rows) // 2])
+            _insert_task(db, rows[len(rows) // 2 :])
             db.execute("DELETE FROM tasks WHERE id = ?", (task.number,))
             return True
 
     def _ours(self, db: sqlite3.Connection, task: Task, change: str, *values: Any) -> bool:
-        """Make a change to all members if they are still ours."""
+        """Change all members if this driver still owns them."""
         mine = "task = ? AND owner = ? AND status = 'running'"
         changed = db.execute(f"{change} WHERE {mine}", (*values, task.number, self.number)).rowcount
         if changed not in (0, len(task.members)):
@@ -195,27 +200,27 @@ class Leases:
         return changed > 0
 
 
-def _made(db: sqlite3.Connection, rows: list[int]) -> int:
-    """A new task of these configurations."""
+def _insert_task(db: sqlite3.Connection, rows: list[int]) -> int:
     number = int(db.execute("INSERT INTO tasks (members) VALUES (?)", (len(rows),)).lastrowid or 0)
     db.executemany("UPDATE configurations SET task = ? WHERE id = ?", [(number, row) for row in rows])
     return number
 
 
 def _members(db: sqlite3.Connection, where: str, value: int) -> tuple[Member, ...]:
-    # A part that is not there is empty text: its member must not be missing too.
+    # A missing part is empty text, so that its configuration is not missing too.
     names = "c.id, c.key, c.seed, ifnull(t.json, ''), ifnull(n.json, ''), ifnull(r.json, '')"
     joined = "".join(f" LEFT JOIN parts {a} ON {a}.id = c.{kind}" for a, kind in zip("tnr", _PARTS, strict=True))
     query = f"SELECT {names} FROM configurations c{joined} WHERE {where} ORDER BY c.id"  # noqa: S608
-    result = tuple(Member(*row) for row in db.execute(query, (value,)))
-    for each in result:
-        head, tail = around_seed(each.tree, each.network, each.train)
-        _check_digest(f"configuration {each.row}", f"{head}{each.seed}{tail}", each.key)
-    return result
+    result = []
+    for row, key, seed, *parts in db.execute(query, (value,)):
+        head, tail = around_seed(*parts)
+        _check_digest(f"configuration {row}", f"{head}{seed}{tail}", key)
+        result.append(Member(row, key, seed, *map(json.loads, parts)))
+    return tuple(result)
 
 
 def _check_digest(name: str, text: str, digest: bytes) -> None:
-    """Refuse what is not what its key says: its result would stand for something else."""
+    """Refuse text that its key is not of: the result would be stored under the key of something else."""
     if hashlib.sha256(text.encode()).digest() != digest:
         rule = "its key is of something else; the store is damaged, or was made by another version"
         raise InputError(f"{name} of the store: {rule}")
@@ -227,11 +232,10 @@ def _task(db: sqlite3.Connection, number: int) -> Task:
     return Task(number, lost, members, _files(db, members))
 
 
-def _files(db: sqlite3.Connection, members: Sequence[Member]) -> dict[str, str]:
-    wanted = sorted({tree["sha256"] for member in members if "sha256" in (tree := json.loads(member.tree))})
+def _files(db: sqlite3.Connection, members: Sequence[Member]) -> dict[str, Any]:
     result = {}
-    for digest in wanted:
+    for digest in {member.tree["sha256"] for member in members if "sha256" in member.tree}:
         (text,) = db.execute("SELECT json FROM files WHERE sha256 = ?", (digest,)).fetchone() or ("",)
         _check_digest(f"tree {digest[:12]}", text, bytes.fromhex(digest))
-        result[digest] = text
+        result[digest] = json.loads(text)
     return result

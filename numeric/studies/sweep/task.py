@@ -167,13 +167,11 @@ REASON = 300  # characters
 def work_of(task: Any, device: str, checkpoint: Path | None, memory: int | None) -> dict[str, Any]:
     """What a worker needs of a task, as plain data."""
     members = [
-        {"key": each.key.hex(), "seed": each.seed,
-         **{name: json.loads(getattr(each, name)) for name in ("tree", "network", "train")}}
+        {"key": each.key.hex(), "seed": each.seed, "tree": each.tree, "network": each.network, "train": each.train}
         for each in task.members
-    ]  # fmt: skip
-    files = {digest: json.loads(text) for digest, text in task.files.items()}
+    ]
     folder = None if checkpoint is None else str(checkpoint)
-    return {"members": members, "files": files, "device": device, "checkpoint": folder, "memory": memory}
+    return {"members": members, "files": task.files, "device": device, "checkpoint": folder, "memory": memory}
 
 
 def run_task(work: Mapping[str, Any]) -> dict[str, Any]:
