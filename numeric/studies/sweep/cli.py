@@ -21,10 +21,10 @@ from hltm.base.workers import Engine, LocalEngine
 
 
 class FileFirst(TyperGroup):
-    """A group whose first word may be a file instead of a command: it is run."""
+    """A group whose first word may be a file instead of a command: `run` is implied."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Put `run` before what is no command."""
+        """Insert `run` before a word that is no command."""
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
             args = ["run", *args]
         return super().parse_args(ctx, args)
@@ -39,7 +39,7 @@ _STORE = Path("sweep.db")
 
 @app.callback()
 def sweep() -> None:
-    """Sweep a grid: `sweep GRID.toml` runs it or goes on with it; status, export and plot show what came of it."""
+    """Sweep a grid: `sweep GRID.toml` runs or resumes it; status, export and plot show its results."""
 
 
 @app.command()
@@ -68,7 +68,7 @@ def run(
     lock_wait: Annotated[float, typer.Option(min=0.0, help="Seconds that a locked store is waited for.")] = 60.0,
     quiet: Quiet = False,
 ) -> Job:
-    """Run a grid, or go on with one that was cut short: what is done is not run again."""
+    """Run a grid, or resume one that was cut short: what is done is not run again."""
     if ray is not None and workers is not None:
         raise InputError("--workers and --ray: only one of them at a time")
     if device not in ("cpu", "cuda"):
@@ -118,43 +118,38 @@ def run_sweep(
     file: Path, place: Path, patience: float, workers: int | None, address: str | None, retry: bool,
     options: dict[str, Any], quiet: bool,
 ) -> int:  # fmt: skip
-    """Run a grid and tell what came of it."""
+    """Run a grid and print its status."""
     from hltm.base.progress import shown
     from numeric.studies.sweep.driver import Driver, Options, tidy, work_folder
     from numeric.studies.sweep.expansion import expand
     from numeric.studies.sweep.grid import read_grid
     from numeric.studies.sweep.report import status_lines, status_of
-    from numeric.studies.sweep.store import Store, check_store
+    from numeric.studies.sweep.store import Store
 
     expansion = expand(read_grid(file))
-    with Store(check_store(place), patience) as store:
+    with Store(place, patience) as store:
         store.add(expansion)
-        others = sum(store.counts().values()) - len(expansion)
-        if others > 0:
-            sys.stderr.write(f"the store has {others:,} configurations that are not in {file}; they run too\n")
         if retry:
             store.retry_failed()
+        counts = store.counts()
+        total = sum(counts.values())
+        if (others := total - len(expansion)) > 0:
+            sys.stderr.write(f"the store has {others:,} configurations that are not in {file}; they run too\n")
         if options["checkpoints"] is None and address is None:
             options["checkpoints"] = work_folder(store).absolute()
-        total = sum(store.counts().values())
-        with shown(quiet) as bar:
-            bar.start(total, "starting workers")
-            engine = _engine(workers, address, options) if _something_to_do(store) else None
-            if engine is None:
-                tidy(store)
-            else:
+        if counts["pending"] or counts["running"]:
+            with shown(quiet) as bar:
+                bar.start(total, "starting workers")
+                engine = _engine(workers, address, options)
                 try:
                     Driver(store, engine, Options(**options), partial(_progress, bar), _note).run()
                 finally:
                     engine.close()
+        else:
+            tidy(store)
         result = status_of(store)
     sys.stdout.write("".join(f"{line}\n" for line in status_lines(result)))
     return 1 if result["failed"] else 0
-
-
-def _something_to_do(store: Any) -> bool:
-    counts = store.counts()
-    return bool(counts["pending"] or counts["running"])
 
 
 def _engine(workers: int | None, address: str | None, options: dict[str, Any]) -> Engine:

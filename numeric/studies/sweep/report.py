@@ -16,7 +16,7 @@ from typing import Any
 from hltm.base.atomic import write
 from hltm.base.checks import show, suggestion
 from hltm.base.errors import InputError
-from numeric.studies.sweep.store import Store, telling
+from numeric.studies.sweep.store import Store, sqlite_errors
 
 ROWS = 20_000  # of one group of a Parquet file
 FIXED = ("key", "status", "reason", "seed", "seconds", "stacked", "device", "code", "finished")
@@ -53,7 +53,7 @@ def status_lines(found: dict[str, Any]) -> list[str]:
 def rows_of(store: Store, done_only: bool = False) -> Iterator[dict[str, Any]]:
     """Every configuration as a flat row: fixed columns, its parameters, its metrics."""
     where = " WHERE status = 'done'" if done_only else ""
-    with telling(store.path):
+    with sqlite_errors(store.path):
         for row in store.read(_QUERY + where):
             result = dict(zip(FIXED, row, strict=False))
             for table, text in zip(("tree", "network", "train"), row[9:12], strict=True):
@@ -67,7 +67,7 @@ def rows_of(store: Store, done_only: bool = False) -> Iterator[dict[str, Any]]:
 
 def parts_of(store: Store) -> list[tuple[str, dict[str, Any]]]:
     """Every part of any configuration: its table and its parameters."""
-    with telling(store.path):
+    with sqlite_errors(store.path):
         return [(kind, json.loads(text)) for kind, text in store.read("SELECT kind, json FROM parts ORDER BY id")]
 
 

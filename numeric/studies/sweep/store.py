@@ -1,8 +1,8 @@
 """The store of a sweep: one SQLite file with configurations, their status and their results.
 
-Write-ahead log, one writer at a time; readers never wait. Only drivers open it, on the machine that it lies on:
-workers hand their numbers to their driver. Numbers are kept as JSON. Configurations are kept as three numbers of parts
-and a seed; the view ``sweep`` has them written out.
+It has a write-ahead log: one writer at a time, and readers never wait. Only drivers open it, on the machine where it
+is: workers hand their results to their driver. A configuration is three numbers of parts and a seed; the view ``sweep``
+has it written out. Results are JSON.
 """
 
 import json
@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from hltm.base.checks import show
 from hltm.base.errors import InputError
 
 if TYPE_CHECKING:
-    from numeric.studies.sweep.expansion import Expansion
+    from numeric.studies.sweep.expansion import Expansion, Part
 
 
 APPLICATION = 0x636F766F  # "covo"
@@ -56,8 +56,8 @@ CREATE VIEW sweep AS SELECT lower(hex(c.key)) AS key, c.status, c.reason, c.seed
 
 
 @contextmanager
-def telling(path: Path) -> Iterator[None]:
-    """Convert SQLite's errors (full disk, locked, no database) and damaged text into one line."""
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Convert SQLite's errors (full disk, locked, no database) and damaged text into an `InputError`."""
     try:
         yield
     except (sqlite3.DatabaseError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -77,7 +77,9 @@ class Store:
         self.path, self._patience = Path(path), patience
         if not create and not self.path.is_file():
             raise InputError(f"store {self.path}: must be a file that is there")
-        with telling(self.path):
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            raise InputError(f"store={show(str(path))}: must be a file in a folder that exists")
+        with sqlite_errors(self.path):
             # Absolute: a file may be called :memory:, which means something else to SQLite.
             self._db = sqlite3.connect(self.path.absolute(), timeout=patience, isolation_level=None)
             try:
@@ -90,10 +92,10 @@ class Store:
         try:
             empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
         except sqlite3.OperationalError:
-            if create or not self._as_it_lies():
+            if create or not self._open_immutable():
                 raise
             empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
-        # Asked for after the tables, with which it is written: another driver may make the store between the two.
+        # Read after the tables, with which it is written: another driver may make the store between the two.
         (result,) = self._db.execute("PRAGMA application_id").fetchone()
         if result != APPLICATION and not (empty and create):
             raise InputError(f"store {self.path}: must be the store of a sweep, it is another database")
@@ -108,20 +110,22 @@ class Store:
         if empty:
             self._make_tables()
 
-    def _as_it_lies(self) -> bool:
-        """Open a file whose folder cannot be written, and which has no log, without the files of the log."""
-        log = self.path.resolve().with_name(self.path.resolve().name + "-wal")
+    def _open_immutable(self) -> bool:
+        """Open a store without the files of its log, which cannot be made in a folder that cannot be written.
+
+        False if a log has content, which would be missing.
+        """
+        place = self.path.resolve()
+        log = place.with_name(place.name + "-wal")
         if log.is_file() and log.stat().st_size:
             return False
         self._db.close()
-        self._db = sqlite3.connect(
-            f"{self.path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None
-        )
+        self._db = sqlite3.connect(f"{place.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
         return True
 
     def _make_tables(self) -> None:
         with self.writing() as db:
-            # Two drivers may find the same empty file: the second one waits here, and finds it made.
+            # Two drivers may find the same empty file: the second one waits here for the first.
             if db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
                 for statement in _TABLES.split(";\n"):
                     db.execute(statement)
@@ -129,7 +133,7 @@ class Store:
                 db.execute(f"PRAGMA user_version = {VERSION}")
 
     def _write_ahead(self) -> None:
-        """Switch the log on; SQLite does not wait by itself for whoever does the same at the same moment."""
+        """Switch the log on; SQLite itself does not wait for another process that does the same."""
         end = time.monotonic() + self._patience
         while True:
             try:
@@ -142,8 +146,8 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that writes: all of it or nothing."""
-        with telling(self.path):
+        """One transaction that writes."""
+        with sqlite_errors(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -155,7 +159,7 @@ class Store:
 
     def read(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a query."""
-        with telling(self.path):
+        with sqlite_errors(self.path):
             for row in self._db.execute(statement, values):  # noqa: UP028
                 yield row  # a cursor that `yield from` closes must not outlive the connection
 
@@ -170,22 +174,16 @@ class Store:
         self.close()
 
     def add(self, expansion: "Expansion") -> int:
-        """Add the configurations of a grid that are not there yet."""
+        """Add the new configurations of a grid; gives their number."""
         query = "SELECT 1 FROM grids WHERE digest = ?"
         if next(self.read(query, (expansion.digest,)), None) is not None:
             return 0
         with self.writing() as db:
-            # Another driver may have added it since it was looked for: only now nobody else can.
+            # Another driver may have added it since; inside the transaction none can.
             if db.execute(query, (expansion.digest,)).fetchone() is not None:
                 return 0
-            numbers = [
-                [self._part(db, kind, part.text, part.shared) for part in parts]
-                for kind, parts in zip(
-                    ("tree", "network", "train"),
-                    (expansion.trees, expansion.networks, expansion.trains),
-                    strict=True,
-                )
-            ]
+            tables = {"tree": expansion.trees, "network": expansion.networks, "train": expansion.trains}
+            numbers = [[self._part(db, kind, part) for part in parts] for kind, parts in tables.items()]
             db.executemany("INSERT OR IGNORE INTO files VALUES (?, ?)", expansion.files.items())
             stacks = self._stacks(db, expansion)
             before = db.total_changes
@@ -202,28 +200,28 @@ class Store:
         return added
 
     @staticmethod
-    def _part(db: sqlite3.Connection, kind: str, text: str, shared: str) -> int:
-        db.execute("INSERT OR IGNORE INTO parts (kind, json, shared) VALUES (?, ?, ?)", (kind, text, shared))
-        result = db.execute("SELECT id FROM parts WHERE kind = ? AND json = ?", (kind, text)).fetchone()
-        return int(result[0])
+    def _part(db: sqlite3.Connection, kind: str, part: "Part") -> int:
+        db.execute("INSERT OR IGNORE INTO parts (kind, json, shared) VALUES (?, ?, ?)", (kind, part.text, part.shared))
+        (number,) = db.execute("SELECT id FROM parts WHERE kind = ? AND json = ?", (kind, part.text)).fetchone()
+        return int(number)
 
     @staticmethod
     def _stacks(db: sqlite3.Connection, expansion: "Expansion") -> dict[tuple[int, int, int], int]:
-        """Number of the stack that each combination of parts belongs to."""
+        """Number of the stack of each combination of parts."""
         result: dict[tuple[int, int, int], int] = {}
         known: dict[str, int] = {}
-        for i, tree in enumerate(expansion.trees):
-            for j, network in enumerate(expansion.networks):
-                for k, train in enumerate(expansion.trains):
-                    text = "\n".join((tree.shared, network.shared, train.shared))
-                    if text not in known:
-                        db.execute("INSERT OR IGNORE INTO stacks (shared) VALUES (?)", (text,))
-                        (known[text],) = db.execute("SELECT id FROM stacks WHERE shared = ?", (text,)).fetchone()
-                    result[i, j, k] = known[text]
+        for (i, tree), (j, network), (k, train) in product(
+            enumerate(expansion.trees), enumerate(expansion.networks), enumerate(expansion.trains)
+        ):
+            text = "\n".join((tree.shared, network.shared, train.shared))
+            if text not in known:
+                db.execute("INSERT OR IGNORE INTO stacks (shared) VALUES (?)", (text,))
+                (known[text],) = db.execute("SELECT id FROM stacks WHERE shared = ?", (text,)).fetchone()
+            result[i, j, k] = known[text]
         return result
 
     def counts(self) -> dict[str, int]:
-        """How many configurations have each status."""
+        """Number of configurations with each status."""
         result = dict(self.read("SELECT status, count(*) FROM configurations GROUP BY status"))
         return {status: result.get(status, 0) for status in STATUSES}
 
@@ -234,15 +232,7 @@ class Store:
             return db.execute(change).rowcount
 
     def failures(self, most: int = 20) -> list[tuple[str, int]]:
-        """Reasons of failure and how often each stands, the commonest first."""
-        # Only what has failed has a reason; said so, the index of reasons is taken.
+        """Reasons of failure and their numbers, the commonest first."""
+        # Only failed configurations have a reason; the condition makes SQLite use the index of reasons.
         query = "SELECT reason, count(*) FROM configurations WHERE reason NOT NULL GROUP BY 1 ORDER BY 2 DESC LIMIT ?"
         return [(str(reason), int(number)) for reason, number in self.read(query, (most,))]
-
-
-def check_store(path: str | Path) -> Path:
-    """The path of a store; refuses a folder, and a file in a folder that is not there."""
-    place = Path(path)
-    if place.is_dir() or not place.parent.is_dir():
-        raise InputError(f"store={show(str(path))}: must be a file in a folder that exists")
-    return place
