@@ -53,7 +53,7 @@ class Sizes:
         return self.samples * self.neurons
 
     @property
-    def held(self) -> int:
+    def state_bytes(self) -> int:
         """Bytes of activations and of weights with their gradients."""
         return self.itemsize * (self.numbers + 4 * self.parameters)
 
@@ -92,7 +92,7 @@ CPU = Coefficients()
 def sizes(
     tree: Mapping[str, Any], network: Mapping[str, Any], train: Mapping[str, Any], files: Mapping[str, Any]
 ) -> Sizes:
-    """Sizes of a configuration, from its parts."""
+    """Compute the sizes of a configuration from its parts."""
     width = network["width"]
     if tree["kind"] == "file":
         children: dict[Any, list[Any]] = {}
@@ -123,7 +123,7 @@ def sizes(
 
 
 def seconds(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
-    """Seconds that a task of so many members takes on one core; infinite where they are not predicted."""
+    """Predict the seconds of a task on one core; infinite in exact mode, which is not predicted."""
     if not size.predicted:
         return math.inf
     launch = rates.fixed + rates.per_block * size.blocks
@@ -141,32 +141,34 @@ def seconds(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
 
 
 def memory(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
-    """Bytes that a task of so many members needs besides those of an idle worker: of training, or of measuring."""
-    training = rates.bytes_per_word * words_held(size, members) + rates.bytes_per_number * members * size.held
-    training += rates.bytes_per_pair * pairs_held(size, members)
+    """Predict the bytes of a task beyond those of an idle worker: of training or of measuring, the larger."""
+    training = (
+        rates.bytes_per_word * words_in_memory(size, members) + rates.bytes_per_number * members * size.state_bytes
+    )
+    training += rates.bytes_per_pair * pair_bytes(size, members)
     return rates.bytes_task + max(training, rates.bytes_per_measured_number * numbers_measured(size, members))
 
 
-def words_held(size: Sizes, members: int) -> int:
-    """Random words that are drawn at a time: of several steps, but not beyond the next record."""
+def words_in_memory(size: Sizes, members: int) -> int:
+    """Random words drawn at a time: for several steps, but not beyond the next record."""
     one = members * size.words
     return min(one * -(-size.steps // size.records), max(one, WORDS_AT_A_TIME))
 
 
-def pairs_held(size: Sizes, members: int) -> float:
-    """Bytes of the distances of one tile of members, which training takes one after the other."""
+def pair_bytes(size: Sizes, members: int) -> float:
+    """Bytes of the distances of one tile of members; training takes tiles one after the other."""
     tiles = -(-members // max(1, TILE_BYTES // (size.itemsize * size.numbers)))
     return float(-(-members // tiles) * size.pairs * size.itemsize)
 
 
 def far_pairs(size: Sizes, members: int) -> float:
-    """Pairs of one member whose distances lie beyond the cache, as the tile does that holds them."""
-    held = pairs_held(size, members)
-    return size.pairs * max(0.0, 1 - CACHE_BYTES / held) if held else 0.0
+    """Pairs of one member whose distances lie beyond the cache."""
+    tile = pair_bytes(size, members)
+    return size.pairs * max(0.0, 1 - CACHE_BYTES / tile) if tile else 0.0
 
 
 def numbers_measured(size: Sizes, members: int) -> float:
-    """Activations that are held at a time for correlations: of some members, and part of those before them."""
+    """Activations in memory for correlations: of some members, and part of those before them."""
     one = size.measured * size.neurons
     some = min(members * one, max(one, MEASURED_AT_A_TIME // 3))
     return some + BEFORE * min(members * one - some, some)
@@ -264,7 +266,7 @@ class Driver:
         return counts["pending"] == counts["running"] == 0
 
     def _most(self, member: Member, files: dict[str, Any]) -> int:
-        # A limit is far above what is measured; half of it leaves room for what the model does not know.
+        # Half of the limits: the model leaves a margin for what it does not know.
         most_bytes = (self.options.memory_limit or 4 * 2**30) / 2
         most_seconds = min(self.options.task_seconds, self.options.time_limit / 2)
         if self.options.device != "cpu":

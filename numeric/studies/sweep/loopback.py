@@ -16,7 +16,7 @@ from hltm.base.cluster import LOOPBACK_SWITCH, need_ray
 from hltm.base.errors import InputError
 
 _STORE_BYTES = 80_000_000
-# A second node on the same loopback: `ray start` would refuse the switch, so what it decides is replaced.
+# `ray start` refuses a second node with the switch on, so the function that the switch controls is replaced.
 _START = """
 import sys
 import ray._private.services as services
@@ -29,24 +29,24 @@ main()
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+    """A free port of loopback."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node: one `ray start --block` and everything that it has started."""
+    """A node: one `ray start --block` and its descendants."""
 
     process: "subprocess.Popen[bytes]"
 
     def processes(self) -> list[int]:
-        """Its processes and their descendants, the first one last."""
+        """Process numbers, the root last."""
         return [*descendants(self.process.pid), self.process.pid]
 
     def kill(self) -> None:
-        """End all of it at once, as a machine does that loses power."""
+        """Kill all processes at once, as a power cut would."""
         for number in reversed(self.processes()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
@@ -78,7 +78,7 @@ class Loopback:
     folder: str
 
     def add(self, cpus: int = 1) -> Node:
-        """Start one more node; gives it when it is connected."""
+        """Start one more node, and wait until it is connected."""
         head = not self.nodes
         port = self.address.rsplit(":", 1)[1]
         where = [f"--address={self.address}"] if not head else ["--head", f"--port={port}", f"--temp-dir={self.folder}"]
@@ -111,7 +111,7 @@ class Loopback:
 
 @contextlib.contextmanager
 def loopback_cluster(nodes: int = 2, cpus: int = 1) -> Iterator[Loopback]:
-    """A Ray cluster of some nodes on loopback, ended with the block."""
+    """Run a Ray cluster on loopback for the time of the block."""
     need_ray()
     # Short: sockets lie below it, and their paths have at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:

@@ -64,7 +64,7 @@ class FalseWorker:
     """Says of one part of one search that a false variant is the statement; everything else takes a minute and more."""
 
     def prepare(self):
-        return verify_cluster.PieceWorker().prepare()
+        return verify_cluster.CheckWorker().prepare()
 
     def run(self, piece):
         from verify.engine.search import property_evidence
