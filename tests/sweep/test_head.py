@@ -29,6 +29,8 @@ def listener():
     threading.Thread(target=serve, daemon=True).start()
     yield f"127.0.0.1:{held.getsockname()[1]}", answers
     held.close()
+    for line in lines:
+        line.close()
 
 
 def knock(address):
