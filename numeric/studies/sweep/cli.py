@@ -18,6 +18,8 @@ from hltm.base.cluster import RayEngine
 from hltm.base.command import Job
 from hltm.base.errors import InputError
 from hltm.base.workers import Engine, LocalEngine
+from numeric.studies.sweep import report
+from numeric.studies.sweep.store import Store
 
 
 class FileFirst(TyperGroup):
@@ -111,7 +113,8 @@ def plot(
 ) -> Job:
     """Draw means over seeds with confidence bands."""
     names = None if by is None else tuple(part.strip() for part in by.split(",") if part.strip())
-    return partial(run_plot, store, out, x, y or ("loss" if x == "steps" else "final_loss"), names, level, confidence)
+    y = y or ("loss" if x == "steps" else "final_loss")
+    return partial(run_plot, store, out, report.Wanted(x, y, names, level, confidence))
 
 
 def run_sweep(
@@ -123,8 +126,6 @@ def run_sweep(
     from numeric.studies.sweep.driver import Driver, Options, tidy, work_folder
     from numeric.studies.sweep.expansion import expand
     from numeric.studies.sweep.grid import read_grid
-    from numeric.studies.sweep.report import status_lines, status_of
-    from numeric.studies.sweep.store import Store
 
     expansion = expand(read_grid(file))
     with Store(place, patience) as store:
@@ -147,8 +148,8 @@ def run_sweep(
                     engine.close()
         else:
             tidy(store)
-        result = status_of(store)
-    sys.stdout.write("".join(f"{line}\n" for line in status_lines(result)))
+        result = report.status_of(store)
+    sys.stdout.write("".join(f"{line}\n" for line in report.status_lines(result)))
     return 1 if result["failed"] else 0
 
 
@@ -180,38 +181,26 @@ def _note(text: str) -> None:
 
 def run_status(place: Path, as_json: bool) -> int:
     """Print the status of a store."""
-    from numeric.studies.sweep.report import status_lines, status_of
-    from numeric.studies.sweep.store import Store
-
     with Store(place, create=False) as store:
-        result = status_of(store)
-    text = json.dumps(result, indent=1, allow_nan=False) if as_json else "\n".join(status_lines(result))
+        result = report.status_of(store)
+    text = json.dumps(result, indent=1, allow_nan=False) if as_json else "\n".join(report.status_lines(result))
     sys.stdout.write(text + "\n")
     return 0
 
 
 def run_export(place: Path, out: Path) -> int:
     """Write the table of a store."""
-    from numeric.studies.sweep.report import check_out
-    from numeric.studies.sweep.report import export as write_table
-    from numeric.studies.sweep.store import Store
-
-    target = check_out(out, (".csv", ".parquet"), place)
+    target = report.check_out(out, (".csv", ".parquet"), place)
     with Store(place, create=False) as store:
-        number = write_table(store, target)
+        number = report.export(store, target)
     sys.stdout.write(f"{number:,} configurations in {out}\n")
     return 0
 
 
-def run_plot(
-    place: Path, out: Path, x: str, y: str, by: tuple[str, ...] | None, level: int | None, confidence: float
-) -> int:
+def run_plot(place: Path, out: Path, wanted: report.Wanted) -> int:
     """Draw the figure of a store."""
-    from numeric.studies.sweep.report import Wanted, check_out, draw
-    from numeric.studies.sweep.store import Store
-
-    target = check_out(out, (".png", ".pdf", ".svg"), place)
+    target = report.check_out(out, (".png", ".pdf", ".svg"), place)
     with Store(place, create=False) as store:
-        lines = draw(store, target, Wanted(x, y, by, level, confidence))
+        lines = report.draw(store, target, wanted)
     sys.stdout.write(f"{lines} line{'' if lines == 1 else 's'} in {out}\n")
     return 0

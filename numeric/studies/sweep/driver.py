@@ -94,22 +94,12 @@ def sizes(
 ) -> Sizes:
     """Compute the sizes of a configuration from its parts."""
     width = network["width"]
-    if tree["kind"] == "file":
-        children: dict[Any, list[Any]] = {}
-        for edge in files[tree["sha256"]]["edges"]:
-            children.setdefault(str(edge["source"]), []).append(str(edge["target"]))
-        nodes = len({*children, *(each for some in children.values() for each in some)})
-        leaves = nodes - len(children)
-        inner = sum(each in children for some in children.values() for each in some)
-        blocks = 2 * max(1, len(children).bit_length())
-    else:
-        nodes, leaves = tree_sizes(tree)
-        inner = nodes - leaves - 1
-        deep = {"complete": tree.get("depth", 1), "star": 1, "caterpillar": max(1, leaves - 1)}
-        blocks = deep[tree["kind"]]
+    nodes, leaves = tree_sizes(tree, files)
     latents = nodes - leaves
+    depths = {"complete": tree.get("depth", 1), "star": 1, "caterpillar": max(1, leaves - 1)}
+    blocks = depths.get(tree["kind"], 2 * max(1, latents.bit_length()))  # a guess for a tree from a file
     neurons = latents * width + leaves
-    parameters = width * (leaves + inner * width)
+    parameters = width * (leaves + (latents - 1) * width)
     exact, whole = train["mode"] == "exact", train["loss"] == "ntxent"
     towers = 2 if whole else 2 + (train["negatives"] or 1)
     samples = 2**leaves if exact else train["batch"] * towers

@@ -122,7 +122,7 @@ def _tree_parts(table: TreeTable, files: dict[str, str]) -> Iterator[Part]:
         point["root_polarity"] = 0.0 if point["root_polarity"] is None else point["root_polarity"]
         if table.kind == "complete":
             point["branching"] = 2 if point["branching"] is None else point["branching"]
-        if tree_sizes(point)[0] > NODE_LIMIT:
+        if tree_sizes(point, {})[0] > NODE_LIMIT:
             raise InputError(f"tree {_canonical(point)}: must have at most {NODE_LIMIT:,} nodes")
         values = {name: value for name, value in point.items() if value is not None}
         yield _part(values, ("kind", "depth", "branching", "leaves"))
@@ -134,8 +134,11 @@ def _without_tables(tree: dict[str, Any]) -> dict[str, Any]:
     return {"nodes": nodes, "edges": [[edge["source"], edge["target"]] for edge in tree["edges"]]}
 
 
-def tree_sizes(part: Mapping[str, Any]) -> tuple[int, int]:
-    """Numbers of nodes and leaves of a tree that is no file."""
+def tree_sizes(part: Mapping[str, Any], files: Mapping[str, Any]) -> tuple[int, int]:
+    """Numbers of nodes and leaves of a tree."""
+    if part["kind"] == "file":
+        tree = files[part["sha256"]]
+        return len(tree["nodes"]), len(tree["nodes"]) - len({edge["source"] for edge in tree["edges"]})
     if part["kind"] != "complete":
         leaves = part["leaves"]
         return (leaves + 1 if part["kind"] == "star" else 2 * leaves - 1), leaves
@@ -167,11 +170,7 @@ def _check_exact(trains: list[dict[str, Any]], trees: list[dict[str, Any]], file
     """Refuse exact training on too many leaves before anything runs."""
     if not any(train["mode"] == "exact" for train in trains):
         return
+    parsed = {digest: json.loads(text) for digest, text in files.items()}
     for tree in trees:
-        if tree["kind"] == "file":
-            edges = json.loads(files[tree["sha256"]])["edges"]
-            leaves = len({edge["target"] for edge in edges} - {edge["source"] for edge in edges})
-        else:
-            leaves = tree_sizes(tree)[1]
-        if leaves > LEAVES_IN_EXACT_MODE:
+        if (leaves := tree_sizes(tree, parsed)[1]) > LEAVES_IN_EXACT_MODE:
             raise InputError(f"train.mode='exact' on {leaves} leaves: must be at most {LEAVES_IN_EXACT_MODE}")

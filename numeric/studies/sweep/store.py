@@ -175,12 +175,8 @@ class Store:
 
     def add(self, expansion: "Expansion") -> int:
         """Add the new configurations of a grid; gives their number."""
-        query = "SELECT 1 FROM grids WHERE digest = ?"
-        if next(self.read(query, (expansion.digest,)), None) is not None:
-            return 0
         with self.writing() as db:
-            # Another driver may have added it since; inside the transaction none can.
-            if db.execute(query, (expansion.digest,)).fetchone() is not None:
+            if db.execute("SELECT 1 FROM grids WHERE digest = ?", (expansion.digest,)).fetchone() is not None:
                 return 0
             tables = {"tree": expansion.trees, "network": expansion.networks, "train": expansion.trains}
             numbers = [[self._part(db, kind, part) for part in parts] for kind, parts in tables.items()]
