@@ -15,8 +15,9 @@ from typing import Annotated, Any
 
 import typer
 
-from hltm.base.command import Job, deferred_interrupt, finish
+from hltm.base.command import Job, finish
 from hltm.base.errors import InputError
+from hltm.base.interrupts import deferred_interrupt
 from hltm.base.progress import Progress, shown
 from numeric.studies.images.command import images
 from numeric.studies.sweep.cli import app as sweep_app

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from hltm.base.command import Job, deferred_interrupt, finish
+from hltm.base.command import Job, finish
 from hltm.base.errors import InputError
+from hltm.base.interrupts import deferred_interrupt
 from hltm.base.progress import shown
 
 PAPER_LIMIT = 16 * 2**20

@@ -20,8 +20,9 @@ from typing import Annotated
 
 import typer
 
-from hltm.base.command import Job, deferred_interrupt, guarded, ignore_interrupts, refuse_options_before_command
+from hltm.base.command import Job, guarded, refuse_options_before_command
 from hltm.base.errors import InputError
+from hltm.base.interrupts import deferred_interrupt, ignore_interrupts
 from verify.commands import EXIT, Asked, Output, execute, make_context
 from verify.registry import covered, entry
 

@@ -10,7 +10,6 @@ import contextlib
 import json as json_module
 import os
 import re
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from hltm.base.command import complain, deferred_interrupt
+from hltm.base.command import complain
 from hltm.base.errors import InputError
+from hltm.base.interrupts import deferred_interrupt, recorded_interrupt
 from hltm.base.progress import Progress, shown
 from verify.engine.statement import Context
 from verify.registry import Entry
@@ -126,7 +126,7 @@ class Told:
     def __init__(self, output: Output, own: Path | None, stopped: bool = False) -> None:
         self.output, self.stopped = output, stopped
         self.pressed = threading.Event()
-        self.before: Any = None
+        self._recording = recorded_interrupt(self.pressed)
         self.extra: dict[str, bytes] = {}
         if output.reports and own is not None:
             with contextlib.suppress(OSError):  # a file that was taken away while it ran
@@ -136,20 +136,12 @@ class Told:
 
     def __enter__(self) -> Self:
         """Keep Ctrl-C in mind, where it would be an exception otherwise."""
-        deferred_interrupt = signal.getsignal(signal.SIGINT)
-        if deferred_interrupt is signal.default_int_handler and threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGINT, self._press)
+        self._recording.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Ctrl-C is again what it was."""
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
-
-    def _press(self, *_: object) -> None:
-        if self.pressed.is_set():
-            raise KeyboardInterrupt
-        self.pressed.set()
+        self._recording.__exit__(None, None, None)
 
     def report(
         self, request: Request, results: Sequence[Result], make: Callable[[Attached], dict[str, Any]], **options: Any

@@ -7,19 +7,15 @@ Of several processes that `torchrun` started, only the first prints an error tha
 
 import errno
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import make_dataclass
-from types import FrameType
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from hltm.base.errors import InputError, OneProcessError
+from hltm.base.interrupts import ignore_interrupts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,44 +36,6 @@ def finish(application: typer.Typer, name: str) -> None:
     code = guarded(application, name)
     ignore_interrupts()
     sys.exit(code)
-
-
-def ignore_interrupts() -> None:
-    """Ignore Ctrl-C from here on, and forget it: all is said and done, what is left is the exit code.
-
-    An impatient second one would print a traceback.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Making a dataclass executes a string. CPython keeps in mind that Ctrl-C left such a string (while a library was
-    # loaded, say) and would end by the signal, whatever the exit code, until another one has run to its end.
-    make_dataclass("Ended", [])
-
-
-@contextmanager
-def deferred_interrupt() -> Iterator[None]:
-    """Hear Ctrl-C inside the block for certain: a first one at its end, a second one at once.
-
-    Torch, while it is loaded, drops what a broken import of NumPy raises, KeyboardInterrupt as well, and goes on with
-    half of NumPy; or its C++ takes the exception for a defect and aborts the process. mpmath drops it too.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed = []
-
-    def press(number: int, frame: FrameType | None) -> None:
-        pressed.append(number)
-        if len(pressed) > 1:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, press)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if pressed:
-            raise KeyboardInterrupt
 
 
 def guarded(application: typer.Typer, name: str) -> int:

@@ -28,14 +28,14 @@ from numeric.studies.sweep.driver import (
     far_pairs,
     memory,
     numbers_measured,
-    pairs_held,
+    pair_bytes,
     seconds,
     sizes,
-    words_held,
+    words_in_memory,
 )
 from numeric.studies.sweep.expansion import expand
 from numeric.studies.sweep.grid import make_grid
-from numeric.studies.sweep.task import prepare, run_stack
+from numeric.studies.sweep.task import Worker, run_stack
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def size_of(members: list[dict[str, Any]]) -> Sizes:
 
 def one_run(shape: Shape, number: int) -> Run:
     """Measure one task in this process, which has measured nothing before."""
-    prepare()
+    Worker().prepare()
     size, many = size_of(members_of(shape, 1, 10**6)), 10**6
     steps = max(40, int(TASK_SECONDS * many / seconds(size, number)))
     members = members_of(shape, number, steps)
@@ -159,7 +159,9 @@ def fit(runs: list[Run]) -> Coefficients:
     found = solve(np.array(rows), taken)
     # One constant for both kinds of peak: rows of the two are put below each other.
     plain = [run for run in runs if not run.size.pairs]
-    memory_rows = [[1.0, words_held(run.size, run.members), run.members * run.size.held, 0.0] for run in plain]
+    memory_rows = [
+        [1.0, words_in_memory(run.size, run.members), run.members * run.size.state_bytes, 0.0] for run in plain
+    ]
     memory_rows += [[1.0, 0.0, 0.0, numbers_measured(run.size, run.members)] for run in plain]
     bytes_taken = np.array([*(run.training for run in plain), *(run.measuring for run in plain)])
     held = solve(np.array(memory_rows), bytes_taken)
@@ -170,7 +172,7 @@ def fit(runs: list[Run]) -> Coefficients:
         bytes_per_number=held[2], bytes_per_measured_number=held[3], bytes_per_pair=0.0,
     )  # fmt: skip
     # How much of its memory torch's allocator gives back between the passes of NT-Xent varies fourfold: the most.
-    pairs = [(run.bytes - memory(run.size, run.members, rates)) / pairs_held(run.size, run.members)
+    pairs = [(run.bytes - memory(run.size, run.members, rates)) / pair_bytes(run.size, run.members)
              for run in runs if run.size.pairs]  # fmt: skip
     return replace(rates, bytes_per_pair=max(0.0, *pairs))
 

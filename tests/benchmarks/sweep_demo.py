@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from hltm.base.command import console
-from numeric.studies.sweep.on_ray import loopback_cluster
+from numeric.studies.sweep.loopback import loopback_cluster
 from numeric.studies.sweep.report import Wanted, grouped, parameters_that_vary, status_lines, status_of
 from numeric.studies.sweep.store import Store
 

@@ -10,8 +10,9 @@ import time
 import pytest
 import typer
 
-from hltm.base.command import deferred_interrupt, guarded
+from hltm.base.command import guarded
 from hltm.base.errors import InputError
+from hltm.base.interrupts import deferred_interrupt
 
 
 def application(job):

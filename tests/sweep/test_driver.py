@@ -10,11 +10,13 @@ from filelock import FileLock
 
 import hltm
 from hltm.base.errors import InputError
+from hltm.base.workers import Ended, Engine
 from numeric.studies.sweep.driver import Driver, Options, tidy, work_folder
 from numeric.studies.sweep.expansion import expand
 from numeric.studies.sweep.grid import make_grid
-from numeric.studies.sweep.local import Answer, Ended
-from numeric.studies.sweep.store import Leases, Member, Store
+from numeric.studies.sweep.leases import Leases, Member
+from numeric.studies.sweep.store import Store
+from numeric.studies.sweep.task import Answer
 
 TABLES = {"tree": {"depth": 1, "polarity": [0.5, 0.6]}, "network": {"width": [2, 3]}, "seeds": 5}
 FOUND = {"steps": [1], "loss": [0.5], "dead": False, "diverged": None, "before": None, "after": None}
@@ -24,10 +26,10 @@ def answer_of(number, code="test"):
     return Answer((json.dumps(FOUND),) * number, 1.0, "cpu", code)
 
 
-class Lanes:
+class Lanes(Engine):
     """Two lanes that answer at once."""
 
-    name, lanes = "lanes of a test", 2
+    lanes = 2
 
     def __init__(self, answer):
         self.answer, self.held, self.seen, self.ended = answer, {}, [], []
@@ -182,10 +184,11 @@ def test_what_an_unknown_driver_holds_is_free(store, tmp_path):
         assert second.beat() == [first.name]
         first.claim(lambda *_: 3, 1)
         first._lock.release()
-        assert second.running_elsewhere()
+        elsewhere = "SELECT count(*) FROM configurations WHERE owner IS NOT NULL AND owner <> ?"
+        assert next(store.read(elsewhere, (second.number,))) == (3,)
         assert second.beat() == []
         assert store.counts()["running"] == 0
-        assert not second.running_elsewhere()
+        assert next(store.read(elsewhere, (second.number,))) == (0,)
 
 
 def test_a_driver_of_a_store_that_was_removed_is_one_line(store, tmp_path):
@@ -276,7 +279,7 @@ def test_the_size_of_a_stack_knows_the_device_and_the_time_limit(store):
     """The configuration of the paper's study, in the stacks that `docs/scaling.md` reckons with on a GPU."""
     study = {"tree": {"depth": 5, "polarity": 0.9}, "network": {"width": 10}, "train": {"steps": 1500}}
     found = expand(make_grid(study))
-    parts = (found.trees[0].text, found.networks[0].text, found.trains[0].text)
+    parts = [json.loads(each[0].text) for each in (found.trees, found.networks, found.trains)]
     member = Member(0, b"", 0, *parts)
 
     def most(**options):

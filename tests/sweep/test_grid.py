@@ -112,7 +112,7 @@ BAD = [
     ({"tree": {"depth": 30, "polarity": 0.5}}, "must have at most 1,048,576 nodes"),
     ({"tree": {"depth": 10**6, "polarity": 0.5}}, "must have at most 1,048,576 nodes"),
     ({"tree": TREE, "train": {"lr": "x"}}, "train.lr[0]='x': must be a valid number"),
-    ({"tree": TREE, "train": {"lr": [0.1, 0.1]}}, "lr: must hold each value once"),
+    ({"tree": TREE, "train": {"lr": [0.1, 0.1]}}, "train.lr=[0.1, 0.1]: must hold each value once"),
     ({"tree": TREE, "train": {"lr": []}}, "train.lr"),
     ({"tree": TREE, "train": {"lr": float("nan")}}, "finite"),
     (

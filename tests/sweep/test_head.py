@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from hltm.base import cluster
 from hltm.base.errors import InputError
-from numeric.studies.sweep import on_ray
 
 
 @pytest.fixture
@@ -29,10 +29,12 @@ def listener():
     threading.Thread(target=serve, daemon=True).start()
     yield f"127.0.0.1:{held.getsockname()[1]}", answers
     held.close()
+    for line in lines:
+        line.close()
 
 
 def knock(address):
-    on_ray._knock(address, *on_ray.place_of(address))
+    cluster._knock(address, *cluster.host_and_port(address))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def knock(address):
     ],
 )
 def test_a_port_at_which_no_ray_answers_is_one_line(listener, monkeypatch, answer, words):
-    monkeypatch.setattr(on_ray, "KNOCK_SECONDS", 0.5)
+    monkeypatch.setattr(cluster, "KNOCK_SECONDS", 0.5)
     address, answers = listener
     answers.append(answer)
     with pytest.raises(InputError, match=words) as caught:
@@ -62,7 +64,7 @@ def test_what_speaks_http_2_is_let_through(listener):
 @pytest.mark.parametrize("address", ["", "nothing", "host:", ":1", "host:x", "host:65536", "host:-1", "host:²"])
 def test_an_address_without_host_and_port_is_one_line(address):
     with pytest.raises(InputError, match="as host:port, ray://host:port or auto"):
-        on_ray.place_of(address)
+        cluster.host_and_port(address)
 
 
 def test_auto_is_the_cluster_that_was_started_last(tmp_path, monkeypatch):
@@ -70,38 +72,38 @@ def test_auto_is_the_cluster_that_was_started_last(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     with pytest.raises(InputError, match="no Ray cluster was started on this machine"):
-        on_ray.current_address()
+        cluster.current_address()
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1\n")
-    assert on_ray.current_address() == "127.0.0.1:1"
+    assert cluster.current_address() == "127.0.0.1:1"
     monkeypatch.setenv("RAY_ADDRESS", "localhost:2")
-    assert on_ray.current_address() == "localhost:2"
+    assert cluster.current_address() == "localhost:2"
 
 
 def test_auto_is_asked_before_ray_is(monkeypatch):
     """Ray would wait minutes for a cluster that is gone."""
-    monkeypatch.setattr(on_ray, "need_ray", lambda: None)
+    monkeypatch.setattr(cluster, "need_ray", lambda: None)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(InputError, match=r"--ray='127\.0\.0\.1:1': Connection refused"):
-        on_ray.connected("auto")
+        cluster.connected("auto")
 
 
 def test_a_head_that_comes_back_is_not_gone(monkeypatch):
     """Only silence without a pause ends a sweep."""
     now = [0.0]
-    monkeypatch.setattr(on_ray.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: now[0])
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-        found = on_ray.Head(f"127.0.0.1:{port}")
+        found = cluster.Head(f"127.0.0.1:{port}")
         assert found.answers()
     assert not found.answers()
     assert found.gone
-    now[0] += on_ray.GONE_SECONDS - 1
+    now[0] += cluster.GONE_SECONDS - 1
     assert not found.answers()
     with socket.create_server(("127.0.0.1", port)):
         assert found.answers()
         assert not found.gone
     assert not found.answers()
-    now[0] += on_ray.GONE_SECONDS + 1
+    now[0] += cluster.GONE_SECONDS + 1
     with pytest.raises(InputError, match="the cluster is gone; nothing that is done is lost"):
         found.answers()

@@ -10,20 +10,20 @@ import pytest
 from hypothesis import strategies
 
 from hltm.base.errors import InputError
-from numeric.studies.sweep.local import Ended
-from verify.engine import cluster, processes, search
+from hltm.base.interrupts import OutOfTimeError, cancel_when
+from hltm.base.workers import Ended, Engine
+from verify.engine import cluster, search
 from verify.engine.cluster import WorkItem, shrunk
 from verify.engine.evidence import Evidence, Measurement
-from verify.engine.processes import OutOfTimeError
 from verify.engine.search import SearchResult, deepening, property_evidence
 from verify.engine.statement import Check, Context, Part
 from verify.registry import entry
 
 
-class Lane:
+class Lane(Engine):
     """One lane that answers after a second, or fails."""
 
-    lanes, name = 1, "a stand-in"
+    lanes = 1
 
     def __init__(self, answer):
         self.answer, self.held = answer, None
@@ -134,7 +134,7 @@ def test_a_cut_that_is_lost_is_made_again():
         time.sleep(30)
 
     began = time.monotonic()
-    with pytest.raises(OutOfTimeError), processes.cancel_when(over):
+    with pytest.raises(OutOfTimeError), cancel_when(over):
         swallow()
     assert len(asked) >= 2
     assert time.monotonic() - began < 10

@@ -14,11 +14,11 @@ import torch
 from sympy import Rational, exp
 
 from hltm.base.errors import InputError
+from hltm.base.interrupts import OutOfTimeError, limited
 from theory.core.notation import negative, r_0, r_p, tau
 from theory.losses.family import family_conditions, membership_decision
 from theory.losses.loss import FREE_NEGATIVE, at_number
 from theory.losses.parse import parse_loss
-from verify.engine.processes import OutOfTimeError, limited
 from verify.loss import measure as loss_numeric
 from verify.loss.check import check_loss, named_weights, tex
 from verify.loss.measure import NoTorchFormError, evaluate

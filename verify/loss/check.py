@@ -11,9 +11,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
+from hltm.base.interrupts import OutOfTimeError, limited
 from hltm.base.progress import SILENT, Progress
 from verify.engine.evidence import COLUMNS, Evidence, Verdict, _cell, evidence_row, table, verdict
-from verify.engine.processes import OutOfTimeError, limited
 from verify.engine.statement import Context
 from verify.report.documents import header
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from hltm.base.command import deferred_interrupt
+from hltm.base.interrupts import deferred_interrupt
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.instances.in_torch import arrays_of
 from verify.tolerance.rounding import measured_tolerance

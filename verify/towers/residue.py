@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hltm.base.command import deferred_interrupt
+from hltm.base.interrupts import deferred_interrupt
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.statement import Context
 from verify.instances import samples

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hltm.base.command import Job, deferred_interrupt
+from hltm.base.command import Job
 from hltm.base.errors import InputError
+from hltm.base.interrupts import deferred_interrupt
 from hltm.base.progress import shown
 
 if TYPE_CHECKING:

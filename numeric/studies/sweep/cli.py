@@ -14,15 +14,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from hltm.base.cluster import RayEngine
 from hltm.base.command import Job
 from hltm.base.errors import InputError
+from hltm.base.workers import Engine, LocalEngine
+from numeric.studies.sweep import report
+from numeric.studies.sweep.store import Store
 
 
 class FileFirst(TyperGroup):
-    """A group whose first word may be a file instead of a command: it is run."""
+    """A group whose first word may be a file instead of a command: `run` is implied."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Put `run` before what is no command."""
+        """Insert `run` before a word that is no command."""
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
             args = ["run", *args]
         return super().parse_args(ctx, args)
@@ -37,7 +41,7 @@ _STORE = Path("sweep.db")
 
 @app.callback()
 def sweep() -> None:
-    """Sweep a grid: `sweep GRID.toml` runs it or goes on with it; status, export and plot show what came of it."""
+    """Sweep a grid: `sweep GRID.toml` runs or resumes it; status, export and plot show its results."""
 
 
 @app.command()
@@ -66,7 +70,7 @@ def run(
     lock_wait: Annotated[float, typer.Option(min=0.0, help="Seconds that a locked store is waited for.")] = 60.0,
     quiet: Quiet = False,
 ) -> Job:
-    """Run a grid, or go on with one that was cut short: what is done is not run again."""
+    """Run a grid, or resume one that was cut short: what is done is not run again."""
     if ray is not None and workers is not None:
         raise InputError("--workers and --ray: only one of them at a time")
     if device not in ("cpu", "cuda"):
@@ -109,64 +113,56 @@ def plot(
 ) -> Job:
     """Draw means over seeds with confidence bands."""
     names = None if by is None else tuple(part.strip() for part in by.split(",") if part.strip())
-    return partial(run_plot, store, out, x, y or ("loss" if x == "steps" else "final_loss"), names, level, confidence)
+    y = y or ("loss" if x == "steps" else "final_loss")
+    return partial(run_plot, store, out, report.Wanted(x, y, names, level, confidence))
 
 
 def run_sweep(
     file: Path, place: Path, patience: float, workers: int | None, address: str | None, retry: bool,
     options: dict[str, Any], quiet: bool,
 ) -> int:  # fmt: skip
-    """Run a grid and tell what came of it."""
+    """Run a grid and print its status."""
     from hltm.base.progress import shown
     from numeric.studies.sweep.driver import Driver, Options, tidy, work_folder
     from numeric.studies.sweep.expansion import expand
     from numeric.studies.sweep.grid import read_grid
-    from numeric.studies.sweep.report import status_lines, status_of
-    from numeric.studies.sweep.store import Store, check_store
 
     expansion = expand(read_grid(file))
-    with Store(check_store(place), patience) as store:
+    with Store(place, patience) as store:
         store.add(expansion)
-        others = sum(store.counts().values()) - len(expansion)
-        if others > 0:
-            sys.stderr.write(f"the store has {others:,} configurations that are not in {file}; they run too\n")
         if retry:
             store.retry_failed()
+        counts = store.counts()
+        total = sum(counts.values())
+        if (others := total - len(expansion)) > 0:
+            sys.stderr.write(f"the store has {others:,} configurations that are not in {file}; they run too\n")
         if options["checkpoints"] is None and address is None:
             options["checkpoints"] = work_folder(store).absolute()
-        total = sum(store.counts().values())
-        with shown(quiet) as bar:
-            bar.start(total, "starting workers")
-            engine = _engine(workers, address, options) if _something_to_do(store) else None
-            if engine is None:
-                tidy(store)
-            else:
+        if counts["pending"] or counts["running"]:
+            with shown(quiet) as bar:
+                bar.start(total, "starting workers")
+                engine = _engine(workers, address, options)
                 try:
-                    Driver(store, engine, Options(**options), partial(_tell, bar), _note).run()
+                    Driver(store, engine, Options(**options), partial(_progress, bar), _note).run()
                 finally:
                     engine.close()
-        result = status_of(store)
-    sys.stdout.write("".join(f"{line}\n" for line in status_lines(result)))
+        else:
+            tidy(store)
+        result = report.status_of(store)
+    sys.stdout.write("".join(f"{line}\n" for line in report.status_lines(result)))
     return 1 if result["failed"] else 0
 
 
-def _something_to_do(store: Any) -> bool:
-    counts = store.counts()
-    return bool(counts["pending"] or counts["running"])
+def _engine(workers: int | None, address: str | None, options: dict[str, Any]) -> Engine:
+    from numeric.studies.sweep.task import Worker
 
-
-def _engine(workers: int | None, address: str | None, options: dict[str, Any]) -> Any:
     if address is not None:
-        from numeric.studies.sweep.on_ray import RayEngine
-
-        return RayEngine(address, gpus=1 if options["device"] == "cuda" else 0)
-    from numeric.studies.sweep.local import LocalEngine
-
+        return RayEngine(address, Worker, gpus=1 if options["device"] == "cuda" else 0)
     if options["device"] != "cpu":
         from numeric.towers.checks import check_device
 
         check_device(options["device"])
-    return LocalEngine(workers or cores())
+    return LocalEngine(workers or cores(), Worker)
 
 
 def cores() -> int:
@@ -174,7 +170,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _tell(bar: Any, counts: dict[str, int]) -> None:
+def _progress(bar: Any, counts: dict[str, int]) -> None:
     failed = f", {counts['failed']:,} failed" if counts["failed"] else ""
     bar.at(counts["done"] + counts["failed"], f"{counts['running']:,} running{failed}")
 
@@ -185,38 +181,26 @@ def _note(text: str) -> None:
 
 def run_status(place: Path, as_json: bool) -> int:
     """Print the status of a store."""
-    from numeric.studies.sweep.report import status_lines, status_of
-    from numeric.studies.sweep.store import Store
-
     with Store(place, create=False) as store:
-        result = status_of(store)
-    text = json.dumps(result, indent=1, allow_nan=False) if as_json else "\n".join(status_lines(result))
+        result = report.status_of(store)
+    text = json.dumps(result, indent=1, allow_nan=False) if as_json else "\n".join(report.status_lines(result))
     sys.stdout.write(text + "\n")
     return 0
 
 
 def run_export(place: Path, out: Path) -> int:
     """Write the table of a store."""
-    from numeric.studies.sweep.report import check_out
-    from numeric.studies.sweep.report import export as write_table
-    from numeric.studies.sweep.store import Store
-
-    target = check_out(out, (".csv", ".parquet"), place)
+    target = report.check_out(out, (".csv", ".parquet"), place)
     with Store(place, create=False) as store:
-        number = write_table(store, target)
+        number = report.export(store, target)
     sys.stdout.write(f"{number:,} configurations in {out}\n")
     return 0
 
 
-def run_plot(
-    place: Path, out: Path, x: str, y: str, by: tuple[str, ...] | None, level: int | None, confidence: float
-) -> int:
+def run_plot(place: Path, out: Path, wanted: report.Wanted) -> int:
     """Draw the figure of a store."""
-    from numeric.studies.sweep.report import Wanted, check_out, draw
-    from numeric.studies.sweep.store import Store
-
-    target = check_out(out, (".png", ".pdf", ".svg"), place)
+    target = report.check_out(out, (".png", ".pdf", ".svg"), place)
     with Store(place, create=False) as store:
-        lines = draw(store, target, Wanted(x, y, by, level, confidence))
+        lines = report.draw(store, target, wanted)
     sys.stdout.write(f"{lines} line{'' if lines == 1 else 's'} in {out}\n")
     return 0

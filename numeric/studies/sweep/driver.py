@@ -1,28 +1,26 @@
-"""The driver: takes tasks from the store, gives them to lanes, and writes what came of them.
+"""The driver of a sweep, and the cost model by which it sizes its tasks.
 
-A task that raises or exceeds its memory or its time is split in two, until the member that is to blame is alone and
-fails with its reason; one whose worker died is tried again. Whatever moment the driver dies at, the store knows what is
-done.
+The driver claims tasks from the store, gives them to lanes, and writes their results. A task that raises or exceeds its
+memory or its time limit is split in two, until the member to blame is alone and fails with its reason; a task whose
+worker died is tried again. The store is consistent whenever the driver dies.
 """
 
 import contextlib
-import json
 import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hltm.base.workers import Ended, Engine
 from numeric.studies.sweep.expansion import tree_sizes
-from numeric.studies.sweep.local import Ended, Engine, Wrong, plain, read_answer
-from numeric.studies.sweep.store import EXPIRY, Leases, Member, Store, Task
-from numeric.studies.sweep.task import work_of
+from numeric.studies.sweep.leases import Leases, Member, Task
+from numeric.studies.sweep.store import Store
+from numeric.studies.sweep.task import TaskError, one_line, read_answer, work_of
 
-# What a task takes: seconds and bytes, from the sizes of tree, network and training.
-
+# The cost model: seconds and bytes of a task. `docs/scaling.md` has its formula, its fit and its errors.
 WORDS_AT_A_TIME = 2**19
 MEASURED_AT_A_TIME = 2**22
 TILE_BYTES = 2**22  # of activations that training holds at a time
@@ -32,7 +30,7 @@ CACHE_BYTES = 2**20  # of distances, that stay near
 
 @dataclass(frozen=True)
 class Sizes:
-    """What one step of one member is made of."""
+    """Sizes of one step of one member."""
 
     nodes: int
     leaves: int
@@ -55,7 +53,7 @@ class Sizes:
         return self.samples * self.neurons
 
     @property
-    def held(self) -> int:
+    def state_bytes(self) -> int:
         """Bytes of activations and of weights with their gradients."""
         return self.itemsize * (self.numbers + 4 * self.parameters)
 
@@ -94,24 +92,14 @@ CPU = Coefficients()
 def sizes(
     tree: Mapping[str, Any], network: Mapping[str, Any], train: Mapping[str, Any], files: Mapping[str, Any]
 ) -> Sizes:
-    """Sizes of a configuration, from its parts."""
+    """Compute the sizes of a configuration from its parts."""
     width = network["width"]
-    if tree["kind"] == "file":
-        children: dict[Any, list[Any]] = {}
-        for edge in files[tree["sha256"]]["edges"]:
-            children.setdefault(str(edge["source"]), []).append(str(edge["target"]))
-        nodes = len({*children, *(each for some in children.values() for each in some)})
-        leaves = nodes - len(children)
-        inner = sum(each in children for some in children.values() for each in some)
-        blocks = 2 * max(1, len(children).bit_length())
-    else:
-        nodes, leaves = tree_sizes(tree)
-        inner = nodes - leaves - 1
-        deep = {"complete": tree.get("depth", 1), "star": 1, "caterpillar": max(1, leaves - 1)}
-        blocks = deep[tree["kind"]]
+    nodes, leaves = tree_sizes(tree, files)
     latents = nodes - leaves
+    depths = {"complete": tree.get("depth", 1), "star": 1, "caterpillar": max(1, leaves - 1)}
+    blocks = depths.get(tree["kind"], 2 * max(1, latents.bit_length()))  # a guess for a tree from a file
     neurons = latents * width + leaves
-    parameters = width * (leaves + inner * width)
+    parameters = width * (leaves + (latents - 1) * width)
     exact, whole = train["mode"] == "exact", train["loss"] == "ntxent"
     towers = 2 if whole else 2 + (train["negatives"] or 1)
     samples = 2**leaves if exact else train["batch"] * towers
@@ -125,7 +113,7 @@ def sizes(
 
 
 def seconds(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
-    """Seconds that a task of so many members takes on one core; infinite where they are not predicted."""
+    """Predict the seconds of a task on one core; infinite in exact mode, which is not predicted."""
     if not size.predicted:
         return math.inf
     launch = rates.fixed + rates.per_block * size.blocks
@@ -143,32 +131,34 @@ def seconds(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
 
 
 def memory(size: Sizes, members: int, rates: Coefficients = CPU) -> float:
-    """Bytes that a task of so many members needs besides those of an idle worker: of training, or of measuring."""
-    training = rates.bytes_per_word * words_held(size, members) + rates.bytes_per_number * members * size.held
-    training += rates.bytes_per_pair * pairs_held(size, members)
+    """Predict the bytes of a task beyond those of an idle worker: of training or of measuring, the larger."""
+    training = (
+        rates.bytes_per_word * words_in_memory(size, members) + rates.bytes_per_number * members * size.state_bytes
+    )
+    training += rates.bytes_per_pair * pair_bytes(size, members)
     return rates.bytes_task + max(training, rates.bytes_per_measured_number * numbers_measured(size, members))
 
 
-def words_held(size: Sizes, members: int) -> int:
-    """Random words that are drawn at a time: of several steps, but not beyond the next record."""
+def words_in_memory(size: Sizes, members: int) -> int:
+    """Random words drawn at a time: for several steps, but not beyond the next record."""
     one = members * size.words
     return min(one * -(-size.steps // size.records), max(one, WORDS_AT_A_TIME))
 
 
-def pairs_held(size: Sizes, members: int) -> float:
-    """Bytes of the distances of one tile of members, which training takes one after the other."""
+def pair_bytes(size: Sizes, members: int) -> float:
+    """Bytes of the distances of one tile of members; training takes tiles one after the other."""
     tiles = -(-members // max(1, TILE_BYTES // (size.itemsize * size.numbers)))
     return float(-(-members // tiles) * size.pairs * size.itemsize)
 
 
 def far_pairs(size: Sizes, members: int) -> float:
-    """Pairs of one member whose distances lie beyond the cache, as the tile does that holds them."""
-    held = pairs_held(size, members)
-    return size.pairs * max(0.0, 1 - CACHE_BYTES / held) if held else 0.0
+    """Pairs of one member whose distances lie beyond the cache."""
+    tile = pair_bytes(size, members)
+    return size.pairs * max(0.0, 1 - CACHE_BYTES / tile) if tile else 0.0
 
 
 def numbers_measured(size: Sizes, members: int) -> float:
-    """Activations that are held at a time for correlations: of some members, and part of those before them."""
+    """Activations in memory for correlations: of some members, and part of those before them."""
     one = size.measured * size.neurons
     some = min(members * one, max(one, MEASURED_AT_A_TIME // 3))
     return some + BEFORE * min(members * one - some, some)
@@ -188,8 +178,7 @@ def most_members(size: Sizes, limit: int, most_seconds: float, most_bytes: float
 
 BEAT = 5.0  # seconds between heartbeats
 GPU_CORES = 50  # whose work one GPU is assumed to do; no GPU was measured
-POLL = 0.5  # seconds that the end of a task is waited for at a time
-_LOST = "lost"
+POLL = 0.5  # seconds between looks for idle lanes and overdue tasks
 
 
 @dataclass(frozen=True)
@@ -204,59 +193,54 @@ class Options:
     checkpoints: Path | None = None
     checkpoint_after: float = 20.0
     task_seconds: float = 300.0
-    expiry: float = EXPIRY
 
 
 @dataclass(frozen=True)
 class Running:
-    """A task in a lane, and until when it may run."""
+    """A task in a lane, and the end of its time."""
 
     task: Task
     deadline: float
     checkpoint: Path | None
 
 
-Tell = Callable[[dict[str, int]], None]
-
-
 @dataclass(eq=False)
 class Driver:
-    """One driver of a store."""
+    """One driver of a store: gives tasks to lanes until every configuration is done or has failed."""
 
     store: Store
     engine: Engine
     options: Options
-    tell: Tell = lambda _: None
+    progress: Callable[[dict[str, int]], None] = lambda _: None
     note: Callable[[str], None] = lambda _: None
     running: dict[int, Running] = field(default_factory=dict)
 
     def run(self) -> dict[str, int]:
-        """Work until every configuration is done or has failed; gives how many are which."""
-        folder = work_folder(self.store)
-        with Leases(self.store, folder, self.options.expiry) as leases:
-            beaten = outcome = -BEAT
+        """Work until nothing is left; gives the number of configurations with each status."""
+        with Leases(self.store, work_folder(self.store)) as leases:
+            beaten = reported = -BEAT
             while True:
                 now = time.monotonic()
                 if now - beaten >= BEAT:
                     beaten = now
                     for name in leases.beat():
                         self.note(f"driver {name} is gone; its tasks are free")
-                free = self._fill(leases)
-                if not self.running and free and self._finished(leases):
+                exhausted = self._fill(leases)
+                if exhausted and not self.running and self._finished():
                     break
-                for ended in self.engine.wait(POLL if self.running or not free else 0.2):
+                for ended in self.engine.wait(POLL):
                     self._settle(leases, self.running.pop(ended.lane), ended)
                 self._overdue(leases)
-                if now - outcome >= 1.0:
-                    outcome = now
-                    self.tell(self.store.counts())
+                if now - reported >= 1.0:
+                    reported = now
+                    self.progress(self.store.counts())
         tidy(self.store)
         result = self.store.counts()
-        self.tell(result)
+        self.progress(result)
         return result
 
     def _fill(self, leases: Leases) -> bool:
-        """Give tasks to idle lanes; True if there was none left for some lane."""
+        """Give tasks to idle lanes; True if an idle lane found none."""
         for lane in self.engine.idle():
             task = leases.claim(self._most, self.engine.lanes)
             if task is None:
@@ -266,68 +250,66 @@ class Driver:
             self.engine.start(lane, work_of(task, self.options.device, checkpoint, self.options.memory_limit))
         return False
 
-    def _finished(self, leases: Leases) -> bool:
-        """Whether nobody has anything to do; what others run may come back, and is waited for."""
+    def _finished(self) -> bool:
+        """Whether nothing is left for any driver: the tasks of another one may come back."""
         counts = self.store.counts()
-        if counts["pending"] == 0 and counts["running"] and not leases.running_elsewhere():
-            leases.give_back()  # rows that are ours and in no lane: the end of a task could not be written
-            return False
-        return counts["pending"] == 0 and counts["running"] == 0
+        return counts["pending"] == counts["running"] == 0
 
-    def _most(self, member: Member, files: dict[str, str]) -> int:
-        # A limit is far above what is measured; half of it leaves room for what the model does not know.
+    def _most(self, member: Member, files: dict[str, Any]) -> int:
+        # Half of the limits: the model leaves a margin for what it does not know.
         most_bytes = (self.options.memory_limit or 4 * 2**30) / 2
         most_seconds = min(self.options.task_seconds, self.options.time_limit / 2)
         if self.options.device != "cpu":
             most_seconds *= GPU_CORES
-        return most_members(_sizes(member, files), self.options.stack, most_seconds, most_bytes)
+        size = sizes(member.tree, member.network, member.train, files)
+        return most_members(size, self.options.stack, most_seconds, most_bytes)
 
     def _checkpoint(self, task: Task) -> Path | None:
         if self.options.checkpoints is None:
             return None
-        size = _sizes(task.members[0], task.files)
+        first = task.members[0]
+        size = sizes(first.tree, first.network, first.train, task.files)
         if seconds(size, len(task.members)) < self.options.checkpoint_after:
             return None
         return self.options.checkpoints / task.name
 
     def _settle(self, leases: Leases, run: Running, ended: Ended) -> None:
         """Write how a task ended."""
-        if ended.answer is None:
-            self._lost(leases, run, plain(ended.reason))
-            return
-        answer = read_answer(ended.answer, len(run.task.members))
-        if isinstance(answer, Wrong):
-            self._split(leases, run, answer.reason)
-            return
-        self._write(partial(leases.finish, run.task, answer), run)
-
-    def _lost(self, leases: Leases, run: Running, reason: str) -> None:
         task = run.task
-        if task.lost < self.options.retries:
-            self.note(f"task {task.number}: {reason}; it is tried again")
-            self._write(partial(leases.again, task, 1, task.lost + 1))
+        if ended.answer is None:
+            reason = one_line(ended.reason)
+            if task.lost < self.options.retries:
+                self.note(f"task {task.number}: {reason}; it is tried again")
+                self._written(leases.retry(task))
+            else:
+                self._split(leases, run, f"lost: {reason}, {task.lost + 1} times")
             return
-        self._split(leases, run, f"{_LOST}: {reason}, {task.lost + 1} times")
+        try:
+            answer = read_answer(ended.answer, len(task.members))
+        except TaskError as error:
+            self._split(leases, run, str(error))
+            return
+        self._written(leases.finish(task, answer), run.checkpoint)
 
     def _split(self, leases: Leases, run: Running, reason: str) -> None:
         """Halve a task that went wrong, or let its only member fail."""
         task = run.task
         if len(task.members) == 1:
             self.note(f"configuration {task.members[0].key.hex()[:12]}: {reason}")
-            self._write(partial(leases.fail, task, reason), run)
+            self._written(leases.fail(task, reason), run.checkpoint)
         else:
             self.note(f"task {task.number} of {len(task.members)} members: {reason}; it is split")
-            self._write(partial(leases.again, task, 2, 0), run)
+            self._written(leases.split(task), run.checkpoint)
 
-    def _write(self, change: Callable[[], bool], over: Running | None = None) -> None:
-        """Write how a task ended, and remove the checkpoint of one that is over; another driver's has its own."""
-        if not change():
+    def _written(self, ours: bool, checkpoint: Path | None = None) -> None:
+        """Remove the checkpoint of a task that is over, unless another driver took the task over."""
+        if not ours:
             self.note("the end of a task that another driver took over is not written")
-        elif over is not None and over.checkpoint is not None:
-            shutil.rmtree(over.checkpoint, ignore_errors=True)
+        elif checkpoint is not None:
+            shutil.rmtree(checkpoint, ignore_errors=True)
 
     def _overdue(self, leases: Leases) -> None:
-        """End the workers of tasks whose time is over."""
+        """Kill the workers of tasks that exceed their time limit."""
         for lane, run in list(self.running.items()):
             if time.monotonic() > run.deadline:
                 del self.running[lane]
@@ -335,30 +317,25 @@ class Driver:
                 self._split(leases, run, f"time: more than the {self.options.time_limit:g} seconds of a task")
 
 
-def _sizes(member: Member, files: dict[str, str]) -> Sizes:
-    parts = [json.loads(each) for each in (member.tree, member.network, member.train)]
-    return sizes(parts[0], parts[1], parts[2], {digest: json.loads(text) for digest, text in files.items()})
-
-
 def work_folder(store: Store) -> Path:
-    """Folder beside a store for locks and checkpoints; the same under whatever name the store was opened."""
+    """Folder beside a store for locks and checkpoints; the same for a link to the store."""
     place = store.path.resolve()
     return place.with_name(place.name + ".work")
 
 
 def tidy(store: Store) -> None:
-    """Remove the work folder where it serves nobody.
+    """Remove the work folder of a finished store.
 
     A driver that dies between the end of a task and the removal of its checkpoint leaves one behind.
     """
     folder = work_folder(store)
     if not folder.is_dir():
         return
-    with store.writing():  # nobody can claim anything meanwhile
+    with store.writing():  # no driver can claim a task meanwhile
         counts = store.counts()
         if counts["pending"] == counts["running"] == 0:
             for place in folder.iterdir():
                 if place.is_dir():
                     shutil.rmtree(place, ignore_errors=True)
-    with contextlib.suppress(OSError):  # locks of other drivers may be there still
+    with contextlib.suppress(OSError):  # another driver may still have its lock there
         folder.rmdir()

@@ -1,8 +1,8 @@
-"""From a grid to its configurations: each the canonical JSON of everything that its result depends on, and its SHA-256.
+"""Expand a grid into configurations: the canonical JSON of all that a result depends on, and its SHA-256 as key.
 
-A configuration is put together from the JSON of three parts (tree, network, training) and a seed, so that a million of
-them are a million digests and nothing more. Parameters that a loss does not take are null: they make no new
-configurations. Nothing here loads torch.
+A configuration consists of three parts (tree, network, training) and a seed, so that a million of them are a million
+digests and nothing more. Parameters that a loss does not take are null, and make no new configurations. Nothing here
+loads torch.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from hltm.base.errors import InputError
 from hltm.nodelink import tree_to_json
 from numeric.studies.sweep.grid import Grid, NetworkTable, RandomPolarity, TrainTable, TreeTable
 
-# Of what a key stands for. It changes whenever the same configuration would mean another computation; the version of
-# the code is no part of a key, it is stored beside every result.
+# Changes whenever the same configuration would mean another computation. The version of the code is no part of a key:
+# it is stored beside every result.
 SCHEMA = 1
 LIMIT = 10**7
 NODE_LIMIT = 2**20
@@ -30,7 +30,7 @@ _TAKES = {"simple": (), "triplet": ("tau", "margin"), "infonce": ("tau", "negati
 
 @dataclass(frozen=True)
 class Part:
-    """One table with one value for each parameter."""
+    """JSON of one table with one value for each parameter, and of what members of a stack share."""
 
     text: str
     shared: str
@@ -50,7 +50,7 @@ class Expansion:
         return len(self.trees) * len(self.networks) * len(self.trains) * len(self.seeds)
 
     def rows(self) -> Iterator[tuple[int, int, int, int, bytes]]:
-        """Numbers of the three parts, seed and key of every configuration, seeds last."""
+        """Numbers of the three parts, seed and key of every configuration; seeds vary fastest."""
         sha256, places = hashlib.sha256, [range(len(each)) for each in (self.trees, self.networks, self.trains)]
         for tree, network, train in product(*places):
             head, tail = around_seed(self.trees[tree].text, self.networks[network].text, self.trains[train].text)
@@ -60,9 +60,9 @@ class Expansion:
     @property
     def digest(self) -> str:
         """SHA-256 of the whole grid: two grids with the same digest have the same configurations."""
-        held = [sorted(part.text for part in each) for each in (self.trees, self.networks, self.trains)]
+        parts = [sorted(part.text for part in each) for each in (self.trees, self.networks, self.trains)]
         seeds = [self.seeds.start, self.seeds.stop] if isinstance(self.seeds, range) else ["list", *self.seeds]
-        return hashlib.sha256(_canonical([SCHEMA, held, seeds]).encode()).hexdigest()
+        return hashlib.sha256(_canonical([SCHEMA, parts, seeds]).encode()).hexdigest()
 
 
 def _canonical(value: Any) -> str:
@@ -95,10 +95,10 @@ def _size(table: TreeTable | NetworkTable | TrainTable) -> int:
 
 def _points(table: TreeTable | NetworkTable | TrainTable) -> Iterator[dict[str, Any]]:
     """One value for each parameter of a table."""
-    held = {name: getattr(table, name) for name in type(table).model_fields}
-    names = [name for name, values in held.items() if isinstance(values, tuple)]
-    for values in product(*(held[name] for name in names)):
-        yield {**held, **dict(zip(names, values, strict=True))}
+    fields = {name: getattr(table, name) for name in type(table).model_fields}
+    axes = [name for name, values in fields.items() if isinstance(values, tuple)]
+    for values in product(*(fields[name] for name in axes)):
+        yield {**fields, **dict(zip(axes, values, strict=True))}
 
 
 def _values(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,20 +122,23 @@ def _tree_parts(table: TreeTable, files: dict[str, str]) -> Iterator[Part]:
         point["root_polarity"] = 0.0 if point["root_polarity"] is None else point["root_polarity"]
         if table.kind == "complete":
             point["branching"] = 2 if point["branching"] is None else point["branching"]
-        if tree_sizes(point)[0] > NODE_LIMIT:
+        if tree_sizes(point, {})[0] > NODE_LIMIT:
             raise InputError(f"tree {_canonical(point)}: must have at most {NODE_LIMIT:,} nodes")
-        held = {name: value for name, value in point.items() if value is not None}
-        yield _part(held, ("kind", "depth", "branching", "leaves"))
+        values = {name: value for name, value in point.items() if value is not None}
+        yield _part(values, ("kind", "depth", "branching", "leaves"))
 
 
 def _without_tables(tree: dict[str, Any]) -> dict[str, Any]:
-    """The shape of a tree in node-link form: nodes, states and edges."""
+    """The shape of a tree in node-link form: nodes with cardinalities, and edges."""
     nodes = [{key: node[key] for key in ("id", "cardinality") if key in node} for node in tree["nodes"]]
     return {"nodes": nodes, "edges": [[edge["source"], edge["target"]] for edge in tree["edges"]]}
 
 
-def tree_sizes(part: Mapping[str, Any]) -> tuple[int, int]:
-    """Nodes and leaves of a tree that is described by its kind."""
+def tree_sizes(part: Mapping[str, Any], files: Mapping[str, Any]) -> tuple[int, int]:
+    """Numbers of nodes and leaves of a tree."""
+    if part["kind"] == "file":
+        tree = files[part["sha256"]]
+        return len(tree["nodes"]), len(tree["nodes"]) - len({edge["source"] for edge in tree["edges"]})
     if part["kind"] != "complete":
         leaves = part["leaves"]
         return (leaves + 1 if part["kind"] == "star" else 2 * leaves - 1), leaves
@@ -146,7 +149,7 @@ def tree_sizes(part: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _train_part(point: dict[str, Any]) -> Part:
-    """Training without what its loss does not take; members with the same number of negatives can be stacked."""
+    """Training without parameters that its loss does not take; a stack shares the number of negatives."""
     taken, exact = _TAKES[point["loss"]], point["mode"] == "exact"
     for name in ("tau", "margin", "negatives"):
         point[name] = point[name] if name in taken else None
@@ -164,14 +167,10 @@ def _train_part(point: dict[str, Any]) -> Part:
 
 
 def _check_exact(trains: list[dict[str, Any]], trees: list[dict[str, Any]], files: Mapping[str, str]) -> None:
-    """Refuse populations that are too large before anything runs."""
+    """Refuse exact training on too many leaves before anything runs."""
     if not any(train["mode"] == "exact" for train in trains):
         return
+    parsed = {digest: json.loads(text) for digest, text in files.items()}
     for tree in trees:
-        if tree["kind"] == "file":
-            edges = json.loads(files[tree["sha256"]])["edges"]
-            leaves = len({edge["target"] for edge in edges} - {edge["source"] for edge in edges})
-        else:
-            leaves = tree_sizes(tree)[1]
-        if leaves > LEAVES_IN_EXACT_MODE:
+        if (leaves := tree_sizes(tree, parsed)[1]) > LEAVES_IN_EXACT_MODE:
             raise InputError(f"train.mode='exact' on {leaves} leaves: must be at most {LEAVES_IN_EXACT_MODE}")

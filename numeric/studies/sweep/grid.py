@@ -1,21 +1,30 @@
-"""The TOML of a sweep: what it may hold, and its one-line complaints.
+"""The TOML file of a sweep, its tables and their validation.
 
 A parameter is a value, a list of values, or ``{ range = { start, stop, num } }``; lists and ranges span the grid. A
-table that stands several times (``[[train]]``) is a union of grids. Nothing here loads torch.
+table that stands several times (``[[train]]``) is a union of grids. Errors are one line: place, value, rule. Nothing
+here loads torch.
 """
 
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from hltm.base.checks import show, suggestion
 from hltm.base.errors import InputError
-
-# Axes of a grid: a value, a list, a range, polarities that are drawn, and seeds. Nothing here loads torch.
 
 POINTS = 10**6  # of one range
 SEEDS = 10**7
@@ -29,7 +38,7 @@ class Table(BaseModel):
 
 
 class Range(Table):
-    """Evenly spaced values, both ends among them."""
+    """Evenly spaced values, both ends included."""
 
     start: float
     stop: float
@@ -37,7 +46,7 @@ class Range(Table):
     scale: Literal["linear", "log"] = "linear"
 
     def values(self) -> list[float]:
-        """The values."""
+        """The values, in order; the ends are exact."""
         if self.num == 1:
             return [self.start]
         if self.scale == "log":
@@ -56,7 +65,7 @@ class Range(Table):
         return self
 
 
-def spread(value: Any) -> Any:
+def axis_values(value: Any) -> Any:
     """A value, a list or a range as a tuple of values; whole numbers of a range are integers."""
     if isinstance(value, Mapping) and set(value) == {"range"}:
         values = Range.model_validate(value["range"]).values()
@@ -64,15 +73,16 @@ def spread(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def once(values: Sequence[Any]) -> None:
-    """Refuse no values, and values that stand twice."""
+def distinct(values: Any) -> Any:
+    """Refuse an axis without values, or with the same value twice."""
     if not values:
         raise ValueError("must hold at least one value")
     if not isinstance(values, range) and len(set(values)) < len(values):
         raise ValueError("must hold each value once")
+    return values
 
 
-Axis = Annotated[tuple[T, ...], Field(min_length=1), BeforeValidator(spread)]
+Axis = Annotated[tuple[T, ...], BeforeValidator(axis_values), AfterValidator(distinct)]
 
 
 class RandomPolarity(Table):
@@ -102,7 +112,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Seeds(Table):
-    """``seeds = { from = 0, to = 9 }``, both among them."""
+    """``seeds = { from = 0, to = 9 }``, both ends included."""
 
     first: int = Field(alias="from", ge=0)
     last: int = Field(alias="to", lt=2**62)
@@ -115,22 +125,21 @@ class Seeds(Table):
 
 
 def seeds_of(value: Any) -> Any:
-    """Seeds as they may be given, as a sequence of integers."""
+    """A number of seeds, a list or two ends as a sequence of integers."""
     if isinstance(value, Mapping):
-        held = Seeds.model_validate(value)
-        return _counted(held.first, held.last + 1)
+        ends = Seeds.model_validate(value)
+        return _seed_range(ends.first, ends.last + 1)
     if type(value) is int:
-        return _counted(0, value)
+        return _seed_range(0, value)
     if isinstance(value, range) and value.step == 1 and value.start >= 0:
-        return _counted(value.start, value.stop)
-    good = isinstance(value, list | tuple) and all(type(one) is int and 0 <= one < 2**62 for one in value)
-    if not good:
+        return _seed_range(value.start, value.stop)
+    if not isinstance(value, list | tuple) or not all(type(one) is int and 0 <= one < 2**62 for one in value):
         raise ValueError("must be a number of seeds, a list of integers that are not negative, or { from, to }")
     return tuple(value)
 
 
-def _counted(first: int, stop: int) -> range:
-    """A range of seeds; its length is looked at before anything is made of it."""
+def _seed_range(first: int, stop: int) -> range:
+    # Checked before anything of that length is made.
     if not 1 <= stop - first <= SEEDS:
         raise ValueError(f"must be at least one seed, and must be at most {SEEDS:,}")
     return range(first, stop)
@@ -165,10 +174,10 @@ class TreeTable(Table):
     def _goes_together(self) -> "TreeTable":
         needed = {"complete": {"depth", "polarity"}, "file": {"file"}}.get(self.kind, {"leaves", "polarity"})
         allowed = needed | {"complete": {"branching", "root_polarity"}, "file": set()}.get(self.kind, {"root_polarity"})
-        argument = self.model_fields_set - {"kind"}
-        for name in sorted(needed - argument):
+        fields = self.model_fields_set - {"kind"}
+        for name in sorted(needed - fields):
             raise ValueError(f"a tree of kind {self.kind!r} needs {name}")
-        for name in sorted(argument - allowed):
+        for name in sorted(fields - allowed):
             raise ValueError(f"a tree of kind {self.kind!r} takes no {name}")
         return self
 
@@ -204,9 +213,8 @@ class TrainTable(Table):
         for name in self.optimizer:
             for option in self.optimizer_options:
                 if option not in OPTIONS[name]:
-                    known = f"must be one of {', '.join(OPTIONS[name])}"
-                    result = f"optimizer_options.{option} of {name!r}"
-                    raise ValueError(f"{result}: {known}{suggestion(option, OPTIONS[name])}")
+                    rule = f"must be one of {', '.join(OPTIONS[name])}{suggestion(option, OPTIONS[name])}"
+                    raise ValueError(f"optimizer_options.{option} of {name!r}: {rule}")
         return self
 
 
@@ -217,44 +225,28 @@ def _listed(value: Any) -> Any:
 class Grid(Table):
     """A whole file."""
 
-    seeds: Annotated[Any, BeforeValidator(seeds_of)] = range(1)
+    seeds: Annotated[Any, BeforeValidator(seeds_of), AfterValidator(distinct)] = range(1)
     tree: Annotated[tuple[TreeTable, ...], BeforeValidator(_listed), Field(min_length=1)]
     network: Annotated[tuple[NetworkTable, ...], BeforeValidator(_listed), Field(min_length=1)] = (NetworkTable(),)
     train: Annotated[tuple[TrainTable, ...], BeforeValidator(_listed), Field(min_length=1)] = (TrainTable(),)
-
-    @model_validator(mode="after")
-    def _each_once(self) -> "Grid":
-        try:
-            once(self.seeds)
-        except ValueError as error:
-            raise ValueError(f"seeds: {error}") from None
-        for table in (*self.tree, *self.network, *self.train):
-            for name in type(table).model_fields:
-                values = getattr(table, name)
-                if isinstance(values, tuple):
-                    try:
-                        once(values)
-                    except ValueError as error:
-                        raise ValueError(f"{name}: {error}") from None
-        return self
 
 
 def read_grid(path: str | Path) -> Grid:
     """Read the TOML file of a sweep."""
     place = Path(path)
     try:
-        with place.open("rb") as held:
-            data = held.read(GRID_BYTES + 1)
+        with place.open("rb") as file:
+            data = file.read(GRID_BYTES + 1)
         if len(data) > GRID_BYTES:
             raise InputError(f"{place}: must have at most 1 MiB")
     except OSError as error:
         raise InputError(f"{place}: cannot be read: {error.strerror or error}") from None
     try:
-        result = tomllib.loads(data.decode())
+        tables = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or an integer that Python does not read
         raise InputError(f"{place}: {error}: must be TOML") from None
     try:
-        return make_grid(result)
+        return make_grid(tables)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
 
@@ -268,7 +260,7 @@ def make_grid(tables: Mapping[str, Any]) -> Grid:
 
 
 def _line(error: ValidationError) -> str:
-    """The first complaint of pydantic: place, value, rule."""
+    """The first error of pydantic on one line: place, value, rule."""
     # An unknown key explains the others best: what is missing may be what was misspelt.
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     where, place = first["loc"], ""

@@ -1,4 +1,4 @@
-"""What a store holds, as tables: status, and results as CSV or Parquet, one row for each configuration."""
+"""Status, tables and figures of a store: counts, CSV or Parquet, and means over seeds with confidence bands."""
 
 import csv
 import io
@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hltm.base.atomic import write
 from hltm.base.checks import show, suggestion
 from hltm.base.errors import InputError
-from numeric.studies.sweep.store import Store, telling
+from numeric.studies.sweep.store import Store, sqlite_errors
 
 ROWS = 20_000  # of one group of a Parquet file
 FIXED = ("key", "status", "reason", "seed", "seconds", "stacked", "device", "code", "finished")
@@ -25,7 +26,7 @@ _LISTS = ("steps", "loss", "before", "after")
 
 
 def status_of(store: Store) -> dict[str, Any]:
-    """Counts by status, work done, and what went wrong."""
+    """Counts by status, seconds of work, devices, versions of the code, and reasons of failure."""
     counts, seconds = store.counts(), 0.0
     devices, codes = Counter[str](), Counter[str]()
     query = "SELECT device, code, sum(members), sum(seconds) FROM tasks WHERE finished IS NOT NULL GROUP BY 1, 2"
@@ -40,20 +41,20 @@ def status_of(store: Store) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def status_lines(found: dict[str, Any]) -> list[str]:
-    """A status in words."""
-    counts = ", ".join(f"{found[name]:,} {name}" for name in ("done", "failed", "running", "pending"))
-    lines = [f"{found['configurations']:,} configurations: {counts}; {found['seconds']:,.1f} seconds of work"]
-    if len(found["codes"]) > 1:
-        lines.append("several versions of the code: " + ", ".join(f"{n:,} by {c}" for c, n in found["codes"].items()))
-    lines += [f"failed, {row['configurations']:,} times: {row['reason']}" for row in found["failures"]]
+def status_lines(status: dict[str, Any]) -> list[str]:
+    """Write a status as lines of text."""
+    counts = ", ".join(f"{status[name]:,} {name}" for name in ("done", "failed", "running", "pending"))
+    lines = [f"{status['configurations']:,} configurations: {counts}; {status['seconds']:,.1f} seconds of work"]
+    if len(status["codes"]) > 1:
+        lines.append("several versions of the code: " + ", ".join(f"{n:,} by {c}" for c, n in status["codes"].items()))
+    lines += [f"failed, {row['configurations']:,} times: {row['reason']}" for row in status["failures"]]
     return lines
 
 
 def rows_of(store: Store, done_only: bool = False) -> Iterator[dict[str, Any]]:
     """Every configuration as a flat row: fixed columns, its parameters, its metrics."""
     where = " WHERE status = 'done'" if done_only else ""
-    with telling(store.path):
+    with sqlite_errors(store.path):
         for row in store.read(_QUERY + where):
             result = dict(zip(FIXED, row, strict=False))
             for table, text in zip(("tree", "network", "train"), row[9:12], strict=True):
@@ -66,13 +67,13 @@ def rows_of(store: Store, done_only: bool = False) -> Iterator[dict[str, Any]]:
 
 
 def parts_of(store: Store) -> list[tuple[str, dict[str, Any]]]:
-    """Every part of any configuration: its table and its parameters."""
-    with telling(store.path):
+    """The parts of all configurations: table and parameters."""
+    with sqlite_errors(store.path):
         return [(kind, json.loads(text)) for kind, text in store.read("SELECT kind, json FROM parts ORDER BY id")]
 
 
 def columns_of(store: Store) -> list[str]:
-    """Columns of a table: fixed ones, every parameter of any configuration, metrics."""
+    """Columns of the table: fixed ones, every parameter of any configuration, metrics."""
     names: dict[str, None] = {}
     for kind, part in parts_of(store):
         names |= dict.fromkeys(f"{kind}.{name}" for name in part)
@@ -115,18 +116,17 @@ def _parquet(store: Store, target: Path) -> int:
     numbers = {"steps": pa.list_(pa.int64()), **dict.fromkeys(_LISTS[1:], pa.list_(pa.float64()))}
     numbers |= dict.fromkeys(("final_loss", "seconds", "finished"), pa.float64())
     schema = pa.schema([(name, whole.get(name) or numbers.get(name) or _kind(store, name, pa)) for name in names])
-    number = 0
+    rows, number = rows_of(store), 0
     with _temporary(target) as place, pq.ParquetWriter(place, schema) as file:
-        for rows in _groups(rows_of(store), ROWS):
-            data = [{name: _typed(row.get(name), schema.field(name).type, pa) for name in names} for row in rows]
+        while group := list(islice(rows, ROWS)):
+            data = [{name: _typed(row.get(name), schema.field(name).type, pa) for name in names} for row in group]
             file.write_table(pa.Table.from_pylist(data, schema=schema))
-            number += len(rows)
+            number += len(group)
     return number
 
 
 def _typed(value: Any, kind: Any, pa: Any) -> Any:
-    as_it_is = value is None or kind != pa.string() or isinstance(value, str)
-    return value if as_it_is else json.dumps(value, sort_keys=True)
+    return value if value is None or kind != pa.string() else _text(value)
 
 
 def _kind(store: Store, name: str, pa: Any) -> Any:
@@ -138,20 +138,9 @@ def _kind(store: Store, name: str, pa: Any) -> Any:
     return pa.int64() if values == {int} else pa.float64() if values == {float} else pa.string()
 
 
-def _groups(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    held: list[dict[str, Any]] = []
-    for row in rows:
-        held.append(row)
-        if len(held) == size:
-            yield held
-            held = []
-    if held:
-        yield held
-
-
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
-    """A file beside its place, renamed when it is complete; a link is followed, a pipe is written to."""
+    """Write to a file beside the target, renamed when it is complete; a link is followed, a pipe is written to."""
     try:
         target = Path(os.path.realpath(target))
         if target.exists() and not target.is_file():
@@ -178,7 +167,7 @@ def check_out(target: Path, suffixes: tuple[str, ...], place: Path) -> Path:
     return target
 
 
-# Means over seeds with confidence intervals: grouped by the parameters that vary, as lines of a figure.
+# Means over seeds with confidence intervals, as lines of a figure.
 
 MOST_LINES = 12
 QUANTITIES = ("loss", "final_loss", "before", "after")
@@ -186,7 +175,7 @@ QUANTITIES = ("loss", "final_loss", "before", "after")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be seen."""
+    """The axes and the lines of a figure."""
 
     x: str
     y: str
@@ -217,26 +206,26 @@ def mean_of(values: list[float], confidence: float) -> Mean:
 
 
 def parameters_that_vary(store: Store) -> dict[str, int]:
-    """Parameters with several values among the configurations of a store, and how many."""
+    """Parameters with several values in a store, and the number of these."""
     result: dict[str, set[str]] = {}
     for kind, part in parts_of(store):
         for name, value in part.items():
-            if value is not None:  # not taken by this loss or kind of tree
+            if value is not None:  # None: this loss or kind of tree does not take it
                 result.setdefault(f"{kind}.{name}", set()).add(json.dumps(value, sort_keys=True))
     return {name: len(values) for name, values in result.items() if len(values) > 1}
 
 
 def grouped(store: Store, wanted: Wanted) -> dict[tuple[str, ...], dict[Any, Mean]]:
-    """Means by line and x, over seeds and all parameters that no line is for."""
+    """Means by line and x, over seeds and all parameters that do not make lines."""
     names = _checked(store, wanted)
-    held: dict[tuple[str, ...], dict[Any, list[float]]] = {}
+    values: dict[tuple[str, ...], dict[Any, list[float]]] = {}
     for row in rows_of(store, done_only=True):
-        line = held.setdefault(tuple(_text(row.get(name)) for name in names), {})
+        line = values.setdefault(tuple(_text(row.get(name)) for name in names), {})
         for x, y in _points(row, wanted):
             line.setdefault(x, []).append(y)
     result = {
         key: {x: mean_of(line[x], wanted.confidence) for x in sorted(line, key=_in_order)}
-        for key, line in sorted(held.items()) if line
+        for key, line in sorted(values.items()) if line
     }  # fmt: skip
     if not result:
         raise InputError(f"store {store.path}: must have a configuration that is done and has {wanted.y!r}")
@@ -244,7 +233,7 @@ def grouped(store: Store, wanted: Wanted) -> dict[tuple[str, ...], dict[Any, Mea
 
 
 def _checked(store: Store, wanted: Wanted) -> tuple[str, ...]:
-    """The parameters of the lines."""
+    """The parameters that make lines."""
     varied = parameters_that_vary(store)
     if wanted.y not in QUANTITIES:
         raise InputError(
@@ -269,7 +258,7 @@ def _in_order(x: Any) -> tuple[bool, Any]:
 
 
 def _points(row: Mapping[str, Any], wanted: Wanted) -> Iterable[tuple[Any, float]]:
-    """What one configuration adds: x and y."""
+    """Points of one configuration."""
     if wanted.y == "loss":
         return [(x, y) for x, y in zip(row["steps"], row["loss"], strict=True) if y is not None]
     x, y = row.get(wanted.x), row[wanted.y]
@@ -281,7 +270,7 @@ def _points(row: Mapping[str, Any], wanted: Wanted) -> Iterable[tuple[Any, float
 
 
 def _mean_level(values: list[float | None], level: int | None) -> float | None:
-    """A level, or the mean of all; None where there is no such level or a number was not finite."""
+    """A level, or the mean of all; None where there is no such level or a number is not finite."""
     chosen = values if level is None else values[level - 1 : level]
     finite = [value for value in chosen if value is not None]
     return math.fsum(finite) / len(finite) if finite and len(finite) == len(chosen) else None
@@ -312,16 +301,16 @@ def draw(store: Store, target: Path, wanted: Wanted) -> int:
     axis.set_title(f"mean and {100 * wanted.confidence:g} % confidence interval", fontsize="medium")
     if len(lines) > 1:
         axis.legend(fontsize="x-small")
-    held, kind = io.BytesIO(), target.suffix[1:]
+    buffer, kind = io.BytesIO(), target.suffix[1:]
     # Without a date the same results give the same bytes.
     dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    figure.savefig(held, format=kind, dpi=150, metadata=dates.get(kind, {}))
-    write(target, held.getvalue())
+    figure.savefig(buffer, format=kind, dpi=150, metadata=dates.get(kind, {}))
+    write(target, buffer.getvalue())
     return len(lines)
 
 
 def _places(axis: Any, values: set[Any]) -> dict[Any, float]:
-    """Where each x is drawn: numbers where they are; if some are text, all one beside the other."""
+    """Positions on the x axis: numbers at their value; if some are text, all side by side."""
     if not any(isinstance(x, str) for x in values):
         return {x: float(x) for x in values}
     order = sorted(values, key=_in_order)

@@ -1,32 +1,24 @@
 """The store of a sweep: one SQLite file with configurations, their status and their results.
 
-Write-ahead log, one writer at a time; readers never wait. Only drivers open it, on the machine that it lies on:
-workers hand their numbers to their driver. Numbers are kept as JSON. Configurations are kept as three numbers of parts
-and a seed; the view ``sweep`` has them written out.
+It has a write-ahead log: one writer at a time, and readers never wait. Only drivers open it, on the machine where it
+is: workers hand their results to their driver. A configuration is three numbers of parts and a seed; the view ``sweep``
+has it written out. Results are JSON.
 """
 
-import hashlib
 import json
-import os
-import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from hltm.base.checks import show
 from hltm.base.errors import InputError
-from numeric.studies.sweep.expansion import around_seed
-from numeric.studies.sweep.local import Answer
 
 if TYPE_CHECKING:
-    from numeric.studies.sweep.expansion import Expansion
+    from numeric.studies.sweep.expansion import Expansion, Part
 
 
 APPLICATION = 0x636F766F  # "covo"
@@ -64,8 +56,8 @@ CREATE VIEW sweep AS SELECT lower(hex(c.key)) AS key, c.status, c.reason, c.seed
 
 
 @contextmanager
-def telling(path: Path) -> Iterator[None]:
-    """Convert SQLite's errors (full disk, locked, no database) and damaged text into one line."""
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Convert SQLite's errors (full disk, locked, no database) and damaged text into an `InputError`."""
     try:
         yield
     except (sqlite3.DatabaseError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -85,7 +77,9 @@ class Store:
         self.path, self._patience = Path(path), patience
         if not create and not self.path.is_file():
             raise InputError(f"store {self.path}: must be a file that is there")
-        with telling(self.path):
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            raise InputError(f"store={show(str(path))}: must be a file in a folder that exists")
+        with sqlite_errors(self.path):
             # Absolute: a file may be called :memory:, which means something else to SQLite.
             self._db = sqlite3.connect(self.path.absolute(), timeout=patience, isolation_level=None)
             try:
@@ -98,10 +92,10 @@ class Store:
         try:
             empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
         except sqlite3.OperationalError:
-            if create or not self._as_it_lies():
+            if create or not self._open_immutable():
                 raise
             empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
-        # Asked for after the tables, with which it is written: another driver may make the store between the two.
+        # Read after the tables, with which it is written: another driver may make the store between the two.
         (result,) = self._db.execute("PRAGMA application_id").fetchone()
         if result != APPLICATION and not (empty and create):
             raise InputError(f"store {self.path}: must be the store of a sweep, it is another database")
@@ -116,20 +110,22 @@ class Store:
         if empty:
             self._make_tables()
 
-    def _as_it_lies(self) -> bool:
-        """Open a file whose folder cannot be written, and which has no log, without the files of the log."""
-        log = self.path.resolve().with_name(self.path.resolve().name + "-wal")
+    def _open_immutable(self) -> bool:
+        """Open a store without the files of its log, which cannot be made in a folder that cannot be written.
+
+        False if a log has content, which would be missing.
+        """
+        place = self.path.resolve()
+        log = place.with_name(place.name + "-wal")
         if log.is_file() and log.stat().st_size:
             return False
         self._db.close()
-        self._db = sqlite3.connect(
-            f"{self.path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None
-        )
+        self._db = sqlite3.connect(f"{place.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
         return True
 
     def _make_tables(self) -> None:
         with self.writing() as db:
-            # Two drivers may find the same empty file: the second one waits here, and finds it made.
+            # Two drivers may find the same empty file: the second one waits here for the first.
             if db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
                 for statement in _TABLES.split(";\n"):
                     db.execute(statement)
@@ -137,7 +133,7 @@ class Store:
                 db.execute(f"PRAGMA user_version = {VERSION}")
 
     def _write_ahead(self) -> None:
-        """Switch the log on; SQLite does not wait by itself for whoever does the same at the same moment."""
+        """Switch the log on; SQLite itself does not wait for another process that does the same."""
         end = time.monotonic() + self._patience
         while True:
             try:
@@ -150,8 +146,8 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that writes: all of it or nothing."""
-        with telling(self.path):
+        """One transaction that writes."""
+        with sqlite_errors(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -163,7 +159,7 @@ class Store:
 
     def read(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a query."""
-        with telling(self.path):
+        with sqlite_errors(self.path):
             for row in self._db.execute(statement, values):  # noqa: UP028
                 yield row  # a cursor that `yield from` closes must not outlive the connection
 
@@ -178,22 +174,12 @@ class Store:
         self.close()
 
     def add(self, expansion: "Expansion") -> int:
-        """Add the configurations of a grid that are not there yet."""
-        query = "SELECT 1 FROM grids WHERE digest = ?"
-        if next(self.read(query, (expansion.digest,)), None) is not None:
-            return 0
+        """Add the new configurations of a grid; gives their number."""
         with self.writing() as db:
-            # Another driver may have added it since it was looked for: only now nobody else can.
-            if db.execute(query, (expansion.digest,)).fetchone() is not None:
+            if db.execute("SELECT 1 FROM grids WHERE digest = ?", (expansion.digest,)).fetchone() is not None:
                 return 0
-            numbers = [
-                [self._part(db, kind, part.text, part.shared) for part in parts]
-                for kind, parts in zip(
-                    ("tree", "network", "train"),
-                    (expansion.trees, expansion.networks, expansion.trains),
-                    strict=True,
-                )
-            ]
+            tables = {"tree": expansion.trees, "network": expansion.networks, "train": expansion.trains}
+            numbers = [[self._part(db, kind, part) for part in parts] for kind, parts in tables.items()]
             db.executemany("INSERT OR IGNORE INTO files VALUES (?, ?)", expansion.files.items())
             stacks = self._stacks(db, expansion)
             before = db.total_changes
@@ -210,28 +196,28 @@ class Store:
         return added
 
     @staticmethod
-    def _part(db: sqlite3.Connection, kind: str, text: str, shared: str) -> int:
-        db.execute("INSERT OR IGNORE INTO parts (kind, json, shared) VALUES (?, ?, ?)", (kind, text, shared))
-        result = db.execute("SELECT id FROM parts WHERE kind = ? AND json = ?", (kind, text)).fetchone()
-        return int(result[0])
+    def _part(db: sqlite3.Connection, kind: str, part: "Part") -> int:
+        db.execute("INSERT OR IGNORE INTO parts (kind, json, shared) VALUES (?, ?, ?)", (kind, part.text, part.shared))
+        (number,) = db.execute("SELECT id FROM parts WHERE kind = ? AND json = ?", (kind, part.text)).fetchone()
+        return int(number)
 
     @staticmethod
     def _stacks(db: sqlite3.Connection, expansion: "Expansion") -> dict[tuple[int, int, int], int]:
-        """Number of the stack that each combination of parts belongs to."""
+        """Number of the stack of each combination of parts."""
         result: dict[tuple[int, int, int], int] = {}
         known: dict[str, int] = {}
-        for i, tree in enumerate(expansion.trees):
-            for j, network in enumerate(expansion.networks):
-                for k, train in enumerate(expansion.trains):
-                    text = "\n".join((tree.shared, network.shared, train.shared))
-                    if text not in known:
-                        db.execute("INSERT OR IGNORE INTO stacks (shared) VALUES (?)", (text,))
-                        (known[text],) = db.execute("SELECT id FROM stacks WHERE shared = ?", (text,)).fetchone()
-                    result[i, j, k] = known[text]
+        for (i, tree), (j, network), (k, train) in product(
+            enumerate(expansion.trees), enumerate(expansion.networks), enumerate(expansion.trains)
+        ):
+            text = "\n".join((tree.shared, network.shared, train.shared))
+            if text not in known:
+                db.execute("INSERT OR IGNORE INTO stacks (shared) VALUES (?)", (text,))
+                (known[text],) = db.execute("SELECT id FROM stacks WHERE shared = ?", (text,)).fetchone()
+            result[i, j, k] = known[text]
         return result
 
     def counts(self) -> dict[str, int]:
-        """How many configurations have each status."""
+        """Number of configurations with each status."""
         result = dict(self.read("SELECT status, count(*) FROM configurations GROUP BY status"))
         return {status: result.get(status, 0) for status in STATUSES}
 
@@ -242,247 +228,7 @@ class Store:
             return db.execute(change).rowcount
 
     def failures(self, most: int = 20) -> list[tuple[str, int]]:
-        """Reasons of failure and how often each stands, the commonest first."""
-        # Only what has failed has a reason; said so, the index of reasons is taken.
+        """Reasons of failure and their numbers, the commonest first."""
+        # Only failed configurations have a reason; the condition makes SQLite use the index of reasons.
         query = "SELECT reason, count(*) FROM configurations WHERE reason NOT NULL GROUP BY 1 ORDER BY 2 DESC LIMIT ?"
         return [(str(reason), int(number)) for reason, number in self.read(query, (most,))]
-
-
-def check_store(path: str | Path) -> Path:
-    """The path of a store; refuses a folder, and a file in a folder that is not there."""
-    place = Path(path)
-    if place.is_dir() or not place.parent.is_dir():
-        raise InputError(f"store={show(str(path))}: must be a file in a folder that exists")
-    return place
-
-
-def folder_name(keys: list[bytes]) -> str:
-    """Name of the folder that the checkpoint of a stack lies in: of its members and their order."""
-    return hashlib.sha256(b"".join(keys)).hexdigest()[:32]
-
-
-# Who runs what: drivers, their leases on tasks, and how each lease ends: done, failed, split, or given back.
-
-_PARTS = ("tree", "network", "train")
-EXPIRY = 120.0  # seconds without a new heartbeat after which a driver counts as gone
-
-
-@dataclass(frozen=True)
-class Member:
-    """One configuration of a task."""
-
-    row: int
-    key: bytes
-    seed: int
-    tree: str
-    network: str
-    train: str
-
-
-@dataclass(frozen=True)
-class Task:
-    """Configurations that are computed together."""
-
-    number: int
-    lost: int
-    members: tuple[Member, ...]
-    files: dict[str, str]
-
-    @property
-    def name(self) -> str:
-        """Of the folder of its checkpoint."""
-        return folder_name([member.key for member in self.members])
-
-
-class Leases:
-    """The leases of one driver; a context manager."""
-
-    def __init__(self, store: Store, folder: Path, expiry: float = EXPIRY) -> None:
-        self.store, self.folder, self.expiry = store, folder, expiry
-        self.name = f"{socket.gethostname()} process {os.getpid()}"
-        self._heard: dict[int, tuple[float, float]] = {}
-
-    def __enter__(self) -> "Leases":
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self.store.writing() as db:
-                built = db.execute("INSERT INTO drivers (name, heartbeat) VALUES (?, ?)", (self.name, time.time()))
-                self.number = int(built.lastrowid or 0)
-                # Before the row can be seen: a driver without its lock would count as dead.
-                self._lock = FileLock(self._lock_path(self.number))
-                self._lock.acquire(timeout=0)
-        except Timeout:
-            rule = "the driver of a store that was here before, and was removed, still runs; it must end first"
-            raise InputError(f"store {self.store.path}: {rule}") from None
-        except OSError as error:
-            rule = "must be one that can be made and written"
-            raise InputError(f"folder {self.folder}: {error.strerror or error}: {rule}") from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            with self.store.writing() as db:
-                self._free(db, [self.number])
-        finally:
-            self._lock.release()
-            self._lock_path(self.number).unlink(missing_ok=True)
-
-    def _lock_path(self, number: int) -> Path:
-        return self.folder / f"driver-{number}.lock"
-
-    def beat(self) -> list[str]:
-        """Renew the heartbeat and free what dead drivers held; gives their names."""
-        now, gone = time.monotonic(), dict[int, str]()
-        with self.store.writing() as db:
-            # A driver that was taken for dead while it was stopped is known again from here on.
-            known = "INSERT INTO drivers VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET heartbeat = excluded.heartbeat"
-            db.execute(known, (self.number, self.name, time.time()))
-            query = "SELECT id, name, heartbeat FROM drivers WHERE id <> ?"
-            for number, name, heartbeat in db.execute(query, (self.number,)).fetchall():
-                # How long it has stood still is told by this process' own clock: one that is set tells nothing.
-                if self._heard.get(number, (None, 0.0))[0] != heartbeat:
-                    self._heard[number] = heartbeat, now
-                if now - self._heard[number][1] > self.expiry or self._dead(number):
-                    gone[number] = str(name)
-            self._free(db, list(gone))
-        return list(gone.values())
-
-    def _dead(self, number: int) -> bool:
-        """Whether nobody holds the lock of a driver."""
-        try:
-            with FileLock(self._lock_path(number)).acquire(timeout=0):
-                pass
-        except OSError:  # held, or not ours to open: then its heartbeat tells
-            return False
-        self._lock_path(number).unlink(missing_ok=True)
-        return True
-
-    def give_back(self) -> None:
-        """Make all tasks of this driver pending again."""
-        with self.store.writing() as db:
-            db.execute("UPDATE configurations SET status = 'pending', owner = NULL WHERE owner = ?", (self.number,))
-
-    @staticmethod
-    def _free(db: sqlite3.Connection, gone: list[int]) -> None:
-        """Forget drivers, and free what is held by nobody who is known.
-
-        One that was taken for dead, came back and died before its next heartbeat may hold something too.
-        """
-        db.executemany("DELETE FROM drivers WHERE id = ?", [(number,) for number in gone])
-        # The number of the task stays: the same members come together again, and find their checkpoint.
-        db.execute(
-            "UPDATE configurations SET status = 'pending', owner = NULL"
-            " WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM drivers)"
-        )
-
-    def claim(self, most: Callable[[Member, dict[str, str]], int], lanes: int) -> Task | None:
-        """Take a task that was begun and given back, or make one of configurations that can be stacked."""
-        if next(self.store.read("SELECT 1 FROM configurations WHERE status = 'pending' LIMIT 1"), None) is None:
-            return None
-        with self.store.writing() as db:
-            query = "SELECT task FROM configurations INDEXED BY begun WHERE status = 'pending' AND task IS NOT NULL"
-            begun = db.execute(f"{query} LIMIT 1").fetchone()
-            number = int(begun[0]) if begun else self._new_task(db, most, lanes)
-            if number == 0:
-                return None
-            change = "UPDATE configurations SET status = 'running', owner = ? WHERE task = ? AND status = 'pending'"
-            db.execute(change, (self.number, number))
-            return _task(db, number)
-
-    @staticmethod
-    def _new_task(db: sqlite3.Connection, most: Callable[[Member, dict[str, str]], int], lanes: int) -> int:
-        first = db.execute("SELECT id, stack FROM configurations WHERE status = 'pending' LIMIT 1").fetchone()
-        if first is None:
-            return 0
-        some = _members(db, "c.id = ?", first[0])
-        limit = max(1, most(some[0], _files(db, some)))
-        query = "SELECT id FROM configurations WHERE status = 'pending' AND stack = ? LIMIT ?"
-        rows = [row for (row,) in db.execute(query, (first[1], limit * lanes))]
-        return _made(db, rows[: min(limit, -(-len(rows) // lanes))])
-
-    def finish(self, task: Task, answer: Answer) -> bool:
-        """Write the results of all members; False, and nothing written, if the task is no longer ours."""
-        rows = [(each.row, task.number, text) for each, text in zip(task.members, answer.results, strict=True)]
-        with self.store.writing() as db:
-            change = "UPDATE configurations SET status = 'done', owner = NULL, reason = NULL"
-            if not self._ours(db, task, change):
-                return False
-            db.executemany("INSERT INTO results VALUES (?, ?, ?)", rows)
-            change = "UPDATE tasks SET seconds = ?, device = ?, code = ?, finished = ? WHERE id = ?"
-            db.execute(change, (answer.seconds, answer.device, answer.code, time.time(), task.number))
-        return True
-
-    def fail(self, task: Task, reason: str) -> bool:
-        """Write that all members failed, and why."""
-        with self.store.writing() as db:
-            change = "UPDATE configurations SET status = 'failed', owner = NULL, reason = ?"
-            return self._ours(db, task, change, reason)
-
-    def again(self, task: Task, parts: int, lost: int) -> bool:
-        """Make a task pending again, as it is or in two halves."""
-        with self.store.writing() as db:
-            if not self._ours(db, task, "UPDATE configurations SET status = 'pending', owner = NULL"):
-                return False
-            if parts == 1:
-                db.execute("UPDATE tasks SET lost = ? WHERE id = ?", (lost, task.number))
-                return True
-            rows = [member.row for member in task.members]
-            _made(db, rows[: len(rows) // 2])
-            _made(db, rows[len(rows) // 2 :])
-            db.execute("DELETE FROM tasks WHERE id = ?", (task.number,))
-            return True
-
-    def _ours(self, db: sqlite3.Connection, task: Task, change: str, *values: Any) -> bool:
-        """Make a change to all members if they are still ours."""
-        mine = "task = ? AND owner = ? AND status = 'running'"
-        changed = db.execute(f"{change} WHERE {mine}", (*values, task.number, self.number)).rowcount
-        if changed not in (0, len(task.members)):
-            raise InputError(f"store {self.store.path}: task {task.number}: must have the members that it began with")
-        return changed > 0
-
-    def running_elsewhere(self) -> bool:
-        """Whether other drivers have tasks."""
-        query = "SELECT 1 FROM configurations WHERE owner IS NOT NULL AND owner <> ? LIMIT 1"
-        return next(self.store.read(query, (self.number,)), None) is not None
-
-
-def _made(db: sqlite3.Connection, rows: list[int]) -> int:
-    """A new task of these configurations."""
-    number = int(db.execute("INSERT INTO tasks (members) VALUES (?)", (len(rows),)).lastrowid or 0)
-    db.executemany("UPDATE configurations SET task = ? WHERE id = ?", [(number, row) for row in rows])
-    return number
-
-
-def _members(db: sqlite3.Connection, where: str, value: int) -> tuple[Member, ...]:
-    # A part that is not there is empty text: its member must not be missing too.
-    names = "c.id, c.key, c.seed, ifnull(t.json, ''), ifnull(n.json, ''), ifnull(r.json, '')"
-    joined = "".join(f" LEFT JOIN parts {a} ON {a}.id = c.{kind}" for a, kind in zip("tnr", _PARTS, strict=True))
-    query = f"SELECT {names} FROM configurations c{joined} WHERE {where} ORDER BY c.id"  # noqa: S608
-    result = tuple(Member(*row) for row in db.execute(query, (value,)))
-    for each in result:
-        head, tail = around_seed(each.tree, each.network, each.train)
-        _check_digest(f"configuration {each.row}", f"{head}{each.seed}{tail}", each.key)
-    return result
-
-
-def _check_digest(name: str, text: str, digest: bytes) -> None:
-    """Refuse what is not what its key says: its result would stand for something else."""
-    if hashlib.sha256(text.encode()).digest() != digest:
-        rule = "its key is of something else; the store is damaged, or was made by another version"
-        raise InputError(f"{name} of the store: {rule}")
-
-
-def _task(db: sqlite3.Connection, number: int) -> Task:
-    members = _members(db, "c.task = ?", number)
-    (lost,) = db.execute("SELECT lost FROM tasks WHERE id = ?", (number,)).fetchone()
-    return Task(number, lost, members, _files(db, members))
-
-
-def _files(db: sqlite3.Connection, members: Sequence[Member]) -> dict[str, str]:
-    wanted = sorted({tree["sha256"] for member in members if "sha256" in (tree := json.loads(member.tree))})
-    result = {}
-    for digest in wanted:
-        (text,) = db.execute("SELECT json FROM files WHERE sha256 = ?", (digest,)).fetchone() or ("",)
-        _check_digest(f"tree {digest[:12]}", text, bytes.fromhex(digest))
-        result[digest] = text
-    return result

@@ -1,19 +1,19 @@
 """One task: a stack of configurations trained and measured in a worker, plain data in and plain data out.
 
-The same code runs in a local process and in an actor of Ray. What goes wrong comes back as its kind and one line; what
-kills the worker, its driver finds out.
+The same code runs in a local process and in a Ray actor. An error comes back as its kind and one line; the death of a
+worker is its driver's to notice.
 """
 
 import hashlib
 import importlib
 import json
+import math
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,13 +28,12 @@ if TYPE_CHECKING:
     from numeric.trees.network import TreeNetwork
 
 
-# A stack of configurations: their trees and networks, their training, what is measured.
-
-_LOCK_SECONDS = 20.0  # for which a worker of a dead driver may still hold the folder of its run
+LOCK_SECONDS = 20.0  # for which the worker of a dead driver may still lock its checkpoint
+REASON = 300  # characters
 
 
 def stream_seed(key: str) -> int:
-    """Seed of a member's draws, from its key: what it is, not what it is stacked with."""
+    """Seed of a member's draws: of its key, so that they are the same in every stack."""
     return int(key[:14], 16)
 
 
@@ -65,7 +64,7 @@ def tree_of(part: Mapping[str, Any], seed: int, files: Mapping[str, Any]) -> "HL
 def run_stack(
     members: Sequence[Mapping[str, Any]], files: Mapping[str, Any], device: str, folder: str | None
 ) -> list[dict[str, Any]]:
-    """Train and measure configurations that share what a stack shares; one result for each."""
+    """Train and measure the configurations of a stack; one result for each."""
     from numeric.training.contrast import training_loss
     from numeric.training.train import train
     from numeric.trees.metrics import correlations
@@ -81,15 +80,15 @@ def run_stack(
     binary = all(trees[0].cardinality(node) == 2 for node in trees[0].latents)
     samples = options["samples"] if binary else 0
 
-    def levels(here: "TreeNetwork") -> list[Any]:
+    def levels(network: "TreeNetwork") -> list[Any]:
         if samples < 2:
             return [None] * len(members)
-        return [_finite(own) for own in correlations(here, trees, samples, streams).by_level.tolist()]
+        return [_finite(own) for own in correlations(network, trees, samples, streams).by_level.tolist()]
 
-    def run(place: str | None) -> Any:
+    def run(folder: str | None) -> Any:
         return train(
             network, trees, specs, lr=[each["train"]["lr"] for each in members], batch=options["batch"] or 1,
-            steps=options["steps"], seed=streams, checkpoint_dir=place, mode=options["mode"],
+            steps=options["steps"], seed=streams, checkpoint_dir=folder, mode=options["mode"],
             optimizer=options["optimizer"], optimizer_options=options["optimizer_options"],
             record_every=-(-options["steps"] // options["records"]), keep_networks=False,
         )  # fmt: skip
@@ -110,18 +109,18 @@ def run_stack(
 
 
 def _finite(values: list[float]) -> list[float | None]:
-    """Numbers that are not finite become null."""
+    """Replace numbers that are not finite by null."""
     return [value if abs(value) < float("inf") else None for value in values]
 
 
-def _cached_tree(made: dict[tuple[str, int], "HLTM"], member: Mapping[str, Any], files: Mapping[str, Any]) -> "HLTM":
+def _cached_tree(cache: dict[tuple[str, int], "HLTM"], member: Mapping[str, Any], files: Mapping[str, Any]) -> "HLTM":
     part = member["tree"]
     # Only a range of polarities depends on the seed.
     drawn = member["seed"] if isinstance(part.get("polarity"), Mapping) else 0
     key = (json.dumps(part, sort_keys=True), drawn)
-    if key not in made:
-        made[key] = tree_of(part, drawn, files)
-    return made[key]
+    if key not in cache:
+        cache[key] = tree_of(part, drawn, files)
+    return cache[key]
 
 
 def _network(members: Sequence[Mapping[str, Any]], trees: Sequence["HLTM"], device: str) -> "TreeNetwork":
@@ -142,14 +141,14 @@ def _network(members: Sequence[Mapping[str, Any]], trees: Sequence["HLTM"], devi
 
 
 def _checkpointed(run: Any, folder: str | None) -> Any:
-    """Run with checkpoints; without, where the folder cannot be used: a full disk must not cost a result."""
+    """Run with checkpoints, or without where their folder cannot be used: a full disk must not cost a result."""
     if folder is None:
         return run(None)
     place = Path(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
-        # The worker of a driver that was killed ends within a second or so, and until then holds its folder.
-        with FileLock(place / "lock").acquire(timeout=_LOCK_SECONDS):
+        # The worker of a driver that was killed ends within a second or so, and locks its folder until then.
+        with FileLock(place / "lock").acquire(timeout=LOCK_SECONDS):
             pass
     except (OSError, Timeout):
         return run(None)
@@ -161,52 +160,41 @@ def _checkpointed(run: Any, folder: str | None) -> Any:
         return run(None)
 
 
-REASON = 300  # characters
-
-
 def work_of(task: Any, device: str, checkpoint: Path | None, memory: int | None) -> dict[str, Any]:
-    """What a worker needs of a task, as plain data."""
+    """A task as plain data for a worker."""
     members = [
-        {"key": each.key.hex(), "seed": each.seed,
-         **{name: json.loads(getattr(each, name)) for name in ("tree", "network", "train")}}
+        {"key": each.key.hex(), "seed": each.seed, "tree": each.tree, "network": each.network, "train": each.train}
         for each in task.members
-    ]  # fmt: skip
-    files = {digest: json.loads(text) for digest, text in task.files.items()}
+    ]
     folder = None if checkpoint is None else str(checkpoint)
-    return {"members": members, "files": files, "device": device, "checkpoint": folder, "memory": memory}
+    return {"members": members, "files": task.files, "device": device, "checkpoint": folder, "memory": memory}
 
 
 def run_task(work: Mapping[str, Any]) -> dict[str, Any]:
     """Run a task."""
-    begun = time.perf_counter()
+    begun, memory = time.perf_counter(), work["memory"]
+    # Another version of the code must not resume the checkpoint of this one.
+    folder = None if work["checkpoint"] is None else str(Path(work["checkpoint"]) / code_version())
     try:
         # A driver of CUDA reserves far more addresses than memory.
-        with _memory_limit(work["memory"] if work["device"] == "cpu" else None):
-            results = run_stack(work["members"], work["files"], work["device"], _own_folder(work["checkpoint"]))
+        with _memory_limit(memory if work["device"] == "cpu" else None):
+            results = run_stack(work["members"], work["files"], work["device"], folder)
     except MemoryError:
-        return {"error": "memory", "reason": f"out of memory: {_limit_text(work['memory'])}"}
+        limit = "the machine has no more" if memory is None else f"the limit of a task is {memory:,} bytes"
+        return {"error": "memory", "reason": f"out of memory: {limit}"}
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:REASON]
         full = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text or "bad_alloc" in text
         return {"error": "memory" if full else "raised", "reason": text}
     return {
-        "results": results, "seconds": time.perf_counter() - begun, "device": device_name(work["device"]),
+        "results": results, "seconds": time.perf_counter() - begun, "device": _device_name(work["device"]),
         "code": code_version(),
     }  # fmt: skip
 
 
-def _own_folder(checkpoint: str | None) -> str | None:
-    """Where this version of the code keeps its checkpoint: what another has begun, it does not go on with."""
-    return None if checkpoint is None else str(Path(checkpoint) / code_version())
-
-
-def _limit_text(memory: int | None) -> str:
-    return "the machine has no more" if memory is None else f"the limit of a task is {memory:,} bytes"
-
-
 @contextmanager
 def _memory_limit(extra: int | None) -> Iterator[None]:
-    """Let allocations of this process fail beyond what it has now and `extra` bytes; on Linux only."""
+    """Let allocations beyond the present ones and `extra` bytes fail; on Linux only."""
     if extra is None or not sys.platform.startswith("linux"):
         yield
         return
@@ -224,8 +212,7 @@ def _memory_limit(extra: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def device_name(device: str) -> str:
-    """Name a device as results carry it: ``cpu``, or the name of the GPU."""
+def _device_name(device: str) -> str:
     import torch
 
     return "cpu" if device == "cpu" else str(torch.cuda.get_device_name(device))
@@ -233,44 +220,76 @@ def device_name(device: str) -> str:
 
 @cache
 def code_version() -> str:
-    """Version of the package and digest of the sources that results depend on, cached at the first call."""
+    """Version of the package and digest of the sources that results depend on."""
     import hltm
     import numeric
 
-    held = hashlib.sha256()
+    digest = hashlib.sha256()
     for package in (hltm, numeric):
         root = Path(str(package.__file__)).parent
         for path in sorted(root.rglob("*.py")):
-            held.update(path.name.encode() + path.read_bytes())
+            digest.update(path.name.encode() + path.read_bytes())
     try:
-        result = version("covop")
+        release = version("covop")
     except PackageNotFoundError:
-        result = "unknown"
-    return f"{result}+{held.hexdigest()[:12]}"
+        release = "unknown"
+    return f"{release}+{digest.hexdigest()[:12]}"
 
 
-def prepare(parent: int | None = None) -> int:
-    """Make a process a worker: one thread, everything imported; it ends when its parent does. Gives its number."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if parent is not None:
-        _end_with(parent)
-    import torch
+class Worker:
+    """Runs tasks in a process of its own."""
 
-    for name in ("trees.metrics", "training.train", "training.contrast"):
-        importlib.import_module(f"numeric.{name}")
-    code_version()
-    # The tensors are small: threads would wait for each other longer than they work, and sums would change with them.
-    torch.set_num_threads(1)
-    return os.getpid()
+    def prepare(self) -> None:
+        """Import what tasks need, and use one thread."""
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        import torch
+
+        for name in ("trees.metrics", "training.train", "training.contrast"):
+            importlib.import_module(f"numeric.{name}")
+        code_version()
+        # The tensors are small: threads would wait for each other, and sums would depend on their number.
+        torch.set_num_threads(1)
+
+    def run(self, work: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one task."""
+        return run_task(work)
 
 
-def _end_with(parent: int) -> None:
-    """End this process soon after its parent: a worker without a driver would hold its folder and its core."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends its workers
+@dataclass(frozen=True)
+class Answer:
+    """Results of a task that can be written."""
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.3)
-        os._exit(1)
+    results: tuple[str, ...]
+    seconds: float
+    device: str
+    code: str
 
-    threading.Thread(target=watch, daemon=True).start()
+
+class TaskError(Exception):
+    """A task that went wrong, with its reason on one line."""
+
+
+def read_answer(answer: Any, members: int) -> Answer:
+    """Convert the result of `run_task`, of whatever kind it is; one that cannot be stored is a `TaskError`."""
+    try:
+        if "error" not in answer:
+            return _answer(answer, members)
+        reason = f"{answer['error']}: {answer['reason']}"
+    except Exception as error:
+        reason = f"raised: the answer cannot be written: {type(error).__name__}: {error}"
+    raise TaskError(one_line(reason))
+
+
+def _answer(answer: Mapping[str, Any], members: int) -> Answer:
+    texts = tuple(json.dumps(each, allow_nan=False, separators=(",", ":")) for each in answer["results"])
+    if len(texts) != members:
+        raise ValueError(f"{len(texts)} results for {members} members")
+    taken = float(answer["seconds"])
+    if not math.isfinite(taken):
+        raise ValueError(f"{taken} seconds")
+    return Answer(texts, taken, one_line(answer["device"]), one_line(answer["code"]))
+
+
+def one_line(text: object) -> str:
+    """Text on one line, of characters that every file takes."""
+    return " ".join(str(text).split()).encode(errors="backslashreplace").decode()[:400]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from numeric.studies.sweep.on_ray import loopback_cluster
+from numeric.studies.sweep.loopback import loopback_cluster
 
 
 @pytest.fixture(scope="module")

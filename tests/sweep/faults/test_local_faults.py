@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from numeric.studies.sweep.on_ray import descendants
+from numeric.studies.sweep.loopback import descendants
 
 OPTIONS = ("--workers", 2, "--stack", 4)
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from numeric.studies.sweep.on_ray import loopback_cluster
+from numeric.studies.sweep.loopback import loopback_cluster
 
 
 def test_no_cluster_is_one_line(tools, grid, store):
@@ -54,5 +54,5 @@ def test_actors_that_cannot_start_are_one_line(tools, grid, tmp_path, store, mon
 
 
 def test_ray_is_loaded_by_nothing_else():
-    code = "import sys, numeric.cli, numeric.studies.sweep.local, verify.cli; sys.exit('ray' in sys.modules or 'torch' in sys.modules)"
+    code = "import sys, numeric.cli, hltm.base.cluster, numeric.studies.sweep.task, verify.cli; sys.exit('ray' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from numeric.studies.sweep.on_ray import descendants
+from numeric.studies.sweep.loopback import descendants
 
 
 def actors(node):

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import replace
 
-from numeric.studies.sweep.on_ray import RayEngine, stay_on_loopback
+from hltm.base.cluster import RayEngine, stay_on_loopback
 from verify.engine import cluster as verify_cluster
 from verify.engine.statement import Context
 from verify.registry import entry
@@ -64,7 +64,7 @@ class FalseWorker:
     """Says of one part of one search that a false variant is the statement; everything else takes a minute and more."""
 
     def prepare(self):
-        return verify_cluster.PieceWorker().prepare()
+        return verify_cluster.CheckWorker().prepare()
 
     def run(self, piece):
         from verify.engine.search import property_evidence
@@ -101,7 +101,7 @@ def test_a_counterexample_anywhere_ends_the_rest_and_is_shrunk_here(cluster):
         def load(self):
             return self.statement
 
-    engine = RayEngine(cluster.address, worker=FalseWorker)
+    engine = RayEngine(cluster.address, FalseWorker)
     started = time.monotonic()
     try:
         entries = [Loaded(false), entry("contrastive-losses")]
