@@ -1,4 +1,4 @@
-"""Reading a loss that is given as text: a grammar of its own (lark, LALR), nothing is evaluated as code.
+"""Parse a loss from text with a grammar of its own (lark, LALR); nothing is evaluated as code.
 
 Numbers, the symbols ``r_p``, ``r_1`` .. ``r_64``, ``tau``, ``r_0``, the operators ``+ - * / ** ^``, parentheses, and
 the functions exp, log, sqrt and max. Length, nesting, exponents and the size of numbers are limited. The parser and
@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import sympy
 from lark import Lark, Token
@@ -18,14 +19,14 @@ from sympy import Expr, Rational
 from hltm.base.errors import InputError
 from theory.core.notation import negative, r_0, r_p, tau
 
-# The grammar of losses that are given as text, and its refusals: nothing here loads SymPy.
-
 LENGTH = 2_000
 """Most characters of a loss."""
 NEGATIVES = 64
 KNOWN = "known are r_p, r_1 .. r_64, tau, r_0, exp, log, sqrt, max"
-_NAMES = frozenset(("r_p", "tau", "r_0", "exp", "log", "sqrt", "max", *(f"r_{k}" for k in range(1, NEGATIVES + 1))))
 _SHOWN = 60
+_DEPTH, _POWER, _DEGREE, _DIGITS, _BITS, _ARGUMENTS = 40, 16, 64, 30, 2_000, 16
+_FUNCTIONS = {"exp": sympy.exp, "log": sympy.log, "sqrt": sympy.sqrt, "max": sympy.Max}
+_SYMBOLS = {"r_p": r_p, "tau": tau, "r_0": r_0}
 
 GRAMMAR = r"""
 start: sum
@@ -52,27 +53,29 @@ NAME: /[A-Za-z_][A-Za-z_0-9]*/
 """
 
 
-def check_syntax(text: str) -> None:
-    """Refuse what the grammar or the names rule out; `theory.losses.parse` refuses the rest."""
-    check_length(text)
-    try:
-        _plain().parse(text)
-        for token in _plain().lex(text):
-            if token.type == "NAME" and str(token) not in _NAMES:
-                raise refused_at(text, str(token), int(token.start_pos or 0), KNOWN)
-    except UnexpectedInput as error:
-        raise unexpected(text, error) from None
-
-
-def check_length(text: str) -> None:
-    """Refuse a text that is too long to be looked at."""
+def parse_loss(text: str) -> Expr:
+    """A loss from text."""
     if len(text) > LENGTH:
         raise InputError(f"loss of {len(text)} characters: must have at most {LENGTH}")
+    try:
+        result: Expr = _grammar().parse(text).value  # type: ignore[attr-defined]
+    except _RefusedError as refused:
+        raise refused_at(text, refused.what, refused.place, refused.rule) from None
+    except UnexpectedInput as error:
+        raise unexpected(text, error) from None
+    except (MemoryError, RecursionError) as error:
+        raise refused_at(text, text.strip()[:20], 0, f"too large to be read ({type(error).__name__})") from None
+    if any(_bits(number) > _BITS for number in result.atoms(Rational)):
+        raise refused_at(text, text.strip()[:20], 0, f"numbers of more than {_BITS} bits arise, which is too large")
+    undefined = result.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I)
+    if undefined or any(part.is_real is False for part in result.atoms(sympy.log, sympy.Pow)):
+        raise refused_at(text, text.strip()[:20], 0, "must be a finite real expression")
+    return result
 
 
 @lru_cache(maxsize=1)
-def _plain() -> Lark:
-    return Lark(GRAMMAR, parser="lalr", lexer="basic", maybe_placeholders=False)
+def _grammar() -> Lark:
+    return Lark(GRAMMAR, parser="lalr", lexer="basic", transformer=_Builder(), maybe_placeholders=False)
 
 
 def refused_at(text: str, what: str, place: int, rule: str) -> InputError:
@@ -96,35 +99,6 @@ def unexpected(text: str, error: UnexpectedInput) -> InputError:
     if "_CLOSE" in wanted:
         return refused_at(text, what, place, "')' is needed here")
     return refused_at(text, what, place, "the expression should end here")
-
-
-_DEPTH, _POWER, _DEGREE, _DIGITS, _BITS, _ARGUMENTS = 40, 16, 64, 30, 2_000, 16
-_FUNCTIONS = {"exp": sympy.exp, "log": sympy.log, "sqrt": sympy.sqrt, "max": sympy.Max}
-_SYMBOLS = {"r_p": r_p, "tau": tau, "r_0": r_0}
-
-
-def parse_loss(text: str) -> Expr:
-    """A loss from text."""
-    check_length(text)
-    try:
-        result: Expr = _grammar().parse(text).value  # type: ignore[attr-defined]
-    except _RefusedError as refused:
-        raise refused_at(text, refused.what, refused.place, refused.rule) from None
-    except UnexpectedInput as error:
-        raise unexpected(text, error) from None
-    except (MemoryError, RecursionError) as error:
-        raise refused_at(text, text.strip()[:20], 0, f"too large to be read ({type(error).__name__})") from None
-    if any(_bits(number) > _BITS for number in result.atoms(Rational)):
-        raise refused_at(text, text.strip()[:20], 0, f"numbers of more than {_BITS} bits arise, which is too large")
-    undefined = result.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I)
-    if undefined or any(part.is_real is False for part in result.atoms(sympy.log, sympy.Pow)):
-        raise refused_at(text, text.strip()[:20], 0, "must be a finite real expression")
-    return result
-
-
-@lru_cache(maxsize=1)
-def _grammar() -> Lark:
-    return Lark(GRAMMAR, parser="lalr", lexer="basic", transformer=_Builder(), maybe_placeholders=False)
 
 
 class _RefusedError(Exception):
@@ -151,13 +125,13 @@ class _Builder:
     def start(self, children: list[_Part]) -> _Part:
         return children[0]
 
-    def sum(self, children: list[_Part | Token]) -> _Part:
+    def sum(self, children: list[Any]) -> _Part:
         first, pairs = _pairs(children)
         terms = [term.value if sign.type == "PLUS" else -term.value for sign, term in pairs]
         value = sympy.Add(first.value, *terms) if terms else first.value
         return _joined(value, first.place, [first, *(term for _, term in pairs)])
 
-    def product(self, children: list[_Part | Token]) -> _Part:
+    def product(self, children: list[Any]) -> _Part:
         first, pairs = _pairs(children)
         factors = [first.value]
         for sign, part in pairs:
@@ -167,16 +141,14 @@ class _Builder:
         value = sympy.Mul(*factors) if pairs else first.value
         return _joined(value, first.place, [first, *(part for _, part in pairs)])
 
-    def signed(self, children: list[_Part | Token]) -> _Part:
-        *signs, part = children
-        assert isinstance(part, _Part)  # noqa: S101 (the grammar ends the rule with it)
-        negated = sum(isinstance(sign, Token) and sign.type == "MINUS" for sign in signs) % 2
+    def signed(self, children: list[Any]) -> _Part:
+        part: _Part = children[-1]
+        negated = sum(sign.type == "MINUS" for sign in children[:-1]) % 2
         return replace(part, value=-part.value) if negated else part
 
-    def power(self, children: list[_Part | Token]) -> _Part:
-        base, exponent = children[0], children[-1]
-        assert isinstance(base, _Part)  # noqa: S101
-        assert isinstance(exponent, _Part)  # noqa: S101
+    def power(self, children: list[Any]) -> _Part:
+        base: _Part = children[0]
+        exponent: _Part = children[-1]
         if len(children) == 1:
             return base
         degree = _check_power(base, exponent)
@@ -202,14 +174,12 @@ class _Builder:
             raise _RefusedError(name, place, KNOWN)
         return _Part(_SYMBOLS[name], place)
 
-    def nested(self, children: list[_Part | Token]) -> _Part:
-        inner = children[1]
-        assert isinstance(inner, _Part)  # noqa: S101
+    def nested(self, children: list[Any]) -> _Part:
+        inner: _Part = children[1]
         return replace(inner, depth=_deeper([inner], "(", inner.place))
 
-    def call(self, children: list[_Part | Token]) -> _Part:
+    def call(self, children: list[Any]) -> _Part:
         token, parts = children[0], [part for part in children if isinstance(part, _Part)]
-        assert isinstance(token, Token)  # noqa: S101
         name, place, values = str(token), int(token.start_pos or 0), [part.value for part in parts]
         if name not in _FUNCTIONS:
             raise _RefusedError(name, place, KNOWN if name not in _SYMBOLS else "is a symbol and takes no argument")
@@ -233,11 +203,9 @@ class _Builder:
         return _Part(value, place, depth, max(part.degree for part in parts))
 
 
-def _pairs(children: list[_Part | Token]) -> tuple[_Part, list[tuple[Token, _Part]]]:
+def _pairs(children: list[Any]) -> tuple[_Part, list[tuple[Token, _Part]]]:
     """The first operand, and each operator with the operand that follows."""
-    operands = [child for child in children if isinstance(child, _Part)]
-    signs = [child for child in children if isinstance(child, Token)]
-    return operands[0], list(zip(signs, operands[1:], strict=True))
+    return children[0], list(zip(children[1::2], children[2::2], strict=True))
 
 
 def _deeper(parts: list[_Part], what: str, place: int) -> int:

@@ -69,17 +69,6 @@ def option(found: Tokens, at: int) -> tuple[list[str] | None, int]:
     return list(found[at + 1 : end]), end + 1
 
 
-def without_single_groups(found: Tokens) -> list[str]:
-    """The tokens without braces around one token: ``x^{2}`` is ``x^2``."""
-    result: list[str] = []
-    for word in found:
-        if word == "}" and len(result) >= 2 and result[-2] == "{" and result[-1] not in "{}":
-            result[-2:] = [result[-1]]
-        else:
-            result.append(word)
-    return result
-
-
 def joined(found: Tokens) -> str:
     r"""The tokens as LaTeX again, spaced only where a command would swallow a letter."""
     text = ""
@@ -197,11 +186,13 @@ def _arguments(paper: Sequence[str], command: str, at: int) -> tuple[int | None,
 
 
 def _plain(found: Sequence[str]) -> list[str]:
-    """Without empty groups, and braces around single tokens."""
+    """Without empty groups, and braces around single tokens: ``x^{2}`` is ``x^2``."""
     result: list[str] = []
     for word in found:
-        if word == "}" and result and result[-1] == "{":
+        if word == "}" and result[-1:] == ["{"]:
             result.pop()
+        elif word == "}" and result[-2:-1] == ["{"] and result[-1] != "}":
+            del result[-2]
         else:
             result.append(word)
-    return without_single_groups(result)
+    return result

@@ -29,7 +29,7 @@ from theory.core.derivation import Derivation, Statement, Step, equation, togeth
 from theory.core.notation import Vec
 from theory.trees.activation import activation_covariance, gap_vector, is_binary_at, selectivity
 from theory.trees.means import cross
-from theory.trees.symbols import ROW_LIMIT, TreeSymbols, internal, matrix, path_below, tree_symbols
+from theory.trees.symbols import ROW_LIMIT, TreeSymbols, binary_table, internal, matrix, path_below, tree_symbols
 
 # What follows from statement 6: the update of a node, one operator for all losses, decay with depth.
 
@@ -272,8 +272,7 @@ def moved(mean: Expr, gap: Expr, table: list[list[Expr]]) -> list[Expr]:
 
 def general_table(symbols: TreeSymbols, node: Node) -> list[list[Expr]]:
     """A binary table with an offset, whether or not the user's table is symmetric."""
-    rho, m = symbols.polarity(node), Symbol(f"m_{{{symbols.edge(node)}}}", real=True)
-    return [[(1 - s * (m + z * rho)) / 2 for s in (1, -1)] for z in (-1, 1)]
+    return binary_table(symbols.polarity(node), Symbol(f"m_{{{symbols.edge(node)}}}", real=True))
 
 
 def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
@@ -307,7 +306,7 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
         steps.append(Step(relation, reason, decide_zero(matrix([minors]))))
     factored, steps_factored = _factors(symbols, node, claim)
     text = "V_{z_0}[E[f | z_0]] = o_mu a_mu a_mu^T, o_mu = rho_{0mu}^2 (1 - rho_0^2), a_mu = [rho_{mu nu} s_nu]"
-    needs = ("every node is independent of its non-descendants given its parent", "binary nodes, any tables")
+    needs = (MARKOV, "binary nodes, any tables")
     left, named = cross(symbols.prior, means, means), Statement(text, factored)
     return closed(named, needs, steps + steps_factored, left, claim, _name(symbols, node))
 
@@ -400,7 +399,7 @@ def _derive_categorical(symbols: TreeSymbols, node: Node) -> Derivation:
     claim = activation_covariance(tree, node)
     left = _by_paths(symbols, node)
     text = "V_{z_0}[E[f | z_0]] = F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F, of rank at most m_0 - 1"
-    needs = ("every node is independent of its non-descendants given its parent", "finitely many states")
+    needs = (MARKOV, "finitely many states")
     return closed(Statement(text, _product(symbols, node, claim.rows)), needs, steps, left, claim, _name(symbols, node))
 
 

@@ -23,12 +23,8 @@ PIECE_LIMIT = 128
 
 def exact(value: Any, place: str) -> Rational:
     """An int, Fraction or SymPy rational as a SymPy rational; anything else is refused."""
-    if isinstance(value, Fraction):
-        return Rational(value.numerator, value.denominator)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Integer(value)
-    if isinstance(value, Rational):
-        return value
+    if isinstance(value, Fraction | int | Rational) and not isinstance(value, bool):
+        return Rational(value)
     raise InputError(f"{place}={value!r:.60}: must be exact: an int, a Fraction or a SymPy Rational")
 
 
