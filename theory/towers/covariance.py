@@ -73,13 +73,8 @@ def derive_covariance(convention: str = "shared", form: str = "operator", drop: 
     residual = shown(residue) if residue.terms else ZeroMatrix(SIZE, 1)
     target = factor * (MatMul(V_PLAIN, WEIGHT) if form == "operator" else COVARIANCE)
     relation = equation(-GRADIENT_SIMPLE, target)
-    steps.append(
-        Step(
-            relation,
-            f"definition of the {'variance V_x' if form == 'operator' else 'covariance Cov_x'}",
-            decision,
-        )
-    )
+    name = "variance V_x" if form == "operator" else "covariance Cov_x"
+    steps.append(Step(relation, f"definition of the {name}", decision))
     kept = tuple(text for name, text in DROPS.items() if name != drop and (form == "operator" or name != "homogeneity"))
     right = "V_x[Kbar] vec W" if form == "operator" else "Cov_x[Kbar, fbar]"
     text = f"-E[grad L_simp] = {'2 ' if factor == 2 else ''}{right}"
@@ -143,6 +138,5 @@ def _anchor(drop: str | None) -> tuple[str, str]:
 
 def _homogeneity(claim: Moment, homogeneous: Moment, law: Law, drop: str | None) -> Step:
     left = claim if drop == "homogeneity" else with_homogeneity(claim)
-    decision = checked(left, homogeneous, law, "").decision
     why = "homogeneity (statement 1): f_L = K_l^T vec W_l, so fbar = Kbar^T vec W"
-    return Step(equation(shown(claim), shown(homogeneous)), why, decision)
+    return checked(left, homogeneous, law, why, (shown(claim), None))
