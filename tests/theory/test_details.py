@@ -18,8 +18,9 @@ from theory.core.notation import Vec, matrix, negative, plain, r_0, r_p, tau
 from theory.latex import render
 from theory.losses import signs as slopes
 from theory.losses.family import pair_weights, weight_at
+from theory.losses.grammar import check_syntax, unexpected
 from theory.losses.loss import derivative, loss_of
-from theory.losses.parse import parse_loss, unexpected
+from theory.losses.parse import parse_loss
 from theory.losses.signs import decide_slope, sign_decisions
 from theory.registry import STATEMENTS
 from theory.towers.covariance import derive_covariance, law_without
@@ -33,7 +34,7 @@ x, y, u = sympy.symbols("x y u", real=True)
 
 @pytest.mark.parametrize("text", ["r_p - r_64", "max(exp(tau), log(r_0), sqrt(2))", "1.5e3*r_1^2/(tau + 1)", "--r_p"])
 def test_the_grammar_accepts_every_known_name(text):
-    assert isinstance(parse_loss(text), sympy.Expr)
+    assert check_syntax(text) is None
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,9 @@ def test_the_grammar_accepts_every_known_name(text):
 )  # fmt: skip
 def test_the_grammar_names_the_first_unknown_name(text, what, place):
     known = "known are r_p, r_1 .. r_64, tau, r_0, exp, log, sqrt, max"
-    with pytest.raises(InputError, match=re.escape(f"'{what}' at character {place} of loss {text!r}: {known}")):
-        parse_loss(text)
+    for reader in (check_syntax, parse_loss):
+        with pytest.raises(InputError, match=re.escape(f"'{what}' at character {place} of loss {text!r}: {known}")):
+            reader(text)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +60,10 @@ def test_the_grammar_names_the_first_unknown_name(text, what, place):
      ("(r_p r_1)", "'r_1' at character 6 of loss '(r_p r_1)': ')' is needed here")],
 )  # fmt: skip
 def test_a_place_out_of_the_grammar(text, message):
-    with pytest.raises(InputError) as caught:
-        parse_loss(text)
-    assert str(caught.value) == message
+    for reader in (check_syntax, parse_loss):
+        with pytest.raises(InputError) as caught:
+            reader(text)
+        assert str(caught.value) == message
 
 
 def test_a_text_that_ends_too_early():

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hltm.base.errors import InputError
+from theory.losses.grammar import check_syntax
 from theory.losses.loss import loss_of
 from theory.losses.parse import parse_loss
 
@@ -132,6 +133,21 @@ def test_no_attempt_takes_long(attempts):
 
 def test_no_attempt_runs_code(attempts):
     assert attempts[1] == []
+
+
+def test_the_grammar_alone_refuses_no_more_than_the_parser():
+    """Whatever `check_syntax` refuses the parser refuses; every wrong name and every wrong syntax it refuses itself."""
+    for text in HOSTILE:
+        try:
+            check_syntax(text)
+        except InputError as error:
+            check_line(str(error))
+            with pytest.raises(InputError):
+                parse_loss(text)
+    for text in SYNTAX:
+        if text != "r_p (r_1)":  # a call, for the grammar; that r_p is no function is known to the parser
+            with pytest.raises(InputError):
+                check_syntax(text)
 
 
 def test_the_place_is_named():

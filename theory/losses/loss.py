@@ -60,7 +60,8 @@ def loss_of(loss: object, negatives: int | None = None) -> Loss:
 
 
 def _parsed(text: str) -> Expr:
-    from theory.losses.parse import LENGTH, parse_loss
+    from theory.losses.grammar import LENGTH
+    from theory.losses.parse import parse_loss
 
     if text.isidentifier() and len(text) <= LENGTH and text not in ("r_p", "r_1", "tau", "r_0"):
         near = get_close_matches(text, CANONICAL, 1, 0.4)

@@ -13,50 +13,20 @@ from typing import Any
 
 import sympy
 from lark import Lark, Token
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedInput
 from sympy import Expr, Rational
 
-from hltm.base.errors import InputError
 from theory.core.notation import negative, r_0, r_p, tau
+from theory.losses.grammar import GRAMMAR, KNOWN, NEGATIVES, check_length, refused_at, unexpected
 
-LENGTH = 2_000
-"""Most characters of a loss."""
-NEGATIVES = 64
-KNOWN = "known are r_p, r_1 .. r_64, tau, r_0, exp, log, sqrt, max"
-_SHOWN = 60
 _DEPTH, _POWER, _DEGREE, _DIGITS, _BITS, _ARGUMENTS = 40, 16, 64, 30, 2_000, 16
 _FUNCTIONS = {"exp": sympy.exp, "log": sympy.log, "sqrt": sympy.sqrt, "max": sympy.Max}
 _SYMBOLS = {"r_p": r_p, "tau": tau, "r_0": r_0}
 
-GRAMMAR = r"""
-start: sum
-sum: product ((PLUS | MINUS) product)*
-product: signed ((TIMES | OVER) signed)*
-signed: (PLUS | MINUS)* power
-power: atom [POWER signed]
-atom: NUMBER                          -> number
-    | NAME                            -> symbol
-    | NAME OPEN sum (_COMMA sum)* _CLOSE -> call
-    | OPEN sum _CLOSE                 -> nested
-
-PLUS: "+"
-MINUS: "-"
-TIMES: "*"
-OVER: "/"
-POWER: "**" | "^"
-OPEN: "("
-_CLOSE: ")"
-_COMMA: ","
-NUMBER: /[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?/
-NAME: /[A-Za-z_][A-Za-z_0-9]*/
-%ignore /[ \t\r\n\f]+/
-"""
-
 
 def parse_loss(text: str) -> Expr:
     """A loss from text."""
-    if len(text) > LENGTH:
-        raise InputError(f"loss of {len(text)} characters: must have at most {LENGTH}")
+    check_length(text)
     try:
         result: Expr = _grammar().parse(text).value  # type: ignore[attr-defined]
     except _RefusedError as refused:
@@ -76,29 +46,6 @@ def parse_loss(text: str) -> Expr:
 @lru_cache(maxsize=1)
 def _grammar() -> Lark:
     return Lark(GRAMMAR, parser="lalr", lexer="basic", transformer=_Builder(), maybe_placeholders=False)
-
-
-def refused_at(text: str, what: str, place: int, rule: str) -> InputError:
-    """The refusal of a part of the text: what, where, and the rule."""
-    shown, what = (s if len(s) <= _SHOWN else s[: _SHOWN - 3] + "..." for s in (text, what))
-    return InputError(f"{what!r} at character {place + 1} of loss {shown!r}: {rule}")
-
-
-def unexpected(text: str, error: UnexpectedInput) -> InputError:
-    """What lark found out of place, in the words of this grammar."""
-    if isinstance(error, UnexpectedCharacters):
-        place = int(error.pos_in_stream or 0)
-        return refused_at(text, text[place], place, "is not part of the grammar of a loss")
-    if not isinstance(error, UnexpectedToken):
-        return refused_at(text, "end of text", len(text), "the expression is not complete")
-    ended = error.token.type == "$END"
-    what, place = ("end of text", len(text.rstrip())) if ended else (str(error.token), int(error.token.start_pos or 0))
-    wanted = error.accepts or error.expected
-    if "NUMBER" in wanted:
-        return refused_at(text, what, place, "a number, a symbol, a function or '(' is needed here")
-    if "_CLOSE" in wanted:
-        return refused_at(text, what, place, "')' is needed here")
-    return refused_at(text, what, place, "the expression should end here")
 
 
 class _RefusedError(Exception):

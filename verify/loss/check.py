@@ -87,6 +87,10 @@ class LossReport:
 
 def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT) -> LossReport:
     """Decide on a loss that is given as text."""
+    from theory.losses.grammar import check_syntax
+
+    if not text.isidentifier():  # a name that is nearly that of a known loss gets a hint
+        check_syntax(text)
     from theory.losses.loss import CANONICAL, loss_of
 
     loss = loss_of(text, 1 if text in CANONICAL else None)
