@@ -12,7 +12,7 @@ from sympy import MatAdd, MatMul, ZeroMatrix
 
 from theory.core.derivation import Derivation, Statement, Step, equation, verdict
 from theory.core.expectation import Law, Moment, decide_moment, expect, letter
-from theory.towers.dual_gradient import gradient_steps, shared_step, side
+from theory.towers.dual_gradient import convention_step
 from theory.towers.moment_steps import (
     COVARIANCE,
     GRADIENT_SIMPLE,
@@ -58,7 +58,7 @@ def derive_covariance(convention: str = "shared", form: str = "operator", drop: 
     update = _update(convention, drop)
     claim = (letter("Kbar", "x") * letter("fbar", "x") - letter("Kbar", "x") * letter("fbar", "y")).scaled(factor)
     steps = [
-        _first_step(convention),
+        convention_step(convention),
         *_rule_steps(law, drop),
         _collect(update, claim, law, convention, drop),
     ]
@@ -93,11 +93,6 @@ def _update(convention: str, drop: str | None) -> Moment:
     """``-grad L_simp`` for one draw of x_1, x_+, x_-: from statement 1."""
     anchor = _anchor(drop)
     return plain_pair(anchor, ("x'", "1"), convention) - plain_pair(anchor, ("x", "2"), convention)
-
-
-def _first_step(convention: str) -> Step:
-    """Statement 1 in index notation: the gradient of r in the chosen convention."""
-    return shared_step() if convention == "shared" else gradient_steps(side("1"), side("2"))[-1]
 
 
 def _rule_steps(law: Law, drop: str | None) -> list[Step]:

@@ -145,10 +145,10 @@ def side(name: str) -> Side:
 
 
 def checked(
-    left: MatrixExpr, right: MatrixExpr, why: str, given: Mapping[MatrixExpr, MatrixExpr] | None = None
+    left: MatrixExpr, right: MatrixExpr, why: str, definitions: Mapping[MatrixExpr, MatrixExpr] | None = None
 ) -> Step:
-    """A step decided in index notation for all sizes, under the definitions ``given``."""
-    return Step(equation(left, right), why, check_identity(left, right, given))
+    """A step decided in index notation for all sizes, under some definitions."""
+    return Step(equation(left, right), why, check_identity(left, right, definitions))
 
 
 def half_square(column: MatrixExpr) -> MatrixExpr:
@@ -295,6 +295,11 @@ def shared_step() -> Step:
     grad = _pulled_back(first, second) - second.jacobian.T * gap * second.previous.T
     why = "shared weights: dr = (f_1 - f_2)^T (df_1 - df_2), one gradient per tower, then the vec identity"
     return checked(Vec(grad), (first.connection - second.connection) * gap, why)
+
+
+def convention_step(convention: str) -> Step:
+    """The gradient of r: through both towers ("shared"), or through the first only ("one-branch")."""
+    return shared_step() if convention == "shared" else gradient_steps(side("1"), side("2"))[-1]
 
 
 def derive_all_sizes(output: str = "linear") -> Derivation:

@@ -20,7 +20,7 @@ from theory.core.normal import linear_sums, quotient
 from theory.core.notation import negative, pair_distance, r, r_p
 from theory.losses.family import membership_of
 from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, loss_of
-from theory.towers.dual_gradient import gradient_steps, shared_step, side
+from theory.towers.dual_gradient import convention_step
 from theory.towers.moment_steps import GRADIENT, SIZE, WEIGHT, checked, factored, shown, with_homogeneity
 
 ASSUMPTIONS = (
@@ -52,7 +52,7 @@ def derive_weighted(
     law = law_of(single)
     expansion, constant = expansion_steps(described)
     claimed = order or (2 if distances == "means" or constant else 1)
-    steps = [shared_step() if convention == "shared" else gradient_steps(side("1"), side("2"))[-1]]
+    steps = [convention_step(convention)]
     steps += [_membership(described), *expansion, *order_zero(law, convention, single, form)]
     first, steps_first = order_one(law, convention, single, distances, constant)
     steps += steps_first

@@ -96,16 +96,16 @@ def selectivity(symbols: TreeSymbols, node: Node) -> Expr:
 
 def gap_vector(symbols: TreeSymbols, node: Node, selectivities: Mapping[Node, Any] | None = None) -> list[Expr]:
     """``a_mu``: rho_{mu nu} s_k for every neuron k of every child nu."""
-    argument = selectivities or {}
+    values = selectivities or {}
     latent = [child for child in symbols.tree.children(node) if symbols.tree.children(child)]
-    for name in argument:
+    for name in values:
         if name not in latent:
             near = suggestion(name, latent)
             raise InputError(f"selectivities[{show(name)}]: must be a latent child of node {show(node)}{near}")
     vector = []
     for child in symbols.tree.children(node):
-        values = argument.get(child, selectivity(symbols, child))
-        listed = values if isinstance(values, (list, tuple)) else [values]
+        own = values.get(child, selectivity(symbols, child))
+        listed = own if isinstance(own, (list, tuple)) else [own]
         vector += [Mul(symbols.polarity(child), sympy.sympify(s, strict=True)) for s in listed]
     return vector
 

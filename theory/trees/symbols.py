@@ -228,7 +228,7 @@ class TreeWeights:
 
     @property
     def linear(self) -> bool:
-        """Whether the output is a linear function of the leaves, with the gates held fixed."""
+        """Whether the output is a linear function of the leaves, with the gates fixed."""
         return self.gates is not None or self.slope == 1
 
     @property
@@ -288,14 +288,14 @@ def read_weights(
 ) -> TreeWeights:
     """Check the weights of every node with children, the slope and the gates."""
     latents = tree.latents
-    argument = _mapping(weights, name, latents)
+    values = _mapping(weights, name, latents)
     rate = exact(slope, "slope", " of the activation")
     if not rate.is_Rational or not 0 <= rate <= 1:
         raise InputError(f"slope={show(slope)} of the activation: must be a number in [0, 1]")
     matrices: dict[Node, np.ndarray] = {}
     for node in reversed(latents):
         width = sum(matrices[c].shape[0] if c in matrices else 1 for c in tree.children(node))
-        matrices[node] = _matrix(argument[node], f"{name}[{show(node)}]", width)
+        matrices[node] = _matrix(values[node], f"{name}[{show(node)}]", width)
     return TreeWeights(tree, matrices, rate, None if gates is None else _gates(tree, matrices, gates))
 
 
@@ -333,10 +333,10 @@ def _matrix(value: Any, name: str, width: int) -> np.ndarray:
 
 def _gates(tree: HLTM, matrices: dict[Node, np.ndarray], gates: object) -> dict[Node, list[Expr]]:
     nodes = tuple(node for node in tree.latents if node != tree.root)
-    argument = _mapping(gates, "gates", nodes)
+    patterns = _mapping(gates, "gates", nodes)
     result = {}
     for node in nodes:
-        values = list(np.asarray(argument[node], dtype=object).ravel())
+        values = list(np.asarray(patterns[node], dtype=object).ravel())
         if len(values) != len(matrices[node]):
             raise InputError(
                 f"gates[{show(node)}]: must have one entry a neuron, {len(matrices[node])}, has {len(values)}"

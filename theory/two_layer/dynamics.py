@@ -28,7 +28,7 @@ from hltm.base.errors import InputError
 from theory.core.decide import decide_zero
 from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
 from theory.core.expectation import GIVEN, Law, Letter, Moment, decide_moment, expect, letter
-from theory.core.notation import Expect, matrix
+from theory.core.notation import Expect, matrix, real
 from theory.towers.covariance import derive_covariance
 from theory.towers.dual_gradient import checked
 from theory.towers.network import checked_widths
@@ -327,22 +327,18 @@ def population(widths: tuple[int, int, int], points: int = POINTS, copies: int =
     inputs, hidden, out = widths
 
     def column(name: str, m: int, a: int, size: int) -> ImmutableDenseMatrix:
-        return ImmutableDenseMatrix(size, 1, lambda i, _: _real(f"{name}_{{{m + 1}{a + 1},{i + 1}}}"))
+        return ImmutableDenseMatrix(size, 1, lambda i, _: real(f"{name}_{{{m + 1}{a + 1},{i + 1}}}"))
 
     def law(name: str, size: int) -> tuple[Expr, ...]:
-        free = [_real(f"{name}_{{{i + 1}}}") for i in range(size - 1)]
+        free = [real(f"{name}_{{{i + 1}}}") for i in range(size - 1)]
         return (*free, 1 - sympy.Add(*free))
 
-    first = ImmutableDenseMatrix(hidden, inputs, lambda b, a: _real(f"W_{{1,{b + 1}{a + 1}}}"))
-    second = ImmutableDenseMatrix(out, hidden, lambda b, a: _real(f"W_{{2,{b + 1}{a + 1}}}"))
+    first = ImmutableDenseMatrix(hidden, inputs, lambda b, a: real(f"W_{{1,{b + 1}{a + 1}}}"))
+    second = ImmutableDenseMatrix(out, hidden, lambda b, a: real(f"W_{{2,{b + 1}{a + 1}}}"))
     xs = tuple(tuple(column("x", m, a, inputs) for a in range(copies)) for m in range(points))
     gates = tuple(tuple(column("d", m, a, hidden) for a in range(copies)) for m in range(points))
     copies_of = tuple(law(f"q^{{{m + 1}}}", copies) for m in range(points))
     return Population(first, second, xs, gates, law("p", points), copies_of)
-
-
-def _real(name: str) -> Symbol:
-    return Symbol(name, real=True)
 
 
 def expected_simple_loss(net: Population) -> Expr:
