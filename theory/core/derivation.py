@@ -144,7 +144,7 @@ class Derivation:
 
 
 def together(relations: "Iterable[sympy.Basic]") -> sympy.Basic:
-    """What a statement shows of several relations; one stands alone."""
+    """Several relations as a ``Tuple``; a single one as it is."""
     listed = tuple(relations)
     return listed[0] if len(listed) == 1 else sympy.Tuple(*listed)
 

@@ -26,6 +26,9 @@ from theory.core.decide import ABSTAINED, POINT, POLYNOMIAL, Decision
 Label = tuple[str, str]
 GIVEN = ""
 """The copy of a quantity that depends on its point only."""
+CONSTANT = "w"
+"""Name of the letter vec W: deterministic, no label."""
+POINTS, COPIES, SEEDS = 3, 2, 2
 
 
 class Letter(NamedTuple):
@@ -48,7 +51,7 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Law:
-    """What is known of the letters and of the sampling."""
+    """Assumptions on the letters and on the sampling."""
 
     means: Mapping[str, str | None] = field(default_factory=dict)
     symmetric: Mapping[str, int] = field(default_factory=dict)
@@ -77,49 +80,38 @@ class Moment:
         return Moment({term: value for term, value in sums.items() if value != 0})
 
     def __add__(self, other: "Moment") -> "Moment":
-        """Sum of two moments."""
         return Moment.collect([*self.terms.items(), *other.terms.items()])
 
-    def __neg__(self) -> "Moment":
-        """All coefficients with the other sign."""
-        return self.scaled(-1)
-
     def __sub__(self, other: "Moment") -> "Moment":
-        """Difference of two moments."""
-        return self + (-other)
+        return self + other.scaled(-1)
 
     def scaled(self, factor: Expr | int) -> "Moment":
         """All coefficients times a number."""
-        return Moment.collect(
-            [(term, sympy.sympify(factor, strict=True) * value) for term, value in self.terms.items()]
-        )
+        number = sympy.sympify(factor, strict=True)
+        return Moment.collect((term, number * value) for term, value in self.terms.items())
 
     def __mul__(self, other: "Moment") -> "Moment":
         """Product in order; scalar factors commute."""
         return Moment.collect(
-            [
-                (Term(a.word + b.word, a.scalars + b.scalars), x * y)
-                for (a, x), (b, y) in product(self.terms.items(), other.terms.items())
-            ]
+            (Term(a.word + b.word, a.scalars + b.scalars), x * y)
+            for (a, x), (b, y) in product(self.terms.items(), other.terms.items())
         )
 
     def as_scalar(self) -> "Moment":
         """The words of a 1 x 1 moment as scalar factors."""
         return Moment.collect(
-            [(Term((), (*t.scalars, t.word) if t.word else t.scalars), c) for t, c in self.terms.items()]
+            (Term((), (*t.scalars, t.word) if t.word else t.scalars), c) for t, c in self.terms.items()
         )
 
     def transposed(self) -> "Moment":
         """Words reversed, letters transposed."""
-        return Moment.collect([(Term(flipped(t.word), t.scalars), c) for t, c in self.terms.items()])
+        return Moment.collect((Term(flipped(t.word), t.scalars), c) for t, c in self.terms.items())
 
     def replaced(self, name: str, word: "tuple[tuple[str, bool], ...]") -> "Moment":
         """Replace a letter by a product of letters (name, transposed) at the same label ("w" has none)."""
         return Moment.collect(
-            [
-                (Term(_replace(t.word, name, word), tuple(_replace(s, name, word) for s in t.scalars)), c)
-                for t, c in self.terms.items()
-            ]
+            (Term(_replace(t.word, name, word), tuple(_replace(s, name, word) for s in t.scalars)), c)
+            for t, c in self.terms.items()
         )
 
 
@@ -132,10 +124,6 @@ def _replace(word: Word, name: str, by: "tuple[tuple[str, bool], ...]") -> Word:
         new = tuple(Letter(n, letter.labels if n != CONSTANT else (), flip) for n, flip in by)
         result.extend(flipped(new) if letter.transposed else new)
     return tuple(result)
-
-
-CONSTANT = "w"
-"""Name of the letter vec W: deterministic, no label."""
 
 
 def flipped(word: Word) -> Word:
@@ -249,8 +237,6 @@ def _relabelled(term: Term, points: Mapping[str, str], copies: Mapping[Label, st
 
 
 # Exact finite populations: instances that may refute, and never prove.
-
-POINTS, COPIES, SEEDS = 3, 2, 2
 
 
 @dataclass

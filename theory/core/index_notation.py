@@ -1,4 +1,4 @@
-"""Checking a matrix identity for all sizes at once, in index notation.
+"""Decide a matrix identity for all sizes at once, in index notation.
 
 Both sides are written component by component, as sums over dummy indices of products of matrix entries, and
 the canonical forms are compared. The row of ``vec(A)`` is the double index (b, a) of A[b, a], and

@@ -1,4 +1,4 @@
-"""LaTeX of derivations, expressions and matrices: "equation", "align" and "standalone", in plain amsmath.
+"""LaTeX of derivations, expressions and matrices, for documents (plain amsmath) and for notebooks (MathJax, KaTeX).
 
 Long lines are broken at the terms of sums. Every derivation of statements 1 to 4 (arXiv 2010.00578) compiles
 in every form.
@@ -117,7 +117,7 @@ def rows(obj: sympy.Basic) -> list[str]:
 
 
 def visible(text: str) -> int:
-    """About how many characters the reader sees."""
+    """Estimated number of visible characters."""
     return len(re.sub(r"\\(left|right|operatorname|quad|mathbb)|[{}^_ ]", "", re.sub(r"\\[a-zA-Z]+", "x", text)))
 
 
@@ -160,7 +160,7 @@ def _packed(terms: list[str]) -> list[str]:
     return lines
 
 
-# LaTeX for notebooks: what MathJax and KaTeX set without macros or packages.
+# LaTeX for notebooks, without macros or packages.
 
 _ROW_LIMIT, _TOTAL_LIMIT = 4_000, 40_000  # letters of LaTeX of one formula, and of a whole derivation
 _ENTRIES, _TEXT_WIDTH = 20, 90  # entries of a vector, letters of a line of text
@@ -206,7 +206,7 @@ def step_latex(step: Step) -> str:
 
 
 def statement_latex(statement: Statement) -> str:
-    """What a derivation claims."""
+    """The claimed relations, their lines aligned."""
     return formula_latex(statement.expression)
 
 

@@ -25,6 +25,11 @@ ASSUMPTIONS = (
     "H is a positive integer",
 )
 TEXT = "dL/dr_+ > 0, dL/dr_k < 0, dL/dr_+ + sum_k dL/dr_k = 0"
+REAL = "L is real and finite"
+"""The condition on the values themselves."""
+
+_DIGITS = 30
+_TINY = sympy.Float(10) ** -20
 SLOPE_POSITIVE = Symbol(r"\frac{\partial L}{\partial r_{+}}", real=True)
 
 
@@ -112,7 +117,7 @@ def _membership(loss: Loss) -> Derivation:
 
 
 def _how(sign: Decision) -> str:
-    """What shows a sign, in words."""
+    """The reason for a sign, in words."""
     if sign.detail.startswith(("coefficients", "is_positive of the expression")) or not sign:
         return "positive coefficients in positive quantities (exponentials, tau, sums of positive terms)"
     return sign.detail
@@ -191,13 +196,7 @@ def weight_at(loss: Loss, slope: Expr) -> Expr:
     return value
 
 
-# The conditions of the loss family, one by one: what each says, what decided it, and where it fails.
-
-REAL = "L is real and finite"
-"""The condition on the values themselves."""
-
-_DIGITS = 30
-_TINY = sympy.Float(10) ** -20
+# The conditions of the loss family one by one, each with its decision and a point where it fails.
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def check_syntax(text: str) -> None:
 
 
 def check_length(text: str) -> None:
-    """Refuse a text that is too long to be looked at."""
+    """Refuse a text of more than `LENGTH` characters."""
     if len(text) > LENGTH:
         raise InputError(f"loss of {len(text)} characters: must have at most {LENGTH}")
 
@@ -69,7 +69,7 @@ def refused_at(text: str, what: str, place: int, rule: str) -> InputError:
 
 
 def unexpected(text: str, error: UnexpectedInput) -> InputError:
-    """What lark found out of place, in the words of this grammar."""
+    """The refusal for a parse error of lark, in the terms of this grammar."""
     if isinstance(error, UnexpectedCharacters):
         place = int(error.pos_in_stream or 0)
         return refused_at(text, text[place], place, "is not part of the grammar of a loss")

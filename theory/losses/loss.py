@@ -28,6 +28,11 @@ CANONICAL: Mapping[str, Expr] = MappingProxyType(
 )
 """The three losses of the paper with symbolic H."""
 
+FREE_NEGATIVE = r[j]
+"""The distance of the j-th negative, 1 <= j <= H, j free."""
+FEW = 4
+"""Up to this many negatives everything is written out."""
+_DUMMY = Symbol("r_k", nonnegative=True)
 _SIZE_LIMIT = 400
 _ALLOWED = "r_p, r_1, r_2, ..., tau, r_0, or r[k] summed over k = 1..H"
 
@@ -136,15 +141,7 @@ def derivative(expression: Expr, distance: Expr) -> Expr:
     return result.xreplace(summed).doit(deep=False)
 
 
-FREE_NEGATIVE = r[j]
-"""The distance of the j-th negative, 1 <= j <= H, j free."""
-
-
-# A loss with many negatives as a loss with any number of them: sums of like terms become a sum over k = 1..H.
-
-FEW = 4
-"""Up to this many negatives everything is written out."""
-_DUMMY = Symbol("r_k", nonnegative=True)
+# Losses with many negatives in the form with symbolic H: sums of like terms become a sum over k = 1..H.
 
 
 def indexed_form(loss: Loss) -> Loss | None:

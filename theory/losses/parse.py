@@ -25,7 +25,7 @@ _SYMBOLS = {"r_p": r_p, "tau": tau, "r_0": r_0}
 
 
 def parse_loss(text: str) -> Expr:
-    """A loss from text."""
+    """Parse a loss; refuse a text outside of the grammar or beyond its limits."""
     check_length(text)
     try:
         result: Expr = _grammar().parse(text).value  # type: ignore[attr-defined]
@@ -67,7 +67,7 @@ class _Part:
 
 
 class _Builder:
-    """What every rule makes of its children; lark calls it from the bottom up while it parses."""
+    """Build the part of every rule from its children; lark calls it bottom up while it parses."""
 
     def start(self, children: list[_Part]) -> _Part:
         return children[0]

@@ -28,7 +28,7 @@ _DEFINING = _COMMANDS | _DOCUMENT_COMMANDS | _DEFS | {"\\let", "\\DeclareMathOpe
 
 @dataclass(frozen=True)
 class Definition:
-    r"""What a paper says a macro is."""
+    r"""A macro of a paper: its number of arguments (None for an unusual form) and its meaning."""
 
     name: str
     count: int | None
@@ -69,7 +69,7 @@ def display(paper: Tokens, tag: str) -> list[str]:
 
 
 def content(words: Tokens) -> list[str]:
-    r"""The tokens of a display that say what it means: no alignment, spacing, labels, or full stop at the end."""
+    r"""The tokens of a display without alignment, spacing, labels and punctuation at the end."""
     result: list[str] = []
     at = matrices = 0
     while at < len(words):
@@ -99,7 +99,7 @@ def definition_of(name: str, count: int, meaning: str) -> Definition:
 
 
 def definitions(paper: Tokens, prefix: str) -> list[Definition]:
-    r"""The definitions of macros whose names start so."""
+    r"""Definitions of the macros whose names start with a prefix."""
     result = []
     for at, word in enumerate(paper):
         if word in _DEFINING:

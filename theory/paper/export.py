@@ -30,11 +30,11 @@ from theory.trees.symbols import (
 
 WHAT = ("activation", "operator")
 FORMS = ("equation", "align", "standalone")
-# Tokens, and characters, that the report of a drift shows.
+# Tokens, and characters, in the report of a drift.
 _SHOWN, _QUOTED = 12, 200
 # pmatrix has no more columns, unless a paper sets a counter.
 _COLUMNS, _ROWS = 10, 16
-# What stands beside a matrix in its line: the left sides of the display, indents.
+# Room beside a matrix in its line, for the left sides of the display and indents.
 _BESIDE = 130
 LINE = 335.0
 """Width of a line in pt: the 345 pt of the plain article class, less what an estimate may be short of."""
@@ -48,7 +48,7 @@ _COMMANDS = {"\\quad": 10.0, "\\otimes": 12.5, "\\mid": 8.4, "\\top": 7.8, "\\ "
     ("\\mathrm", "\\mathbb", "\\mathcal", "\\text", "\\bigl", "\\bigr", "\\operatorname", "\\ensuremath"), 0.0
 )
 Item = str | tuple[str, ...]
-"""What a line is packed from: a piece that stays whole, or factors that may be parted where one line is too short."""
+"""Part of a line: a piece that stays whole, or factors that may be parted where one line is too short."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def formula_rows(symbols: TreeSymbols, node: Node, what: str) -> list[Row]:
 
 
 def _ended(items: Sequence[Item], end: str) -> list[Item]:
-    """Items with something behind the last."""
+    """Items with a text appended to the last one."""
     last = items[-1]
     return [*items[:-1], last + end if isinstance(last, str) else (*last[:-1], last[-1] + end)]
 
@@ -264,7 +264,7 @@ def _is_small(tree: HLTM, child: Node) -> bool:
 
 
 def width(text: str) -> float:
-    r"""About how wide LaTeX sets a formula, in pt; macros are written out first."""
+    r"""Estimated width of a formula in pt, macros written out."""
     return _width(tokens(expanded(text)), 0)
 
 
@@ -296,7 +296,7 @@ def _size(token: str) -> float:
 
 
 def matrix_width(rows: Sequence[Sequence[str]]) -> float:
-    """About how wide a matrix with brackets is."""
+    """Estimated width of a matrix with brackets, in pt."""
     return 12 + sum(10 + max(map(width, column)) for column in zip(*rows, strict=True))
 
 

@@ -1,13 +1,12 @@
 """Symbolic towers: forward pass, Jacobians and connections of section 0 (arXiv 2010.00578).
 
-Weights, input and gates are symbols. A gate is an independent symbol of its own, so whatever is proved holds
-for ReLU, leaky ReLU and linear towers at once. The gradient side at the end differentiates the squared
-distance entry by entry and knows nothing of connections.
+Weights, input and gates are symbols. A gate is an independent symbol of its own, so a proof holds for ReLU, leaky
+ReLU and linear towers at once. `gradient` differentiates the squared distance entry by entry, without connections.
 """
 
-import operator
 from dataclasses import dataclass
 from math import prod
+from numbers import Integral
 
 import sympy
 from sympy import Expr, ImmutableDenseMatrix, Matrix
@@ -51,16 +50,10 @@ def checked_widths(widths: object, output: str = "linear") -> tuple[int, ...]:
     values = tuple(widths)
     if len(values) < 2:
         raise InputError(f"widths={values!r} of 'dual-gradient': must have at least two entries, n_0 and n_1")
-    result = []
     for position, width in enumerate(values):
-        try:
-            number = 0 if isinstance(width, bool) else operator.index(width)
-        except TypeError:
-            number = 0
-        if number < 1:
+        if isinstance(width, bool) or not isinstance(width, Integral) or width < 1:
             raise InputError(f"widths[{position}]={width!r} of 'dual-gradient': must be a positive integer")
-        result.append(number)
-    sizes = tuple(result)
+    sizes = tuple(map(int, values))
     if gradient_terms(sizes) > TERM_LIMITS[output]:
         raise InputError(
             f"widths={sizes!r} of 'dual-gradient': too large to be written out entry by entry "

@@ -34,7 +34,7 @@ from theory.trees.symbols import ROW_LIMIT, TreeSymbols, binary_table, internal,
 SLUG = "activation-covariance"
 MARKOV = "every node is independent of its non-descendants given its parent"
 CLAIMS = ("activation", "update", "losses", "depth")
-"""What can be derived."""
+"""The claims that can be derived."""
 CHILD_LIMIT, PATH_LIMIT = 24, 64
 _HALF = Rational(1, 2)
 
@@ -86,7 +86,7 @@ def _check_size(tree: HLTM, node: Node) -> None:
 
 
 def _name(symbols: TreeSymbols, node: Node) -> str:
-    """What varies over z_0: the mean activations of the neurons that the node reads."""
+    """LaTeX of the covariance over z_0 of the mean activations of the neurons that the node reads."""
     root = symbols.texts[symbols.tree.root]
     group = rf"\mathcal{{N}}_{{{symbols.texts[node]}}}^{{\mathrm{{ch}}}}"
     return rf"\mathbb{{V}}_{{z_{{{root}}}}}\left[\mathbb{{E}}[f_{{{group}}} \mid z_{{{root}}}]\right]"
@@ -270,7 +270,7 @@ def _by_paths(symbols: TreeSymbols, node: Node) -> ImmutableDenseMatrix:
     return result
 
 
-# What follows: the update of a node, one operator for all losses, decay with depth.
+# Consequences: the update of a node, one operator for all losses, decay with depth.
 
 
 def _matrices(name: str, rows: int, columns: int) -> sympy.Matrix:

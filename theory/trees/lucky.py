@@ -34,7 +34,13 @@ from theory.core.notation import reals
 from theory.trees.derivations import MARKOV, decide_nonnegative
 from theory.trees.gap_law import exact
 
+SLUG = "lucky-nodes"
 DIGIT_LIMIT = 10**6
+NEURONS = Symbol("n", integer=True, positive=True)
+"""Number of neurons that a neuron reads."""
+_I = Symbol("i", integer=True, positive=True)
+_RANGE = (_I, 1, NEURONS)
+SIGN, SIZE = IndexedBase(r"\epsilon", real=True), IndexedBase("c", positive=True)
 
 
 def existence_probability(P_t: Any, m: Any) -> Expr:
@@ -162,13 +168,7 @@ def selectivity_bound(m_0: Any, m_1: Any, v: Any, slope: Any = 0) -> Expr:
     return below * (high - low) / 2 + (1 - below) * relu
 
 
-# The law of a gap as the statement displays it.
-
-NEURONS = Symbol("n", integer=True, positive=True)
-"""Number of neurons that a neuron reads."""
-_I = Symbol("i", integer=True, positive=True)
-_RANGE = (_I, 1, NEURONS)
-SIGN, SIZE = IndexedBase(r"\epsilon", real=True), IndexedBase("c", positive=True)
+# The derivations, and the law of a gap as it is displayed.
 
 
 class OverSigns(Expr):  # type: ignore[misc]
@@ -196,9 +196,6 @@ def law_relations() -> tuple[Basic, ...]:
         equation(Symbol(r"\mathbb{P}[g_{j} \ge t]", real=True), signed / scale),
         equation(SIZE[_I], 2 * b * sympy.Abs(entry)),
     )
-
-
-SLUG = "lucky-nodes"
 
 
 def _nonnegative(names: str) -> list[Symbol]:

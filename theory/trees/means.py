@@ -1,9 +1,9 @@
-"""Conditional means of any function of the leaves given an ancestor's state, exactly, as polynomials.
+"""Conditional means of activations, connections and other functions of the leaves, exactly, as polynomials.
 
-Leaves are summed out node by node, from the leaves upwards, so that no sum over configurations of latents is
-taken. Binary trees work in the basis of leaf signs 2x - 1, where an edge acts by ``sigma_child -> m + rho
-sigma_parent`` and symmetric tables (m = 0) keep monomials monomials; other trees work with table entries.
-Source: statement 6 (arXiv 2010.00578), general trees.
+Networks are evaluated on every leaf configuration, or symbolically for linear neurons. Leaves are summed out node
+by node, from the leaves upwards: no sum over configurations of latents is taken. Binary trees work in the basis of
+leaf signs 2x - 1, where an edge acts by ``sigma_child -> m + rho sigma_parent`` and symmetric tables (m = 0) keep
+monomials monomials; other trees work with table entries. Source: statement 6 (arXiv 2010.00578), general trees.
 """
 
 import math
@@ -20,8 +20,6 @@ from hltm.base.checks import Node, count
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
 from theory.trees.symbols import TreeSymbols, TreeWeights, below, matrix, path_below
-
-# Tree networks on every leaf configuration, in exact integers over a common denominator (statement 6).
 
 LEAF_LIMIT = 2**16
 """Largest number of leaf configurations that are listed."""

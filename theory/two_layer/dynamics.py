@@ -59,7 +59,7 @@ POINTS = COPIES = 2
 ENTRY_LIMIT = 8
 """Largest number of entries of W_1 and W_2 together that is written out (a few seconds)."""
 CLAIMS = ("block", "decoupled", "conserved", "ring")
-"""What can be derived."""
+"""The claims that can be derived."""
 DROPS: Mapping[str, tuple[str, str]] = {
     "decoupling": ("decoupled", "A_jk = 0 for j != k"),
     "homogeneity": ("conserved", "psi(p) = psi'(p) p (no biases, piecewise-linear homogeneous activation)"),
@@ -308,10 +308,9 @@ class Population:
 
     def gated_mean(self, point: int, neuron: int) -> ImmutableDenseMatrix:
         """``E_aug[x~_j]``, ``x~_j = d_j x``, of one point; a column of n_0."""
-        total = zeros(self.first.cols, 1)
-        for copy, weight in enumerate(self.q[point]):
-            total += weight * self.gates[point][copy][neuron] * self.inputs[point][copy]
-        return ImmutableDenseMatrix(total)
+        copies = zip(self.q[point], self.gates[point], self.inputs[point], strict=True)
+        parts = (weight * gate[neuron] * x for weight, gate, x in copies)
+        return ImmutableDenseMatrix(sum(parts, start=zeros(self.first.cols, 1)))
 
     def gated_covariance(self, j: int, k: int) -> ImmutableDenseMatrix:
         """``A_jk = Cov_x(E_aug x~_j, E_aug x~_k)``, (n_0, n_0)."""
@@ -369,13 +368,11 @@ def block_form(net: Population) -> tuple[ImmutableDenseMatrix, ImmutableDenseMat
     """
     hidden = range(net.first.rows)
     blocks = {(j, k): net.gated_covariance(j, k) for j, k in product(hidden, hidden)}
-    rows = []
-    for j in hidden:
-        total = zeros(net.first.cols, 1)
-        for k in hidden:
-            coupling = (net.second[:, j].T * net.second[:, k])[0]
-            total += coupling * blocks[j, k] * net.first[k, :].T
-        rows.append(total.T)
+    coupling = net.second.T * net.second
+    rows = [
+        sum((coupling[j, k] * blocks[j, k] * net.first[k, :].T for k in hidden), start=zeros(net.first.cols, 1)).T
+        for j in hidden
+    ]
     covariance = ImmutableDenseMatrix(
         len(hidden), len(hidden), lambda j, k: (net.first[j, :] * blocks[j, k] * net.first[k, :].T)[0]
     )

@@ -1,4 +1,4 @@
-"""Statement 5 on two examples: the patterns 11 and 101 on a ring, and a population that decouples the neurons.
+"""Two examples of statement 5: the patterns 11 and 101 on a ring, and a population that decouples the neurons.
 
 Source: arXiv 2010.00578, the section on two-layer networks; the decoupling population is this project's own.
 """
