@@ -41,7 +41,7 @@ class Definition:
 def tokens(text: str) -> list[str]:
     r"""The tokens of a text, without comments, verbatim, ``\iffalse`` and what follows the document."""
     result = [match["token"] for match in _TOKEN.finditer(text) if match["token"]]
-    return _seen([r"\ " if len(t) == 2 and t[1].isspace() else t for t in result])
+    return _visible([r"\ " if len(t) == 2 and t[1].isspace() else t for t in result])
 
 
 def display(paper: Tokens, tag: str) -> list[str]:
@@ -144,10 +144,10 @@ def _plain(words: Tokens) -> list[str]:
     return result
 
 
-def _seen(words: list[str]) -> list[str]:
+def _visible(words: list[str]) -> list[str]:
     r"""Without ``\iffalse ... \fi``, conditionals inside it included, and without what follows the document."""
     end = ["\\end", *"{document}"]
-    seen: list[str] = []
+    visible: list[str] = []
     hidden = 0
     for word in words:
         if hidden:
@@ -157,10 +157,10 @@ def _seen(words: list[str]) -> list[str]:
         elif word == "\\iffalse":
             hidden = 1
         else:
-            seen.append(word)
-            if word == "}" and seen[-len(end) :] == end:
+            visible.append(word)
+            if word == "}" and visible[-len(end) :] == end:
                 break
-    return seen
+    return visible
 
 
 def argument(words: Tokens, at: int) -> tuple[list[str], int]:

@@ -67,7 +67,7 @@ def formula(tree: HLTM, node: Node, what: str = "activation", form: str = "equat
     internal(tree, node, "formula")
     symbols = tree_symbols(tree)
     require_tex(symbols.texts, (*tree.path(tree.root, node), *tree.children(node)))
-    lines = laid_out(formula_rows(symbols, node, what))
+    lines = layout(formula_rows(symbols, node, what))
     tag = rf"\label{{{label(what, node, tree)}}}"
     if form == "align":
         first, *rest = lines
@@ -300,13 +300,13 @@ def matrix_width(rows: Sequence[Sequence[str]]) -> float:
     return 12 + sum(10 + max(map(width, column)) for column in zip(*rows, strict=True))
 
 
-def laid_out(rows: Sequence[Row]) -> list[str]:
+def layout(rows: Sequence[Row]) -> list[str]:
     r"""Lines of an ``aligned`` display, one ``&`` each."""
     lefts = [width(row.left) for row in rows]
     column = max((left for left in lefts if left <= _WIDE_LEFT), default=0.0)
     lines = []
     for row, left in zip(rows, lefts, strict=True):
-        parts = packed(row.items, LINE - column - _INDENT - 10)
+        parts = pack(row.items, LINE - column - _INDENT - 10)
         if left <= _WIDE_LEFT:
             lines += [f"{row.left} &= {parts[0]}", *(rf"&\quad {part}" for part in parts[1:])]
         else:
@@ -314,7 +314,7 @@ def laid_out(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def packed(items: Sequence[Item], limit: float) -> list[str]:
+def pack(items: Sequence[Item], limit: float) -> list[str]:
     """Items in as few lines as fit; factors are parted only where they do not fit in a line together."""
     lines: list[list[str]] = [[]]
     room = limit

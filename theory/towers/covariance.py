@@ -20,8 +20,8 @@ from theory.towers.moment_steps import (
     SIZE,
     V_PLAIN,
     WEIGHT,
-    checked,
     factored,
+    moment_step,
     pair_factors,
     plain_pair,
     shown,
@@ -107,12 +107,12 @@ def _rule_steps(law: Law, drop: str | None) -> list[Step]:
     apart = "independence of x and x', then the tower rule for each of them"
     other = letter("Kbar", "x") * letter("fbar", "y")
     return [
-        checked(anchor * anchor_out, positive * positive_out, law, same),
-        checked(anchor * anchor_out, negative * negative_out, law, same),
-        checked(anchor * positive_out, mean * mean_out, law, tower),
-        checked(positive * anchor_out, mean * mean_out, law, tower),
-        checked(anchor * negative_out, other, law, apart),
-        checked(negative * anchor_out, other, law, apart),
+        moment_step(anchor * anchor_out, positive * positive_out, law, same),
+        moment_step(anchor * anchor_out, negative * negative_out, law, same),
+        moment_step(anchor * positive_out, mean * mean_out, law, tower),
+        moment_step(positive * anchor_out, mean * mean_out, law, tower),
+        moment_step(anchor * negative_out, other, law, apart),
+        moment_step(negative * anchor_out, other, law, apart),
     ]
 
 
@@ -123,7 +123,7 @@ def _collect(update: Moment, claim: Moment, law: Law, convention: str, drop: str
         why = "statement 1 for r_- and r_+, expanded: the words K f of one copy cancel, the others pair up"
     far = factored(1, *pair_factors(_anchor(drop), ("x'", "1"), convention))
     near = factored(1, *pair_factors(_anchor(drop), ("x", "2"), convention))
-    return checked(update, claim, law, why, (MatAdd(far, MatMul(-1, near)), None))
+    return moment_step(update, claim, law, why, (MatAdd(far, MatMul(-1, near)), None))
 
 
 def _anchor(drop: str | None) -> tuple[str, str]:
@@ -134,4 +134,4 @@ def _anchor(drop: str | None) -> tuple[str, str]:
 def _homogeneity(claim: Moment, homogeneous: Moment, law: Law, drop: str | None) -> Step:
     left = claim if drop == "homogeneity" else with_homogeneity(claim)
     why = "homogeneity (statement 1): f_L = K_l^T vec W_l, so fbar = Kbar^T vec W"
-    return checked(left, homogeneous, law, why, (shown(claim), None))
+    return moment_step(left, homogeneous, law, why, (shown(claim), None))

@@ -144,7 +144,7 @@ def side(name: str) -> Side:
     )
 
 
-def checked(
+def identity_step(
     left: MatrixExpr, right: MatrixExpr, why: str, definitions: Mapping[MatrixExpr, MatrixExpr] | None = None
 ) -> Step:
     """A step decided in index notation for all sizes, under some definitions."""
@@ -164,7 +164,7 @@ def distance_steps(first: Side, second: Side) -> list[Step]:
         half_square(gap), MatMul(STEP_SIZE, Transpose(gap), change), MatMul(STEP_SIZE**2, half_square(change))
     )
     why = "expansion of a square: the coefficient of t is the differential dr = (f_1 - f_2)^T df_1"
-    return [checked(half_square(moved), expanded, why)]
+    return [identity_step(half_square(moved), expanded, why)]
 
 
 def layer_steps(first: Side) -> list[Step]:
@@ -174,14 +174,14 @@ def layer_steps(first: Side) -> list[Step]:
     moved = (first.weight + STEP_SIZE * _WEIGHT_CHANGE) * first.previous
     straight = first.weight * first.previous + STEP_SIZE * _WEIGHT_CHANGE * first.previous
     return [
-        checked(moved, straight, "product rule of a layer, f_(l-1) does not depend on W_l: dp_l = dW_l f_(l-1)"),
-        checked(
+        identity_step(moved, straight, "product rule of a layer, f_(l-1) does not depend on W_l: dp_l = dW_l f_(l-1)"),
+        identity_step(
             final,
             _JACOBIAN_TOP * top,
             "chain rule, induction base: u = p_L and J_L = I give du = J_L dp_L",
             {_JACOBIAN_TOP: Identity(N_TOP), final: top},
         ),
-        checked(
+        identity_step(
             final,
             first.jacobian * change,
             "chain rule, induction step: du = J_(l+1) dp_(l+1), dp_(l+1) = W_(l+1) D_l dp_l and "
@@ -200,19 +200,19 @@ def homogeneity_steps(first: Side) -> list[Step]:
     here, above, top = matrix("p_{1,l}", N, 1), matrix("p_{1,l+1}", N_ABOVE, 1), matrix("p_{1,L}", N_TOP, 1)
     active = matrix("f_{1,l}", N, 1)
     return [
-        checked(
+        identity_step(
             _JACOBIAN_TOP * top,
             first.raw,
             "homogeneity, induction base: J_L = I and u = p_L",
             {_JACOBIAN_TOP: Identity(N_TOP), first.raw: top},
         ),
-        checked(
+        identity_step(
             first.jacobian * here,
             _JACOBIAN_ABOVE * above,
             "homogeneity, induction step: J_l = J_(l+1) W_(l+1) D_l, f_l = D_l p_l, p_(l+1) = W_(l+1) f_l",
             {first.jacobian: _JACOBIAN_ABOVE * _UPPER * _GATE, above: _UPPER * active, active: _GATE * here},
         ),
-        checked(
+        identity_step(
             first.connection.T * Vec(first.weight),
             first.jacobian * here,
             "vec(A X B) = (B^T kron A) vec X with A = J_l, X = W_l, B = f_(l-1); p_l = W_l f_(l-1)",
@@ -225,12 +225,12 @@ def gradient_steps(first: Side, second: Side) -> list[Step]:
     """``dr = <G, dW>`` with ``G = J_l^T (f_1 - f_2) f_{l-1}^T``, and ``vec G = K_l (f_1 - f_2)``."""
     gap, grad = first.output - second.output, _pulled_back(first, second)
     return [
-        checked(
+        identity_step(
             gap.T * first.jacobian * _WEIGHT_CHANGE * first.previous,
             Vec(grad).T * Vec(_WEIGHT_CHANGE),
             "trace identity: dr = vec(G)^T vec(dW_l) for every dW_l, so G is the gradient",
         ),
-        checked(
+        identity_step(
             Vec(grad),
             first.connection * gap,
             "vec(A X B) = (B^T kron A) vec X with A = J_l^T, X = f_1 - f_2, B = f_(l-1)^T",
@@ -249,24 +249,24 @@ def normalized_steps(first: Side, second: Side) -> list[Step]:
     unit = {first.output: raw / nu}
     back = matrix("J^{b}_{1,l}", N_TOP, N)
     return [
-        checked(
+        identity_step(
             MatMul(Transpose(moved), moved),
             squares,
             "norm, nu^2 = u^T u: the coefficient of t is 2 nu dnu, so dnu = u^T du / nu",
         ),
-        checked(
+        identity_step(
             outer,
             projector * change / nu,
             "quotient rule df = du/nu - u dnu/nu^2 = P du/nu, P = I - f f^T",
             unit,
         ),
-        checked(
+        identity_step(
             gap.T * projector * first.jacobian * _WEIGHT_CHANGE * first.previous / nu,
             Vec(grad).T * Vec(_WEIGHT_CHANGE),
             "trace identity: dr = vec(G)^T vec(dW_l) for every dW_l, so G is the gradient; P is symmetric",
             unit,
         ),
-        checked(
+        identity_step(
             Vec(grad),
             KroneckerProduct(first.previous, back.T) * gap,
             "vec(A X B) = (B^T kron A) vec X with A = J_l^T P/nu, X = f_1 - f_2, B = f_(l-1)^T; J^b = P J_l/nu",
@@ -294,7 +294,7 @@ def shared_step() -> Step:
     gap = first.output - second.output
     grad = _pulled_back(first, second) - second.jacobian.T * gap * second.previous.T
     why = "shared weights: dr = (f_1 - f_2)^T (df_1 - df_2), one gradient per tower, then the vec identity"
-    return checked(Vec(grad), (first.connection - second.connection) * gap, why)
+    return identity_step(Vec(grad), (first.connection - second.connection) * gap, why)
 
 
 def convention_step(convention: str) -> Step:
@@ -311,7 +311,7 @@ def derive_all_sizes(output: str = "linear") -> Derivation:
     why = "homogeneity K_l^T vec W_l = f_L of both towers, put into vec G"
     if output != "linear":
         why += "; J^f = J_l/nu and J^b = P J_l/nu"
-    last = checked(Vec(grad), right, why, meanings)
+    last = identity_step(Vec(grad), right, why, meanings)
     if output == "linear":
         steps.append(shared_step())
     steps.append(last)

@@ -108,7 +108,7 @@ def factored(scalar: Expr | int, *factors: Moment) -> MatrixExpr:
     return Expect(MatMul(*(() if scalar == 1 else (sympy.sympify(scalar, strict=True),)), *parts))
 
 
-def checked(
+def moment_step(
     left: Moment,
     right: Moment,
     law: Law,

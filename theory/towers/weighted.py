@@ -21,7 +21,7 @@ from theory.core.notation import negative, pair_distance, r, r_p
 from theory.losses.family import membership_of
 from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, loss_of
 from theory.towers.dual_gradient import convention_step
-from theory.towers.moment_steps import GRADIENT, SIZE, WEIGHT, checked, factored, shown, with_homogeneity
+from theory.towers.moment_steps import GRADIENT, SIZE, WEIGHT, factored, moment_step, shown, with_homogeneity
 
 ASSUMPTIONS = (
     "x_1, x_+ independent given x, negatives from independent points of the same law",
@@ -169,14 +169,14 @@ def order_zero(law: Law, convention: str, single: bool, form: str) -> list[Step]
     if convention == "one-branch" and single:
         why += "; xi is symmetric, x and x' can be exchanged"
     steps = [
-        checked(
+        moment_step(
             term,
             leading(convention, single, "general"),
             law,
             why,
             (None, leading_shown(convention, single, "general")),
         ),
-        checked(
+        moment_step(
             order_part(positive_pair(convention), 0),
             zero,
             law,
@@ -187,7 +187,7 @@ def order_zero(law: Law, convention: str, single: bool, form: str) -> list[Step]
         left, right = (with_homogeneity(leading(convention, single, "general")), leading(convention, single, form))
         display = leading_shown(convention, single, "general"), leading_shown(convention, single, form)
         why = "homogeneity (statement 1): fbar = Kbar^T vec W; E[xi dKbar dKbar^T] is V^xi"
-        steps.append(checked(left, right, law, why, display))
+        steps.append(moment_step(left, right, law, why, display))
     return steps
 
 
@@ -198,8 +198,8 @@ def order_one(law: Law, convention: str, single: bool, distances: str, constant:
     positive = order_part(positive_pair(convention), 1)
     why = "coefficient of s^1: every term has exactly one zero-mean deviation (tower rule)"
     steps = [
-        checked(noise, zero, law, why + ("" if single else "; weights of k and of every other negative j")),
-        checked(positive, zero, law, "positive pair at s^1: one zero-mean deviation"),
+        moment_step(noise, zero, law, why + ("" if single else "; weights of k and of every other negative j")),
+        moment_step(positive, zero, law, "positive pair at s^1: one zero-mean deviation"),
     ]
     total = noise - positive
     if distances == "points" and not constant:
@@ -207,13 +207,13 @@ def order_one(law: Law, convention: str, single: bool, distances: str, constant:
         shift = (shift_of_points(single) * (left * difference)).scaled(number)
         total = total + shift
         text = "r of points is r of means + s <Delta, b - b'> + O(s^2), b = (f - fbar)/s is not zero-mean"
-        steps.append(checked(total, shift, law, text))
+        steps.append(moment_step(total, shift, law, text))
     return total, steps
 
 
 def _vanishing(first: Moment, law: Law, distances: str, loss: Loss) -> Step:
     """``s^1`` coefficient of theta is zero; for points it is refuted by an exact example of the loss."""
-    step = checked(first, Moment({}), law, "the coefficient of s^1 of theta vanishes: theta is of second order")
+    step = moment_step(first, Moment({}), law, "the coefficient of s^1 of theta vanishes: theta is of second order")
     if step.decision.value is False and distances == "points":
         example = first_order_example(loss)
         detail = f"{step.decision.detail}; two points on a line: {sympy.sstr(example.expression)}"
@@ -229,17 +229,17 @@ def symmetry_steps(law: Law, convention: str, example: bool) -> list[Step]:
     even, odd = scalar(EVEN, ANCHOR, NEGATIVE), scalar(ODD, ANCHOR, NEGATIVE)
     if convention == "shared":
         why = "exchange of x and x'_k: the antisymmetric part of xi_k does not act in the shared form"
-        return [checked(odd * apart * difference, Moment({}), law, why)]
+        return [moment_step(odd * apart * difference, Moment({}), law, why)]
     anchor, half = letter("Kbar", ANCHOR), Rational(1, 2)
     exchange = "exchange of x and x'_k"
     return [
-        checked(
+        moment_step(
             even * anchor * difference,
             (even * apart * difference).scaled(half),
             law,
             f"{exchange}: the symmetric part of xi_k gives half of the shared form",
         ),
-        checked(
+        moment_step(
             odd * anchor * difference,
             (odd * together * difference).scaled(half),
             law,

@@ -92,7 +92,7 @@ def _name(symbols: TreeSymbols, node: Node) -> str:
     return rf"\mathbb{{V}}_{{z_{{{root}}}}}\left[\mathbb{{E}}[f_{{{group}}} \mid z_{{{root}}}]\right]"
 
 
-def moved(mean: Expr, gap: Expr, table: list[list[Expr]]) -> list[Expr]:
+def along_edge(mean: Expr, gap: Expr, table: list[list[Expr]]) -> list[Expr]:
     """Law of total expectation along a binary edge: E[f | parent = i] from E[f | child] = mean -+ gap."""
     return [law[0] * (mean - gap) + law[1] * (mean + gap) for law in table]
 
@@ -108,7 +108,7 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
     for child in tree.children(node):
         mean = Symbol(f"c_{{{symbols.texts[child]}}}", real=True) if tree.children(child) else _HALF
         s = selectivity(symbols, child)
-        low, high = moved(mean, s, general_table(symbols, child))
+        low, high = along_edge(mean, s, general_table(symbols, child))
         reason = "law of total expectation along an edge: E[f|z_mu=1] - E[f|z_mu=0] = 2 rho s for any table"
         shown = _difference(rf"\mathbb{{E}}[f_{{{symbols.texts[child]}}}", symbols.texts[node])
         right = 2 * symbols.polarity(child) * s
@@ -118,7 +118,7 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
     for place in reversed(path_below(tree, node)):
         table = general_table(symbols, place)
         conditional = [
-            tuple(_normal(value) for value in moved((low + high) / 2, (high - low) / 2, table))
+            tuple(_normal(value) for value in along_edge((low + high) / 2, (high - low) / 2, table))
             for low, high in conditional
         ]
     means = [[pair[i] for pair in conditional] for i in (0, 1)]
@@ -135,7 +135,7 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
     text = "V_{z_0}[E[f | z_0]] = o_mu a_mu a_mu^T, o_mu = rho_{0mu}^2 (1 - rho_0^2), a_mu = [rho_{mu nu} s_nu]"
     needs = (MARKOV, "binary nodes, any tables")
     left, named = cross(symbols.prior, means, means), Statement(text, factored)
-    return closed(named, needs, steps + steps_factored, left, claim, _name(symbols, node))
+    return _conclude(named, needs, steps + steps_factored, left, claim, _name(symbols, node))
 
 
 def _factors(symbols: TreeSymbols, node: Node, claim: ImmutableDenseMatrix) -> tuple[Basic, list[Step]]:
@@ -193,7 +193,7 @@ def _variance_steps(symbols: TreeSymbols) -> list[Step]:
     return [zero_step(joint - apart, (1 - symbols.root_polarity**2) * g * h, reason)]
 
 
-def closed(
+def _conclude(
     statement: Statement,
     needs: tuple[str, ...],
     steps: list[Step],
@@ -227,7 +227,9 @@ def _derive_categorical(symbols: TreeSymbols, node: Node) -> Derivation:
     left = _by_paths(symbols, node)
     text = "V_{z_0}[E[f | z_0]] = F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F, of rank at most m_0 - 1"
     needs = (MARKOV, "finitely many states")
-    return closed(Statement(text, _product(symbols, node, claim.rows)), needs, steps, left, claim, _name(symbols, node))
+    return _conclude(
+        Statement(text, _product(symbols, node, claim.rows)), needs, steps, left, claim, _name(symbols, node)
+    )
 
 
 def _product(symbols: TreeSymbols, node: Node, size: int) -> Basic:

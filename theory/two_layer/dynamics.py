@@ -30,7 +30,7 @@ from theory.core.derivation import Derivation, Statement, Step, equation, togeth
 from theory.core.expectation import GIVEN, Law, Letter, Moment, decide_moment, expect, letter
 from theory.core.notation import Expect, matrix, real
 from theory.towers.covariance import derive_covariance
-from theory.towers.dual_gradient import checked
+from theory.towers.dual_gradient import identity_step
 from theory.towers.network import checked_widths
 from theory.two_layer.relations import (
     A_JJ,
@@ -114,7 +114,7 @@ def shown(moment: Moment) -> MatrixExpr:
     return Expect(MatAdd(*terms) if len(terms) > 1 else terms[0])
 
 
-def averaged(left: Moment, right: Moment, why: str) -> Step:
+def moment_step(left: Moment, right: Moment, why: str) -> Step:
     """A step ``E[left] = E[right]``, decided by the moment algebra and by exact populations."""
     difference = left - right
     return Step(
@@ -130,14 +130,14 @@ def neuron_steps() -> list[Step]:
     rank_one = {block: GATED * OUT.T}
     part = SECOND * unit * (unit.T * gate * unit) * unit.T * FIRST * x
     return [
-        checked(
+        identity_step(
             part,
             OUT * GATED.T * OWN,
             "neuron j of the tower, D diagonal: f = W_2 D W_1 x = sum_j w_2j (x~_j^T w_1j), x~_j = d_j x, w_1j the "
             "j-th row of W_1, w_2j the j-th column of W_2",
             names,
         ),
-        checked(
+        identity_step(
             OUT * GATED.T * (OWN + T * change),
             block.T * OWN + T * block.T * change,
             "only neuron j depends on w_1j, and linearly at fixed gates: df = K_j^T dw_1j with K_j = x~_j w_2j^T, "
@@ -162,7 +162,7 @@ def derive_block() -> Derivation:
     steps = [
         *neuron_steps(),
         Step(general.statement.expression, "statement 3, general form, through x_1 only", general.decision),
-        averaged(
+        moment_step(
             update, claim,
             "one-branch update of w_1j, the part of neuron k: -K_j(x_1) (f_k(x_1) - f_k(x_+)) + K_j(x_1) (f_k(x_1) - "
             "f_k(x_-)); tower rule and independence",
@@ -190,7 +190,7 @@ def _collect_steps() -> list[Step]:
     """``w_2j^T w_2k`` is a number: it leaves the product, and A_jk remains."""
     word = _mean("j", "x") * OUT.T * OTHER_OUT * (_mean("k", "x") - _mean("k", "y")).T * OTHER_OWN
     why = "w_2j^T w_2k is a number, the same at all points; A_jk = E[xbar_j(x) (xbar_k(x) - xbar_k(y))^T], x, y iid"
-    return [checked(word, A_JK * OTHER_OWN * (OUT.T * OTHER_OUT), why, _drawn())]
+    return [identity_step(word, A_JK * OTHER_OWN * (OUT.T * OTHER_OUT), why, _drawn())]
 
 
 def _drawn() -> dict[MatrixExpr, MatrixExpr]:
@@ -209,8 +209,8 @@ def _second_layer_steps() -> list[Step]:
     neurons = (("j", OWN, "x"), ("k", OTHER_OWN, "x"), ("k", OTHER_OWN, "y"))
     hidden = [MatMul(Transpose(weight), _mean(name, point)) for name, weight, point in neurons]
     return [
-        averaged(update, claim, "one-branch update of W_2, f = W_2 f_1: W_2 Cov_x[E_aug f_1]"),
-        checked(
+        moment_step(update, claim, "one-branch update of W_2, f = W_2 f_1: W_2 Cov_x[E_aug f_1]"),
+        identity_step(
             hidden[0] * (hidden[1] - hidden[2]),
             OWN.T * A_JK * OTHER_OWN,
             "f_1j = w_1j^T x~_j, so the entry (j, k) of Cov_x[E_aug f_1] is w_1j^T A_jk w_1k",
@@ -223,14 +223,14 @@ def derive_decoupled(drop: str | None = None) -> Derivation:
     """The decoupled special case, a generic neuron k != j; and a population on which it holds and goes on holding."""
     decoupling: Mapping[MatrixExpr, MatrixExpr] = {} if drop else {A_JK: ZeroMatrix(N0, N0)}
     left_over = A_JK * OTHER_OWN * (OUT.T * OTHER_OUT)
-    last = checked(
+    last = identity_step(
         A_JJ * OWN * (OUT.T * OUT) + left_over,
         A_JJ * OWN * (OUT.T * OUT),
         "block form with A_jk = 0 for k != j: d w_1j = ||w_2j||^2 A_jj w_1j",
         decoupling,
     )
     steps = [
-        checked(
+        identity_step(
             OUT * (OWN.T * A_JJ * OWN) + OTHER_OUT * (OWN.T * A_JK * OTHER_OWN), OUT * (OWN.T * A_JJ * OWN),
             "column j of W_2 Cov_x[E_aug f_1] with A_kj = A_jk^T = 0: d w_2j = (w_1j^T A_jj w_1j) w_2j", decoupling,
         ),
@@ -254,7 +254,7 @@ def derive_conserved(drop: str | None = None) -> Derivation:
     u, value = matrix("u", N2, 1), matrix("f_{1j}", 1, 1)
     homogeneous: Mapping[MatrixExpr, MatrixExpr] = {} if drop else {value: GATED.T * OWN}
     first, second = GATED * (OUT.T * u), u * value
-    last = checked(
+    last = identity_step(
         OWN.T * first,
         OUT.T * second,
         "w_1j^T (dL/dw_1j) = w_2j^T (dL/dw_2j) for the part of every input, hence for every sum of them: half of "
@@ -264,15 +264,15 @@ def derive_conserved(drop: str | None = None) -> Derivation:
     moved = [(w + T * d).T * (w + T * d) for w, d in ((OWN, OWN_RATE), (OUT, OUT_RATE))]
     kept = OWN.T * OWN - OUT.T * OUT + T * (2 * OWN.T * OWN_RATE - 2 * OUT.T * OUT_RATE)
     steps = [
-        checked(
+        identity_step(
             (OWN + T * OWN_RATE).T * GATED * (OUT.T * u), OWN.T * GATED * (OUT.T * u) + T * OWN_RATE.T * first,
             "part of one input in w_1j: the loss moves by u^T df, df = w_2j x~_j^T dw_1j, gradient x~_j (w_2j^T u)",
         ),
-        checked(
+        identity_step(
             value * (u.T * (OUT + T * OUT_RATE)), value * (u.T * OUT) + T * second.T * OUT_RATE,
             "part of one input in w_2j: df = dw_2j f_1j, gradient u f_1j",
         ),
-        checked(
+        identity_step(
             moved[0] - moved[1], kept + T**2 * (OWN_RATE.T * OWN_RATE - OUT_RATE.T * OUT_RATE),
             "one step of length t: what the flow conserves moves by t^2 (||d_1j||^2 - ||d_2j||^2), so that gradient "
             "descent with learning rate t drifts at first order over fixed time",

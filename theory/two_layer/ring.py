@@ -12,7 +12,7 @@ from sympy import Eq, Expr, ImmutableDenseMatrix, Integer, Matrix, Rational, Sym
 from theory.core.decide import decide_zero
 from theory.core.derivation import Derivation, Statement, Step, equation, sign_step, together, verdict, zero_step
 from theory.core.notation import dimension, matrix
-from theory.towers.dual_gradient import checked
+from theory.towers.dual_gradient import identity_step
 from theory.two_layer.relations import ASSUMPTIONS, LINEAR, SLUG
 
 RINGS = (4, 5, 6, 7, 8)
@@ -45,7 +45,7 @@ def derive_ring(drop: str | None = None) -> Derivation:
     here, there = matrix(r"\bar{x}", size, 1), matrix(r"\bar{x}'", size, 1)
     odds = Symbol("o", positive=True)
     share = 1 / (1 + odds)
-    last = checked(
+    last = identity_step(
         share * (1 - share) * (here - there) * (here - there).T,
         ZeroMatrix(size, size),
         "linear neurons: A_jk = Cov_x(E_aug x, E_aug x) = p (1 - p) (xbar - xbar')(xbar - xbar')^T for all "
