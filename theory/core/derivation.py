@@ -170,8 +170,6 @@ def zero_step(left: sympy.Expr, right: sympy.Expr, justification: str) -> Step:
     return Step(equation(left, right), justification, decide_zero(left - right))
 
 
-def sign_step(expression: sympy.Expr, shown: sympy.Expr, positive: bool, justification: str) -> Step:
-    """A step ``shown > 0`` or ``shown < 0``, decided on ``expression``, which equals ``shown``."""
-    if positive:
-        return Step(sympy.Gt(shown, 0, evaluate=False), justification, decide_positive(expression))
-    return Step(sympy.Lt(shown, 0, evaluate=False), justification, decide_positive(-expression))
+def positive_step(expression: sympy.Expr, shown: sympy.Expr, justification: str) -> Step:
+    """A step ``shown > 0``, decided on ``expression``, which equals ``shown``."""
+    return Step(sympy.Gt(shown, 0, evaluate=False), justification, decide_positive(expression))

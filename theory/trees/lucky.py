@@ -29,7 +29,7 @@ from sympy import (
 
 from hltm.base.errors import InputError
 from theory.core.decide import ASSUMPTIONS, Decision, combine, decide_zero
-from theory.core.derivation import Derivation, Statement, Step, equation, sign_step, together, verdict, zero_step
+from theory.core.derivation import Derivation, Statement, Step, equation, positive_step, together, verdict, zero_step
 from theory.core.notation import reals
 from theory.trees.derivations import MARKOV, decide_nonnegative
 from theory.trees.gap_law import exact
@@ -336,11 +336,11 @@ def derive_existence() -> Derivation:
     steps = [
         zero_step((1 - none) + none * p, 1 - none * (1 - p),
                   "independent neurons, by induction over m: some of m is lucky, or none of them and the next one"),
-        sign_step(sympy.log(1 + t), sympy.log(1 + t), True,
+        positive_step(sympy.log(1 + t), sympy.log(1 + t),
                   "1 - P_t = 1/(1 + t) with t > 0: R = -log(1 - P_t) = log(1 + t) > 0"),
         _at_least(enough * rate, wanted, enough * rate - wanted,
                   "L = -log(delta), m = L/R + w with w >= 0: m R >= L, so that (1 - P_t)^m <= delta"),
-        sign_step(sympy.expand(wanted - short * rate), wanted - short * rate, True,
+        positive_step(sympy.expand(wanted - short * rate), wanted - short * rate,
                   "m = L/R - u with u > 0: m R < L, so that (1 - P_t)^m > delta; no smaller number suffices"),
     ]  # fmt: skip
     text = (

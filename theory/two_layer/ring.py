@@ -10,7 +10,7 @@ import sympy
 from sympy import Eq, Expr, ImmutableDenseMatrix, Integer, Matrix, Rational, Symbol, ZeroMatrix, zeros
 
 from theory.core.decide import decide_zero
-from theory.core.derivation import Derivation, Statement, Step, equation, sign_step, together, verdict, zero_step
+from theory.core.derivation import Derivation, Statement, Step, equation, positive_step, together, verdict, zero_step
 from theory.core.notation import dimension, matrix
 from theory.towers.dual_gradient import identity_step
 from theory.two_layer.relations import ASSUMPTIONS, LINEAR, SLUG
@@ -89,8 +89,8 @@ def ring_steps() -> list[Step]:
         gaps = [gated_mean(columns, weight, Integer(0)) for columns in objects]
         variance = (weight.T * (gaps[0] - gaps[1]))[0] ** 2 / 4
         steps.append(
-            sign_step(
-                variance, Symbol(rf"w^{{\top}} A_{{jj}} w|_{{d={positions}}}", real=True), True,
+            positive_step(
+                variance, Symbol(rf"w^{{\top}} A_{{jj}} w|_{{d={positions}}}", real=True),
                 f"ring of {positions}, ReLU neuron w = e_1 - e_2: its mean activation is 1/d on 11 and 2/d on 101, "
                 f"w^T A_jj w = 1/(4 d^2)",
             )
