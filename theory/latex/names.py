@@ -54,7 +54,7 @@ def node_texts(nodes: Iterable[Node]) -> dict[Node, str]:
 
 
 def in_unicode(written: str) -> str:
-    r"""The name that was written as the inside of a ``\text`` group: the way back from TeX to plain characters."""
+    r"""The plain characters of a name that `node_texts` wrote inside of a ``\text`` group."""
     back = {tex: letter for letter, tex in (_SPECIAL | _LETTERS).items()}
     commands = "|".join(re.escape(tex) for tex in sorted(back, key=len, reverse=True))
     accents = {tex[1:]: mark for mark, tex in _ACCENTS.items()}
@@ -166,7 +166,7 @@ def macros() -> str:
 
 
 def expanded(text: str) -> str:
-    r"""The text with every macro of `MACROS` written out, for a reader (or a parser) that does not have them."""
+    r"""The text with every macro of `MACROS` written out."""
     result = ""
     while match := _USE.search(text):
         result += text[: match.start()]

@@ -172,7 +172,7 @@ _TEXT = re.compile(r"\\text\{")
 
 
 def words(text: str) -> str:
-    r"""Plain text in math mode: letters in ``\text``, every character that TeX obeys as a symbol."""
+    r"""Plain text in math mode: letters in ``\text``, special characters of TeX as symbols."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     parts = re.split(r"([\\^~<>|`&%$#_{}])", printable)
     return "".join(_SPECIAL.get(part, rf"\text{{{part}}}") for part in parts if part)
@@ -242,7 +242,7 @@ def activation_latex(factor: sympy.Expr, vector: Sequence[sympy.Expr]) -> str:
 
 
 def _reason(step: Step, number: str = "") -> list[str]:
-    """The reason of a step in rows: nothing breaks a line of text in a formula."""
+    """The reason of a step, wrapped to rows: text in a formula is not broken into lines."""
     mark = step.decision.method if step.proved else f"NOT PROVED, {step.decision.method}"
     return [words(row) for row in wrap(f"{number}{step.justification} ({mark})", _TEXT_WIDTH)]
 

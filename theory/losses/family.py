@@ -230,7 +230,7 @@ def family_conditions(loss: object, negatives: int | None = None) -> tuple[Condi
 
 
 def _conditions(loss: Loss, count: int | None = None) -> tuple[Condition, ...]:
-    """The conditions; those of a loss with symbolic H speak of its `count` negatives."""
+    """The conditions of a loss; with symbolic H, those of its `count` negatives."""
     _, slopes, total = _slopes(loss)
     negatives = loss.negatives or ()
     names = [f"dL/d{distance}" for distance in negatives] or [f"dL/dr_k for each k = 1..{count}"]
@@ -244,7 +244,7 @@ def _conditions(loss: Loss, count: int | None = None) -> tuple[Condition, ...]:
 
 
 def symmetric(loss: Loss) -> Decision:
-    """Whether the loss stays what it is when negatives are exchanged; no condition of the family."""
+    """Whether the loss is symmetric in its negatives; not a condition of the family."""
     first, *others = loss.negatives or (None,)
     swaps = (loss.expression.xreplace({first: other, other: first}) for other in others)
     return combine([decide_zero(loss.expression - swapped) for swapped in swaps])
@@ -264,7 +264,7 @@ def _condition(text: str, quantity: str, expression: Expr, decision: Decision, s
 
 
 def _point(expression: Expr, sign: int) -> tuple[str | None, str | None]:
-    """A point where the expression has not the sign, or (sign 0) is not zero, and its value."""
+    """A point where the expression has another sign, or (sign 0) is not zero, and its value there."""
     for point, value in exact_points(expression):
         number = sympy.N(value, _DIGITS)
         if not number.is_number or not number.is_real or not number.is_finite:

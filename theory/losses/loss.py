@@ -39,7 +39,7 @@ _ALLOWED = "r_p, r_1, r_2, ..., tau, r_0, or r[k] summed over k = 1..H"
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss and its distances."""
+    """A loss as an expression, with the symbols of its negatives (None for symbolic H)."""
 
     expression: Expr
     negatives: tuple[Symbol, ...] | None

@@ -52,7 +52,7 @@ def law_without(drop: str | None) -> Law:
 
 
 def derive_covariance(convention: str = "shared", form: str = "operator", drop: str | None = None) -> Derivation:
-    """Statement 3."""
+    """Derive statement 3, or what is left of it with an assumption dropped."""
     law = law_without(drop)
     factor = 2 if convention == "shared" else 1
     update = _update(convention, drop)

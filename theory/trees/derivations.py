@@ -40,7 +40,7 @@ _HALF = Rational(1, 2)
 
 
 def derive_latent(tree: HLTM | None = None, node: Node | None = None, claim: str = "activation") -> Derivation:
-    """Statement 6 on a tree."""
+    """Derive a claim of statement 6 at a node; without a tree, on a small one with general tables."""
     chosen = _small_tree() if tree is None else tree
     symbols = tree_symbols(chosen)
     if node is None:

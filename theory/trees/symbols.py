@@ -219,7 +219,7 @@ def gap_variance(symbols: TreeSymbols, rows: Any) -> sympy.ImmutableDenseMatrix:
 
 @dataclass(frozen=True)
 class TreeWeights:
-    """A network on a tree."""
+    """Weights, slope and gates of a tree network."""
 
     tree: HLTM
     matrices: dict[Node, np.ndarray]

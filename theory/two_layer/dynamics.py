@@ -84,7 +84,7 @@ _PLACES = {("x", "1"): "x_{1}", ("x", "2"): "x_{+}", ("x'", "1"): "x_{-}", ("x",
 
 
 def derive_two_layer(claim: str = "block", widths: object = None, drop: str | None = None) -> Derivation:
-    """Statement 5."""
+    """Derive a claim of statement 5, the block form also at given widths, or with an assumption dropped."""
     if drop is not None:
         claim = DROPS[drop][0]
     if claim == "block":

@@ -30,7 +30,7 @@ def translations(ones: Sequence[int], positions: int) -> list[ImmutableDenseMatr
 
 
 def mean(columns: Sequence[ImmutableDenseMatrix]) -> ImmutableDenseMatrix:
-    """Their average."""
+    """The average of some columns."""
     return ImmutableDenseMatrix(sum(columns, zeros(columns[0].rows, 1)) / len(columns))
 
 
