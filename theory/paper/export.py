@@ -15,7 +15,7 @@ from hltm.base.errors import InputError
 from hltm.tree import HLTM
 from theory.core.notation import END, PREAMBLE
 from theory.latex.names import MACROS, expanded, macros, require_tex
-from theory.latex.render import plain_tex
+from theory.latex.render import FORMS, plain_tex
 from theory.paper.drift import Tokens, argument, content, definition_of, definitions, display, joined, tokens
 from theory.trees.activation import gap_vector, is_binary_at, selectivity
 from theory.trees.symbols import (
@@ -29,7 +29,6 @@ from theory.trees.symbols import (
 )
 
 WHAT = ("activation", "operator")
-FORMS = ("equation", "align", "standalone")
 # Tokens, and characters, in the report of a drift.
 _SHOWN, _QUOTED = 12, 200
 # pmatrix has no more columns, unless a paper sets a counter.
