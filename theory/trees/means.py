@@ -25,6 +25,8 @@ LEAF_LIMIT = 2**16
 """Largest number of leaf configurations that are listed."""
 ENTRY_LIMIT = 2**24
 """Largest number of configurations times entries of a connection."""
+TERM_LIMIT = 2**14
+"""Largest number of monomials that are written out, all entries together: SymPy takes a few seconds for them."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,6 @@ def _sides(tree: HLTM, node: Node, order: list[Node]) -> tuple[int, int]:
 
 
 # Linear neurons, or neurons with fixed gates: polynomials in weights, gates and polarities.
-
-TERM_LIMIT = 2**14
-"""Largest number of monomials that are written out, all entries together: SymPy takes a few seconds for them."""
 
 
 class Algebra:
