@@ -1,4 +1,4 @@
-"""What the mathematics says: derivations in SymPy, each a chain of checked steps.
+"""Derivations of the statements in SymPy, each a chain of checked steps.
 
 Names are loaded on first use, so that ``import theory`` does not load SymPy.
 """

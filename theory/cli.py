@@ -58,7 +58,7 @@ def latex(
 
 
 def run(path: Path | None, name: str | None, what: str, form: str, out: Path | None, check: Path | None) -> int:
-    """Write or compare, and give the exit code."""
+    """Write or compare a formula; return the exit code."""
     import hltm
 
     with deferred_interrupt():  # mpmath, while it is loaded, drops Ctrl-C
@@ -86,7 +86,7 @@ def run(path: Path | None, name: str | None, what: str, form: str, out: Path | N
 
 
 def read_paper(path: Path) -> str:
-    """The text of a LaTeX file, of which no more is read than the limit."""
+    """Read a LaTeX file, at most `PAPER_LIMIT` bytes."""
     try:
         # A device or a pipe may never end, and opening one may wait for ever.
         if path.exists() and not path.is_file():

@@ -18,8 +18,9 @@ from theory.core.notation import Vec, matrix, negative, plain, r_0, r_p, tau
 from theory.latex import render
 from theory.losses import signs as slopes
 from theory.losses.family import pair_weights, weight_at
+from theory.losses.grammar import check_syntax, unexpected
 from theory.losses.loss import derivative, loss_of
-from theory.losses.parse import check_syntax, parse_loss, unexpected
+from theory.losses.parse import parse_loss
 from theory.losses.signs import decide_slope, sign_decisions
 from theory.registry import STATEMENTS
 from theory.towers.covariance import derive_covariance, law_without

@@ -10,7 +10,7 @@ import sympy
 import theory
 from theory.core.expectation import Law, Letter, Moment, Population, decide_moment, expect, letter
 from theory.towers.covariance import DROPS
-from theory.towers.moment_steps import SHAPES, checked, plain_pair, with_homogeneity
+from theory.towers.moment_steps import SHAPES, moment_step, plain_pair, with_homogeneity
 
 LAW = Law(means={"K": "Kbar", "f": "fbar"}, symmetric={"even": 1, "odd": -1})
 
@@ -105,8 +105,8 @@ FALSE = {
 
 @pytest.mark.parametrize("name", FALSE)
 def test_false_variant_of_statement_3_is_refuted(name):
-    assert checked(UPDATE, FALSE[name], LAW, "").decision.value is False
-    assert checked(with_homogeneity(UPDATE), with_homogeneity(FALSE[name]), LAW, "").decision.value is False
+    assert moment_step(UPDATE, FALSE[name], LAW, "").decision.value is False
+    assert moment_step(with_homogeneity(UPDATE), with_homogeneity(FALSE[name]), LAW, "").decision.value is False
 
 
 def test_order_of_factors_matters():
@@ -114,7 +114,7 @@ def test_order_of_factors_matters():
     left = letter("Kbar", "x") * letter("Kbar", "x").transposed()
     right = letter("Kbar", "x").transposed() * letter("Kbar", "x")
     vector = Moment.of(Letter("w"))
-    assert checked(left * vector, right * vector, LAW, "").decision.value is False
+    assert moment_step(left * vector, right * vector, LAW, "").decision.value is False
 
 
 def _random_moment(rng):
@@ -153,8 +153,8 @@ def test_normal_form_keeps_the_expectation(seed, dependent):
     normal = expect(moment, law)
     population = Population(law, SHAPES, seed)
     before, after = population.expectation(moment), population.expectation(normal)
-    zero = [[Fraction(0)], [Fraction(0)]]
-    assert (before or zero) == (after or zero), f"seed {seed}"
+    values = [[[0], [0]] if value is None else value.tolist() for value in (before, after)]
+    assert values[0] == values[1], f"seed {seed}"
 
 
 def test_names_of_points_and_copies_do_not_matter():

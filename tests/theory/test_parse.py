@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hltm.base.errors import InputError
+from theory.losses.grammar import check_syntax
 from theory.losses.loss import loss_of
-from theory.losses.parse import check_syntax, parse_loss
+from theory.losses.parse import parse_loss
 
 MEGABYTE = 10**6
 CODE = [

@@ -11,7 +11,7 @@ from hltm.base.errors import InputError
 from theory.core.decide import decide_positive, decide_zero
 from theory.core.notation import negative
 from theory.losses.loss import loss_of
-from theory.towers.moment_steps import checked
+from theory.towers.moment_steps import moment_step
 from theory.towers.weighted import (
     EXAMPLE_SPREAD,
     POSITIVE,
@@ -233,16 +233,16 @@ FALSE = {
 def test_false_leading_term_is_refuted(name):
     law = law_of(True)
     term = order_part(negative_pair("shared", True), 0)
-    assert checked(term, leading("shared", True, "general"), law, "").decision.value is True
-    assert checked(term, FALSE[name](leading("shared", True, "general")), law, "").decision.value is False
+    assert moment_step(term, leading("shared", True, "general"), law, "").decision.value is True
+    assert moment_step(term, FALSE[name](leading("shared", True, "general")), law, "").decision.value is False
 
 
 def test_half_of_the_shared_form_needs_a_symmetric_weight():
     """With several negatives xi_k is not symmetric: one-branch is not half of the shared form."""
     term = order_part(negative_pair("one-branch", False), 0)
     half = leading("shared", False, "general").scaled(Rational(1, 2))
-    assert checked(term, half, law_of(False), "").decision.value is False
-    assert checked(term, half, law_of(True), "").decision.value is True
+    assert moment_step(term, half, law_of(False), "").decision.value is False
+    assert moment_step(term, half, law_of(True), "").decision.value is True
 
 
 @pytest.mark.parametrize("name", ["triplet", "infonce"])

@@ -1,1 +1,1 @@
-"""Derivations, decisions, normal forms, expectations and index notation, whatever the subject."""
+"""Derivations, decisions, normal forms, expectations and index notation, for all statements."""

@@ -1,4 +1,4 @@
-"""Deciding that an expression is zero or positive, and saying what decided it.
+"""Decide whether an expression is zero or positive, and record the method.
 
 The order is: SymPy's assumptions, the polynomial normal form (with ``exp`` of monomials and roots as
 generators), ``simplify``, exact rational points. Points may refute; they never prove. Where nothing decides,

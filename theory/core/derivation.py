@@ -144,7 +144,7 @@ class Derivation:
 
 
 def together(relations: "Iterable[sympy.Basic]") -> sympy.Basic:
-    """What a statement shows of several relations; one stands alone."""
+    """Several relations as a ``Tuple``; a single one as it is."""
     listed = tuple(relations)
     return listed[0] if len(listed) == 1 else sympy.Tuple(*listed)
 
@@ -170,8 +170,6 @@ def zero_step(left: sympy.Expr, right: sympy.Expr, justification: str) -> Step:
     return Step(equation(left, right), justification, decide_zero(left - right))
 
 
-def sign_step(expression: sympy.Expr, shown: sympy.Expr, positive: bool, justification: str) -> Step:
-    """A step ``shown > 0`` or ``shown < 0``, decided on ``expression``, which equals ``shown``."""
-    if positive:
-        return Step(sympy.Gt(shown, 0, evaluate=False), justification, decide_positive(expression))
-    return Step(sympy.Lt(shown, 0, evaluate=False), justification, decide_positive(-expression))
+def positive_step(expression: sympy.Expr, shown: sympy.Expr, justification: str) -> Step:
+    """A step ``shown > 0``, decided on ``expression``, which equals ``shown``."""
+    return Step(sympy.Gt(shown, 0, evaluate=False), justification, decide_positive(expression))

@@ -8,13 +8,16 @@ their names do not matter. A dropped assumption switches its rule off, and the s
 left.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import reduce
 from itertools import permutations, product
+from math import prod
 from random import Random
 from typing import NamedTuple
 
+import numpy as np
 import sympy
 from sympy import Expr
 
@@ -23,6 +26,9 @@ from theory.core.decide import ABSTAINED, POINT, POLYNOMIAL, Decision
 Label = tuple[str, str]
 GIVEN = ""
 """The copy of a quantity that depends on its point only."""
+CONSTANT = "w"
+"""Name of the letter vec W: deterministic, no label."""
+POINTS, COPIES, SEEDS = 3, 2, 2
 
 
 class Letter(NamedTuple):
@@ -45,7 +51,7 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Law:
-    """What is known of the letters and of the sampling."""
+    """Assumptions on the letters and on the sampling."""
 
     means: Mapping[str, str | None] = field(default_factory=dict)
     symmetric: Mapping[str, int] = field(default_factory=dict)
@@ -66,7 +72,7 @@ class Moment:
         return Moment({Term(tuple(letters)): sympy.S.One})
 
     @staticmethod
-    def collect(pairs: "list[tuple[Term, Expr]]") -> "Moment":
+    def collect(pairs: Iterable[tuple[Term, Expr]]) -> "Moment":
         """Add coefficients of equal terms and leave out zeros."""
         sums: dict[Term, Expr] = {}
         for term, coefficient in pairs:
@@ -74,49 +80,38 @@ class Moment:
         return Moment({term: value for term, value in sums.items() if value != 0})
 
     def __add__(self, other: "Moment") -> "Moment":
-        """Sum of two moments."""
         return Moment.collect([*self.terms.items(), *other.terms.items()])
 
-    def __neg__(self) -> "Moment":
-        """All coefficients with the other sign."""
-        return self.scaled(-1)
-
     def __sub__(self, other: "Moment") -> "Moment":
-        """Difference of two moments."""
-        return self + (-other)
+        return self + other.scaled(-1)
 
     def scaled(self, factor: Expr | int) -> "Moment":
         """All coefficients times a number."""
-        return Moment.collect(
-            [(term, sympy.sympify(factor, strict=True) * value) for term, value in self.terms.items()]
-        )
+        number = sympy.sympify(factor, strict=True)
+        return Moment.collect((term, number * value) for term, value in self.terms.items())
 
     def __mul__(self, other: "Moment") -> "Moment":
         """Product in order; scalar factors commute."""
         return Moment.collect(
-            [
-                (Term(a.word + b.word, a.scalars + b.scalars), x * y)
-                for (a, x), (b, y) in product(self.terms.items(), other.terms.items())
-            ]
+            (Term(a.word + b.word, a.scalars + b.scalars), x * y)
+            for (a, x), (b, y) in product(self.terms.items(), other.terms.items())
         )
 
     def as_scalar(self) -> "Moment":
         """The words of a 1 x 1 moment as scalar factors."""
         return Moment.collect(
-            [(Term((), (*t.scalars, t.word) if t.word else t.scalars), c) for t, c in self.terms.items()]
+            (Term((), (*t.scalars, t.word) if t.word else t.scalars), c) for t, c in self.terms.items()
         )
 
     def transposed(self) -> "Moment":
         """Words reversed, letters transposed."""
-        return Moment.collect([(Term(flipped(t.word), t.scalars), c) for t, c in self.terms.items()])
+        return Moment.collect((Term(flipped(t.word), t.scalars), c) for t, c in self.terms.items())
 
     def replaced(self, name: str, word: "tuple[tuple[str, bool], ...]") -> "Moment":
         """Replace a letter by a product of letters (name, transposed) at the same label ("w" has none)."""
         return Moment.collect(
-            [
-                (Term(_replace(t.word, name, word), tuple(_replace(s, name, word) for s in t.scalars)), c)
-                for t, c in self.terms.items()
-            ]
+            (Term(_replace(t.word, name, word), tuple(_replace(s, name, word) for s in t.scalars)), c)
+            for t, c in self.terms.items()
         )
 
 
@@ -129,10 +124,6 @@ def _replace(word: Word, name: str, by: "tuple[tuple[str, bool], ...]") -> Word:
         new = tuple(Letter(n, letter.labels if n != CONSTANT else (), flip) for n, flip in by)
         result.extend(flipped(new) if letter.transposed else new)
     return tuple(result)
-
-
-CONSTANT = "w"
-"""Name of the letter vec W: deterministic, no label."""
 
 
 def flipped(word: Word) -> Word:
@@ -245,31 +236,17 @@ def _relabelled(term: Term, points: Mapping[str, str], copies: Mapping[Label, st
     return sign, Term(word, tuple(sorted(scalars)))
 
 
-# Exact finite populations for ``theory.core.expectation``: instances that may refute, and never prove.
-
-Rows = list[list[Fraction]]
-POINTS, COPIES, SEEDS = 3, 2, 2
-
-
-def _times(left: Rows, right: Rows) -> Rows:
-    return [
-        [sum((a * b for a, b in zip(row, col, strict=True)), Fraction(0)) for col in zip(*right, strict=True)]
-        for row in left
-    ]
-
-
-def _transpose(rows: Rows) -> Rows:
-    return [list(column) for column in zip(*rows, strict=True)]
+# Exact finite populations: instances that may refute, and never prove.
 
 
 @dataclass
 class Population:
-    """Random small-integer values of every letter at every point and copy."""
+    """Random small-integer values of every letter at every point and copy, as arrays of exact fractions."""
 
     law: Law
     shapes: Mapping[str, tuple[int, int]]
     seed: int
-    _values: dict[tuple[object, ...], Rows] = field(default_factory=dict)
+    _values: dict[tuple[object, ...], np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._random = Random(self.seed)  # noqa: S311 (a seeded search for a counterexample)
@@ -280,59 +257,58 @@ class Population:
         raw = [self._random.randint(1, 4) for _ in range(count)]
         return [Fraction(value, sum(raw)) for value in raw]
 
-    def _draw(self, key: tuple[object, ...], name: str) -> Rows:
+    def _draw(self, key: tuple[object, ...], name: str) -> np.ndarray:
         if key not in self._values:
-            rows, columns = self.shapes.get(name, (1, 1))
-            self._values[key] = [[Fraction(self._random.randint(-3, 3)) for _ in range(columns)] for _ in range(rows)]
+            shape = self.shapes.get(name, (1, 1))
+            drawn = [Fraction(self._random.randint(-3, 3)) for _ in range(shape[0] * shape[1])]
+            self._values[key] = np.array(drawn, dtype=object).reshape(shape)
         return self._values[key]
 
-    def _raw(self, name: str, point: int, copy: int) -> Rows:
+    def _raw(self, name: str, point: int, copy: int) -> np.ndarray:
         """A value at a copy; a zero-mean name is centred with the weights of the copies."""
         value = self._draw((name, point, copy), name)
         if self.law.means[name] is not None:
             return value
         centre = self._mean([self._draw((name, point, c), name) for c in range(COPIES)], point)
-        return [[a - m for a, m in zip(r, s, strict=True)] for r, s in zip(value, centre, strict=True)]
+        centred: np.ndarray = value - centre
+        return centred
 
-    def _mean(self, values: list[Rows], point: int) -> Rows:
-        rows, columns = len(values[0]), len(values[0][0])
-        weights = self._copies[point]
-        return [
-            [sum((w * v[i][k] for w, v in zip(weights, values, strict=True)), Fraction(0)) for k in range(columns)]
-            for i in range(rows)
-        ]
+    def _mean(self, values: list[np.ndarray], point: int) -> np.ndarray:
+        return np.tensordot(np.array(self._copies[point]), np.array(values), axes=1)
 
-    def _value(self, item: Letter, where: Mapping[str, int], copies: Mapping[Label, int]) -> Rows:
+    def _value(self, item: Letter, where: Mapping[str, int], copies: Mapping[Label, int]) -> np.ndarray:
         sources = {mean: name for name, mean in self.law.means.items() if mean}
         if item.name == CONSTANT:
-            rows = self._draw((CONSTANT,), CONSTANT)
+            value = self._draw((CONSTANT,), CONSTANT)
         elif item.name in self.law.means:
             label = item.labels[0]
-            rows = self._raw(item.name, where[label[0]], copies[label])
+            value = self._raw(item.name, where[label[0]], copies[label])
         elif item.name in sources:
             point = where[item.labels[0][0]]
-            rows = self._mean([self._raw(sources[item.name], point, c) for c in range(COPIES)], point)
+            value = self._mean([self._raw(sources[item.name], point, c) for c in range(COPIES)], point)
         else:
-            rows = self._table(item, tuple(where[p] for p, _ in item.labels))
-        return _transpose(rows) if item.transposed else rows
+            value = self._table(item, tuple(where[p] for p, _ in item.labels))
+        return value.T if item.transposed else value
 
-    def _table(self, item: Letter, points: tuple[int, ...]) -> Rows:
+    def _table(self, item: Letter, points: tuple[int, ...]) -> np.ndarray:
+        """A value that depends on points only, with its symmetry under their exchange."""
         parity = self.law.symmetric.get(item.name)
         if parity is None:
             return self._draw((item.name, points), item.name)
         value = self._draw((item.name, tuple(sorted(points))), item.name)
         if parity == -1 and len(set(points)) < len(points):
-            return [[Fraction(0)]]
-        return value if parity == 1 or points == tuple(sorted(points)) else [[-entry for entry in r] for r in value]
+            return 0 * value
+        return value if points == tuple(sorted(points)) else parity * value
 
     def _places(self, term: Term) -> Iterator[tuple[Fraction, dict[str, int], dict[Label, int]]]:
         """Every assignment of points and copies, with its probability."""
-        labels = sorted({x for word in (term.word, *term.scalars) for item in word for x in item.labels})
+        labels = sorted({label for item in _letters(term) for label in item.labels})
         points = sorted({p for p, _ in labels})
         drawn = [label for label in labels if label[1] != GIVEN]
         for chosen in product(range(POINTS), repeat=len(points)):
             where = dict(zip(points, chosen, strict=True))
-            chance = self._chance(where, self.law.dependent_points, lambda p: self._weights[p in self.law.other_law])
+            weights = {p: self._weights[p in self.law.other_law] for p in points}
+            chance = self._chance(where, self.law.dependent_points, weights)
             if not chance:
                 continue
             for picked in product(range(COPIES), repeat=len(drawn)):
@@ -340,45 +316,36 @@ class Population:
                 total = chance
                 for point in points:
                     here = {c: value for (p, c), value in copies.items() if p == point}
-                    total *= self._chance(here, self.law.dependent_copies, lambda _, at=where[point]: self._copies[at])
+                    weights = dict.fromkeys(here, self._copies[where[point]])
+                    total *= self._chance(here, self.law.dependent_copies, weights)
                 if total:
                     yield total, where, copies
 
     @staticmethod
-    def _chance(values: Mapping[str, int], dependent: frozenset[str], weights: object) -> Fraction:
+    def _chance(
+        values: Mapping[str, int], dependent: frozenset[str], weights: Mapping[str, list[Fraction]]
+    ) -> Fraction:
         """Probability of an assignment in which the dependent names coincide."""
-        total = Fraction(1)
         tied = [name for name in values if name in dependent]
         if len({values[name] for name in tied}) > 1:
             return Fraction(0)
-        for name, value in values.items():
-            if name not in tied[1:]:
-                total *= weights(name)[value]  # type: ignore[operator]
-        return total
+        return prod((weights[name][value] for name, value in values.items() if name not in tied[1:]), start=Fraction(1))
 
-    def expectation(self, moment: Moment) -> Rows | None:
+    def expectation(self, moment: Moment) -> np.ndarray | None:
         """The expectation of a moment, entry by entry; None for the empty moment."""
-        total: Rows | None = None
+        total = None
         for term, coefficient in moment.terms.items():
             factor = Fraction(int(coefficient.p), int(coefficient.q))
             for chance, where, copies in self._places(term):
                 scale = factor * chance
                 for scalar in term.scalars:
-                    scale *= self._word(scalar, where, copies)[0][0]
-                value = self._word(term.word, where, copies)
-                scaled = [[scale * entry for entry in row] for row in value]
-                total = (
-                    scaled
-                    if total is None
-                    else [[a + b for a, b in zip(r, s, strict=True)] for r, s in zip(total, scaled, strict=True)]
-                )
+                    scale *= self._word(scalar, where, copies)[0, 0]
+                value = scale * self._word(term.word, where, copies)
+                total = value if total is None else total + value
         return total
 
-    def _word(self, word: Word, where: Mapping[str, int], copies: Mapping[Label, int]) -> Rows:
-        result = self._value(word[0], where, copies)
-        for item in word[1:]:
-            result = _times(result, self._value(item, where, copies))
-        return result
+    def _word(self, word: Word, where: Mapping[str, int], copies: Mapping[Label, int]) -> np.ndarray:
+        return reduce(np.dot, [self._value(item, where, copies) for item in word])
 
 
 def decide_moment(difference: Moment, normal: Moment, law: Law, shapes: Mapping[str, tuple[int, int]]) -> Decision:
@@ -396,8 +363,8 @@ def decide_moment(difference: Moment, normal: Moment, law: Law, shapes: Mapping[
 def _refutation(difference: Moment, law: Law, shapes: Mapping[str, tuple[int, int]]) -> str | None:
     for seed in range(SEEDS):
         value = Population(law, shapes, seed).expectation(difference)
-        if value is not None and any(entry for row in value for entry in row):
-            shown = ", ".join(str(entry) for row in value for entry in row)
+        if value is not None and value.any():
+            shown = ", ".join(map(str, value.flat))
             where = f"population of {POINTS} points and {COPIES} augmentations each (seed {seed})"
             return f"{where}: left - right = ({shown})"
     return None

@@ -80,7 +80,7 @@ class Normaliser:
 
     @property
     def keys(self) -> tuple[Any, ...]:
-        """What the generators stand for: expressions, ("exp", monomial) or ("root", base, order)."""
+        """The meaning of the generators: expressions, ("exp", monomial) or ("root", base, order)."""
         return tuple(self._keys)
 
     @property

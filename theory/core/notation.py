@@ -45,6 +45,16 @@ def negative(number: int) -> Symbol:
     return Symbol(f"r_{number}", nonnegative=True)
 
 
+def real(name: str) -> Symbol:
+    """A real symbol whose name is LaTeX."""
+    return Symbol(name, real=True)
+
+
+def reals(names: str) -> list[Symbol]:
+    """Real symbols, their names separated by spaces."""
+    return [real(name) for name in names.split()]
+
+
 def dimension(layer: str) -> Symbol:
     """The symbolic width ``n_{layer}``, a positive integer."""
     return Symbol(f"n_{{{layer}}}", integer=True, positive=True)
@@ -98,7 +108,7 @@ class Expect(MatrixExpr):  # type: ignore[misc]
 
     @property
     def shape(self) -> tuple[Expr, Expr]:
-        """That of its argument."""
+        """The shape of the argument."""
         rows, columns = self.args[0].shape
         return rows, columns
 

@@ -1,8 +1,8 @@
-r"""How the nodes of a tree are written in LaTeX: plain ASCII that pdflatex sets inside a subscript.
+r"""LaTeX of node names, in plain ASCII that pdflatex sets inside a subscript, and the macros of the paper's notation.
 
 A number or one letter stands as it is, a longer name upright; TeX's special characters are escaped, accented Latin
-letters become TeX accents, Greek letters their commands. Other characters stay as they are: symbols do not mind, and
-`require_tex` refuses them where LaTeX is written.
+letters become TeX accents, Greek letters their commands. Other characters stay as they are in symbols; `require_tex`
+refuses them where LaTeX is written.
 """
 
 import re
@@ -41,7 +41,7 @@ _GREEK = {
 
 
 def node_texts(nodes: Iterable[Node]) -> dict[Node, str]:
-    r"""How each node is written; different nodes are written differently.
+    r"""LaTeX of every node's name; different nodes have different ones.
 
     Names that would look alike, as the number 1 and the text "1", are quoted: the text then, not the number.
     """
@@ -54,7 +54,7 @@ def node_texts(nodes: Iterable[Node]) -> dict[Node, str]:
 
 
 def in_unicode(written: str) -> str:
-    r"""The name that was written as the inside of a ``\text`` group: the way back from TeX to plain characters."""
+    r"""The plain characters of a name that `node_texts` wrote inside of a ``\text`` group."""
     back = {tex: letter for letter, tex in (_SPECIAL | _LETTERS).items()}
     commands = "|".join(re.escape(tex) for tex in sorted(back, key=len, reverse=True))
     accents = {tex[1:]: mark for mark, tex in _ACCENTS.items()}
@@ -101,7 +101,7 @@ def _text(node: Node) -> str:
 
 
 def _quoted(node: Node) -> str:
-    """Different for all nodes, whatever their names: letters beyond ASCII by their numbers."""
+    """The quoted name, letters beyond ASCII by their code points: different for all nodes."""
     return str(node) if isinstance(node, int) else rf"\text{{{_written(ascii(node))}}}"
 
 
@@ -166,7 +166,7 @@ def macros() -> str:
 
 
 def expanded(text: str) -> str:
-    r"""The text with every macro of `MACROS` written out, for a reader (or a parser) that does not have them."""
+    r"""The text with every macro of `MACROS` written out."""
     result = ""
     while match := _USE.search(text):
         result += text[: match.start()]
@@ -182,7 +182,7 @@ def expanded(text: str) -> str:
 
 
 def group_end(text: str) -> int:
-    """The place behind the group that a text starts with."""
+    """Index of the end of the group at the start of a text."""
     depth = 0
     for match in _BRACE.finditer(text):
         depth += {"{": 1, "}": -1}.get(match[0], 0)

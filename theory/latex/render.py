@@ -1,4 +1,4 @@
-"""LaTeX of derivations, expressions and matrices: "equation", "align" and "standalone", in plain amsmath.
+"""LaTeX of derivations, expressions and matrices, for documents (plain amsmath) and for notebooks (MathJax, KaTeX).
 
 Long lines are broken at the terms of sums. Every derivation of statements 1 to 4 (arXiv 2010.00578) compiles
 in every form.
@@ -58,10 +58,10 @@ def to_latex(obj: object, form: str = "equation") -> str:
         return _derivation(obj, form)
     if not isinstance(obj, sympy.Basic | sympy.MatrixBase):
         raise InputError(f"object of type {type(obj).__name__} of to_latex: must be a Derivation or a SymPy object")
-    lines = rows(obj)
+    lines = rows(obj.as_immutable() if isinstance(obj, sympy.MatrixBase) else obj)
     if form == "equation":
         return _equation(lines)
-    body = _environment("align", [lines])
+    body = _align(lines)
     return body if form == "align" else f"{PREAMBLE}{body}\n{END}"
 
 
@@ -69,7 +69,7 @@ def _derivation(derivation: Derivation, form: str) -> str:
     lines = rows(derivation.statement.expression)
     if form == "equation":
         return _equation(lines)
-    body = _environment("align", [lines], derivation.steps)
+    body = _align(lines, derivation.steps)
     if form == "align":
         return body
     status = "proved" if derivation.proved else "not proved"
@@ -80,22 +80,20 @@ def _derivation(derivation: Derivation, form: str) -> str:
 
 
 def _equation(lines: list[str]) -> str:
-    inner = lines[0].replace("&", "", 1) if len(lines) == 1 and "matrix" not in lines[0] else None
     if len(lines) == 1:
-        inner = re.sub(r"^&|(?<= )&(?==)", "", lines[0]) if inner is None else lines[0].replace("&", "")
-        return f"\\begin{{equation}}\n{inner.strip()}\n\\end{{equation}}"
+        return f"\\begin{{equation}}\n{_unaligned(lines[0]).strip()}\n\\end{{equation}}"
     body = " \\\\\n".join(lines)
     return f"\\begin{{equation}}\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n\\end{{equation}}"
 
 
-def _environment(name: str, first: list[list[str]], steps: tuple[Step, ...] = ()) -> str:
-    blocks = [_block(lines) for lines in first]
+def _align(lines: list[str], steps: tuple[Step, ...] = ()) -> str:
+    blocks = [_block(lines)]
     for number, step in enumerate(steps, 1):
         mark = "" if step.proved else " [NOT PROVED]"
         reason = rf"\intertext{{{number}. {plain(step.justification)}{mark}:}}"
         blocks.append(f"{reason}\n{_block(rows(step.expression))}")
     body = " \\\\\n".join(blocks)
-    return f"\\begin{{{name}}}\n{body}\n\\end{{{name}}}"
+    return f"\\begin{{align}}\n{body}\n\\end{{align}}"
 
 
 def _block(lines: list[str]) -> str:
@@ -110,23 +108,16 @@ def rows(obj: sympy.Basic) -> list[str]:
     if isinstance(obj, sympy.core.relational.Relational):
         sign = {"==": "=", "!=": r"\neq", ">": ">", "<": "<", ">=": r"\geq", "<=": r"\leq"}[obj.rel_op]
         left, right = broken(obj.lhs), broken(obj.rhs)
-        start = [f"&{line}" for line in left[:-1]]
         if len(left) == 1 and visible(left[0]) + visible(right[0]) <= _WIDTH:
             return [f"{left[0]} &{sign} {right[0]}", *(rf"&\quad {line}" for line in right[1:])]
-        if len(left) == 1:
-            return [f"&{left[0]}", rf"&\quad {sign} {right[0]}", *(rf"&\qquad {line}" for line in right[1:])]
-        return [
-            *start,
-            f"&{left[-1]}",
-            rf"&\quad {sign} {right[0]}",
-            *(rf"&\qquad {line}" for line in right[1:]),
-        ]
-    lines = broken(obj)
-    return [f"&{lines[0]}", *(rf"&\quad {line}" for line in lines[1:])] if len(lines) > 1 else [f"&{lines[0]}"]
+        start = (f"&{line}" for line in left)
+        return [*start, rf"&\quad {sign} {right[0]}", *(rf"&\qquad {line}" for line in right[1:])]
+    first, *others = broken(obj)
+    return [f"&{first}", *(rf"&\quad {line}" for line in others)]
 
 
 def visible(text: str) -> int:
-    """About how many characters the reader sees."""
+    """Estimated number of visible characters."""
     return len(re.sub(r"\\(left|right|operatorname|quad|mathbb)|[{}^_ ]", "", re.sub(r"\\[a-zA-Z]+", "x", text)))
 
 
@@ -153,13 +144,8 @@ def plain_tex(expr: sympy.Basic, names: Mapping[sympy.Symbol, str]) -> str:
     return text.replace("+ - ", "- ").replace("- - ", "+ ")
 
 
+@lru_cache(maxsize=4096)  # the steps of a derivation repeat their expressions
 def _tex(expr: sympy.Basic) -> str:
-    # Derivations say the same again and again; what is no Basic is a matrix that may change.
-    return _printed(expr) if isinstance(expr, sympy.Basic) else plain_tex(expr, SYMBOL_NAMES)
-
-
-@lru_cache(maxsize=4096)
-def _printed(expr: sympy.Basic) -> str:
     return plain_tex(expr, SYMBOL_NAMES)
 
 
@@ -174,7 +160,7 @@ def _packed(terms: list[str]) -> list[str]:
     return lines
 
 
-# Derivations and operators as LaTeX for notebooks: what MathJax and KaTeX set without macros or packages.
+# LaTeX for notebooks, without macros or packages.
 
 _ROW_LIMIT, _TOTAL_LIMIT = 4_000, 40_000  # letters of LaTeX of one formula, and of a whole derivation
 _ENTRIES, _TEXT_WIDTH = 20, 90  # entries of a vector, letters of a line of text
@@ -186,7 +172,7 @@ _TEXT = re.compile(r"\\text\{")
 
 
 def words(text: str) -> str:
-    r"""Plain text in math mode: letters in ``\text``, every character that TeX obeys as a symbol."""
+    r"""Plain text in math mode: letters in ``\text``, special characters of TeX as symbols."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     parts = re.split(r"([\\^~<>|`&%$#_{}])", printable)
     return "".join(_SPECIAL.get(part, rf"\text{{{part}}}") for part in parts if part)
@@ -220,7 +206,7 @@ def step_latex(step: Step) -> str:
 
 
 def statement_latex(statement: Statement) -> str:
-    """What a derivation claims."""
+    """The claimed relations, their lines aligned."""
     return formula_latex(statement.expression)
 
 
@@ -256,7 +242,7 @@ def activation_latex(factor: sympy.Expr, vector: Sequence[sympy.Expr]) -> str:
 
 
 def _reason(step: Step, number: str = "") -> list[str]:
-    """The reason of a step in rows: nothing breaks a line of text in a formula."""
+    """The reason of a step, wrapped to rows: text in a formula is not broken into lines."""
     mark = step.decision.method if step.proved else f"NOT PROVED, {step.decision.method}"
     return [words(row) for row in wrap(f"{number}{step.justification} ({mark})", _TEXT_WIDTH)]
 

@@ -25,6 +25,11 @@ ASSUMPTIONS = (
     "H is a positive integer",
 )
 TEXT = "dL/dr_+ > 0, dL/dr_k < 0, dL/dr_+ + sum_k dL/dr_k = 0"
+REAL = "L is real and finite"
+"""The condition on the values themselves."""
+
+_DIGITS = 30
+_TINY = sympy.Float(10) ** -20
 SLOPE_POSITIVE = Symbol(r"\frac{\partial L}{\partial r_{+}}", real=True)
 
 
@@ -80,18 +85,20 @@ def membership_of(loss: Loss) -> Derivation:
 
 
 def _membership(loss: Loss) -> Derivation:
-    distances = [(FREE_NEGATIVE, "j")] if loss.negatives is None else [(n, str(n)[2:]) for n in loss.negatives]
-    shown = [SLOPE_POSITIVE, *(slope_symbol(label) for _, label in distances)]
-    slopes = [derivative(loss.expression, distance) for distance in (r_p, *(d for d, _ in distances))]
-    simple = [linear_sums(quotient(slope)) for slope in slopes]
-    total, sum_shown, why = _zero_sum(loss)
+    labels = ["j"] if loss.negatives is None else [str(distance)[2:] for distance in loss.negatives]
+    shown = [SLOPE_POSITIVE, *map(slope_symbol, labels)]
+    sum_shown, why = sympy.Add(*shown), "the slopes added, common denominator"
+    if loss.symbolic:
+        sum_shown = SLOPE_POSITIVE + Sum(slope_symbol("j"), (j, 1, H))
+        why = "linearity of a finite sum, common denominator"
+    slopes, simple, total = _slopes(loss)
     decision = decide_zero(total)
     signs = sign_decisions(loss, simple, decision)
     steps: list[Step] = []
     claimed, zero_sum = [], equation(sum_shown, sympy.S.Zero)
     for place, symbol in enumerate(shown):
         how = "differentiation"
-        if place and distances[place - 1][0] == FREE_NEGATIVE:
+        if place and loss.symbolic:
             how = "differentiation of a finite sum: only the term k = j depends on r_j"
         exact = decide_zero(linear_sums(slopes[place]) - simple[place])
         steps.append(Step(equation(symbol, simple[place]), how, exact))
@@ -104,28 +111,26 @@ def _membership(loss: Loss) -> Derivation:
         # That a sum of exponentials has a logarithm needs no line; that a loss is not one everywhere does.
         steps.insert(0, Step(sympy.Lt(sympy.Abs(Symbol("L")), sympy.oo, evaluate=False), "real and finite", domain))
     residual = sympy.S.Zero if decision else quotient(total)
-    text = f"{TEXT} for {loss.name}, {'symbolic H' if loss.symbolic else f'H = {len(distances)}'}"
+    text = f"{TEXT} for {loss.name}, {'symbolic H' if loss.symbolic else f'H = {len(labels)}'}"
     statement = Statement(text, together([equation(Symbol("L"), loss.expression), *claimed, zero_sum]))
     return Derivation("contrastive-losses", statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision))
 
 
 def _how(sign: Decision) -> str:
-    """What shows a sign, in words."""
+    """The reason for a sign, in words."""
     if sign.detail.startswith(("coefficients", "is_positive of the expression")) or not sign:
         return "positive coefficients in positive quantities (exponentials, tau, sums of positive terms)"
     return sign.detail
 
 
-def _zero_sum(loss: Loss) -> tuple[Expr, Expr, str]:
-    positive = derivative(loss.expression, r_p)
-    if loss.negatives is not None:
-        slopes = [derivative(loss.expression, distance) for distance in loss.negatives]
-        shown = sympy.Add(SLOPE_POSITIVE, *(slope_symbol(str(n)[2:]) for n in loss.negatives))
-        return sympy.Add(positive, *slopes), shown, "the slopes added, common denominator"
-    slope = quotient(derivative(loss.expression, FREE_NEGATIVE))
-    total = linear_sums(quotient(positive)) + linear_sums(Sum(slope, (j, 1, H)))
-    shown = SLOPE_POSITIVE + Sum(slope_symbol("j"), (j, 1, H))
-    return total, shown, "linearity of a finite sum, common denominator"
+def _slopes(loss: Loss) -> tuple[list[Expr], list[Expr], Expr]:
+    """Derivatives by r_+ and by the negatives, the same as cancelled quotients, and their sum."""
+    distances = (FREE_NEGATIVE,) if loss.negatives is None else loss.negatives
+    exact = [derivative(loss.expression, distance) for distance in (r_p, *distances)]
+    simple = [linear_sums(quotient(slope)) for slope in exact]
+    if loss.negatives is None:
+        return exact, simple, simple[0] + linear_sums(Sum(quotient(exact[1]), (j, 1, H)))
+    return exact, simple, sympy.Add(*exact)
 
 
 def pair_weight(loss: object) -> Expr:
@@ -157,8 +162,6 @@ def pair_weight(loss: object) -> Expr:
     >>> pair_weight("infonce")
     1/(exp(r/tau) + 1)
     """
-    from theory.losses.family import family_membership
-
     described = loss_of(loss, 1 if isinstance(loss, str) and loss in CANONICAL else None)
     if described.negatives is None or len(described.negatives) != 1:
         raise InputError(f"loss {described.name!r}: a pair weight xi(r) is that of one negative, r_1")
@@ -193,13 +196,7 @@ def weight_at(loss: Loss, slope: Expr) -> Expr:
     return value
 
 
-# The conditions of the loss family, one by one: what each says, what decided it, and where it fails.
-
-REAL = "L is real and finite"
-"""The condition on the values themselves."""
-
-_DIGITS = 30
-_TINY = sympy.Float(10) ** -20
+# The conditions of the loss family one by one, each with its decision and a point where it fails.
 
 
 @dataclass(frozen=True)
@@ -233,25 +230,21 @@ def family_conditions(loss: object, negatives: int | None = None) -> tuple[Condi
 
 
 def _conditions(loss: Loss, count: int | None = None) -> tuple[Condition, ...]:
-    """The conditions; those of a loss with symbolic H speak of its `count` negatives."""
-    distances = (FREE_NEGATIVE,) if loss.negatives is None else loss.negatives
-    result = [derivative(loss.expression, d) for d in (r_p, *distances)]
-    slopes = [linear_sums(quotient(slope)) for slope in result]
-    if loss.negatives is None:
-        total = slopes[0] + linear_sums(Sum(quotient(result[1]), (j, 1, H)))
-        names = [f"dL/dr_k for each k = 1..{count}"]
-    else:
-        total, names = sympy.Add(*result), [f"dL/d{d}" for d in distances]
-    name = "dL/dr_+ + dL/dr_1" if count is None and len(distances) == 1 else "dL/dr_+ + sum_k dL/dr_k"
-    zero = _zero(f"{name} = 0", name, total)
-    decisions = sign_decisions(loss, slopes, zero.decision)
-    signs = [_sign("dL/dr_+", slopes[0], 1, decisions[0])]
-    signs += [_sign(*row) for row in zip(names, slopes[1:], [-1] * len(names), decisions[1:], strict=True)]
+    """The conditions of a loss; with symbolic H, those of its `count` negatives."""
+    _, slopes, total = _slopes(loss)
+    negatives = loss.negatives or ()
+    names = [f"dL/d{distance}" for distance in negatives] or [f"dL/dr_k for each k = 1..{count}"]
+    name = "dL/dr_+ + dL/dr_1" if len(negatives) == 1 else "dL/dr_+ + sum_k dL/dr_k"
+    zero = _condition(f"{name} = 0", name, total, decide_zero(total), 0)
+    positive, *others = sign_decisions(loss, slopes, zero.decision)
+    signs = [_condition("dL/dr_+ > 0", "dL/dr_+", slopes[0], positive, 1)]
+    for slope_name, slope, decision in zip(names, slopes[1:], others, strict=True):
+        signs.append(_condition(f"{slope_name} < 0", slope_name, slope, decision, -1))
     return (*signs, zero, Condition(REAL, "L", loss.expression, domain_decision(loss.expression)))
 
 
 def symmetric(loss: Loss) -> Decision:
-    """Whether the loss stays what it is when negatives are exchanged; no condition of the family."""
+    """Whether the loss is symmetric in its negatives; not a condition of the family."""
     first, *others = loss.negatives or (None,)
     swaps = (loss.expression.xreplace({first: other, other: first}) for other in others)
     return combine([decide_zero(loss.expression - swapped) for swapped in swaps])
@@ -262,22 +255,16 @@ def membership_decision(conditions: tuple[Condition, ...]) -> Decision:
     return combine([condition.decision for condition in conditions])
 
 
-def _sign(quantity: str, slope: Expr, sign: int, decision: Decision) -> Condition:
-    text = f"{quantity} {'>' if sign > 0 else '<'} 0"
-    if decision.value is not False:
-        return Condition(text, quantity, slope, decision)
-    return Condition(text, quantity, slope, decision, *_point(slope, sign))
-
-
-def _zero(text: str, quantity: str, expression: Expr) -> Condition:
-    decision = decide_zero(expression)
+def _condition(text: str, quantity: str, expression: Expr, decision: Decision, sign: int) -> Condition:
+    """A condition on the sign of a quantity, 0 for an equation; refuted with a point where it fails."""
     if decision.value is not False:
         return Condition(text, quantity, expression, decision)
-    return Condition(text, quantity, quotient(expression), decision, *_point(expression, 0))
+    shown = expression if sign else quotient(expression)
+    return Condition(text, quantity, shown, decision, *_point(expression, sign))
 
 
 def _point(expression: Expr, sign: int) -> tuple[str | None, str | None]:
-    """A point where the expression has not the sign, or (sign 0) is not zero, and its value."""
+    """A point where the expression has another sign, or (sign 0) is not zero, and its value there."""
     for point, value in exact_points(expression):
         number = sympy.N(value, _DIGITS)
         if not number.is_number or not number.is_real or not number.is_finite:

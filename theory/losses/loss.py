@@ -28,13 +28,18 @@ CANONICAL: Mapping[str, Expr] = MappingProxyType(
 )
 """The three losses of the paper with symbolic H."""
 
+FREE_NEGATIVE = r[j]
+"""The distance of the j-th negative, 1 <= j <= H, j free."""
+FEW = 4
+"""Up to this many negatives everything is written out."""
+_DUMMY = Symbol("r_k", nonnegative=True)
 _SIZE_LIMIT = 400
 _ALLOWED = "r_p, r_1, r_2, ..., tau, r_0, or r[k] summed over k = 1..H"
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss and its distances."""
+    """A loss as an expression, with the symbols of its negatives (None for symbolic H)."""
 
     expression: Expr
     negatives: tuple[Symbol, ...] | None
@@ -60,7 +65,8 @@ def loss_of(loss: object, negatives: int | None = None) -> Loss:
 
 
 def _parsed(text: str) -> Expr:
-    from theory.losses.parse import LENGTH, parse_loss
+    from theory.losses.grammar import LENGTH
+    from theory.losses.parse import parse_loss
 
     if text.isidentifier() and len(text) <= LENGTH and text not in ("r_p", "r_1", "tau", "r_0"):
         near = get_close_matches(text, CANONICAL, 1, 0.4)
@@ -135,15 +141,7 @@ def derivative(expression: Expr, distance: Expr) -> Expr:
     return result.xreplace(summed).doit(deep=False)
 
 
-FREE_NEGATIVE = r[j]
-"""The distance of the j-th negative, 1 <= j <= H, j free."""
-
-
-# A loss with many negatives as a loss with any number of them: sums of like terms become a sum over k = 1..H.
-
-FEW = 4
-"""Up to this many negatives everything is written out."""
-_DUMMY = Symbol("r_k", nonnegative=True)
+# Losses with many negatives in the form with symbolic H: sums of like terms become a sum over k = 1..H.
 
 
 def indexed_form(loss: Loss) -> Loss | None:

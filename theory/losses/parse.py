@@ -1,4 +1,4 @@
-"""Reading a loss that is given as text: a grammar of its own (lark, LALR), nothing is evaluated as code.
+"""Parse a loss from text with a grammar of its own (lark, LALR); nothing is evaluated as code.
 
 Numbers, the symbols ``r_p``, ``r_1`` .. ``r_64``, ``tau``, ``r_0``, the operators ``+ - * / ** ^``, parentheses, and
 the functions exp, log, sqrt and max. Length, nesting, exponents and the size of numbers are limited. The parser and
@@ -9,94 +9,15 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import sympy
 from lark import Lark, Token
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedInput
 from sympy import Expr, Rational
 
-from hltm.base.errors import InputError
 from theory.core.notation import negative, r_0, r_p, tau
-
-# The grammar of losses that are given as text, and its refusals: nothing here loads SymPy.
-
-LENGTH = 2_000
-"""Most characters of a loss."""
-NEGATIVES = 64
-KNOWN = "known are r_p, r_1 .. r_64, tau, r_0, exp, log, sqrt, max"
-_NAMES = frozenset(("r_p", "tau", "r_0", "exp", "log", "sqrt", "max", *(f"r_{k}" for k in range(1, NEGATIVES + 1))))
-_SHOWN = 60
-
-GRAMMAR = r"""
-start: sum
-sum: product ((PLUS | MINUS) product)*
-product: signed ((TIMES | OVER) signed)*
-signed: (PLUS | MINUS)* power
-power: atom [POWER signed]
-atom: NUMBER                          -> number
-    | NAME                            -> symbol
-    | NAME OPEN sum (_COMMA sum)* _CLOSE -> call
-    | OPEN sum _CLOSE                 -> nested
-
-PLUS: "+"
-MINUS: "-"
-TIMES: "*"
-OVER: "/"
-POWER: "**" | "^"
-OPEN: "("
-_CLOSE: ")"
-_COMMA: ","
-NUMBER: /[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?/
-NAME: /[A-Za-z_][A-Za-z_0-9]*/
-%ignore /[ \t\r\n\f]+/
-"""
-
-
-def check_syntax(text: str) -> None:
-    """Refuse what the grammar or the names rule out; `theory.losses.parse` refuses the rest."""
-    check_length(text)
-    try:
-        _plain().parse(text)
-        for token in _plain().lex(text):
-            if token.type == "NAME" and str(token) not in _NAMES:
-                raise refused_at(text, str(token), int(token.start_pos or 0), KNOWN)
-    except UnexpectedInput as error:
-        raise unexpected(text, error) from None
-
-
-def check_length(text: str) -> None:
-    """Refuse a text that is too long to be looked at."""
-    if len(text) > LENGTH:
-        raise InputError(f"loss of {len(text)} characters: must have at most {LENGTH}")
-
-
-@lru_cache(maxsize=1)
-def _plain() -> Lark:
-    return Lark(GRAMMAR, parser="lalr", lexer="basic", maybe_placeholders=False)
-
-
-def refused_at(text: str, what: str, place: int, rule: str) -> InputError:
-    """The refusal of a part of the text: what, where, and the rule."""
-    shown, what = (s if len(s) <= _SHOWN else s[: _SHOWN - 3] + "..." for s in (text, what))
-    return InputError(f"{what!r} at character {place + 1} of loss {shown!r}: {rule}")
-
-
-def unexpected(text: str, error: UnexpectedInput) -> InputError:
-    """What lark found out of place, in the words of this grammar."""
-    if isinstance(error, UnexpectedCharacters):
-        place = int(error.pos_in_stream or 0)
-        return refused_at(text, text[place], place, "is not part of the grammar of a loss")
-    if not isinstance(error, UnexpectedToken):
-        return refused_at(text, "end of text", len(text), "the expression is not complete")
-    ended = error.token.type == "$END"
-    what, place = ("end of text", len(text.rstrip())) if ended else (str(error.token), int(error.token.start_pos or 0))
-    wanted = error.accepts or error.expected
-    if "NUMBER" in wanted:
-        return refused_at(text, what, place, "a number, a symbol, a function or '(' is needed here")
-    if "_CLOSE" in wanted:
-        return refused_at(text, what, place, "')' is needed here")
-    return refused_at(text, what, place, "the expression should end here")
-
+from theory.losses.grammar import GRAMMAR, KNOWN, NEGATIVES, check_length, refused_at, unexpected
 
 _DEPTH, _POWER, _DEGREE, _DIGITS, _BITS, _ARGUMENTS = 40, 16, 64, 30, 2_000, 16
 _FUNCTIONS = {"exp": sympy.exp, "log": sympy.log, "sqrt": sympy.sqrt, "max": sympy.Max}
@@ -104,7 +25,7 @@ _SYMBOLS = {"r_p": r_p, "tau": tau, "r_0": r_0}
 
 
 def parse_loss(text: str) -> Expr:
-    """A loss from text."""
+    """Parse a loss; refuse a text outside of the grammar or beyond its limits."""
     check_length(text)
     try:
         result: Expr = _grammar().parse(text).value  # type: ignore[attr-defined]
@@ -146,18 +67,18 @@ class _Part:
 
 
 class _Builder:
-    """What every rule makes of its children; lark calls it from the bottom up while it parses."""
+    """Build the part of every rule from its children; lark calls it bottom up while it parses."""
 
     def start(self, children: list[_Part]) -> _Part:
         return children[0]
 
-    def sum(self, children: list[_Part | Token]) -> _Part:
+    def sum(self, children: list[Any]) -> _Part:
         first, pairs = _pairs(children)
         terms = [term.value if sign.type == "PLUS" else -term.value for sign, term in pairs]
         value = sympy.Add(first.value, *terms) if terms else first.value
         return _joined(value, first.place, [first, *(term for _, term in pairs)])
 
-    def product(self, children: list[_Part | Token]) -> _Part:
+    def product(self, children: list[Any]) -> _Part:
         first, pairs = _pairs(children)
         factors = [first.value]
         for sign, part in pairs:
@@ -167,16 +88,14 @@ class _Builder:
         value = sympy.Mul(*factors) if pairs else first.value
         return _joined(value, first.place, [first, *(part for _, part in pairs)])
 
-    def signed(self, children: list[_Part | Token]) -> _Part:
-        *signs, part = children
-        assert isinstance(part, _Part)  # noqa: S101 (the grammar ends the rule with it)
-        negated = sum(isinstance(sign, Token) and sign.type == "MINUS" for sign in signs) % 2
+    def signed(self, children: list[Any]) -> _Part:
+        part: _Part = children[-1]
+        negated = sum(sign.type == "MINUS" for sign in children[:-1]) % 2
         return replace(part, value=-part.value) if negated else part
 
-    def power(self, children: list[_Part | Token]) -> _Part:
-        base, exponent = children[0], children[-1]
-        assert isinstance(base, _Part)  # noqa: S101
-        assert isinstance(exponent, _Part)  # noqa: S101
+    def power(self, children: list[Any]) -> _Part:
+        base: _Part = children[0]
+        exponent: _Part = children[-1]
         if len(children) == 1:
             return base
         degree = _check_power(base, exponent)
@@ -202,14 +121,12 @@ class _Builder:
             raise _RefusedError(name, place, KNOWN)
         return _Part(_SYMBOLS[name], place)
 
-    def nested(self, children: list[_Part | Token]) -> _Part:
-        inner = children[1]
-        assert isinstance(inner, _Part)  # noqa: S101
+    def nested(self, children: list[Any]) -> _Part:
+        inner: _Part = children[1]
         return replace(inner, depth=_deeper([inner], "(", inner.place))
 
-    def call(self, children: list[_Part | Token]) -> _Part:
+    def call(self, children: list[Any]) -> _Part:
         token, parts = children[0], [part for part in children if isinstance(part, _Part)]
-        assert isinstance(token, Token)  # noqa: S101
         name, place, values = str(token), int(token.start_pos or 0), [part.value for part in parts]
         if name not in _FUNCTIONS:
             raise _RefusedError(name, place, KNOWN if name not in _SYMBOLS else "is a symbol and takes no argument")
@@ -233,11 +150,9 @@ class _Builder:
         return _Part(value, place, depth, max(part.degree for part in parts))
 
 
-def _pairs(children: list[_Part | Token]) -> tuple[_Part, list[tuple[Token, _Part]]]:
+def _pairs(children: list[Any]) -> tuple[_Part, list[tuple[Token, _Part]]]:
     """The first operand, and each operator with the operand that follows."""
-    operands = [child for child in children if isinstance(child, _Part)]
-    signs = [child for child in children if isinstance(child, Token)]
-    return operands[0], list(zip(signs, operands[1:], strict=True))
+    return children[0], list(zip(children[1::2], children[2::2], strict=True))
 
 
 def _deeper(parts: list[_Part], what: str, place: int) -> int:

@@ -1,4 +1,4 @@
-"""The signs of a loss's derivatives, for statement 2 (arXiv 2010.00578, Theorem 2): what assumptions alone do not show.
+"""Signs of a loss's derivatives, and its domain, for statement 2 (arXiv 2010.00578, Theorem 2).
 
 Where the slopes add up to zero, the loss depends on the gaps ``u_k = r_p - r_k`` only, real numbers without a bound.
 A slope in the gaps is split into factors; a factor in one generator is decided by its real roots. A maximum is
@@ -30,6 +30,9 @@ from theory.core.notation import r_p
 from theory.losses.loss import Loss
 
 _TERMS, _KINKS = 60, 3
+_DIGITS = 30
+_STEPS = 200
+_CLOSE = (60, 90, 120)
 
 
 def sign_decisions(loss: Loss, slopes: Sequence[Expr], zero_sum: Decision) -> list[Decision]:
@@ -137,23 +140,19 @@ def _range_of(value: Expr) -> sympy.Interval | None:
     return None
 
 
-# Where a loss is a real, finite number: on all of ``r_p, r_k >= 0``, ``tau > 0``, real ``r_0``, or only on a part.
-
-_DIGITS = 30
-_STEPS = 200
-_CLOSE = (60, 90, 120)
+# The domain of a loss: real and finite on all of ``r_p, r_k >= 0``, ``tau > 0``, real ``r_0``, or only on a part.
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a logarithm, root or quotient needs: ``argument`` > 0, >= 0 or != 0."""
+    """A condition of a logarithm, root or quotient: ``argument`` > 0, >= 0 or != 0."""
 
     argument: Expr
     relation: str
 
     @property
     def text(self) -> str:
-        """The need in the shortest words: ``tau > 5`` for ``tau - 5 > 0``."""
+        """The condition in its shortest form: ``tau > 5`` for ``tau - 5 > 0``."""
         symbols = self.argument.free_symbols
         if len(symbols) == 1:
             (symbol,) = symbols
@@ -166,7 +165,7 @@ class Need:
 
     @property
     def proved(self) -> bool:
-        """Whether it is met wherever the assumptions of the symbols hold."""
+        """Whether it holds wherever the assumptions of the symbols do."""
         argument = self.argument
         if self.relation == "!=":
             return bool(argument.is_nonzero) or _positive(argument) or _positive(-argument)
@@ -179,7 +178,7 @@ def _positive(argument: Expr) -> bool:
 
 
 def needs(expression: Expr) -> Iterator[Need]:
-    """What every part of an expression needs to be real and finite, each once."""
+    """Conditions under which all parts of an expression are real and finite, each once."""
     result: dict[Need, None] = {}
     for part in sympy.preorder_traversal(expression):
         if isinstance(part, sympy.log):
@@ -231,7 +230,7 @@ def _bad_point(expression: Expr) -> str | None:
 
 
 def _kind(value: Expr) -> str:
-    """What is wrong with a value, or nothing."""
+    """Why a value is not admissible ("not finite", "not real"), or an empty text."""
     if value.has(sympy.zoo, sympy.oo, -sympy.oo):
         return "not finite"
     number = sympy.N(value, _DIGITS)

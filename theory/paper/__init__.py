@@ -1,1 +1,1 @@
-"""Formulas in a paper's source: export, and whether they still are what is derived."""
+"""Formulas of statement 6 for a paper: export, and the check for drift."""

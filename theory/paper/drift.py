@@ -1,4 +1,4 @@
-r"""A formula and the definitions of its macros, found in the LaTeX of a paper, without their layout.
+r"""Tokens of a paper's LaTeX: the display with a label and the definitions of macros, without their layout.
 
 Nothing is expanded, and no file that the paper reads is followed. Source: statement 6 (arXiv 2010.00578).
 """
@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from hltm.base.errors import InputError
 
-# The tokens of a LaTeX text, as far as comparing formulas needs them.
-
 Tokens = Sequence[str]
 
 _TOKEN = re.compile(
@@ -19,75 +17,6 @@ _TOKEN = re.compile(
     r"|(?P<token>\\(?:[A-Za-z]+|[\s\S])|[^%\s])|%[^\n]*|\s+",
     re.DOTALL,
 )
-
-
-def tokens(text: str) -> list[str]:
-    r"""The tokens of a text."""
-    result = [match["token"] for match in _TOKEN.finditer(text) if match["token"]]
-    return _seen([r"\ " if len(t) == 2 and t[1].isspace() else t for t in result])
-
-
-def _seen(found: list[str]) -> list[str]:
-    r"""Without ``\iffalse ... \fi``, conditionals inside it included, and without what follows the document."""
-    end = ["\\end", *"{document}"]
-    seen: list[str] = []
-    hidden = 0
-    for word in found:
-        if hidden:
-            hidden += (word.startswith("\\if") and word != "\\iff") - (word == "\\fi")
-            if hidden == 1 and word == "\\else":
-                hidden = 0
-        elif word == "\\iffalse":
-            hidden = 1
-        else:
-            seen.append(word)
-            if word == "}" and seen[-len(end) :] == end:
-                break
-    return seen
-
-
-def argument(found: Tokens, at: int) -> tuple[list[str], int]:
-    """The argument that starts at a place, a group without its braces or one token, and the place behind it.
-
-    A group that is not closed ends with the text.
-    """
-    if at >= len(found) or found[at] != "{":
-        return list(found[at : at + 1]), at + 1
-    depth = 0
-    for end in range(at, len(found)):
-        depth += (found[end] == "{") - (found[end] == "}")
-        if depth == 0:
-            return list(found[at + 1 : end]), end + 1
-    return list(found[at + 1 :]), len(found)
-
-
-def option(found: Tokens, at: int) -> tuple[list[str] | None, int]:
-    """The content of ``[...]`` at a place, or None, and the place behind it."""
-    if at >= len(found) or found[at] != "[":
-        return None, at
-    end = next((i for i in range(at, len(found)) if found[i] == "]"), len(found))
-    return list(found[at + 1 : end]), end + 1
-
-
-def without_single_groups(found: Tokens) -> list[str]:
-    """The tokens without braces around one token: ``x^{2}`` is ``x^2``."""
-    result: list[str] = []
-    for word in found:
-        if word == "}" and len(result) >= 2 and result[-2] == "{" and result[-1] not in "{}":
-            result[-2:] = [result[-1]]
-        else:
-            result.append(word)
-    return result
-
-
-def joined(found: Tokens) -> str:
-    r"""The tokens as LaTeX again, spaced only where a command would swallow a letter."""
-    text = ""
-    for word in found:
-        text += (" " if word[0].isalpha() and re.search(r"\\[A-Za-z]+\Z", text) else "") + word
-    return text
-
-
 _DISPLAYS = ("equation", "align")
 _INNER = ("aligned", "split")
 _SPACING = {"\\notag", "\\nonumber", "\\quad", "\\qquad", "\\,", "\\;", "\\:", "\\>", "\\!", "\\allowbreak"}
@@ -99,7 +28,7 @@ _DEFINING = _COMMANDS | _DOCUMENT_COMMANDS | _DEFS | {"\\let", "\\DeclareMathOpe
 
 @dataclass(frozen=True)
 class Definition:
-    r"""What a paper says a macro is."""
+    r"""A macro of a paper: its number of arguments (None for an unusual form) and its meaning."""
 
     name: str
     count: int | None
@@ -109,17 +38,23 @@ class Definition:
         return joined(self.meaning)
 
 
-def display(paper: Sequence[str], tag: str) -> list[str]:
+def tokens(text: str) -> list[str]:
+    r"""The tokens of a text, without comments, verbatim, ``\iffalse`` and what follows the document."""
+    result = [match["token"] for match in _TOKEN.finditer(text) if match["token"]]
+    return _visible([r"\ " if len(t) == 2 and t[1].isspace() else t for t in result])
+
+
+def display(paper: Tokens, tag: str) -> list[str]:
     r"""The content of the one equation or align that has a label."""
     result = []
     opened: list[tuple[str, int]] = []
     for at, word in enumerate(paper):
         if word == "\\begin":
-            words, behind = argument(paper, at + 1)
-            opened.append(("".join(words), behind))
+            name, behind = argument(paper, at + 1)
+            opened.append(("".join(name), behind))
         elif word == "\\end":
-            name = "".join(argument(paper, at + 1)[0])
-            last = max((i for i, (kind, _) in enumerate(opened) if kind == name), default=len(opened))
+            closed = "".join(argument(paper, at + 1)[0])
+            last = max((i for i, (kind, _) in enumerate(opened) if kind == closed), default=len(opened))
             del opened[last:]
         elif word == "\\label" and "".join(argument(paper, at + 1)[0]) == tag:
             result.append(next(((name, start) for name, start in reversed(opened) if name not in _INNER), ("", 0)))
@@ -133,24 +68,24 @@ def display(paper: Sequence[str], tag: str) -> list[str]:
     return list(paper[start : next(ends, len(paper))])
 
 
-def content(found: Sequence[str]) -> list[str]:
-    r"""The tokens of a display that say what it means: no alignment, spacing, labels, or full stop at the end."""
+def content(words: Tokens) -> list[str]:
+    r"""The tokens of a display without alignment, spacing, labels and punctuation at the end."""
     result: list[str] = []
     at = matrices = 0
-    while at < len(found):
-        word, start = found[at], at
+    while at < len(words):
+        word, start = words[at], at
         at += 1
         if word in ("\\begin", "\\end"):
-            name, at = argument(found, at)
+            name, at = argument(words, at)
             if "".join(name) in _INNER:
-                _, at = option(found, at)
+                _, at = option(words, at)
             else:
                 matrices += 1 if word == "\\begin" else -1
-                result += found[start:at]
+                result += words[start:at]
         elif word == "\\label":
-            _, at = argument(found, at)
+            _, at = argument(words, at)
         elif word == "\\\\" and not matrices:
-            _, at = option(found, at + (found[at : at + 1] == ["*"]))
+            _, at = option(words, at + (words[at : at + 1] == ["*"]))
         elif word not in _SPACING and (word != "&" or matrices):
             result.append(word)
     while result and result[-1] in (",", ".", ";"):
@@ -163,8 +98,8 @@ def definition_of(name: str, count: int, meaning: str) -> Definition:
     return Definition(name, count, tuple(_plain(tokens(meaning))))
 
 
-def definitions(paper: Sequence[str], prefix: str) -> list[Definition]:
-    r"""The definitions of macros whose names start so."""
+def definitions(paper: Tokens, prefix: str) -> list[Definition]:
+    r"""Definitions of the macros whose names start with a prefix."""
     result = []
     for at, word in enumerate(paper):
         if word in _DEFINING:
@@ -176,7 +111,7 @@ def definitions(paper: Sequence[str], prefix: str) -> list[Definition]:
     return result
 
 
-def _arguments(paper: Sequence[str], command: str, at: int) -> tuple[int | None, int]:
+def _arguments(paper: Tokens, command: str, at: int) -> tuple[int | None, int]:
     """How many arguments a definition declares, and where its meaning starts."""
     if command in _COMMANDS:
         count, at = option(paper, at)
@@ -190,18 +125,70 @@ def _arguments(paper: Sequence[str], command: str, at: int) -> tuple[int | None,
         start = at
         while at < len(paper) and paper[at] != "{":
             at += 1
-        given = list(paper[start:at])
-        usual = [word for i in range(1, len(given) // 2 + 1) for word in ("#", str(i))]
-        return len(given) // 2 if given == usual else None, at
+        pattern = list(paper[start:at])
+        usual = [word for i in range(1, len(pattern) // 2 + 1) for word in ("#", str(i))]
+        return len(pattern) // 2 if pattern == usual else None, at
     return None, at + (at < len(paper) and paper[at] == "=")
 
 
-def _plain(found: Sequence[str]) -> list[str]:
-    """Without empty groups, and braces around single tokens."""
+def _plain(words: Tokens) -> list[str]:
+    """Without empty groups, and braces around single tokens: ``x^{2}`` is ``x^2``."""
     result: list[str] = []
-    for word in found:
-        if word == "}" and result and result[-1] == "{":
+    for word in words:
+        if word == "}" and result[-1:] == ["{"]:
             result.pop()
+        elif word == "}" and result[-2:-1] == ["{"] and result[-1] != "}":
+            del result[-2]
         else:
             result.append(word)
-    return without_single_groups(result)
+    return result
+
+
+def _visible(words: list[str]) -> list[str]:
+    r"""Without ``\iffalse ... \fi``, conditionals inside it included, and without what follows the document."""
+    end = ["\\end", *"{document}"]
+    visible: list[str] = []
+    hidden = 0
+    for word in words:
+        if hidden:
+            hidden += (word.startswith("\\if") and word != "\\iff") - (word == "\\fi")
+            if hidden == 1 and word == "\\else":
+                hidden = 0
+        elif word == "\\iffalse":
+            hidden = 1
+        else:
+            visible.append(word)
+            if word == "}" and visible[-len(end) :] == end:
+                break
+    return visible
+
+
+def argument(words: Tokens, at: int) -> tuple[list[str], int]:
+    """The argument that starts at a place, a group without its braces or one token, and the place behind it.
+
+    A group that is not closed ends with the text.
+    """
+    if at >= len(words) or words[at] != "{":
+        return list(words[at : at + 1]), at + 1
+    depth = 0
+    for end in range(at, len(words)):
+        depth += (words[end] == "{") - (words[end] == "}")
+        if depth == 0:
+            return list(words[at + 1 : end]), end + 1
+    return list(words[at + 1 :]), len(words)
+
+
+def option(words: Tokens, at: int) -> tuple[list[str] | None, int]:
+    """The content of ``[...]`` at a place, or None, and the place behind it."""
+    if at >= len(words) or words[at] != "[":
+        return None, at
+    end = next((i for i in range(at, len(words)) if words[i] == "]"), len(words))
+    return list(words[at + 1 : end]), end + 1
+
+
+def joined(words: Tokens) -> str:
+    r"""The tokens as LaTeX again, spaced only where a command would swallow a letter."""
+    text = ""
+    for word in words:
+        text += (" " if word[0].isalpha() and re.search(r"\\[A-Za-z]+\Z", text) else "") + word
+    return text

@@ -15,7 +15,7 @@ from hltm.base.errors import InputError
 from hltm.tree import HLTM
 from theory.core.notation import END, PREAMBLE
 from theory.latex.names import MACROS, expanded, macros, require_tex
-from theory.latex.render import plain_tex
+from theory.latex.render import FORMS, plain_tex
 from theory.paper.drift import Tokens, argument, content, definition_of, definitions, display, joined, tokens
 from theory.trees.activation import gap_vector, is_binary_at, selectivity
 from theory.trees.symbols import (
@@ -28,8 +28,13 @@ from theory.trees.symbols import (
     tree_symbols,
 )
 
-# Lines of a display that fit the text of a page: items packed by the width that they have when they are set.
-
+WHAT = ("activation", "operator")
+# Tokens, and characters, in the report of a drift.
+_SHOWN, _QUOTED = 12, 200
+# pmatrix has no more columns, unless a paper sets a counter.
+_COLUMNS, _ROWS = 10, 16
+# Room beside a matrix in its line, for the left sides of the display and indents.
+_BESIDE = 130
 LINE = 335.0
 """Width of a line in pt: the 345 pt of the plain article class, less what an estimate may be short of."""
 _INDENT = 20.0
@@ -42,7 +47,7 @@ _COMMANDS = {"\\quad": 10.0, "\\otimes": 12.5, "\\mid": 8.4, "\\top": 7.8, "\\ "
     ("\\mathrm", "\\mathbb", "\\mathcal", "\\text", "\\bigl", "\\bigr", "\\operatorname", "\\ensuremath"), 0.0
 )
 Item = str | tuple[str, ...]
-"""What a line is packed from: a piece that stays whole, or factors that may be parted where one line is too short."""
+"""Part of a line: a piece that stays whole, or factors that may be parted where one line is too short."""
 
 
 @dataclass(frozen=True)
@@ -53,80 +58,78 @@ class Row:
     items: Sequence[Item]
 
 
-def width(text: str) -> float:
-    r"""About how wide LaTeX sets a formula, in pt; macros are written out first."""
-    return _width(tokens(expanded(text)), 0)
+def formula(tree: HLTM, node: Node, what: str = "activation", form: str = "equation") -> str:
+    r"""A formula of statement 6 in the user's node names."""
+    for name, value, allowed in (("what", what, WHAT), ("form", form, FORMS)):
+        if value not in allowed:
+            raise InputError(f"{name}={value!r} of formula: must be one of {', '.join(allowed)}")
+    internal(tree, node, "formula")
+    symbols = tree_symbols(tree)
+    require_tex(symbols.texts, (*tree.path(tree.root, node), *tree.children(node)))
+    lines = layout(formula_rows(symbols, node, what))
+    tag = rf"\label{{{label(what, node, tree)}}}"
+    if form == "align":
+        first, *rest = lines
+        body = " \\\\\n".join([first + tag, *(rf"{line} \notag" for line in rest)])
+        return f"\\begin{{align}}\n{body}\n\\end{{align}}\n"
+    inner = " \\\\\n".join(lines)
+    body = f"\\begin{{equation}}{tag}\n\\begin{{aligned}}\n{inner}\n\\end{{aligned}}\n\\end{{equation}}\n"
+    if form == "equation":
+        return body
+    return PREAMBLE.replace("\\begin{document}", macros() + "\\begin{document}") + body + END
 
 
-def _width(found: Sequence[str], level: int) -> float:
-    total, at = 0.0, 0
-    scale = _SCALE[min(level, 2)]
-    while at < len(found):
-        word = found[at]
-        at += 1
-        if word in "_^":
-            script, at = argument(found, at)
-            total += _width(script, level + 1)
-        elif word in ("\\tfrac", "\\frac"):
-            upper, at = argument(found, at)
-            lower, at = argument(found, at)
-            inner = level + (word == "\\tfrac")
-            total += 3 + max(_width(upper, inner), _width(lower, inner))
-        elif word not in "{}":
-            total += scale * _size(word)
-    return total
+def label(what: str, node: Node, tree: HLTM | None = None) -> str:
+    """The stable label of a formula: letters, digits and dots of the node's name, others as their code points.
+
+    In a tree where another name reads the same, as the number 1 and the text "1", the type comes first.
+    """
+    name = str(node)
+    text = "".join(c if c.isascii() and (c.isalnum() or c == ".") else f"-{ord(c):x}-" for c in name)
+    alike = tree is not None and sum(str(other) == name for other in tree.nodes) > 1
+    return f"eq:covop:{what}:{type(node).__name__ + ':' if alike else ''}{text}"
 
 
-def _size(token: str) -> float:
-    if token in _COMMANDS:
-        return _COMMANDS[token]
-    if len(token) > 1:
-        return 6.5 if token[1].isalpha() else 5.5
-    return _SIZES.get(token, 8.0 if token.isupper() else 5.6)
+def drift(paper: str, tree: HLTM, node: Node, what: str = "activation") -> str | None:
+    r"""Compare the formula in a paper with the derivation: None where they agree, else one line that says how not.
+
+    Tokens are compared: white space, comments, line breaks and the two forms of a display do not count. A macro of
+    `MACROS` that the paper defines in another way is drift too. Files that the paper reads are not followed.
+    """
+    derived = formula(tree, node, what)
+    tag, result = label(what, node, tree), tokens(paper)
+    theirs, ours = content(display(result, tag)), content(display(tokens(derived), tag))
+    difference = _macro_difference(result) or _difference(theirs, ours)
+    return None if difference is None else f"{tag} has drifted: the paper {difference}"
 
 
-def matrix_width(rows: Sequence[Sequence[str]]) -> float:
-    """About how wide a matrix with brackets is."""
-    return 12 + sum(10 + max(map(width, column)) for column in zip(*rows, strict=True))
+def _macro_difference(paper: Tokens) -> str | None:
+    """The first macro that a paper defines in another way than `macros`."""
+    for theirs in definitions(paper, "\\covop"):
+        name = theirs.name.removeprefix("\\covop")
+        if name in MACROS and theirs != (ours := definition_of(theirs.name, *MACROS[name])):
+            needed = f"{_shown(str(ours))} with {ours.count} argument{'s' * (ours.count != 1)}"
+            return f"defines {theirs.name} as {_shown(str(theirs))}, it is {needed}"
+    return None
 
 
-def laid_out(rows: Sequence[Row]) -> list[str]:
-    r"""Lines of an ``aligned`` display, one ``&`` each."""
-    lefts = [width(row.left) for row in rows]
-    column = max((left for left in lefts if left <= _WIDE_LEFT), default=0.0)
-    lines = []
-    for row, left in zip(rows, lefts, strict=True):
-        parts = packed(row.items, LINE - column - _INDENT - 10)
-        if left <= _WIDE_LEFT:
-            lines += [f"{row.left} &= {parts[0]}", *(rf"&\quad {part}" for part in parts[1:])]
-        else:
-            lines += [f"&{row.left}", rf"&\quad = {parts[0]}", *(rf"&\qquad {part}" for part in parts[1:])]
-    return lines
+def _difference(theirs: list[str], ours: list[str]) -> str | None:
+    """Where two formulas start to differ."""
+    if theirs == ours:
+        return None
+    pairs = zip(theirs, ours, strict=False)
+    at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(theirs), len(ours)))
+    left, right = (_shown(side[at]) if at < len(side) else "nothing" for side in (theirs, ours))
+    around = joined([*ours[max(0, at - _SHOWN) : at], *ours[at : at + 1]])
+    return f"has {left} where {right} is derived, at the end of {_shown(around)}"
 
 
-def packed(items: Sequence[Item], limit: float) -> list[str]:
-    """Items in as few lines as fit; factors are parted only where they do not fit in a line together."""
-    lines: list[list[str]] = [[]]
-    room = limit
-    for item in items:
-        factors = (item,) if isinstance(item, str) else item
-        whole = (" ".join(factors),)
-        for piece in whole if width(whole[0]) <= limit else factors:
-            size = width(piece) + 2
-            if size > room and lines[-1]:
-                lines.append([])
-                room = limit
-            lines[-1].append(piece)
-            room -= size
-    return [" ".join(line) for line in lines]
+def _shown(text: str) -> str:
+    """A quotation from a paper in a message: escaped, but for the backslashes of commands, and cut."""
+    return repr(text[:_QUOTED]).replace("\\\\", "\\")
 
 
-# The equations of an exported formula of statement 6, in the macros of the paper's notation.
-
-# pmatrix has no more columns, unless a paper sets a counter.
-_COLUMNS, _ROWS = 10, 16
-# What stands beside a matrix in its line: the left sides of the display, indents.
-_BESIDE = 130
+# The equations of a formula, in the macros of the paper's notation.
 
 
 def formula_rows(symbols: TreeSymbols, node: Node, what: str) -> list[Row]:
@@ -136,7 +139,7 @@ def formula_rows(symbols: TreeSymbols, node: Node, what: str) -> list[Row]:
 
 
 def _ended(items: Sequence[Item], end: str) -> list[Item]:
-    """Items with something behind the last."""
+    """Items with a text appended to the last one."""
     last = items[-1]
     return [*items[:-1], last + end if isinstance(last, str) else (*last[:-1], last[-1] + end)]
 
@@ -256,78 +259,72 @@ def _is_small(tree: HLTM, child: Node) -> bool:
     return tree.cardinality(child) <= _COLUMNS and tree.cardinality(tree.parent(child)) <= _ROWS  # type: ignore[arg-type]
 
 
-WHAT = ("activation", "operator")
-FORMS = ("equation", "align", "standalone")
-# Tokens, and characters, that the report of a drift shows.
-_SHOWN, _QUOTED = 12, 200
+# Lines that fit the text of a page, by an estimate of the width of what LaTeX sets.
 
 
-def label(what: str, node: Node, tree: HLTM | None = None) -> str:
-    """The stable label of a formula: letters, digits and dots of the node's name, others as their code points.
-
-    In a tree where another name reads the same, as the number 1 and the text "1", the type comes first.
-    """
-    name = str(node)
-    text = "".join(c if c.isascii() and (c.isalnum() or c == ".") else f"-{ord(c):x}-" for c in name)
-    alike = tree is not None and sum(str(other) == name for other in tree.nodes) > 1
-    return f"eq:covop:{what}:{type(node).__name__ + ':' if alike else ''}{text}"
+def width(text: str) -> float:
+    r"""Estimated width of a formula in pt, macros written out."""
+    return _width(tokens(expanded(text)), 0)
 
 
-def formula(tree: HLTM, node: Node, what: str = "activation", form: str = "equation") -> str:
-    r"""A formula of statement 6 in the user's node names."""
-    for name, value, allowed in (("what", what, WHAT), ("form", form, FORMS)):
-        if value not in allowed:
-            raise InputError(f"{name}={value!r} of formula: must be one of {', '.join(allowed)}")
-    internal(tree, node, "formula")
-    symbols = tree_symbols(tree)
-    require_tex(symbols.texts, (*tree.path(tree.root, node), *tree.children(node)))
-    lines = laid_out(formula_rows(symbols, node, what))
-    tag = rf"\label{{{label(what, node, tree)}}}"
-    if form == "align":
-        first, *rest = lines
-        body = " \\\\\n".join([first + tag, *(rf"{line} \notag" for line in rest)])
-        return f"\\begin{{align}}\n{body}\n\\end{{align}}\n"
-    inner = " \\\\\n".join(lines)
-    body = f"\\begin{{equation}}{tag}\n\\begin{{aligned}}\n{inner}\n\\end{{aligned}}\n\\end{{equation}}\n"
-    if form == "equation":
-        return body
-    return PREAMBLE.replace("\\begin{document}", macros() + "\\begin{document}") + body + END
+def _width(words: Sequence[str], level: int) -> float:
+    total, at = 0.0, 0
+    scale = _SCALE[min(level, 2)]
+    while at < len(words):
+        word = words[at]
+        at += 1
+        if word in "_^":
+            script, at = argument(words, at)
+            total += _width(script, level + 1)
+        elif word in ("\\tfrac", "\\frac"):
+            upper, at = argument(words, at)
+            lower, at = argument(words, at)
+            inner = level + (word == "\\tfrac")
+            total += 3 + max(_width(upper, inner), _width(lower, inner))
+        elif word not in "{}":
+            total += scale * _size(word)
+    return total
 
 
-def drift(paper: str, tree: HLTM, node: Node, what: str = "activation") -> str | None:
-    r"""Compare the formula in a paper with the derivation: None where they agree, else one line that says how not.
-
-    Tokens are compared: white space, comments, line breaks and the two forms of a display do not count. A macro of
-    `MACROS` that the paper defines in another way is drift too. Files that the paper reads are not followed.
-    """
-    derived = formula(tree, node, what)
-    tag, result = label(what, node, tree), tokens(paper)
-    theirs, ours = content(display(result, tag)), content(display(tokens(derived), tag))
-    difference = _macro_difference(result) or _difference(theirs, ours)
-    return None if difference is None else f"{tag} has drifted: the paper {difference}"
+def _size(token: str) -> float:
+    if token in _COMMANDS:
+        return _COMMANDS[token]
+    if len(token) > 1:
+        return 6.5 if token[1].isalpha() else 5.5
+    return _SIZES.get(token, 8.0 if token.isupper() else 5.6)
 
 
-def _macro_difference(paper: Tokens) -> str | None:
-    """The first macro that a paper defines in another way than `macros`."""
-    for theirs in definitions(paper, "\\covop"):
-        name = theirs.name.removeprefix("\\covop")
-        if name in MACROS and theirs != (ours := definition_of(theirs.name, *MACROS[name])):
-            needed = f"{_shown(str(ours))} with {ours.count} argument{'s' * (ours.count != 1)}"
-            return f"defines {theirs.name} as {_shown(str(theirs))}, it is {needed}"
-    return None
+def matrix_width(rows: Sequence[Sequence[str]]) -> float:
+    """Estimated width of a matrix with brackets, in pt."""
+    return 12 + sum(10 + max(map(width, column)) for column in zip(*rows, strict=True))
 
 
-def _difference(theirs: list[str], ours: list[str]) -> str | None:
-    """Where two formulas start to differ."""
-    if theirs == ours:
-        return None
-    pairs = zip(theirs, ours, strict=False)
-    at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(theirs), len(ours)))
-    left, right = (_shown(side[at]) if at < len(side) else "nothing" for side in (theirs, ours))
-    around = joined([*ours[max(0, at - _SHOWN) : at], *ours[at : at + 1]])
-    return f"has {left} where {right} is derived, at the end of {_shown(around)}"
+def layout(rows: Sequence[Row]) -> list[str]:
+    r"""Lines of an ``aligned`` display, one ``&`` each."""
+    lefts = [width(row.left) for row in rows]
+    column = max((left for left in lefts if left <= _WIDE_LEFT), default=0.0)
+    lines = []
+    for row, left in zip(rows, lefts, strict=True):
+        parts = pack(row.items, LINE - column - _INDENT - 10)
+        if left <= _WIDE_LEFT:
+            lines += [f"{row.left} &= {parts[0]}", *(rf"&\quad {part}" for part in parts[1:])]
+        else:
+            lines += [f"&{row.left}", rf"&\quad = {parts[0]}", *(rf"&\qquad {part}" for part in parts[1:])]
+    return lines
 
 
-def _shown(text: str) -> str:
-    """A quotation from a paper in a message: escaped, but for the backslashes of commands, and cut."""
-    return repr(text[:_QUOTED]).replace("\\\\", "\\")
+def pack(items: Sequence[Item], limit: float) -> list[str]:
+    """Items in as few lines as fit; factors are parted only where they do not fit in a line together."""
+    lines: list[list[str]] = [[]]
+    room = limit
+    for item in items:
+        factors = (item,) if isinstance(item, str) else item
+        whole = (" ".join(factors),)
+        for piece in whole if width(whole[0]) <= limit else factors:
+            size = width(piece) + 2
+            if size > room and lines[-1]:
+                lines.append([])
+                room = limit
+            lines[-1].append(piece)
+            room -= size
+    return [" ".join(line) for line in lines]

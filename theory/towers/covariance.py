@@ -12,7 +12,7 @@ from sympy import MatAdd, MatMul, ZeroMatrix
 
 from theory.core.derivation import Derivation, Statement, Step, equation, verdict
 from theory.core.expectation import Law, Moment, decide_moment, expect, letter
-from theory.towers.dual_gradient import gradient_steps, shared_step, side
+from theory.towers.dual_gradient import convention_step
 from theory.towers.moment_steps import (
     COVARIANCE,
     GRADIENT_SIMPLE,
@@ -20,8 +20,8 @@ from theory.towers.moment_steps import (
     SIZE,
     V_PLAIN,
     WEIGHT,
-    checked,
     factored,
+    moment_step,
     pair_factors,
     plain_pair,
     shown,
@@ -52,13 +52,13 @@ def law_without(drop: str | None) -> Law:
 
 
 def derive_covariance(convention: str = "shared", form: str = "operator", drop: str | None = None) -> Derivation:
-    """Statement 3."""
+    """Derive statement 3, or what is left of it with an assumption dropped."""
     law = law_without(drop)
     factor = 2 if convention == "shared" else 1
     update = _update(convention, drop)
     claim = (letter("Kbar", "x") * letter("fbar", "x") - letter("Kbar", "x") * letter("fbar", "y")).scaled(factor)
     steps = [
-        _first_step(convention),
+        convention_step(convention),
         *_rule_steps(law, drop),
         _collect(update, claim, law, convention, drop),
     ]
@@ -73,13 +73,8 @@ def derive_covariance(convention: str = "shared", form: str = "operator", drop: 
     residual = shown(residue) if residue.terms else ZeroMatrix(SIZE, 1)
     target = factor * (MatMul(V_PLAIN, WEIGHT) if form == "operator" else COVARIANCE)
     relation = equation(-GRADIENT_SIMPLE, target)
-    steps.append(
-        Step(
-            relation,
-            f"definition of the {'variance V_x' if form == 'operator' else 'covariance Cov_x'}",
-            decision,
-        )
-    )
+    name = "variance V_x" if form == "operator" else "covariance Cov_x"
+    steps.append(Step(relation, f"definition of the {name}", decision))
     kept = tuple(text for name, text in DROPS.items() if name != drop and (form == "operator" or name != "homogeneity"))
     right = "V_x[Kbar] vec W" if form == "operator" else "Cov_x[Kbar, fbar]"
     text = f"-E[grad L_simp] = {'2 ' if factor == 2 else ''}{right}"
@@ -100,11 +95,6 @@ def _update(convention: str, drop: str | None) -> Moment:
     return plain_pair(anchor, ("x'", "1"), convention) - plain_pair(anchor, ("x", "2"), convention)
 
 
-def _first_step(convention: str) -> Step:
-    """Statement 1 in index notation: the gradient of r in the chosen convention."""
-    return shared_step() if convention == "shared" else gradient_steps(side("1"), side("2"))[-1]
-
-
 def _rule_steps(law: Law, drop: str | None) -> list[Step]:
     """The three rules one by one, on the words that occur."""
     name = ("K0", "f0", "") if drop == "augmented-anchor" else ("K", "f", "1")
@@ -117,12 +107,12 @@ def _rule_steps(law: Law, drop: str | None) -> list[Step]:
     apart = "independence of x and x', then the tower rule for each of them"
     other = letter("Kbar", "x") * letter("fbar", "y")
     return [
-        checked(anchor * anchor_out, positive * positive_out, law, same),
-        checked(anchor * anchor_out, negative * negative_out, law, same),
-        checked(anchor * positive_out, mean * mean_out, law, tower),
-        checked(positive * anchor_out, mean * mean_out, law, tower),
-        checked(anchor * negative_out, other, law, apart),
-        checked(negative * anchor_out, other, law, apart),
+        moment_step(anchor * anchor_out, positive * positive_out, law, same),
+        moment_step(anchor * anchor_out, negative * negative_out, law, same),
+        moment_step(anchor * positive_out, mean * mean_out, law, tower),
+        moment_step(positive * anchor_out, mean * mean_out, law, tower),
+        moment_step(anchor * negative_out, other, law, apart),
+        moment_step(negative * anchor_out, other, law, apart),
     ]
 
 
@@ -133,7 +123,7 @@ def _collect(update: Moment, claim: Moment, law: Law, convention: str, drop: str
         why = "statement 1 for r_- and r_+, expanded: the words K f of one copy cancel, the others pair up"
     far = factored(1, *pair_factors(_anchor(drop), ("x'", "1"), convention))
     near = factored(1, *pair_factors(_anchor(drop), ("x", "2"), convention))
-    return checked(update, claim, law, why, (MatAdd(far, MatMul(-1, near)), None))
+    return moment_step(update, claim, law, why, (MatAdd(far, MatMul(-1, near)), None))
 
 
 def _anchor(drop: str | None) -> tuple[str, str]:
@@ -143,6 +133,5 @@ def _anchor(drop: str | None) -> tuple[str, str]:
 
 def _homogeneity(claim: Moment, homogeneous: Moment, law: Law, drop: str | None) -> Step:
     left = claim if drop == "homogeneity" else with_homogeneity(claim)
-    decision = checked(left, homogeneous, law, "").decision
     why = "homogeneity (statement 1): f_L = K_l^T vec W_l, so fbar = Kbar^T vec W"
-    return Step(equation(shown(claim), shown(homogeneous)), why, decision)
+    return moment_step(left, homogeneous, law, why, (shown(claim), None))

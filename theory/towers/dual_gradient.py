@@ -1,8 +1,9 @@
-"""Statement 1 (dual-gradient) at given widths: Theorem 1 of arXiv 2010.00578.
+"""Statement 1 (dual-gradient): Theorem 1 of arXiv 2010.00578, at given widths and for all sizes.
 
 ``vec(dr/dW_{1,l}) = K_{1,l} (K_{1,l}^T vec W_{1,l} - K_{2,l}^T vec W_{2,l})`` for two different weight sets,
-with symbolic weights, inputs and gates, and the reversible extension to the normalised output. The left-hand
-side is differentiated entry by entry; the residual is brought to polynomial normal form.
+with symbolic weights, inputs and gates, and the reversible extension to the normalised output. At given widths the
+left-hand side is differentiated entry by entry and the residual is brought to polynomial normal form; for all sizes
+the chain rule and homogeneity are proved by induction over the layers, in index notation.
 """
 
 from collections.abc import Mapping
@@ -41,6 +42,11 @@ TEXT = {
     "linear": "vec(dr/dW_1l) = K_1l (K_1l^T vec W_1l - K_2l^T vec W_2l)",
     "normalized": "vec(dr/dW_1l) = K^b_1l (K^fT_1l vec W_1l - K^fT_2l vec W_2l)",
 }
+N_TOP, N, N_BELOW, N_ABOVE = dimension("L"), dimension("l"), dimension("l-1"), dimension("l+1")
+STEP_SIZE = Symbol("t", real=True)
+_WEIGHT_CHANGE = matrix("dW_{1,l}", N, N_BELOW)
+_UPPER, _GATE = matrix("W_{1,l+1}", N_ABOVE, N), matrix("D_{1,l}", N, N)
+_JACOBIAN_ABOVE, _JACOBIAN_TOP = matrix("J_{1,l+1}", N_TOP, N_ABOVE), matrix("J_{1,L}", N_TOP, N_TOP)
 
 
 def derive_widths(widths: object, output: str = "linear") -> Derivation:
@@ -106,11 +112,7 @@ def _layer_steps(
     return steps
 
 
-# Statement 1 (dual-gradient) for all sizes: Theorem 1 of arXiv 2010.00578 on matrix symbols.
-
-N_TOP, N, N_BELOW, N_ABOVE = dimension("L"), dimension("l"), dimension("l-1"), dimension("l+1")
-STEP_SIZE = Symbol("t", real=True)
-HALF = Rational(1, 2)
+# All sizes: a generic layer l of towers of any depth and widths, on matrix symbols.
 
 
 @dataclass(frozen=True)
@@ -142,16 +144,16 @@ def side(name: str) -> Side:
     )
 
 
-def checked(
-    left: MatrixExpr, right: MatrixExpr, why: str, given: Mapping[MatrixExpr, MatrixExpr] | None = None
+def identity_step(
+    left: MatrixExpr, right: MatrixExpr, why: str, definitions: Mapping[MatrixExpr, MatrixExpr] | None = None
 ) -> Step:
-    """A step decided in index notation for all sizes, under the definitions ``given``."""
-    return Step(equation(left, right), why, check_identity(left, right, given))
+    """A step decided in index notation for all sizes, under some definitions."""
+    return Step(equation(left, right), why, check_identity(left, right, definitions))
 
 
 def half_square(column: MatrixExpr) -> MatrixExpr:
     """``1/2 a^T a``, not expanded."""
-    return MatMul(HALF, Transpose(column), column)
+    return MatMul(Rational(1, 2), Transpose(column), column)
 
 
 def distance_steps(first: Side, second: Side) -> list[Step]:
@@ -162,35 +164,32 @@ def distance_steps(first: Side, second: Side) -> list[Step]:
         half_square(gap), MatMul(STEP_SIZE, Transpose(gap), change), MatMul(STEP_SIZE**2, half_square(change))
     )
     why = "expansion of a square: the coefficient of t is the differential dr = (f_1 - f_2)^T df_1"
-    return [checked(half_square(moved), expanded, why)]
+    return [identity_step(half_square(moved), expanded, why)]
 
 
 def layer_steps(first: Side) -> list[Step]:
     """``du = J_l dW_l f_{l-1}``: product rule of a layer, and induction over the layers above it."""
-    weight_change = matrix("dW_{1,l}", N, N_BELOW)
     change, above = matrix("dp_{1,l}", N, 1), matrix("dp_{1,l+1}", N_ABOVE, 1)
-    upper, gate = matrix("W_{1,l+1}", N_ABOVE, N), matrix("D_{1,l}", N, N)
-    jac_above, jac_top = matrix("J_{1,l+1}", N_TOP, N_ABOVE), matrix("J_{1,L}", N_TOP, N_TOP)
     top, final = matrix("dp_{1,L}", N_TOP, 1), matrix("du_{1}", N_TOP, 1)
-    moved = (first.weight + STEP_SIZE * weight_change) * first.previous
-    straight = first.weight * first.previous + STEP_SIZE * weight_change * first.previous
+    moved = (first.weight + STEP_SIZE * _WEIGHT_CHANGE) * first.previous
+    straight = first.weight * first.previous + STEP_SIZE * _WEIGHT_CHANGE * first.previous
     return [
-        checked(moved, straight, "product rule of a layer, f_(l-1) does not depend on W_l: dp_l = dW_l f_(l-1)"),
-        checked(
+        identity_step(moved, straight, "product rule of a layer, f_(l-1) does not depend on W_l: dp_l = dW_l f_(l-1)"),
+        identity_step(
             final,
-            jac_top * top,
+            _JACOBIAN_TOP * top,
             "chain rule, induction base: u = p_L and J_L = I give du = J_L dp_L",
-            {jac_top: Identity(N_TOP), final: top},
+            {_JACOBIAN_TOP: Identity(N_TOP), final: top},
         ),
-        checked(
+        identity_step(
             final,
             first.jacobian * change,
             "chain rule, induction step: du = J_(l+1) dp_(l+1), dp_(l+1) = W_(l+1) D_l dp_l and "
             "J_l = J_(l+1) W_(l+1) D_l give du = J_l dp_l",
             {
-                final: jac_above * above,
-                above: upper * gate * change,
-                first.jacobian: jac_above * upper * gate,
+                final: _JACOBIAN_ABOVE * above,
+                above: _UPPER * _GATE * change,
+                first.jacobian: _JACOBIAN_ABOVE * _UPPER * _GATE,
             },
         ),
     ]
@@ -198,24 +197,22 @@ def layer_steps(first: Side) -> list[Step]:
 
 def homogeneity_steps(first: Side) -> list[Step]:
     """``J_l p_l = u`` by induction from the top, and ``K_l^T vec W_l = J_l p_l``."""
-    upper, gate = matrix("W_{1,l+1}", N_ABOVE, N), matrix("D_{1,l}", N, N)
-    jac_above, jac_top = matrix("J_{1,l+1}", N_TOP, N_ABOVE), matrix("J_{1,L}", N_TOP, N_TOP)
     here, above, top = matrix("p_{1,l}", N, 1), matrix("p_{1,l+1}", N_ABOVE, 1), matrix("p_{1,L}", N_TOP, 1)
     active = matrix("f_{1,l}", N, 1)
     return [
-        checked(
-            jac_top * top,
+        identity_step(
+            _JACOBIAN_TOP * top,
             first.raw,
             "homogeneity, induction base: J_L = I and u = p_L",
-            {jac_top: Identity(N_TOP), first.raw: top},
+            {_JACOBIAN_TOP: Identity(N_TOP), first.raw: top},
         ),
-        checked(
+        identity_step(
             first.jacobian * here,
-            jac_above * above,
+            _JACOBIAN_ABOVE * above,
             "homogeneity, induction step: J_l = J_(l+1) W_(l+1) D_l, f_l = D_l p_l, p_(l+1) = W_(l+1) f_l",
-            {first.jacobian: jac_above * upper * gate, above: upper * active, active: gate * here},
+            {first.jacobian: _JACOBIAN_ABOVE * _UPPER * _GATE, above: _UPPER * active, active: _GATE * here},
         ),
-        checked(
+        identity_step(
             first.connection.T * Vec(first.weight),
             first.jacobian * here,
             "vec(A X B) = (B^T kron A) vec X with A = J_l, X = W_l, B = f_(l-1); p_l = W_l f_(l-1)",
@@ -226,15 +223,14 @@ def homogeneity_steps(first: Side) -> list[Step]:
 
 def gradient_steps(first: Side, second: Side) -> list[Step]:
     """``dr = <G, dW>`` with ``G = J_l^T (f_1 - f_2) f_{l-1}^T``, and ``vec G = K_l (f_1 - f_2)``."""
-    gap, weight_change = first.output - second.output, matrix("dW_{1,l}", N, N_BELOW)
-    grad = first.jacobian.T * gap * first.previous.T
+    gap, grad = first.output - second.output, _pulled_back(first, second)
     return [
-        checked(
-            gap.T * first.jacobian * weight_change * first.previous,
-            Vec(grad).T * Vec(weight_change),
+        identity_step(
+            gap.T * first.jacobian * _WEIGHT_CHANGE * first.previous,
+            Vec(grad).T * Vec(_WEIGHT_CHANGE),
             "trace identity: dr = vec(G)^T vec(dW_l) for every dW_l, so G is the gradient",
         ),
-        checked(
+        identity_step(
             Vec(grad),
             first.connection * gap,
             "vec(A X B) = (B^T kron A) vec X with A = J_l^T, X = f_1 - f_2, B = f_(l-1)^T",
@@ -249,29 +245,28 @@ def normalized_steps(first: Side, second: Side) -> list[Step]:
     moved = raw + STEP_SIZE * change
     squares = raw.T * raw + 2 * STEP_SIZE * nu * d_nu + STEP_SIZE**2 * change.T * change
     outer = change / nu - raw * d_nu / nu**2
-    gap, weight_change = first.output - second.output, matrix("dW_{1,l}", N, N_BELOW)
-    grad = first.jacobian.T * projector * gap * first.previous.T / nu
+    gap, grad = first.output - second.output, _pulled_back(first, second, "normalized")
     unit = {first.output: raw / nu}
     back = matrix("J^{b}_{1,l}", N_TOP, N)
     return [
-        checked(
+        identity_step(
             MatMul(Transpose(moved), moved),
             squares,
             "norm, nu^2 = u^T u: the coefficient of t is 2 nu dnu, so dnu = u^T du / nu",
         ),
-        checked(
+        identity_step(
             outer,
             projector * change / nu,
             "quotient rule df = du/nu - u dnu/nu^2 = P du/nu, P = I - f f^T",
             unit,
         ),
-        checked(
-            gap.T * projector * first.jacobian * weight_change * first.previous / nu,
-            Vec(grad).T * Vec(weight_change),
+        identity_step(
+            gap.T * projector * first.jacobian * _WEIGHT_CHANGE * first.previous / nu,
+            Vec(grad).T * Vec(_WEIGHT_CHANGE),
             "trace identity: dr = vec(G)^T vec(dW_l) for every dW_l, so G is the gradient; P is symmetric",
             unit,
         ),
-        checked(
+        identity_step(
             Vec(grad),
             KroneckerProduct(first.previous, back.T) * gap,
             "vec(A X B) = (B^T kron A) vec X with A = J_l^T P/nu, X = f_1 - f_2, B = f_(l-1)^T; J^b = P J_l/nu",
@@ -285,13 +280,26 @@ def projection(tower: Side) -> MatrixExpr:
     return Identity(N_TOP) - tower.output * tower.output.T
 
 
+def _pulled_back(first: Side, second: Side, output: str = "linear") -> MatrixExpr:
+    """The gradient ``G = J_l^T (f_1 - f_2) f_{l-1}^T``, through ``P / nu`` of a normalised output."""
+    gap = first.output - second.output
+    if output == "linear":
+        return first.jacobian.T * gap * first.previous.T
+    return first.jacobian.T * projection(first) * gap * first.previous.T / first.norm
+
+
 def shared_step() -> Step:
     """Shared weights, the gradient flows through both towers: ``vec G = (K_1 - K_2)(f_1 - f_2)``."""
     first, second = side("1"), side("2")
     gap = first.output - second.output
-    grad = first.jacobian.T * gap * first.previous.T - second.jacobian.T * gap * second.previous.T
+    grad = _pulled_back(first, second) - second.jacobian.T * gap * second.previous.T
     why = "shared weights: dr = (f_1 - f_2)^T (df_1 - df_2), one gradient per tower, then the vec identity"
-    return checked(Vec(grad), (first.connection - second.connection) * gap, why)
+    return identity_step(Vec(grad), (first.connection - second.connection) * gap, why)
+
+
+def convention_step(convention: str) -> Step:
+    """The gradient of r: through both towers ("shared"), or through the first only ("one-branch")."""
+    return shared_step() if convention == "shared" else gradient_steps(side("1"), side("2"))[-1]
 
 
 def derive_all_sizes(output: str = "linear") -> Derivation:
@@ -299,52 +307,51 @@ def derive_all_sizes(output: str = "linear") -> Derivation:
     first, second = side("1"), side("2")
     steps = [*distance_steps(first, second), *layer_steps(first), *homogeneity_steps(first)]
     steps += gradient_steps(first, second) if output == "linear" else normalized_steps(first, second)
-    grad, right, argument = _claim(first, second, output)
+    grad, right, meanings = _claim(first, second, output)
     why = "homogeneity K_l^T vec W_l = f_L of both towers, put into vec G"
     if output != "linear":
         why += "; J^f = J_l/nu and J^b = P J_l/nu"
-    last = checked(Vec(grad), right, why, argument)
+    last = identity_step(Vec(grad), right, why, meanings)
     if output == "linear":
         steps.append(shared_step())
     steps.append(last)
     residual = ZeroMatrix(N * N_BELOW, 1) if last.proved else Vec(grad) - right
     statement = Statement(
-        f"{TEXT[output]}, all widths and depths, {output} output", _shown(first, second, right, argument)
+        f"{TEXT[output]}, all widths and depths, {output} output", _shown(first, second, right, meanings)
     )
     assumptions = ASSUMPTIONS if output == "linear" else (*ASSUMPTIONS, "u_1 and u_2 are not zero")
     return Derivation("dual-gradient", statement, assumptions, tuple(steps), residual, verdict(steps, last.decision))
 
 
-def _shown(first: Side, second: Side, right: MatrixExpr, given: Mapping[MatrixExpr, MatrixExpr]) -> Basic:
+def _shown(first: Side, second: Side, right: MatrixExpr, meanings: Mapping[MatrixExpr, MatrixExpr]) -> Basic:
     """The claim, the distance that it is about, and what its connections are; ``K^f`` and ``K^b`` where normalised."""
     shown, distance = matrix(r"\frac{\partial r}{\partial W_{1,l}}", N, N_BELOW), matrix("r", 1, 1)
     claim = equation(Vec(shown), right)
-    connections = [symbol for symbol in given if symbol.name.startswith("K")]
-    factors = {symbol: value for symbol, value in given.items() if symbol.name.startswith("J")}
-    definitions = [equation(symbol, given[symbol].xreplace(factors)) for symbol in connections]
+    connections = [symbol for symbol in meanings if symbol.name.startswith("K")]
+    factors = {symbol: value for symbol, value in meanings.items() if symbol.name.startswith("J")}
+    definitions = [equation(symbol, meanings[symbol].xreplace(factors)) for symbol in connections]
     return together([claim, equation(distance, half_square(first.output - second.output)), *definitions])
 
 
 def _claim(first: Side, second: Side, output: str) -> tuple[MatrixExpr, MatrixExpr, dict[MatrixExpr, MatrixExpr]]:
     """The gradient, the claimed right-hand side, what its symbols are, and the lemma ``u = J_l W_l f_{l-1}``."""
-    towers, gap = (first, second), first.output - second.output
+    towers = (first, second)
     lemma = {tower: tower.jacobian * tower.weight * tower.previous for tower in towers}
     if output == "linear":
-        grad = first.jacobian.T * gap * first.previous.T
         forward = [matrix(f"K_{{{i},l}}", N * N_BELOW, N_TOP) for i in (1, 2)]
         backward = forward[0]
-        argument = {tower.output: raw for tower, raw in lemma.items()}
-        argument |= {symbol: tower.connection for symbol, tower in zip(forward, towers, strict=True)}
+        meanings = {tower.output: raw for tower, raw in lemma.items()}
+        meanings |= {symbol: tower.connection for symbol, tower in zip(forward, towers, strict=True)}
     else:
-        projector, back = projection(first), matrix("J^{b}_{1,l}", N_TOP, N)
-        grad = first.jacobian.T * projector * gap * first.previous.T / first.norm
+        back = matrix("J^{b}_{1,l}", N_TOP, N)
         forward = [matrix(f"K^{{f}}_{{{i},l}}", N * N_BELOW, N_TOP) for i in (1, 2)]
         backward = matrix("K^{b}_{1,l}", N * N_BELOW, N_TOP)
         scaled = [matrix(f"J^{{f}}_{{{i},l}}", N_TOP, N) for i in (1, 2)]
-        argument = {tower.output: raw / tower.norm for tower, raw in lemma.items()}
-        argument |= {jac: tower.jacobian / tower.norm for jac, tower in zip(scaled, towers, strict=True)}
-        argument |= {back: projector * first.jacobian / first.norm, backward: KroneckerProduct(first.previous, back.T)}
+        meanings = {tower.output: raw / tower.norm for tower, raw in lemma.items()}
+        meanings |= {jac: tower.jacobian / tower.norm for jac, tower in zip(scaled, towers, strict=True)}
+        meanings[back] = projection(first) * first.jacobian / first.norm
+        meanings[backward] = KroneckerProduct(first.previous, back.T)
         for symbol, tower, jac in zip(forward, towers, scaled, strict=True):
-            argument[symbol] = KroneckerProduct(tower.previous, jac.T)
+            meanings[symbol] = KroneckerProduct(tower.previous, jac.T)
     right = backward * (forward[0].T * Vec(first.weight) - forward[1].T * Vec(second.weight))
-    return grad, right, argument
+    return _pulled_back(first, second, output), right, meanings

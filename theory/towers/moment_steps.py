@@ -1,4 +1,4 @@
-"""What statements 3 and 4 share: letters with their shapes, display, and checked steps of the moment algebra.
+"""Shared by statements 3 and 4: letters with their shapes, their display, and checked steps of the moment algebra.
 
 The letters are K (connection), f (output), their means over augmentations, their zero-mean deviations, and
 vec W (arXiv 2010.00578, sections of Theorems 3 and 4).
@@ -41,28 +41,17 @@ _NAMES = {
     "phi": r"\varphi",
     "b": "b",
 }
-_PRIMES = {
-    "x": "x",
-    "x'": "x'",
-    "x_k": "x'_{k}",
-    "x_j": "x'_{j}",
-    "y": "y",
-    "p0": "x",
-    "p1": "x'",
-    "p2": "x''",
-    "p3": "x'''",
-}
-
+_POINTS = {"x_k": "x'_{k}", "x_j": "x'_{j}", "p0": "x", "p1": "x'", "p2": "x''", "p3": "x'''"}
+_NEGATIVES = {"x'": "x_{-}", "x_k": "x_{k-}", "x_j": "x_{j-}"}
+_COPIES = {"2": "+", "a0": "1", "a1": "2"}
 _FREE = {"p0": "y", "p1": "y'", "p2": "y''"}
 
 
 def _place(point: str, copy: str) -> str:
-    base = _PRIMES.get(point, point)
+    base = _POINTS.get(point, point)
     if copy == GIVEN:
         return base
-    if point in ("x'", "x_k", "x_j"):
-        return {"x'": "x_{-}", "x_k": "x_{k-}", "x_j": "x_{j-}"}[point]
-    return f"{base}_{{{ {'1': '1', '2': '+', 'a0': '1', 'a1': '2'}.get(copy, copy) }}}"
+    return _NEGATIVES.get(point) or f"{base}_{{{_COPIES.get(copy, copy)}}}"
 
 
 def _matrix(item: Letter) -> MatrixExpr:
@@ -119,7 +108,7 @@ def factored(scalar: Expr | int, *factors: Moment) -> MatrixExpr:
     return Expect(MatMul(*(() if scalar == 1 else (sympy.sympify(scalar, strict=True),)), *parts))
 
 
-def checked(
+def moment_step(
     left: Moment,
     right: Moment,
     law: Law,

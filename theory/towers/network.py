@@ -1,17 +1,18 @@
 """Symbolic towers: forward pass, Jacobians and connections of section 0 (arXiv 2010.00578).
 
-Weights, input and gates are symbols. A gate is an independent symbol of its own, so whatever is proved holds
-for ReLU, leaky ReLU and linear towers at once. The gradient side at the end differentiates the squared
-distance entry by entry and knows nothing of connections.
+Weights, input and gates are symbols. A gate is an independent symbol of its own, so a proof holds for ReLU, leaky
+ReLU and linear towers at once. `gradient` differentiates the squared distance entry by entry, without connections.
 """
 
-import operator
 from dataclasses import dataclass
+from math import prod
+from numbers import Integral
 
 import sympy
-from sympy import Expr, ImmutableDenseMatrix, Matrix, Symbol
+from sympy import Expr, ImmutableDenseMatrix, Matrix
 
 from hltm.base.errors import InputError
+from theory.core.notation import real
 
 TERM_LIMITS = {"linear": 100_000, "normalized": 300}
 """Largest estimated number of monomials of the gradients that is written out (a few seconds), by output."""
@@ -49,51 +50,40 @@ def checked_widths(widths: object, output: str = "linear") -> tuple[int, ...]:
     values = tuple(widths)
     if len(values) < 2:
         raise InputError(f"widths={values!r} of 'dual-gradient': must have at least two entries, n_0 and n_1")
-    result = []
     for position, width in enumerate(values):
-        try:
-            number = 0 if isinstance(width, bool) else operator.index(width)
-        except TypeError:
-            number = 0
-        if number < 1:
+        if isinstance(width, bool) or not isinstance(width, Integral) or width < 1:
             raise InputError(f"widths[{position}]={width!r} of 'dual-gradient': must be a positive integer")
-        result.append(number)
-    if gradient_terms(tuple(result)) > TERM_LIMITS[output]:
+    sizes = tuple(map(int, values))
+    if gradient_terms(sizes) > TERM_LIMITS[output]:
         raise InputError(
-            f"widths={tuple(result)!r} of 'dual-gradient': too large to be written out entry by entry "
+            f"widths={sizes!r} of 'dual-gradient': too large to be written out entry by entry "
             f"for output={output!r}; widths=None proves all sizes"
         )
-    return tuple(result)
+    return sizes
 
 
 def gradient_terms(widths: tuple[int, ...]) -> int:
     """About how many monomials the gradients have: entries of W_l, times paths through one, times paths."""
-    paths = 1
-    for width in widths:
-        paths *= width
+    paths = prod(widths)
     return 2 * paths * paths * (len(widths) - 1) // widths[-1]
 
 
 def tower(widths: tuple[int, ...], name: str, normalized: bool = False) -> Tower:
     """A tower with symbols named after ``name`` ("1", "2")."""
     weights, gates = [], []
-    current = ImmutableDenseMatrix(widths[0], 1, lambda i, _: _real(f"x^{{{name}}}_{{{i + 1}}}"))
+    current = ImmutableDenseMatrix(widths[0], 1, lambda i, _: real(f"x^{{{name}}}_{{{i + 1}}}"))
     activations = [current]
     for layer in range(1, len(widths)):
         shape = widths[layer], widths[layer - 1]
         names = (f"W^{{{name}}}_{{{layer},{b + 1}{a + 1}}}" for b in range(shape[0]) for a in range(shape[1]))
-        weights.append(ImmutableDenseMatrix(*shape, [_real(n) for n in names]))
+        weights.append(ImmutableDenseMatrix(*shape, [real(n) for n in names]))
         current = weights[-1] * current
         if layer < len(widths) - 1:
-            diagonal = [_real(f"d^{{{name}}}_{{{layer},{b + 1}}}") for b in range(shape[0])]
+            diagonal = [real(f"d^{{{name}}}_{{{layer},{b + 1}}}") for b in range(shape[0])]
             gates.append(ImmutableDenseMatrix(Matrix.diag(*diagonal)))
             current = gates[-1] * current
         activations.append(current)
     return Tower(tuple(weights), tuple(gates), tuple(activations), normalized)
-
-
-def _real(name: str) -> Symbol:
-    return Symbol(name, real=True)
 
 
 def jacobian(net: Tower, layer: int) -> ImmutableDenseMatrix:

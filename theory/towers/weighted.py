@@ -7,6 +7,7 @@ points ``f(x) = fbar(x) + s b(x)`` it keeps a term in b (first order). Only inne
 derivation holds in all dimensions.
 """
 
+from collections.abc import Callable
 from itertools import product
 
 import sympy
@@ -19,10 +20,14 @@ from theory.core.normal import linear_sums, quotient
 from theory.core.notation import negative, pair_distance, r, r_p
 from theory.losses.family import membership_of
 from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, loss_of
-from theory.towers.dual_gradient import gradient_steps, shared_step, side
-from theory.towers.moment_steps import GRADIENT, SIZE, WEIGHT, checked, factored, shown, with_homogeneity
+from theory.towers.dual_gradient import convention_step
+from theory.towers.moment_steps import GRADIENT, SIZE, WEIGHT, factored, moment_step, shown, with_homogeneity
 
-# Statement 4 (arXiv 2010.00578): the two pairs of the gradient as moments, graded by the spread s.
+ASSUMPTIONS = (
+    "x_1, x_+ independent given x, negatives from independent points of the same law",
+    "K(x;a) = Kbar(x) + s kappa(x;a), f(x;a) = fbar(x) + s phi(x;a), E_aug kappa = E_aug phi = 0",
+    "the loss belongs to the family of statement 2 and is twice continuously differentiable",
+)
 
 SPREAD = Symbol("s", positive=True)
 XI, SLOPE, SLOPE_OTHER = r"\xi", r"\xi'", r"\xi'_{kj}"
@@ -30,217 +35,7 @@ EVEN, ODD, POSITIVE = r"\xi^{s}", r"\xi^{a}", r"w_{+}"
 
 ANCHOR, NEGATIVE, OTHER = "x", "x_k", "x_j"
 NOISE = ("kappa", "phi", "b")
-
-
-def law_of(single: bool) -> Law:
-    """Zero-mean deviations; with one negative xi is symmetric in its two points."""
-    parities = {EVEN: 1, ODD: -1} | ({XI: 1, SLOPE: 1} if single else {})
-    return Law(means={"kappa": None, "phi": None}, symmetric=parities)
-
-
-def scalar(name: str, *points: str) -> Moment:
-    """A scalar letter that depends on points only."""
-    return Moment.of(Letter(name, tuple((p, "") for p in points))).as_scalar()
-
-
-def gap(mean: str, noise: str, first: tuple[str, str], second: tuple[str, str]) -> Moment:
-    """``A(first) - A(second)`` with ``A = mean + noise``; the power of s is the number of noise letters."""
-    return augmented(mean, noise, *first) - augmented(mean, noise, *second)
-
-
-def augmented(mean: str, noise: str, point: str, copy: str) -> Moment:
-    """``mean(point) + s noise(point; copy)``."""
-    return letter(mean, point) + letter(noise, point, copy)
-
-
-def order_part(moment: Moment, order: int) -> Moment:
-    """The coefficient of ``s^order``: the terms with that many deviations."""
-
-    def count(term: Term) -> int:
-        return sum(item.name in NOISE for word in (term.word, *term.scalars) for item in word)
-
-    return Moment({term: c for term, c in moment.terms.items() if count(term) == order})
-
-
-def inner(point: str, toward: Moment) -> Moment:
-    """``<Delta, toward>`` with ``Delta = fbar(x) - fbar(point)``."""
-    delta = letter("fbar", ANCHOR) - letter("fbar", point)
-    return (delta.transposed() * toward).as_scalar()
-
-
-def negative_pair(convention: str, single: bool) -> Moment:
-    """``w_k (K_1 - K_k)(f_1 - f_k)`` with ``w_k = xi_k + s sum_j xi'_kj <Delta_j, phi_1 - phi_j>``."""
-    first, second = (ANCHOR, "1"), (NEGATIVE, "1")
-    weight = scalar(XI, ANCHOR, NEGATIVE)
-    change = letter("phi", ANCHOR, "1") - letter("phi", NEGATIVE, "1")
-    weight = weight + scalar(SLOPE, ANCHOR, NEGATIVE) * inner(NEGATIVE, change)
-    if not single:
-        far = letter("phi", ANCHOR, "1") - letter("phi", OTHER, "1")
-        weight = weight + scalar(SLOPE_OTHER, ANCHOR, NEGATIVE, OTHER) * inner(OTHER, far)
-    left = gap("Kbar", "kappa", first, second)
-    if convention == "one-branch":
-        left = augmented("Kbar", "kappa", *first)
-    return weight * left * gap("fbar", "phi", first, second)
-
-
-def positive_pair(convention: str) -> Moment:
-    """``w_+ (K_1 - K_+)(f_1 - f_+)`` with w_+ at order 0; its change is of second order."""
-    first, second = (ANCHOR, "1"), (ANCHOR, "2")
-    left = gap("Kbar", "kappa", first, second)
-    if convention == "one-branch":
-        left = augmented("Kbar", "kappa", *first)
-    return scalar(POSITIVE, ANCHOR, NEGATIVE) * left * gap("fbar", "phi", first, second)
-
-
-def leading(convention: str, single: bool, form: str) -> Moment:
-    """Claimed leading term of one negative: ``xi (Kbar(x) - Kbar(x'))(fbar(x) - fbar(x'))``."""
-    difference = letter("fbar", ANCHOR) - letter("fbar", NEGATIVE)
-    left = letter("Kbar", ANCHOR)
-    factor = Rational(1)
-    if convention == "shared" or single:
-        left = left - letter("Kbar", NEGATIVE)
-        factor = Rational(1) if convention == "shared" else Rational(1, 2)
-    claim = (scalar(XI, ANCHOR, NEGATIVE) * left * difference).scaled(factor)
-    return with_homogeneity(claim) if form == "operator" else claim
-
-
-def leading_shown(convention: str, single: bool, form: str) -> MatrixExpr:
-    """The leading term of one negative as it is displayed, factors not multiplied out."""
-    left, difference = letter("Kbar", ANCHOR), letter("fbar", ANCHOR) - letter("fbar", NEGATIVE)
-    number = Symbol(rf"{XI}{'' if single else '_{k}'}", real=True)
-    if convention == "shared" or single:
-        left = left - letter("Kbar", NEGATIVE)
-    factor = Rational(1, 2) if convention == "one-branch" and single else Rational(1)
-    if form == "general":
-        return factored(factor * number, left, difference)
-    gaps = (letter("Kbar", ANCHOR) - letter("Kbar", NEGATIVE)).transposed()
-    return sympy.MatMul(factored(factor * number, left, gaps), WEIGHT)
-
-
-def weight_shown(relation: Basic, single: bool) -> Basic:
-    """The weight of a negative at s = 0 as the statement shows it: a function of the distances r."""
-    names: dict[Basic, Basic] = {}
-    for atom in relation.atoms(Symbol, Indexed):
-        if isinstance(atom, Indexed) and atom.base == IndexedBase(r"\rho", real=True):
-            names[atom] = r[atom.indices[0]]
-        elif isinstance(atom, Symbol) and atom.name.startswith(r"\rho_{"):
-            names[atom] = pair_distance if single else negative(int(atom.name[len(r"\rho_{") : -1]))
-        elif single and isinstance(atom, Symbol) and atom.name.startswith(XI):
-            names[atom] = Symbol(XI, real=True)
-    return relation.xreplace(names)
-
-
-def order_shown(order: int) -> Basic:
-    """``||theta|| = O(s^order)``."""
-    return equation(Symbol(r"\|\theta\|", nonnegative=True), sympy.Order(SPREAD**order))
-
-
-def shift_of_points(single: bool) -> Moment:
-    """Order 1 of xi_k at r between means minus that between points: ``-sum_j xi'_kj <Delta_j, b - b_j>``."""
-    away = letter("b", ANCHOR) - letter("b", NEGATIVE)
-    shift = scalar(SLOPE, ANCHOR, NEGATIVE) * inner(NEGATIVE, away)
-    if not single:
-        far = letter("b", ANCHOR) - letter("b", OTHER)
-        shift = shift + scalar(SLOPE_OTHER, ANCHOR, NEGATIVE, OTHER) * inner(OTHER, far)
-    return shift.scaled(-1)
-
-
-# Exact examples for statement 4 (arXiv 2010.00578): small populations, written out by enumeration.
-
 EXAMPLE_SPREAD = Symbol("s", real=True)
-HALF = Rational(1, 2)
-
-
-def half_square(value: Expr) -> Expr:
-    """``1/2 value^2``."""
-    return HALF * value**2
-
-
-def theta_on_the_line(loss: Loss, distances: str) -> Expr:
-    """Residue theta(s) of statement 4 (shared) for ``f = K = x`` on the points -1 and 1, one negative.
-
-    The augmentations of x are x and (1 - 2 s) x with equal weights, so the mean is (1 - s) x and the
-    deviation s x.
-    """
-    points = (sympy.Integer(-1), sympy.Integer(1))
-    slopes = [derivative(loss.expression, distance) for distance in (r_p, negative(1))]
-
-    def at(slope: Expr, positive: Expr, other: Expr) -> Expr:
-        return slope.xreplace({r_p: half_square(positive), negative(1): half_square(other)})
-
-    update: list[Expr] = []
-    for x, y in product(points, repeat=2):
-        draws = product(
-            (x, (1 - 2 * EXAMPLE_SPREAD) * x), (x, (1 - 2 * EXAMPLE_SPREAD) * x), (y, (1 - 2 * EXAMPLE_SPREAD) * y)
-        )
-        for first, second, other in draws:
-            near, far = sympy.expand(first - second), sympy.expand(first - other)
-            value = -at(slopes[0], near, far) * near**2 - at(slopes[1], near, far) * far**2
-            update.append(Rational(1, 32) * value)
-    lead: list[Expr] = []
-    for x, y in product(points, repeat=2):
-        between = (1 - EXAMPLE_SPREAD) * (x - y) if distances == "means" else x - y
-        weight = at(slopes[0], sympy.S.Zero, between)
-        lead.append(Rational(1, 4) * weight * ((1 - EXAMPLE_SPREAD) * (x - y)) ** 2)
-    return sympy.Add(*update) - sympy.Add(*lead)
-
-
-def first_order_example(loss: Loss) -> Step:
-    """``d theta / d s`` at 0 is not zero with r between unaugmented points, on the line."""
-    single = loss if loss.negatives == (negative(1),) else None
-    if loss.name in CANONICAL:
-        single = loss_of(loss.name, 1)
-    if single is None:
-        undecided = Decision(None, ABSTAINED, "no exact example is at hand for this loss with several negatives")
-        return Step(sympy.Ne(Symbol(r"\frac{d\theta}{ds}"), 0, evaluate=False), "exact example", undecided)
-    theta = theta_on_the_line(single, "points")
-    value = quotient(sympy.diff(theta, EXAMPLE_SPREAD).xreplace({EXAMPLE_SPREAD: sympy.S.Zero}))
-    why = (
-        "d theta/ds at s = 0 in an exact example: f = K = x on the points -1 and 1, augmentations x and "
-        "(1 - 2 s) x, one negative"
-    )
-    return _nonzero(value, why)
-
-
-def _nonzero(value: Expr, why: str) -> Step:
-    """A step ``value != 0``, proved by the sign of the value."""
-    relation = sympy.Ne(value, 0, evaluate=False)
-    if value == 0:
-        return Step(relation, why, Decision(False, POLYNOMIAL, "the value is 0"))
-    signs = [decide_positive(value), decide_positive(-value)]
-    proof = next((d for d in signs if d.value), Decision(None, ABSTAINED, "the sign was not decided"))
-    return Step(relation, f"{why}: {'positive' if signs[0].value else 'negative'}, so it does not vanish", proof)
-
-
-def antisymmetric_example() -> Step:
-    """InfoNCE with two negatives, one-branch: the antisymmetric part of xi_1 contributes at order 0.
-
-    Points 1 and 2 with ``f = K = x`` and weights 1/3, 2/3, no augmentation. With ``e^{-r(1,2)/tau} = 1/(1 +
-    v)``, v > 0, the one-branch value minus half of the shared one is a quotient of polynomials in v.
-    """
-    gap = Symbol("v", positive=True)
-    points, weights = (1, 2), (Rational(1, 3), Rational(2, 3))
-
-    def similarity(x: int, y: int) -> Expr:
-        return sympy.S.One if x == y else 1 / (1 + gap)
-
-    one_branch, shared = [], []
-    for (x, a), (y, b), (z, c) in product(zip(points, weights, strict=True), repeat=3):
-        weight = similarity(x, y) / (1 + similarity(x, y) + similarity(x, z))
-        one_branch.append(a * b * c * weight * x * (x - y))
-        shared.append(a * b * c * weight * (x - y) ** 2)
-    value = quotient(sympy.Add(*one_branch) - sympy.Add(*shared) / 2)
-    why = (
-        "exact example: InfoNCE, H = 2, f = K = x on the points 1 and 2 with weights 1/3 and 2/3, v = e^(1/(2 tau)) - 1"
-    )
-    return _nonzero(value, why)
-
-
-ASSUMPTIONS = (
-    "x_1, x_+ independent given x, negatives from independent points of the same law",
-    "K(x;a) = Kbar(x) + s kappa(x;a), f(x;a) = fbar(x) + s phi(x;a), E_aug kappa = E_aug phi = 0",
-    "the loss belongs to the family of statement 2 and is twice continuously differentiable",
-)
 
 
 def derive_weighted(
@@ -257,7 +52,7 @@ def derive_weighted(
     law = law_of(single)
     expansion, constant = expansion_steps(described)
     claimed = order or (2 if distances == "means" or constant else 1)
-    steps = [shared_step() if convention == "shared" else gradient_steps(side("1"), side("2"))[-1]]
+    steps = [convention_step(convention)]
     steps += [_membership(described), *expansion, *order_zero(law, convention, single, form)]
     first, steps_first = order_one(law, convention, single, distances, constant)
     steps += steps_first
@@ -374,14 +169,14 @@ def order_zero(law: Law, convention: str, single: bool, form: str) -> list[Step]
     if convention == "one-branch" and single:
         why += "; xi is symmetric, x and x' can be exchanged"
     steps = [
-        checked(
+        moment_step(
             term,
             leading(convention, single, "general"),
             law,
             why,
             (None, leading_shown(convention, single, "general")),
         ),
-        checked(
+        moment_step(
             order_part(positive_pair(convention), 0),
             zero,
             law,
@@ -389,18 +184,10 @@ def order_zero(law: Law, convention: str, single: bool, form: str) -> list[Step]
         ),
     ]
     if form == "operator":
-        general, operator = leading(convention, single, "general"), leading(convention, single, "operator")
-        decision = checked(with_homogeneity(general), operator, law, "").decision
-        steps.append(
-            Step(
-                equation(
-                    leading_shown(convention, single, "general"),
-                    leading_shown(convention, single, "operator"),
-                ),
-                "homogeneity (statement 1): fbar = Kbar^T vec W; E[xi dKbar dKbar^T] is V^xi",
-                decision,
-            )
-        )
+        left, right = (with_homogeneity(leading(convention, single, "general")), leading(convention, single, form))
+        display = leading_shown(convention, single, "general"), leading_shown(convention, single, form)
+        why = "homogeneity (statement 1): fbar = Kbar^T vec W; E[xi dKbar dKbar^T] is V^xi"
+        steps.append(moment_step(left, right, law, why, display))
     return steps
 
 
@@ -411,26 +198,22 @@ def order_one(law: Law, convention: str, single: bool, distances: str, constant:
     positive = order_part(positive_pair(convention), 1)
     why = "coefficient of s^1: every term has exactly one zero-mean deviation (tower rule)"
     steps = [
-        checked(noise, zero, law, why + ("" if single else "; weights of k and of every other negative j")),
-        checked(positive, zero, law, "positive pair at s^1: one zero-mean deviation"),
+        moment_step(noise, zero, law, why + ("" if single else "; weights of k and of every other negative j")),
+        moment_step(positive, zero, law, "positive pair at s^1: one zero-mean deviation"),
     ]
     total = noise - positive
     if distances == "points" and not constant:
-        left = letter("Kbar", ANCHOR)
-        if convention == "shared" or single:
-            left = left - letter("Kbar", NEGATIVE)
-        pair = left * (letter("fbar", ANCHOR) - letter("fbar", NEGATIVE))
-        half = Rational(1, 2) if convention == "one-branch" and single else Rational(1)
-        shift = (shift_of_points(single) * pair).scaled(half)
+        number, left, difference = _mean_factors(convention, single)
+        shift = (shift_of_points(single) * (left * difference)).scaled(number)
         total = total + shift
         text = "r of points is r of means + s <Delta, b - b'> + O(s^2), b = (f - fbar)/s is not zero-mean"
-        steps.append(checked(total, shift, law, text))
+        steps.append(moment_step(total, shift, law, text))
     return total, steps
 
 
 def _vanishing(first: Moment, law: Law, distances: str, loss: Loss) -> Step:
     """``s^1`` coefficient of theta is zero; for points it is refuted by an exact example of the loss."""
-    step = checked(first, Moment({}), law, "the coefficient of s^1 of theta vanishes: theta is of second order")
+    step = moment_step(first, Moment({}), law, "the coefficient of s^1 of theta vanishes: theta is of second order")
     if step.decision.value is False and distances == "points":
         example = first_order_example(loss)
         detail = f"{step.decision.detail}; two points on a line: {sympy.sstr(example.expression)}"
@@ -446,17 +229,17 @@ def symmetry_steps(law: Law, convention: str, example: bool) -> list[Step]:
     even, odd = scalar(EVEN, ANCHOR, NEGATIVE), scalar(ODD, ANCHOR, NEGATIVE)
     if convention == "shared":
         why = "exchange of x and x'_k: the antisymmetric part of xi_k does not act in the shared form"
-        return [checked(odd * apart * difference, Moment({}), law, why)]
+        return [moment_step(odd * apart * difference, Moment({}), law, why)]
     anchor, half = letter("Kbar", ANCHOR), Rational(1, 2)
     exchange = "exchange of x and x'_k"
     return [
-        checked(
+        moment_step(
             even * anchor * difference,
             (even * apart * difference).scaled(half),
             law,
             f"{exchange}: the symmetric part of xi_k gives half of the shared form",
         ),
-        checked(
+        moment_step(
             odd * anchor * difference,
             (odd * together * difference).scaled(half),
             law,
@@ -464,3 +247,197 @@ def symmetry_steps(law: Law, convention: str, example: bool) -> list[Step]:
         ),
         *([antisymmetric_example()] if example else []),
     ]
+
+
+# The two pairs of the gradient as moments, graded by the spread s.
+
+
+def law_of(single: bool) -> Law:
+    """Zero-mean deviations; with one negative xi is symmetric in its two points."""
+    parities = {EVEN: 1, ODD: -1} | ({XI: 1, SLOPE: 1} if single else {})
+    return Law(means={"kappa": None, "phi": None}, symmetric=parities)
+
+
+def scalar(name: str, *points: str) -> Moment:
+    """A scalar letter that depends on points only."""
+    return Moment.of(Letter(name, tuple((p, "") for p in points))).as_scalar()
+
+
+def augmented(mean: str, noise: str, point: str, copy: str) -> Moment:
+    """``mean(point) + s noise(point; copy)``; the power of s is the number of noise letters."""
+    return letter(mean, point) + letter(noise, point, copy)
+
+
+def order_part(moment: Moment, order: int) -> Moment:
+    """The coefficient of ``s^order``: the terms with that many deviations."""
+
+    def count(term: Term) -> int:
+        return sum(item.name in NOISE for word in (term.word, *term.scalars) for item in word)
+
+    return Moment({term: c for term, c in moment.terms.items() if count(term) == order})
+
+
+def inner(point: str, toward: Moment) -> Moment:
+    """``<Delta, toward>`` with ``Delta = fbar(x) - fbar(point)``."""
+    delta = letter("fbar", ANCHOR) - letter("fbar", point)
+    return (delta.transposed() * toward).as_scalar()
+
+
+def weight_slope(single: bool, deviation: Callable[[str], Moment]) -> Moment:
+    """``sum_j xi'_kj <Delta_j, d(x) - d(x_j)>``: order 1 of the weight w_k for deviations d of the outputs."""
+    total = scalar(SLOPE, ANCHOR, NEGATIVE) * inner(NEGATIVE, deviation(ANCHOR) - deviation(NEGATIVE))
+    if not single:
+        far = inner(OTHER, deviation(ANCHOR) - deviation(OTHER))
+        total = total + scalar(SLOPE_OTHER, ANCHOR, NEGATIVE, OTHER) * far
+    return total
+
+
+def negative_pair(convention: str, single: bool) -> Moment:
+    """``w_k (K_1 - K_k)(f_1 - f_k)`` with ``w_k = xi_k + s sum_j xi'_kj <Delta_j, phi_1 - phi_j>``."""
+    weight = scalar(XI, ANCHOR, NEGATIVE) + weight_slope(single, lambda point: letter("phi", point, "1"))
+    return _weighted_pair(weight, (NEGATIVE, "1"), convention)
+
+
+def positive_pair(convention: str) -> Moment:
+    """``w_+ (K_1 - K_+)(f_1 - f_+)`` with w_+ at order 0; its change is of second order."""
+    return _weighted_pair(scalar(POSITIVE, ANCHOR, NEGATIVE), (ANCHOR, "2"), convention)
+
+
+def _weighted_pair(weight: Moment, second: tuple[str, str], convention: str) -> Moment:
+    first = (ANCHOR, "1")
+    left = augmented("Kbar", "kappa", *first)
+    if convention == "shared":
+        left = left - augmented("Kbar", "kappa", *second)
+    return weight * left * (augmented("fbar", "phi", *first) - augmented("fbar", "phi", *second))
+
+
+def _mean_factors(convention: str, single: bool) -> tuple[Rational, Moment, Moment]:
+    """The number, ``Kbar(x) - Kbar(x')`` (or ``Kbar(x)`` alone) and ``fbar(x) - fbar(x')``."""
+    left = letter("Kbar", ANCHOR)
+    if convention == "shared" or single:
+        left = left - letter("Kbar", NEGATIVE)
+    number = Rational(1, 2) if convention == "one-branch" and single else Rational(1)
+    return number, left, letter("fbar", ANCHOR) - letter("fbar", NEGATIVE)
+
+
+def leading(convention: str, single: bool, form: str) -> Moment:
+    """Claimed leading term of one negative: ``xi (Kbar(x) - Kbar(x'))(fbar(x) - fbar(x'))``."""
+    number, left, difference = _mean_factors(convention, single)
+    claim = (scalar(XI, ANCHOR, NEGATIVE) * left * difference).scaled(number)
+    return with_homogeneity(claim) if form == "operator" else claim
+
+
+def leading_shown(convention: str, single: bool, form: str) -> MatrixExpr:
+    """The leading term of one negative as it is displayed, factors not multiplied out."""
+    number, left, difference = _mean_factors(convention, single)
+    weight = number * Symbol(rf"{XI}{'' if single else '_{k}'}", real=True)
+    if form == "general":
+        return factored(weight, left, difference)
+    gaps = (letter("Kbar", ANCHOR) - letter("Kbar", NEGATIVE)).transposed()
+    return sympy.MatMul(factored(weight, left, gaps), WEIGHT)
+
+
+def weight_shown(relation: Basic, single: bool) -> Basic:
+    """The weight of a negative at s = 0 as the statement shows it: a function of the distances r."""
+    names: dict[Basic, Basic] = {}
+    for atom in relation.atoms(Symbol, Indexed):
+        if isinstance(atom, Indexed) and atom.base == IndexedBase(r"\rho", real=True):
+            names[atom] = r[atom.indices[0]]
+        elif isinstance(atom, Symbol) and atom.name.startswith(r"\rho_{"):
+            names[atom] = pair_distance if single else negative(int(atom.name[len(r"\rho_{") : -1]))
+        elif single and isinstance(atom, Symbol) and atom.name.startswith(XI):
+            names[atom] = Symbol(XI, real=True)
+    return relation.xreplace(names)
+
+
+def order_shown(order: int) -> Basic:
+    """``||theta|| = O(s^order)``."""
+    return equation(Symbol(r"\|\theta\|", nonnegative=True), sympy.Order(SPREAD**order))
+
+
+def shift_of_points(single: bool) -> Moment:
+    """Order 1 of xi_k at r between means minus that between points: ``-sum_j xi'_kj <Delta_j, b - b_j>``."""
+    return weight_slope(single, lambda point: letter("b", point)).scaled(-1)
+
+
+# Exact examples: small populations, written out by enumeration.
+
+
+def theta_on_the_line(loss: Loss, distances: str) -> Expr:
+    """Residue theta(s) of statement 4 (shared) for ``f = K = x`` on the points -1 and 1, one negative.
+
+    The augmentations of x are x and (1 - 2 s) x with equal weights, so the mean is (1 - s) x and the
+    deviation s x.
+    """
+    points = (sympy.Integer(-1), sympy.Integer(1))
+    slopes = [derivative(loss.expression, distance) for distance in (r_p, negative(1))]
+
+    def at(slope: Expr, positive: Expr, other: Expr) -> Expr:
+        return slope.xreplace({r_p: positive**2 / 2, negative(1): other**2 / 2})
+
+    def copies(x: Expr) -> tuple[Expr, Expr]:
+        return x, (1 - 2 * EXAMPLE_SPREAD) * x
+
+    update: list[Expr] = []
+    for x, y in product(points, repeat=2):
+        for first, second, other in product(copies(x), copies(x), copies(y)):
+            near, far = sympy.expand(first - second), sympy.expand(first - other)
+            value = -at(slopes[0], near, far) * near**2 - at(slopes[1], near, far) * far**2
+            update.append(Rational(1, 32) * value)
+    lead: list[Expr] = []
+    for x, y in product(points, repeat=2):
+        between = (1 - EXAMPLE_SPREAD) * (x - y) if distances == "means" else x - y
+        weight = at(slopes[0], sympy.S.Zero, between)
+        lead.append(Rational(1, 4) * weight * ((1 - EXAMPLE_SPREAD) * (x - y)) ** 2)
+    return sympy.Add(*update) - sympy.Add(*lead)
+
+
+def first_order_example(loss: Loss) -> Step:
+    """``d theta / d s`` at 0 is not zero with r between unaugmented points, on the line."""
+    single = loss if loss.negatives == (negative(1),) else None
+    if loss.name in CANONICAL:
+        single = loss_of(loss.name, 1)
+    if single is None:
+        undecided = Decision(None, ABSTAINED, "no exact example is at hand for this loss with several negatives")
+        return Step(sympy.Ne(Symbol(r"\frac{d\theta}{ds}"), 0, evaluate=False), "exact example", undecided)
+    theta = theta_on_the_line(single, "points")
+    value = quotient(sympy.diff(theta, EXAMPLE_SPREAD).xreplace({EXAMPLE_SPREAD: sympy.S.Zero}))
+    why = (
+        "d theta/ds at s = 0 in an exact example: f = K = x on the points -1 and 1, augmentations x and "
+        "(1 - 2 s) x, one negative"
+    )
+    return _nonzero(value, why)
+
+
+def _nonzero(value: Expr, why: str) -> Step:
+    """A step ``value != 0``, proved by the sign of the value."""
+    relation = sympy.Ne(value, 0, evaluate=False)
+    if value == 0:
+        return Step(relation, why, Decision(False, POLYNOMIAL, "the value is 0"))
+    signs = [decide_positive(value), decide_positive(-value)]
+    proof = next((d for d in signs if d.value), Decision(None, ABSTAINED, "the sign was not decided"))
+    return Step(relation, f"{why}: {'positive' if signs[0].value else 'negative'}, so it does not vanish", proof)
+
+
+def antisymmetric_example() -> Step:
+    """InfoNCE with two negatives, one-branch: the antisymmetric part of xi_1 contributes at order 0.
+
+    Points 1 and 2 with ``f = K = x`` and weights 1/3, 2/3, no augmentation. With ``e^{-r(1,2)/tau} = 1/(1 +
+    v)``, v > 0, the one-branch value minus half of the shared one is a quotient of polynomials in v.
+    """
+    gap = Symbol("v", positive=True)
+    points, weights = (1, 2), (Rational(1, 3), Rational(2, 3))
+
+    def similarity(x: int, y: int) -> Expr:
+        return sympy.S.One if x == y else 1 / (1 + gap)
+
+    one_branch, shared = [], []
+    for (x, a), (y, b), (z, c) in product(zip(points, weights, strict=True), repeat=3):
+        weight = similarity(x, y) / (1 + similarity(x, y) + similarity(x, z))
+        one_branch.append(a * b * c * weight * x * (x - y))
+        shared.append(a * b * c * weight * (x - y) ** 2)
+    value = quotient(sympy.Add(*one_branch) - sympy.Add(*shared) / 2)
+    why = (
+        "exact example: InfoNCE, H = 2, f = K = x on the points 1 and 2 with weights 1/3 and 2/3, v = e^(1/(2 tau)) - 1"
+    )
+    return _nonzero(value, why)

@@ -5,9 +5,7 @@ Binary nodes: ``o_mu = rho_{0mu}^2 (1 - rho_0^2)``, ``a_mu = [rho_{mu nu} s_nu]`
 pi^T) T_{0mu} F`` with F the conditional means of the children given ``z_mu``. Source: arXiv 2010.00578.
 """
 
-import gc
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +16,8 @@ from hltm.base.checks import Node, show, suggestion
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
 from theory.trees.means import apply_table, outer, path_means, spread
-from theory.trees.symbols import TreeSymbols, check_rows, internal, path_below, tree_symbols
+from theory.trees.operator import input_covariance
+from theory.trees.symbols import TreeSymbols, check_rows, internal, read_weights, strength, tree_symbols
 
 HALF = Rational(1, 2)
 
@@ -75,15 +74,11 @@ def activation_covariance(
     internal(tree, node, "activation_covariance")
     check_rows(len(tree.children(node)), "activation_covariance")
     if weights is not None:
-        from theory.trees.operator import mean_covariance
-
         if selectivities is not None:
             raise InputError("weights and selectivities of activation_covariance: give one of them, not both")
-        return mean_covariance(symbols, node, weights, slope)
+        return input_covariance(symbols, read_weights(tree, weights, slope), node)
     if is_binary_at(tree, node):
-        vector = gap_vector(symbols, node, selectivities)
-        factor = Mul(*(symbols.polarity(step) ** 2 for step in path_below(tree, node)), 1 - symbols.root_polarity**2)
-        return outer(factor, vector)
+        return outer(strength(symbols, node), gap_vector(symbols, node, selectivities))
     if selectivities is not None:
         raise InputError(f"selectivities at node {show(node)}: need binary nodes on the way and below; give weights")
     return spread(symbols.prior, path_means(symbols, node, _child_means(symbols, node)))
@@ -101,16 +96,16 @@ def selectivity(symbols: TreeSymbols, node: Node) -> Expr:
 
 def gap_vector(symbols: TreeSymbols, node: Node, selectivities: Mapping[Node, Any] | None = None) -> list[Expr]:
     """``a_mu``: rho_{mu nu} s_k for every neuron k of every child nu."""
-    argument = selectivities or {}
+    values = selectivities or {}
     latent = [child for child in symbols.tree.children(node) if symbols.tree.children(child)]
-    for name in argument:
+    for name in values:
         if name not in latent:
             near = suggestion(name, latent)
             raise InputError(f"selectivities[{show(name)}]: must be a latent child of node {show(node)}{near}")
     vector = []
     for child in symbols.tree.children(node):
-        values = argument.get(child, selectivity(symbols, child))
-        listed = values if isinstance(values, (list, tuple)) else [values]
+        own = values.get(child, selectivity(symbols, child))
+        listed = own if isinstance(own, (list, tuple)) else [own]
         vector += [Mul(symbols.polarity(child), sympy.sympify(s, strict=True)) for s in listed]
     return vector
 
@@ -128,7 +123,7 @@ def _child_means(symbols: TreeSymbols, node: Node) -> list[list[Expr]]:
     return [[column[i][0] for column in columns] for i in range(tree.cardinality(node))]
 
 
-# Statement 6, activations of every node of a binary tree at once: forms that share the products along the paths.
+# Every node of a binary tree at once: forms that share the products along the paths.
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +164,7 @@ class ActivationCovariances(Mapping[Node, ActivationCovariance]):
 
     def written_out(self, node: Node) -> Expr:
         """``o_mu`` in the polarities of the edges."""
-        tree = self.symbols.tree
-        internal(tree, node, "activation_covariances")
-        path = (self.symbols.polarity(step) ** 2 for step in path_below(tree, node))
-        return Mul(*path, 1 - self.symbols.root_polarity**2)
+        return strength(self.symbols, internal(self.symbols.tree, node, "activation_covariances"))
 
 
 def activation_covariances(tree: HLTM) -> ActivationCovariances:
@@ -210,59 +202,16 @@ def activation_covariances(tree: HLTM) -> ActivationCovariances:
             f"activation_covariances at node {show(wide)}: must be binary, has {tree.cardinality(wide)} states; "
             "use activation_covariance for the matrix form"
         )
-    with paused_collector():
-        steps = {node: symbols.polarity(node) for node in tree.nodes[1:]}
-        definitions, reach = _reaches(symbols, steps)
-        spread = 1 - symbols.root_polarity**2
-        forms = {}
-        for node in tree.latents:
-            factor = spread if node == tree.root else ordered(reach[node] ** 2, spread)
-            forms[node] = ActivationCovariance(node, factor, _vector(symbols, steps, node))
-    return ActivationCovariances(symbols, definitions, forms)
-
-
-def _reaches(symbols: TreeSymbols, steps: Mapping[Node, Expr]) -> tuple[dict[Symbol, Expr], dict[Node, Expr]]:
-    """Definitions of ``rho_{0mu}``, parents first, and the symbol of each node with children."""
-    tree, root = symbols.tree, symbols.texts[symbols.tree.root]
     reach: dict[Node, Expr] = {tree.root: sympy.Integer(1)}
     definitions: dict[Symbol, Expr] = {}
     for above, node in tree.edges:
-        if not tree.children(node):
-            continue
-        step = steps[node]
-        shared = Symbol(rf"\rho_{{{root}\to {symbols.texts[node]}}}", real=True)
-        # Symbols stand in the order of their names.
-        parts = sorted((reach[above], step), key=str)
-        definitions[shared] = step if above == tree.root else ordered(*parts)
-        reach[node] = shared
-    return definitions, reach
-
-
-def _vector(symbols: TreeSymbols, steps: Mapping[Node, Expr], node: Node) -> tuple[Expr, ...]:
-    r"""``a_mu``: a number stands first, and names that start with ``\rho`` before those that start with ``s``."""
-    entries = []
-    for child in symbols.tree.children(node):
-        rho, s = steps[child], selectivity(symbols, child)
-        entries.append(ordered(s, rho) if s.is_Number else ordered(rho, s))
-    return tuple(entries)
-
-
-def ordered(first: Expr, second: Expr) -> Expr:
-    """The product of two different factors, neither 1 nor itself a product, that stand in SymPy's order."""
-    return Mul(first, second, evaluate=False)
-
-
-@contextmanager
-def paused_collector() -> Iterator[None]:
-    """Run without Python's cycle collector.
-
-    The forms of a large tree hold no cycles, and all of them stay alive: each full collection on the way would walk
-    through everything made so far, a cost that grows faster than the tree.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+        if tree.children(node):
+            name = rf"\rho_{{{symbols.texts[tree.root]}\to {symbols.texts[node]}}}"
+            reach[node] = Symbol(name, real=True)
+            definitions[reach[node]] = reach[above] * symbols.polarity(node)
+    spread = 1 - symbols.root_polarity**2
+    forms = {
+        node: ActivationCovariance(node, reach[node] ** 2 * spread, tuple(gap_vector(symbols, node)))
+        for node in tree.latents
+    }
+    return ActivationCovariances(symbols, definitions, forms)

@@ -26,39 +26,270 @@ from hltm.base.errors import InputError
 from hltm.tree import HLTM
 from theory.core.decide import POLYNOMIAL, Decision, combine, decide_zero
 from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict, zero_step
-from theory.core.notation import Vec
+from theory.core.notation import Vec, reals
 from theory.trees.activation import activation_covariance, gap_vector, is_binary_at, selectivity
 from theory.trees.means import cross
-from theory.trees.symbols import ROW_LIMIT, TreeSymbols, internal, matrix, path_below, tree_symbols
-
-# What follows from statement 6: the update of a node, one operator for all losses, decay with depth.
+from theory.trees.symbols import ROW_LIMIT, TreeSymbols, binary_table, internal, matrix, path_below, tree_symbols
 
 SLUG = "activation-covariance"
 MARKOV = "every node is independent of its non-descendants given its parent"
+CLAIMS = ("activation", "update", "losses", "depth")
+"""The claims that can be derived."""
+CHILD_LIMIT, PATH_LIMIT = 24, 64
+_HALF = Rational(1, 2)
 
 
-def _symbols(names: str) -> list[Symbol]:
-    return list(sympy.symbols(names, real=True))
+def derive_latent(tree: HLTM | None = None, node: Node | None = None, claim: str = "activation") -> Derivation:
+    """Derive a claim of statement 6 at a node; without a tree, on a small one with general tables."""
+    chosen = _small_tree() if tree is None else tree
+    symbols = tree_symbols(chosen)
+    if node is None:
+        if tree is not None:
+            raise InputError("node=None of 'activation-covariance': must name a node with children of the tree")
+        node = chosen.latents[-1]
+    internal(chosen, node, f"{SLUG!r}")
+    if claim == "update":
+        return derive_update(symbols, node)
+    if claim == "losses":
+        return derive_losses(symbols, node)
+    _check_size(chosen, node)
+    if not is_binary_at(chosen, node):
+        if claim == "depth":
+            raise InputError(f"claim='depth' at node {node!r}: needs binary nodes on the way and below")
+        return _derive_categorical(symbols, node)
+    return derive_depth(symbols, node) if claim == "depth" else _derive_binary(symbols, node)
+
+
+def _small_tree() -> HLTM:
+    import networkx as nx
+
+    graph: Any = nx.DiGraph([("0", "μ"), ("μ", "a"), ("μ", "b")])
+    graph.nodes["0"]["prior"] = [0.5, 0.5]
+    for edge in graph.edges:
+        graph.edges[edge]["transition"] = [[0.75, 0.25], [0.5, 0.5]]
+    return HLTM(graph)
+
+
+def _check_size(tree: HLTM, node: Node) -> None:
+    for name, result, limit in (
+        ("children", len(tree.children(node)), CHILD_LIMIT),
+        ("edges from the root", len(path_below(tree, node)), PATH_LIMIT),
+    ):
+        if result > limit:
+            # The formula of one node is a matrix, which has a limit of its own.
+            small = len(tree.children(node)) <= ROW_LIMIT
+            way = "activation_covariance gives the formula" if small else "activation_covariances gives its factors"
+            raise InputError(
+                f"{SLUG!r} at node {node!r} with {result} {name}: must have at most {limit} to be written out step by "
+                f"step; theory.{way}"
+            )
+
+
+def _name(symbols: TreeSymbols, node: Node) -> str:
+    """LaTeX of the covariance over z_0 of the mean activations of the neurons that the node reads."""
+    root = symbols.texts[symbols.tree.root]
+    group = rf"\mathcal{{N}}_{{{symbols.texts[node]}}}^{{\mathrm{{ch}}}}"
+    return rf"\mathbb{{V}}_{{z_{{{root}}}}}\left[\mathbb{{E}}[f_{{{group}}} \mid z_{{{root}}}]\right]"
+
+
+def along_edge(mean: Expr, gap: Expr, table: list[list[Expr]]) -> list[Expr]:
+    """Law of total expectation along a binary edge: E[f | parent = i] from E[f | child] = mean -+ gap."""
+    return [law[0] * (mean - gap) + law[1] * (mean + gap) for law in table]
+
+
+def general_table(symbols: TreeSymbols, node: Node) -> list[list[Expr]]:
+    """A binary table with an offset, whether or not the user's table is symmetric."""
+    return binary_table(symbols.polarity(node), Symbol(f"m_{{{symbols.edge(node)}}}", real=True))
+
+
+def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
+    tree = symbols.tree
+    steps, conditional = [], []
+    for child in tree.children(node):
+        mean = Symbol(f"c_{{{symbols.texts[child]}}}", real=True) if tree.children(child) else _HALF
+        s = selectivity(symbols, child)
+        low, high = along_edge(mean, s, general_table(symbols, child))
+        reason = "law of total expectation along an edge: E[f|z_mu=1] - E[f|z_mu=0] = 2 rho s for any table"
+        shown = _difference(rf"\mathbb{{E}}[f_{{{symbols.texts[child]}}}", symbols.texts[node])
+        right = 2 * symbols.polarity(child) * s
+        steps.append(Step(equation(shown, right), reason, decide_zero(high - low - right)))
+        conditional.append((low, high))
+    steps += _path_steps(symbols, node)
+    for place in reversed(path_below(tree, node)):
+        table = general_table(symbols, place)
+        conditional = [
+            tuple(_normal(value) for value in along_edge((low + high) / 2, (high - low) / 2, table))
+            for low, high in conditional
+        ]
+    means = [[pair[i] for pair in conditional] for i in (0, 1)]
+    claim = activation_covariance(tree, node)
+    steps += _variance_steps(symbols)
+    if claim.rows > 1:
+        pairs = [(j, k) for j in range(claim.rows) for k in range(j)]
+        below = range(1, claim.rows)
+        minors = [claim[0, j] * claim[i, k] - claim[0, k] * claim[i, j] for i in below for j, k in pairs]
+        relation = sympy.Le(Symbol(rf"\operatorname{{rank}} {_name(symbols, node)}", real=True), 1, evaluate=False)
+        reason = "rank one at most: all 2 x 2 minors with the first row vanish"
+        steps.append(Step(relation, reason, decide_zero(matrix([minors]))))
+    factored, steps_factored = _factors(symbols, node, claim)
+    text = "V_{z_0}[E[f | z_0]] = o_mu a_mu a_mu^T, o_mu = rho_{0mu}^2 (1 - rho_0^2), a_mu = [rho_{mu nu} s_nu]"
+    needs = (MARKOV, "binary nodes, any tables")
+    left, named = cross(symbols.prior, means, means), Statement(text, factored)
+    return _conclude(named, needs, steps + steps_factored, left, claim, _name(symbols, node))
+
+
+def _factors(symbols: TreeSymbols, node: Node, claim: ImmutableDenseMatrix) -> tuple[Basic, list[Step]]:
+    """``V = o_mu a_mu a_mu^T`` with both factors, and the step that multiplies them out."""
+    root, mu = symbols.texts[symbols.tree.root], symbols.texts[node]
+    way, entries = [symbols.polarity(place) for place in path_below(symbols.tree, node)], gap_vector(symbols, node)
+    spread, path = 1 - symbols.root_polarity**2, Mul(*way)
+    reach = Symbol(rf"\rho_{{{root}\to {mu}}}", real=True) if len(way) > 1 else path
+    o, a = Symbol(f"o_{{{mu}}}", nonnegative=True), MatrixSymbol(f"a_{{{mu}}}", len(entries), 1)
+    column = ImmutableDenseMatrix(entries)
+    product = MatMul(o, a, Transpose(a))
+    relations = [
+        equation(MatrixSymbol(_name(symbols, node), *claim.shape), product),
+        equation(o, Mul(reach**2, spread)),
+        *([equation(reach, path)] if len(way) > 1 else []),
+        equation(a, column),
+    ]
+    result = decide_zero(matrix((path**2 * spread * column * column.T - claim).tolist()))
+    return together(relations), [Step(equation(product, claim), "both factors multiplied out", result)]
+
+
+def _difference(event: str, node: str) -> Symbol:
+    """What is conditioned on both states of a node, as one symbol that prints as the difference."""
+    high, low = (rf"{event} \mid z_{{{node}}}={i}]" for i in (1, 0))
+    return Symbol(f"({high} - {low})", real=True)
+
+
+def _normal(expr: Expr) -> Expr:
+    """A polynomial multiplied out, so that nested means stay short."""
+    return sympy.Poly(expr, *sorted(expr.free_symbols, key=str)).as_expr() if expr.free_symbols else expr
+
+
+def _path_steps(symbols: TreeSymbols, node: Node) -> list[Step]:
+    """``rho_{0v} = rho_{0u} rho_{uv}``, one step an edge, with any law of u given z_0."""
+    start = Symbol("p", real=True)
+    reach: Expr = Integer(1)
+    steps = []
+    for place in path_below(symbols.tree, node):
+        table, rho = general_table(symbols, place), symbols.polarity(place)
+        high, low = ((1 - q) * table[0][1] + q * table[1][1] for q in (start + reach, start))
+        reason = "product along the path: P(z_v=1|z_0=1) - P(z_v=1|z_0=0) by the law of total probability"
+        shown = _difference(rf"\mathbb{{P}}[z_{{{symbols.texts[place]}}}=1", symbols.texts[symbols.tree.root])
+        steps.append(Step(equation(shown, reach * rho), reason, decide_zero(high - low - reach * rho)))
+        reach = Mul(reach, rho)
+    return steps
+
+
+def _variance_steps(symbols: TreeSymbols) -> list[Step]:
+    """Covariance over a binary z_0 of two means ``c + (2 z_0 - 1) g``."""
+    c, d, g, h = (Symbol(name, real=True) for name in ("c_k", "c_l", "g_k", "g_l"))
+    low, high = symbols.prior
+    joint = low * (c - g) * (d - h) + high * (c + g) * (d + h)
+    apart = (low * (c - g) + high * (c + g)) * (low * (d - h) + high * (d + h))
+    reason = "covariance over z_0 of two means that differ by 2 g_k and 2 g_l between z_0 = 1 and z_0 = 0"
+    return [zero_step(joint - apart, (1 - symbols.root_polarity**2) * g * h, reason)]
+
+
+def _conclude(
+    statement: Statement,
+    needs: tuple[str, ...],
+    steps: list[Step],
+    left: ImmutableDenseMatrix,
+    claim: ImmutableDenseMatrix,
+    name: str,
+) -> Derivation:
+    """The derivation of a statement that ends in ``left = claim``."""
+    decision = decide_zero(left - claim)
+    relation = equation(MatrixSymbol(name, *claim.shape), claim)
+    steps = [*steps, Step(relation, "conditional means of all children, varied over z_0, entry by entry", decision)]
+    residual = sympy.ImmutableDenseMatrix.zeros(*claim.shape) if decision.value else left - claim
+    return Derivation(SLUG, statement, needs, tuple(steps), residual, verdict(steps, decision))
+
+
+def _derive_categorical(symbols: TreeSymbols, node: Node) -> Derivation:
+    tree = symbols.tree
+    states = range(tree.cardinality(tree.root))
+    prior = [Symbol(rf"\pi_{{{i}}}", real=True) for i in states[:-1]]
+    prior.append(1 - sympy.Add(*prior))
+    x, y = ([Symbol(f"{name}_{{{i}}}", real=True) for i in states] for name in ("x", "y"))
+    kernel = sympy.diag(*prior) - sympy.Matrix(prior) * sympy.Matrix(prior).T
+    joint = sympy.Add(*(p * a * b for p, a, b in zip(prior, x, y, strict=True)))
+    apart = Mul(*(sympy.Add(*(p * a for p, a in zip(prior, v, strict=True))) for v in (x, y)))
+    form = (sympy.Matrix(x).T * kernel * sympy.Matrix(y))[0]
+    steps = [
+        zero_step(joint - apart, form, "covariance over z_0 of two conditional means: x^T (diag pi - pi pi^T) y"),
+        _kernel_step(kernel),
+    ]
+    claim = activation_covariance(tree, node)
+    left = _by_paths(symbols, node)
+    text = "V_{z_0}[E[f | z_0]] = F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F, of rank at most m_0 - 1"
+    needs = (MARKOV, "finitely many states")
+    return _conclude(
+        Statement(text, _product(symbols, node, claim.rows)), needs, steps, left, claim, _name(symbols, node)
+    )
+
+
+def _product(symbols: TreeSymbols, node: Node, size: int) -> Basic:
+    """``F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F``, F the means of the children given z_mu, and its rank."""
+    tree, root, mu = symbols.tree, symbols.texts[symbols.tree.root], symbols.texts[node]
+    states, own = tree.cardinality(tree.root), tree.cardinality(node)
+    chain = [MatrixSymbol(f"F_{{{mu}}}", own, size)]
+    if node != tree.root:
+        chain.insert(0, MatrixSymbol(rf"T_{{{root}\to {mu}}}", states, own))
+    kernel = MatrixSymbol(r"\left(\operatorname{diag} \pi - \pi \pi^{T}\right)", states, states)
+    name = _name(symbols, node)
+    rank = sympy.Le(Symbol(rf"\operatorname{{rank}} {name}", real=True), states - 1, evaluate=False)
+    product = MatMul(*(Transpose(part) for part in reversed(chain)), kernel, *chain)
+    return together([equation(MatrixSymbol(name, size, size), product), rank])
+
+
+def _kernel_step(kernel: sympy.Matrix) -> Step:
+    ones = sympy.ones(kernel.cols, 1)
+    relation = equation(Symbol(r"(\operatorname{diag} \pi - \pi \pi^T) 1", real=True), Integer(0))
+    reason = "the kernel sends the constant vector to 0, so that the rank is at most m_0 - 1"
+    result: Decision = decide_zero(sympy.ImmutableDenseMatrix(kernel * ones))
+    return Step(relation, reason, result)
+
+
+def _by_paths(symbols: TreeSymbols, node: Node) -> ImmutableDenseMatrix:
+    """The same covariance with every product of tables taken from the root downwards."""
+    tree = symbols.tree
+    law = sympy.eye(tree.cardinality(tree.root))
+    for place in path_below(tree, node):
+        law = law * sympy.Matrix(symbols.table(place))
+    columns = []
+    for child in tree.children(node):
+        states = range(tree.cardinality(child))
+        name = symbols.texts[child]
+        values = [Symbol(f"e_{{{name};{j}}}", real=True) if tree.children(child) else Integer(j) for j in states]
+        columns.append(law * sympy.Matrix(symbols.table(child)) * sympy.Matrix(values))
+    means = sympy.Matrix.hstack(*columns)
+    prior = sympy.Matrix(symbols.prior)
+    result: ImmutableDenseMatrix = sympy.ImmutableDenseMatrix(means.T * (sympy.diag(*prior) - prior * prior.T) * means)
+    return result
+
+
+# Consequences: the update of a node, one operator for all losses, decay with depth.
 
 
 def _matrices(name: str, rows: int, columns: int) -> sympy.Matrix:
     return sympy.Matrix(rows, columns, lambda i, j: Symbol(f"{name}_{{{i}{j}}}", real=True))
 
 
-def _connection(inputs: sympy.Matrix, jacobian: sympy.Matrix) -> sympy.Matrix:
-    return sympy.kronecker_product(inputs, jacobian.T)
-
-
 def derive_update(symbols: TreeSymbols, node: Node) -> Derivation:
     """``2 Cov_x[Kbar_mu, fbar_L] = 2 sum_mu' Cov[Kbar_mu, Kbar_mu'] vec W_mu'`` over the nodes of a cut."""
     tree = symbols.tree
     whole = all(len(tree.children(above)) == 1 for above in tree.path(tree.root, node)[:-1])
+    names = [symbols.texts[node], *([] if whole else [r"\nu"])]
     parts = []
-    for i in range(1 if whole else 2):
+    for i in range(len(names)):
         x, w = _matrices(f"x^{{{i}}}", 2, 1), _matrices(f"W^{{{i}}}", 2, 2)
         jacobian = sympy.eye(2) if node == tree.root else _matrices(f"J^{{{i}}}", 2, 2)
-        parts.append((_connection(x, jacobian), jacobian * w * x, sympy.Matrix(4, 1, list(w.T))))
-    steps = [_cut_step([symbols.texts[node], r"\nu"], parts), *_bilinear_steps(parts)]
+        parts.append((sympy.kronecker_product(x, jacobian.T), jacobian * w * x, sympy.Matrix(4, 1, list(w.T))))
+    steps = [_cut_step(names, parts), _bilinear_step(len(parts))]
     if tree.cardinality(tree.root) == 2:
         steps.append(_gap_step(symbols))
     end = (
@@ -66,7 +297,7 @@ def derive_update(symbols: TreeSymbols, node: Node) -> Derivation:
         if whole
         else "siblings add cross terms, so that the diagonal block alone is not the update"
     )
-    steps.append(_update_step([symbols.texts[node], r"\nu"][: len(parts)], steps))
+    steps.append(_update_step(names, steps))
     text = f"2 Cov_x[Kbar_mu, fbar_L] = 2 sum_mu' Cov_x[Kbar_mu, Kbar_mu'] vec W_mu' (shared); {end}"
     needs = (
         MARKOV,
@@ -79,11 +310,8 @@ def derive_update(symbols: TreeSymbols, node: Node) -> Derivation:
 
 def _cut_step(names: list[str], parts: list[tuple[sympy.Matrix, sympy.Matrix, sympy.Matrix]]) -> Step:
     """``f_L = sum K^T vec W`` over a cut of one node or of a node and a sibling, 2 x 2 blocks in symbols."""
-    residual = sympy.zeros(2, 1)
-    for k, f, w in parts:
-        residual += k.T * w - f
-    letters = [(MatrixSymbol(f"K_{{{n}}}", 4, 2), Vec(MatrixSymbol(f"W_{{{n}}}", 2, 2))) for n in names[: len(parts)]]
-    products = [MatMul(k.T, w) for k, w in letters]
+    residual = sum((k.T * w - f for k, f, w in parts), start=sympy.zeros(2, 1))
+    products = [MatMul(MatrixSymbol(f"K_{{{n}}}", 4, 2).T, Vec(MatrixSymbol(f"W_{{{n}}}", 2, 2))) for n in names]
     shown = products[0] if len(products) == 1 else MatAdd(*products)
     reason = "vec identity at every node of a cut, a leaf with the columns that read it: f_L = sum of J W f = K^T vec W"
     return Step(equation(MatrixSymbol("f_{L}", 2, 1), shown), reason, decide_zero(sympy.ImmutableDenseMatrix(residual)))
@@ -103,19 +331,19 @@ def _update_step(names: list[str], steps: list[Step]) -> Step:
     return Step(equation(left, terms[0] if len(terms) == 1 else MatAdd(*terms)), reason, decision)
 
 
-def _bilinear_steps(parts: list[tuple[sympy.Matrix, sympy.Matrix, sympy.Matrix]]) -> list[Step]:
+def _bilinear_step(count: int) -> Step:
     """Cov[k, sum K^T w] by linearity, two states of x with any law, entries of K at either state."""
     p = Symbol("p", real=True)
-    low, high = _symbols("k_0 k_1")
+    low, high = reals("k_0 k_1")
     terms, total = [], [Integer(0), Integer(0)]
-    for i in range(len(parts)):
-        a, b = _symbols(f"h^{{{i}}}_0 h^{{{i}}}_1")
+    for i in range(count):
+        a, b = reals(f"h^{{{i}}}_0 h^{{{i}}}_1")
         w = Symbol(f"w^{{{i}}}", real=True)
         terms.append(_cov(p, (low, high), (a, b)) * w)
         total = [total[0] + a * w, total[1] + b * w]
     left = _cov(p, (low, high), (total[0], total[1]))
     reason = "covariance is linear in its second argument: one term a node of the cut, the diagonal block among them"
-    return [zero_step(left, sympy.Add(*terms), reason)]
+    return zero_step(left, sympy.Add(*terms), reason)
 
 
 def _cov(p: Expr, left: tuple[Expr, Expr], right: tuple[Expr, Expr]) -> Expr:
@@ -126,7 +354,7 @@ def _cov(p: Expr, left: tuple[Expr, Expr], right: tuple[Expr, Expr]) -> Expr:
 
 
 def _gap_step(symbols: TreeSymbols) -> Step:
-    low, high, first, second = _symbols("k_0 k_1 f_0 f_1")
+    low, high, first, second = reals("k_0 k_1 f_0 f_1")
     left = _cov(symbols.prior[1], (low, high), (first, second))
     right = Mul(Rational(1, 4), 1 - symbols.root_polarity**2, (high - low) * (second - first))
     return zero_step(left, right, "binary root: Cov_{z_0}[k, f] = (1 - rho_0^2)/4 (k_1 - k_0)(f_1 - f_0)")
@@ -138,8 +366,8 @@ def derive_losses(symbols: TreeSymbols, node: Node) -> Derivation:
         raise InputError("claim='losses' of 'activation-covariance': needs a root with two states")
     low, high = symbols.prior
     spread = 1 - symbols.root_polarity**2
-    k, h, f, g = (_symbols(f"{name}_0 {name}_1") for name in "khfg")
-    same, apart = _symbols(r"\xi(0) \xi(r_{01})")
+    k, h, f, g = (reals(f"{name}_0 {name}_1") for name in "khfg")
+    same, apart = reals(r"\xi(0) \xi(r_{01})")
     pairs = [(i, j, p * q) for i, p in enumerate((low, high)) for j, q in enumerate((low, high))]
 
     def weighted(a: list[Symbol], b: list[Symbol]) -> Expr:
@@ -204,241 +432,3 @@ def derive_depth(symbols: TreeSymbols, node: Node) -> Derivation:
     text = f"o_mu <= c^{2 * depth} at this node of depth {depth}, c^(2 d) -> 0 with the depth d"
     needs = (MARKOV, "every polarity on the way has absolute value at most c", "c < 1 for the limit")
     return Derivation(SLUG, Statement(text, claimed), needs, tuple(steps), limit, verdict(steps, decision))
-
-
-CLAIMS = ("activation", "update", "losses", "depth")
-"""What can be derived."""
-CHILD_LIMIT, PATH_LIMIT = 24, 64
-_HALF = Rational(1, 2)
-
-
-def derive_latent(tree: HLTM | None = None, node: Node | None = None, claim: str = "activation") -> Derivation:
-    """Statement 6 on a tree."""
-    chosen = _small_tree() if tree is None else tree
-    symbols = tree_symbols(chosen)
-    if node is None:
-        if tree is not None:
-            raise InputError("node=None of 'activation-covariance': must name a node with children of the tree")
-        node = chosen.latents[-1]
-    internal(chosen, node, f"{SLUG!r}")
-    if claim == "update":
-        return derive_update(symbols, node)
-    if claim == "losses":
-        return derive_losses(symbols, node)
-    _check_size(chosen, node)
-    if not is_binary_at(chosen, node):
-        if claim == "depth":
-            raise InputError(f"claim='depth' at node {node!r}: needs binary nodes on the way and below")
-        return _derive_categorical(symbols, node)
-    return derive_depth(symbols, node) if claim == "depth" else _derive_binary(symbols, node)
-
-
-def _small_tree() -> HLTM:
-    import networkx as nx
-
-    graph: Any = nx.DiGraph([("0", "μ"), ("μ", "a"), ("μ", "b")])
-    graph.nodes["0"]["prior"] = [0.5, 0.5]
-    for edge in graph.edges:
-        graph.edges[edge]["transition"] = [[0.75, 0.25], [0.5, 0.5]]
-    return HLTM(graph)
-
-
-def _check_size(tree: HLTM, node: Node) -> None:
-    for name, result, limit in (
-        ("children", len(tree.children(node)), CHILD_LIMIT),
-        ("edges from the root", len(path_below(tree, node)), PATH_LIMIT),
-    ):
-        if result > limit:
-            # The formula of one node is a matrix, which has a limit of its own.
-            small = len(tree.children(node)) <= ROW_LIMIT
-            way = "activation_covariance gives the formula" if small else "activation_covariances gives its factors"
-            raise InputError(
-                f"{SLUG!r} at node {node!r} with {result} {name}: must have at most {limit} to be written out step by "
-                f"step; theory.{way}"
-            )
-
-
-def _name(symbols: TreeSymbols, node: Node) -> str:
-    """What varies over z_0: the mean activations of the neurons that the node reads."""
-    root = symbols.texts[symbols.tree.root]
-    group = rf"\mathcal{{N}}_{{{symbols.texts[node]}}}^{{\mathrm{{ch}}}}"
-    return rf"\mathbb{{V}}_{{z_{{{root}}}}}\left[\mathbb{{E}}[f_{{{group}}} \mid z_{{{root}}}]\right]"
-
-
-def moved(mean: Expr, gap: Expr, table: list[list[Expr]]) -> list[Expr]:
-    """Law of total expectation along a binary edge: E[f | parent = i] from E[f | child] = mean -+ gap."""
-    return [law[0] * (mean - gap) + law[1] * (mean + gap) for law in table]
-
-
-def general_table(symbols: TreeSymbols, node: Node) -> list[list[Expr]]:
-    """A binary table with an offset, whether or not the user's table is symmetric."""
-    rho, m = symbols.polarity(node), Symbol(f"m_{{{symbols.edge(node)}}}", real=True)
-    return [[(1 - s * (m + z * rho)) / 2 for s in (1, -1)] for z in (-1, 1)]
-
-
-def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
-    tree = symbols.tree
-    steps, conditional = [], []
-    for child in tree.children(node):
-        mean = Symbol(f"c_{{{symbols.texts[child]}}}", real=True) if tree.children(child) else _HALF
-        s = selectivity(symbols, child)
-        low, high = moved(mean, s, general_table(symbols, child))
-        reason = "law of total expectation along an edge: E[f|z_mu=1] - E[f|z_mu=0] = 2 rho s for any table"
-        shown = _difference(rf"\mathbb{{E}}[f_{{{symbols.texts[child]}}}", symbols.texts[node])
-        right = 2 * symbols.polarity(child) * s
-        steps.append(Step(equation(shown, right), reason, decide_zero(high - low - right)))
-        conditional.append((low, high))
-    steps += _path_steps(symbols, node)
-    for place in reversed(path_below(tree, node)):
-        table = general_table(symbols, place)
-        conditional = [
-            tuple(_normal(value) for value in moved((low + high) / 2, (high - low) / 2, table))
-            for low, high in conditional
-        ]
-    means = [[pair[i] for pair in conditional] for i in (0, 1)]
-    claim = activation_covariance(tree, node)
-    steps += _variance_steps(symbols)
-    if claim.rows > 1:
-        pairs = [(j, k) for j in range(claim.rows) for k in range(j)]
-        below = range(1, claim.rows)
-        minors = [claim[0, j] * claim[i, k] - claim[0, k] * claim[i, j] for i in below for j, k in pairs]
-        relation = sympy.Le(Symbol(rf"\operatorname{{rank}} {_name(symbols, node)}", real=True), 1, evaluate=False)
-        reason = "rank one at most: all 2 x 2 minors with the first row vanish"
-        steps.append(Step(relation, reason, decide_zero(matrix([minors]))))
-    factored, steps_factored = _factors(symbols, node, claim)
-    text = "V_{z_0}[E[f | z_0]] = o_mu a_mu a_mu^T, o_mu = rho_{0mu}^2 (1 - rho_0^2), a_mu = [rho_{mu nu} s_nu]"
-    needs = ("every node is independent of its non-descendants given its parent", "binary nodes, any tables")
-    left, named = cross(symbols.prior, means, means), Statement(text, factored)
-    return closed(named, needs, steps + steps_factored, left, claim, _name(symbols, node))
-
-
-def _factors(symbols: TreeSymbols, node: Node, claim: ImmutableDenseMatrix) -> tuple[Basic, list[Step]]:
-    """``V = o_mu a_mu a_mu^T`` with both factors, and the step that multiplies them out."""
-    root, mu = symbols.texts[symbols.tree.root], symbols.texts[node]
-    way, entries = [symbols.polarity(place) for place in path_below(symbols.tree, node)], gap_vector(symbols, node)
-    spread, path = 1 - symbols.root_polarity**2, Mul(*way)
-    reach = Symbol(rf"\rho_{{{root}\to {mu}}}", real=True) if len(way) > 1 else path
-    o, a = Symbol(f"o_{{{mu}}}", nonnegative=True), MatrixSymbol(f"a_{{{mu}}}", len(entries), 1)
-    column = ImmutableDenseMatrix(entries)
-    product = MatMul(o, a, Transpose(a))
-    relations = [
-        equation(MatrixSymbol(_name(symbols, node), *claim.shape), product),
-        equation(o, Mul(reach**2, spread)),
-        *([equation(reach, path)] if len(way) > 1 else []),
-        equation(a, column),
-    ]
-    result = decide_zero(matrix((path**2 * spread * column * column.T - claim).tolist()))
-    return together(relations), [Step(equation(product, claim), "both factors multiplied out", result)]
-
-
-def _difference(event: str, node: str) -> Symbol:
-    """What is conditioned on both states of a node, as one symbol that prints as the difference."""
-    high, low = (rf"{event} \mid z_{{{node}}}={i}]" for i in (1, 0))
-    return Symbol(f"({high} - {low})", real=True)
-
-
-def _normal(expr: Expr) -> Expr:
-    """A polynomial multiplied out, so that nested means stay short."""
-    return sympy.Poly(expr, *sorted(expr.free_symbols, key=str)).as_expr() if expr.free_symbols else expr
-
-
-def _path_steps(symbols: TreeSymbols, node: Node) -> list[Step]:
-    """``rho_{0v} = rho_{0u} rho_{uv}``, one step an edge, with any law of u given z_0."""
-    start = Symbol("p", real=True)
-    reach: Expr = Integer(1)
-    steps = []
-    for place in path_below(symbols.tree, node):
-        table, rho = general_table(symbols, place), symbols.polarity(place)
-        high, low = ((1 - q) * table[0][1] + q * table[1][1] for q in (start + reach, start))
-        reason = "product along the path: P(z_v=1|z_0=1) - P(z_v=1|z_0=0) by the law of total probability"
-        shown = _difference(rf"\mathbb{{P}}[z_{{{symbols.texts[place]}}}=1", symbols.texts[symbols.tree.root])
-        steps.append(Step(equation(shown, reach * rho), reason, decide_zero(high - low - reach * rho)))
-        reach = Mul(reach, rho)
-    return steps
-
-
-def _variance_steps(symbols: TreeSymbols) -> list[Step]:
-    """Covariance over a binary z_0 of two means ``c + (2 z_0 - 1) g``."""
-    c, d, g, h = (Symbol(name, real=True) for name in ("c_k", "c_l", "g_k", "g_l"))
-    low, high = symbols.prior
-    joint = low * (c - g) * (d - h) + high * (c + g) * (d + h)
-    apart = (low * (c - g) + high * (c + g)) * (low * (d - h) + high * (d + h))
-    reason = "covariance over z_0 of two means that differ by 2 g_k and 2 g_l between z_0 = 1 and z_0 = 0"
-    return [zero_step(joint - apart, (1 - symbols.root_polarity**2) * g * h, reason)]
-
-
-def closed(
-    statement: Statement,
-    needs: tuple[str, ...],
-    steps: list[Step],
-    left: ImmutableDenseMatrix,
-    claim: ImmutableDenseMatrix,
-    name: str,
-) -> Derivation:
-    """The derivation of a statement that ends in ``left = claim``."""
-    decision = decide_zero(left - claim)
-    relation = equation(MatrixSymbol(name, *claim.shape), claim)
-    steps = [*steps, Step(relation, "conditional means of all children, varied over z_0, entry by entry", decision)]
-    residual = sympy.ImmutableDenseMatrix.zeros(*claim.shape) if decision.value else left - claim
-    return Derivation(SLUG, statement, needs, tuple(steps), residual, verdict(steps, decision))
-
-
-def _derive_categorical(symbols: TreeSymbols, node: Node) -> Derivation:
-    tree = symbols.tree
-    states = range(tree.cardinality(tree.root))
-    prior = [Symbol(rf"\pi_{{{i}}}", real=True) for i in states[:-1]]
-    prior.append(1 - sympy.Add(*prior))
-    x, y = ([Symbol(f"{name}_{{{i}}}", real=True) for i in states] for name in ("x", "y"))
-    kernel = sympy.diag(*prior) - sympy.Matrix(prior) * sympy.Matrix(prior).T
-    joint = sympy.Add(*(p * a * b for p, a, b in zip(prior, x, y, strict=True)))
-    apart = Mul(*(sympy.Add(*(p * a for p, a in zip(prior, v, strict=True))) for v in (x, y)))
-    form = (sympy.Matrix(x).T * kernel * sympy.Matrix(y))[0]
-    steps = [
-        zero_step(joint - apart, form, "covariance over z_0 of two conditional means: x^T (diag pi - pi pi^T) y"),
-        _kernel_step(kernel),
-    ]
-    claim = activation_covariance(tree, node)
-    left = _by_paths(symbols, node)
-    text = "V_{z_0}[E[f | z_0]] = F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F, of rank at most m_0 - 1"
-    needs = ("every node is independent of its non-descendants given its parent", "finitely many states")
-    return closed(Statement(text, _product(symbols, node, claim.rows)), needs, steps, left, claim, _name(symbols, node))
-
-
-def _product(symbols: TreeSymbols, node: Node, size: int) -> Basic:
-    """``F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F``, F the means of the children given z_mu, and its rank."""
-    tree, root, mu = symbols.tree, symbols.texts[symbols.tree.root], symbols.texts[node]
-    states, own = tree.cardinality(tree.root), tree.cardinality(node)
-    chain = [MatrixSymbol(f"F_{{{mu}}}", own, size)]
-    if node != tree.root:
-        chain.insert(0, MatrixSymbol(rf"T_{{{root}\to {mu}}}", states, own))
-    kernel = MatrixSymbol(r"\left(\operatorname{diag} \pi - \pi \pi^{T}\right)", states, states)
-    name = _name(symbols, node)
-    rank = sympy.Le(Symbol(rf"\operatorname{{rank}} {name}", real=True), states - 1, evaluate=False)
-    product = MatMul(*(Transpose(part) for part in reversed(chain)), kernel, *chain)
-    return together([equation(MatrixSymbol(name, size, size), product), rank])
-
-
-def _kernel_step(kernel: sympy.Matrix) -> Step:
-    ones = sympy.ones(kernel.cols, 1)
-    relation = equation(Symbol(r"(\operatorname{diag} \pi - \pi \pi^T) 1", real=True), Integer(0))
-    reason = "the kernel sends the constant vector to 0, so that the rank is at most m_0 - 1"
-    result: Decision = decide_zero(sympy.ImmutableDenseMatrix(kernel * ones))
-    return Step(relation, reason, result)
-
-
-def _by_paths(symbols: TreeSymbols, node: Node) -> ImmutableDenseMatrix:
-    """The same covariance with every product of tables taken from the root downwards."""
-    tree = symbols.tree
-    law = sympy.eye(tree.cardinality(tree.root))
-    for place in path_below(tree, node):
-        law = law * sympy.Matrix(symbols.table(place))
-    columns = []
-    for child in tree.children(node):
-        states = range(tree.cardinality(child))
-        name = symbols.texts[child]
-        values = [Symbol(f"e_{{{name};{j}}}", real=True) if tree.children(child) else Integer(j) for j in states]
-        columns.append(law * sympy.Matrix(symbols.table(child)) * sympy.Matrix(values))
-    means = sympy.Matrix.hstack(*columns)
-    prior = sympy.Matrix(symbols.prior)
-    result: ImmutableDenseMatrix = sympy.ImmutableDenseMatrix(means.T * (sympy.diag(*prior) - prior * prior.T) * means)
-    return result

@@ -23,12 +23,8 @@ PIECE_LIMIT = 128
 
 def exact(value: Any, place: str) -> Rational:
     """An int, Fraction or SymPy rational as a SymPy rational; anything else is refused."""
-    if isinstance(value, Fraction):
-        return Rational(value.numerator, value.denominator)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Integer(value)
-    if isinstance(value, Rational):
-        return value
+    if isinstance(value, Fraction | int | Rational) and not isinstance(value, bool):
+        return Rational(value)
     raise InputError(f"{place}={value!r:.60}: must be exact: an int, a Fraction or a SymPy Rational")
 
 
@@ -104,10 +100,8 @@ class GapLaw:
         scaled = self._scaled(t)
         if not self.sizes:
             return Integer(int(bool(scaled <= 0)))
-        n = len(self.sizes)
-        if scaled < 0:  # the law is symmetric, and has no atoms
-            return sympy.expand(1 - self._tail(-scaled, n) / (2**n * math.factorial(n) * math.prod(self.sizes)))
-        return sympy.expand(self._tail(scaled, n) / (2**n * math.factorial(n) * math.prod(self.sizes)))
+        tail = self._tail(abs(scaled), len(self.sizes)) / self._scale
+        return sympy.expand(1 - tail if scaled < 0 else tail)  # the law is symmetric, and has no atoms
 
     def density(self, t: Any) -> Expr:
         """Density of g at t, exact; by symmetry that of -g. Needs a coefficient that is not zero.
@@ -123,11 +117,7 @@ class GapLaw:
         if not self.sizes:
             raise InputError("density of gap_law: all coefficients are zero, g is 0 and has no density")
         n = len(self.sizes)
-        scaled = -scaled if scaled < 0 else scaled
-        tail = self._tail(scaled, n - 1)
-        return sympy.expand(
-            tail * self.unit / (2 * self.bound) / (2**n * math.factorial(n - 1) * math.prod(self.sizes))
-        )
+        return sympy.expand(self._tail(abs(scaled), n - 1) * n * self.unit / (2 * self.bound) / self._scale)
 
     def piecewise(self, t: Symbol) -> Piecewise:
         """``P(g >= t)`` as a Piecewise of polynomials in the real symbol t; for few coefficients.
@@ -150,13 +140,17 @@ class GapLaw:
         n = len(self.sizes)
         if n == 0:
             return Piecewise((Integer(1), t <= 0), (Integer(0), True))
-        factor = 2**n * math.factorial(n) * math.prod(self.sizes)
         step = 2 * self.bound / self.unit
         pieces: list[tuple[Expr, Any]] = [(Integer(1), t <= sums[0][0] * step)]
         for index in range(1, len(sums)):
             terms = [sign * (value - t / step) ** n for value, sign in sums[index:]]
-            pieces.append((sympy.expand(sympy.Add(*terms) / factor), t <= sums[index][0] * step))
+            pieces.append((sympy.expand(sympy.Add(*terms) / self._scale), t <= sums[index][0] * step))
         return Piecewise(*pieces, (Integer(0), True))
+
+    @property
+    def _scale(self) -> int:
+        """``2^n n! prod sizes``, the denominator of the law."""
+        return math.factorial(len(self.sizes)) * math.prod(2 * size for size in self.sizes)
 
     def _scaled(self, t: Any) -> Expr:
         """``t unit / (2 b)``: the place among the signed sums; a number with a rational square."""
@@ -216,10 +210,10 @@ def gap_law(coefficients: Iterable[Any], bound: Any = 1) -> GapLaw:
         ...
     hltm.base.errors.InputError: coefficients[0]=0.1: must be exact: an int, a Fraction or a SymPy Rational
     """
-    argument = [exact(value, f"coefficients[{index}]") for index, value in enumerate(coefficients)]
+    exact_values = [exact(value, f"coefficients[{index}]") for index, value in enumerate(coefficients)]
     scale = bound if isinstance(bound, Expr) else exact(bound, "bound")
     if not (scale.is_number and scale.is_real and not scale.has(sympy.Float) and (scale**2).is_Rational and scale > 0):
         raise InputError(f"bound={bound!s:.60} of gap_law: must be positive and exact, with a rational square")
-    unit = math.lcm(*(int(value.q) for value in argument))
-    sizes = sorted(abs(int(value.p)) * (unit // int(value.q)) for value in argument if value != 0)
+    unit = math.lcm(*(int(value.q) for value in exact_values))
+    sizes = sorted(abs(int(value.p)) * (unit // int(value.q)) for value in exact_values if value != 0)
     return GapLaw(tuple(sizes), unit, scale)

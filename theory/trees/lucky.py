@@ -29,13 +29,18 @@ from sympy import (
 
 from hltm.base.errors import InputError
 from theory.core.decide import ASSUMPTIONS, Decision, combine, decide_zero
-from theory.core.derivation import Derivation, Statement, Step, equation, sign_step, together, verdict, zero_step
+from theory.core.derivation import Derivation, Statement, Step, equation, positive_step, together, verdict, zero_step
+from theory.core.notation import reals
 from theory.trees.derivations import MARKOV, decide_nonnegative
 from theory.trees.gap_law import exact
 
-# Statement 7: how many neurons a lucky one takes, and how selective a gap makes it.
-
+SLUG = "lucky-nodes"
 DIGIT_LIMIT = 10**6
+NEURONS = Symbol("n", integer=True, positive=True)
+"""Number of neurons that a neuron reads."""
+_I = Symbol("i", integer=True, positive=True)
+_RANGE = (_I, 1, NEURONS)
+SIGN, SIZE = IndexedBase(r"\epsilon", real=True), IndexedBase("c", positive=True)
 
 
 def existence_probability(P_t: Any, m: Any) -> Expr:
@@ -163,13 +168,7 @@ def selectivity_bound(m_0: Any, m_1: Any, v: Any, slope: Any = 0) -> Expr:
     return below * (high - low) / 2 + (1 - below) * relu
 
 
-# Statement 7 (arXiv 2010.00578, over-parametrisation): the law of a gap as it is shown.
-
-NEURONS = Symbol("n", integer=True, positive=True)
-"""Number of neurons that a neuron reads."""
-_I = Symbol("i", integer=True, positive=True)
-_RANGE = (_I, 1, NEURONS)
-SIGN, SIZE = IndexedBase(r"\epsilon", real=True), IndexedBase("c", positive=True)
+# The derivations, and the law of a gap as it is displayed.
 
 
 class OverSigns(Expr):  # type: ignore[misc]
@@ -197,13 +196,6 @@ def law_relations() -> tuple[Basic, ...]:
         equation(Symbol(r"\mathbb{P}[g_{j} \ge t]", real=True), signed / scale),
         equation(SIZE[_I], 2 * b * sympy.Abs(entry)),
     )
-
-
-SLUG = "lucky-nodes"
-
-
-def _real(names: str) -> list[Symbol]:
-    return list(sympy.symbols(names, real=True))
 
 
 def _nonnegative(names: str) -> list[Symbol]:
@@ -249,7 +241,7 @@ def _jensen_steps() -> list[Step]:
 
 def _root_steps() -> list[Step]:
     """``E|p| <= sqrt(E p^2) = sqrt(m_0^2 + Var) <= sqrt(m_0^2 + v)``."""
-    c, m, second, h = _real(r"c m_{0} \mathbb{E}[p^2\mid{0}] |{p}|")
+    c, m, second, h = reals(r"c m_{0} \mathbb{E}[p^2\mid{0}] |{p}|")
     first, gap, slack, variance = _nonnegative(r"\mathbb{E}[|p|\mid{0}] u w \mathrm{Var}")
     root, larger = sympy.sqrt(first**2 + gap), sympy.sqrt(m**2 + variance + slack)
     below = sympy.sqrt(m**2 + variance)
@@ -270,7 +262,7 @@ def _root_steps() -> list[Step]:
 
 def derive_strength(slope: Expr) -> Derivation:
     """``s_j >= a/2 (m_1 - m_0) + (1 - a)/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v)))``; a = 0 for ReLU."""
-    m_0, m_1, s = _real("m_{0} m_{1} s_{j}")
+    m_0, m_1, s = reals("m_{0} m_{1} s_{j}")
     v, jensen, cauchy, keep = _nonnegative("v u_{1} u_{0} 1-a")
     top, root = sympy.Max(m_1, 0), sympy.sqrt(m_0**2 + v)
     rest = 1 - slope
@@ -299,39 +291,29 @@ def derive_strength(slope: Expr) -> Derivation:
     return _finish(text, relation, needs, steps, sympy.expand((given_1 - given_0) / 2 - bound - slack))
 
 
-def derive_relu() -> Derivation:
-    """The bound for ReLU."""
-    return derive_strength(Integer(0))
-
-
-def derive_leaky() -> Derivation:
-    """The bound for a slope ``a`` below zero, ``0 <= a <= 1``; an equation at ``a = 1``."""
-    return derive_strength(Symbol("a", nonnegative=True))
-
-
 def derive_gap() -> Derivation:
     """``g_j = E[p_j|z_mu = 1] - E[p_j|z_mu = 0] = 2 w_j^T a_mu``."""
     gap, moved, stated = Symbol("g_{j}", real=True), [], []
     steps = []
     for i in (1, 2):
-        p_0, p_1, f_0, f_1, w = _real(f"p_{{0{i}}} p_{{1{i}}} F_{{0{i}}} F_{{1{i}}} w_{{{i}}}")
-        argument = [(1 - p) * f_0 + p * f_1 for p in (p_0, p_1)]
+        p_0, p_1, f_0, f_1, w = reals(f"p_{{0{i}}} p_{{1{i}}} F_{{0{i}}} F_{{1{i}}} w_{{{i}}}")
+        means = [(1 - p) * f_0 + p * f_1 for p in (p_0, p_1)]
         rho, s = p_1 - p_0, (f_1 - f_0) / 2
-        moved.append((w * argument[1], w * argument[0]))
+        moved.append((w * means[1], w * means[0]))
         stated.append(w * (rho * s))
         if i == 1:
             reason = (
                 "a binary child: P(z_nu = 1|z_mu = z) = p_z, rho = p_1 - p_0, s_k = (F_1 - F_0)/2: "
                 "f_k moves by 2 rho s_k"
             )
-            steps.append(zero_step(argument[1] - argument[0], 2 * rho * s, reason))
+            steps.append(zero_step(means[1] - means[0], 2 * rho * s, reason))
     left = sympy.Add(*(high for high, _ in moved)) - sympy.Add(*(low for _, low in moved))
     right = 2 * sympy.Add(*stated)
     steps.append(
         zero_step(left, right, "p_j = w_j^T f is linear: one term for each neuron of the children, two are shown")
     )
     weights, moved_by = (MatrixSymbol(name, NEURONS, 1) for name in ("w_{j}", r"a_{\mu}"))
-    above, below = _real(r"\mathbb{E}[p_{j}\mid{z_{\mu}=1}] \mathbb{E}[p_{j}\mid{z_{\mu}=0}]")
+    above, below = reals(r"\mathbb{E}[p_{j}\mid{z_{\mu}=1}] \mathbb{E}[p_{j}\mid{z_{\mu}=0}]")
     entry, rho, s = (Symbol(name, real=True) for name in (r"a_{\mu,k}", r"\rho_{\mu,\nu(k)}", "s_{k}"))
     shown = [
         equation(gap, sympy.Add(above, -below, evaluate=False)),
@@ -354,11 +336,11 @@ def derive_existence() -> Derivation:
     steps = [
         zero_step((1 - none) + none * p, 1 - none * (1 - p),
                   "independent neurons, by induction over m: some of m is lucky, or none of them and the next one"),
-        sign_step(sympy.log(1 + t), sympy.log(1 + t), True,
+        positive_step(sympy.log(1 + t), sympy.log(1 + t),
                   "1 - P_t = 1/(1 + t) with t > 0: R = -log(1 - P_t) = log(1 + t) > 0"),
         _at_least(enough * rate, wanted, enough * rate - wanted,
                   "L = -log(delta), m = L/R + w with w >= 0: m R >= L, so that (1 - P_t)^m <= delta"),
-        sign_step(sympy.expand(wanted - short * rate), wanted - short * rate, True,
+        positive_step(sympy.expand(wanted - short * rate), wanted - short * rate,
                   "m = L/R - u with u > 0: m R < L, so that (1 - P_t)^m > delta; no smaller number suffices"),
     ]  # fmt: skip
     text = (
@@ -379,7 +361,7 @@ def derive_existence() -> Derivation:
 
 def derive_law() -> Derivation:
     """The signed-power formula, by induction over the coefficients."""
-    r, t, y, k = _real("r t y K")
+    r, t, y, k = reals("r t y K")
     c, x = sympy.symbols("c x", positive=True)
     n = Symbol("n", integer=True, positive=True)
     mean = sympy.integrate(sympy.expand(k * (r + y - t) ** 2), (y, -c, c)) / (2 * c)
@@ -400,8 +382,8 @@ def derive_law() -> Derivation:
 
 _WAYS: Mapping[str, Callable[[], Derivation]] = MappingProxyType(
     {
-        "strength": derive_relu,
-        "leaky": derive_leaky,
+        "strength": lambda: derive_strength(Integer(0)),
+        "leaky": lambda: derive_strength(Symbol("a", nonnegative=True)),
         "gap": derive_gap,
         "existence": derive_existence,
         "law": derive_law,

@@ -1,32 +1,32 @@
-"""Conditional means of any function of the leaves given an ancestor's state, exactly, as polynomials.
+"""Conditional means of activations, connections and other functions of the leaves, exactly, as polynomials.
 
-Leaves are summed out node by node, from the leaves upwards, so that no sum over configurations of latents is
-taken. Binary trees work in the basis of leaf signs 2x - 1, where an edge acts by ``sigma_child -> m + rho
-sigma_parent`` and symmetric tables (m = 0) keep monomials monomials; other trees work with table entries.
-Source: statement 6 (arXiv 2010.00578), general trees.
+Networks are evaluated on every leaf configuration, or symbolically for linear neurons. Leaves are summed out node
+by node, from the leaves upwards: no sum over configurations of latents is taken. Binary trees work in the basis of
+leaf signs 2x - 1, where an edge acts by ``sigma_child -> m + rho sigma_parent`` and symmetric tables (m = 0) keep
+monomials monomials; other trees work with table entries. Source: statement 6 (arXiv 2010.00578), general trees.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import sympy
 from sympy import QQ, Add, Expr, ImmutableDenseMatrix, Mul
-from sympy.polys.rings import PolyRing
+from sympy.polys.rings import PolyElement, PolyRing
 
 from hltm.base.checks import Node, count
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
 from theory.trees.symbols import TreeSymbols, TreeWeights, below, matrix, path_below
 
-# Tree networks on every leaf configuration, in exact integers over a common denominator (statement 6).
-
 LEAF_LIMIT = 2**16
 """Largest number of leaf configurations that are listed."""
 ENTRY_LIMIT = 2**24
 """Largest number of configurations times entries of a connection."""
+TERM_LIMIT = 2**14
+"""Largest number of monomials that are written out, all entries together: SymPy takes a few seconds for them."""
 
 
 @dataclass(frozen=True)
@@ -144,136 +144,98 @@ def _sides(tree: HLTM, node: Node, order: list[Node]) -> tuple[int, int]:
     return math.prod(sizes[: places[0]]), math.prod(sizes[places[-1] + 1 :])
 
 
-# Linear neurons, or neurons with fixed gates, on a tree: polynomials in weights, gates and polarities.
+# Linear neurons, or neurons with fixed gates: polynomials in weights, gates and polarities.
 
 
-def ring_of(expressions: Iterable[Expr]) -> PolyRing:
-    """The ring over the rationals with the free symbols of some expressions, in the order of their names."""
-    result = {symbol for expression in expressions for symbol in sympy.sympify(expression, strict=True).free_symbols}
-    return PolyRing(sorted(result, key=str), QQ)
+class Algebra:
+    """The domain of the entries: polynomials in the symbols of some expressions, or the rationals without any."""
+
+    def __init__(self, expressions: Iterable[Any]) -> None:
+        symbols = {symbol for e in expressions for symbol in sympy.sympify(e, strict=True).free_symbols}
+        ring = PolyRing(sorted(symbols, key=str), QQ)
+        self._element = ring.from_expr if symbols else QQ.from_sympy
+        self._number = ring.ground_new if symbols else QQ
+        self._expression = PolyElement.as_expr if symbols else QQ.to_sympy
+
+    def integers(self, table: np.ndarray) -> np.ndarray:
+        """An array of integers."""
+        return _each(lambda value: self._number(QQ(int(value))), table)
+
+    def elements(self, rows: Any) -> np.ndarray:
+        """An array of expressions, or one expression as an array without axes."""
+        memo: dict[Any, Any] = {}
+
+        def element(entry: Any) -> Any:
+            if entry not in memo:
+                memo[entry] = self._element(sympy.sympify(entry, strict=True))
+            return memo[entry]
+
+        return _each(element, np.asarray(rows, dtype=object))
+
+    def expressions(self, array: np.ndarray, denominator: int = 1) -> np.ndarray:
+        """Elements divided by a positive integer, as SymPy expressions."""
+        return _each(lambda entry: self._expression(entry * QQ(1, denominator)), array)
 
 
-def elements(ring: PolyRing, rows: Any) -> np.ndarray:
-    """An array of expressions as an object array of ring elements."""
-    array = np.asarray(rows, dtype=object)
+def _each(function: Callable[[Any], Any], array: np.ndarray) -> np.ndarray:
+    """An object array of the function's values; ``np.vectorize`` would look into what they are."""
     result = np.empty(array.shape, dtype=object)
-    memo: dict[Expr, Any] = {}
     for place, entry in np.ndenumerate(array):
-        if entry not in memo:
-            memo[entry] = (
-                ring.from_expr(sympy.sympify(entry, strict=True))
-                if ring.ngens
-                else ring.ground_new(QQ(int(entry.p), int(entry.q)))
-            )
-        result[place] = memo[entry]
-    return result  # fmt: skip
-
-
-def expressions(array: np.ndarray) -> np.ndarray:
-    """An object array of ring elements as an object array of SymPy expressions."""
-    result = np.empty(array.shape, dtype=object)
-    for place, entry in np.ndenumerate(array):
-        result[place] = entry.as_expr()
+        result[place] = function(entry)
     return result
 
 
-def _network_ring(symbols: TreeSymbols, network: TreeWeights, nodes: list[Node]) -> PolyRing:
+def _network_algebra(symbols: TreeSymbols, network: TreeWeights, nodes: list[Node]) -> Algebra:
     used: list[Expr] = []
     for node in nodes:
         if node in network.matrices:
             used += [*network.matrices[node].ravel(), *network.gate(node)]
         if node != symbols.tree.root:
             used += [entry for row in symbols.table(node) for entry in row]
-    return ring_of(used)
+    return Algebra(used)
 
 
 def linear_input_means(symbols: TreeSymbols, network: TreeWeights, node: Node) -> np.ndarray:
     """E[f_{N_mu^ch} | z_mu], shape (states of mu, inputs), SymPy expressions."""
-    ring = _network_ring(symbols, network, below(symbols.tree, node))
+    tree, nodes = symbols.tree, below(symbols.tree, node)
+    algebra = _network_algebra(symbols, network, nodes)
     means: dict[Node, np.ndarray] = {}
-    for mu in reversed(below(symbols.tree, node)):
-        children = symbols.tree.children(mu)
-        if not children:
-            means[mu] = elements(ring, [[sympy.Integer(j)] for j in range(symbols.tree.cardinality(mu))])
+    for mu in reversed(nodes):
+        if not tree.children(mu):
+            means[mu] = algebra.integers(np.arange(tree.cardinality(mu))[:, None])
             continue
-        inputs = np.hstack([elements(ring, symbols.table(c)).dot(means.pop(c)) for c in children])
-        if mu == node:
-            return expressions(inputs)
-        weights = elements(ring, network.matrices[mu])
-        means[mu] = inputs.dot(weights.T) * elements(ring, network.gate(mu))[None]
-    raise AssertionError("a node comes last among those below it")
+        means[mu] = np.hstack([algebra.elements(symbols.table(c)).dot(means.pop(c)) for c in tree.children(mu)])
+        if mu != node:
+            means[mu] = means[mu].dot(algebra.elements(network.matrices[mu].T)) * algebra.elements(network.gate(mu))
+    return algebra.expressions(means[node])
 
 
 def linear_gaps(symbols: TreeSymbols, network: TreeWeights, node: Node) -> np.ndarray:
     """``a_mu``, binary nodes: rho_{mu nu} s_k of every neuron k of every child, shape (inputs,)."""
-    nodes = below(symbols.tree, node)
-    ring = _network_ring(symbols, network, nodes)
+    tree, nodes = symbols.tree, below(symbols.tree, node)
+    algebra = _network_algebra(symbols, network, nodes)
     gaps: dict[Node, np.ndarray] = {}
     for mu in reversed(nodes):
-        children = symbols.tree.children(mu)
-        if not children:
-            gaps[mu] = elements(ring, [sympy.Rational(1, 2)])
+        if not tree.children(mu):
+            gaps[mu] = algebra.elements([sympy.Rational(1, 2)])
             continue
-        rho = {c: elements(ring, [symbols.polarity(c)])[0] for c in children}
-        inputs = np.concatenate([gaps.pop(c) * _boxed(rho[c]) for c in children])
-        if mu == node:
-            return expressions(inputs)
-        gaps[mu] = elements(ring, network.matrices[mu]).dot(inputs) * elements(ring, network.gate(mu))
-    raise AssertionError("a node comes last among those below it")
+        gaps[mu] = np.concatenate([gaps.pop(c) * algebra.elements(symbols.polarity(c)) for c in tree.children(mu)])
+        if mu != node:
+            gaps[mu] = algebra.elements(network.matrices[mu]).dot(gaps[mu]) * algebra.elements(network.gate(mu))
+    return algebra.expressions(gaps[node])
 
 
 def linear_jacobian(network: TreeWeights, node: Node) -> np.ndarray:
     """``J_mu = d f_L / d p_mu``, shape (n_L, |N_mu|), SymPy expressions."""
-    path = network.tree.path(network.tree.root, node)
-    used = [entry for v in path[1:] for entry in (*network.block(v).ravel(), *network.gate(v))]
-    ring = ring_of(used)
-    jacobian = elements(ring, np.array(sympy.eye(network.n_out).tolist(), dtype=object))
-    for step in path[1:]:
-        jacobian = jacobian.dot(elements(ring, network.block(step))) * elements(ring, network.gate(step))[None]
-    return expressions(jacobian)
+    path = network.tree.path(network.tree.root, node)[1:]
+    algebra = Algebra(entry for v in path for entry in (*network.block(v).ravel(), *network.gate(v)))
+    jacobian = algebra.integers(np.eye(network.n_out))
+    for step in path:
+        jacobian = jacobian.dot(algebra.elements(network.block(step))) * algebra.elements(network.gate(step))
+    return algebra.expressions(jacobian)
 
 
-def _boxed(value: Any) -> np.ndarray:
-    """One ring element as an array, so that NumPy does not look into it."""
-    box = np.empty((), dtype=object)
-    box[()] = value
-    return box
-
-
-TERM_LIMIT = 2**14
-"""Largest number of monomials that are written out, all entries together: SymPy takes a few seconds for them."""
-
-
-@dataclass(frozen=True)
-class Algebra:
-    """Where entries live: a polynomial ring, or the rational numbers where there is no symbol."""
-
-    ring: PolyRing
-
-    def number(self, value: int) -> Any:
-        """An integer."""
-        return self.ring.ground_new(QQ(value)) if self.ring.ngens else QQ(value)
-
-    def element(self, expr: Expr) -> np.ndarray:
-        """An expression, boxed so that NumPy takes it as one object."""
-        box = np.empty((), dtype=object)
-        box[()] = self.ring.from_expr(expr) if self.ring.ngens else QQ.from_sympy(sympy.sympify(expr, strict=True))
-        return box
-
-    def lifted(self, table: np.ndarray) -> np.ndarray:
-        """An array of integers."""
-        result = np.empty(table.shape, dtype=object)
-        for place, entry in np.ndenumerate(table):
-            result[place] = self.number(int(entry))
-        return result
-
-    def expressions(self, array: np.ndarray, denominator: int) -> np.ndarray:
-        """Elements divided by a positive integer, as SymPy expressions."""
-        result = np.empty(array.shape, dtype=object)
-        for place, entry in np.ndenumerate(array):
-            value = entry * QQ(1, denominator) if self.ring.ngens else entry / QQ(denominator)
-            result[place] = value.as_expr() if self.ring.ngens else QQ.to_sympy(value)
-        return result
+# General networks: the values on the leaf configurations, summed out edge by edge.
 
 
 def means_given(symbols: TreeSymbols, top: Node, table: LeafTable, what: str) -> np.ndarray:
@@ -284,7 +246,7 @@ def means_given(symbols: TreeSymbols, top: Node, table: LeafTable, what: str) ->
         return algebra.expressions(np.stack([even - odd, even + odd]), scale)
     check_terms(symbols, {top: table.numerators.shape[1]}, what)
     algebra = _algebra(symbols, nodes)
-    result = _sum_out(symbols, nodes, algebra, algebra.lifted(table.numerators), _by_states)
+    result = _sum_out(symbols, nodes, algebra, algebra.integers(table.numerators), _by_states)
     return algebra.expressions(result, table.denominator)
 
 
@@ -299,7 +261,7 @@ def _signs(symbols: TreeSymbols, top: Node, table: LeafTable, what: str) -> tupl
     nodes = below(symbols.tree, top)
     check_terms(symbols, {top: table.numerators.shape[1]}, what)
     algebra = _algebra(symbols, nodes)
-    walsh = algebra.lifted(signed_sums(table.numerators))
+    walsh = algebra.integers(signed_sums(table.numerators))
     even, odd = _sum_out(symbols, nodes, algebra, walsh, _by_signs)
     return even, odd, algebra, table.denominator * len(table.numerators)
 
@@ -320,7 +282,7 @@ def signed_sums(table: np.ndarray) -> np.ndarray:
 
 
 def _algebra(symbols: TreeSymbols, nodes: list[Node]) -> Algebra:
-    return Algebra(ring_of(entry for node in nodes[1:] for row in symbols.table(node) for entry in row))
+    return Algebra(entry for node in nodes[1:] for row in symbols.table(node) for entry in row)
 
 
 def _sum_out(symbols: TreeSymbols, nodes: list[Node], algebra: Algebra, table: np.ndarray, rule: Any) -> np.ndarray:
@@ -350,8 +312,8 @@ def _by_signs(symbols: TreeSymbols, algebra: Algebra, child: Node, table: np.nda
     """(left, parent, child, rest) -> (left, parent, rest): 1 -> 1 and sigma_child -> m + rho sigma_parent."""
     rho, m = symbols.polarity(child), symbols.offset(child)
     plain, signed = table[:, :, 0], table[:, :, 1]
-    turned = signed * algebra.element(rho)
-    moved = plain + signed * algebra.element(m) if m != 0 else plain
+    turned = signed * algebra.elements(rho)
+    moved = plain + signed * algebra.elements(m) if m != 0 else plain
     if first:
         return np.concatenate([moved, turned], axis=1)
     return np.stack([moved[:, 0] + turned[:, 1], moved[:, 1] + turned[:, 0]], axis=1)
@@ -362,7 +324,7 @@ def _by_states(symbols: TreeSymbols, algebra: Algebra, child: Node, table: np.nd
     rows = []
     for i, law in enumerate(symbols.table(child)):
         own = table[:, 0 if first else i]
-        rows.append(sum(own[:, j] * algebra.element(p) for j, p in enumerate(law)))
+        rows.append(sum(own[:, j] * algebra.elements(p) for j, p in enumerate(law)))
     return np.stack(rows, axis=1)
 
 

@@ -39,6 +39,7 @@ from theory.trees.symbols import (
     matrix,
     path_below,
     read_weights,
+    strength,
     tree_symbols,
 )
 
@@ -103,7 +104,7 @@ def covariance_operator(
     network = read_weights(tree, weights, slope, gates)
     check_rows(network.neurons(node) * network.inputs(node), "covariance_operator")
     if network.linear or node == tree.root:
-        activations = _input_covariance(symbols, network, node)
+        activations = input_covariance(symbols, network, node)
         jacobian = linear_jacobian(network, node)
         return kron(activations, gram(jacobian))
     means = _connection_means(symbols, network, node)
@@ -169,17 +170,10 @@ def node_update(
     return matrix([[vector[a * n_mu + b] for a in range(network.inputs(node))] for b in range(n_mu)])
 
 
-def mean_covariance(symbols: TreeSymbols, node: Node, weights: Any, slope: Any) -> ImmutableDenseMatrix:
-    """``V_{z_0}[E[f_{N_mu^ch} | z_0]]`` of a network's activations, shape (inputs, inputs)."""
-    return _input_covariance(symbols, read_weights(symbols.tree, weights, slope), node)
-
-
-def _input_covariance(symbols: TreeSymbols, network: TreeWeights, node: Node) -> ImmutableDenseMatrix:
-    """``o_mu a_mu a_mu^T`` where the tree is binary, else ``M^T (diag pi - pi pi^T) M``."""
-    tree = symbols.tree
+def input_covariance(symbols: TreeSymbols, network: TreeWeights, node: Node) -> ImmutableDenseMatrix:
+    """``o_mu a_mu a_mu^T`` on a binary tree, else ``M^T (diag pi - pi pi^T) M``, shape (inputs, inputs)."""
     if symbols.tree.is_binary:
-        factor = Mul(*(symbols.polarity(v) ** 2 for v in path_below(tree, node)), 1 - symbols.root_polarity**2)
-        return outer(factor, input_gaps(symbols, network, node))
+        return outer(strength(symbols, node), input_gaps(symbols, network, node))
     return spread(symbols.prior, path_means(symbols, node, _input_means(symbols, network, node)))
 
 

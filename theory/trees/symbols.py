@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import sympy
-from sympy import Expr, Integer, Rational, Symbol
+from sympy import Expr, Integer, Mul, Rational, Symbol
 
 from hltm.base.checks import Node, number, show, suggestion
 from hltm.base.errors import InputError
@@ -42,7 +42,7 @@ class TreeSymbols:
     def root_polarity(self) -> Expr:
         """``rho_0`` of a binary root."""
         law = normalized(self.tree.exact_prior())
-        return rational(law[1] - law[0]) if self.numbers else Symbol(r"\rho_{0}", real=True)
+        return Rational(law[1] - law[0]) if self.numbers else Symbol(r"\rho_{0}", real=True)
 
     @property
     def prior(self) -> list[Expr]:
@@ -51,12 +51,12 @@ class TreeSymbols:
             rho = self.root_polarity
             return [(1 - rho) / 2, (1 + rho) / 2]
         law = normalized(self.tree.exact_prior())
-        return [rational(p) if self.numbers else Symbol(rf"\pi_{{{i}}}", real=True) for i, p in enumerate(law)]
+        return [Rational(p) if self.numbers else Symbol(rf"\pi_{{{i}}}", real=True) for i, p in enumerate(law)]
 
     def polarity(self, node: Node) -> Expr:
         """Rho of the edge that ends in a node."""
         if self.numbers:
-            return rational(polarity_value(self.tree, node))
+            return Rational(edge_values(self.tree, node)[0])
         return Symbol(rf"\rho_{{{self.edge(node)}}}", real=True)
 
     def offset(self, node: Node) -> Expr:
@@ -64,16 +64,15 @@ class TreeSymbols:
         if is_symmetric(self.tree, node):
             return sympy.Integer(0)
         if self.numbers:
-            return rational(offset_value(self.tree, node))
+            return Rational(edge_values(self.tree, node)[1])
         return Symbol(f"m_{{{self.edge(node)}}}", real=True)
 
     def table(self, node: Node) -> list[list[Expr]]:
         """P(node = j | parent = i), rows i, of the edge that ends in a node."""
         if is_binary_edge(self.tree, node):
-            rho, m = self.polarity(node), self.offset(node)
-            return [[(1 - sign * (m + state * rho)) / 2 for sign in (1, -1)] for state in (-1, 1)]
+            return binary_table(self.polarity(node), self.offset(node))
         rows = [normalized(row) for row in self.tree.exact_table(node)]
-        return [[rational(p) if self.numbers else self.entry(node, i, j) for j, p in enumerate(row)]
+        return [[Rational(p) if self.numbers else self.entry(node, i, j) for j, p in enumerate(row)]
                 for i, row in enumerate(rows)]  # fmt: skip
 
     def entry(self, node: Node, i: int, j: int) -> Symbol:
@@ -86,22 +85,16 @@ def entry_index(i: int | str, j: int | str, apart: bool) -> str:
     return f"{i}{',' if apart else ''}{j}"
 
 
+def binary_table(rho: Expr, m: Expr) -> list[list[Expr]]:
+    """P(child = j | parent = i), rows i, from the polarity and the offset of an edge."""
+    return [[(1 - sign * (m + state * rho)) / 2 for sign in (1, -1)] for state in (-1, 1)]
+
+
 def tree_symbols(tree: HLTM, numbers: bool = False) -> TreeSymbols:
     """The symbols of a tree (or its numbers)."""
-    checked_tree(tree)
-    return TreeSymbols(tree, node_texts(tree.nodes), numbers)
-
-
-def checked_tree(tree: object) -> HLTM:
-    """The tree, or an error where it is none."""
     if not isinstance(tree, HLTM):
         raise InputError(f"tree of type {type(tree).__name__}: must be an hltm.HLTM")
-    return tree
-
-
-def rational(value: Fraction | int) -> Rational:
-    """A Python rational as a SymPy one."""
-    return Rational(value.numerator, value.denominator)
+    return TreeSymbols(tree, node_texts(tree.nodes), numbers)
 
 
 def is_binary_edge(tree: HLTM, node: Node) -> bool:
@@ -111,24 +104,16 @@ def is_binary_edge(tree: HLTM, node: Node) -> bool:
 
 def is_symmetric(tree: HLTM, node: Node) -> bool:
     """Whether the binary table of the edge that ends in a node stays the same when all states swap."""
-    return offset_value(tree, node) == 0
+    return edge_values(tree, node)[1] == 0
 
 
-def polarity_value(tree: HLTM, node: Node) -> Fraction:
-    """P(1|1) - P(1|0), exactly: a polarity as it was given, else from the rows divided by their sums."""
-    argument: Any = tree.graph.edges[tree.parent(node), node].get("polarity")
-    if argument is not None:
-        return Fraction(argument)
+def edge_values(tree: HLTM, node: Node) -> tuple[Fraction, Fraction]:
+    """Exact polarity and offset of a binary edge; a table's rows are divided by their sums."""
+    polarity: Any = tree.graph.edges[tree.parent(node), node].get("polarity")
+    if polarity is not None:
+        return Fraction(polarity), Fraction(0)
     low, high = (normalized(row) for row in tree.exact_table(node))
-    return high[1] - low[1]
-
-
-def offset_value(tree: HLTM, node: Node) -> Fraction:
-    """P(1|1) + P(1|0) - 1, exactly."""
-    if "polarity" in tree.graph.edges[tree.parent(node), node]:
-        return Fraction(0)
-    low, high = (normalized(row) for row in tree.exact_table(node))
-    return high[1] + low[1] - 1
+    return high[1] - low[1], high[1] + low[1] - 1
 
 
 def parameter_values(tree: HLTM) -> dict[Symbol, Rational]:
@@ -182,6 +167,12 @@ def path_below(tree: HLTM, node: Node) -> tuple[Node, ...]:
     return tree.path(tree.root, node)[1:]
 
 
+def strength(symbols: TreeSymbols, node: Node) -> Expr:
+    """``o_mu = rho_{0mu}^2 (1 - rho_0^2)`` of a node of a binary tree, in the polarities of the edges."""
+    path = path_below(symbols.tree, node)
+    return Mul(*(symbols.polarity(place) ** 2 for place in path), 1 - symbols.root_polarity**2)
+
+
 def below(tree: HLTM, node: Node) -> list[Node]:
     """A node and all nodes under it, parents first."""
     result = [node]
@@ -223,12 +214,12 @@ def gap_variance(symbols: TreeSymbols, rows: Any) -> sympy.ImmutableDenseMatrix:
     return matrix([[inner[i, j] for j in range(len(rows))] for i in range(len(rows))])
 
 
-# Weights and gates of a tree network, checked: exact numbers or symbols (statement 6, arXiv 2010.00578).
+# Weights and gates of a tree network: exact numbers or symbols.
 
 
 @dataclass(frozen=True)
 class TreeWeights:
-    """A network on a tree."""
+    """Weights, slope and gates of a tree network."""
 
     tree: HLTM
     matrices: dict[Node, np.ndarray]
@@ -237,7 +228,7 @@ class TreeWeights:
 
     @property
     def linear(self) -> bool:
-        """Whether the output is a linear function of the leaves, with the gates held fixed."""
+        """Whether the output is a linear function of the leaves, with the gates fixed."""
         return self.gates is not None or self.slope == 1
 
     @property
@@ -289,8 +280,7 @@ def exact(value: Any, name: str, place: str = "") -> Expr:
         return value
     if isinstance(value, sympy.Float) and value.is_finite:
         return Rational(*value.as_integer_ratio())
-    plain = Fraction(number(value, name, place))
-    return Rational(plain.numerator, plain.denominator)
+    return Rational(Fraction(number(value, name, place)))
 
 
 def read_weights(
@@ -298,28 +288,29 @@ def read_weights(
 ) -> TreeWeights:
     """Check the weights of every node with children, the slope and the gates."""
     latents = tree.latents
-    argument = _mapping(weights, name, latents)
+    values = _mapping(weights, name, latents)
     rate = exact(slope, "slope", " of the activation")
     if not rate.is_Rational or not 0 <= rate <= 1:
         raise InputError(f"slope={show(slope)} of the activation: must be a number in [0, 1]")
     matrices: dict[Node, np.ndarray] = {}
     for node in reversed(latents):
         width = sum(matrices[c].shape[0] if c in matrices else 1 for c in tree.children(node))
-        matrices[node] = _matrix(argument[node], f"{name}[{show(node)}]", width)
+        matrices[node] = _matrix(values[node], f"{name}[{show(node)}]", width)
     return TreeWeights(tree, matrices, rate, None if gates is None else _gates(tree, matrices, gates))
 
 
-def _mapping(given: object, name: str, nodes: tuple[Node, ...]) -> Mapping[Any, Any]:
-    if not isinstance(given, Mapping):
-        raise InputError(f"{name}={show(given)}: must be a mapping of nodes to values, got {type(given).__name__}")
+def _mapping(argument: object, name: str, nodes: tuple[Node, ...]) -> Mapping[Any, Any]:
+    if not isinstance(argument, Mapping):
+        kind = type(argument).__name__
+        raise InputError(f"{name}={show(argument)}: must be a mapping of nodes to values, got {kind}")
     known = set(nodes)
-    for node in given:
+    for node in argument:
         if node not in known:
             raise InputError(f"{name}[{show(node)}]: must be a node with children{suggestion(node, nodes)}")
     for node in nodes:
-        if node not in given:
+        if node not in argument:
             raise InputError(f"{name} without node {show(node)}: must have every node with children")
-    return given
+    return argument
 
 
 def _matrix(value: Any, name: str, width: int) -> np.ndarray:
@@ -342,10 +333,10 @@ def _matrix(value: Any, name: str, width: int) -> np.ndarray:
 
 def _gates(tree: HLTM, matrices: dict[Node, np.ndarray], gates: object) -> dict[Node, list[Expr]]:
     nodes = tuple(node for node in tree.latents if node != tree.root)
-    argument = _mapping(gates, "gates", nodes)
+    patterns = _mapping(gates, "gates", nodes)
     result = {}
     for node in nodes:
-        values = list(np.asarray(argument[node], dtype=object).ravel())
+        values = list(np.asarray(patterns[node], dtype=object).ravel())
         if len(values) != len(matrices[node]):
             raise InputError(
                 f"gates[{show(node)}]: must have one entry a neuron, {len(matrices[node])}, has {len(values)}"

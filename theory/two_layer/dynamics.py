@@ -2,7 +2,7 @@
 
 ``f = W_2 psi(W_1 x)`` with gated inputs ``x~_j = d_j x``, ``A_jk = Cov_x(E_aug x~_j, E_aug x~_k)``: the block form of
 the covariance operator, its decoupled special case, what the flow conserves, and the ring. For all sizes: identities
-in index notation, expectations by the algebra of statement 3; ``theory.two_layer.dynamics`` writes it out.
+in index notation, expectations by the algebra of statement 3; the block form also at given widths, entry by entry.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,15 +28,26 @@ from hltm.base.errors import InputError
 from theory.core.decide import decide_zero
 from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
 from theory.core.expectation import GIVEN, Law, Letter, Moment, decide_moment, expect, letter
-from theory.core.notation import Expect, matrix
+from theory.core.notation import Expect, matrix, real
 from theory.towers.covariance import derive_covariance
-from theory.towers.dual_gradient import checked
+from theory.towers.dual_gradient import identity_step
 from theory.towers.network import checked_widths
 from theory.two_layer.relations import (
+    A_JJ,
+    A_JK,
     ASSUMPTIONS,
+    FIRST,
+    GATED,
     N0,
     N1,
     N2,
+    OTHER_OUT,
+    OTHER_OWN,
+    OUT,
+    OUT_RATE,
+    OWN,
+    OWN_RATE,
+    SECOND,
     SLUG,
     block_relations,
     conserved_relation,
@@ -44,11 +55,240 @@ from theory.two_layer.relations import (
 )
 from theory.two_layer.ring import derive_ring, sign_population_steps
 
-# Two layers written out entry by entry: a finite population in symbols, its expected simple loss, the block form.
-
 POINTS = COPIES = 2
 ENTRY_LIMIT = 8
 """Largest number of entries of W_1 and W_2 together that is written out (a few seconds)."""
+CLAIMS = ("block", "decoupled", "conserved", "ring")
+"""The claims that can be derived."""
+DROPS: Mapping[str, tuple[str, str]] = {
+    "decoupling": ("decoupled", "A_jk = 0 for j != k"),
+    "homogeneity": ("conserved", "psi(p) = psi'(p) p (no biases, piecewise-linear homogeneous activation)"),
+    "coinciding-means": ("ring", "the augmentation means of the two objects coincide"),
+}
+"""Assumptions that can be dropped: the claim that needs each, and what it says."""
+
+T = Symbol("t", real=True)
+LAW = Law(means={"xj": "mj", "xk": "mk", "h": "hbar"})
+SHAPES: Mapping[str, tuple[int, int]] = {
+    **dict.fromkeys(("xj", "xk", "mj", "mk", "w1k", "h", "hbar"), (2, 1)),
+    **dict.fromkeys(("w2j", "w2k"), (3, 1)),
+    "W2": (3, 2),
+}
+_NAMES = {
+    "xj": (r"\tilde{x}_{j}", N0, 1), "xk": (r"\tilde{x}_{k}", N0, 1),
+    "mj": (r"\bar{x}_{j}", N0, 1), "mk": (r"\bar{x}_{k}", N0, 1),
+    "h": ("f_{1}", N1, 1), "hbar": (r"\bar{f}_{1}", N1, 1),
+    "w1k": ("w_{1k}", N0, 1), "w2j": ("w_{2j}", N2, 1), "w2k": ("w_{2k}", N2, 1), "W2": ("W_{2}", N2, N1),
+}  # fmt: skip
+_PLACES = {("x", "1"): "x_{1}", ("x", "2"): "x_{+}", ("x'", "1"): "x_{-}", ("x", GIVEN): "x", ("y", GIVEN): "y"}
+
+
+def derive_two_layer(claim: str = "block", widths: object = None, drop: str | None = None) -> Derivation:
+    """Derive a claim of statement 5, the block form also at given widths, or with an assumption dropped."""
+    if drop is not None:
+        claim = DROPS[drop][0]
+    if claim == "block":
+        return derive_block() if widths is None else derive_explicit(widths)
+    if claim == "decoupled":
+        return derive_decoupled(drop)
+    return derive_conserved(drop) if claim == "conserved" else derive_ring(drop)
+
+
+def constant(name: str) -> Moment:
+    """A letter without a label: the same at every point."""
+    return Moment.of(Letter(name))
+
+
+def shown(moment: Moment) -> MatrixExpr:
+    """The expectation of a moment as a SymPy matrix expression."""
+    terms = []
+    for term, coefficient in moment.terms.items():
+        factors = []
+        for item in term.word:
+            name, rows, columns = _NAMES[item.name]
+            place = f"({_PLACES[item.labels[0]]})" if item.labels else ""
+            factors.append(matrix(name + place, rows, columns))
+            if item.transposed:
+                factors[-1] = Transpose(factors[-1])
+        terms.append(MatMul(*(() if coefficient == 1 else (coefficient,)), *factors))
+    return Expect(MatAdd(*terms) if len(terms) > 1 else terms[0])
+
+
+def moment_step(left: Moment, right: Moment, why: str) -> Step:
+    """A step ``E[left] = E[right]``, decided by the moment algebra and by exact populations."""
+    difference = left - right
+    return Step(
+        equation(shown(left), shown(right)), why, decide_moment(difference, expect(difference, LAW), LAW, SHAPES)
+    )
+
+
+def neuron_steps() -> list[Step]:
+    """From the tower to its neurons: ``f = sum_j K_j^T w_1j`` with ``K_j = x~_j w_2j^T``."""
+    unit, gate, x = matrix("e_{j}", N1, 1), matrix("D", N1, N1), matrix("x", N0, 1)
+    block, change = matrix("K_{j}", N0, N2), matrix("dw_{1j}", N0, 1)
+    names = {OWN: FIRST.T * unit, OUT: SECOND * unit, GATED: x * (unit.T * gate * unit)}
+    rank_one = {block: GATED * OUT.T}
+    part = SECOND * unit * (unit.T * gate * unit) * unit.T * FIRST * x
+    return [
+        identity_step(
+            part,
+            OUT * GATED.T * OWN,
+            "neuron j of the tower, D diagonal: f = W_2 D W_1 x = sum_j w_2j (x~_j^T w_1j), x~_j = d_j x, w_1j the "
+            "j-th row of W_1, w_2j the j-th column of W_2",
+            names,
+        ),
+        identity_step(
+            OUT * GATED.T * (OWN + T * change),
+            block.T * OWN + T * block.T * change,
+            "only neuron j depends on w_1j, and linearly at fixed gates: df = K_j^T dw_1j with K_j = x~_j w_2j^T, "
+            "and homogeneity f = sum_k K_k^T w_1k",
+            rank_one,
+        ),
+    ]
+
+
+def derive_block() -> Derivation:
+    """The block form for all sizes, a generic pair of neurons j, k."""
+    xj, xk, w1k = letter("xj", "x", "1"), constant("w2k") * letter("xk", "x", "2").transposed(), constant("w1k")
+    negative = constant("w2k") * letter("xk", "x'", "1").transposed() * w1k
+    own = constant("w2k") * letter("xk", "x", "1").transposed() * w1k
+    towards = xj * constant("w2j").transposed()
+    positive = xk * w1k
+    update = towards * (own - negative) - towards * (own - positive)
+    between = constant("w2j").transposed() * constant("w2k")
+    claim = letter("mj", "x") * between * letter("mk", "x").transposed() * w1k
+    claim = claim - letter("mj", "x") * between * letter("mk", "y").transposed() * w1k
+    general = derive_covariance("one-branch", "general")
+    steps = [
+        *neuron_steps(),
+        Step(general.statement.expression, "statement 3, general form, through x_1 only", general.decision),
+        moment_step(
+            update, claim,
+            "one-branch update of w_1j, the part of neuron k: -K_j(x_1) (f_k(x_1) - f_k(x_+)) + K_j(x_1) (f_k(x_1) - "
+            "f_k(x_-)); tower rule and independence",
+        ),
+        *_collect_steps(),
+        *_second_layer_steps(),
+    ]  # fmt: skip
+    difference = update - claim
+    residue = expect(difference, LAW)
+    decision = decide_moment(difference, residue, LAW, SHAPES)
+    residual = ZeroMatrix(N0, 1) if not residue.terms else shown(residue)
+    text = (
+        "d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k, d W_2 = W_2 Cov_x[E_aug f_1], A_jk = Cov_x[E_aug x~_j, E_aug x~_k] "
+        "(one-branch, simple loss), all sizes"
+    )
+    statement = Statement(text, together(block_relations()), "one-branch")
+    return Derivation(SLUG, statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision))
+
+
+def _mean(name: str, point: str) -> MatrixSymbol:
+    return matrix(rf"\bar{{x}}_{{{name}}}({point})", N0, 1)
+
+
+def _collect_steps() -> list[Step]:
+    """``w_2j^T w_2k`` is a number: it leaves the product, and A_jk remains."""
+    word = _mean("j", "x") * OUT.T * OTHER_OUT * (_mean("k", "x") - _mean("k", "y")).T * OTHER_OWN
+    why = "w_2j^T w_2k is a number, the same at all points; A_jk = E[xbar_j(x) (xbar_k(x) - xbar_k(y))^T], x, y iid"
+    return [identity_step(word, A_JK * OTHER_OWN * (OUT.T * OTHER_OUT), why, _drawn())]
+
+
+def _drawn() -> dict[MatrixExpr, MatrixExpr]:
+    """A_jk by two independent points x and y."""
+    return {A_JK: _mean("j", "x") * (_mean("k", "x") - _mean("k", "y")).T}
+
+
+def _second_layer_steps() -> list[Step]:
+    """``d W_2 = W_2 Cov_x[E_aug f_1]``, and the covariance in terms of A_jk."""
+    second = constant("W2")
+    h = {place: letter("h", *place) for place in (("x", "1"), ("x", "2"), ("x'", "1"))}
+    here, plus, minus = h.values()
+    update = second * (here - minus) * here.transposed() - second * (here - plus) * here.transposed()
+    mean = letter("hbar", "x")
+    claim = second * mean * mean.transposed() - second * letter("hbar", "y") * mean.transposed()
+    neurons = (("j", OWN, "x"), ("k", OTHER_OWN, "x"), ("k", OTHER_OWN, "y"))
+    hidden = [MatMul(Transpose(weight), _mean(name, point)) for name, weight, point in neurons]
+    return [
+        moment_step(update, claim, "one-branch update of W_2, f = W_2 f_1: W_2 Cov_x[E_aug f_1]"),
+        identity_step(
+            hidden[0] * (hidden[1] - hidden[2]),
+            OWN.T * A_JK * OTHER_OWN,
+            "f_1j = w_1j^T x~_j, so the entry (j, k) of Cov_x[E_aug f_1] is w_1j^T A_jk w_1k",
+            _drawn(),
+        ),
+    ]
+
+
+def derive_decoupled(drop: str | None = None) -> Derivation:
+    """The decoupled special case, a generic neuron k != j; and a population on which it holds and goes on holding."""
+    decoupling: Mapping[MatrixExpr, MatrixExpr] = {} if drop else {A_JK: ZeroMatrix(N0, N0)}
+    left_over = A_JK * OTHER_OWN * (OUT.T * OTHER_OUT)
+    last = identity_step(
+        A_JJ * OWN * (OUT.T * OUT) + left_over,
+        A_JJ * OWN * (OUT.T * OUT),
+        "block form with A_jk = 0 for k != j: d w_1j = ||w_2j||^2 A_jj w_1j",
+        decoupling,
+    )
+    steps = [
+        identity_step(
+            OUT * (OWN.T * A_JJ * OWN) + OTHER_OUT * (OWN.T * A_JK * OTHER_OWN), OUT * (OWN.T * A_JJ * OWN),
+            "column j of W_2 Cov_x[E_aug f_1] with A_kj = A_jk^T = 0: d w_2j = (w_1j^T A_jj w_1j) w_2j", decoupling,
+        ),
+        *([] if drop else sign_population_steps()),
+        last,
+    ]  # fmt: skip
+    residual = ZeroMatrix(N0, 1) if last.proved else left_over
+    text = "d w_1j = ||w_2j||^2 A_jj w_1j, d w_2j = (w_1j^T A_jj w_1j) w_2j"
+    text += f" (one-branch), without: {DROPS[drop][1]}" if drop else ", where A_jk = 0 for j != k (one-branch)"
+    kept = ASSUMPTIONS if drop else (*ASSUMPTIONS, DROPS["decoupling"][1])
+    statement = Statement(text, together(decoupled_relations()), "one-branch")
+    return Derivation(SLUG, statement, kept, tuple(steps), residual, verdict(steps, last.decision))
+
+
+def derive_conserved(drop: str | None = None) -> Derivation:
+    """``||w_1j||^2 - ||w_2j||^2`` is constant under the flow of every loss that is a function of the outputs.
+
+    ``u = dL/df`` at one input and one tower; the gradient is a sum of such parts, whatever the loss is and through
+    however many towers it flows.
+    """
+    u, value = matrix("u", N2, 1), matrix("f_{1j}", 1, 1)
+    homogeneous: Mapping[MatrixExpr, MatrixExpr] = {} if drop else {value: GATED.T * OWN}
+    first, second = GATED * (OUT.T * u), u * value
+    last = identity_step(
+        OWN.T * first,
+        OUT.T * second,
+        "w_1j^T (dL/dw_1j) = w_2j^T (dL/dw_2j) for the part of every input, hence for every sum of them: half of "
+        "d/dt (||w_1j||^2 - ||w_2j||^2) = 0",
+        homogeneous,
+    )
+    moved = [(w + T * d).T * (w + T * d) for w, d in ((OWN, OWN_RATE), (OUT, OUT_RATE))]
+    kept = OWN.T * OWN - OUT.T * OUT + T * (2 * OWN.T * OWN_RATE - 2 * OUT.T * OUT_RATE)
+    steps = [
+        identity_step(
+            (OWN + T * OWN_RATE).T * GATED * (OUT.T * u), OWN.T * GATED * (OUT.T * u) + T * OWN_RATE.T * first,
+            "part of one input in w_1j: the loss moves by u^T df, df = w_2j x~_j^T dw_1j, gradient x~_j (w_2j^T u)",
+        ),
+        identity_step(
+            value * (u.T * (OUT + T * OUT_RATE)), value * (u.T * OUT) + T * second.T * OUT_RATE,
+            "part of one input in w_2j: df = dw_2j f_1j, gradient u f_1j",
+        ),
+        identity_step(
+            moved[0] - moved[1], kept + T**2 * (OWN_RATE.T * OWN_RATE - OUT_RATE.T * OUT_RATE),
+            "one step of length t: what the flow conserves moves by t^2 (||d_1j||^2 - ||d_2j||^2), so that gradient "
+            "descent with learning rate t drifts at first order over fixed time",
+        ),
+        last,
+    ]  # fmt: skip
+    residual = ZeroMatrix(1, 1) if last.proved else OWN.T * first - OUT.T * second
+    text = "d/dt (||w_1j||^2 - ||w_2j||^2) = 0 for every loss that is a function of the outputs, both conventions"
+    assumptions = [ASSUMPTIONS[0], DROPS["homogeneity"][1], "the loss is a differentiable function of the outputs"]
+    if drop:
+        text, assumptions = f"{text}, without: {DROPS[drop][1]}", [assumptions[2]]
+    statement = Statement(text, conserved_relation())
+    return Derivation(SLUG, statement, tuple(assumptions), tuple(steps), residual, verdict(steps, last.decision))
+
+
+# The block form at given widths: a finite population in symbols, and its expected simple loss, differentiated.
 
 
 @dataclass(frozen=True)
@@ -68,10 +308,9 @@ class Population:
 
     def gated_mean(self, point: int, neuron: int) -> ImmutableDenseMatrix:
         """``E_aug[x~_j]``, ``x~_j = d_j x``, of one point; a column of n_0."""
-        total = zeros(self.first.cols, 1)
-        for copy, weight in enumerate(self.q[point]):
-            total += weight * self.gates[point][copy][neuron] * self.inputs[point][copy]
-        return ImmutableDenseMatrix(total)
+        copies = zip(self.q[point], self.gates[point], self.inputs[point], strict=True)
+        parts = (weight * gate[neuron] * x for weight, gate, x in copies)
+        return ImmutableDenseMatrix(sum(parts, start=zeros(self.first.cols, 1)))
 
     def gated_covariance(self, j: int, k: int) -> ImmutableDenseMatrix:
         """``A_jk = Cov_x(E_aug x~_j, E_aug x~_k)``, (n_0, n_0)."""
@@ -87,22 +326,18 @@ def population(widths: tuple[int, int, int], points: int = POINTS, copies: int =
     inputs, hidden, out = widths
 
     def column(name: str, m: int, a: int, size: int) -> ImmutableDenseMatrix:
-        return ImmutableDenseMatrix(size, 1, lambda i, _: _real(f"{name}_{{{m + 1}{a + 1},{i + 1}}}"))
+        return ImmutableDenseMatrix(size, 1, lambda i, _: real(f"{name}_{{{m + 1}{a + 1},{i + 1}}}"))
 
     def law(name: str, size: int) -> tuple[Expr, ...]:
-        free = [_real(f"{name}_{{{i + 1}}}") for i in range(size - 1)]
+        free = [real(f"{name}_{{{i + 1}}}") for i in range(size - 1)]
         return (*free, 1 - sympy.Add(*free))
 
-    first = ImmutableDenseMatrix(hidden, inputs, lambda b, a: _real(f"W_{{1,{b + 1}{a + 1}}}"))
-    second = ImmutableDenseMatrix(out, hidden, lambda b, a: _real(f"W_{{2,{b + 1}{a + 1}}}"))
+    first = ImmutableDenseMatrix(hidden, inputs, lambda b, a: real(f"W_{{1,{b + 1}{a + 1}}}"))
+    second = ImmutableDenseMatrix(out, hidden, lambda b, a: real(f"W_{{2,{b + 1}{a + 1}}}"))
     xs = tuple(tuple(column("x", m, a, inputs) for a in range(copies)) for m in range(points))
     gates = tuple(tuple(column("d", m, a, hidden) for a in range(copies)) for m in range(points))
     copies_of = tuple(law(f"q^{{{m + 1}}}", copies) for m in range(points))
     return Population(first, second, xs, gates, law("p", points), copies_of)
-
-
-def _real(name: str) -> Symbol:
-    return Symbol(name, real=True)
 
 
 def expected_simple_loss(net: Population) -> Expr:
@@ -133,13 +368,11 @@ def block_form(net: Population) -> tuple[ImmutableDenseMatrix, ImmutableDenseMat
     """
     hidden = range(net.first.rows)
     blocks = {(j, k): net.gated_covariance(j, k) for j, k in product(hidden, hidden)}
-    rows = []
-    for j in hidden:
-        total = zeros(net.first.cols, 1)
-        for k in hidden:
-            coupling = (net.second[:, j].T * net.second[:, k])[0]
-            total += coupling * blocks[j, k] * net.first[k, :].T
-        rows.append(total.T)
+    coupling = net.second.T * net.second
+    rows = [
+        sum((coupling[j, k] * blocks[j, k] * net.first[k, :].T for k in hidden), start=zeros(net.first.cols, 1)).T
+        for j in hidden
+    ]
     covariance = ImmutableDenseMatrix(
         len(hidden), len(hidden), lambda j, k: (net.first[j, :] * blocks[j, k] * net.first[k, :].T)[0]
     )
@@ -148,7 +381,8 @@ def block_form(net: Population) -> tuple[ImmutableDenseMatrix, ImmutableDenseMat
 
 def derive_explicit(widths: object) -> Derivation:
     """The block form at given widths: half of the differentiated loss, minus the formula, entry by entry."""
-    net = population(explicit_widths(widths))
+    sizes = explicit_widths(widths)
+    net = population(sizes)
     loss = expected_simple_loss(net)
     steps, residuals = [], []
     for layer, (weight, right) in enumerate(zip((net.first, net.second), block_form(net), strict=True), start=1):
@@ -162,7 +396,7 @@ def derive_explicit(widths: object) -> Derivation:
         residuals += list(zeros(len(difference), 1) if decision else difference)
     column = ImmutableDenseMatrix(residuals)
     decision = decide_zero(column)
-    size = f"widths {tuple(explicit_widths(widths))}, {POINTS} points, {COPIES} augmentations"
+    size = f"widths {sizes}, {POINTS} points, {COPIES} augmentations"
     text = (
         "-1/2 grad E[r_+ - r_-] = block form, d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k and "
         f"d W_2 = W_2 Cov_x[E_aug f_1] (one-branch), {size}"
@@ -179,241 +413,3 @@ def explicit_widths(widths: object) -> tuple[int, int, int]:
     if sizes[1] * (sizes[0] + sizes[2]) > ENTRY_LIMIT:
         raise InputError(f"widths={tuple(sizes)!r} of {SLUG!r}: too large to be written out; widths=None proves all")
     return sizes[0], sizes[1], sizes[2]
-
-
-CLAIMS = ("block", "decoupled", "conserved", "ring")
-"""What can be derived."""
-DROPS: Mapping[str, tuple[str, str]] = {
-    "decoupling": ("decoupled", "A_jk = 0 for j != k"),
-    "homogeneity": ("conserved", "psi(p) = psi'(p) p (no biases, piecewise-linear homogeneous activation)"),
-    "coinciding-means": ("ring", "the augmentation means of the two objects coincide"),
-}
-"""Assumptions that can be dropped: the claim that needs each, and what it says."""
-
-T = Symbol("t", real=True)
-LAW = Law(means={"xj": "mj", "xk": "mk", "h": "hbar"})
-SHAPES: Mapping[str, tuple[int, int]] = {
-    **dict.fromkeys(("xj", "xk", "mj", "mk", "w1k", "h", "hbar"), (2, 1)),
-    **dict.fromkeys(("w2j", "w2k"), (3, 1)),
-    "W2": (3, 2),
-}
-_NAMES = {
-    "xj": (r"\tilde{x}_{j}", N0, 1), "xk": (r"\tilde{x}_{k}", N0, 1),
-    "mj": (r"\bar{x}_{j}", N0, 1), "mk": (r"\bar{x}_{k}", N0, 1),
-    "h": ("f_{1}", N1, 1), "hbar": (r"\bar{f}_{1}", N1, 1),
-    "w1k": ("w_{1k}", N0, 1), "w2j": ("w_{2j}", N2, 1), "w2k": ("w_{2k}", N2, 1), "W2": ("W_{2}", N2, N1),
-}  # fmt: skip
-_PLACES = {("x", "1"): "x_{1}", ("x", "2"): "x_{+}", ("x'", "1"): "x_{-}", ("x", GIVEN): "x", ("y", GIVEN): "y"}
-
-
-def derive_two_layer(claim: str = "block", widths: object = None, drop: str | None = None) -> Derivation:
-    """Statement 5."""
-    if drop is not None:
-        claim = DROPS[drop][0]
-    if claim == "block":
-        return derive_block() if widths is None else derive_explicit(widths)
-    if claim == "decoupled":
-        return derive_decoupled(drop)
-    return derive_conserved(drop) if claim == "conserved" else derive_ring(drop)
-
-
-def constant(name: str) -> Moment:
-    """A letter without a label: the same at every point."""
-    return Moment.of(Letter(name))
-
-
-def shown(moment: Moment) -> MatrixExpr:
-    """The expectation of a moment as a SymPy matrix expression."""
-    terms = []
-    for term, coefficient in moment.terms.items():
-        factors = []
-        for item in term.word:
-            name, rows, columns = _NAMES[item.name]
-            place = f"({_PLACES[item.labels[0]]})" if item.labels else ""
-            factors.append(matrix(name + place, rows, columns))
-            if item.transposed:
-                factors[-1] = Transpose(factors[-1])
-        terms.append(MatMul(*(() if coefficient == 1 else (coefficient,)), *factors))
-    return Expect(MatAdd(*terms) if len(terms) > 1 else terms[0])
-
-
-def averaged(left: Moment, right: Moment, why: str) -> Step:
-    """A step ``E[left] = E[right]``, decided by the moment algebra and by exact populations."""
-    difference = left - right
-    return Step(
-        equation(shown(left), shown(right)), why, decide_moment(difference, expect(difference, LAW), LAW, SHAPES)
-    )
-
-
-def neuron_steps() -> list[Step]:
-    """From the tower to its neurons: ``f = sum_j K_j^T w_1j`` with ``K_j = x~_j w_2j^T``."""
-    first, second = matrix("W_{1}", N1, N0), matrix("W_{2}", N2, N1)
-    unit, gate, x = matrix("e_{j}", N1, 1), matrix("D", N1, N1), matrix("x", N0, 1)
-    own, out, gated = matrix("w_{1j}", N0, 1), matrix("w_{2j}", N2, 1), matrix(r"\tilde{x}_{j}", N0, 1)
-    block, change = matrix("K_{j}", N0, N2), matrix("dw_{1j}", N0, 1)
-    names = {own: first.T * unit, out: second * unit, gated: x * (unit.T * gate * unit)}
-    rank_one = {block: gated * out.T}
-    part = second * unit * (unit.T * gate * unit) * unit.T * first * x
-    return [
-        checked(
-            part,
-            out * gated.T * own,
-            "neuron j of the tower, D diagonal: f = W_2 D W_1 x = sum_j w_2j (x~_j^T w_1j), x~_j = d_j x, w_1j the "
-            "j-th row of W_1, w_2j the j-th column of W_2",
-            names,
-        ),
-        checked(
-            out * gated.T * (own + T * change),
-            block.T * own + T * block.T * change,
-            "only neuron j depends on w_1j, and linearly at fixed gates: df = K_j^T dw_1j with K_j = x~_j w_2j^T, "
-            "and homogeneity f = sum_k K_k^T w_1k",
-            rank_one,
-        ),
-    ]
-
-
-def derive_block() -> Derivation:
-    """The block form for all sizes, a generic pair of neurons j, k."""
-    xj, xk, w1k = letter("xj", "x", "1"), constant("w2k") * letter("xk", "x", "2").transposed(), constant("w1k")
-    negative = constant("w2k") * letter("xk", "x'", "1").transposed() * w1k
-    own = constant("w2k") * letter("xk", "x", "1").transposed() * w1k
-    towards = xj * constant("w2j").transposed()
-    positive = xk * w1k
-    update = towards * (own - negative) - towards * (own - positive)
-    between = constant("w2j").transposed() * constant("w2k")
-    claim = letter("mj", "x") * between * letter("mk", "x").transposed() * w1k
-    claim = claim - letter("mj", "x") * between * letter("mk", "y").transposed() * w1k
-    general = derive_covariance("one-branch", "general")
-    steps = [
-        *neuron_steps(),
-        Step(general.statement.expression, "statement 3, general form, through x_1 only", general.decision),
-        averaged(
-            update, claim,
-            "one-branch update of w_1j, the part of neuron k: -K_j(x_1) (f_k(x_1) - f_k(x_+)) + K_j(x_1) (f_k(x_1) - "
-            "f_k(x_-)); tower rule and independence",
-        ),
-        *_collect_steps(),
-        *_second_layer_steps(),
-    ]  # fmt: skip
-    difference = update - claim
-    residue = expect(difference, LAW)
-    decision = decide_moment(difference, residue, LAW, SHAPES)
-    residual = ZeroMatrix(N0, 1) if not residue.terms else shown(residue)
-    text = (
-        "d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k, d W_2 = W_2 Cov_x[E_aug f_1], A_jk = Cov_x[E_aug x~_j, E_aug x~_k] "
-        "(one-branch, simple loss), all sizes"
-    )
-    statement = Statement(text, together(block_relations()), "one-branch")
-    return Derivation(SLUG, statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision))
-
-
-def _mean(name: str, point: str) -> MatrixSymbol:
-    return matrix(rf"\bar{{x}}_{{{name}}}({point})", N0, 1)
-
-
-def _collect_steps() -> list[Step]:
-    """``w_2j^T w_2k`` is a number: it leaves the product, and A_jk remains."""
-    own, out, other = matrix("w_{1k}", N0, 1), matrix("w_{2j}", N2, 1), matrix("w_{2k}", N2, 1)
-    a_jk = matrix("A_{jk}", N0, N0)
-    drawn = _mean("j", "x") * (_mean("k", "x") - _mean("k", "y")).T
-    word = _mean("j", "x") * out.T * other * (_mean("k", "x") - _mean("k", "y")).T * own
-    why = "w_2j^T w_2k is a number, the same at all points; A_jk = E[xbar_j(x) (xbar_k(x) - xbar_k(y))^T], x, y iid"
-    return [checked(word, a_jk * own * (out.T * other), why, {a_jk: drawn})]
-
-
-def _second_layer_steps() -> list[Step]:
-    """``d W_2 = W_2 Cov_x[E_aug f_1]``, and the covariance in terms of A_jk."""
-    second = constant("W2")
-    h = {place: letter("h", *place) for place in (("x", "1"), ("x", "2"), ("x'", "1"))}
-    here, plus, minus = h.values()
-    update = second * (here - minus) * here.transposed() - second * (here - plus) * here.transposed()
-    mean = letter("hbar", "x")
-    claim = second * mean * mean.transposed() - second * letter("hbar", "y") * mean.transposed()
-    own, other = matrix("w_{1j}", N0, 1), matrix("w_{1k}", N0, 1)
-    hidden = [MatMul(Transpose(w), _mean(n, p)) for n, w, p in (("j", own, "x"), ("k", other, "x"), ("k", other, "y"))]
-    a_jk = matrix("A_{jk}", N0, N0)
-    argument = {a_jk: _mean("j", "x") * (_mean("k", "x") - _mean("k", "y")).T}
-    return [
-        averaged(update, claim, "one-branch update of W_2, f = W_2 f_1: W_2 Cov_x[E_aug f_1]"),
-        checked(
-            hidden[0] * (hidden[1] - hidden[2]),
-            own.T * a_jk * other,
-            "f_1j = w_1j^T x~_j, so the entry (j, k) of Cov_x[E_aug f_1] is w_1j^T A_jk w_1k",
-            argument,
-        ),
-    ]
-
-
-def derive_decoupled(drop: str | None = None) -> Derivation:
-    """The decoupled special case, a generic neuron k != j; and a population on which it holds and goes on holding."""
-    own, other = matrix("w_{1j}", N0, 1), matrix("w_{1k}", N0, 1)
-    out, far = matrix("w_{2j}", N2, 1), matrix("w_{2k}", N2, 1)
-    a_jj, a_jk = matrix("A_{jj}", N0, N0), matrix("A_{jk}", N0, N0)
-    argument: Mapping[MatrixExpr, MatrixExpr] = {} if drop else {a_jk: ZeroMatrix(N0, N0)}
-    first = a_jj * own * (out.T * out) + a_jk * other * (out.T * far)
-    second = out * (own.T * a_jj * own) + far * (own.T * a_jk * other)
-    last = checked(
-        first,
-        a_jj * own * (out.T * out),
-        "block form with A_jk = 0 for k != j: d w_1j = ||w_2j||^2 A_jj w_1j",
-        argument,
-    )
-    steps = [
-        checked(
-            second, out * (own.T * a_jj * own),
-            "column j of W_2 Cov_x[E_aug f_1] with A_kj = A_jk^T = 0: d w_2j = (w_1j^T A_jj w_1j) w_2j", argument,
-        ),
-        *([] if drop else sign_population_steps()),
-        last,
-    ]  # fmt: skip
-    residual = ZeroMatrix(N0, 1) if last.proved else a_jk * other * (out.T * far)
-    text = "d w_1j = ||w_2j||^2 A_jj w_1j, d w_2j = (w_1j^T A_jj w_1j) w_2j"
-    text += f" (one-branch), without: {DROPS[drop][1]}" if drop else ", where A_jk = 0 for j != k (one-branch)"
-    kept = ASSUMPTIONS if drop else (*ASSUMPTIONS, DROPS["decoupling"][1])
-    statement = Statement(text, together(decoupled_relations()), "one-branch")
-    return Derivation(SLUG, statement, kept, tuple(steps), residual, verdict(steps, last.decision))
-
-
-def derive_conserved(drop: str | None = None) -> Derivation:
-    """``||w_1j||^2 - ||w_2j||^2`` is constant under the flow of every loss that is a function of the outputs.
-
-    ``u = dL/df`` at one input and one tower; the gradient is a sum of such parts, whatever the loss is and through
-    however many towers it flows.
-    """
-    own, out = matrix("w_{1j}", N0, 1), matrix("w_{2j}", N2, 1)
-    gated, u, value = matrix(r"\tilde{x}_{j}", N0, 1), matrix("u", N2, 1), matrix("f_{1j}", 1, 1)
-    homogeneous: Mapping[MatrixExpr, MatrixExpr] = {} if drop else {value: gated.T * own}
-    first, second = gated * (out.T * u), u * value
-    d_own, d_out = matrix(r"\dot{w}_{1j}", N0, 1), matrix(r"\dot{w}_{2j}", N2, 1)
-    last = checked(
-        own.T * first,
-        out.T * second,
-        "w_1j^T (dL/dw_1j) = w_2j^T (dL/dw_2j) for the part of every input, hence for every sum of them: half of "
-        "d/dt (||w_1j||^2 - ||w_2j||^2) = 0",
-        homogeneous,
-    )
-    moved = [(w + T * d).T * (w + T * d) for w, d in ((own, d_own), (out, d_out))]
-    kept = own.T * own - out.T * out + T * (2 * own.T * d_own - 2 * out.T * d_out)
-    steps = [
-        checked(
-            (own + T * d_own).T * gated * (out.T * u), own.T * gated * (out.T * u) + T * d_own.T * first,
-            "part of one input in w_1j: the loss moves by u^T df, df = w_2j x~_j^T dw_1j, gradient x~_j (w_2j^T u)",
-        ),
-        checked(
-            value * (u.T * (out + T * d_out)), value * (u.T * out) + T * second.T * d_out,
-            "part of one input in w_2j: df = dw_2j f_1j, gradient u f_1j",
-        ),
-        checked(
-            moved[0] - moved[1], kept + T**2 * (d_own.T * d_own - d_out.T * d_out),
-            "one step of length t: what the flow conserves moves by t^2 (||d_1j||^2 - ||d_2j||^2), so that gradient "
-            "descent with learning rate t drifts at first order over fixed time",
-        ),
-        last,
-    ]  # fmt: skip
-    residual = ZeroMatrix(1, 1) if last.proved else own.T * first - out.T * second
-    text = "d/dt (||w_1j||^2 - ||w_2j||^2) = 0 for every loss that is a function of the outputs, both conventions"
-    assumptions = [ASSUMPTIONS[0], DROPS["homogeneity"][1], "the loss is a differentiable function of the outputs"]
-    if drop:
-        text, assumptions = f"{text}, without: {DROPS[drop][1]}", [assumptions[2]]
-    statement = Statement(text, conserved_relation())
-    return Derivation(SLUG, statement, tuple(assumptions), tuple(steps), residual, verdict(steps, last.decision))

@@ -1,4 +1,4 @@
-"""Statement 5 on two examples: the patterns 11 and 101 on a ring, and a population that decouples the neurons.
+"""Two examples of statement 5: the patterns 11 and 101 on a ring, and a population that decouples the neurons.
 
 Source: arXiv 2010.00578, the section on two-layer networks; the decoupling population is this project's own.
 """
@@ -10,9 +10,9 @@ import sympy
 from sympy import Eq, Expr, ImmutableDenseMatrix, Integer, Matrix, Rational, Symbol, ZeroMatrix, zeros
 
 from theory.core.decide import decide_zero
-from theory.core.derivation import Derivation, Statement, Step, equation, sign_step, together, verdict, zero_step
+from theory.core.derivation import Derivation, Statement, Step, equation, positive_step, together, verdict, zero_step
 from theory.core.notation import dimension, matrix
-from theory.towers.dual_gradient import checked
+from theory.towers.dual_gradient import identity_step
 from theory.two_layer.relations import ASSUMPTIONS, LINEAR, SLUG
 
 RINGS = (4, 5, 6, 7, 8)
@@ -30,7 +30,7 @@ def translations(ones: Sequence[int], positions: int) -> list[ImmutableDenseMatr
 
 
 def mean(columns: Sequence[ImmutableDenseMatrix]) -> ImmutableDenseMatrix:
-    """Their average."""
+    """The average of some columns."""
     return ImmutableDenseMatrix(sum(columns, zeros(columns[0].rows, 1)) / len(columns))
 
 
@@ -45,7 +45,7 @@ def derive_ring(drop: str | None = None) -> Derivation:
     here, there = matrix(r"\bar{x}", size, 1), matrix(r"\bar{x}'", size, 1)
     odds = Symbol("o", positive=True)
     share = 1 / (1 + odds)
-    last = checked(
+    last = identity_step(
         share * (1 - share) * (here - there) * (here - there).T,
         ZeroMatrix(size, size),
         "linear neurons: A_jk = Cov_x(E_aug x, E_aug x) = p (1 - p) (xbar - xbar')(xbar - xbar')^T for all "
@@ -89,8 +89,8 @@ def ring_steps() -> list[Step]:
         gaps = [gated_mean(columns, weight, Integer(0)) for columns in objects]
         variance = (weight.T * (gaps[0] - gaps[1]))[0] ** 2 / 4
         steps.append(
-            sign_step(
-                variance, Symbol(rf"w^{{\top}} A_{{jj}} w|_{{d={positions}}}", real=True), True,
+            positive_step(
+                variance, Symbol(rf"w^{{\top}} A_{{jj}} w|_{{d={positions}}}", real=True),
                 f"ring of {positions}, ReLU neuron w = e_1 - e_2: its mean activation is 1/d on 11 and 2/d on 101, "
                 f"w^T A_jj w = 1/(4 d^2)",
             )

@@ -87,7 +87,7 @@ class LossReport:
 
 def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT) -> LossReport:
     """Decide on a loss that is given as text."""
-    from theory.losses.parse import check_syntax
+    from theory.losses.grammar import check_syntax
 
     if not text.isidentifier():  # a name that is nearly that of a known loss gets a hint
         check_syntax(text)
