@@ -1,7 +1,7 @@
-"""Where the two sides meet: statements, their evidence and the verdicts.
+"""Compare `theory` and `numeric`: statements, their evidence and the verdicts.
 
-The public classes are those that our own statements are made of, so that a statement of a user's own
-(`user_statement`) runs in the same way. Names are loaded on first use: ``import verify`` loads neither torch nor SymPy.
+The toolkit's statements are made of the public classes, so that a user's own (`user_statement`) runs in the same way.
+Names are loaded on first use: ``import verify`` loads neither torch nor SymPy.
 """
 
 from typing import TYPE_CHECKING

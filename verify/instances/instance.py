@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import hltm
 from hltm.base.errors import InputError
@@ -204,13 +204,11 @@ class _WithLoss(JsonInstance):
 
     loss: str
     parameters: Parameters
-    # JSON values of the keys that may be missing.
-    defaults: ClassVar[dict[str, Any]] = {"parameters": {}}
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
         """Read from JSON data; every violation is one line that names key and rule."""
-        row = check_keys(cls, {**cls.defaults, **data} if isinstance(data, dict) else data)
+        row = check_keys(cls, {"parameters": {}, **data} if isinstance(data, dict) else data)
         loss, parameters = row["loss"], row["parameters"]
         if not isinstance(loss, str):
             raise InputError(f"loss={loss!r:.40}: must be a name such as 'simple', 'triplet' or 'infonce'")
@@ -296,10 +294,6 @@ class PopulationInstance(_WithLoss):
     loss: str = "simple"
     parameters: Parameters = ()
 
-    defaults: ClassVar[dict[str, Any]] = {
-        "point_weights": None, "augmentation_weights": None, "loss": "simple", "parameters": {},
-    }  # fmt: skip
-
     @classmethod
     def from_json(cls, data: Any) -> Self:
         """Read from JSON data. A `tree` (node-link form) may stand in place of the points and their weights."""
@@ -308,6 +302,8 @@ class PopulationInstance(_WithLoss):
             names = ("points", "point_weights", "augmentation_weights")
             points = {name: getattr(population, name).tolist() for name in names}
             data = {**points, **{key: value for key, value in data.items() if key != "tree"}}
+        if isinstance(data, dict):
+            data = {"point_weights": None, "augmentation_weights": None, "loss": "simple", **data}
         return super().from_json(data)
 
     def checked(self) -> Self:
