@@ -7,7 +7,6 @@ reference vectors, so that a reference vector is an instance too. One reader fol
 
 from __future__ import annotations
 
-import difflib
 import math
 import types
 import typing
@@ -17,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import hltm
+from hltm.base.checks import suggestion
 from hltm.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ def check_keys(kind: type, data: Any) -> Mapping[str, Any]:
     names = [f.name for f in fields(kind)]
     for key in data:
         if key not in names:
-            near = difflib.get_close_matches(key, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f", known are {', '.join(names)}"
+            hint = suggestion(key, names) or f", known are {', '.join(names)}"
             raise InputError(f"key {key!r:.40} of instance: is unknown{hint}")
     for name in names:
         if name not in data:
