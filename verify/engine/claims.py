@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sympy
 
+    from theory import Derivation
+
 # Parts of the names of symbols for a change of weights.
 UPDATES = (r"\nabla", r"\dot")
 
@@ -26,12 +28,16 @@ class Claimed:
     options: Callable[[], Sequence[Mapping[str, Any]]]
     named: str = ""
 
-    def rows(self) -> list[tuple[sympy.Basic, str]]:
-        """The relations in order, each with the words beside it."""
+    def derivations(self) -> list[Derivation]:
+        """The derivations of the claim."""
         import theory
 
+        return [theory.derive(self.slug, **option) for option in self.options()]
+
+    def rows(self) -> list[tuple[sympy.Basic, str]]:
+        """The relations in order, each with the words beside it."""
         options = self.options()
-        statements = [theory.derive(self.slug, **option).statement for option in options]
+        statements = [derivation.statement for derivation in self.derivations()]
         every = [statement.relations for statement in statements]
         pairs = [(place, number) for number, relations in enumerate(every) for place in range(len(relations))]
         shown: dict[Any, str] = {}
