@@ -1,7 +1,7 @@
-"""Where the two sides meet: statements, their evidence and the verdicts.
+"""Compare `theory` and `numeric`: statements, their evidence and the verdicts.
 
-The public classes are those that our own statements are made of, so that a statement of a user's own
-(`user_statement`) runs in the same way. Names are loaded on first use: ``import verify`` loads neither torch nor SymPy.
+The toolkit's statements are made of the public classes, so that a user's own (`user_statement`) runs in the same way.
+Names are loaded on first use: ``import verify`` loads neither torch nor SymPy.
 """
 
 from typing import TYPE_CHECKING
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from verify.engine.statement import Context as Context
     from verify.engine.statement import Statement as Statement
     from verify.engine.statement import Variant as Variant
+    from verify.instances.instance import JsonInstance as JsonInstance
     from verify.instances.instance import LossInstance as LossInstance
     from verify.instances.instance import PairInstance as PairInstance
     from verify.instances.instance import PopulationInstance as PopulationInstance
     from verify.instances.instance import TreeInstance as TreeInstance
     from verify.loss.conformance import Conformance as Conformance
     from verify.loss.conformance import conformance as conformance
-    from verify.own.instance import JsonInstance as JsonInstance
     from verify.own.sides import Arithmetic as Arithmetic
     from verify.own.statement import Without as Without
     from verify.own.statement import user_statement as user_statement
@@ -35,9 +35,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "engine.evidence": ["Evidence", "Measurement", "tally"],
         "engine.statement": ["Assumption", "Check", "Context", "Statement", "Variant"],
-        "instances.instance": ["LossInstance", "PairInstance", "PopulationInstance", "TreeInstance"],
+        "instances.instance": ["JsonInstance", "LossInstance", "PairInstance", "PopulationInstance", "TreeInstance"],
         "loss.conformance": ["Conformance", "conformance"],
-        "own.instance": ["JsonInstance"],
         "own.sides": ["Arithmetic"],
         "own.statement": ["Without", "user_statement"],
     },

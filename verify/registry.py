@@ -1,7 +1,7 @@
-"""The list of statements, covered and not yet covered, as plain data.
+"""The list of statements as plain data.
 
-Modules are named by strings and imported on demand: `python -m verify.theorem1` would otherwise load that
-module twice, and the command line would load torch before it is needed.
+Modules are named by strings and imported on demand: `python -m verify.theorem1` would otherwise load that module twice,
+and the command line would load torch before it needs it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Entry:
     module: str | None
 
     def load(self) -> Statement:
-        """Import the module and give its statement."""
+        """Import the module and return its statement."""
         if self.module is None:
             raise InputError(f"statement={self.slug!r}: is not covered yet")
         statement: Statement = importlib.import_module(self.module).STATEMENT

@@ -1,12 +1,11 @@
-"""Hypothesis strategies of trees, networks, populations and losses, made to shrink towards small, plain instances.
+"""Hypothesis strategies of trees, networks, populations and losses that shrink to small, plain instances.
 
 Entries are multiples of 1/8, which float64 holds exactly: the same instance can be measured in exact rationals and in
 floating point. Everything shrinks in its structure first: fewer layers, smaller widths, fewer nodes, points, states and
 negatives, then linear neurons, even probabilities, zeros.
 
-Importing this module tells Hypothesis which strategy makes which type (`register`), so that
-``hypothesis.strategies.from_type(hltm.HLTM)`` works, and with it ``@given(...)`` on annotated tests; `import verify`
-alone does not.
+Importing this module registers the strategies by type, so that ``hypothesis.strategies.from_type(hltm.HLTM)`` works,
+and with it ``@given(...)`` on annotated tests; `import verify` alone does not.
 
 | type | strategy | shrinks to |
 |---|---|---|
@@ -21,16 +20,14 @@ from __future__ import annotations
 
 import itertools
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import networkx as nx
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from verify.instances.instance import LossInstance, PairInstance, PopulationInstance
-
-if TYPE_CHECKING:
-    from hltm import HLTM
-    from verify.instances.instance import TreeInstance
+from hltm import HLTM
+from verify.instances.instance import LossInstance, PairInstance, PopulationInstance, TreeInstance
 
 SLOPES = (1.0, 0.0, 0.25, 0.5)
 LOSSES = ("simple", "triplet", "infonce")
@@ -162,10 +159,6 @@ def loss_instances(draw: st.DrawFn, max_negatives: int = 4) -> LossInstance:
 @st.composite
 def trees(draw: st.DrawFn, max_nodes: int = 6, symmetric: bool | None = None, categorical: bool | None = None) -> HLTM:
     """Latent trees with 2 to `max_nodes` nodes named r, a, b, ...; shrinks to an edge of polarity 0 with even prior."""
-    import networkx as nx
-
-    from hltm import HLTM
-
     counts = st.sampled_from((2, 2, 2, 3) if categorical is None else (2, 3) if categorical else (2,))
     # A list of nodes with all that belongs to each (place, polarity, tilt, states), so that one can be left out in one
     # step; what only some trees need is drawn last, so that nothing else changes its place.
@@ -199,8 +192,6 @@ def tree_instances(
     draw: st.DrawFn, max_nodes: int = 6, symmetric: bool | None = None, categorical: bool | None = None
 ) -> TreeInstance:
     """Trees with one or two neurons at every latent node (statements 6 and 7); parameters as in `trees`."""
-    from verify.instances.instance import TreeInstance
-
     tree = draw(trees(max_nodes, symmetric, categorical))
     sizes = {node: draw(st.integers(1, 2)) for node in tree.latents}
     weights = [
@@ -209,16 +200,8 @@ def tree_instances(
     return TreeInstance(tree, tuple(weights), draw(st.sampled_from(SLOPES)))
 
 
-def register() -> None:
-    """Tell Hypothesis which strategy makes which type; called when this module is imported."""
-    from hltm import HLTM
-    from verify.instances.instance import TreeInstance
-
-    st.register_type_strategy(HLTM, trees())
-    st.register_type_strategy(TreeInstance, tree_instances())
-    st.register_type_strategy(PairInstance, pair_instances())
-    st.register_type_strategy(PopulationInstance, population_instances(LOSSES))
-    st.register_type_strategy(LossInstance, loss_instances())
-
-
-register()
+st.register_type_strategy(HLTM, trees())
+st.register_type_strategy(TreeInstance, tree_instances())
+st.register_type_strategy(PairInstance, pair_instances())
+st.register_type_strategy(PopulationInstance, population_instances(LOSSES))
+st.register_type_strategy(LossInstance, loss_instances())

@@ -1,31 +1,21 @@
-"""Assumptions as data: each with a way of dropping it, and what became of the statement without it.
+"""Drop the assumptions of a statement in turn.
 
 Without an assumption the two sides of a statement are computed on instances, the smallest first. Where they differ the
-assumption is necessary, and the instance with its two numbers is kept; where they agree on all that was tried it is
-not shown necessary. Which of the two is expected is stated, so that a counterexample that is lost turns a run red.
+assumption is necessary, with that instance as the counterexample; where they agree on every instance it is not shown
+necessary. Each assumption states which of the two is expected, so that a run fails when a counterexample is lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from flint import arb, fmpq
 
-from verify.engine.evidence import (
-    Evidence,
-    Measurement,
-    Status,
-    Verdict,
-    counted,
-    table,
-)
+from verify.engine import html
+from verify.engine.evidence import Evidence, Measurement, Status, Verdict, counted
 from verify.engine.statement import Assumption, Context
-
-if TYPE_CHECKING:
-    from verify.engine.evidence import Evidence, Measurement
-
 
 Finding = Literal["necessary", "not shown necessary", "undecided"]
 
@@ -61,10 +51,10 @@ class Sides:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a statement without one assumption.
+    """The outcome of dropping one assumption.
 
-    `sides` is the counterexample, or the last instance on which the statement held; `derivation` is what the derivation
-    without the assumption found, where there is one.
+    `sides` is the counterexample, or the last instance on which the statement held; `derivation` is the decision of the
+    derivation without the assumption, in words, where there is one.
     """
 
     assumption: Assumption
@@ -82,10 +72,9 @@ class Outcome:
         return "holds" if (self.finding == "necessary") == self.assumption.necessary else "refuted"
 
     def _repr_html_(self) -> str:
-        """The outcome for a notebook."""
-        pass  # HOUSE
-
-        return outcome_html(self)
+        sides = "" if self.sides is None else f"{self.sides.instance}: {self.sides.quantity}"
+        row = (self.assumption.name, self.assumption.dropped, self.finding, self.status, self.tried, sides)
+        return html.table([row], ("assumption", "in its place", "finding", "status", "instances tried", "instance"))
 
     def as_json(self) -> dict[str, Any]:
         """The outcome as plain JSON data."""
@@ -111,7 +100,7 @@ class Outcome:
 
 
 def shown(value: Any) -> str:
-    """A number in words: a rational as it is, a float or a ball to twelve digits."""
+    """A number as text: a rational in full, a float or a ball to twelve digits."""
     if isinstance(value, float):
         return f"{value:.12g}"
     return str(value.str(12, radius=False)) if isinstance(value, arb) else str(value)
@@ -137,7 +126,7 @@ def drop(assumption: Assumption, context: Context) -> Outcome:
 
 
 def derived(options: tuple[str, Mapping[str, Any]] | None) -> tuple[str, bool]:
-    """What the derivation without the assumption found, and whether it is refuted, as a necessary assumption needs."""
+    """The decision of the derivation without the assumption in words, and whether that derivation is refuted."""
     if options is None:
         return "", True
     import theory
@@ -147,47 +136,36 @@ def derived(options: tuple[str, Mapping[str, Any]] | None) -> tuple[str, bool]:
     return f"{decision.method}: {decision.detail}", decision.value is False
 
 
-def outcomes(assumptions: Sequence[Assumption], context: Context) -> list[Outcome]:
-    """Every assumption dropped in turn."""
-    return [drop(assumption, context) for assumption in assumptions]
-
-
 def evidence(assumptions: Sequence[Assumption], context: Context) -> Evidence:
-    """All assumptions of a statement: each is found to be what is expected of it, or the evidence says which is not."""
-    result = outcomes(assumptions, context)
-    return replace(summary(result), outcomes=tuple(result))
+    """Drop every assumption of a statement in turn."""
+    return summary([drop(assumption, context) for assumption in assumptions])
 
 
-def summary(found: Sequence[Outcome]) -> Evidence:
-    """The evidence that outcomes amount to."""
-    tried = sum(outcome.tried for outcome in found)
-    for status in ("refuted", "abstained"):
-        for outcome in found:
-            if outcome.status == status:
-                detail = f"without {outcome.assumption.name!r}: {outcome.finding}, {counted(tried, 'instance')} tried"
-                return Evidence("assumptions", outcome.status, "instances", len(found), detail=detail)
-    if not found:
-        return Evidence("assumptions", "abstained", "instances", detail="no assumption was dropped")
-    rows: dict[str, list[str]] = {"necessary": [], "not shown necessary": []}
-    for outcome in found:
-        rows[outcome.finding].append(f"{outcome.assumption.name} ({outcome.assumption.dropped})")
-    parts = [f"{finding}: {'; '.join(texts)}" for finding, texts in rows.items() if texts]
-    return Evidence("assumptions", "holds", "instances", len(found), detail=f"{'; '.join(parts)}; {tried} tried")
+def summary(outcomes: Sequence[Outcome]) -> Evidence:
+    """The evidence of outcomes: it holds if each is the expected one, else it names the first that is not."""
+    tried = sum(outcome.tried for outcome in outcomes)
+    failed = [outcome for status in ("refuted", "abstained") for outcome in outcomes if outcome.status == status]
+    status: Status = "holds"
+    if failed:
+        status = failed[0].status
+        detail = f"without {failed[0].assumption.name!r}: {failed[0].finding}, {counted(tried, 'instance')} tried"
+    elif outcomes:
+        rows: dict[Finding, list[str]] = {"necessary": [], "not shown necessary": []}
+        for outcome in outcomes:
+            rows[outcome.finding].append(f"{outcome.assumption.name} ({outcome.assumption.dropped})")
+        parts = [f"{finding}: {'; '.join(texts)}" for finding, texts in rows.items() if texts]
+        detail = f"{'; '.join(parts)}; {tried} tried"
+    else:
+        status, detail = "abstained", "no assumption was dropped"
+    return Evidence("assumptions", status, "instances", len(outcomes), detail=detail, outcomes=tuple(outcomes))
 
 
 def of_measurement(measurement: Measurement, instance: str, quantity: str) -> Sides:
-    """A measurement as sides: a residual that is to be zero."""
+    """A measurement as sides: its residual, and zero."""
     decided = measurement.status != "abstained"
     return Sides(instance, quantity, measurement.residual, 0.0, measurement.tolerance, decided=decided)
 
 
 def names(assumptions: Iterable[Assumption]) -> tuple[str, ...]:
-    """The assumptions in words, each once, without those that turned out not to be needed."""
+    """The names of the necessary assumptions, each once."""
     return tuple(dict.fromkeys(assumption.name for assumption in assumptions if assumption.necessary))
-
-
-def outcome_html(found: Outcome) -> str:
-    """An assumption that was dropped, what stood in its place, and what became of the statement."""
-    shown = (found.assumption.name, found.assumption.dropped, found.finding, found.status, found.tried)
-    sides = "" if found.sides is None else f"{found.sides.instance}: {found.sides.quantity}"
-    return table([(*shown, sides)], ("assumption", "in its place", "finding", "status", "instances tried", "instance"))

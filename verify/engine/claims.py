@@ -1,8 +1,7 @@
-"""The claim of a statement in LaTeX, made of the derivations whose proof is its evidence.
+"""The claim of a statement in LaTeX, from the derivations that prove it.
 
-Nothing is typed here but words: relations are those of `theory.Statement`, set by `theory.latex.render`. A relation
-of all derivations stands once; one of a single derivation carries its name (the loss), one about an update its
-convention.
+The relations are those of `theory.Statement`, set by `theory.latex.render`. A relation of all derivations is shown
+once; one of a single derivation carries its name (the loss), one about an update its convention.
 """
 
 from __future__ import annotations
@@ -17,50 +16,48 @@ if TYPE_CHECKING:
 
     from theory import Derivation
 
-# What the name of a symbol has in it that stands for a change of weights.
+# Parts of the names of symbols for a change of weights.
 UPDATES = (r"\nabla", r"\dot")
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """What is claimed, derived when it is asked for."""
+    """The claim of a statement; `options` are those of its derivations, `named` the option that names them."""
 
     slug: str
     options: Callable[[], Sequence[Mapping[str, Any]]]
     named: str = ""
 
     def derivations(self) -> list[Derivation]:
-        """The derivations of which the claim is made."""
+        """The derivations of the claim."""
         import theory
 
-        return [theory.derive(self.slug, **options) for options in self.options()]
+        return [theory.derive(self.slug, **option) for option in self.options()]
 
     def rows(self) -> list[tuple[sympy.Basic, str]]:
-        """The relations and what stands beside each, in the order in which they are shown."""
-        result = list(zip(self.options(), self.derivations(), strict=True))
-        every = [derivation.statement.relations for _, derivation in result]
+        """The relations in order, each with the words beside it."""
+        options = self.options()
+        statements = [derivation.statement for derivation in self.derivations()]
+        every = [statement.relations for statement in statements]
+        pairs = [(place, number) for number, relations in enumerate(every) for place in range(len(relations))]
         shown: dict[Any, str] = {}
-        for place, number in self._order(every):
-            (option, derivation), relation = result[number], every[number][place]
-            common = len(result) > 1 and all(relation in relations for relations in every)
+        # Derivations that differ in a named option state the same of different objects: place by place.
+        for place, number in sorted(pairs) if self.named else pairs:
+            option, relation = options[number], every[number][place]
+            common = len(every) > 1 and all(relation in relations for relations in every)
             name = str(option[self.named]) if self.named in option and not common else ""
-            convention = derivation.statement.convention if is_update(relation) else ""
+            convention = statements[number].convention if is_update(relation) else ""
             shown.setdefault(relation, ", ".join(dict.fromkeys(word for word in (name, convention) if word)))
         return list(shown.items())
 
-    def _order(self, every: Sequence[Sequence[object]]) -> list[tuple[int, int]]:
-        """Place and derivation of each relation: place by place where derivations say the same of different objects."""
-        pairs = [(place, number) for number, relations in enumerate(every) for place in range(len(relations))]
-        return sorted(pairs) if self.named else pairs
-
     def __call__(self) -> str:
-        """The claim: one display with a row for every relation."""
+        """The claim as one display with a row for every relation."""
         return display(self)
 
 
 @lru_cache
 def display(claimed: Claimed) -> str:
-    """The display of a claim, derived once."""
+    """The display of a claim, cached."""
     from theory.latex.render import rows
 
     lines: list[str] = []

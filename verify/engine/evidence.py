@@ -1,8 +1,8 @@
-"""Measurements, evidence and verdicts: what a check found, and what follows from it.
+"""Measurements, evidence and verdicts.
 
-A `Measurement` is one comparison of two sides on one instance. An `Evidence` is the summary of many, of one
-kind and one source. A verdict is drawn from all evidence of a statement: one refutation refutes it, an
-abstention leaves it open, and evidence that did not run counts for nothing.
+A `Measurement` compares two sides on one instance. An `Evidence` summarises many, of one kind and one source. The
+verdict on a statement follows from all of its evidence: one refutation refutes it, an abstention leaves it open, and
+evidence that did not run counts for nothing.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from typing import Any, Literal
 
-_LETTERS = 400  # of one cell
-COLUMNS = ("evidence", "source", "status", "n", "residual", "tolerance", "what")
+from verify.engine import html
 
 Kind = Literal["symbolic", "exact", "float", "property", "trained", "variants", "assumptions"]
 Status = Literal["holds", "refuted", "abstained", "not-run"]
 Verdict = Literal["holds", "refuted", "abstained"]
 
 KINDS: tuple[Kind, ...] = ("symbolic", "exact", "float", "property", "trained", "variants", "assumptions")
+COLUMNS = ("evidence", "source", "status", "n", "residual", "tolerance", "what")
 
 
 @dataclass(frozen=True)
@@ -58,17 +57,15 @@ class Measurement:
     def status(self) -> Verdict:
         """`holds`, `refuted` or `abstained`.
 
-        A residual that is not a number refutes; a tolerance that is none (an overflow in the bound) decides nothing.
+        A NaN residual refutes; a tolerance that is not finite (the bound overflowed) or negative abstains.
         """
         if not self.decided or not (math.isfinite(self.tolerance) and self.tolerance >= 0):
             return "abstained"
         return "holds" if self.residual <= self.tolerance else "refuted"
 
     def _repr_html_(self) -> str:
-        """The comparison for a notebook."""
-        pass  # HOUSE
-
-        return measurement_html(self)
+        row = (self.status, self.residual, self.tolerance, self.detail)
+        return html.table([row], ("status", *COLUMNS[4:]))
 
     @property
     def severity(self) -> float:
@@ -82,12 +79,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one kind of check found on one source of instances.
+    """Evidence of one kind from one source of instances.
 
-    `kind` and `status` are the contract's words; `source` says where the instances came from (`proof`,
-    `toy`, `tree`, `digits`, `search`). `counterexample` holds the instance that refuted, if any; `effect` is the
-    smallest that a check that draws detects, in words. What the summary stands on is kept for the report:
-    `derivations` of `theory`, `outcomes` of dropped assumptions, `refutations` of false variants.
+    `source` says where the instances came from (`proof`, `toy`, `tree`, `digits`, `search`). `counterexample` is the
+    instance that refuted, if any; `effect` is the smallest effect that a sampling check detects, in words. For the
+    report there are the `derivations` of `theory`, the `outcomes` of dropped assumptions and the `refutations` of false
+    variants behind the summary.
 
     Examples
     --------
@@ -113,13 +110,10 @@ class Evidence:
     refutations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
 
     def _repr_html_(self) -> str:
-        """The evidence for a notebook."""
-        pass  # HOUSE
-
-        return evidence_html(self)
+        return evidence_table([self]) + html.instance(self.counterexample)
 
     def as_json(self) -> dict[str, Any]:
-        """The evidence as plain JSON data (no NaN: a residual that is not a number is written as a string)."""
+        """The evidence as plain JSON data; numbers that are not finite are written as strings."""
         row: dict[str, Any] = {
             "kind": self.kind,
             "status": self.status,
@@ -152,7 +146,7 @@ def tally(
 ) -> Evidence:
     """Measure every instance and summarise; stop at the first refutation.
 
-    An empty list, or too few decided instances, abstains: a check that compared nothing has not passed.
+    Too few decided instances abstain: a check that compared nothing has not passed.
 
     Parameters
     ----------
@@ -196,12 +190,12 @@ def tally(
 
 
 def joined(*parts: str) -> str:
-    """Parts of a sentence with semicolons between them; those that are empty are left out."""
+    """The parts that are not empty, joined by semicolons."""
     return "; ".join(part for part in parts if part)
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things, in words."""
+    """A count with its noun, in the plural where it is not one."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
@@ -220,33 +214,7 @@ def timed(evidence: Evidence, seconds: float) -> Evidence:
     return replace(evidence, seconds=seconds)
 
 
-def table(rows: Iterable[Sequence[object]], titles: Sequence[str] = ()) -> str:
-    """Rows of any texts as a table; long cells are cut."""
-    head = "<tr>" + "".join(f"<th>{escape(title)}</th>" for title in titles) + "</tr>" if titles else ""
-    body = "".join("<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row) + "</tr>" for row in rows)
-    return f"<table>{head}{body}</table>"
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else f"{value:.2e}" if isinstance(value, float) else str(value)
-    return escape(text if len(text) <= _LETTERS else f"{text[:_LETTERS]} ...")
-
-
-def evidence_row(row: Evidence) -> tuple[object, ...]:
-    """One piece of evidence in the order of `COLUMNS`."""
-    return (row.kind, row.source, row.status, row.instances, row.worst_residual, row.tolerance, row.detail)
-
-
-def evidence_html(row: Evidence) -> str:
-    """A table of one row, and the instance that refuted, if any."""
-    html = table([evidence_row(row)], COLUMNS)
-    return html if row.counterexample is None else html + _instance(row.counterexample)
-
-
-def measurement_html(found: Measurement) -> str:
-    """One comparison."""
-    return table([(found.status, found.residual, found.tolerance, found.detail)], ("status", *COLUMNS[4:]))
-
-
-def _instance(instance: object) -> str:
-    return f"<pre>{_cell(repr(instance))}</pre>"
+def evidence_table(rows: Iterable[Evidence]) -> str:
+    """HTML table of evidence, a row each."""
+    cells = ((e.kind, e.source, e.status, e.instances, e.worst_residual, e.tolerance, e.detail) for e in rows)
+    return html.table(cells, COLUMNS)

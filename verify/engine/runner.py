@@ -1,4 +1,4 @@
-"""Running statements: their checks in order, the false variants, and the replay of saved instances.
+"""Run statements: their checks in order, their false variants and assumptions, and replays of saved instances.
 
 Functions here compute and return; they print nothing and write nothing.
 """
@@ -6,31 +6,23 @@ Functions here compute and return; they print nothing and write nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hltm.base.progress import SILENT, Progress
 from verify.engine import assumptions as assumption
-from verify.engine.evidence import (
-    COLUMNS,
-    Evidence,
-    Kind,
-    Measurement,
-    Verdict,
-    _instance,
-    counted,
-    evidence_row,
-    table,
-    timed,
-    verdict,
-)
+from verify.engine import html
+from verify.engine.evidence import Evidence, Kind, Measurement, Verdict, counted, evidence_table, timed, verdict
 from verify.engine.processes import map_in_processes
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.registry import REGISTRY, Entry
 from verify.registry import entry as known_entry
+
+if TYPE_CHECKING:
+    from theory import Derivation
 
 NOT_RUN: tuple[tuple[Kind, str], ...] = (
     ("trained", "nothing that changes along training is claimed, or it is not covered"),
@@ -50,20 +42,19 @@ class Result:
 
     @property
     def verdict(self) -> Verdict:
-        """Drawn from the evidence; a run that was cut short may refute, but leaves open what it did not."""
+        """The verdict on the evidence; an interrupted run may refute, but not hold."""
         result = verdict(self.evidence)
         return "abstained" if self.interrupted and result == "holds" else result
 
     def _repr_html_(self) -> str:
-        """The verdict and its evidence for a notebook."""
-        pass  # HOUSE
-
-        return result_html(self)
+        heading = escape(f"{self.statement.heading} [{self.statement.slug}] {self.verdict}")
+        instances = "".join(html.instance(row.counterexample) for row in self.evidence)
+        return f"<p><b>{heading}</b>: {escape(self.statement.title)}</p>{evidence_table(self.evidence)}{instances}"
 
 
 @dataclass(frozen=True)
 class Refutation:
-    """What became of a false variant: the kinds that refuted it, and the shrunk counterexample (None: it survived)."""
+    """The outcome for a false variant: the kinds that refuted it, and the counterexample (None: it survived)."""
 
     statement: Statement
     variant: Variant
@@ -75,7 +66,7 @@ class Refutation:
 
     @property
     def survived(self) -> bool:
-        """Whether some kind of evidence that must refute the variant did not."""
+        """Whether a kind of evidence that must refute the variant did not."""
         return set(self.refuted_by) != set(self.variant.caught_by)
 
     @property
@@ -85,22 +76,23 @@ class Refutation:
 
     @property
     def status(self) -> Literal["refuted", "survived", "open"]:
-        """What became of it in one word; one that is open was not found to survive."""
+        """The outcome in one word; `open` comes before `survived`."""
         return "open" if self.open else "survived" if self.survived else "refuted"
 
     def _repr_html_(self) -> str:
-        """The refutation for a notebook."""
-        pass  # HOUSE
-
-        return refutation_html(self)
+        outcome = f"refuted by {', '.join(self.refuted_by)}"
+        outcome = {"open": "left open", "survived": "survives"}.get(self.status, outcome)
+        row = (self.statement.slug, self.variant.name, self.variant.change, outcome, self.tried)
+        titles = ("statement", "variant", "change", "outcome", "instances tried")
+        return html.table([row], titles) + html.instance(self.instance)
 
 
 def run(
     entries: Sequence[Entry], context: Context, progress: Progress = SILENT, only: Kind | None = None
 ) -> Iterator[Result]:
-    """Run every check of every entry; a statement's result is given as soon as it is complete.
+    """Run every check of every entry, yielding each statement's result as soon as it is complete.
 
-    Cut short by Ctrl-C, the statement at hand is given with what it has before KeyboardInterrupt goes on.
+    On Ctrl-C the current statement is yielded with the evidence it has, before KeyboardInterrupt is raised again.
     """
     progress.start(None, "loading the statements")
     statements = [entry.load() for entry in entries]
@@ -123,7 +115,7 @@ def run(
 
 
 def all_checks(statement: Statement) -> tuple[Check, ...]:
-    """The checks of a statement, its false variants and its assumptions among them."""
+    """The checks of a statement, those of its false variants and assumptions last."""
     checks = [*statement.checks, Check("variants", "search", partial(variants_evidence, statement))]
     if statement.drops:
         checks.append(Check("assumptions", "instances", partial(assumption.evidence, statement.drops)))
@@ -131,7 +123,7 @@ def all_checks(statement: Statement) -> tuple[Check, ...]:
 
 
 def not_run(statement: Statement, ran: set[Kind], only: Kind | None) -> list[Evidence]:
-    """Kinds of evidence that there is none of, each with its reason."""
+    """Evidence rows for the kinds that did not run, each with the reason."""
     reasons = {kind: why for kind, why in NOT_RUN if only in (None, kind)}
     if only is not None:
         reasons |= {check.kind: f"only {only} was asked for" for check in all_checks(statement)}
@@ -141,7 +133,7 @@ def not_run(statement: Statement, ran: set[Kind], only: Kind | None) -> list[Evi
 def interrupted(
     statement: Statement, evidence: Sequence[Evidence], seconds: float = 0.0, only: Kind | None = None
 ) -> Result:
-    """The result of a statement that was cut short, or not reached: the checks that did not run say so."""
+    """The result of a statement that was interrupted or not reached; rows of the missing checks say so."""
     rest = [check for check in all_checks(statement) if only in (None, check.kind)][len(evidence) :]
     rows = [*evidence, *(Evidence(check.kind, "not-run", check.source, detail="interrupted") for check in rest)]
     return Result(statement, (*rows, *not_run(statement, {row.kind for row in rows}, only)), seconds, interrupted=True)
@@ -157,7 +149,7 @@ def refute(
 ) -> Refutation:
     """Search for one instance that every kind of evidence named by the variant refutes.
 
-    Where none is found, the kinds are searched one by one, so that the survivor is known by name.
+    Without one, each kind is searched alone, to name those that the variant survives.
     """
     from verify.engine.search import deepening
 
@@ -184,56 +176,49 @@ def refute(
 
 
 def variants_evidence(statement: Statement, context: Context) -> Evidence:
-    """Every false variant must be refuted by every kind of evidence that it names; the first survivor ends the search.
-
-    The refutations are kept as they are found, not shrunk.
-    """
+    """Refute every false variant, without shrinking; the first survivor ends the search."""
     result: list[Refutation] = []
     for variant in statement.variants:
         result.append(refute(statement, variant, context, shrink=False))
         if result[-1].survived:
             break
-    return replace(variants_summary(statement, result), refutations=tuple(result))
+    return variants_summary(statement, tuple(result))
 
 
-def variants_summary(statement: Statement, found: Sequence[Refutation]) -> Evidence:
-    """The evidence that searches for false variants amount to."""
-    for row in found:
-        if row.survived:
-            missing = sorted(set(row.variant.caught_by) - set(row.refuted_by))
-            if row.open:
-                return Evidence(
-                    "variants", "abstained", "search", 0, row.undecided, variant=row.variant.name,
-                    detail=f"no instance could be decided for the false variant {row.variant.name!r}",
-                )  # fmt: skip
-            return Evidence(
-                "variants", "refuted", "search", len(statement.variants), variant=row.variant.name,
-                detail=f"the false variant {row.variant.name!r} survives {', '.join(missing)}",
-            )  # fmt: skip
+def variants_summary(statement: Statement, refutations: tuple[Refutation, ...]) -> Evidence:
+    """The evidence of the searches for counterexamples to false variants."""
+    survivor = next((row for row in refutations if row.survived), None)
+    evidence = partial(Evidence, "variants", source="search", refutations=refutations)
+    if survivor is not None:
+        name = survivor.variant.name
+        if survivor.open:
+            detail = f"no instance could be decided for the false variant {name!r}"
+            return evidence("abstained", abstained=survivor.undecided, variant=name, detail=detail)
+        missing = ", ".join(sorted(set(survivor.variant.caught_by) - set(survivor.refuted_by)))
+        detail = f"the false variant {name!r} survives {missing}"
+        return evidence("refuted", instances=len(statement.variants), variant=name, detail=detail)
     if not statement.variants:
-        return Evidence("variants", "abstained", "search", detail="there is no false variant to refute")
-    return Evidence(
-        "variants", "holds", "search", len(statement.variants),
-        detail=f"{counted(len(statement.variants), 'false variant')} refuted, "
-        f"{counted(sum(row.tried for row in found), 'instance')} tried",
-    )  # fmt: skip
+        return evidence("abstained", detail="there is no false variant to refute")
+    tried = counted(sum(row.tried for row in refutations), "instance")
+    detail = f"{counted(len(statement.variants), 'false variant')} refuted, {tried} tried"
+    return evidence("holds", instances=len(statement.variants), detail=detail)
 
 
-def variants_result(statement: Statement, found: Sequence[Refutation]) -> Result:
-    """The result of a search for the false variants of a statement, complete or not."""
-    rows = tuple(row for row in found if row.statement.slug == statement.slug)
-    evidence = replace(variants_summary(statement, rows), refutations=rows)
+def variants_result(statement: Statement, refutations: Sequence[Refutation]) -> Result:
+    """The result for the false variants of a statement, of all statements' refutations, complete or not."""
+    rows = tuple(row for row in refutations if row.statement.slug == statement.slug)
+    evidence = variants_summary(statement, rows)
     complete = len(rows) == len(statement.variants)
     if not complete and evidence.status == "holds":
         evidence = replace(evidence, status="not-run", detail="interrupted")
     return Result(statement, (evidence,), 0.0, interrupted=not complete)
 
 
-def assumptions_result(statement: Statement, found: Sequence[tuple[Statement, assumption.Outcome]]) -> Result:
-    """The result of dropping the assumptions of a statement, complete or not."""
-    outcomes = tuple(outcome for owner, outcome in found if owner.slug == statement.slug)
-    evidence = replace(assumption.summary(outcomes), outcomes=outcomes)
-    complete = len(outcomes) == len(statement.drops)
+def assumptions_result(statement: Statement, outcomes: Sequence[tuple[Statement, assumption.Outcome]]) -> Result:
+    """The result of dropping the assumptions of a statement, of all statements' outcomes, complete or not."""
+    rows = [outcome for owner, outcome in outcomes if owner.slug == statement.slug]
+    evidence = assumption.summary(rows)
+    complete = len(rows) == len(statement.drops)
     if not complete and evidence.status != "refuted":
         evidence = replace(evidence, status="not-run", detail="interrupted")
     return Result(statement, (evidence,), 0.0, interrupted=not complete)
@@ -262,7 +247,7 @@ def refutations(
 
 
 def refuted(context: Context, name: tuple[str, str]) -> tuple[tuple[Kind, ...], Any, Measurement | None, int, int]:
-    """What another process finds of a variant, given by slug and name, as data that can be sent."""
+    """Refute a variant in a worker; statements cannot be pickled, so slug and name go in and plain fields come out."""
     statement = known_entry(name[0]).load()
     result = refute(statement, statement.variant(name[1]), context, shrink=True)
     return result.refuted_by, result.instance, result.measurement, result.tried, result.undecided
@@ -291,57 +276,36 @@ def replay(statement: Statement, claim: Any, instance: Any, progress: Progress =
     return result
 
 
-def result_html(result: Result) -> str:
-    """A statement with its verdict and all its evidence."""
-    statement = result.statement
-    head = (
-        f"<p><b>{escape(f'{statement.heading} [{statement.slug}] {result.verdict}')}</b>: {escape(statement.title)}</p>"
-    )
-    refuting = "".join(_instance(row.counterexample) for row in result.evidence if row.counterexample is not None)
-    return head + table(map(evidence_row, result.evidence), COLUMNS) + refuting
-
-
-def refutation_html(found: Refutation) -> str:
-    """A false variant, the kinds of evidence that refuted it, and the shrunk instance."""
-    outcome = {"open": "left open", "survived": "survives"}.get(
-        found.status
-    ) or f"refuted by {', '.join(found.refuted_by)}"
-    head = table(
-        [(found.statement.slug, found.variant.name, found.variant.change, outcome, found.tried)],
-        ("statement", "variant", "change", "outcome", "instances tried"),
-    )
-    return head if found.instance is None else head + _instance(found.instance)
-
-
-# Symbolic evidence: derivations of `theory`, each proved, refuted or abstained on.
-
-
 def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
-    """Derive the statement with each set of options; all must be proved.
-
-    A derivation with a step that is decided false refutes; one that could not be decided abstains.
-    """
+    """Symbolic evidence of a statement, derived with each set of options."""
     import theory
 
     if not options:
         raise ValueError(f"no derivation of {slug!r} was asked for")
-    decided_by: list[str] = []
-    result = []
-    for option in options:
-        derivation = theory.derive(slug, **option)
+    names = [", ".join(f"{key}={value}" for key, value in option.items()) or "as stated" for option in options]
+    derivations = (theory.derive(slug, **option) for option in options)
+    return symbolic_evidence(zip(names, derivations, strict=True), len(options), "derivation")
+
+
+def symbolic_evidence(derivations: Iterable[tuple[str, Derivation]], count: int, noun: str) -> Evidence:
+    """Symbolic evidence of named derivations, `count` in all, up to the first that is not proved.
+
+    A derivation with a step that is decided false refutes; one with an undecided step abstains.
+    """
+    methods: list[str] = []
+    result: list[Derivation] = []
+    for name, derivation in derivations:
         result.append(derivation)
-        named = ", ".join(f"{key}={value}" for key, value in option.items()) or "as stated"
+        decisions = [derivation.decision, *(step.decision for step in derivation.steps)]
+        false = [decision for decision in decisions if decision.value is False]
         if not derivation.proved:
-            values = [step.decision.value for step in derivation.steps] + [derivation.decision.value]
-            status = "refuted" if False in values else "abstained"
+            reason = (false or [decision for decision in decisions if decision.value is None])[0]
             return Evidence(
-                "symbolic", "refuted" if status == "refuted" else "abstained", "proof", len(options),
-                detail=f"{named}: {derivation.decision.method}: {derivation.decision.detail}",
-                derivations=tuple(result),
+                "symbolic", "refuted" if false else "abstained", "proof", count,
+                detail=f"{name}: {reason.method}: {reason.detail}", derivations=tuple(result),
             )  # fmt: skip
-        decided_by += [step.decision.method for step in derivation.steps] + [derivation.decision.method]
+        methods += [decision.method for decision in (*decisions[1:], decisions[0])]
     return Evidence(
-        "symbolic", "holds", "proof", len(options), worst_residual=0.0, tolerance=0.0,
-        detail=f"{counted(len(options), 'derivation')} proved by {', '.join(dict.fromkeys(decided_by))}",
-        derivations=tuple(result),
+        "symbolic", "holds", "proof", count, worst_residual=0.0, tolerance=0.0,
+        detail=f"{counted(count, noun)} proved by {', '.join(dict.fromkeys(methods))}", derivations=tuple(result),
     )  # fmt: skip

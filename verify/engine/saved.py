@@ -1,7 +1,6 @@
-"""Reading and writing the files of a run: saved instances, JSON documents, reports.
+"""Read and write the JSON files of a run: saved instances and documents.
 
-This is the one module of `verify` that touches files; `hltm.base.atomic.write` writes to a temporary name and
-renames, so that a reader never sees half of one.
+Files are written under a temporary name and renamed, so that a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 
 
 def json_bytes(document: dict[str, Any]) -> bytes:
-    """A JSON document (no NaN, no infinity) as it is written."""
+    """A JSON document (no NaN, no infinity) as the bytes of its file."""
     return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
 
 
 def check_folder(path: Path) -> Path:
-    """Make the folder if need be and see that a file can be made in it; InputError if not.
+    """Create the folder if need be and check that it is writable (InputError if not).
 
-    Folders that this call made are removed again when no file can be made.
+    On failure the folders that this call created are removed again.
     """
     built: list[Path] = []
     try:
@@ -55,7 +54,7 @@ def check_folder(path: Path) -> Path:
 
 
 def check_target(path: Path) -> Path:
-    """See that a file of that name can be written, without writing it; InputError if not."""
+    """Check that a file can be written, without writing it (InputError if not)."""
     if path.is_dir():
         raise InputError(f"file {str(path)!r}: is a folder, must be a file")
     if not path.parent.is_dir():
@@ -74,19 +73,19 @@ def save_instance(
     seed: int,
     found: dict[str, Any],
 ) -> Path:
-    """Save an instance so that `replay` can measure it again; gives the path of the file."""
+    """Save an instance for `replay`; return the path of the file."""
     path = folder / instance_name(statement, name)
     write_json(path, instance_document(statement, instance, variant=variant, seed=seed, found=found))
     return path
 
 
 def instance_name(statement: Statement, name: str) -> str:
-    """The name of the file of a saved instance."""
+    """The file name of a saved instance."""
     return f"{statement.slug}--{name}.json"
 
 
 def evidence_name(row: Evidence) -> str:
-    """The name of what refuted in a piece of evidence, as part of the name of a file."""
+    """Kind and source of evidence, as part of a file name."""
     return re.sub(r"[^A-Za-z0-9]+", "-", f"{row.kind}-{row.source}").strip("-")[:80]
 
 
@@ -105,7 +104,7 @@ def instance_document(
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file; everything that can be wrong with it is one line."""
+    """Parse a JSON file; every error is one line (InputError)."""
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"file {str(path)!r}: cannot be read: is no regular file")
@@ -127,9 +126,9 @@ def read_json(path: Path) -> Any:
 
 
 def read_instance(path: Path, own: Mapping[str, Statement] | None = None) -> tuple[Statement, str | None, Any]:
-    """Read a saved instance: its statement, the name of the variant (None: the statement itself), and the numbers.
+    """Read a saved instance: its statement, the name of the variant (None: the statement itself), and the instance.
 
-    `own` are a user's own statements by slug; without them only those of the toolkit are known.
+    `own` are a user's own statements by slug, beside those of the toolkit.
     """
     data = read_json(path)
     if not isinstance(data, dict):

@@ -1,4 +1,4 @@
-"""Searching for a counterexample with Hypothesis, and shrinking the one that is found."""
+"""Search for counterexamples with Hypothesis, and shrink them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, find, settings
+from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis.errors import NoSuchExample, Unsatisfiable
 
 from verify.engine.evidence import Evidence, Kind, Measurement, counted, joined
@@ -15,12 +15,12 @@ from verify.engine.evidence import Evidence, Kind, Measurement, counted, joined
 if TYPE_CHECKING:
     from verify.engine.statement import Part
 
-SEEDS = 2**64  # apart are the seeds of two parts of a search
+SEEDS = 2**64  # between the seeds of two parts of a search
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The smallest refuting instance (None if none was found), and how much was tried."""
+    """The smallest refuting instance (None without one), and how many instances were tried."""
 
     instance: Any
     tried: int
@@ -30,7 +30,7 @@ class SearchResult:
 def search(
     strategy: Any, measure: Callable[[Any], Measurement], *, examples: int, seed: int, shrink: bool = True
 ) -> SearchResult:
-    """Look for an instance that `measure` refutes and shrink it."""
+    """Search for an instance that `measure` refutes and shrink it."""
     tried = undecided = 0
 
     def refutes(instance: Any) -> bool:
@@ -48,8 +48,6 @@ def search(
         report_multiple_bugs=False,
     )
     if not shrink:
-        from hypothesis import Phase
-
         options = settings(options, phases=[Phase.generate])
     try:
         instance = find(strategy, refutes, settings=options, random=random.Random(seed))  # noqa: S311
@@ -66,10 +64,10 @@ def deepening(
     seed: int,
     shrink: bool = True,
 ) -> SearchResult:
-    """Search stage by stage, from the smallest instances on, so that what is found is small in structure.
+    """Search stage by stage from the smallest instances on, so that the counterexample is small in structure.
 
-    Hypothesis shrinks numbers well; the widths of a network, which decide how many numbers there are, it shrinks less
-    well, and every attempt at a large network costs more than a whole search among small ones.
+    Hypothesis shrinks numbers well, but not the widths of a network, and every attempt at a large network costs more
+    than a whole search among small ones.
     """
     tried = undecided = 0
     for stage in stages:
@@ -89,11 +87,10 @@ def property_evidence(
     among: str,
     part: Part | None = None,
 ) -> Evidence:
-    """Property-based evidence: no instance of the last stage may be refuted by any of the measuring functions.
+    """Property-based evidence: no measuring function may refute an instance of the last stage.
 
-    What is found there is looked for again from the first stage on, and shrunk. The kinds are tried together on each
-    instance; it counts as decided if one of them could decide it. Of a part of a search only as many examples are tried
-    as fall to it, and what it finds is shrunk only if the part says so.
+    A counterexample is searched for again from the first stage on, and shrunk. An instance counts as decided if one of
+    the kinds decides it. A `part` of a search tries its share of the examples, and shrinks only if it says so.
     """
     if part is not None:
         examples, seed = -(-examples // part.of), seed + SEEDS * part.number
@@ -109,23 +106,24 @@ def property_evidence(
 
     def watch(instance: Any) -> Measurement:
         nonlocal worst
-        found = measure(instance)
-        if found.status != "abstained" and (worst is None or found.severity >= worst.severity):
-            worst = found
-        return found
+        measured = measure(instance)
+        if measured.status != "abstained" and (worst is None or measured.severity >= worst.severity):
+            worst = measured
+        return measured
 
     result = search(stages[-1](), watch, examples=examples, seed=seed, shrink=False)
     if result.instance is not None:
         if part is None or part.shrink:
             result = deepening(stages, measure, examples=examples, seed=seed)
-        found = measure(result.instance)
+        measured = measure(result.instance)
+        after = f"a counterexample among {among}, after {counted(result.tried, 'instance')}"
         return Evidence(
-            "property", "refuted", "search", result.tried, result.undecided, found.residual, found.tolerance,
-            detail=joined(f"a counterexample among {among}, after {counted(result.tried, 'instance')}", found.detail),
+            "property", "refuted", "search", result.tried, result.undecided, measured.residual, measured.tolerance,
+            detail=joined(after, measured.detail),
             counterexample=result.instance,
         )  # fmt: skip
     decided = result.tried - result.undecided
-    # Hypothesis stops early where a strategy has few instances; half of what was asked for is the least that counts.
+    # Hypothesis stops early where a strategy has few instances: half of the examples must be decided.
     at_least = max(1, examples // 2)
     enough = decided >= at_least
     detail = f"no counterexample among {among}, by {' and '.join(kinds)}"

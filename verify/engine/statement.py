@@ -1,7 +1,6 @@
-"""What a statement is made of: its text, its checks, and the false variants that it is told apart from.
+"""Statements as data: text, checks, false variants and assumptions.
 
-A statement is data. Its checks are functions of a `Context`, so that the runner needs to know nothing of what
-they compare, and a statement of a user's own runs in the same way as those of the paper.
+A check is a function of a `Context`, so that a user's own statement runs in the same way as those of the paper.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Profile = Literal["quick", "thorough"]
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a search that is spread over several processes."""
+    """One part of a search over several processes."""
 
     number: int
     of: int
@@ -38,7 +37,7 @@ class Context:
     device : str
         Torch device of the float checks, already resolved (`cpu` or `cuda`).
     part : Part, optional
-        The part of a search for counterexamples that is asked for.
+        Part of a search for counterexamples; by default all of it.
 
     Examples
     --------
@@ -52,13 +51,13 @@ class Context:
     part: Part | None = None
 
     def pick(self, *, quick: int, thorough: int) -> int:
-        """The number that belongs to the profile."""
+        """The number for the profile."""
         return quick if self.profile == "quick" else thorough
 
 
 @dataclass(frozen=True)
 class Check:
-    """One piece of evidence that can be asked for: its kind, where its instances come from, how to run it.
+    """One check of a statement: the kind of its evidence, the source of its instances, and how to run it.
 
     Examples
     --------
@@ -86,7 +85,7 @@ class Variant:
     caught_by : tuple of str
         Kinds of evidence that must refute it, at least two where two measure what it changes.
     one_kind : str
-        Why only one kind measures it, where that is so.
+        Reason where only one kind measures it.
 
     Examples
     --------
@@ -103,21 +102,21 @@ class Variant:
 
 @dataclass(frozen=True)
 class Assumption:
-    """An assumption of a statement, and a way of dropping it.
+    """An assumption of a statement, and a way to drop it.
 
     Parameters
     ----------
     name : str
-        What is assumed.
+        The assumption in words.
     dropped : str
-        What stands in its place.
+        Its replacement in words.
     tries : callable
         ``Context -> iterable of verify.engine.assumptions.Sides``: both sides of the statement without the
         assumption, the smallest instance first.
     necessary : bool
-        Whether a counterexample is expected; if not, the statement is expected to hold on all that is tried.
+        Whether a counterexample is expected; if not, the statement is expected to hold on every instance.
     derivation : (slug, options), optional
-        What `theory.derive` takes to derive the statement without the assumption; it must be refuted there too.
+        Arguments of `theory.derive` for the statement without the assumption, which must be refuted there too.
 
     Examples
     --------
@@ -141,24 +140,24 @@ class Statement:
     slug, theorem, title
         Canonical name, number in the paper (None: a statement of a user's own), one line.
     stated : str or callable
-        The statement in LaTeX, or what derives it (`verify.engine.claims.Claimed`); `claim` is the text.
+        The statement in LaTeX, or a function that derives it (`verify.engine.claims.Claimed`); `claim` is the text.
     assumptions, not_covered : tuple of str
-        What it needs, and what the checks do not reach.
+        Its assumptions, and the limits of the checks.
     source : str
-        Where it is stated.
+        Reference.
     checks : tuple of Check
         Evidence in the order in which it is shown.
     stages : tuple of callables
-        Each gives a Hypothesis strategy of instances, made on demand, from the smallest instances to all of them. A
-        counterexample is looked for in this order, so that it is small before it is shrunk.
+        Each makes a Hypothesis strategy of instances; the smallest instances come first. Searches for counterexamples
+        take this order, so that a counterexample is small before it is shrunk.
     measures : mapping
         Kind of evidence to a function ``(instance, claim) -> Measurement``; claim None is the statement itself.
     variants : tuple of Variant
         False variants.
     drops : tuple of Assumption
-        Assumptions, each with a way of dropping it.
+        Assumptions, each with a way to drop it.
     figures : callable, optional
-        ``Context -> sequence of FigureData``: what the report shows of the statement, computed when it is asked for.
+        ``Context -> sequence of FigureData``: the figures of the report.
 
     Examples
     --------
@@ -185,7 +184,7 @@ class Statement:
 
     @property
     def claim(self) -> str:
-        """The statement in LaTeX, derived when it is asked for."""
+        """The statement in LaTeX."""
         return self.stated if isinstance(self.stated, str) else self.stated()
 
     @property
@@ -195,17 +194,16 @@ class Statement:
 
     @property
     def heading(self) -> str:
-        """How a verdict calls it."""
+        """The heading of a verdict."""
         return "Statement" if self.theorem is None else f"Theorem {self.theorem}"
 
     def _repr_latex_(self) -> str:
-        """The claim for a notebook."""
         from theory.latex.render import for_browsers
 
         return f"$$\n{for_browsers(self.claim)}\n$$"
 
     def variant(self, name: str) -> Variant:
-        """The variant of that name; KeyError lists what there is."""
+        """The variant of that name; a KeyError lists the names."""
         for candidate in self.variants:
             if candidate.name == name:
                 return candidate
@@ -214,6 +212,6 @@ class Statement:
 
 
 def command(theorem: int, context: Context) -> str:
-    """The command that computes the figures of a statement again."""
+    """The command that recomputes the figures of a statement."""
     options = f"--seed {context.seed} --profile {context.profile} --device {context.device}"
     return f"python -m verify.theorem{theorem} {options} --report out"

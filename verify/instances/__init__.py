@@ -1,1 +1,1 @@
-"""Instances of statements: what they hold, how they are sampled, saved and read."""
+"""Instances of statements: their values, their samples and their JSON form."""

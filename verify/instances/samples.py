@@ -1,7 +1,7 @@
-"""Where instances come from: seeded random networks, a tree model, and handwritten digits.
+"""Sources of instances: seeded random networks, a tree model, and handwritten digits.
 
 Every function is a deterministic function of its seed. Toy entries are multiples of 1/8, so that they can be measured
-in exact rationals; tree and digits feed the float checks.
+in exact rationals; trees and digits serve the float checks.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from verify.instances.instance import LossInstance, PairInstance, PopulationInstance, freeze
+from verify.instances.instance import LossInstance, PairInstance, Parameters, PopulationInstance, freeze
 
 SLOPES = (0.0, 0.25, 1.0)
-# (layers, width), from the smallest networks to those that the search for a counterexample ends with.
+# (layers, width) of the stages of a search for counterexamples.
 SIZES = ((1, 1), (1, 2), (2, 2), (2, 3), (3, 3))
 
 
@@ -79,25 +79,24 @@ def toy_losses(seed: int, count: int) -> Iterator[LossInstance]:
         name = ("simple", "triplet", "infonce")[index % 3]
         tau = float(np.round(10.0 ** rng.uniform(-4, 1), 6))
         negatives = int(rng.integers(1, 6, endpoint=True)) if name == "infonce" else 1
-        extra: dict[str, dict[str, float]] = {
-            "simple": {},
-            "triplet": {"margin": float(rng.integers(0, 8) / 8), "tau": tau},
-            "infonce": {"negatives": negatives, "tau": tau},
-        }
+        parameters = loss_parameters(name, tau, float(rng.integers(0, 8) / 8), negatives)
         # Distances within a few tau of each other, so that no derivative is trivially 0 or 1.
         base = float(rng.integers(0, 32) / 8)
         near = base + tau * rng.uniform(0, 6, size=negatives + 1)
-        yield LossInstance(name, tuple(sorted(extra[name].items())), float(near[0]), freeze(near[1:]))
+        yield LossInstance(name, parameters, float(near[0]), freeze(near[1:]))
 
 
-def toy_loss(rng: np.random.Generator, name: str, *, negatives: int = 1) -> tuple[tuple[str, float], ...]:
+def loss_parameters(name: str, tau: float, margin: float, negatives: int) -> Parameters:
+    """The parameters that the named loss takes."""
+    triplet, infonce = (("margin", margin), ("tau", tau)), (("negatives", negatives), ("tau", tau))
+    return {"simple": (), "triplet": triplet, "infonce": infonce}[name]
+
+
+def toy_loss(rng: np.random.Generator, name: str, *, negatives: int = 1) -> Parameters:
     """Parameters for the named loss with temperatures that make the weights vary."""
     tau = float(rng.choice([0.25, 0.5, 1.0, 2.0]))
-    if name == "triplet":
-        return (("margin", float(rng.integers(0, 8) / 8)), ("tau", tau))
-    if name == "infonce":
-        return (("negatives", negatives), ("tau", tau))
-    return ()
+    margin = float(rng.integers(0, 8) / 8) if name == "triplet" else 0.0
+    return loss_parameters(name, tau, margin, negatives)
 
 
 def toy_populations(
@@ -159,14 +158,8 @@ def smooth_populations(
             weights=weights,
             points=freeze(base + noise),
             loss=name,
-            parameters=smooth_parameters(name, tau, negatives),
+            parameters=loss_parameters(name, tau, 0.5 * tau, negatives),
         )
-
-
-def smooth_parameters(name: str, tau: float, negatives: int) -> tuple[tuple[str, float], ...]:
-    """Parameters of the loss at that temperature; the margin is half of it."""
-    several = (("negatives", negatives), ("tau", tau))
-    return {"simple": (), "triplet": (("margin", 0.5 * tau), ("tau", tau)), "infonce": several}[name]
 
 
 def mean_distance(weights: Any, points: np.ndarray, slope: float) -> float:
@@ -195,7 +188,7 @@ def tree_arrays(seed: int, leaves: int) -> tuple[Any, Any, Any]:
 def tree_populations(
     seed: int, count: int, losses: tuple[str, ...] = ("simple",), *, leaves: int = 5
 ) -> Iterator[PopulationInstance]:
-    """Populations that a latent tree makes: keep the root, resample the rest (statement 6's augmentation)."""
+    """Populations of the leaves of a latent tree: an augmentation keeps the root and resamples the rest."""
     rng = generator(seed, f"tree populations {losses}")
     for index in range(count):
         points, point_weights, augmentation_weights = tree_arrays(seed + index % 2, leaves)

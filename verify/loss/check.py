@@ -1,19 +1,19 @@
-"""What `python -m verify loss` finds out about a loss: membership in the family, its pair weight, statement 4.
+"""Decide on a user's loss: membership in the family, its pair weight, and statement 4 for it.
 
-`theory` decides membership and derives the pair weight and statement 4; `loss_numeric` holds the pair weight against
-automatic differentiation of the loss itself.
+`theory` decides membership and derives the pair weight and statement 4; `verify.loss.measure` compares the pair weight
+with automatic differentiation of the loss itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
 from hltm.base.interrupts import OutOfTimeError, limited
 from hltm.base.progress import SILENT, Progress
-from verify.engine.evidence import COLUMNS, Evidence, Verdict, _cell, evidence_row, table, verdict
+from verify.engine import html
+from verify.engine.evidence import Evidence, Status, Verdict, evidence_table, verdict
 from verify.engine.statement import Context
 from verify.report.documents import header
 
@@ -24,36 +24,20 @@ if TYPE_CHECKING:
     from theory.losses.family import Condition
     from theory.losses.loss import Loss
 
-
 SECONDS = 60.0
+WORDS = {True: "in the family", False: "outside the family", None: "undecided"}
+STATUS = {True: "holds", False: "fails", None: "undecided"}
+TOO_LARGE = "(too large to be shown)"
 KINK = "the order of theta is shown for losses with two continuous derivatives, and a maximum has a kink"
 
 
 @dataclass(frozen=True)
 class LossReport:
-    """A loss of the user's: what was decided, derived and measured.
+    """The decisions, the derivation and the evidence for a user's loss.
 
-    Attributes
-    ----------
-    text : str
-        As it was given.
-    expression : sympy.Expr
-        As it was read.
-    conditions : tuple of Condition
-        Those of the family, each with its decision.
-    member : bool or None
-        In the family, outside of it, or undecided.
-    weights : tuple of sympy.Expr
-        ``xi(r)`` for one negative, ``xi_1 .. xi_H`` else, or the one ``xi_j`` of every j where H is symbolic; empty
-        outside of the family.
-    derivation : Derivation or None
-        Statement 4 for this loss.
-    evidence : tuple of Evidence
-        For statement 4: symbolic and float.
-    note : str
-        Why something is open.
-    remarks : tuple of str
-        What else was found about the loss.
+    `member` is None where membership is undecided. `weights` are ``xi(r)`` for one negative, ``xi_1 .. xi_H`` for more,
+    or the one ``xi_j`` of every j where H is symbolic; outside of the family there are none. `derivation` and
+    `evidence` are those of statement 4; `note` gives the reason why something is open.
     """
 
     text: str
@@ -79,14 +63,22 @@ class LossReport:
         return next((c.counterexample for c in self.conditions if c.decision.value is False), None)
 
     def _repr_html_(self) -> str:
-        """What was decided, for a notebook."""
-        pass  # HOUSE
-
-        return loss_html(self)
+        conditions = [(c.text, STATUS[c.decision.value], c.decision.method) for c in self.conditions]
+        parts = [f"<p><b>{self.verdict}</b>: {html.escaped(self.text)}</p>"]
+        parts.append(html.table(conditions, ("condition", "status", "decided by")))
+        parts += [f"<pre>{html.escaped(line)}</pre>" for line in self.counterexample or ()]
+        if self.weights:
+            rows = [(f"xi_{k}", xi) for k, xi in enumerate(self.weights, start=1)]
+            parts.append(html.table(rows, ("pair weight", "")))
+        if self.evidence:
+            parts.append(evidence_table(self.evidence))
+        if self.note:
+            parts.append(f"<p>{html.escaped(self.note)}</p>")
+        return "".join(parts)
 
 
 def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT) -> LossReport:
-    """Decide on a loss that is given as text."""
+    """Decide on a loss from its text."""
     from theory.losses.grammar import check_syntax
 
     if not text.isidentifier():  # a name that is nearly that of a known loss gets a hint
@@ -112,18 +104,18 @@ def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT)
     return LossReport(**result)
 
 
-def _decide(loss: Loss, found: dict[str, Any], progress: Progress) -> None:
-    """Membership, pair weights and statement 4, written down as they are found."""
+def _decide(loss: Loss, report: dict[str, Any], progress: Progress) -> None:
+    """Membership, pair weights and statement 4, put into `report` one by one: what a timeout leaves is kept."""
     from theory.losses.family import family_conditions, membership_decision, membership_of
     from theory.losses.loss import indexed_form
     from theory.losses.signs import continued
 
     progress.start(4)
     progress.step("the family")
-    found["conditions"] = family_conditions(loss.expression, len(loss.negatives or ()))
-    found["member"] = membership_decision(found["conditions"]).value
-    found["remarks"] = _remarks(loss, found["conditions"][-1])
-    if not found["member"]:
+    report["conditions"] = family_conditions(loss.expression, len(loss.negatives or ()))
+    report["member"] = membership_decision(report["conditions"]).value
+    report["remarks"] = _remarks(loss, report["conditions"][-1])
+    if not report["member"]:
         return
     # A gap in the domain that can be removed is removed: the literal text is 0/0 there.
     loss = replace(loss, expression=continued(loss.expression)[0])
@@ -132,16 +124,16 @@ def _decide(loss: Loss, found: dict[str, Any], progress: Progress) -> None:
         written = None
     progress.step("pair weights")
     try:
-        found["weights"], explicit = _weights(loss, written)
+        report["weights"], explicit = _weights(loss, written)
     except InputError as error:
-        found["note"] = str(error)
-        found["evidence"] = (Evidence("symbolic", "abstained", "proof", detail=str(error)),)
+        report["note"] = str(error)
+        report["evidence"] = (Evidence("symbolic", "abstained", "proof", detail=str(error)),)
         return
-    _statement_4(loss, written, explicit, found, progress)
+    _statement_4(loss, written, explicit, report, progress)
 
 
 def _remarks(loss: Loss, real: Condition) -> tuple[str, ...]:
-    """What a reader should know: where the loss is defined, and whether its negatives are alike."""
+    """Remarks for the reader: where the loss is undefined, and whether its negatives differ."""
     from theory.losses.family import symmetric
     from theory.losses.loss import FEW
 
@@ -156,7 +148,7 @@ def _remarks(loss: Loss, real: Condition) -> tuple[str, ...]:
 
 
 def _weights(loss: Loss, written: Loss | None) -> tuple[tuple[sympy.Expr, ...], list[sympy.Expr]]:
-    """The pair weights as they are shown, and one for every negative in ``r_1 .. r_H``."""
+    """The pair weights as displayed, and the one of every negative in ``r_1 .. r_H``."""
     import theory
     from theory.core.normal import linear_sums
     from theory.core.notation import negative, pair_distance
@@ -175,7 +167,7 @@ def _weights(loss: Loss, written: Loss | None) -> tuple[tuple[sympy.Expr, ...], 
 
 
 def _statement_4(
-    loss: Loss, written: Loss | None, weights: list[sympy.Expr], found: dict[str, Any], progress: Progress
+    loss: Loss, written: Loss | None, weights: list[sympy.Expr], report: dict[str, Any], progress: Progress
 ) -> None:
     """Statement 4 with the pair weights of this loss, measured and derived.
 
@@ -185,47 +177,25 @@ def _statement_4(
     import sympy
 
     import theory
-    from verify.loss import measure as loss_numeric
+    from verify.loss import measure
 
     progress.step("statement 4 in floating point")
-    measured = loss_numeric.evidence(loss.expression, weights)
-    found["evidence"] = (measured,)
+    measured = measure.evidence(loss.expression, weights)
+    report["evidence"] = (measured,)
     progress.step("statement 4 in symbols")
     general, count = (loss, len(weights)) if written is None else (written, None)
     derivation = theory.derive("weighted-covariance-operator", loss=general.expression, negatives=count)
-    found["derivation"] = derivation
-    status = {True: "holds", False: "refuted", None: "abstained"}[
-        True if derivation.proved else False if derivation.decision.value is False else None
-    ]
+    report["derivation"] = derivation
+    refuted = derivation.decision.value is False
+    status: Status = "holds" if derivation.proved else "refuted" if refuted else "abstained"
     detail = f"{len(derivation.steps)} steps; {derivation.decision.detail}"
     if loss.expression.has(sympy.Max) and status == "holds":
         status, detail = "abstained", f"{KINK}; away from it: {detail}"
-    found["evidence"] = (Evidence("symbolic", status, "proof", 1, detail=detail), measured)  # type: ignore[arg-type]
-
-
-def loss_html(report: LossReport) -> str:
-    """A loss of the user's: the conditions of the family, its pair weights, and statement 4 for it."""
-    words = {True: "holds", False: "fails", None: "undecided"}
-    head = f"<p><b>{escape(report.verdict)}</b>: {_cell(report.text)}</p>"
-    conditions = [(c.text, words[c.decision.value], c.decision.method) for c in report.conditions]
-    parts = [head, table(conditions, ("condition", "status", "decided by"))]
-    parts += [f"<pre>{_cell(line)}</pre>" for line in report.counterexample or ()]
-    if report.weights:
-        parts.append(table([(f"xi_{k}", xi) for k, xi in enumerate(report.weights, start=1)], ("pair weight", "")))
-    if report.evidence:
-        parts.append(table(map(evidence_row, report.evidence), COLUMNS))
-    return "".join(parts) + (f"<p>{_cell(report.note)}</p>" if report.note else "")
-
-
-# The result of `python -m verify loss` as text with LaTeX, and as a JSON document. Nothing is computed here.
-
-WORDS = {True: "in the family", False: "outside the family", None: "undecided"}
-TOO_LARGE = "(too large to be shown)"
-STATUS = {True: "holds", False: "fails", None: "undecided"}
+    report["evidence"] = (Evidence("symbolic", status, "proof", 1, detail=detail), measured)
 
 
 def loss_json(context: Context, report: LossReport) -> dict[str, Any]:
-    """The document: `loss` beside the header of every run."""
+    """The JSON document of a loss: `loss` beside the header of every run."""
     conditions = [
         {"condition": c.text, "status": STATUS[c.decision.value], "decided_by": c.decision.method,
          "detail": c.decision.detail}
@@ -276,7 +246,7 @@ def plain(expression: sympy.Expr) -> str:
 
 
 def named_weights(report: LossReport) -> list[tuple[str, sympy.Expr]]:
-    """Each pair weight with what it is called: ``xi(r)`` for one negative, ``xi_k`` else (``xi_j``, any j)."""
+    """Each pair weight with its name: ``xi(r)`` for one negative, ``xi_k`` for more, ``xi_j`` for any j."""
     if len(report.weights) == 1:
         free = any(condition.quantity.startswith("dL/dr_k") for condition in report.conditions)
         return [("xi_j" if free else "xi(r)", report.weights[0])]
@@ -284,7 +254,7 @@ def named_weights(report: LossReport) -> list[tuple[str, sympy.Expr]]:
 
 
 def loss_lines(report: LossReport) -> list[str]:
-    """What the terminal shows, line by line."""
+    """The lines that the terminal shows."""
     lines = [f"L = {plain(report.expression)}"]
     for c in report.conditions:
         why = c.decision.method if c.decision.value is not None else f"{c.decision.method}: {c.decision.detail}"
@@ -303,7 +273,7 @@ def loss_lines(report: LossReport) -> list[str]:
 
 
 def latex_lines(report: LossReport) -> list[str]:
-    """The loss and its pair weights as equations, and what was derived from them; every step is in the document."""
+    """The loss, its pair weights and statement 4 as equations; the JSON document has every step."""
     if not report.weights:
         return []
     lines = [r"\begin{align}", f"L &= {tex(report.expression)}"]

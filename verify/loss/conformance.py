@@ -1,9 +1,8 @@
-"""Which known loss a torch function computes, up to which factor, or what it does differently.
+"""Compare a torch function with the known losses, up to a factor.
 
-The function is compared on random batches with every form of `verify.loss.matching`, values first, then the gradients
-with respect to every output: a constant factor is fitted by ratio on some batches, and has to explain fresh ones to
-rounding. Batches differ in size, width and scale, so that a sum over the batch, or a mean over dimensions, is not taken
-for a factor.
+The function is compared on random batches with every form of `verify.loss.matching`: values first, then the gradients
+with respect to every output. A factor that is fitted on some batches has to explain fresh ones to rounding. Batches
+differ in size, width and scale, so that a sum over the batch or a mean over dimensions is not mistaken for a factor.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import torch
 import numeric
 from hltm.base.checks import integer
 from hltm.base.errors import InputError
-from verify.engine.evidence import _cell
+from verify.engine import html
 from verify.loss.matching import (
     ARGUMENTS,
     SINGLE,
@@ -33,65 +32,13 @@ from verify.loss.matching import (
     matches,
 )
 
-# How the gradients of a loss function differ from those of the known loss that has its values.
-
-
-def gradient_differences(match: Match, seen: Observed, title: str) -> tuple[str, ...]:
-    """What differs, in words; empty where the gradients are those of the match."""
-    reason = next((answer.reason for answer in seen.found if answer.gradients is None), None)
-    prefix = "" if match.differences else "values equal, "
-    if reason is not None:
-        return (f"{prefix}no gradient: {reason}",)
-    known = seen.gradients(match.form, match.tau)
-    largest = abs(match.factor) * max(float(g.abs().max()) for each in known for g in each)
-    result = []
-    for place, name in enumerate(ARGUMENTS):
-        ours = torch.cat([a.gradients[place].reshape(-1) for a in seen.found if a.gradients is not None])
-        theirs = match.factor * torch.cat([each[place].reshape(-1) for each in known])
-        words = _compared(ours, theirs, 10 * seen.tolerance * largest, title)
-        if words:
-            result.append(f"{prefix}gradient with respect to {name} {words}")
-    return tuple(result)
-
-
-def _compared(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float, title: str) -> str:
-    """How one gradient differs from another; empty where it does not."""
-    if not bool(torch.isfinite(ours).all()):
-        return "is not finite"
-    gap = float((ours - theirs).abs().max())
-    if gap <= tolerance:
-        return ""
-    if float(ours.abs().max()) == 0:
-        return "is zero: stop-gradient"
-    place = int(theirs.abs().argmax())
-    if float(theirs[place]) == 0:
-        return f"is not zero, that of {title} is"
-    ratio = float(ours[place] / theirs[place])
-    if float((ours - ratio * theirs).abs().max()) <= tolerance:
-        return f"is {ratio:.6g} times that of {title}"
-    return f"differs from that of {title} by up to {gap / float(theirs.abs().max()):.1%} of its size"
-
-
-def gradient_lines(match: Match, seen: Observed, title: str) -> tuple[str, str]:
-    """The norms of the gradients on the first two batches, the function's and the known loss's."""
-    known = seen.gradients(match.form, match.tau)
-
-    def line(i: int) -> str:
-        gradients = seen.found[i].gradients
-        ours = "none" if gradients is None else ", ".join(f"{float(g.norm()):.6g}" for g in gradients)
-        theirs = ", ".join(f"{abs(match.factor) * float(g.norm()):.6g}" for g in known[i])
-        return f"batch {i}: norms of the gradients ({', '.join(ARGUMENTS)}): {ours}; {title}: {theirs}"
-
-    return line(0), line(1)
-
-
 SHAPES = ((4, 3), (6, 5), (3, 7), (5, 4), (7, 3), (2, 6))  # (B, n); no n = 2, where 1/n is 1/2
 SCALES = (0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
 class Conformance:
-    """What a function was found to be.
+    """The known loss that a function computes, and how it differs from it.
 
     Attributes
     ----------
@@ -100,23 +47,23 @@ class Conformance:
     factor : float or None
         The function is this factor times that form.
     differences : tuple of str
-        What it does differently from the loss, its gradients included; empty where it equals it up to the factor and
-        an additive constant.
+        Differences from the loss, those of gradients included; empty where the function equals it up to the factor
+        and an additive constant.
     also : tuple of str
         Descriptions in terms of other known losses.
     counterexample : tuple of two str, or None
         Two batches and the values (or norms of gradients) there: where the function differs from the loss.
     tau, margin : float
-        What the known losses were taken with.
+        Temperature and ``r_0`` of the known losses.
     constant : float
-        What the function adds to the known loss.
+        Constant that the function adds to the known loss.
     notes : tuple of str
-        What makes no other loss of it: a constant, single precision.
+        Differences that do not make it another loss: a constant, single precision.
 
     Examples
     --------
-    >>> found = Conformance("infonce", 2.0, (), (), None, tau=0.1, margin=0.0)
-    >>> found.equal
+    >>> result = Conformance("infonce", 2.0, (), (), None, tau=0.1, margin=0.0)
+    >>> result.equal
     True
     """
 
@@ -136,10 +83,7 @@ class Conformance:
         return self.loss is not None and not self.differences
 
     def _repr_html_(self) -> str:
-        """What was found, for a notebook."""
-        pass  # HOUSE
-
-        return conformance_html(self)
+        return "".join(f"<div>{html.escaped(line)}</div>" for line in str(self).splitlines())
 
     def __str__(self) -> str:
         setting = f"tau = {self.tau:g}, r_0 = {self.margin:g}"
@@ -172,12 +116,12 @@ def conformance(
         ``loss_fn(f_1, f_plus, f_minus)`` of float64 tensors ``(B, n)``, ``(B, n)`` and ``(B, n)`` (or ``(B, H, n)``),
         which gives a real scalar.
     tau, margin : float
-        Temperature and ``r_0`` that the known losses are taken with. Where none of them fits, the temperature is
-        fitted, and named as a difference.
+        Temperature and ``r_0`` of the known losses. Where none of them fits, the temperature is fitted, and is one
+        of the differences.
     negatives : int, optional
         H; without it ``f_minus`` has no axis of negatives.
     against : str
-        Known loss that is named where several fit equally well, and that of the counterexample where none does.
+        Known loss to prefer where several fit equally well, and to give the counterexample where none does.
     seed : int
         Of the batches.
 
@@ -188,7 +132,7 @@ def conformance(
     Raises
     ------
     InputError
-        A function that fails, gives no finite real scalar, or is none; a parameter that is not allowed.
+        `loss_fn` is not callable, raises, or gives no finite real scalar; a parameter is not allowed.
 
     Source
     ------
@@ -215,7 +159,7 @@ def conformance(
 
 
 def _concluded(match: Match, others: Sequence[Match], seen: Observed, single: bool) -> Conformance:
-    """The match in words, with what its gradients do differently."""
+    """The match in words, with the differences of its gradients."""
     title = TITLES[match.form.loss]
     of_gradients = gradient_differences(match, seen, title)
     counterexample = None
@@ -269,7 +213,7 @@ def _described(match: Match) -> str:
 
 
 def _counterexample(seen: Observed, loss: str) -> tuple[str, str]:
-    """The two batches whose ratios differ most: no positive constant can mend both."""
+    """The two batches whose ratios differ most: no constant factor explains both."""
     result, known = seen.values, seen.known(Form(loss), seen.tau)
     ratios = [b / a if a else float("inf") for a, b in zip(known, result, strict=True)]
     low, high = min(range(len(ratios)), key=ratios.__getitem__), max(range(len(ratios)), key=ratios.__getitem__)
@@ -283,6 +227,50 @@ def _counterexample(seen: Observed, loss: str) -> tuple[str, str]:
     return line(low), line(high)
 
 
-def conformance_html(found: Conformance) -> str:
-    """What a loss function was found to be, line by line."""
-    return "".join(f"<div>{_cell(line)}</div>" for line in str(found).splitlines())
+def gradient_differences(match: Match, seen: Observed, title: str) -> tuple[str, ...]:
+    """What differs, in words; empty where the gradients are those of the match."""
+    reason = next((answer.reason for answer in seen.answers if answer.gradients is None), None)
+    prefix = "" if match.differences else "values equal, "
+    if reason is not None:
+        return (f"{prefix}no gradient: {reason}",)
+    known = seen.gradients(match.form, match.tau)
+    largest = abs(match.factor) * max(float(g.abs().max()) for each in known for g in each)
+    result = []
+    for place, name in enumerate(ARGUMENTS):
+        ours = torch.cat([a.gradients[place].reshape(-1) for a in seen.answers if a.gradients is not None])
+        theirs = match.factor * torch.cat([each[place].reshape(-1) for each in known])
+        words = _compared(ours, theirs, 10 * seen.tolerance * largest, title)
+        if words:
+            result.append(f"{prefix}gradient with respect to {name} {words}")
+    return tuple(result)
+
+
+def _compared(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float, title: str) -> str:
+    """How one gradient differs from another; empty where it does not."""
+    if not bool(torch.isfinite(ours).all()):
+        return "is not finite"
+    gap = float((ours - theirs).abs().max())
+    if gap <= tolerance:
+        return ""
+    if float(ours.abs().max()) == 0:
+        return "is zero: stop-gradient"
+    place = int(theirs.abs().argmax())
+    if float(theirs[place]) == 0:
+        return f"is not zero, that of {title} is"
+    ratio = float(ours[place] / theirs[place])
+    if float((ours - ratio * theirs).abs().max()) <= tolerance:
+        return f"is {ratio:.6g} times that of {title}"
+    return f"differs from that of {title} by up to {gap / float(theirs.abs().max()):.1%} of its size"
+
+
+def gradient_lines(match: Match, seen: Observed, title: str) -> tuple[str, str]:
+    """The norms of the gradients on the first two batches, the function's and the known loss's."""
+    known = seen.gradients(match.form, match.tau)
+
+    def line(i: int) -> str:
+        gradients = seen.answers[i].gradients
+        ours = "none" if gradients is None else ", ".join(f"{float(g.norm()):.6g}" for g in gradients)
+        theirs = ", ".join(f"{abs(match.factor) * float(g.norm()):.6g}" for g in known[i])
+        return f"batch {i}: norms of the gradients ({', '.join(ARGUMENTS)}): {ours}; {title}: {theirs}"
+
+    return line(0), line(1)

@@ -1,7 +1,8 @@
-"""Which form of `verify.loss.matching` has the values of a function: up to a factor, a constant, another temperature.
+"""Match a torch function with the known losses and their common modifications.
 
-What is fitted on the first batches has to explain fresh ones. A fit without a constant, at the given temperature, comes
-before one with a constant, and that before another temperature.
+A match is up to a factor, a constant or another temperature, which are fitted on some batches and have to explain fresh
+ones. A fit without a constant at the given temperature is preferred to one with a constant, and that to one at another
+temperature.
 """
 
 from __future__ import annotations
@@ -19,18 +20,20 @@ from torch.nn.functional import normalize
 import numeric
 from hltm.base.errors import InputError
 
-# What a loss function of the user's gives on a batch: its value, its gradients, and the precision it computes in.
-
 Batch = tuple[Tensor, Tensor, Tensor]
 LossFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 ARGUMENTS = ("f_1", "f_plus", "f_minus")
 # Far above the rounding of float64, far below the spacing of float32.
 MOVED = 1e-13
+TOLERANCE, SINGLE = 1e-9, 2e-5
+# The temperatures that are tried, relative to the given one.
+GRID = tuple(10 ** (step / 12) for step in range(-30, 31))
+HALVINGS = 60
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the function gives on one batch."""
+    """The value and the gradients of a function on one batch; `reason` says why there are none."""
 
     value: float
     gradients: tuple[Tensor, ...] | None
@@ -39,19 +42,19 @@ class Answer:
 
 def answers(loss_fn: LossFunction, batches: Sequence[Batch], negatives: int | None) -> list[Answer]:
     """The function and its gradients on each batch."""
-    return [_answer(loss_fn, _given(batch, negatives)) for batch in batches]
+    return [_answer(loss_fn, _arguments(batch, negatives)) for batch in batches]
 
 
 def in_single_precision(loss_fn: LossFunction, batches: Sequence[Batch], negatives: int | None) -> bool:
-    """Whether most values and gradients do not see a change of the inputs that float64 sees and float32 rounds away.
+    """Whether most values and gradients ignore a change of the inputs that float32 rounds away and float64 does not.
 
-    A value alone may hide it in a large constant.
+    Values alone are not enough: a large constant may hide the change.
     """
     # Not the seed of the batches: a change along the outputs themselves is one of scale, which cosines do not see.
     generator = torch.Generator().manual_seed(20100578)
     same = 0
     for batch in batches:
-        argument = _given(batch, negatives)
+        argument = _arguments(batch, negatives)
         moved = [f + MOVED * f.std() * torch.randn(f.shape, generator=generator, dtype=f.dtype) for f in argument]
         same += _same(_answer(loss_fn, argument), _answer(loss_fn, moved))
     return 2 * same > len(batches)
@@ -62,21 +65,21 @@ def _same(first: Answer, second: Answer) -> bool:
     return first.value == second.value and all(torch.equal(a, b) for a, b in pairs)
 
 
-def _given(batch: Batch, negatives: int | None) -> list[Tensor]:
+def _arguments(batch: Batch, negatives: int | None) -> list[Tensor]:
     f_1, f_plus, f_minus = batch
     return [f_1, f_plus, f_minus[:, 0] if negatives is None else f_minus]
 
 
-def _answer(loss_fn: LossFunction, given: Sequence[Tensor]) -> Answer:
-    where = f"loss_fn on f_1 {tuple(given[0].shape)}, f_minus {tuple(given[2].shape)}"
+def _answer(loss_fn: LossFunction, arguments: Sequence[Tensor]) -> Answer:
+    where = f"loss_fn on f_1 {tuple(arguments[0].shape)}, f_minus {tuple(arguments[2].shape)}"
     with torch.inference_mode(False), torch.enable_grad():
-        leaves = [f.clone().requires_grad_() for f in given]
+        leaves = [f.clone().requires_grad_() for f in arguments]
         reason = ""
         try:
             result: Any = loss_fn(*(leaf.clone() for leaf in leaves))
         except Exception as error:  # of the user's code; NumPy, for one, takes no tensor that has a gradient
             reason = f"it fails on outputs that require one ({type(error).__name__})"
-            result = _plainly(loss_fn, given, where)
+            result = _plainly(loss_fn, arguments, where)
         except SystemExit as error:
             raise InputError(f"{where}: must give a scalar, raised SystemExit: {error}") from error
         number = _scalar(result, where)
@@ -93,16 +96,16 @@ def _answer(loss_fn: LossFunction, given: Sequence[Tensor]) -> Answer:
     )
 
 
-def _plainly(loss_fn: LossFunction, given: Sequence[Tensor], where: str) -> Any:
-    """The function without anything to differentiate."""
+def _plainly(loss_fn: LossFunction, arguments: Sequence[Tensor], where: str) -> Any:
+    """The function on tensors without gradients."""
     try:
-        return loss_fn(*(f.clone() for f in given))
+        return loss_fn(*(f.clone() for f in arguments))
     except (Exception, SystemExit) as error:
         raise InputError(f"{where}: must give a scalar, raised {type(error).__name__}: {error}") from error
 
 
 def _scalar(result: Any, where: str) -> float:
-    """The result as a finite number; a text, a truth value or a complex number is none."""
+    """The result as a finite real number; InputError if it is anything else."""
     if isinstance(result, Tensor):
         if result.numel() != 1 or not result.is_floating_point():
             shown = f"a tensor of shape {tuple(result.shape)}, {result.dtype}"
@@ -120,7 +123,7 @@ def _scalar(result: Any, where: str) -> float:
     return number
 
 
-# The known losses of a batch of outputs, and what people do differently: a small lattice of named modifications.
+# Known losses, and their common modifications.
 
 TITLES = {
     "simple": "the simple loss",
@@ -181,7 +184,7 @@ class Form:
 
     @property
     def modifications(self) -> tuple[str, ...]:
-        """What differs from the loss itself, in words."""
+        """Its modifications in words."""
         result = ((f.name, getattr(self, f.name)) for f in fields(self))
         return tuple(NAMES[pair] for pair in result if pair in NAMES)
 
@@ -260,12 +263,6 @@ def _in_batch(form: Form, f_1: Tensor, f_plus: Tensor, tau: float) -> tuple[Tens
     return (logits[:count], target[:count]) if form.views == "anchors" else (logits, target)
 
 
-TOLERANCE, SINGLE = 1e-9, 2e-5
-# The temperatures that are looked through, relative to the given one.
-GRID = tuple(10 ** (step / 12) for step in range(-30, 31))
-_HALVINGS = 60
-
-
 @dataclass(frozen=True)
 class Match:
     """``factor * form + constant`` at a temperature."""
@@ -279,7 +276,7 @@ class Match:
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """What it does differently from the known loss, in words."""
+        """Differences from the known loss in words."""
         result = list(self.form.modifications)
         if self.tau != self.tau_given:
             result.append(f"tau = {self.tau:.6g}, not {self.tau_given:g}")
@@ -292,25 +289,25 @@ class Match:
 
 @dataclass(frozen=True)
 class Observed:
-    """The batches, what the function gives on them, and what the known losses are taken with."""
+    """The answers of the function on batches, and the parameters of the known losses."""
 
     batches: Sequence[Batch]
-    found: Sequence[Answer]
+    answers: Sequence[Answer]
     tau: float
     margin: float
     tolerance: float
 
     @property
     def values(self) -> list[float]:
-        """Of the function."""
-        return [answer.value for answer in self.found]
+        """Values of the function by batch."""
+        return [answer.value for answer in self.answers]
 
     def known(self, form: Form, tau: float) -> list[float]:
-        """Of a form."""
+        """Values of a form by batch."""
         return [value(form, *batch, tau, self.margin) for batch in self.batches]
 
     def gradients(self, form: Form, tau: float) -> list[list[Tensor]]:
-        """Of a form, by batch and argument, each in the shape of the function's."""
+        """Gradients of a form by batch and argument."""
         return [_gradients(form, batch, tau, self.margin) for batch in self.batches]
 
 
@@ -363,23 +360,23 @@ def _at_other_temperature(first: Observed, fresh: Observed) -> Iterator[Match]:
 
 def _by_gradient(first: Observed, fresh: Observed) -> Iterator[Match]:
     """Surrogates with the gradient of a known loss, such as constants that depend on the size of the batch."""
-    if any(answer.gradients is None for answer in (*first.found, *fresh.found)):
+    if any(answer.gradients is None for answer in (*first.answers, *fresh.answers)):
         return
     for form in forms():
         if len(form.modifications) > 1:
             continue
-        known, result = _flat(first.gradients(form, first.tau)), _flat([a.gradients or () for a in first.found])
+        known, result = _flat(first.gradients(form, first.tau)), _flat([a.gradients or () for a in first.answers])
         place = int(known.abs().argmax())
         factor = float(result[place] / known[place]) if known[place] != 0 else 0.0
         if factor == 0 or not _near(result, factor * known, first.tolerance):
             continue
-        again = _flat(fresh.gradients(form, first.tau)), _flat([a.gradients or () for a in fresh.found])
+        again = _flat(fresh.gradients(form, first.tau)), _flat([a.gradients or () for a in fresh.answers])
         if _near(again[1], factor * again[0], fresh.tolerance):
             yield Match(form, factor, 0.0, first.tau, first.tau, by_gradient=True)
 
 
 def _temperatures(form: Form, seen: Observed) -> Iterator[float]:
-    """Where the ratio of the values on two batches is that of the function."""
+    """Temperatures at which the form has the function's ratio of values on two batches."""
     result = seen.values
     high = max(range(len(result)), key=lambda i: abs(result[i]))
     low = min(range(len(result)), key=lambda i: abs(result[i]))
@@ -402,9 +399,8 @@ def _temperatures(form: Form, seen: Observed) -> Iterator[float]:
         left, at_left = right, at_right
 
 
-def _root(off: object, left: float, right: float, at_left: float) -> float:
-    assert callable(off)  # noqa: S101
-    for _ in range(_HALVINGS):
+def _root(off: Callable[[float], float], left: float, right: float, at_left: float) -> float:
+    for _ in range(HALVINGS):
         middle = (left + right) / 2
         at_middle = off(middle)
         if at_left * at_middle <= 0:
@@ -414,10 +410,10 @@ def _root(off: object, left: float, right: float, at_left: float) -> float:
     return (left + right) / 2
 
 
-def _factor(known: Sequence[float], found: Sequence[float]) -> float | None:
+def _factor(known: Sequence[float], values: Sequence[float]) -> float | None:
     """The one factor that explains the batch where the known loss is largest."""
     largest = max(range(len(known)), key=lambda i: abs(known[i]))
-    return found[largest] / known[largest] if known[largest] and found[largest] else None
+    return values[largest] / known[largest] if known[largest] and values[largest] else None
 
 
 def _holds(form: Form, tau: float, factor: float, constant: float, *seen: Observed) -> bool:
@@ -445,5 +441,5 @@ def _flat(gradients: Sequence[Sequence[Tensor]]) -> Tensor:
     return torch.cat([g.reshape(-1) for each in gradients for g in each])
 
 
-def _near(found: Tensor, known: Tensor, tolerance: float) -> bool:
-    return bool((found - known).abs().max() <= 10 * tolerance * known.abs().max())
+def _near(values: Tensor, known: Tensor, tolerance: float) -> bool:
+    return bool((values - known).abs().max() <= 10 * tolerance * known.abs().max())

@@ -1,10 +1,9 @@
-"""Statement 4 for any loss, in floating point: automatic differentiation of its literal sum against V^xi vec W.
+"""Statement 4 for any loss in floating point: autograd of its literal sum against V^xi vec W.
 
-Populations without augmentation, so that theta is 0 and the statement an identity. The left side differentiates the
-user's loss; the right side knows only the derived pair weights and the connections. Where there are too many tuples of
-negatives to list, some are drawn: without augmentation the identity holds tuple by tuple, so for every law of tuples.
-For a loss that nobody has analysed
-there is no a-priori bound of the rounding error: it is measured, from the same computation in single precision.
+Populations have no augmentation, so that theta is 0 and the statement an identity. The left side differentiates the
+user's loss; the right side has only the derived pair weights and the connections. Where there are too many tuples of
+negatives to list, some are drawn: without augmentation the identity holds tuple by tuple. There is no a-priori bound of
+the rounding error of an arbitrary loss: it is measured, from the same computation in single precision.
 """
 
 from __future__ import annotations
@@ -25,12 +24,20 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+TUPLE_LIMIT = 20_000
+# Tuples of negatives that are drawn where there are more than the limit.
+DRAWN, DRAWN_POINTS = 256, 3
+# A tolerance near the size of the sides decides nothing.
+USELESS = 1e-6
+WIDTHS = ((3, 2), (3, 4, 2), (2, 3, 3, 2), (4, 3, 1))
+SLOPES = (0.0, 0.25, 1.0)
 
-# A loss of `theory` in torch: a walk over the SymPy tree that knows a handful of functions and evaluates no text.
+
+# Losses of `theory` in torch, by a walk over the SymPy tree; no text is evaluated.
 
 
 class NoTorchFormError(Exception):
-    """The expression holds a function that the walk does not know."""
+    """The expression has a function without a torch form."""
 
 
 def evaluate(expression: sympy.Expr, values: Mapping[sympy.Symbol, Tensor]) -> Tensor:
@@ -40,7 +47,7 @@ def evaluate(expression: sympy.Expr, values: Mapping[sympy.Symbol, Tensor]) -> T
 
 
 def evaluate_all(expressions: Sequence[sympy.Expr], values: Mapping[sympy.Symbol, Tensor]) -> list[Tensor]:
-    """The values of several expressions; what they have in common is computed once."""
+    """The values of several expressions; common subexpressions are computed once."""
     done: dict[Any, Tensor] = {}
     stack = [*expressions]
     like = next(iter(values.values()))
@@ -108,18 +115,9 @@ def _power(node: sympy.Pow, arguments: list[Tensor]) -> Tensor:
     return arguments[0] ** arguments[1]
 
 
-TUPLE_LIMIT = 20_000
-# Tuples of negatives that are drawn where all of them are more than the limit.
-DRAWN, DRAWN_POINTS = 256, 3
-# A tolerance near the size of what is compared says nothing.
-USELESS = 1e-6
-WIDTHS = ((3, 2), (3, 4, 2), (2, 3, 3, 2), (4, 3, 1))
-SLOPES = (0.0, 0.25, 1.0)
-
-
 @dataclass(frozen=True)
 class Case:
-    """Widths, slope, temperature, margin and a seed: a network and a population follow from them."""
+    """Seed and parameters of a network and a population."""
 
     seed: int
     widths: tuple[int, ...]

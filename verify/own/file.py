@@ -1,6 +1,6 @@
-"""Files of a user's own statements: Python, and run as such.
+"""Load a user's own statements from a Python file.
 
-Whoever names such a file lets it run with all rights of the process. Nothing here runs a file that was not named.
+The file runs with all rights of the process. No file runs but the one that the user names.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ MODULE = "statements_of_the_user"
 
 @dataclass(frozen=True)
 class OwnEntry(Entry):
-    """An entry whose statement is at hand."""
+    """An entry of a loaded statement."""
 
     statement: Statement
 
     def load(self) -> Statement:
-        """Give the statement."""
+        """Return the statement."""
         return self.statement
 
 
 def load_statements(path: Path) -> tuple[OwnEntry, ...]:
-    """Run a file and give the statements that it defines, in order."""
+    """Run a file and return the statements that it defines, in order."""
     from verify.engine.statement import Statement
     from verify.own.statement import checked_name
 
@@ -66,7 +66,7 @@ def _is_ours(slug: str) -> bool:
 
 
 def _run(path: Path) -> ModuleType:
-    """The file as a module; its folder is searched for modules last, so that none of its names hides a library."""
+    """Run the file as a module; its folder comes last on `sys.path`, so that none of its names hides a library."""
     if not path.is_file():
         raise InputError(f"file {str(path)!r}: {'is no regular file' if path.exists() else 'does not exist'}")
     spec = importlib.util.spec_from_file_location(MODULE, path, loader=_Loader(MODULE, str(path)))
@@ -89,14 +89,14 @@ def _run(path: Path) -> ModuleType:
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Reads the file whatever its ending, and leaves no bytecode beside it."""
+    """A loader for any file ending that writes no bytecode."""
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
         """Write nothing."""
 
 
 def _one_line(error: BaseException, path: Path) -> str:
-    """What was raised, and the last line of the user's file that took part in it."""
+    """The error in one line, with the last line of the user's file in its traceback."""
     if isinstance(error, SyntaxError):
         where = "" if error.lineno is None else f", line {error.lineno}"
         return f"file {str(path)!r}{where}: is no Python: {error.msg}"
@@ -115,7 +115,7 @@ def _line(error: BaseException, path: Path) -> int | None:
 
 @contextmanager
 def attribute_errors_to(path: Path) -> Iterator[None]:
-    """Turn what the user's code raises in a run (a strategy, a check of their own) into one line."""
+    """Turn exceptions of the user's code (a strategy, a check) into InputErrors of one line."""
     from hypothesis.errors import HypothesisException
 
     try:

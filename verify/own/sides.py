@@ -1,7 +1,7 @@
-"""The two sides of a user's statement on one instance: asked for their arrays, and compared.
+"""Compare the two sides of a user's statement on one instance.
 
-In float64 the tolerance is measured (`verify.own.sides`); in rationals it is zero. Whatever a side raises becomes
-one line that names statement, side and instance.
+In float64 the tolerance is measured: how far probes with inputs moved by a rounding, and the largest number on the way,
+can move a result. In rationals it is zero. An exception of a side becomes one line with statement, side and instance.
 """
 
 from __future__ import annotations
@@ -32,15 +32,14 @@ if TYPE_CHECKING:
     from numeric import FinitePopulation
     from verify.instances.instance import PopulationInstance
 
-
-# How large the numbers become on the way to a result: what sums may lose that its own size does not show.
+# Watched arrays: a sum of large numbers loses more than the size of its result shows.
 
 PRODUCTS = ("matmul", "einsum", "dot", "vdot", "inner", "tensordot", "outer", "kron")
 TORCH_PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "mv", "dot", "vdot")
 
 
 class Largest:
-    """The largest finite absolute value that was seen, whether anything was, and whether in less than float64."""
+    """The largest finite absolute value of a computation, and whether it went below float64."""
 
     def __init__(self) -> None:
         self.value = 0.0
@@ -48,7 +47,7 @@ class Largest:
         self.narrow = False
 
     def see(self, *values: Any) -> None:
-        """Take note of arrays; what is no array of floats is passed over."""
+        """Record arrays of floats; ignore everything else."""
         for value in values:
             if isinstance(value, np.ndarray | np.floating) and np.asarray(value).dtype.kind == "f":
                 plain = np.abs(np.asarray(value))
@@ -57,7 +56,7 @@ class Largest:
                 self.value = max(self.value, float(np.max(plain[np.isfinite(plain)], initial=0.0)))
 
     def see_product(self, *factors: Any) -> None:
-        """Take note of the terms of a sum of products, which are never held."""
+        """Record the terms of a sum of products, which no array holds."""
         tops = [float(np.max(np.abs(np.asarray(f)), initial=0.0)) for f in factors if isinstance(f, np.ndarray)]
         self.see(np.float64(np.prod(tops)) if tops else np.float64(0.0))
 
@@ -71,11 +70,11 @@ class Watched(np.ndarray):
         self.largest = getattr(made_from, "largest", None)
 
     def __getitem__(self, key: Any) -> Any:
-        """A single entry stays watched too."""
+        """Index, keeping a single entry watched too."""
         return _seen(super().__getitem__(key), self.largest or Largest())
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        """Compute on plain arrays, take note of the result, and watch it in turn."""
+        """Compute on plain arrays; record the result and watch it in turn."""
         largest = _of(inputs, self)
         if "out" in options:
             options["out"] = tuple(plain(item) for item in options["out"])
@@ -86,7 +85,7 @@ class Watched(np.ndarray):
         return _seen(result, largest)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """As for plain arrays; the factors of sums of products are taken note of."""
+        """As for plain arrays; record the factors of sums of products."""
         largest = _of(args, self)
         if func.__name__ in PRODUCTS:
             largest.see_product(*(item for item in args if isinstance(item, np.ndarray)))
@@ -125,7 +124,7 @@ def _seen(result: Any, largest: Largest) -> Any:
 
 @contextmanager
 def watched_torch(largest: Largest) -> Iterator[None]:
-    """Take note of every result of torch inside the block; does nothing where torch is not loaded."""
+    """Record every torch result inside the block; do nothing where torch is not loaded."""
     if "torch" not in sys.modules:
         yield
         return
@@ -154,11 +153,8 @@ def watched_torch(largest: Largest) -> Iterator[None]:
         yield
 
 
-# In which numbers the two sides of a user's statement are computed: float64, exact rationals, or rounded probes.
-
-Probe = Literal["single", "moved"]
-ROUNDOFF: Mapping[Probe, float] = MappingProxyType({"single": 2.0**-24, "moved": 2.0**-52})
-"""By which part of itself a probe moves an input, at most."""
+# Arithmetics: the largest relative change of an input by a probe.
+ROUNDOFF = MappingProxyType({"single": 2.0**-24, "moved": 2.0**-52})
 
 
 @dataclass(frozen=True)
@@ -174,7 +170,7 @@ class Arithmetic:
     probe : int
         Which probe: each moves the inputs in its own way.
     largest : Largest, optional
-        Takes note of how large the numbers become on the way.
+        Records the largest number of the computation.
 
     Examples
     --------
@@ -201,9 +197,7 @@ class Arithmetic:
         double = np.asarray(value, dtype=np.float64)
         if self.exact:
             return array(double, rational)
-        result = (
-            double if self.kind == "double" else self._moved(double, "single" if self.kind == "single" else "moved")
-        )
+        result = double if self.kind == "double" else self._moved(double)
         return result if self.largest is None else watched(result, self.largest)
 
     def tensor(self, value: Any) -> Tensor:
@@ -225,12 +219,12 @@ class Arithmetic:
         moved = replace(instance, points=tuple(map(_nested, plain(self.array(instance.points)))))
         return population_of(moved, self.device).to(self.device, self.tensor(0.0).dtype)
 
-    def _moved(self, plain: np.ndarray, kind: Probe) -> np.ndarray:
-        """Each entry moved by at most one rounding of the kind; equal arrays are moved alike, and stay equal."""
+    def _moved(self, plain: np.ndarray) -> np.ndarray:
+        # Equal arrays are moved alike, and stay equal.
         rng = np.random.default_rng([self.probe, zlib.crc32(plain.tobytes())])
         with np.errstate(over="ignore"):
-            moved = plain * (1 + ROUNDOFF[kind] * rng.uniform(-1, 1, plain.shape))
-            return moved.astype(np.float32 if kind == "single" else np.float64)
+            moved = plain * (1 + ROUNDOFF[self.kind] * rng.uniform(-1, 1, plain.shape))
+            return moved.astype(np.float32 if self.kind == "single" else np.float64)
 
 
 def _nested(value: np.ndarray) -> Any:
@@ -241,13 +235,13 @@ Side = Callable[[Any, Arithmetic], Any]
 Arrays = dict[str, np.ndarray]
 
 PROBES = 4
-SHOWN = 300
-NOT_SPOKEN_OF = Measurement(0.0, 0.0, False, "a side does not speak of this instance")
+LONGEST_TEXT = 300
+NOT_APPLICABLE = Measurement(0.0, 0.0, False, "a side does not apply to this instance")
 
 
 @dataclass(frozen=True)
 class UserSides:
-    """What a user's statement compares: the slug, both sides, and a tolerance (None: it is measured)."""
+    """The slug and the sides of a user's statement, and its tolerance (None: it is measured)."""
 
     slug: str
     theory: Side
@@ -257,18 +251,18 @@ class UserSides:
 
     @rounding.quiet
     def measure_float(self, instance: Any, claim: Side | None = None, device: str = "cpu") -> Measurement:
-        """Both sides in float64; `claim` stands in place of the theory side."""
+        """Both sides in float64; `claim` replaces the theory side."""
         at = Arithmetic(device=device)
         sides = [("theory", claim or self.theory), ("numeric", self.numeric)]
         result = [self.ask(name, side, instance, at) for name, side in sides]
         left, right = result
         if left is None or right is None:
-            return NOT_SPOKEN_OF
+            return NOT_APPLICABLE
         self.check_shapes(left, right, instance)
         apart = self.not_finite(left, right)
         if apart is not None:
             return apart
-        bounds = self.given(left, instance) if self.tolerance is not None else least(left, right)
+        bounds = self.own_tolerance(left, instance) if self.tolerance is not None else least(left, right)
         notes: list[str] = []
         if self.tolerance is None and beyond(left, right, bounds):
             for (name, side), double in zip(sides, (left, right), strict=True):
@@ -287,7 +281,7 @@ class UserSides:
 
     @staticmethod
     def not_finite(left: Arrays, right: Arrays) -> Measurement | None:
-        """What follows where a side is not finite: nothing where neither is, a refutation where one is; else None."""
+        """The measurement where a side is not finite: refuted if the other one is, abstained if not; else None."""
         pairs = [(np.isfinite(left[key]), np.isfinite(right[key])) for key in left]
         if all(a.all() and b.all() for a, b in pairs):
             return None
@@ -300,9 +294,9 @@ class UserSides:
     ) -> list[str]:
         """Add to every bound what rounding of one side explains: its reaction to probes, and its largest numbers.
 
-        What is given back is what a reader of a refutation should know of the side.
+        Return notes on the side for the reader of a refutation.
         """
-        place = f"statement {self.slug!r}, {name} side at {shown(instance)}"
+        place = f"statement {self.slug!r}, {name} side at instance {as_text(instance)}"
         again = self.ask(name, side, instance, Arithmetic(device=device)) or {}
         if any(key not in again or again[key].shape != double[key].shape for key in double) or beyond(
             double, again, bounds
@@ -335,16 +329,16 @@ class UserSides:
         self,
         bounds: Mapping[str, float],
         sides: list[tuple[str, Side]],
-        found: list[Arrays | None],
+        outcomes: list[Arrays | None],
         instance: Any,
         device: str,
     ) -> dict[str, float]:
-        """The bounds, and how far float64 is moved by a rounding of the inputs: at a kink, or where float32 fails.
+        """The bounds, widened by how far a rounding of the inputs moves float64, as at a kink.
 
-        Differences in between are neither explained nor refuted.
+        Differences between the two are undecided.
         """
         wide = dict(bounds)
-        for ((name, side), double), probe in itertools.product(zip(sides, found, strict=True), range(PROBES)):
+        for ((name, side), double), probe in itertools.product(zip(sides, outcomes, strict=True), range(PROBES)):
             moved = self.ask(name, side, instance, Arithmetic("moved", device, probe)) or {}
             for key, values in (double or {}).items():
                 same = key in moved and moved[key].shape == values.shape
@@ -359,7 +353,7 @@ class UserSides:
         right = None if self.exact is None else self.ask("exact", self.exact, instance, at)
         left = None if right is None else self.ask("theory", claim or self.theory, instance, at)
         if left is None or right is None:
-            return NOT_SPOKEN_OF
+            return NOT_APPLICABLE
         self.check_shapes(left, right, instance)
         worst, place = 0.0, ""
         for key in left:
@@ -369,27 +363,30 @@ class UserSides:
         return Measurement(worst, 0.0, detail=place)
 
     def ask(self, name: str, side: Side, instance: Any, at: Arithmetic) -> Arrays | None:
-        """The arrays of a side; what it prints goes to stderr, what it raises is an InputError."""
+        """The arrays of a side; its output goes to stderr, its exceptions become InputError."""
         try:
             with redirect_stdout(sys.stderr):
                 result = arrays(side(instance, at), at.exact, at.largest)
         except (Exception, SystemExit) as error:  # a user's code may raise anything
             what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            raise InputError(f"statement {self.slug!r}, {name} side at {shown(instance)}: {what}") from error
+            raise InputError(f"statement {self.slug!r}, {name} side at instance {as_text(instance)}: {what}") from error
         return result
 
     def check_shapes(self, left: Arrays, right: Arrays, instance: Any) -> None:
-        """Refuse sides that give other arrays than each other, or nothing to compare."""
+        """Refuse sides whose arrays differ in name or shape, or are empty."""
+        place = f"statement {self.slug!r} at instance {as_text(instance)}"
         shapes = [{key: array.shape for key, array in side.items()} for side in (left, right)]
         if shapes[0] != shapes[1]:
             raise InputError(
-                f"statement {self.slug!r} at {shown(instance)}: the theory side gives {described(shapes[0])}, "
-                f"the other {described(shapes[1])}: must be the same arrays"
+                f"{place}: the theory side gives {described(shapes[0])}, the other {described(shapes[1])}: "
+                "must be the same arrays"
             )
         if not sum(array.size for array in left.values()):
-            raise InputError(f"statement {self.slug!r} at {shown(instance)}: the sides are empty, None says nothing")
+            raise InputError(
+                f"statement {self.slug!r} at instance {as_text(instance)}: the sides are empty, None says nothing"
+            )
 
-    def given(self, left: Arrays, instance: Any) -> dict[str, float]:
+    def own_tolerance(self, left: Arrays, instance: Any) -> dict[str, float]:
         """The user's own tolerance for every array."""
         value = self.tolerance(instance) if callable(self.tolerance) else self.tolerance
         if not isinstance(value, int | float) or not value >= 0:
@@ -398,7 +395,7 @@ class UserSides:
 
 
 def least(left: Arrays, right: Arrays) -> dict[str, float]:
-    """What rounding of the results themselves explains: the measured tolerance where float32 shows no error."""
+    """The tolerance that rounding of the results alone explains, as where float32 shows no error."""
     return {key: rounding.measured_tolerance([left[key], right[key]], [left[key], right[key]]) for key in left}
 
 
@@ -408,14 +405,14 @@ def beyond(left: Arrays, right: Arrays, bounds: Mapping[str, float]) -> bool:
 
 
 def reaction(double: np.ndarray, single: np.ndarray | None) -> float:
-    """Tolerance that follows from how a result reacts to a probe; none follows from a probe of another shape."""
+    """Tolerance from the reaction of a result to a probe; infinite if the probe has another shape."""
     if single is None or single.shape != double.shape:
         return math.inf
     return rounding.measured_tolerance([double], [single])
 
 
 def arrays(value: Any, exact: bool, largest: Largest | None = None) -> Arrays | None:
-    """What a side gave, as named arrays: None, one array, a list of arrays, or a mapping from names to arrays."""
+    """The result of a side as named arrays: None, one array, a list of arrays, or a mapping from names to arrays."""
     if value is None:
         return None
     if isinstance(value, Mapping):
@@ -450,13 +447,13 @@ def as_rational(entry: Any) -> fmpq:
     raise InputError(f"entry {entry!r:.40} of type {type(entry).__name__}: must be rational where at.exact holds")
 
 
-def shown(instance: Any) -> str:
-    """An instance in one line, cut where it is long."""
+def as_text(instance: Any) -> str:
+    """An instance in one line: its JSON, cut where it is long."""
     try:
         text = json.dumps(instance.as_json())
     except Exception:  # only for a message about another error
         text = repr(instance)
-    return f"instance {text if len(text) <= SHOWN else text[:SHOWN] + '...'}"
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 
 def described(shapes: Mapping[str, tuple[int, ...]]) -> str:

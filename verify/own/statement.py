@@ -1,7 +1,8 @@
-"""Statements of a user's own: one constructor that gives them the evidence that the toolkit's statements have."""
+"""Statements of a user's own, with the same kinds of evidence as the toolkit's statements."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -13,31 +14,31 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
+from verify.engine import runner
 from verify.engine.assumptions import Sides, of_measurement
-from verify.engine.evidence import Evidence, Kind, Measurement, counted, tally
+from verify.engine.evidence import Evidence, Kind, Measurement, tally
 from verify.engine.statement import Assumption, Check, Context, Statement, Variant
-from verify.own.sides import Side, UserSides
+from verify.own.sides import Side, UserSides, as_text
 
 if TYPE_CHECKING:
-    from hypothesis.strategies import SearchStrategy
-
     from theory import Decision, Derivation
 
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+LONGEST = 60
 
-# Assumptions of a user's own statement, dropped in turn: instances that break one, measured as all others are.
-
-SHOWN = 300
 Measures = Mapping[Kind, Callable[[Any, Any], Measurement]]
+# Each makes a Hypothesis strategy; the smallest instances come first.
+Stages = Sequence[Callable[[], Any]]
 
 
 @dataclass(frozen=True)
 class Without:
-    """What stands in the place of an assumption that is dropped.
+    """What replaces a dropped assumption.
 
     Parameters
     ----------
     dropped : str
-        What stands in its place, in words.
+        The replacement in words.
     strategy : Hypothesis strategy, list of strategies, or type
         Instances that break the assumption, of the type of the statement's own; the smallest first.
     necessary : bool
@@ -53,66 +54,6 @@ class Without:
     dropped: str
     strategy: Any
     necessary: bool = True
-
-
-def assumptions_of(
-    drops: Mapping[str, Without] | Sequence[Assumption],
-    measures: Measures,
-    stages_of: Callable[[Any, str], tuple[Callable[[], Any], ...]],
-    name: str,
-) -> tuple[Assumption, ...]:
-    """The assumptions of a statement, each with a way of dropping it; InputError where one is of another kind."""
-    if isinstance(drops, Mapping):
-        result = []
-        for assumed, without in drops.items():
-            if not isinstance(without, Without):
-                raise InputError(f"drops[{assumed!r:.40}]={without!r:.40} of statement {name!r}: must be a Without")
-            stages = stages_of(without.strategy, name)
-            tries = partial(tried, dict(measures), stages)
-            result.append(Assumption(str(assumed), str(without.dropped), tries, bool(without.necessary)))
-        return tuple(result)
-    for assumption in drops:
-        if not isinstance(assumption, Assumption):
-            raise InputError(f"drops of statement {name!r}: {assumption!r:.40} must be a verify.Assumption")
-    return tuple(drops)
-
-
-def tried(measures: Measures, stages: Sequence[Callable[[], Any]], context: Context) -> Iterator[Sides]:
-    """Both sides on instances without the assumption; the first that refutes is shrunk, and is the last."""
-    from verify.engine.search import deepening
-
-    last: list[tuple[Any, Sides]] = []
-
-    def measure(instance: Any) -> Measurement:
-        results = [(kind, function(instance, None)) for kind, function in measures.items()]
-        kind, worst = max(results, key=lambda row: (row[1].status != "abstained", row[1].severity))
-        last.append((instance, of_measurement(worst, described(instance), f"theory - numeric, {kind}")))
-        return worst
-
-    examples = context.pick(quick=60, thorough=1000)
-    result = deepening(stages, measure, examples=examples, seed=context.seed)
-    if result.instance is None:
-        yield from (sides for _, sides in last)
-        return
-    # Shrinking tries refuted and other instances in turn: what counts as tried is what came before the first of them.
-    yield from (sides for _, sides in last[: first_refuted(last)])
-    measure(result.instance)
-    yield last[-1][1]
-
-
-def first_refuted(rows: Sequence[tuple[Any, Sides]]) -> int:
-    """Index of the first row that is refuted; their number where none is."""
-    return next((index for index, (_, sides) in enumerate(rows) if sides.status == "refuted"), len(rows))
-
-
-def described(instance: Any) -> str:
-    """An instance in words: its JSON, cut where it is long."""
-    text = json.dumps(instance.as_json())
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-
-
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-LONGEST = 60
 
 
 def user_statement(
@@ -141,9 +82,9 @@ def user_statement(
         One line of words, and the statement in LaTeX.
     theory, numeric : callable ``(instance, at) -> arrays``
         What the statement predicts, and what is measured: an array, a list or a mapping of arrays (NumPy or torch),
-        made with ``at.array`` and ``at.tensor`` (`Arithmetic`). None: the side does not speak of the instance.
+        made with ``at.array`` and ``at.tensor`` (`Arithmetic`). None: the side does not apply to the instance.
     strategy : Hypothesis strategy, list of strategies, or type
-        Where instances come from; a list goes from the smallest instances to all, a type is looked up by
+        Source of instances; a list is tried in order, smallest first, a type is looked up by
         ``hypothesis.strategies.from_type``. Instances have ``as_json`` and ``from_json`` (`JsonInstance`, or the
         instances of our own statements).
     variants : mapping of names to callables, or list of Variant
@@ -151,13 +92,13 @@ def user_statement(
     assumptions, not_covered, source
         As in `Statement`.
     slug : str, optional
-        Canonical name; made of the title if it is not given.
+        Canonical name; by default made of the title.
     exact : callable ``(instance, at) -> arrays``, optional
-        What is measured, in rationals; `theory` is asked for the same with ``at.exact``. Any difference refutes.
+        The measured quantity in rationals; `theory` computes its side with ``at.exact``. Any difference refutes.
     symbolic : callable, optional
-        Gives what SymPy must prove: an equation, a `theory.Derivation`, or a list or mapping of them.
+        Returns what SymPy must prove: an equation, a `theory.Derivation`, or a list or mapping of them.
     tolerance : float or callable of the instance, optional
-        Largest difference of the float sides; without it, it is measured in float32 probes.
+        Largest difference of the float sides; by default it is measured with float32 probes.
     checks : list of Check, optional
         Further evidence.
     drops : mapping of assumptions to `Without`, or list of Assumption, optional
@@ -204,24 +145,24 @@ def user_statement(
         measures=measures,
         instance_type=type_of_instances(stages[0](), name),
         variants=variants_of(variants, tuple(measures), name),
-        drops=assumptions_of(drops, measures, stages_of, name),
+        drops=assumptions_of(drops, measures, name),
     )
 
 
 def checked_name(name: Any, place: str) -> None:
-    """Refuse a name that could not be part of the name of a file."""
+    """Refuse a name that cannot be part of a file name."""
     if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST:
         raise InputError(f"{place}={name!r:.80}: must be lower-case words with hyphens, at most {LONGEST} characters")
 
 
 def checked_side(side: Any, place: str) -> None:
-    """Refuse what is no function."""
+    """Refuse a side that is not callable."""
     if not callable(side):
         raise InputError(f"{place}={side!r:.40}: must be a function of (instance, at)")
 
 
-def stages_of(strategy: Any, name: str) -> tuple[Callable[[], SearchStrategy[Any]], ...]:
-    """The strategies of a statement, each made on demand."""
+def stages_of(strategy: Any, name: str) -> tuple[Callable[[], Any], ...]:
+    """The strategies of a statement as stages."""
     from hypothesis import strategies as st
 
     import verify.strategies  # noqa: F401  # registers the types of our own instances
@@ -240,22 +181,22 @@ def _itself(strategy: Any) -> Any:
     return strategy
 
 
-def drawn(strategy: Any, count: int, seed: int) -> list[Any]:
+def draw_instances(strategy: Any, count: int, seed: int) -> list[Any]:
     """Up to `count` instances of a strategy, a function of the seed."""
     from verify.engine.search import search
 
-    result: list[Any] = []
+    instances: list[Any] = []
 
     def keep(instance: Any) -> Measurement:
-        result.append(instance)
+        instances.append(instance)
         return Measurement(0.0, 0.0)
 
     search(strategy, keep, examples=count, seed=seed, shrink=False)
-    return result
+    return instances
 
 
 def type_of_instances(strategy: Any, name: str) -> type:
-    """The type of the instances, after seeing that one of them can be saved and read back."""
+    """The type of the instances; InputError if one of them cannot be saved and read back."""
     import hypothesis
 
     example = hypothesis.find(
@@ -282,7 +223,7 @@ def type_of_instances(strategy: Any, name: str) -> type:
 def variants_of(
     variants: Mapping[str, Side] | Sequence[Variant], kinds: tuple[Kind, ...], name: str
 ) -> tuple[Variant, ...]:
-    """The false variants; one that is given by its function must be refuted by every kind of evidence."""
+    """The false variants; one that is a plain function must be refuted by every kind of evidence."""
     if isinstance(variants, Mapping):
         result = []
         for key, side in variants.items():
@@ -305,116 +246,133 @@ def variants_of(
     return tuple(result)
 
 
-def standard_checks(sides: UserSides, stages: Sequence[Callable[[], Any]], symbolic: Any) -> tuple[Check, ...]:
-    """Symbolic and exact evidence where it is given, float and property evidence always."""
-    rows = [Check("float", "drawn", partial(float_evidence, sides, stages))]
-    if sides.exact is not None:
-        rows.insert(0, Check("exact", "drawn", partial(exact_evidence, sides, stages)))
+def standard_checks(sides: UserSides, stages: Stages, symbolic: Callable[[], Any] | None) -> tuple[Check, ...]:
+    """Symbolic and exact evidence where the statement has such a side, float and property evidence always."""
+    rows = []
     if symbolic is not None:
-        pass  # HOUSE
+        rows.append(Check("symbolic", "proof", partial(symbolic_evidence, sides.slug, symbolic)))
+    if sides.exact is not None:
+        rows.append(Check("exact", "drawn", partial(exact_evidence, sides, stages)))
+    rows.append(Check("float", "drawn", partial(float_evidence, sides, stages)))
+    rows.append(Check("property", "search", partial(property_evidence, sides, stages)))
+    return tuple(rows)
 
-        rows.insert(0, Check("symbolic", "proof", partial(symbolic_evidence, sides.slug, symbolic)))
-    return (*rows, Check("property", "search", partial(properties, sides, stages)))
 
-
-def float_evidence(sides: UserSides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
+def float_evidence(sides: UserSides, stages: Stages, context: Context) -> Evidence:
     """Instances of the last stage in float64."""
-    result = drawn(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 1)
+    instances = draw_instances(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 1)
     return tally(
-        "float", "drawn", result, partial(sides.measure_float, device=context.device),
-        at_least=max(1, len(result) // 2), detail="theory side = numeric side in float64, tolerance measured",
+        "float", "drawn", instances, partial(sides.measure_float, device=context.device),
+        at_least=max(1, len(instances) // 2), detail="theory side = numeric side in float64, tolerance measured",
     )  # fmt: skip
 
 
-def exact_evidence(sides: UserSides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
-    """Instances of the last stage in rationals, those that the exact side speaks of."""
-    result = drawn(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 2)
+def exact_evidence(sides: UserSides, stages: Stages, context: Context) -> Evidence:
+    """Instances of the last stage in rationals, those that the exact side covers."""
+    instances = draw_instances(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 2)
     return tally(
-        "exact", "drawn", result, sides.measure_exact,
+        "exact", "drawn", instances, sides.measure_exact,
         at_least=1, detail="theory side = exact side in rationals",
     )  # fmt: skip
 
 
-def properties(sides: UserSides, stages: Sequence[Callable[[], Any]], context: Context) -> Evidence:
-    """Hypothesis search for a counterexample, which is shrunk."""
-    from verify.engine.search import property_evidence
+def property_evidence(sides: UserSides, stages: Stages, context: Context) -> Evidence:
+    """Search for a counterexample and shrink it."""
+    from verify.engine import search
 
     kinds: dict[Kind, Callable[[Any], Measurement]] = {}
     if sides.exact is not None:
         kinds["exact"] = sides.measure_exact
     kinds["float"] = partial(sides.measure_float, device=context.device)
-    return property_evidence(
+    return search.property_evidence(
         kinds, stages, examples=context.pick(quick=100, thorough=2000), seed=context.seed, part=context.part,
         among="the instances of the strategy",
     )  # fmt: skip
 
 
-# Symbolic evidence of a user's statement: equations and derivations that SymPy must prove.
-
-
 def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) -> Evidence:
-    """Every claim must be proved; one that is decided false refutes, one that is not decided abstains."""
+    """Symbolic evidence of a user's claims: equations and derivations that SymPy must prove."""
     try:
         with redirect_stdout(sys.stderr):
-            built = claims()
+            result = claims()
     except (Exception, SystemExit) as error:  # a user's code may raise anything
         raise InputError(f"statement {slug!r}, symbolic: {type(error).__name__}: {error}") from error
-    named = built if isinstance(built, Mapping) else {f"claim {k}": c for k, c in enumerate(_listed(built), start=1)}
-    if not named:
+    if not isinstance(result, Mapping):
+        rows = result if isinstance(result, list | tuple) else [result]
+        result = {f"claim {number}": claim for number, claim in enumerate(rows, start=1)}
+    if not result:
         return Evidence("symbolic", "abstained", "proof", detail="nothing was claimed")
-    methods: list[str] = []
-    derivations: list[Derivation] = []
-    for name, claim in named.items():
-        decision = decided(claim, f"statement {slug!r}, symbolic, {name}")
-        derivations.append(as_derivation(slug, str(name), claim, decision))
-        if decision.value is not True:
-            return Evidence(
-                "symbolic", "refuted" if decision.value is False else "abstained", "proof", len(named),
-                detail=f"{name}: {decision.method}: {decision.detail}", derivations=tuple(derivations),
-            )  # fmt: skip
-        methods += [step.decision.method for step in derivations[-1].steps] + [decision.method]
-    return Evidence(
-        "symbolic", "holds", "proof", len(named), worst_residual=0.0, tolerance=0.0,
-        detail=f"{counted(len(named), 'claim')} proved by {', '.join(dict.fromkeys(methods))}",
-        derivations=tuple(derivations),
-    )  # fmt: skip
+    derivations = ((str(name), as_derivation(slug, str(name), claim)) for name, claim in result.items())
+    return runner.symbolic_evidence(derivations, len(result), "claim")
 
 
-def as_derivation(slug: str, name: str, claim: Any, decision: Decision) -> Derivation:
-    """A claim as the report shows it: a derivation as it is, an equation as one of a single step."""
+def as_derivation(slug: str, name: str, claim: Any) -> Derivation:
+    """A claim as a derivation: an equation is one of a single step."""
     import sympy
 
     import theory
 
     if isinstance(claim, theory.Derivation):
         return claim
-    expression = sympy.sympify(claim, strict=True)
-    residual = sympy.Integer(0) if decision.value is True else expression
+    decision = decide(claim, f"statement {slug!r}, symbolic, {name}")
+    expression = residual = sympy.sympify(claim, strict=True)
+    justification = "an equation that SymPy evaluated when it was made (evaluate=False keeps both sides)"
     if isinstance(expression, sympy.Equality):
-        residual = residual if decision.value is True else expression.lhs - expression.rhs
-    justification = "as stated, left side minus right side is 0"
-    if not isinstance(expression, sympy.Equality):
-        justification = "an equation that SymPy evaluated when it was made (evaluate=False keeps both sides)"
+        residual = expression.lhs - expression.rhs
+        justification = "as stated, left side minus right side is 0"
+    if decision.value is True:
+        residual = sympy.Integer(0)
     step = theory.Step(expression, justification, decision)
     return theory.Derivation(slug, theory.Statement(name, expression), (), (step,), residual, decision)
 
 
-def _listed(made: Any) -> list[Any]:
-    return list(made) if isinstance(made, list | tuple) else [made]
-
-
-def decided(claim: Any, place: str) -> Decision:
-    """What decides a claim."""
+def decide(claim: Any, place: str) -> Decision:
+    """Decide an equation, or take SymPy's decision if it has already evaluated it."""
     import sympy
 
     import theory
 
-    if isinstance(claim, theory.Derivation):
-        undecided = [step.decision for step in claim.steps if not step.proved]
-        false = [decision for decision in [claim.decision, *undecided] if decision.value is False]
-        return (false or [d for d in [claim.decision] if d.value is None] or undecided or [claim.decision])[0]
     if isinstance(claim, bool) or claim in (sympy.true, sympy.false):
         return theory.Decision(bool(claim), "SymPy's evaluation of the equation")
     if isinstance(claim, sympy.Equality):
         return theory.decide_zero(claim.lhs - claim.rhs)
     raise InputError(f"{place}: {claim!r:.60}: must be an equation (sympy.Eq) or a theory.Derivation")
+
+
+def assumptions_of(
+    drops: Mapping[str, Without] | Sequence[Assumption], measures: Measures, name: str
+) -> tuple[Assumption, ...]:
+    """The assumptions of a statement, each with a way of dropping it; InputError where one is of another kind."""
+    if isinstance(drops, Mapping):
+        result = []
+        for assumed, without in drops.items():
+            if not isinstance(without, Without):
+                raise InputError(f"drops[{assumed!r:.40}]={without!r:.40} of statement {name!r}: must be a Without")
+            tries = partial(sides_without, dict(measures), stages_of(without.strategy, name))
+            result.append(Assumption(str(assumed), str(without.dropped), tries, bool(without.necessary)))
+        return tuple(result)
+    for assumption in drops:
+        if not isinstance(assumption, Assumption):
+            raise InputError(f"drops of statement {name!r}: {assumption!r:.40} must be a verify.Assumption")
+    return tuple(drops)
+
+
+def sides_without(measures: Measures, stages: Stages, context: Context) -> Iterator[Sides]:
+    """Both sides on instances without the assumption; the first that refutes is shrunk, and is the last."""
+    from verify.engine.search import deepening
+
+    rows: list[Sides] = []
+
+    def measure(instance: Any) -> Measurement:
+        results = [(kind, function(instance, None)) for kind, function in measures.items()]
+        kind, worst = max(results, key=lambda row: (row[1].status != "abstained", row[1].severity))
+        rows.append(of_measurement(worst, as_text(instance), f"theory - numeric, {kind}"))
+        return worst
+
+    examples = context.pick(quick=60, thorough=1000)
+    result = deepening(stages, measure, examples=examples, seed=context.seed)
+    # Shrinking tries refuted and other instances in turn: only those before the first refutation count as tried.
+    yield from itertools.takewhile(lambda sides: sides.status != "refuted", rows)
+    if result.instance is not None:
+        measure(result.instance)
+        yield rows[-1]

@@ -56,7 +56,7 @@ def smooth(seed: int, count: int, losses: tuple[str, ...] = LOSSES) -> Iterator[
         weights = samples.normal_weights(rng, (3, 3, 2))
         base, noise = rng.standard_normal((3, 1, 3)), rng.standard_normal((3, 2, 3))
         tau = float(rng.uniform(0.5, 2.0)) * samples.mean_distance(weights, base[:, 0], slope)
-        parameters = samples.smooth_parameters(name, tau, 1)
+        parameters = samples.loss_parameters(name, tau, 0.5 * tau, 1)
         yield TwoLayerInstance(slope, weights, freeze(base + 0.5 * noise), loss=name, parameters=parameters)
 
 
