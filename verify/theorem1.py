@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
+import numeric
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -125,8 +126,6 @@ def measure_exact(instance: PairInstance, formula: Formula | None = None) -> Mea
 def float_sides(instance: PairInstance, device: str) -> tuple[list[Array], Tower, Tower, list[Array], bool]:
     """Autograd gradients, both towers from `numeric`, tolerances per layer, and whether a gate is near its kink."""
     import torch
-
-    import numeric
 
     def tensors(weights: object) -> list[torch.Tensor]:
         return [torch.as_tensor(np.asarray(w), dtype=torch.float64, device=device) for w in weights]  # type: ignore[attr-defined]

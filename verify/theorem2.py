@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from flint import arb
 
+import numeric
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -145,8 +146,6 @@ def measure_float(instance: LossInstance, claim: Claim | None = None, device: st
     a derivative of exactly zero counts against strictness only where the exponent cannot have underflowed.
     """
     import torch
-
-    import numeric
 
     claim = claim or STATED
     spec = numeric.loss_spec(instance.loss, **instance.options)

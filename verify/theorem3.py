@@ -27,6 +27,7 @@ from typing import Any
 
 from flint import fmpq
 
+import numeric
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -149,8 +150,6 @@ def measure_exact(instance: PopulationInstance, claim: Claim | None = None) -> M
 
 def right_sides(instance: PopulationInstance, claim: Claim | None, device: str) -> dict[str, list[Array]]:
     """Matrices that should equal -E[grad]: by `numeric` for the statement itself, by the formula for a variant."""
-    import numeric
-
     if claim is not None:
         ensemble = float_ensemble(instance, device)
         columns = [claim.formula(ensemble, layer) for layer in range(1, ensemble.depth + 1)]
@@ -219,8 +218,6 @@ def one_branch(context: Context) -> Evidence:
 
 def measure_one_branch(instance: PopulationInstance, device: str = "cpu") -> Measurement:
     """Twice the gradient through x_1 alone against the shared update."""
-    import numeric
-
     weights, population = weights_of(instance, device), population_of(instance, device)
     half = numeric.population_gradient(weights, population, "simple", instance.slope, convention="one-branch")
     return compare(instance, {"twice the one-branch update": [2 * side for side in arrays_of(half)]}, device)

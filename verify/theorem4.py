@@ -23,6 +23,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numeric
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -94,8 +95,6 @@ def largest_ball(entry: Any) -> float:
 @rounding.quiet
 def measure_float(instance: PopulationInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
     """Automatic differentiation against the operator in float64, on populations without augmentation (theta = 0)."""
-    import numeric
-
     claim = claim or STATED
     if claim.about_order:
         return exponent(instance, claim.distances, claim.order, device)

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+import hltm
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -91,8 +92,6 @@ CLAIMED = Claimed(SLUG, lambda: [{"tree": named_tree(), "node": "μ"}])
 
 def symbolic(context: Context) -> Evidence:
     """Derivations: activations of the claim and of a two-level tree; update of a node; one operator; o_mu -> 0."""
-    import hltm
-
     tree = hltm.complete_tree(depth=2, branching=2, polarity=0.5)
     nodes = (tree.root, tree.children(tree.root)[0])
     options: list[dict[str, Any]] = [*map(dict, CLAIMED.options()), *({"tree": tree, "node": node} for node in nodes)]

@@ -30,6 +30,8 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
+import hltm
+import theory
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -99,8 +101,6 @@ def measure_derived(instance: TreeInstance) -> Measurement:
     """The bound of `theory`, evaluated exactly on every neuron, against the one that is decided here."""
     import sympy
 
-    import theory
-
     moments, worst, built = enumeration(instance), Measurement(0.0, 0.0), False
     for node in instance.tree.latents:
         if not lucky_exact.applies_to(instance.tree, node):
@@ -129,8 +129,6 @@ def derived(context: Context) -> Evidence:
 
 def measure_law(sizes: Sizes) -> Measurement:
     """Survival function and density of `theory` against averaging over one uniform after another."""
-    import theory
-
     law = theory.gap_law(sizes)
     knots, pieces = lucky_exact.averaged(sizes)
     worst = Measurement(0.0, 0.0)
@@ -223,8 +221,6 @@ def amplification(context: Context) -> Evidence:
 
 def emerging(context: Context) -> Evidence:
     """Correlations with the latents along training, by width."""
-    import hltm
-
     tree = hltm.complete_tree(depth=2, branching=2, polarity=0.75)
     widths = (2, 10) if context.profile == "quick" else (2, 5, 10, 20)
     trainings = {w: trained_networks(tree, replace(plan(context), width=w), context.device) for w in widths}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import arb, arb_series, fmpq
 
+import numeric
 from verify.engine.assumptions import Sides
 from verify.engine.evidence import Measurement
 from verify.engine.statement import Assumption, Context
@@ -154,8 +155,6 @@ def both_towers(context: Context) -> Iterator[Sides]:
 def one_connection(context: Context) -> Iterator[Sides]:
     """A normalised output with its forward connection on either side: u = (3, 4) and (1, 0)."""
     import torch
-
-    import numeric
 
     first, second = ([torch.tensor(w, dtype=torch.float64)] for w in ([[3.0], [4.0]], [[1.0], [0.0]]))
     one = torch.ones(1, dtype=torch.float64)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
+import numeric
 from verify.engine.evidence import Measurement
 from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PairInstance, PopulationInstance
@@ -22,8 +23,6 @@ from verify.towers.tower import Array, Tower, connection, exact_tower, float_tow
 @lru_cache(maxsize=512)
 def autograd_update(instance: PopulationInstance, device: str) -> tuple[list[Array], list[Array], bool]:
     """-E[grad] per layer, entrywise bounds of the rounding error, and whether a gate is near its kink."""
-    import numeric
-
     population, options = population_of(instance, device), instance.options
     update = numeric.population_gradient(
         weights_of(instance, device), population, instance.loss, instance.slope, **options
@@ -57,8 +56,6 @@ def scheme_update(instance: PopulationInstance, scheme: str, device: str, dtype:
     Schemes: `dependent-augmentations` (x_+ = x_1), `x1-not-augmented` (x_1 is the first augmentation of the list).
     """
     import torch
-
-    import numeric
 
     weights = [w.to(dtype).requires_grad_() for w in weights_of(instance, device)]
     population = population_of(instance, device).to(device, dtype)
@@ -106,8 +103,6 @@ def pair_weights(instance: PopulationInstance, outputs: np.ndarray, device: str)
     """S, (N, N) and symmetric: total weight of ``(K_i - K_j)(f_i - f_j)``, repulsion positive."""
     import torch
 
-    import numeric
-
     spec = numeric.loss_spec(instance.loss, **instance.options)
     population = population_of(instance, device)
     spread, joint = population.augmentations, population.flat_weights
@@ -132,8 +127,6 @@ def pair_weights(instance: PopulationInstance, outputs: np.ndarray, device: str)
 @lru_cache(maxsize=64)
 def update(instance: PopulationInstance, device: str) -> tuple[np.ndarray, ...]:
     """-E[grad] of every layer by the pair form, on `numeric`'s connections."""
-    import numeric
-
     weights, population = weights_of(instance, device), population_of(instance, device)
     factors = numeric.connection_factors(weights, population.flat_points, instance.slope)
     outputs = numeric.trace(weights, population.flat_points, instance.slope).preactivations[-1].cpu().numpy()
@@ -157,8 +150,6 @@ def measure(instance: PopulationInstance, device: str = "cpu") -> Measurement:
 def normalized_sides(instance: PairInstance, device: str, dtype: Any) -> tuple[list[Array], list[Array]]:
     """Autograd and formula for l2-normalised outputs, in the given precision."""
     import torch
-
-    import numeric
 
     first, second = (
         [torch.as_tensor(np.asarray(w), dtype=dtype, device=device) for w in weights]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numeric
 from verify.engine.evidence import Measurement
 from verify.instances.instance import LossInstance
 from verify.tolerance.rounding import UNIT_ROUNDOFF
@@ -38,8 +39,6 @@ def measure_losses(instance: LossInstance, tolerance: float, device: str = "cpu"
     """Value, dL/dr and xi of `theory` against those of `numeric`."""
     import mpmath
     import torch
-
-    import numeric
 
     options, count = instance.options, len(instance.r_neg)
     spec = numeric.loss_spec(instance.loss, **options)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import numeric
 from hltm.base.command import deferred_interrupt
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.statement import Context
@@ -66,8 +67,6 @@ def operator_sides(
     instance: PopulationInstance, distances: str, device: str
 ) -> tuple[list[Tensor], list[Tensor], float] | None:
     """-E[grad], V^xi vec W and the spread of the outputs; None where a gate flips."""
-    import numeric
-
     if not gates_agree(instance):
         return None
     weights, population = weights_of(instance, device), population_of(instance, device)
@@ -190,8 +189,6 @@ def both_sides(
     network: GeneralNetwork, instance: PopulationInstance, device: str
 ) -> tuple[list[np.ndarray], list[np.ndarray], float]:
     """-E[grad L_simp] by automatic differentiation, 2 Cov_x[Kbar, fbar], and what rounding can explain."""
-    import numeric
-
     parameters, population = parameters_of(instance, device), population_of(instance, device)
     left = arrays_of(numeric.function_population_gradient(network.function, parameters, population, "simple"))
     right = arrays_of(numeric.general_update(network.function, parameters, population))
@@ -260,8 +257,6 @@ def general_sides(network: GeneralNetwork) -> Sides:
     """Both sides of statement 4's general form and the spread of the outputs, for the fit of the order."""
 
     def sides(instance: PopulationInstance, distances: str, device: str) -> tuple[list[Tensor], list[Tensor], float]:
-        import numeric
-
         parameters, population = parameters_of(instance, device), population_of(instance, device)
         options = instance.options
         base = network.function(parameters, population.points[:, 0, :]) if distances == "points" else None

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from flint import arb, fmpq
 
+import numeric
+
 Array = np.ndarray
 Number = Callable[[float], Any]
 
@@ -101,8 +103,6 @@ def exact_tower(weights: tuple, x: tuple, slope: float) -> Tower:
 def float_towers(weights: Any, points: Any, slope: float, device: str = "cpu") -> list[Tower]:
     """The towers of many inputs (N, d) in float64, computed by `numeric` on the device."""
     import torch
-
-    import numeric
 
     tensors = [torch.as_tensor(np.asarray(w), dtype=torch.float64, device=device) for w in weights]
     x = torch.as_tensor(np.asarray(points), dtype=torch.float64, device=device)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import numeric
 from verify.engine.evidence import Evidence, Measurement, Status
 from verify.instances.samples import generator
 from verify.tolerance.rounding import gamma, worse
@@ -60,8 +61,6 @@ class Plan:
 @lru_cache(maxsize=2)
 def trained_networks(tree: HLTM, plan: Plan, device: str = "cpu") -> Training:
     """Train an ensemble by descent on the exact expected InfoNCE loss, H = 1, and keep it along the way."""
-    import numeric
-
     network = numeric.TreeNetwork(
         tree, plan.width, plan.slope, seed=plan.seed, ensemble=plan.ensemble, device=device, sigma_w=plan.sigma_w
     )
@@ -70,8 +69,6 @@ def trained_networks(tree: HLTM, plan: Plan, device: str = "cpu") -> Training:
 
 def train(network: TreeNetwork, plan: Plan) -> Training:
     """Train given networks; their tree is where the leaves come from."""
-    import numeric
-
     trace = numeric.train(
         network, loss="infonce", tau=plan.tau, lr=plan.lr, steps=plan.steps, seed=plan.seed,
         record_every=plan.record_every, mode="exact",
@@ -88,8 +85,6 @@ LEAF_LIMIT = 5
 def measure(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
     """The bound on the network of an instance after some steps of training; not decided where no weight has moved."""
     import torch
-
-    import numeric
 
     claim = claim or STATED
     if not claim.says("bound") or len(instance.tree.leaves) > LEAF_LIMIT:

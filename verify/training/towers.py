@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hltm
+import numeric
 from verify.engine.evidence import Evidence, Measurement, Status, tally
 from verify.engine.statement import Context
 from verify.instances import samples
@@ -62,8 +63,6 @@ def descend(
     instance: PopulationInstance, time: float, steps: int, device: str = "cpu", *, every: int = 1
 ) -> DescentTrace:
     """Gradient descent from the instance's weights over that time."""
-    import numeric
-
     return numeric.descend(
         weights_of(instance, device), population_of(instance, device), instance.loss, time / steps, steps,
         every=every, slope=instance.slope, **instance.options,
@@ -116,8 +115,6 @@ def gates_stay(instance: PopulationInstance, trace: DescentTrace) -> bool:
     Where a gate flips, the flow has a kink, and what descent misses there is of first order too, but erratic in lr.
     """
     import torch
-
-    import numeric
 
     points = population_of(instance, str(trace.losses.device)).flat_points
     start = numeric.trace(trace.at(0), points, instance.slope).gates
@@ -225,8 +222,6 @@ def towers(seed: int, count: int, losses: tuple[str, ...], *, augmented: bool) -
 
 def predicted(instance: PopulationInstance, device: str) -> list[Array]:
     """``2 V[Kbar] vec W`` or ``V^xi vec W`` by the matrix-free operator of `numeric`."""
-    import numeric
-
     weights, population = weights_of(instance, device), population_of(instance, device)
     return arrays_of(numeric.predicted_update(weights, population, instance.loss, instance.slope, **instance.options))
 
@@ -363,8 +358,6 @@ def operator_update(network: TreeNetwork, samples: int, generator: Any) -> list[
 
     ``DK`` and ``Df_L`` come from samples apart, so that their product has the right expectation.
     """
-    import numeric
-
     tree, result = network.tree, [block.new_zeros(block.shape) for block in network.parameters]
     top: Any = 0.0
     for state in (1, 0):
@@ -382,8 +375,6 @@ def operator_update(network: TreeNetwork, samples: int, generator: Any) -> list[
 
 def minibatch_errors(network: TreeNetwork, truth: list[Tensor], batch: int, seed: int) -> np.ndarray:
     """Distance of the updates of `MEMBERS` minibatches of the simple loss from the truth, ``(MEMBERS,)``."""
-    import numeric
-
     copies = network.with_parameters([block.expand(MEMBERS, *block.shape[1:]).clone() for block in network.parameters])
     # One step with learning rate 1: what it moves is the update.
     trace = numeric.train(copies, network.tree, "simple", lr=1.0, batch=batch, steps=1, seed=seed, keep_networks=False)
@@ -395,8 +386,6 @@ def minibatch_errors(network: TreeNetwork, truth: list[Tensor], batch: int, seed
 def minibatches(context: Context) -> Evidence:
     """The error of a minibatch update on 32 leaves against the operator, before and after training."""
     import torch
-
-    import numeric
 
     seed = derived(context.seed, "32 leaves")
     tree = hltm.complete_tree(5, 2, (0.7, 1.0), seed=seed)
@@ -420,8 +409,6 @@ def minibatches(context: Context) -> Evidence:
 
 def flow(network: TreeNetwork, time: float) -> TreeNetwork:
     """Follow ``dW/dt = 2 Cov_x[Kbar, fbar]`` by the Runge-Kutta method of order 4, the operator at every stage."""
-    import numeric
-
     population, step = tree_population_of(network), time / FLOW_STEPS
 
     def slope(at: list[Tensor]) -> list[Tensor]:
@@ -457,8 +444,6 @@ Training = Callable[["TreeNetwork", int], "TreeNetwork"]
 
 def distances(tree: HLTM, seed: int, device: str, train: Training, refinements: Sequence[int]) -> np.ndarray:
     """How far selectivities after so many steps are from those of the flow, ``(refinements, E)``."""
-    import numeric
-
     network = numeric.TreeNetwork(tree, 3, 0.25, "linear", seed, device=device)
     target = all_selectivities(flow(network, TIME))
     return np.stack([np.linalg.norm(all_selectivities(train(network, n)) - target, axis=1) for n in refinements])
@@ -466,7 +451,6 @@ def distances(tree: HLTM, seed: int, device: str, train: Training, refinements: 
 
 def trajectories(context: Context) -> Evidence:
     """Descent on the population against the flow of the operator: first order in the learning rate."""
-    import numeric
 
     def descend(network: TreeNetwork, steps: int) -> TreeNetwork:
         return numeric.train(network, None, "simple", lr=TIME / steps, steps=steps, mode="exact").network
@@ -481,7 +465,6 @@ def trajectories(context: Context) -> Evidence:
 
 def noisy_trajectories(context: Context) -> Evidence:
     """SGD with batches that grow as the rate falls, against the flow of the operator: first order in the rate."""
-    import numeric
 
     def sgd(network: TreeNetwork, steps: int) -> TreeNetwork:
         copies = [block.expand(NOISY_MEMBERS, *block.shape[1:]).clone() for block in network.parameters]

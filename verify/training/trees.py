@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hltm
+import numeric
 from hltm import HLTM
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.statement import Context
@@ -44,8 +45,6 @@ class TrainedTree:
 def selectivities(network: TreeNetwork, node: Any) -> Array:
     """``1/2 (E[f|z=1] - E[f|z=0])`` of every neuron of a node, ``(E, |N|)``, by enumerating the leaves below it."""
     import torch
-
-    import numeric
 
     tree = network.tree
     if not tree.children(node):
@@ -85,8 +84,6 @@ def closed_form(network: TreeNetwork, node: Any) -> Array:
 
 def tree_population_of(network: TreeNetwork) -> FinitePopulation:
     """The enumerated leaves."""
-    import numeric
-
     leaves = hltm.leaf_population(network.tree)
     result = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)
     return result.to(network.device, network.dtype)
@@ -94,8 +91,6 @@ def tree_population_of(network: TreeNetwork) -> FinitePopulation:
 
 def measure_enumerated(trained: TrainedTree) -> Measurement:
     """Closed form against torch on the enumerated population, every node, relative to the largest entry."""
-    import numeric
-
     network, population = trained.network, tree_population_of(trained.network)
     worst = Measurement(0.0, RELATIVE)
     for node in trained.tree.latents:
@@ -109,8 +104,6 @@ def measure_enumerated(trained: TrainedTree) -> Measurement:
 
 def measure_operator(trained: TrainedTree) -> Measurement:
     """``(1 - rho_0^2)/4 DK DK^T`` and the update with its cross terms, against torch, relative to the largest entry."""
-    import numeric
-
     network, population = trained.network, tree_population_of(trained.network)
     gradient = numeric.tree_population_gradient(network, population)
     spread = (1 - trained.tree.root_polarity**2) / 4
@@ -135,8 +128,6 @@ def measure_operator(trained: TrainedTree) -> Measurement:
 
 def connection_gap(network: TreeNetwork, population: FinitePopulation) -> tuple[dict[Any, Array], Array]:
     """``DK`` of every node, ``(E, p, n_L)``, and ``Df_L``, ``(E, n_L)``."""
-    import numeric
-
     weights = (population.augmentation_weights[1] - population.augmentation_weights[0]).cpu().numpy()
     points = population.points[0]
     gaps = {
@@ -148,8 +139,6 @@ def connection_gap(network: TreeNetwork, population: FinitePopulation) -> tuple[
 
 def trained(tree: HLTM, loss: str, *, seed: int, steps: int, device: str, **options: Any) -> Iterator[TrainedTree]:
     """Train an ensemble and give its networks at every record."""
-    import numeric
-
     network = numeric.TreeNetwork(
         tree, options.pop("width", 3), options.pop("slope", 0.0), options.pop("output", "linear"), seed=seed,
         ensemble=options.pop("ensemble", 2), device=device, sigma_w=options.pop("sigma_w", 1.0),
@@ -213,8 +202,6 @@ def sampled(context: Context) -> Evidence:
 def measure_sampled(trained: TrainedTree, *, context: Context, comparisons: int) -> Measurement:
     """Closed form against the sampled left side of one node, within a bound that holds for every law."""
     import torch
-
-    import numeric
 
     network, tree = trained.network, trained.tree
     node = next(v for v in tree.nodes if len(subtree(tree, tree.children(v)[0]).leaves) <= 16)

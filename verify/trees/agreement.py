@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import fmpq
 
+import hltm
+import numeric
+import theory
 from verify.engine.evidence import Evidence, Measurement
 from verify.instances.instance import TreeInstance
 from verify.tolerance import rounding
@@ -82,8 +85,6 @@ def as_exact(matrix: Any, values: Any) -> Array:
 
 def activation_forms(moments: Enumeration) -> Iterator[Form]:
     """The activation covariance of every latent node: of the network, and of one neuron a child without weights."""
-    import theory
-
     instance, tree = moments.instance, moments.tree
     values = theory.parameter_values(tree)
     numbers = len(values) > SYMBOLS
@@ -134,8 +135,6 @@ def selections(moments: Enumeration, node: Any) -> Iterator[tuple[tuple[int, ...
 
 def weight_forms(moments: Enumeration) -> Iterator[Form]:
     """Operator and update of every latent node, and the Walsh form of the operator on small symmetric trees."""
-    import theory
-
     instance, tree = moments.instance, moments.tree
     values = theory.parameter_values(tree)
     numbers = len(values) > SYMBOLS
@@ -252,9 +251,6 @@ def torch_sides(instance: TreeInstance, device: str, dtype: Any) -> tuple[TreeNe
     """The torch network and the finite population of the tree's leaves."""
     import torch
 
-    import hltm
-    import numeric
-
     leaves = hltm.leaf_population(instance.tree)
     population = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)
     weights = {node: torch.tensor(w, dtype=dtype, device=device) for node, w in instance.by_node.items()}
@@ -264,8 +260,6 @@ def torch_sides(instance: TreeInstance, device: str, dtype: Any) -> tuple[TreeNe
 
 def torch_moments(instance: TreeInstance, network: Any, population: Any) -> dict[tuple[str, Any], Array]:
     """Activation covariance, operator and gradient of every latent node by torch."""
-    import numeric
-
     result: dict[tuple[str, Any], Array] = {}
     gradient = numeric.tree_population_gradient(network, population)
     for node in instance.tree.latents:
@@ -333,9 +327,6 @@ def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -
     """
     import torch
 
-    import numeric
-    import theory
-
     weights, slope = exact_weights(instance), sympy_number(instance.slope)
     tree = instance.tree
     chosen = list(dict.fromkeys([tree.root, *tree.latents[-(nodes - 1) :]]))
@@ -359,8 +350,6 @@ def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -
 def by_sampling(instance: TreeInstance, seed: int, samples: int, false_alarm: float) -> dict[Any, tuple[Array, Array]]:
     """Latent node to the sampled activation covariance and the largest error of its entries."""
     import torch
-
-    import numeric
 
     generator = torch.Generator().manual_seed(seed)
     network = numeric.TreeNetwork.from_weights(instance.tree, instance.by_node, slope=instance.slope)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq, fmpq_poly
 
+import theory
 from verify.engine.evidence import Kind, Measurement
 from verify.engine.statement import Variant
 from verify.instances.instance import TreeInstance
@@ -64,16 +65,12 @@ def stated_gap(weights: Any, a: Any) -> Any:
 @lru_cache(maxsize=4096)
 def stated_survival(sizes: Sizes, x: Fraction) -> Fraction:
     """P(2 sum a_i u_i >= x) for u_i uniform on [-1, 1], as `theory` has it."""
-    import theory
-
     value = theory.gap_law(sizes).survival(x)
     return Fraction(int(value.p), int(value.q))
 
 
 def stated_existence(p: Fraction, neurons: int) -> Fraction:
     """1 - (1 - P)^m, as `theory` has it."""
-    import theory
-
     value = theory.existence_probability(p, neurons)
     return Fraction(int(value.p), int(value.q))
 

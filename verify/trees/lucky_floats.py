@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import hltm
+import numeric
+import theory
 from verify.engine.evidence import Measurement
 from verify.instances.instance import TreeInstance
 from verify.tolerance.rounding import gamma, worse
@@ -118,8 +121,6 @@ def correlation(share: float, mean: Tensor, variance: Tensor) -> tuple[Tensor, T
 
 def prior(tree: HLTM, node: Any) -> float:
     """P(z_mu = 1)."""
-    import hltm
-
     return float(hltm.marginals(tree)[node][1])
 
 
@@ -204,8 +205,6 @@ def law_measure(instance: TreeInstance, claim: Claim, seed: int, device: str, me
     The largest distance of the empirical distribution from the claimed one on a grid of thresholds, and of a
     frequency from a probability, both within the bound of Dvoretzky, Kiefer, Wolfowitz and Massart.
     """
-    import numeric
-
     tree, moments = instance.tree, enumeration(instance)
     width = {node: len(matrix) for node, matrix in instance.by_node.items()}
     network = numeric.TreeNetwork(tree, width, ensemble=members, seed=seed, device=device)
@@ -245,8 +244,6 @@ def measure(instance: TreeInstance, claim: Claim | None = None, seed: int = 0, d
     """Every part of the claim by torch: bound and gap on the instance's weights, law and existence on drawn ones."""
     import torch
 
-    import numeric
-
     claim = claim or STATED
     weights = {node: torch.tensor(w, dtype=torch.float64, device=device) for node, w in instance.by_node.items()}
     network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
@@ -284,10 +281,6 @@ def measure_start(start: Start, seed: int, device: str) -> Measurement:
     """
     import sympy
 
-    import hltm
-    import numeric
-    import theory
-
     leaves, polarity, sigma = start
     tree, width = hltm.star_tree(leaves, float(polarity)), 8
     network = numeric.TreeNetwork(tree, width, seed=seed, ensemble=MEMBERS, device=device, sigma_w=float(sigma))
@@ -320,8 +313,6 @@ def false_alarm() -> float:
 
 def needed(p: Any) -> int:
     """Number of neurons that suffices for 1 - 1/5, where `theory` can say so exactly; 1 elsewhere."""
-    import theory
-
     return theory.neurons_needed(FAILURE, p) if p.is_Rational and 0 < p < 1 else 1
 
 

@@ -130,8 +130,6 @@ def tree_of(edges: dict[str, tuple[str, Row]]) -> HLTM:
     """A binary tree of root `r` with even prior: child to its parent and (P(1|0), P(1|1))."""
     import networkx as nx
 
-    import hltm
-
     graph: nx.DiGraph[Any] = nx.DiGraph()
     graph.add_node("r", prior=[0.5, 0.5])
     for child, (parent, (low, high)) in edges.items():

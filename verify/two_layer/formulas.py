@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
+import numeric
 from verify.engine.evidence import Kind
 from verify.engine.statement import Variant
 from verify.instances.instance import PopulationInstance
@@ -61,7 +62,6 @@ def float_neurons(instance: PopulationInstance, device: str = "cpu") -> Neurons:
     """The quantities in float64, the gates by `numeric`."""
     import torch
 
-    import numeric
     from verify.instances.in_torch import arrays_of, weights_of
 
     points = np.asarray(instance.points)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
+import numeric
 from verify.engine.evidence import Measurement
 from verify.instances.in_torch import arrays_of
 from verify.instances.instance import PopulationInstance
@@ -250,7 +251,6 @@ def measure_steps(instance: PopulationInstance, trace: Any, claim: Claim, device
 
 def mean_gaps(instance: PopulationInstance, trace: Any) -> np.ndarray:
     """Largest distance between the augmentation means of the outputs of two objects, at every record."""
-    import numeric
     from verify.instances.in_torch import population_of
 
     population = population_of(instance, str(trace.losses.device))

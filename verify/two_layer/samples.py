@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
+import numeric
 from hltm.base.errors import InputError
 from verify.instances import samples
 from verify.instances.instance import PopulationInstance, freeze
@@ -132,8 +133,6 @@ def detectors(sizes: tuple[int, ...]) -> Iterator[TwoLayerInstance]:
 
 def ring(size: int, slope: float, weights: Any) -> TwoLayerInstance:
     """The two objects on a ring with a network and the simple loss."""
-    import numeric
-
     return TwoLayerInstance(slope, weights, freeze(numeric.ring_population(size).points))
 
 
