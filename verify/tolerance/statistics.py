@@ -15,6 +15,8 @@ from typing import Literal
 
 import numpy as np
 
+from verify.engine.evidence import Evidence, Kind
+
 RUN_FALSE_ALARM = 1e-6
 """How often a run may refute what is true, all checks that draw taken together."""
 SHARES: Mapping[str, Fraction] = MappingProxyType(
@@ -110,6 +112,20 @@ def judge_order(found: Interval, claimed: float, margin: float) -> Literal["hold
     if found.high < low or found.low > high:
         return "refuted"
     return "abstained"
+
+
+def order_evidence(
+    kind: Kind, source: str, what: str, exponents: Sequence[float], claimed: float, level: float, skipped: int = 0,
+    *, margin: float = 0.1, noun: str = "an order", note: str = "",
+) -> Evidence:  # fmt: skip
+    """Judge the Student interval of the mean exponent against the claimed order."""
+    interval = mean_interval(exponents, level)
+    effect = f"{noun} that is {order_effect(interval, margin, len(exponents)):.3f} off {claimed:g}"
+    return Evidence(
+        kind, judge_order(interval, claimed, margin), source, len(exponents), skipped,
+        worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=margin,
+        detail=f"{what} {interval}, claimed {claimed} +- {margin}; refutes {effect}{note}", effect=effect,
+    )  # fmt: skip
 
 
 def dkw_detected(samples: int, false_alarm: float, power: float = POWER) -> float:

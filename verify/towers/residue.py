@@ -23,7 +23,7 @@ from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PopulationInstance
 from verify.tolerance import rounding
 from verify.tolerance.rounding import magnitudes
-from verify.tolerance.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
+from verify.tolerance.statistics import allowed, local_exponent, order_evidence
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,13 +119,13 @@ def fitted_order(
     """Fit the exponent on several populations and judge the interval of its mean against the claimed order."""
     exponents: list[float] = []
     ratios: list[float] = []
-    passed = 0
+    skipped = 0
     for instance in instances:
         if len(exponents) == wanted:
             break
         result = residues(instance, distances, device, sides)
         if result is None or result[1].min() < VANISHING:
-            passed += 1
+            skipped += 1
             continue
         exponents.append(local_exponent(*result))
         scaled = result[1] / result[0] ** claimed
@@ -134,15 +134,9 @@ def fitted_order(
     what = f"order of theta beside {label}, r between {place}"
     if len(exponents) < wanted:
         detail = f"{what}: only {len(exponents)} of {wanted} populations could be fitted"
-        return Evidence("float", "abstained", source, len(exponents), passed, detail=detail)
-    interval = mean_interval(exponents, LEVEL)
-    effect = f"an order that is {order_effect(interval, MARGIN, wanted):.3f} off {claimed:g}"
-    return Evidence(
-        "float", judge_order(interval, claimed, MARGIN), source, wanted, passed,
-        worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,
-        detail=f"{what}: {interval}, claimed {claimed} +- {MARGIN}; "
-        f"refutes {effect}; theta/spread^{claimed} varies by a factor of at most {max(ratios):.2f}", effect=effect,
-    )  # fmt: skip
+        return Evidence("float", "abstained", source, len(exponents), skipped, detail=detail)
+    note = f"; theta/spread^{claimed} varies by a factor of at most {max(ratios):.2f}"
+    return order_evidence("float", source, f"{what}:", exponents, claimed, LEVEL, skipped, note=note)
 
 
 # Networks outside the operator form, on which the general form of statements 3 and 4 still has to hold.

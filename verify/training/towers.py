@@ -16,13 +16,13 @@ import numpy as np
 
 import hltm
 import numeric
-from verify.engine.evidence import Evidence, Measurement, Status, tally
+from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.statement import Context
 from verify.instances import samples
 from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PairInstance, PopulationInstance, freeze
 from verify.instances.samples import derived
-from verify.tolerance.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
+from verify.tolerance.statistics import allowed, local_exponent, order_evidence
 from verify.towers import autograd
 from verify.towers.autograd import autograd_update
 from verify.towers.tower import Array
@@ -45,7 +45,6 @@ REFINEMENTS = (8, 12, 16, 24)
 FITTED = 0.05
 # One fit for each of three losses.
 DRIFT_LEVEL = 1 - allowed("drift", 3)
-MARGIN = 0.1
 # A drift below this part of what it is a difference of is rounding, and says nothing about an order.
 VANISHING = 1e-9
 
@@ -151,28 +150,21 @@ def drift_order(
 ) -> Evidence:
     """Fit the exponent of the drift in the learning rate and judge the interval of its mean."""
     exponents: list[float] = []
-    passed = 0
+    skipped = 0
     for instance in instances:
         if len(exponents) == wanted:
             break
         result = drifts(instance, device)
         if result is None:
-            passed += 1
+            skipped += 1
             continue
         rates, sizes = result
         exponents.append(local_exponent(rates / rates.max(), sizes))
     what = "order in lr of the drift of ||w_1j||^2 - ||w_2j||^2 over fixed time"
     if len(exponents) < wanted:
         detail = f"{what}: only {len(exponents)} of {wanted} runs could be fitted"
-        return Evidence("trained", "abstained", source, len(exponents), passed, detail=detail)
-    interval = mean_interval(exponents, DRIFT_LEVEL)
-    effect = f"an order that is {order_effect(interval, MARGIN, wanted):.3f} off {claimed:g}"
-    return Evidence(
-        "trained", judge_order(interval, claimed, MARGIN), source, wanted, passed,
-        worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,
-        detail=f"{what}: {interval}, claimed {claimed} +- {MARGIN}; "
-        f"refutes {effect}", effect=effect,
-    )  # fmt: skip
+        return Evidence("trained", "abstained", source, len(exponents), skipped, detail=detail)
+    return order_evidence("trained", source, f"{what}:", exponents, claimed, DRIFT_LEVEL, skipped)
 
 
 LOSSES = ("simple", "triplet", "infonce")
@@ -342,15 +334,7 @@ FLOW_STEPS = 60
 
 def judged(source: str, what: str, exponents: list[float], claimed: float) -> Evidence:
     """The interval of the mean exponent against the claimed one."""
-    interval = mean_interval(exponents, RATE_LEVEL)
-    status: Status = judge_order(interval, claimed, MARGIN)
-    effect = f"a rate that is {order_effect(interval, MARGIN, len(exponents)):.3f} off {claimed:g}"
-    return Evidence(
-        "trained", status, source, len(exponents),
-        worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,
-        detail=f"{what}: exponent {interval}, claimed {claimed} +- {MARGIN}; "
-        f"refutes {effect}", effect=effect,
-    )  # fmt: skip
+    return order_evidence("trained", source, f"{what}: exponent", exponents, claimed, RATE_LEVEL, noun="a rate")
 
 
 def operator_update(network: TreeNetwork, samples: int, generator: Any) -> list[Tensor]:
