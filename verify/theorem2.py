@@ -34,9 +34,9 @@ from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.instances import samples
 from verify.instances.instance import LossInstance
+from verify.strategies import loss_instances
 from verify.tolerance.rounding import UNIT_ROUNDOFF
-from verify.towers import balls
-from verify.towers import figures as figure_data_towers
+from verify.towers import balls, figures
 from verify.towers.assumptions import LOSSES, TEMPERATURE
 from verify.towers.loss_agreement import measure_losses
 
@@ -226,24 +226,12 @@ def meeting(context: Context) -> Evidence:
     count = context.pick(quick=60, thorough=600)
     return tally(
         "float", "toy, derived", samples.toy_losses(context.seed + 2, count),
-        lambda instance: meeting_of(instance, context.device),
+        lambda instance: measure_losses(instance, derivative_tolerance(instance), context.device),
         at_least=count, detail="theory's loss, dL/dr and xi at 50 digits = numeric's in float64",
     )  # fmt: skip
 
 
-def meeting_of(instance: LossInstance, device: str) -> Measurement:
-    """One comparison of `theory` and `numeric`."""
-    return measure_losses(instance, derivative_tolerance(instance), device)
-
-
-def instances(negatives: int) -> Any:
-    """Hypothesis strategy of losses and distances, up to that many negatives."""
-    from verify.strategies import loss_instances
-
-    return loss_instances(negatives)
-
-
-STAGES = tuple(partial(instances, negatives) for negatives in (1, 2, 4))
+STAGES = tuple(partial(loss_instances, negatives) for negatives in (1, 2, 4))
 
 
 def properties(context: Context) -> Evidence:
@@ -279,7 +267,7 @@ STATEMENT = Statement(
     instance_type=LossInstance,
     variants=VARIANTS,
     drops=LOSSES,
-    figures=figure_data_towers.pair_weights,
+    figures=figures.pair_weights,
 )
 
 if __name__ == "__main__":

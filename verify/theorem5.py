@@ -33,15 +33,14 @@ from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement
 from verify.training.towers import CHECKPOINTS, along, descend, drift_order, horizon
-from verify.two_layer import figures as figure_data_rings
-from verify.two_layer import measures
+from verify.two_layer import figures, measures
 from verify.two_layer import samples as populations
 from verify.two_layer.assumptions import ASSUMPTIONS
 from verify.two_layer.formulas import VARIANTS
+from verify.two_layer.measures import measure_exact, measure_float, measure_trained
 from verify.two_layer.samples import LOSSES, TwoLayerInstance
 
 SLUG = "two-layer-dynamics"
-measure_exact, measure_float, measure_trained = measures.measure_exact, measures.measure_float, measures.measure_trained
 
 
 def symbolic(context: Context) -> Evidence:
@@ -197,12 +196,9 @@ STATEMENT = Statement(
         Check("exact", "signs", exact_decoupled),
         Check("exact", "ring, linear", exact_rings),
         Check("exact", "ring, ReLU", exact_detectors),
-        Check("float", "toy", lambda context: floats("toy", context)),
-        Check("float", "tree", lambda context: floats("tree", context)),
-        Check("float", "digits", lambda context: floats("digits", context)),
+        *(Check("float", source, partial(floats, source)) for source in ("toy", "tree", "digits")),
         Check("property", "search", properties),
-        Check("trained", "toy", lambda context: trained("toy", context)),
-        Check("trained", "tree", lambda context: trained("tree", context)),
+        *(Check("trained", source, partial(trained, source)) for source in ("toy", "tree")),
         Check("trained", "toy, relative", relative),
         Check("trained", "signs", trained_decoupled),
         *(Check("trained", f"toy, {loss}", partial(drift, loss)) for loss in LOSSES),
@@ -214,7 +210,7 @@ STATEMENT = Statement(
     instance_type=TwoLayerInstance,
     variants=VARIANTS,
     drops=ASSUMPTIONS,
-    figures=figure_data_rings.rings,
+    figures=figures.rings,
 )
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from verify.engine.statement import Context
 from verify.towers import autograd
 from verify.training import towers as trained_rates
 from verify.training import trees as trained_trees
+from verify.trees.agreement import tree_population_of
 
 SEED = 3
 CONTEXT = Context(SEED)
@@ -111,7 +112,7 @@ def root_not_squared(network, node):
 @pytest.mark.parametrize("wrong", [without_half, without_root, root_not_squared])
 def test_a_wrong_closed_form_is_refuted_at_trained_weights(trees, wrong, monkeypatch):
     assert all(trained_trees.measure_enumerated(one).status == "holds" for one in trees)
-    values = {(id(one), node): wrong(one.network, node) for one in trees for node in one.tree.latents}
+    values = {(id(one), node): wrong(one.network, node) for one in trees for node in one.network.tree.latents}
     for one in trees:
         with monkeypatch.context() as patch:
             patch.setattr(trained_trees, "closed_form", lambda _, node, one=one: values[id(one), node])
@@ -133,7 +134,7 @@ def test_operators_and_updates_can_be_refuted_at_trained_weights(trees, monkeypa
 def test_the_diagonal_block_alone_is_not_the_update_at_trained_weights(trees):
     """Cross terms between siblings: 2 OP_mu vec W is the update at the top only."""
     network = trees[-1].network
-    population = trained_trees.tree_population_of(network)
+    population = tree_population_of(network)
     gradient = numeric.tree_population_gradient(network, population)
     for node in network.tree.latents:
         block = numeric.tree_covariance_operator(network, population, node)
@@ -176,7 +177,7 @@ def test_the_sampled_operator_is_the_exact_one_within_its_error():
     """`operator_update` against the exact update of a small tree; a factor of 2 is far outside."""
     tree = hltm.complete_tree(2, 2, 0.8, root_polarity=0.2)
     network = numeric.TreeNetwork(tree, 2, 0.0, seed=SEED)
-    exact = numeric.tree_update(network, trained_trees.tree_population_of(network))
+    exact = numeric.tree_update(network, tree_population_of(network))
     repeats = []
     for seed in range(20):
         found = trained_rates.operator_update(network, 2 * trained_rates.CHUNK, torch.Generator().manual_seed(seed))

@@ -19,6 +19,7 @@ from verify.instances import samples
 from verify.instances.instance import PairInstance
 from verify.tolerance import rounding
 from verify.towers import balls
+from verify.towers.tower import tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,8 +74,8 @@ def sides(
     import torch
 
     kind = getattr(torch, dtype)
-    weights = [torch.as_tensor(np.asarray(w), dtype=kind, device=device) for w in instance.weights_1]
-    x = torch.as_tensor(np.array([instance.x_1, instance.x_2]), dtype=kind, device=device)
+    weights = tensors(instance.weights_1, device, kind)
+    (x,) = tensors([(instance.x_1, instance.x_2)], device, kind)
     for w in weights:
         w.requires_grad_()
     added = [torch.zeros(2, len(w), dtype=kind, device=device, requires_grad=True) for w in weights]

@@ -10,14 +10,18 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from flint import fmpq
 
 import numeric
 from verify.engine.evidence import Measurement
 from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PairInstance, PopulationInstance
 from verify.tolerance import rounding
-from verify.towers.tower import Array, Tower, connection, exact_tower, float_towers, largest, vec
+from verify.towers.tower import Array, Tower, connection, exact_tower, float_towers, measure_differences, tensors, vec
+
+# Entries of a weight matrix, up to which its operator is also built as a dense matrix.
+DENSE_LIMIT = 1024
+# The weights of the pairs are summed over triples (x_1, x_+, x_-) held at once for one point.
+TRIPLE_LIMIT = 2**22
 
 
 @lru_cache(maxsize=512)
@@ -48,6 +52,27 @@ def compare(instance: PopulationInstance, sides: Mapping[str, Sequence[Array]], 
         for layer, (left, right, bound) in enumerate(zip(update, side, bounds, strict=True), start=1):
             worst = rounding.worse(worst, np.abs(left - right), bound, f"layer {layer}, {name}")
     return worst if not near else Measurement(worst.residual, worst.tolerance, False, "a gate is near its kink")
+
+
+def predicted(instance: PopulationInstance, device: str) -> list[Array]:
+    """``2 V[Kbar] vec W`` or ``V^xi vec W`` by the matrix-free operator of `numeric`."""
+    weights, population = weights_of(instance, device), population_of(instance, device)
+    return arrays_of(numeric.predicted_update(weights, population, instance.loss, instance.slope, **instance.options))
+
+
+def operator_updates(instance: PopulationInstance, device: str) -> dict[str, list[Array]]:
+    """`predicted`, and the same by dense operators where these are small enough."""
+    sides = {"matrix-free": predicted(instance, device)}
+    weights, population = weights_of(instance, device), population_of(instance, device)
+    if max(w.numel() for w in weights) <= DENSE_LIMIT:
+        factor, dense = 2 if instance.loss == "simple" else 1, []
+        for layer, w in enumerate(weights, start=1):
+            operator = numeric.covariance_operator(
+                weights, population, layer, instance.loss, instance.slope, **instance.options
+            )
+            dense.append(numeric.unvec(factor * operator @ numeric.vec(w), w.shape[0]))
+        sides["dense"] = arrays_of(dense)
+    return sides
 
 
 def scheme_update(instance: PopulationInstance, scheme: str, device: str, dtype: Any) -> list[Array]:
@@ -94,9 +119,6 @@ def matrices(instance: PopulationInstance, columns: Sequence[Array]) -> list[Arr
 
 
 # Statement 4 at any spread: the whole update as a sum over pairs, theta included.
-
-# The weights of the pairs are summed over triples (x_1, x_+, x_-) held at once for one point.
-TRIPLE_LIMIT = 2**22
 
 
 def pair_weights(instance: PopulationInstance, outputs: np.ndarray, device: str) -> np.ndarray:
@@ -151,10 +173,7 @@ def normalized_sides(instance: PairInstance, device: str, dtype: Any) -> tuple[l
     """Autograd and formula for l2-normalised outputs, in the given precision."""
     import torch
 
-    first, second = (
-        [torch.as_tensor(np.asarray(w), dtype=dtype, device=device) for w in weights]
-        for weights in (instance.weights_1, instance.weights_2)
-    )
+    first, second = (tensors(weights, device, dtype) for weights in (instance.weights_1, instance.weights_2))
     x_1, x_2 = (torch.tensor([x], dtype=dtype, device=device) for x in (instance.x_1, instance.x_2))
     gradient = numeric.pair_gradient(first, second, x_1[0], x_2[0], instance.slope, output="normalized")
     factors_1 = numeric.normalized_connections(first, x_1, instance.slope)
@@ -195,14 +214,10 @@ def difference(tower: Tower, layer: int) -> np.ndarray:
 
 def measure_exact(instance: PairInstance) -> Measurement:
     """Both towers of an instance, every layer, in rationals: any difference refutes."""
-    worst, place = 0.0, ""
-    for name, weights, x in _towers(instance):
-        one = exact_tower(weights, x, instance.slope)
-        for layer in range(1, one.depth + 1):
-            result = largest(difference(one, layer) * fmpq(1))
-            if result > worst:
-                worst, place = result, f"{name}, layer {layer}"
-    return Measurement(worst, 0.0, detail=place)
+    towers = [(name, exact_tower(weights, x, instance.slope)) for name, weights, x in _towers(instance)]
+    return measure_differences(
+        (difference(one, layer), f"{name}, layer {layer}") for name, one in towers for layer in range(1, one.depth + 1)
+    )
 
 
 def measure_float(instance: PairInstance, device: str = "cpu") -> Measurement:

@@ -7,7 +7,7 @@ true value; the precision is raised until the largest radius is below `RADIUS`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import product
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from flint import arb, arb_series, ctx, fmpq
 
+from verify.engine.evidence import Measurement
 from verify.instances.instance import PopulationInstance
 from verify.towers.population import probabilities, run
 from verify.towers.tower import array, rational
@@ -76,6 +77,17 @@ def derivatives(loss: Loss, r_pos: float, r_neg: Sequence[float]) -> list[arb]:
 def widest(balls: Sequence[arb]) -> float:
     """The largest radius as a float (infinite where a ball is not finite)."""
     return max(float(b.rad()) if b.is_finite() else float("inf") for b in balls)
+
+
+def measure_zeros(balls: Iterable[tuple[arb, str]]) -> Measurement:
+    """Balls that must hold zero, each with its place; not decided where one is wider than `RADIUS`."""
+    worst = 0.0
+    for ball, place in balls:
+        if not ball.contains(0):
+            return Measurement(max(float(abs(ball).mid()), 5e-324), 0.0, detail=place)
+        worst = max(worst, widest([ball]))
+    decided = worst < RADIUS
+    return Measurement(worst, RADIUS, decided, "" if decided else "a ball is too wide")
 
 
 @lru_cache(maxsize=256)

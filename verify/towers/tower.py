@@ -8,15 +8,19 @@ quantities come from `numeric`, in exact arithmetic from the recursions below.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from flint import arb, fmpq
 
 import numeric
+from verify.engine.evidence import Measurement
+
+if TYPE_CHECKING:
+    import torch
 
 Array = np.ndarray
 Number = Callable[[float], Any]
@@ -100,15 +104,19 @@ def exact_tower(weights: tuple, x: tuple, slope: float) -> Tower:
     return tower([array(w, rational) for w in weights], array(x, rational), rational(slope), fmpq(1))
 
 
-def float_towers(weights: Any, points: Any, slope: float, device: str = "cpu") -> list[Tower]:
-    """The towers of many inputs (N, d) in float64, computed by `numeric` on the device."""
+def tensors(weights: Iterable[Any], device: str, dtype: torch.dtype | None = None) -> list[torch.Tensor]:
+    """Matrices as tensors, float64 by default."""
     import torch
 
-    tensors = [torch.as_tensor(np.asarray(w), dtype=torch.float64, device=device) for w in weights]
-    x = torch.as_tensor(np.asarray(points), dtype=torch.float64, device=device)
-    trace = numeric.trace(tensors, x, slope)
-    factors = numeric.connection_factors(tensors, x, slope)
-    arrays = [w.cpu().numpy() for w in tensors]
+    return [torch.as_tensor(np.asarray(w), dtype=dtype or torch.float64, device=device) for w in weights]
+
+
+def float_towers(weights: Any, points: Any, slope: float, device: str = "cpu") -> list[Tower]:
+    """The towers of many inputs (N, d) in float64, computed by `numeric` on the device."""
+    matrices, (x,) = tensors(weights, device), tensors([points], device)
+    trace = numeric.trace(matrices, x, slope)
+    factors = numeric.connection_factors(matrices, x, slope)
+    arrays = [w.cpu().numpy() for w in matrices]
     activations = [f.activation.cpu().numpy() for f in factors]
     jacobians = [f.jacobian.cpu().numpy() for f in factors]
     preactivations = [p.cpu().numpy() for p in trace.preactivations]
@@ -149,6 +157,16 @@ def largest(difference: Array) -> float:
         return math.inf
     # An exact difference too small for float64 must not read as zero.
     return value if value > 0 or worst == 0 else 5e-324
+
+
+def measure_differences(differences: Iterable[tuple[Array, str]]) -> Measurement:
+    """Exact differences that must be zero, each with its place; not decided where there is none."""
+    worst, place, count = 0.0, "", 0
+    for difference, where in differences:
+        count, size = count + 1, largest(difference * fmpq(1))
+        if size > worst:
+            worst, place = size, where
+    return Measurement(worst, 0.0, count > 0, place)
 
 
 # False definitions that more than one statement must tell apart from the true ones.

@@ -20,7 +20,7 @@ from verify.instances.instance import PopulationInstance
 from verify.towers import balls
 from verify.towers.autograd import matrices
 from verify.towers.population import Ensemble, float_ensemble, probabilities, run
-from verify.towers.tower import Array, Tower, array, rational, tower
+from verify.towers.tower import Array, Tower, array, rational, tower, vec
 
 Exp = Callable[[Any], Any]
 Weights = Callable[[str, Sequence[Any], Any, Any, Exp], list[Any]]
@@ -352,16 +352,9 @@ def judge_order(instance: PopulationInstance, right: Right, distances: str, orde
         if distances == "points":
             first = [row[0][0].output for row in region_towers(instance)]
             outputs = [lines(f, f) for f in first]
-        widest = 0.0
-        for layer, gradient in enumerate(gradient_series(instance), start=1):
-            claimed = right(instance, ensemble, layer, outputs)
-            for left, other in zip(gradient.T.reshape(-1), claimed, strict=True):
-                theta = -(left + other)
-                for power in range(order):
-                    coefficient = arb(theta[power])
-                    if not coefficient.contains(0):
-                        size = max(float(abs(coefficient).mid()), 5e-324)
-                        return Measurement(size, 0.0, detail=f"layer {layer}: coefficient of s^{power} is not zero")
-                    widest = max(widest, balls.widest([coefficient]))
-    decided = widest < balls.RADIUS
-    return Measurement(widest, balls.RADIUS, decided, "" if decided else "a ball is too wide")
+        return balls.measure_zeros(
+            (arb(-(left + other)[power]), f"layer {layer}: coefficient of s^{power} is not zero")
+            for layer, gradient in enumerate(gradient_series(instance), start=1)
+            for left, other in zip(vec(gradient), right(instance, ensemble, layer, outputs), strict=True)
+            for power in range(order)
+        )

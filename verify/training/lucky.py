@@ -19,6 +19,7 @@ from verify.engine.evidence import Evidence, Measurement, Status
 from verify.instances.samples import generator
 from verify.tolerance.rounding import gamma, worse
 from verify.tolerance.statistics import POWER, Interval, allowed, mean_interval, order_effect
+from verify.trees.agreement import network_of
 from verify.trees.lucky import STATED, TRAINED_VARIANTS, Claim, Sizes, applies_to
 from verify.trees.lucky_floats import array, leaf_laws, neurons_at, prior, selectivity_bound_measure
 from verify.trees.samples import tree_of
@@ -82,15 +83,12 @@ SHORT = Plan(steps=5, record_every=5, lr=0.01)
 LEAF_LIMIT = 5
 
 
-def measure(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
+def measure_trained(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
     """The bound on the network of an instance after some steps of training; not decided where no weight has moved."""
-    import torch
-
     claim = claim or STATED
     if not claim.says("bound") or len(instance.tree.leaves) > LEAF_LIMIT:
         return Measurement(0.0, 0.0, False, "no bound is claimed, or too many leaves for a short training")
-    weights = {node: torch.tensor(w, dtype=torch.float64, device=device) for node, w in instance.by_node.items()}
-    network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
+    network = network_of(instance, device)
     last = train(network, SHORT).networks[-1]
     moved = [bool((last.matrix(node) != network.matrix(node)).any()) for node in hidden(instance.tree)]
     if not any(moved):

@@ -24,9 +24,10 @@ from verify.instances.instance import PairInstance, PopulationInstance, freeze
 from verify.instances.samples import derived
 from verify.tolerance.statistics import allowed, local_exponent, order_evidence
 from verify.towers import autograd
-from verify.towers.autograd import autograd_update
+from verify.towers.autograd import autograd_update, predicted
 from verify.towers.tower import Array
-from verify.training.trees import selectivities, tree_population_of
+from verify.training.trees import selectivities
+from verify.trees.agreement import tree_population_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -210,12 +211,6 @@ def towers(seed: int, count: int, losses: tuple[str, ...], *, augmented: bool) -
     )
     for instance in (*toys, *digits):
         yield replace(instance, weights=tuple(freeze(np.asarray(w) / 2) for w in instance.weights))
-
-
-def predicted(instance: PopulationInstance, device: str) -> list[Array]:
-    """``2 V[Kbar] vec W`` or ``V^xi vec W`` by the matrix-free operator of `numeric`."""
-    weights, population = weights_of(instance, device), population_of(instance, device)
-    return arrays_of(numeric.predicted_update(weights, population, instance.loss, instance.slope, **instance.options))
 
 
 def in_pairs(instance: PopulationInstance, device: str) -> list[Array]:

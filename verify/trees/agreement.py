@@ -20,12 +20,14 @@ from verify.instances.instance import TreeInstance
 from verify.tolerance import rounding
 from verify.tolerance.statistics import allowed, bernstein_bound
 from verify.towers.population import to_float
-from verify.towers.tower import Array, largest, vec
-from verify.trees.claims import Claim, Node
+from verify.towers.tower import Array, measure_differences, vec
+from verify.trees.claims import STATED, Claim, Node
 from verify.trees.enumeration import Enumeration
 
 if TYPE_CHECKING:
-    from numeric import RootContrasts, TreeNetwork
+    import torch
+
+    from numeric import FinitePopulation, RootContrasts, TreeNetwork
 
 
 # The closed forms that `theory` derives for a tree network, with the numbers put in, as exact rationals.
@@ -214,55 +216,61 @@ def floats(value: Array) -> Array:
     return np.vectorize(to_float, otypes=[float])(value) if value.dtype == object else value
 
 
-def measure_claim(instance: TreeInstance, claim: Claim) -> Measurement:
-    """Every formula of a claim at every latent node against enumeration, in rationals."""
-    truth, moments = enumerated(instance), enumeration(instance)
-    worst, place, built = 0.0, "", 0
+def claimed_values(instance: TreeInstance, claim: Claim) -> Iterator[tuple[str, Any, str, Array]]:
+    """Quantity, node, formula and value of all that is claimed of the latent nodes."""
+    moments = enumeration(instance)
     for node in instance.tree.latents:
         for quantity, name, formula in claim.formulas:
             value = formula(Node(moments, node))
-            if value is None:
-                continue
-            built += 1
-            difference = largest((value - truth[quantity, node]) * fmpq(1))
-            if difference > worst:
-                worst, place = difference, f"{quantity} at {node!r}: {name}"
-    return Measurement(worst, 0.0, built > 0, place)
+            if value is not None:
+                yield quantity, node, name, value
+
+
+def measure_exact(instance: TreeInstance, claim: Claim | None = None) -> Measurement:
+    """The closed forms against enumeration, in rationals: any difference refutes."""
+    truth = enumerated(instance)
+    return measure_differences(
+        (value - truth[quantity, node], f"{quantity} at {node!r}: {name}")
+        for quantity, node, name, value in claimed_values(instance, claim or STATED)
+    )
 
 
 @lru_cache(maxsize=128)
 def by_torch(instance: TreeInstance, device: str) -> tuple[dict[tuple[str, Any], Array], float]:
-    """(quantity, node) to its value by torch on the enumerated population, and what rounding can explain.
-
-    Update and its automatic derivative are both taken; the second is what the closed form is held against.
-    """
+    """(quantity, node) to its value by torch on the enumerated population, and what rounding can explain."""
     import torch
 
-    result: dict[Any, dict[tuple[str, Any], Array]] = {}
-    for dtype in (torch.float64, torch.float32):
-        network, population = torch_sides(instance, device, dtype)
-        result[dtype] = torch_moments(instance, network, population)
-    keys = list(result[torch.float64])
-    double, single = ([result[dtype][key] for key in keys] for dtype in (torch.float64, torch.float32))
-    return result[torch.float64], rounding.measured_tolerance(double, single)
+    double, single = (torch_moments(*torch_sides(instance, device, dtype)) for dtype in (torch.float64, torch.float32))
+    return double, rounding.measured_tolerance(list(double.values()), list(single.values()))
 
 
-def torch_sides(instance: TreeInstance, device: str, dtype: Any) -> tuple[TreeNetwork, Any]:
-    """The torch network and the finite population of the tree's leaves."""
+def network_of(instance: TreeInstance, device: str, dtype: torch.dtype | None = None) -> TreeNetwork:
+    """The torch network of an instance, in float64 by default."""
     import torch
 
-    leaves = hltm.leaf_population(instance.tree)
+    kind = dtype or torch.float64
+    weights = {node: torch.tensor(w, dtype=kind, device=device) for node, w in instance.by_node.items()}
+    return numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
+
+
+def tree_population_of(network: TreeNetwork) -> FinitePopulation:
+    """The enumerated leaves of a network's tree."""
+    leaves = hltm.leaf_population(network.tree)
     population = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)
-    weights = {node: torch.tensor(w, dtype=dtype, device=device) for node, w in instance.by_node.items()}
-    network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
-    return network, population.to(device, dtype)
+    return population.to(network.device, network.dtype)
 
 
-def torch_moments(instance: TreeInstance, network: Any, population: Any) -> dict[tuple[str, Any], Array]:
+def torch_sides(instance: TreeInstance, device: str, dtype: torch.dtype) -> tuple[TreeNetwork, FinitePopulation]:
+    """The torch network and the finite population of the tree's leaves."""
+    network = network_of(instance, device, dtype)
+    return network, tree_population_of(network)
+
+
+def torch_moments(network: TreeNetwork, population: FinitePopulation) -> dict[tuple[str, Any], Array]:
     """Activation covariance, operator and gradient of every latent node by torch."""
     result: dict[tuple[str, Any], Array] = {}
     gradient = numeric.tree_population_gradient(network, population)
-    for node in instance.tree.latents:
+    for node in network.tree.latents:
         activation = numeric.tree_activation_covariance(network, population, node)[0]
         operator = numeric.tree_covariance_operator(network, population, node)[0]
         result["activation", node] = activation.detach().cpu().numpy()
@@ -271,22 +279,16 @@ def torch_moments(instance: TreeInstance, network: Any, population: Any) -> dict
     return result
 
 
-def measure_torch(instance: TreeInstance, claim: Claim, device: str) -> Measurement:
-    """Every formula of a claim at every latent node against torch, in float64."""
+def measure_float(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
+    """The closed forms against torch on the enumerated population, in float64."""
     truth, tolerance = by_torch(instance, device)
-    moments = enumeration(instance)
     if near_kink(instance):
         return Measurement(0.0, tolerance, False, "a gate is near its kink")
-    worst, built = Measurement(0.0, tolerance), 0
-    for node in instance.tree.latents:
-        for quantity, name, formula in claim.formulas:
-            value = formula(Node(moments, node))
-            if value is None:
-                continue
-            built += 1
-            difference = np.abs(floats(value) - truth[quantity, node])
-            worst = rounding.worse(worst, difference, np.array(tolerance), f"{quantity} at {node!r}: {name}")
-    return worst if built else Measurement(0.0, tolerance, False, "nothing is claimed of this tree")
+    worst, values = Measurement(0.0, tolerance), list(claimed_values(instance, claim or STATED))
+    for quantity, node, name, value in values:
+        difference = np.abs(floats(value) - truth[quantity, node])
+        worst = rounding.worse(worst, difference, np.array(tolerance), f"{quantity} at {node!r}: {name}")
+    return worst if values else Measurement(0.0, tolerance, False, "nothing is claimed of this tree")
 
 
 def near_kink(instance: TreeInstance) -> bool:
@@ -311,12 +313,9 @@ def near_kink(instance: TreeInstance) -> bool:
 def measure_theory(instance: TreeInstance) -> Measurement:
     """What `theory` derives against enumeration, in rationals."""
     truth = enumerated(instance)
-    worst, place = 0.0, ""
-    for form in derived(enumeration(instance)):
-        difference = largest((form.value - form.part(truth[form.quantity, form.node])) * fmpq(1))
-        if difference > worst:
-            worst, place = difference, form.place
-    return Measurement(worst, 0.0, detail=place)
+    return measure_differences(
+        (form.value - form.part(truth[form.quantity, form.node]), form.place) for form in derived(enumeration(instance))
+    )
 
 
 def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -> Measurement:
@@ -352,7 +351,7 @@ def by_sampling(instance: TreeInstance, seed: int, samples: int, false_alarm: fl
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    network = numeric.TreeNetwork.from_weights(instance.tree, instance.by_node, slope=instance.slope)
+    network = network_of(instance, "cpu")
     result = {}
     for node in instance.tree.latents:
         contrasts = numeric.sample_root_contrasts(network, instance.tree, node, samples, generator)

@@ -23,8 +23,8 @@ from verify.instances.instance import TreeInstance
 from verify.instances.samples import generator
 from verify.tolerance.rounding import gamma
 from verify.towers.tower import Array
-from verify.trees import samples as tree_sources
-from verify.trees.agreement import enumerated, enumeration, measure_claim
+from verify.trees import samples
+from verify.trees.agreement import enumerated, enumeration, measure_exact
 from verify.trees.claims import STATED, Claim, Node, block_update, categorical, o, outer, walsh_difference
 from verify.trees.lucky import (
     Moments,
@@ -228,8 +228,8 @@ CATEGORICAL = Claim((("activation", "categorical form", categorical),))
 
 def on_trees(kind: str, claim: Claim, context: Context) -> Iterator[Sides]:
     """A claim on random trees of a kind."""
-    for instance in tree_sources.instances(context.seed + 31, context.pick(quick=4, thorough=60), kind=kind):
-        yield of_measurement(measure_claim(instance, claim), f"{kind} tree, {len(instance.tree.leaves)} leaves",
+    for instance in samples.instances(context.seed + 31, context.pick(quick=4, thorough=60), kind=kind):
+        yield of_measurement(measure_exact(instance, claim), f"{kind} tree, {len(instance.tree.leaves)} leaves",
                              "largest residual, zero")  # fmt: skip
 
 

@@ -123,10 +123,12 @@ def categorical(node: Node) -> Array:
 
 def operator(node: Node) -> Array | None:
     """OP_mu = (1 - rho_0^2)/4 DK DK^T for a binary root."""
-    if len(node.moments.prior) != 2:
-        return None
-    difference = node.difference()
-    return (difference @ difference.T) * ((1 - node.rho_0**2) / 4)
+    return from_gap(node, node.difference()) if len(node.moments.prior) == 2 else None
+
+
+def from_gap(node: Node, difference: Array | None) -> Array | None:
+    """(1 - rho_0^2)/4 DK DK^T, where DK is claimed."""
+    return None if difference is None else (difference @ difference.T) * ((1 - node.rho_0**2) / 4)
 
 
 def linear_operator(node: Node) -> Array | None:
@@ -178,8 +180,7 @@ def walsh_difference(
 
 def walsh_operator(node: Node) -> Array | None:
     """(1 - rho_0^2)/4 DK DK^T with DK by the Walsh form, on symmetric binary trees."""
-    difference = walsh_difference(node)
-    return None if difference is None else (difference @ difference.T) * ((1 - node.rho_0**2) / 4)
+    return from_gap(node, walsh_difference(node))
 
 
 def block_update(node: Node) -> Array:
@@ -252,12 +253,7 @@ def binary(node: Node) -> bool:
 
 def false_walsh(odd_sets: bool, odd_edges: bool) -> Formula:
     """The Walsh form with even sets kept, or with the edges of even count."""
-
-    def formula(node: Node) -> Array | None:
-        difference = walsh_difference(node, odd_sets, odd_edges)
-        return None if difference is None else (difference @ difference.T) * ((1 - node.rho_0**2) / 4)
-
-    return formula
+    return lambda node: from_gap(node, walsh_difference(node, odd_sets, odd_edges))
 
 
 def false_activation(factor: Callable[[Node], Any], vector: Callable[[Node], Array]) -> Claim:

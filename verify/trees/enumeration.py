@@ -117,23 +117,18 @@ class Enumeration:
                 start = stop
         return Pass(activations, jacobians, inputs, activations[self.tree.root])
 
+    def run_below(self, node: Any, configuration: tuple[int, ...]) -> Pass:
+        """The network on a configuration of the leaves below a node; the others, which it does not read, are 0."""
+        states = dict(zip(self.below(node), configuration, strict=True))
+        return self.run(tuple(states.get(leaf, 0) for leaf in self.below(self.tree.root)))
+
     def given_root(self, value: Any) -> list[Array]:
         """E[value(pass) | z_0] for every state of the root."""
         return [weighted(law, lambda c: value(self.run(c))) for law in self.laws[self.tree.root]]
 
     def given_node(self, node: Any) -> list[Array]:
         """E[f of the node's neurons | state of the node], from the leaves below it alone."""
-        leaves = self.below(self.tree.root)
-        place = [leaves.index(leaf) for leaf in self.below(node)]
-
-        def activation(part: tuple[int, ...]) -> Array:
-            # The other leaves do not matter to this node; any state of theirs will do.
-            whole = [0] * len(leaves)
-            for index, state in zip(place, part, strict=True):
-                whole[index] = state
-            return self.run(tuple(whole)).activations[node]
-
-        return [weighted(law, activation) for law in self.laws[node]]
+        return [weighted(law, lambda c: self.run_below(node, c).activations[node]) for law in self.laws[node]]
 
     def covariance(self, left: list[Array], right: list[Array]) -> Array:
         """E[a b^T] - E[a] E[b]^T over the root's states, for matrices a, b given the root."""

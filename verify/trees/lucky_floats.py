@@ -22,7 +22,7 @@ from verify.engine.evidence import Measurement
 from verify.instances.instance import TreeInstance
 from verify.tolerance.rounding import gamma, worse
 from verify.tolerance.statistics import allowed, dkw_bound, proportion_interval
-from verify.trees.agreement import enumeration
+from verify.trees.agreement import enumeration, network_of
 from verify.trees.claims import Node
 from verify.trees.lucky import LAW, PLACES, STATED, Claim, Moments, Sizes, applies_to, sizes_of
 
@@ -240,13 +240,11 @@ def grid_distance(worst: Measurement, gaps: np.ndarray, sizes: Sizes, claim: Cla
     return worst
 
 
-def measure(instance: TreeInstance, claim: Claim | None = None, seed: int = 0, device: str = "cpu") -> Measurement:
-    """Every part of the claim by torch: bound and gap on the instance's weights, law and existence on drawn ones."""
-    import torch
-
-    claim = claim or STATED
-    weights = {node: torch.tensor(w, dtype=torch.float64, device=device) for node, w in instance.by_node.items()}
-    network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
+def measure_float(
+    instance: TreeInstance, claim: Claim | None = None, device: str = "cpu", seed: int = 0
+) -> Measurement:
+    """Bound and gap by torch on the instance's weights, law and existence on 10,000 drawn networks."""
+    claim, network = claim or STATED, network_of(instance, device)
     result = []
     if claim.says("bound"):
         result.append(selectivity_bound_measure(network, claim=claim))

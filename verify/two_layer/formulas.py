@@ -17,6 +17,7 @@ from flint import fmpq
 import numeric
 from verify.engine.evidence import Kind
 from verify.engine.statement import Variant
+from verify.instances.in_torch import arrays_of, weights_of
 from verify.instances.instance import PopulationInstance
 from verify.towers.population import probabilities, to_float, weighted_sum
 from verify.towers.tower import Array, array, gate, rational
@@ -61,8 +62,6 @@ def exact_neurons(instance: PopulationInstance) -> Neurons:
 def float_neurons(instance: PopulationInstance, device: str = "cpu") -> Neurons:
     """The quantities in float64, the gates by `numeric`."""
     import torch
-
-    from verify.instances.in_torch import arrays_of, weights_of
 
     points = np.asarray(instance.points)
     flat = torch.as_tensor(points.reshape(-1, points.shape[2]), device=device)
