@@ -131,6 +131,19 @@ def measured_tolerance(double: Sequence[np.ndarray], single: Sequence[np.ndarray
     return SAFETY * max(error * 2.0**-29, UNIT_ROUNDOFF * scale, UNDERFLOW)
 
 
+def measure_precisions(
+    double: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
+    single: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
+    what: str,
+) -> Measurement:
+    """Two sides in float64, array by array, within the tolerance that the same in float32 shows of each."""
+    bound = measured_tolerance(double[0], single[0]) + measured_tolerance(double[1], single[1])
+    worst = Measurement(0.0, bound)
+    for number, (left, right) in enumerate(zip(*double, strict=True), start=1):
+        worst = worse(worst, np.abs(left - right), np.array(bound), f"{what} {number}")
+    return worst
+
+
 def worse(worst: Measurement, difference: np.ndarray, bound: np.ndarray, place: str) -> Measurement:
     """The worst of a measurement so far and an array of absolute differences with entrywise bounds."""
     residual, tolerance = difference.ravel(), np.broadcast_to(bound, difference.shape).ravel()

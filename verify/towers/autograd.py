@@ -195,13 +195,8 @@ def measure_normalized(instance: PairInstance, device: str = "cpu") -> Measureme
     )
     if not all(any(entry != 0 for entry in tower.output) for tower in towers):
         return Measurement(0.0, 0.0, False, "an output is zero and has no direction")
-    left, right = normalized_sides(instance, device, torch.float64)
-    left_32, right_32 = normalized_sides(instance, device, torch.float32)
-    bound = rounding.measured_tolerance(left, left_32) + rounding.measured_tolerance(right, right_32)
-    worst = Measurement(0.0, bound)
-    for layer, (a, b) in enumerate(zip(left, right, strict=True), start=1):
-        worst = rounding.worse(worst, np.abs(a - b), np.array(bound), f"layer {layer}, normalised output")
-    return worst
+    double, single = (normalized_sides(instance, device, dtype) for dtype in (torch.float64, torch.float32))
+    return rounding.measure_precisions(double, single, "normalised output, layer")
 
 
 # The key identity ``K_l^T vec W_l = f_L`` of section 0 on one instance, in rationals and in float64.

@@ -26,6 +26,7 @@ from verify.tolerance.rounding import magnitudes
 from verify.tolerance.statistics import allowed, local_exponent, order_evidence
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -180,36 +181,33 @@ def parameters_of(instance: PopulationInstance, device: str) -> list[Tensor]:
 
 
 def both_sides(
-    network: GeneralNetwork, instance: PopulationInstance, device: str
-) -> tuple[list[np.ndarray], list[np.ndarray], float]:
-    """-E[grad L_simp] by automatic differentiation, 2 Cov_x[Kbar, fbar], and what rounding can explain."""
-    parameters, population = parameters_of(instance, device), population_of(instance, device)
-    left = arrays_of(numeric.function_population_gradient(network.function, parameters, population, "simple"))
-    right = arrays_of(numeric.general_update(network.function, parameters, population))
-    single = [p.float() for p in parameters]
-    coarse = population.to(device, single[0].dtype)
-    left_32 = arrays_of(numeric.function_population_gradient(network.function, single, coarse, "simple"))
-    right_32 = arrays_of(numeric.general_update(network.function, single, coarse))
-    bound = rounding.measured_tolerance(left, left_32) + rounding.measured_tolerance(right, right_32)
-    return left, right, bound
+    network: GeneralNetwork, instance: PopulationInstance, device: str, dtype: torch.dtype
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """-E[grad L_simp] by automatic differentiation, and 2 Cov_x[Kbar, fbar]."""
+    parameters = [p.to(dtype) for p in parameters_of(instance, device)]
+    population = population_of(instance, device).to(device, dtype)
+    left = numeric.function_population_gradient(network.function, parameters, population, "simple")
+    return arrays_of(left), arrays_of(numeric.general_update(network.function, parameters, population))
 
 
 def measure_general(case: tuple[GeneralNetwork, PopulationInstance], device: str) -> Measurement:
     """Automatic differentiation of the literal sum against 2 Cov_x[Kbar, fbar], on every weight and bias."""
+    import torch
+
     network, instance = case
-    left, right, bound = both_sides(network, instance, device)
-    worst = Measurement(0.0, bound)
-    for index, (a, b) in enumerate(zip(left, right, strict=True)):
-        worst = rounding.worse(worst, np.abs(a - b), np.array(bound), f"{network.name}, parameter {index}")
-    return worst
+    double, single = (both_sides(network, instance, device, dtype) for dtype in (torch.float64, torch.float32))
+    return rounding.measure_precisions(double, single, f"{network.name}, parameter")
 
 
 def operator_form_gap(network: GeneralNetwork, instance: PopulationInstance, device: str) -> float:
     """Largest difference of 2 V_x[Kbar] vec W from -E[grad], in units of what rounding can explain."""
+    import torch
+
     from numeric.towers.general import output_jacobians
 
     parameters, population = parameters_of(instance, device), population_of(instance, device)
-    left, _, bound = both_sides(network, instance, device)
+    bound = measure_general((network, instance), device).tolerance
+    left, _ = both_sides(network, instance, device, torch.float64)
     jacobians = output_jacobians(network.function, parameters, population.flat_points)
     gap = 0.0
     p = population.point_weights.cpu().numpy()

@@ -96,34 +96,14 @@ def moves(instance: TwoLayerInstance, text: str, context: Context) -> Iterator[S
             yield worst(text, "-dE[L]/dw, zero", left, [0 * g for g in left])
 
 
-def products(text: str, first: fmpq_poly, second: fmpq_poly) -> Sides:
-    """w_1 dL/dw_1 against w_2 dL/dw_2 at w_1 = w_2 = 1, for L as a polynomial in either weight, the other being 1."""
-    return Sides(text, "w_1 dL/dw_1, w_2 dL/dw_2", first.derivative()(1), second.derivative()(1))
+def products(text: str, first: list[int], second: list[int], decay: int, context: Context) -> Iterator[Sides]:
+    """w_1 dL/dw_1 against w_2 dL/dw_2 at w_1 = w_2 = x = 1, for L = f^2/2 + decay w_1^2/2.
 
-
-def square(f: fmpq_poly) -> fmpq_poly:
-    """L = f^2 / 2."""
-    return f * f / 2
-
-
-def not_homogeneous(context: Context) -> Iterator[Sides]:
-    """f = w_2 (w_1 x)^2 at x = 1."""
-    yield products(
-        "L = f^2/2, f = w_2 (w_1 x)^2, weights and x 1", square(fmpq_poly([0, 0, 1])), square(fmpq_poly([0, 1]))
-    )
-
-
-def biased(context: Context) -> Iterator[Sides]:
-    """f = w_2 (w_1 x + 1) at x = 1."""
-    yield products(
-        "L = f^2/2, f = w_2 (w_1 x + 1), weights and x 1", square(fmpq_poly([1, 1])), square(fmpq_poly([0, 2]))
-    )
-
-
-def decayed(context: Context) -> Iterator[Sides]:
-    """L = f^2/2 + w_1^2/2, no function of the outputs."""
-    yield products("L = f^2/2 + w_1^2/2, f = w_2 w_1 x, weights and x 1",
-                   square(fmpq_poly([0, 1])) + fmpq_poly([0, 0, fmpq(1, 2)]), square(fmpq_poly([0, 1])))  # fmt: skip
+    f is given by its coefficients as a polynomial in either weight, the other being 1.
+    """
+    f_1, f_2, w = fmpq_poly(first), fmpq_poly(second), fmpq_poly([0, 1])
+    left, right = (f_1 * f_1 + decay * w * w) / 2, f_2 * f_2 / 2
+    yield Sides(text, "w_1 dL/dw_1, w_2 dL/dw_2", left.derivative()(1), right.derivative()(1))
 
 
 def finite_step(context: Context) -> Iterator[Sides]:
@@ -174,9 +154,18 @@ ASSUMPTIONS = (
     Assumption("x_1 augmented", "x_1 shown as it is", partial(schemes, "x1-not-augmented")),
     derived("A_jk = 0 for j != k for the decoupled form", "two neurons that read one input", "decoupling", coupled),
     Assumption("simple loss for the block form", "InfoNCE", other_loss),
-    derived("homogeneous neurons", "the square as activation", "homogeneity", not_homogeneous),
-    Assumption("no biases", "a bias of 1", biased),
-    Assumption("the loss is a function of the outputs, for conservation", "weight decay on w_1", decayed),
+    derived(
+        "homogeneous neurons", "the square as activation", "homogeneity",
+        partial(products, "L = f^2/2, f = w_2 (w_1 x)^2, weights and x 1", [0, 0, 1], [0, 1], 0),
+    ),
+    Assumption(
+        "no biases", "a bias of 1",
+        partial(products, "L = f^2/2, f = w_2 (w_1 x + 1), weights and x 1", [1, 1], [0, 2], 0),
+    ),
+    Assumption(
+        "the loss is a function of the outputs, for conservation", "weight decay on w_1",
+        partial(products, "L = f^2/2 + w_1^2/2, f = w_2 w_1 x, weights and x 1", [0, 1], [0, 1], 1),
+    ),
     Assumption("gradient flow, for conservation", "a step of learning rate 1", finite_step),
     Assumption(
         "one hidden layer, for conservation", "two hidden layers and more", partial(conservation, "stated", True), False
