@@ -132,7 +132,7 @@ def float_sides(instance: PairInstance, device: str) -> tuple[list[Array], Tower
 
 
 def tolerances(instance: PairInstance, one: Tower, two: Tower) -> tuple[list[Array], bool]:
-    """Per layer and entry, what rounding can explain on both sides together."""
+    """Rounding-error bounds of both sides together, per layer and entry."""
     b_1 = rounding.magnitudes(one.weights, np.array([instance.x_1]), instance.slope)
     b_2 = rounding.magnitudes(two.weights, np.array([instance.x_2]), instance.slope)
     # Either side is J_1^T (f_1 - f_2) f_{1,l-1}^T, whether f is summed directly or as K^T vec W.

@@ -102,8 +102,7 @@ def second_moment(ensemble: Ensemble, layer: int) -> Array:
 def uniform_points(ensemble: Ensemble, layer: int) -> Array:
     """Every point weighted alike."""
     values = ensemble.mean_connections(layer)
-    uniform = [ensemble.p[0] * 0 + 1] * len(values)
-    share = [one / len(values) for one in uniform]
+    share = [(p * 0 + 1) / len(values) for p in ensemble.p]
     return covariance(values, share, ensemble.weights(layer)) * 2
 
 

@@ -87,7 +87,7 @@ def exact(context: Context) -> Evidence:
 
 
 def derived(context: Context) -> Evidence:
-    """What `theory` derives in symbols, with the numbers put in, against enumeration."""
+    """The closed forms that `theory` derives in symbols, evaluated exactly, against enumeration."""
     each = context.pick(quick=7, thorough=40)
     return tally(
         "exact", "tree, derived", samples.of_kinds(context.seed + 1, each, KINDS), measure_theory,

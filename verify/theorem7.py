@@ -115,7 +115,7 @@ def measure_derived(instance: TreeInstance) -> Measurement:
 
 
 def derived(context: Context) -> Evidence:
-    """What `theory` gives for the bound."""
+    """The bound of `theory` against the one that is decided by squaring."""
     each = context.pick(quick=6, thorough=40)
     return tally(
         "exact", "tree, derived", samples.of_kinds(context.seed + 1, each, KINDS), measure_derived,
@@ -192,7 +192,7 @@ def properties(context: Context) -> Evidence:
 
 
 def plan(context: Context) -> Plan:
-    """How networks are trained in a profile."""
+    """Sizes of the training in a profile."""
     return Plan(
         ensemble=context.pick(quick=24, thorough=64), steps=context.pick(quick=200, thorough=400), seed=context.seed
     )

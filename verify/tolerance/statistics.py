@@ -18,7 +18,7 @@ import numpy as np
 from verify.engine.evidence import Evidence, Kind
 
 RUN_FALSE_ALARM = 1e-6
-"""How often a run may refute what is true, all checks that draw taken together."""
+"""False-alarm rate of a run: of all checks that draw, taken together."""
 SHARES: Mapping[str, Fraction] = MappingProxyType(
     {
         "order of theta": Fraction(6, 32),  # statement 4: the five fits of its own, and that of the general form
@@ -34,7 +34,7 @@ SHARES: Mapping[str, Fraction] = MappingProxyType(
 )
 """Parts of the false-alarm rate of a run, by check; they add up to less than one."""
 POWER = 0.999
-"""How often the smallest effect that a check is said to detect is detected."""
+"""Probability with which a check detects the smallest effect that it claims to detect."""
 
 
 def allowed(check: str, comparisons: int = 1) -> float:

@@ -1,6 +1,7 @@
-"""-E[grad] of a population by automatic differentiation, with what rounding can explain of it.
+"""Statements 1, 3 and 4 in floating point: automatic differentiation against formulas, within rounding-error bounds.
 
-The left side of statements 3 and 4 in floating point, and the comparison of any candidate for the right side with it.
+Besides the update of a population and the candidates for it: the pair form of statement 4, which holds at any spread,
+l2-normalised outputs of statement 1, and the key identity ``K_l^T vec W_l = f_L``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from verify.towers.tower import Array, Tower, connection, exact_tower, float_tow
 
 # Entries of a weight matrix, up to which its operator is also built as a dense matrix.
 DENSE_LIMIT = 1024
-# The weights of the pairs are summed over triples (x_1, x_+, x_-) held at once for one point.
+# The weights of the pairs are summed over triples (x_1, x_+, x_-) in memory together for one point.
 TRIPLE_LIMIT = 2**22
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import Any
 
@@ -116,7 +116,7 @@ def expected_gradient(instance: PopulationInstance, bits: int) -> list[np.ndarra
                     [arb_series([to_ball(f), to_ball(g - f)]) for f, g in zip(b, s, strict=True)]
                     for b, s in zip(base, shifted, strict=True)
                 ]
-                gradient[layer][place] = derivative_of_sum(instance, terms, outputs)
+                gradient[layer][place] = expected_loss(instance, terms, outputs, arb_series([0, 0]))[1]
     return gradient
 
 
@@ -147,22 +147,20 @@ def loss_terms(instance: PopulationInstance, p: list[fmpq], q: list[list[fmpq]])
     return terms
 
 
-def derivative_of_sum(
-    instance: PopulationInstance, terms: Sequence[Term], outputs: Sequence[Sequence[arb_series]]
-) -> arb:
-    """Linear coefficient of E[L] for one moved weight."""
+def expected_loss(
+    instance: PopulationInstance, terms: Sequence[Term], outputs: Sequence[Sequence[Any]], zero: Any
+) -> Any:
+    """E[L] in the arithmetic of the outputs."""
     loss = literal_loss(instance.loss, instance.options)
-    distances: dict[tuple[int, int], arb_series] = {}
 
-    def distance(i: int, j: int) -> arb_series:
-        key = (min(i, j), max(i, j))
-        if key not in distances:
-            parts = [f - g for f, g in zip(outputs[key[0]], outputs[key[1]], strict=True)]
-            distances[key] = sum((d * d for d in parts), arb_series([0, 0])) / 2
-        return distances[key]
+    @cache
+    def distance(i: int, j: int) -> Any:
+        if j < i:
+            return distance(j, i)
+        parts = [f - g for f, g in zip(outputs[i], outputs[j], strict=True)]
+        return sum((d * d for d in parts), zero) / 2
 
-    total = arb(0)
+    total = zero
     for probability, first, positive, negative in terms:
-        value = loss(distance(first, positive), [distance(first, k) for k in negative])
-        total += probability * arb_series(value)[1]
+        total = total + loss(distance(first, positive), [distance(first, k) for k in negative]) * probability
     return total

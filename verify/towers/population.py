@@ -1,7 +1,7 @@
-"""The quantities of a population, in any arithmetic: towers of every augmented point, and their means.
+"""Finite populations: expected gradients by central differences, and ensembles of towers with their means.
 
-What `verify.towers.tower` is for one input, this is for a finite population: the formulas of statements 3 and 4 and
-their false variants read it, once in exact rationals and once in float64 on the numbers of `numeric`.
+The gradients are exact oracles. The ensembles feed the formulas of statements 3 and 4 and their false variants, in
+exact rationals or in float64 on the numbers of `numeric`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from flint import fmpq
 from verify.instances.instance import PairInstance, PopulationInstance
 from verify.towers.tower import Array, Tower, array, connection, exact_tower, float_towers, gate, rational, vec
 
-# Gradients in exact rational arithmetic, by central differences that leave no remainder.
-
 HALVINGS = 40
 Gates = list[Array]
+Scheme = str
+Connection = Callable[[Tower, int], Array]
 
 
 def run(weights: Sequence[Array], x: Array, slope: fmpq, frozen: Gates | None) -> tuple[Array, Gates]:
@@ -107,9 +107,6 @@ def _normalised(weights: Sequence[float]) -> list[fmpq]:
     return [weight / total for weight in exact]
 
 
-Scheme = str
-
-
 @lru_cache(maxsize=512)
 def simple_loss_gradient(instance: PopulationInstance, scheme: Scheme = "stated") -> tuple[list[Array], bool]:
     """grad E[r_+ - r_-] by every weight, exactly, under a sampling scheme.
@@ -142,9 +139,6 @@ def simple_loss_gradient(instance: PopulationInstance, scheme: Scheme = "stated"
 
     weights = [array(w, rational) for w in instance.weights]
     return central_differences(weights, inputs, rational(instance.slope), expected)
-
-
-Connection = Callable[[Tower, int], Array]
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ SPREADS = tuple(np.geomspace(0.01, 0.0001, 9))
 # Five fits of statement 4 and one of its general form.
 LEVEL = 1 - allowed("order of theta", 6)
 MARGIN = 0.1
-# A norm of theta below this is rounding, and says nothing about an order.
+# A norm of theta below this is rounding, and has no order.
 VANISHING = 1e-13
 
 
@@ -94,9 +94,9 @@ def residues(
 
 
 def exponent(instance: PopulationInstance, distances: str, order: int, device: str) -> Measurement:
-    """How far the fitted exponent of theta on one population falls short of an order that is claimed of it.
+    """The shortfall of the fitted exponent of theta on one population below a claimed order.
 
-    One population has no interval, so this is for false orders, which are off by one; `fitted_order` holds the true
+    One population has no interval, so this is for false orders, which are off by one; `fitted_order` judges the true
     one. Not decided where there is no augmentation, a gate flips, or theta vanishes or overflows.
     """
     result = residues(instance, distances, device, operator_sides) if len(instance.points[0]) > 1 else None
@@ -140,7 +140,7 @@ def fitted_order(
     return order_evidence("float", source, f"{what}:", exponents, claimed, LEVEL, skipped, note=note)
 
 
-# Networks outside the operator form, on which the general form of statements 3 and 4 still has to hold.
+# The general form of statements 3 and 4, on networks outside the operator form.
 
 
 @dataclass(frozen=True)

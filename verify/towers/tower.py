@@ -1,4 +1,4 @@
-"""The quantities of one tower at one input, in any arithmetic: what the formulas of statements 1, 3 and 4 eat.
+"""The quantities of one tower at one input, in any arithmetic, for the formulas of statements 1, 3 and 4.
 
 A `Tower` holds NumPy arrays whose entries are float64, exact rationals (`flint.fmpq`) or balls (`flint.arb`); the
 formulas use only `+`, `*`, `@` and `numpy.kron`, so that one formula serves every arithmetic. In float64 the
@@ -55,11 +55,7 @@ def ball(value: float) -> arb:
 def array(value: Any, number: Number) -> Array:
     """Nested tuples of floats as an array whose entries are made by `number`; float64 stays float64."""
     plain = np.asarray(value, dtype=np.float64)
-    if number is float:
-        return plain
-    entries = np.empty(plain.shape, dtype=object)
-    entries.ravel()[:] = [number(float(entry)) for entry in plain.ravel()]
-    return entries
+    return plain if number is float else np.vectorize(number, otypes=[object])(plain)
 
 
 def gate(preactivations: Array, slope: Any, one: Any) -> Array:
@@ -87,12 +83,7 @@ def tower(weights: Sequence[Array], x: Array, slope: Any, one: Any, frozen: Sequ
     With `frozen` gates the tower is that of the linear region they belong to.
     """
     activations, gates, output = forward(weights, x, slope, one, frozen)
-    n_out = len(output)
-    identity = np.empty((n_out, n_out), dtype=output.dtype)
-    identity[:] = one - one
-    for index in range(n_out):
-        identity[index, index] = one
-    jacobians = [identity]
+    jacobians = [np.eye(len(output), dtype=output.dtype) * one]
     for layer in range(len(weights) - 1, 0, -1):
         jacobians.append((jacobians[-1] @ weights[layer]) * gates[layer - 1])
     return Tower(weights, activations, jacobians[::-1], gates, output)
@@ -169,7 +160,7 @@ def measure_differences(differences: Iterable[tuple[Array, str]]) -> Measurement
     return Measurement(worst, 0.0, count > 0, place)
 
 
-# False definitions that more than one statement must tell apart from the true ones.
+# False definitions, used by the variants of more than one statement.
 
 
 def swapped(tower: Tower, layer: int) -> Array:

@@ -1,4 +1,4 @@
-"""The right side of statement 4 in any arithmetic: pair weights, true and false, and the operator that they make.
+"""The right side of statement 4 in any arithmetic, and its residue as a power series in the augmentation's spread.
 
 `xi` is the derivative of a loss by r_+ at r_+ = 0. The functions take ``(loss, r_1 .. r_H, tau, margin, exp)`` and give
 one weight for each negative, so that the same formula serves float64 and balls.
@@ -130,11 +130,7 @@ def operator_update(
 
 def scaled(vector: Array, factor: Any) -> Array:
     """Factor times vector; NumPy takes a power series for a list of its coefficients, so entry by entry."""
-    if vector.dtype != object:
-        return vector * factor
-    result = np.empty(len(vector), dtype=object)
-    result[:] = [entry * factor for entry in vector]
-    return result
+    return np.frompyfunc(lambda entry: entry * factor, 1, 1)(vector) if vector.dtype == object else vector * factor
 
 
 def half_square(difference: Array) -> Any:
@@ -180,7 +176,7 @@ def float_right(claim: Claim, instance: PopulationInstance, device: str) -> list
     return [claim.factor * update for update in matrices(instance, columns)]
 
 
-# The residue of statement 4 as a power series in the augmentation's spread, every coefficient enclosed in a ball.
+# The residue as a power series, every coefficient enclosed in a ball.
 
 BITS = 320
 # Coefficients of s^0 .. s^3: claims up to the third order, and one beyond.
@@ -239,12 +235,10 @@ def line(start: fmpq, end: fmpq) -> arb_series:
     return arb_series([balls.to_ball(start), balls.to_ball(end - start)])
 
 
-def lines(start: Any, end: Any) -> Array:
+def lines(start: Array, end: Array) -> Array:
     """`line` entry by entry."""
-    result = np.empty(start.shape, dtype=object)
-    for place in np.ndindex(*start.shape):
-        result[place] = line(start[place], end[place])
-    return result
+    entries: Array = np.frompyfunc(line, 2, 1)(start, end)
+    return entries
 
 
 def on_a_kink(instance: PopulationInstance) -> bool:
@@ -315,35 +309,15 @@ def gradient_series(instance: PopulationInstance) -> list[Array]:
                 ]
                 for i in range(len(ends))
             ]
-            gradient[layer][place] = expected(instance, terms, outputs).derivative
+            gradient[layer][place] = balls.expected_loss(instance, terms, outputs, dual(0)).derivative
     return gradient
-
-
-def expected(instance: PopulationInstance, terms: Sequence[Any], outputs: Sequence[Sequence[Dual]]) -> Dual:
-    """E[L] as a dual number."""
-    loss = balls.literal_loss(instance.loss, instance.options)
-    distances: dict[tuple[int, int], Dual] = {}
-
-    def distance(i: int, j: int) -> Dual:
-        key = (min(i, j), max(i, j))
-        if key not in distances:
-            total = dual(0)
-            for f, g in zip(outputs[key[0]], outputs[key[1]], strict=True):
-                total = total + (f - g) * (f - g)
-            distances[key] = total / 2
-        return distances[key]
-
-    total = dual(0)
-    for probability, first, positive, negative in terms:
-        total = total + dual(loss(distance(first, positive), [distance(first, k) for k in negative])) * probability
-    return total
 
 
 Right = Callable[[PopulationInstance, Ensemble, int, Sequence[Array]], Array]
 
 
 def judge_order(instance: PopulationInstance, right: Right, distances: str, order: int) -> Measurement:
-    """Whether theta = O(s^order): the coefficients below s^order are held by balls around zero, or one is not zero."""
+    """Whether theta = O(s^order): every coefficient below s^order is enclosed in a ball around zero."""
     if on_a_kink(instance):
         return Measurement(0.0, 0.0, False, "a pre-activation is zero at an unaugmented point")
     with balls.precision(BITS, LENGTH):

@@ -46,7 +46,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the networks are trained."""
+    """Sizes and options of a training."""
 
     width: int = 10
     ensemble: int = 24
@@ -114,7 +114,7 @@ def amplification(initial_gap: Any, final_selectivity: Any, level: float = LEVEL
 
 
 def hidden(tree: HLTM) -> list[Any]:
-    """Latents below the top that the statement speaks of: those whose neurons have an activation."""
+    """Latents below the top that the statement applies to: their neurons have an activation."""
     return [node for node in tree.latents if node != tree.root and applies_to(tree, node)]
 
 
@@ -219,7 +219,7 @@ def emergence(trainings: dict[int, Training], source: str) -> Evidence:
     return Evidence("trained", worst.status, source, count, 0, worst.residual, worst.tolerance, detail)
 
 
-# Where statement 7 is tried: the trees on which networks are trained, lists of coefficients of the gap's law.
+# Trees on which networks are trained, and coefficients of the gap's law.
 
 
 def training_trees() -> dict[str, HLTM]:

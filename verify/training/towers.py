@@ -1,7 +1,7 @@
-"""Statements 1, 3 and 4 along training: dense towers on finite populations, held at every checkpoint of a run.
+"""Statements 1, 3 and 4 along training: dense towers on finite populations, measured at every checkpoint of a run.
 
-A run is gradient descent on the exact expected loss (`numeric.descend`), which knows nothing of connections. At every
-checkpoint the gradient, by automatic differentiation of the literal sum, is held against the formula, relative to the
+A run is gradient descent on the exact expected loss (`numeric.descend`), which does not use connections. At every
+checkpoint the gradient, by automatic differentiation of the literal sum, is compared with the formula, relative to the
 largest entry of the update.
 """
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from hltm import HLTM
     from numeric import DescentTrace, TreeNetwork
 
-
-# Statements along training: gradient descent on the exact expected loss, and a measurement at every checkpoint.
 
 CHECKPOINTS = 24
 HORIZON = 0.25
@@ -182,7 +180,7 @@ Formula = Callable[[PopulationInstance, str], "list[Array]"]
 
 @dataclass(frozen=True)
 class Run:
-    """An instance together with where descent took it: one instance for each checkpoint, the first is the start."""
+    """An instance and its copies with the weights of every checkpoint of a run, the first with its own."""
 
     start: PopulationInstance
     points: tuple[PopulationInstance, ...]
@@ -250,7 +248,7 @@ def evidence(
 
 
 def shares_of_theta(context: Context, seed: int) -> str:
-    """How large theta is beside the update, before and after training, in words: a size, not a claim."""
+    """Size of theta relative to the update, before and after training, in words: a measurement, not a claim."""
     before: list[float] = []
     after: list[float] = []
     for run in runs(towers(seed, 4, ("triplet", "infonce"), augmented=True), context.device):
@@ -311,14 +309,13 @@ def pairs_along(context: Context, measure: Callable[[PairInstance, str], Measure
     )  # fmt: skip
 
 
-# Statement 3 and minibatches: how fast sampling error falls, and what the flow of the operator predicts of
-# training.
+# Statement 3 with minibatches: the rate of the sampling error, and trajectories against the flow of the operator.
 
 # Minibatches, descent, SGD.
 RATE_LEVEL = 1 - allowed("rates", 3)
 MEMBERS = 64
 BATCHES = (16, 64, 256, 1024)
-# Samples held at once: small enough for the cache.
+# Samples in memory together: small enough for the cache.
 CHUNK = 2048
 # Steps over one and the same time, the finest last; noise needs a wider range to fit.
 NOISY_REFINEMENTS = (4, 16, 64)
@@ -330,6 +327,13 @@ FLOW_STEPS = 60
 def judged(source: str, what: str, exponents: list[float], claimed: float) -> Evidence:
     """The interval of the mean exponent against the claimed one."""
     return order_evidence("trained", source, f"{what}: exponent", exponents, claimed, RATE_LEVEL, noun="a rate")
+
+
+def slopes(x: Any, y: np.ndarray) -> list[float]:
+    """Exponents of ``y ~ x^k``, one for each column of y, by least squares in logarithms."""
+    design = np.column_stack([np.ones(len(x)), np.log(x)])
+    solution, *_ = np.linalg.lstsq(design, np.log(y), rcond=None)
+    return list(solution[1].tolist())
 
 
 def operator_update(network: TreeNetwork, samples: int, generator: Any) -> list[Tensor]:
@@ -380,9 +384,7 @@ def minibatches(context: Context) -> Evidence:
             minibatch_errors(network, truth, batch, derived(context.seed, f"minibatches {kind} {batch}"))
             for batch in BATCHES
         ]
-        design = np.column_stack([np.ones(len(BATCHES)), np.log(BATCHES)])
-        slopes, *_ = np.linalg.lstsq(design, np.log(np.stack(sizes)), rcond=None)
-        exponents += slopes[1].tolist()
+        exponents += slopes(BATCHES, np.stack(sizes))
     return judged("tree, minibatches", "error of a minibatch update against the operator, 32 leaves", exponents, -0.5)
 
 
@@ -391,8 +393,7 @@ def flow(network: TreeNetwork, time: float) -> TreeNetwork:
     population, step = tree_population_of(network), time / FLOW_STEPS
 
     def slope(at: list[Tensor]) -> list[Tensor]:
-        held = network.with_parameters(at)
-        update = numeric.tree_update(held, population)
+        update = numeric.tree_update(network.with_parameters(at), population)
         result = [block.new_empty(block.shape) for block in at]
         for node, target in network.with_parameters(result).weights.items():
             target.copy_(update[node])
@@ -422,7 +423,7 @@ Training = Callable[["TreeNetwork", int], "TreeNetwork"]
 
 
 def distances(tree: HLTM, seed: int, device: str, train: Training, refinements: Sequence[int]) -> np.ndarray:
-    """How far selectivities after so many steps are from those of the flow, ``(refinements, E)``."""
+    """Distances of the selectivities after these numbers of steps from those of the flow, ``(refinements, E)``."""
     network = numeric.TreeNetwork(tree, 3, 0.25, "linear", seed, device=device)
     target = all_selectivities(flow(network, TIME))
     return np.stack([np.linalg.norm(all_selectivities(train(network, n)) - target, axis=1) for n in refinements])
@@ -452,12 +453,9 @@ def noisy_trajectories(context: Context) -> Evidence:
             seed=derived(context.seed, f"SGD {steps}"), keep_networks=False,
         ).network  # fmt: skip
 
-    rates, exponents = np.log(TIME / np.array(NOISY_REFINEMENTS)), []
+    rates, exponents = TIME / np.array(NOISY_REFINEMENTS), []
     for seed, tree in itertools.islice(small_trees(context), context.pick(quick=1, thorough=4)):
-        sizes = np.log(distances(tree, seed, context.device, sgd, NOISY_REFINEMENTS))
-        design = np.column_stack([np.ones(len(rates)), rates])
-        slopes, *_ = np.linalg.lstsq(design, sizes, rcond=None)
-        exponents += slopes[1].tolist()
+        exponents += slopes(rates, distances(tree, seed, context.device, sgd, NOISY_REFINEMENTS))
     what = "selectivities, SGD with B ~ 1/rate against the operator's flow, in the rate"
     return judged("tree, SGD trajectory", what, exponents, 1.0)
 

@@ -134,12 +134,12 @@ def connection_gap(network: TreeNetwork, population: FinitePopulation) -> tuple[
     return gaps, np.einsum("c,ecl->el", weights, network.forward(points).cpu().numpy())
 
 
-def trained(tree: HLTM, loss: str, *, seed: int, steps: int, device: str, **options: Any) -> Iterator[TrainedTree]:
-    """Train an ensemble and give its networks at every record."""
-    network = numeric.TreeNetwork(
-        tree, options.pop("width", 3), options.pop("slope", 0.0), options.pop("output", "linear"), seed=seed,
-        ensemble=options.pop("ensemble", 2), device=device, sigma_w=options.pop("sigma_w", 1.0),
-    )  # fmt: skip
+def trained(
+    tree: HLTM, loss: str, *, seed: int, steps: int, device: str, width: int = 3, slope: float = 0.0,
+    output: str = "linear", **options: Any,
+) -> Iterator[TrainedTree]:  # fmt: skip
+    """Train an ensemble of two and yield its networks at every record; `options` are those of `numeric.train`."""
+    network = numeric.TreeNetwork(tree, width, slope, output, seed=seed, ensemble=2, device=device, sigma_w=1.0)
     trace = numeric.train(network, tree, loss, steps=steps, seed=seed, record_every=max(1, steps // RECORDS), **options)
     for step, here in trace.networks():
         yield TrainedTree(here, step, loss)
@@ -183,7 +183,7 @@ def sampled(context: Context) -> Evidence:
     runs, seed = [], derived(context.seed, "trained trees, sampled")
     for depth in (5, 6):
         tree = hltm.complete_tree(depth, 2, (0.7, 1.0), seed=seed + depth)
-        options: dict[str, Any] = {"width": 4, "ensemble": 2, "output": "normalized", "lr": 0.1, "batch": 64}
+        options: dict[str, Any] = {"width": 4, "output": "normalized", "lr": 0.1, "batch": 64}
         steps = context.pick(quick=200, thorough=2000)
         result = list(trained(tree, "infonce", seed=seed, steps=steps, device=context.device, **options))
         runs += [result[0], result[len(result) // 2], result[-1]]

@@ -1,4 +1,7 @@
-"""The four ways to the moments of a tree network held against each other, pair by pair; the odd one out is named."""
+"""Statement 6 in four independent ways: closed form, enumeration, torch and sampling.
+
+They are compared pair by pair, and the one that disagrees with all others is named.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from numeric import FinitePopulation, RootContrasts, TreeNetwork
 
 
-# The closed forms that `theory` derives for a tree network, with the numbers put in, as exact rationals.
+# The closed forms that `theory` derives, evaluated in exact rationals.
 
 # A tree with more parameters is derived with its exact numbers in place of symbols: polynomials in all of them explode.
 SYMBOLS = 12
@@ -157,7 +160,7 @@ def derived(moments: Enumeration) -> Iterator[Form]:
     yield from weight_forms(moments)
 
 
-# Statement 6 by sampling: the left side with a bound of its error that holds for every law.
+# Sampling: the left side, and a bound of its error that holds for every law.
 
 
 def bounded(contrasts: RootContrasts, false_alarm: float) -> tuple[Array, Array]:
@@ -188,10 +191,9 @@ def with_effect(found: Evidence) -> Evidence:
     return replace(found, detail=f"{found.detail}; {note}", effect=effect)
 
 
-# Four independent ways to the moments of a tree network: closed form, enumeration, torch, sampling.
+# The comparisons.
 
 QUANTITIES = ("activation", "operator", "update")
-# Batches of samples, from which standard errors are estimated.
 
 
 @lru_cache(maxsize=256)
@@ -311,7 +313,7 @@ def near_kink(instance: TreeInstance) -> bool:
 
 
 def measure_theory(instance: TreeInstance) -> Measurement:
-    """What `theory` derives against enumeration, in rationals."""
+    """The closed forms of `theory` against enumeration, in rationals."""
     truth = enumerated(instance)
     return measure_differences(
         (form.value - form.part(truth[form.quantity, form.node]), form.place) for form in derived(enumeration(instance))

@@ -1,4 +1,4 @@
-"""Assumptions of statement 6, dropped: loops, other latents kept, more states, other leaves, other neurons.
+"""Assumptions of statements 6 and 7, dropped one at a time.
 
 A loop is no tree, so small Bayesian networks are enumerated here by hand, in rationals; what is about the network on
 the leaves is enumerated by `verify.trees.enumeration`.

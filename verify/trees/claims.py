@@ -1,7 +1,7 @@
-"""What statement 6 claims of each latent node, as formulas in polarities and selectivities.
+"""The closed forms of statement 6 at a latent node, in polarities and selectivities, and false variants of them.
 
-A formula takes a `Node` (all that the closed forms are made of) and gives a matrix, or None where it makes no claim:
-the binary forms say nothing of a categorical tree, the Walsh form nothing of tables that are not symmetric.
+A formula takes a `Node` and returns a matrix, or None where it makes no claim: the binary forms do not apply to a
+categorical tree, the Walsh form does not apply to tables that are not symmetric.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flint import fmpq
 
 from verify.engine.statement import Variant
 from verify.towers.tower import Array, vec
-from verify.trees.enumeration import Enumeration, zeros
+from verify.trees.enumeration import Enumeration
 
 WALSH_LEAVES = 4
 
@@ -106,7 +106,7 @@ def categorical(node: Node) -> Array:
     """F^T T_{0 mu}^T (diag pi - pi pi^T) T_{0 mu} F, with F the means of the children's neurons given z_mu."""
     moments = node.moments
     path = list(node.tree.path(node.tree.root, node.name))[1:]
-    transition = np.array([[fmpq(int(i == j)) for j in range(len(moments.prior))] for i in range(len(moments.prior))])
+    transition = np.eye(len(moments.prior), dtype=object) * fmpq(1)
     for child in path:
         transition = transition @ np.array(moments.tables[child], dtype=object)
     rows = []
@@ -205,7 +205,7 @@ def level_update(node: Node) -> Array | None:
     if len(nodes) != len(level) or any(leaf in earlier for leaf in tree.leaves for earlier in above(tree, level)):
         return None
     own = moments.mean_connections(node.name)
-    total = zeros(len(own[0]))
+    total = np.zeros(len(own[0]), dtype=object) * fmpq(1)
     for other in nodes:
         cross = moments.covariance(own, moments.mean_connections(other))
         total = total + cross @ vec(moments.weights[other])

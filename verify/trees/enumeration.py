@@ -27,13 +27,6 @@ def exact(value: Any) -> fmpq:
     return fmpq(value.numerator, value.denominator) if hasattr(value, "numerator") else rational(float(value))
 
 
-def zeros(*shape: int) -> Array:
-    """An array of exact zeros."""
-    result = np.empty(shape, dtype=object)
-    result.ravel()[:] = [fmpq(0)] * result.size
-    return result
-
-
 @dataclass(frozen=True, eq=False)
 class Pass:
     """The network on one configuration: activations of every node, J and K of every latent node, the output."""
@@ -107,7 +100,8 @@ class Enumeration:
             top = node == self.tree.root
             gates[node] = np.array([fmpq(1)] * len(p), dtype=object) if top else gate(p, self.slope, fmpq(1))
             activations[node] = p * gates[node]
-        jacobians = {self.tree.root: identity(len(activations[self.tree.root]))}
+        output = activations[self.tree.root]
+        jacobians = {self.tree.root: np.eye(len(output), dtype=object) * fmpq(1)}
         for node in self.tree.latents:
             start = 0
             for child in self.tree.children(node):
@@ -115,7 +109,7 @@ class Enumeration:
                 if child in gates:
                     jacobians[child] = (jacobians[node] @ self.weights[node][:, start:stop]) * gates[child]
                 start = stop
-        return Pass(activations, jacobians, inputs, activations[self.tree.root])
+        return Pass(activations, jacobians, inputs, output)
 
     def run_below(self, node: Any, configuration: tuple[int, ...]) -> Pass:
         """The network on a configuration of the leaves below a node; the others, which it does not read, are 0."""
@@ -159,14 +153,6 @@ class Enumeration:
         """2 Cov_x[Kbar_mu, fbar_L], column-stacked: the whole update of the node."""
         outputs = [f[None, :] for f in self.given_root(lambda found: found.output)]
         return self.covariance(self.mean_connections(node), outputs).reshape(-1) * 2
-
-
-def identity(size: int) -> Array:
-    """The exact identity matrix."""
-    result = zeros(size, size)
-    for index in range(size):
-        result[index, index] = fmpq(1)
-    return result
 
 
 def weighted(law: Law, value: Any) -> Array:

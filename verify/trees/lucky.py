@@ -1,4 +1,4 @@
-"""What statement 7 claims, as formulas that a false variant replaces one at a time.
+"""Statement 7: its formulas, false variants of them, and their check in exact rationals.
 
 A bound is written ``line - factor sqrt(radicand)``, so that it can be decided exactly by squaring, and evaluated on
 tensors as well as on rationals.
@@ -48,7 +48,12 @@ Sizes = tuple[Fraction, ...]
 
 def stated_bound(m: Moments) -> tuple[Any, Any, Any]:
     """a/2 (m_1 - m_0) + (1 - a)/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v))), v the variance at z_mu = 0."""
-    return leaky(m, positive(m.m_1) / 2 - m.m_0 / 4, m.m_0**2 + m.v_0)
+    return with_variance(m, m.v_0)
+
+
+def with_variance(m: Moments, variance: Any) -> tuple[Any, Any, Any]:
+    """The bound with another variance v under the root."""
+    return leaky(m, positive(m.m_1) / 2 - m.m_0 / 4, m.m_0**2 + variance)
 
 
 def leaky(m: Moments, line: Any, radicand: Any, factor: Fraction | int = 1) -> tuple[Any, Any, Any]:
@@ -105,16 +110,6 @@ def normal_survival(sizes: Sizes, x: Fraction) -> Fraction:
     return Fraction(0.5 * math.erfc(float(x) / math.sqrt(2 * 4 / 3 * float(sum(size**2 for size in sizes)))))
 
 
-def no_variance(m: Moments) -> tuple[Any, Any, Any]:
-    """V left out: sqrt(m_0^2)."""
-    return leaky(m, positive(m.m_1) / 2 - m.m_0 / 4, m.m_0**2)
-
-
-def other_variance(m: Moments) -> tuple[Any, Any, Any]:
-    """Var(p|1) for Var(p|0)."""
-    return leaky(m, positive(m.m_1) / 2 - m.m_0 / 4, m.m_0**2 + m.v_1)
-
-
 def mean_for_root(m: Moments) -> tuple[Any, Any, Any]:
     """max(m_0, 0) in place of the square root."""
     return leaky(m, positive(m.m_1) / 2 - m.m_0 / 4 - positive(m.m_0) / 4, m.m_0 * 0, 0)
@@ -133,7 +128,9 @@ def linear_for_relu(m: Moments) -> tuple[Any, Any, Any]:
 
 ALL: tuple[Kind, ...] = ("exact", "float", "trained")
 BOUND_VARIANTS = (
-    Variant("variance-left-out", "sqrt(m_0^2) in place of sqrt(m_0^2 + v)", Claim(bound=no_variance), ALL),
+    Variant(
+        "variance-left-out", "sqrt(m_0^2) in place of sqrt(m_0^2 + v)", Claim(bound=lambda m: with_variance(m, 0)), ALL
+    ),
     Variant("mean-for-root", "max(m_0, 0) in place of sqrt(m_0^2 + v)", Claim(bound=mean_for_root), ALL),
     Variant("bound-without-half", "the bound without its 1/2", Claim(bound=doubled), ALL),
     Variant("half-the-gap", "s_j >= g_j / 2, as for linear neurons", Claim(bound=linear_for_relu), ALL),
@@ -143,7 +140,7 @@ TRAINED_VARIANTS = (
     Variant(
         "variance-of-the-other-state",
         "Var(p|z_mu = 1) for Var(p|z_mu = 0)",
-        Claim(bound=other_variance),
+        Claim(bound=lambda m: with_variance(m, m.v_1)),
         ("trained",),
         one_kind="instances are too rare among random small trees to be found by search; trained neurons refute it",
     ),
@@ -158,7 +155,7 @@ VARIANTS = (
 )
 
 
-# Statement 7 in exact rationals: the bound on every neuron, the gap, the law of the gap and existence.
+# The check in exact rationals: the bound on every neuron, the gap, the law of the gap and existence.
 
 # Thresholds in units of the largest gap.
 PLACES = tuple(Fraction(n, 12) for n in (-9, -4, 0, 3, 6, 8, 11))
@@ -214,7 +211,7 @@ def summary(rows: list[tuple[fmpq, fmpq]], slope: fmpq) -> tuple[fmpq, fmpq, fmp
 
 
 def shortfall(selectivity: fmpq, bound: tuple[fmpq, fmpq, fmpq]) -> float:
-    """How far a selectivity is below ``line - factor sqrt(radicand)``; 0 exactly where it is not, by squaring."""
+    """The distance of a selectivity below ``line - factor sqrt(radicand)``; 0 exactly where it is not, by squaring."""
     line, factor, radicand = bound
     if factor < 0 or radicand < 0:
         raise ValueError("a bound needs a factor and a radicand that are not negative")

@@ -42,7 +42,7 @@ COMPARISONS = 100_000
 class Neurons:
     """The neurons of one node for E networks, tensors (E, n): moments, selectivity, correlation with z_mu.
 
-    `spread` is the standard deviation of the activation; `error` bounds what rounding can do to any mean of the
+    `spread` is the standard deviation of the activation; `error` bounds the rounding error of any mean of the
     pre-activation or the activation.
     """
 
@@ -125,7 +125,7 @@ def prior(tree: HLTM, node: Any) -> float:
 
 
 def errors(network: TreeNetwork, node: Any, configurations: int) -> Tensor:
-    """What rounding can do to a mean over the leaves: gamma_n times the pre-activation at absolute values.
+    """Rounding-error bounds of a mean over the leaves: gamma_n times the pre-activation at absolute values.
 
     Weights at absolute values are increasing in the leaves, so that their largest states give the largest value.
     """

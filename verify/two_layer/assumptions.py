@@ -18,10 +18,9 @@ from verify.towers import balls
 from verify.towers.population import simple_loss_gradient, to_float
 from verify.towers.tower import Array, array, rational, vec
 from verify.training.towers import conserved
-from verify.two_layer import samples as populations
 from verify.two_layer.formulas import decoupled, exact_neurons, stated
 from verify.two_layer.measures import euler
-from verify.two_layer.samples import TwoLayerInstance
+from verify.two_layer.samples import TwoLayerInstance, detectors, toys
 
 BITS = 192
 Points = tuple[tuple[tuple[float, ...], ...], ...]
@@ -122,7 +121,7 @@ def conservation(scheme: str, deep: bool, context: Context) -> Iterator[Sides]:
     drawn = (
         samples.toy_populations(context.seed + 21, 8 * count, layers=4, points=2)
         if deep
-        else populations.toys(context.seed + 21, count, ("simple",), points=2)
+        else toys(context.seed + 21, count, ("simple",), points=2)
     )
     kept = [i for i in drawn if i.loss == "simple" and (len(i.weights) > 2) == deep][:count]
     for instance in kept:
@@ -141,7 +140,7 @@ def derived(name: str, dropped: str, option: str, tries: Any) -> Assumption:
 
 def detector(context: Context) -> Iterator[Sides]:
     """The ReLU neuron e_1 - e_2 on 11 and 101, a ring of 4."""
-    instance = next(populations.detectors((4,)))
+    instance = next(detectors((4,)))
     yield from moves(instance, "11 and 101 on a ring of 4, ReLU neuron e_1 - e_2, one output", context)
 
 

@@ -1,6 +1,6 @@
-"""Statement 5's formulas in any arithmetic, and the false variants that they are told apart from.
+"""Statement 5's formulas in any arithmetic, and false variants of them.
 
-`Neurons` holds what the block form eats: weights, and the gated inputs x~_j = d_j x of every augmented point. The
+`Neurons` holds the weights, and the gated inputs x~_j = d_j x of every augmented point. The
 formulas use only `+`, `*` and `@`, so that they serve exact rationals and float64 alike.
 """
 
@@ -160,7 +160,7 @@ Sides = Callable[[Neurons], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed of a two-layer network."""
+    """The update, sign and drift of conservation, and whether linear neurons separate: the parts of the claim."""
 
     update: Sides = stated
     sign: int = -1

@@ -56,7 +56,7 @@ def measure_exact(instance: PopulationInstance, claim: Claim | None = None) -> M
 
 
 def step_change(weights: list[Array], gradient: list[Array], claim: Claim) -> Array:
-    """What a step of learning rate 1 adds to ||w_1j||^2 - ||w_2j||^2, less the drift that is claimed of it."""
+    """The change of ||w_1j||^2 - ||w_2j||^2 in a step of learning rate 1, less the claimed drift."""
     before, after = (towers.conserved(w)[0] for w in (weights, [a - g for a, g in zip(weights, gradient, strict=True)]))
     return after - before - claim.drift * towers.conserved(gradient)[0]
 
@@ -253,7 +253,7 @@ def mean_gaps(instance: PopulationInstance, trace: Any) -> np.ndarray:
 
 
 def gap_bound(instance: PopulationInstance, weights: list[Array]) -> float:
-    """What rounding can explain of the distance between two mean outputs that coincide."""
+    """Rounding-error bound of the distance between two mean outputs that coincide."""
     points = np.asarray(instance.points)
     size = rounding.magnitudes(weights, points.reshape(-1, points.shape[2]), instance.slope)
     roundings = 2 * size.roundings + 2 * points.shape[1] + 8
@@ -278,7 +278,7 @@ LENGTH = 4
 
 
 def ring_time(instance: PopulationInstance, device: str) -> float:
-    """How long both kinds of neurons are trained: a multiple of the horizon of the ReLU network."""
+    """Training time of both kinds of neurons: a multiple of the horizon of the ReLU network."""
     return LENGTH * towers.horizon(replace(instance, slope=0.0), device)
 
 
