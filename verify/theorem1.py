@@ -61,22 +61,15 @@ def with_connection(k: Callable[[Tower, int], Array]) -> Formula:
     return formula
 
 
-def second_sign(one: Tower, two: Tower, layer: int) -> Array:
-    """K_1 (K_1^T vec W_1 + K_2^T vec W_2)."""
-    k_1, k_2 = connection(one, layer), connection(two, layer)
-    return k_1 @ (k_1.T @ vec(one.weights[layer - 1]) + k_2.T @ vec(two.weights[layer - 1]))
+def with_second(factor: int = -1, in_front: bool = False) -> Formula:
+    """The formula with another factor of the second tower's term, or with its connection in front."""
 
+    def formula(one: Tower, two: Tower, layer: int) -> Array:
+        k_1, k_2 = connection(one, layer), connection(two, layer)
+        difference = k_1.T @ vec(one.weights[layer - 1]) + k_2.T @ vec(two.weights[layer - 1]) * factor
+        return (k_2 if in_front else k_1) @ difference
 
-def second_dropped(one: Tower, two: Tower, layer: int) -> Array:
-    """K_1 K_1^T vec W_1."""
-    k_1 = connection(one, layer)
-    return k_1 @ (k_1.T @ vec(one.weights[layer - 1]))
-
-
-def second_in_front(one: Tower, two: Tower, layer: int) -> Array:
-    """K_2 (K_1^T vec W_1 - K_2^T vec W_2)."""
-    k_1, k_2 = connection(one, layer), connection(two, layer)
-    return k_2 @ (k_1.T @ vec(one.weights[layer - 1]) - k_2.T @ vec(two.weights[layer - 1]))
+    return formula
 
 
 def row_stacked(one: Tower, two: Tower, layer: int) -> Array:
@@ -93,9 +86,9 @@ def half_missing(one: Tower, two: Tower, layer: int) -> Array:
 VARIANTS = (
     Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", with_connection(tower.swapped)),
     Variant("row-stacking", "vec by rows in place of columns", row_stacked),
-    Variant("second-tower-sign", "K_1 (K_1^T w_1 + K_2^T w_2)", second_sign),
-    Variant("second-tower-dropped", "K_1 K_1^T w_1: K_2 left out", second_dropped),
-    Variant("second-tower-in-front", "K_2 in front in place of K_1", second_in_front),
+    Variant("second-tower-sign", "K_1 (K_1^T w_1 + K_2^T w_2)", with_second(factor=1)),
+    Variant("second-tower-dropped", "K_1 K_1^T w_1: K_2 left out", with_second(factor=0)),
+    Variant("second-tower-in-front", "K_2 in front in place of K_1", with_second(in_front=True)),
     Variant(
         "jacobian-after-gate",
         "J_l = d f_L / d f_l in place of d f_L / d p_l",

@@ -68,16 +68,6 @@ def hinge(r_pos: Any, r_neg: Sequence[Any], margin: float) -> Any:
     return gap if value_of(gap) > 0 else gap * 0
 
 
-def quadratic_negative(r_pos: Any, r_neg: Sequence[Any], margin: float) -> Any:
-    """r_+ - r_1^2: attraction and repulsion do not cancel."""
-    return r_pos - r_neg[0] * r_neg[0]
-
-
-def attraction_only(r_pos: Any, r_neg: Sequence[Any], margin: float) -> Any:
-    """r_+ alone: nothing repels."""
-    return r_pos + r_neg[0] * 0
-
-
 def value_of(series: Any) -> Any:
     """Constant term of a power series, or the value of a tensor."""
     return series.item() if hasattr(series, "item") else series[0]
@@ -95,8 +85,8 @@ VARIANTS = (
     Variant("repulsion-positive", "dL/dr_k > 0", Claim(positive=lambda d: list(d[1:]))),
     Variant("only-first-negative", "dL/dr_+ + dL/dr_1 = 0 for every H", Claim(zero=lambda d: [d[0] + d[1]])),
     Variant("hinge-is-strict", "the hinge triplet is a member", Claim(loss=hinge)),
-    Variant("quadratic-negative", "r_+ - r_-^2 is a member", Claim(loss=quadratic_negative)),
-    Variant("no-repulsion", "r_+ alone is a member", Claim(loss=attraction_only)),
+    Variant("quadratic-negative", "r_+ - r_-^2 is a member", Claim(loss=lambda p, n, _: p - n[0] * n[0])),
+    Variant("no-repulsion", "r_+ alone is a member", Claim(loss=lambda p, n, _: p + n[0] * 0)),
 )
 
 

@@ -136,7 +136,6 @@ def test_the_bound_on_wide_random_networks(slope):
         tree = hltm.random_tree(leaves=7, seed=seed, symmetric=False)
         network = numeric.TreeNetwork(tree, 12, slope=slope, ensemble=20, seed=seed)
         assert lucky_floats.selectivity_bound_measure(network).status == "holds"
-        assert lucky_floats.selectivity_bound_measure(network, tree).status == "holds"
         assert lucky_floats.gap_measure(network).status == "holds"
 
 

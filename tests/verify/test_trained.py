@@ -84,7 +84,7 @@ def test_a_run_that_diverged_or_is_too_short_decides_nothing(runs):
 
 def test_a_wrong_gradient_of_a_pair_is_refuted_along_training(monkeypatch):
     def wrong(pair, device):
-        return theorem1.measure_float(pair, theorem1.second_dropped, device)
+        return theorem1.measure_float(pair, theorem1.with_second(factor=0), device)
 
     monkeypatch.setattr(towers, "LOSSES", ("infonce",))
     assert towers.pairs_along(CONTEXT, wrong).status == "refuted"

@@ -27,13 +27,11 @@ def run(weights: Sequence[Array], x: Array, slope: fmpq, frozen: Gates | None) -
     """Output and gates of one input; with `frozen` gates the network is that of the linear region."""
     gates: Gates = []
     value = x
-    for layer, matrix in enumerate(weights):
+    for layer, matrix in enumerate(weights[:-1]):
         p = matrix @ value
-        if layer == len(weights) - 1:
-            return p, gates
         gates.append(gate(p, slope, fmpq(1)) if frozen is None else frozen[layer])
         value = gates[-1] * p
-    raise ValueError("a network needs a layer")
+    return weights[-1] @ value, gates
 
 
 def same(first: Gates, second: Gates) -> bool:

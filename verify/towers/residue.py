@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -245,21 +246,16 @@ def general_evidence(context: Context) -> Evidence:
     )  # fmt: skip
 
 
-def general_sides(network: GeneralNetwork) -> Sides:
+def general_sides(
+    network: GeneralNetwork, instance: PopulationInstance, distances: str, device: str
+) -> tuple[list[Tensor], list[Tensor], float]:
     """Both sides of statement 4's general form and the spread of the outputs, for the fit of the order."""
-
-    def sides(instance: PopulationInstance, distances: str, device: str) -> tuple[list[Tensor], list[Tensor], float]:
-        parameters, population = parameters_of(instance, device), population_of(instance, device)
-        options = instance.options
-        base = network.function(parameters, population.points[:, 0, :]) if distances == "points" else None
-        left = numeric.function_population_gradient(network.function, parameters, population, instance.loss, **options)
-        right = numeric.general_update(
-            network.function, parameters, population, instance.loss, distances_from=base, **options
-        )
-        outputs = network.function(parameters, population.flat_points)
-        return left, right, output_spread(outputs, population)
-
-    return sides
+    parameters, population = parameters_of(instance, device), population_of(instance, device)
+    loss, options = instance.loss, instance.options
+    base = network.function(parameters, population.points[:, 0, :]) if distances == "points" else None
+    left = numeric.function_population_gradient(network.function, parameters, population, loss, **options)
+    right = numeric.general_update(network.function, parameters, population, loss, distances_from=base, **options)
+    return left, right, output_spread(network.function(parameters, population.flat_points), population)
 
 
 def output_spread(outputs: Tensor, population: Any) -> float:
@@ -276,5 +272,5 @@ def weighted_general_evidence(context: Context) -> Evidence:
     instances = samples.smooth_populations(context.seed + 9, 20 * wanted, ("triplet", "infonce"), normalized=True)
     return fitted_order(
         instances, "means", 2, source="toy, general", wanted=wanted, device=context.device,
-        sides=general_sides(network), label=f"E[xi (Kbar - Kbar')(fbar - fbar')], {network.name}",
+        sides=partial(general_sides, network), label=f"E[xi (Kbar - Kbar')(fbar - fbar')], {network.name}",
     )  # fmt: skip

@@ -38,36 +38,6 @@ def stated_weights(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp)
     return [pull / total for pull in pulls]
 
 
-def unweighted(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """xi = 1."""
-    return [tau / tau for _ in r]
-
-
-def wrong_sign(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """xi(-r): far pairs weighted most."""
-    return stated_weights(loss, [-distance for distance in r], tau, margin, exp)
-
-
-def doubled_distance(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """xi(2 r): the squared distance without its 1/2."""
-    return stated_weights(loss, [distance * 2 for distance in r], tau, margin, exp)
-
-
-def inverted_temperature(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """tau in place of 1/tau."""
-    return stated_weights(loss, r, 1 / tau, margin, exp)
-
-
-def without_margin(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """r_0 left out."""
-    return stated_weights(loss, r, tau, margin * 0, exp)
-
-
-def without_one(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """exp(-r/tau) without its denominator."""
-    return [exp((margin - distance) / tau) for distance in r]
-
-
 @dataclass(frozen=True)
 class Claim:
     """A formula for -E[grad] (factor, weights) and, for populations with augmentation, the claimed order of theta."""
@@ -86,21 +56,23 @@ class Claim:
 STATED = Claim()
 
 VARIANTS = (
-    Variant("unweighted", "V in place of V^xi", Claim(unweighted)),
-    Variant("xi-wrong-sign", "xi(-r) in place of xi(r)", Claim(wrong_sign)),
-    Variant("xi-of-two-r", "xi(2r): r without its 1/2", Claim(doubled_distance)),
-    Variant("tau-inverted", "r tau in place of r / tau", Claim(inverted_temperature)),
-    Variant("xi-not-normalised", "exp(-r/tau) without 1 + exp(-r/tau)", Claim(without_one)),
-    Variant("margin-dropped", "r_0 left out of xi", Claim(without_margin)),
+    Variant("unweighted", "V in place of V^xi", Claim(lambda _, r, tau, *_rest: [tau / tau for _ in r])),
+    Variant("xi-wrong-sign", "xi(-r) in place of xi(r)",
+            Claim(lambda loss, r, *rest: stated_weights(loss, [-distance for distance in r], *rest))),
+    Variant("xi-of-two-r", "xi(2r): r without its 1/2",
+            Claim(lambda loss, r, *rest: stated_weights(loss, [distance * 2 for distance in r], *rest))),
+    Variant("tau-inverted", "r tau in place of r / tau",
+            Claim(lambda loss, r, tau, *rest: stated_weights(loss, r, 1 / tau, *rest))),
+    Variant("xi-not-normalised", "exp(-r/tau) without 1 + exp(-r/tau)",
+            Claim(lambda _, r, tau, margin, exp: [exp((margin - distance) / tau) for distance in r])),
+    Variant("margin-dropped", "r_0 left out of xi",
+            Claim(lambda loss, r, tau, margin, exp: stated_weights(loss, r, tau, margin * 0, exp))),
     Variant("half-for-shared", "1/2 V^xi vec W for the shared gradient", Claim(factor=0.5)),
     Variant("doubled", "2 V^xi vec W for the shared gradient", Claim(factor=2.0)),
-    Variant(
-        "second-order-between-points",
-        "theta of second order with r between unaugmented points",
-        Claim(distances="points"),
-    ),
+    Variant("second-order-between-points", "theta of second order with r between unaugmented points",
+            Claim(distances="points")),
     Variant("third-order", "theta of third order with r between augmentation means", Claim(order=3)),
-)
+)  # fmt: skip
 
 
 def operator_update(

@@ -77,14 +77,12 @@ def exact_weights(instance: TreeInstance) -> dict[Any, Any]:
 
 def as_exact(matrix: Any, values: Any) -> Array:
     """A SymPy matrix with the parameters put in, as exact rationals."""
-    rows, columns = matrix.shape
-    result = np.empty((rows, columns), dtype=object)
-    for i in range(rows):
-        for j in range(columns):
-            value = matrix[i, j].xreplace(values) if hasattr(matrix[i, j], "xreplace") else matrix[i, j]
-            if not value.is_Rational:
-                raise ValueError(f"entry ({i}, {j}) is {value}, which still has symbols")
-            result[i, j] = fmpq(int(value.p), int(value.q))
+    result = np.empty(matrix.shape, dtype=object)
+    for place in np.ndindex(*matrix.shape):
+        value = matrix[place].xreplace(values)
+        if not value.is_Rational:
+            raise ValueError(f"entry {place} is {value}, which still has symbols")
+        result[place] = fmpq(int(value.p), int(value.q))
     return result
 
 

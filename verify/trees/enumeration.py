@@ -157,10 +157,5 @@ class Enumeration:
 
 def weighted(law: Law, value: Any) -> Array:
     """sum over configurations of probability times value."""
-    total = None
-    for configuration, p in law.items():
-        term = value(configuration) * p
-        total = term if total is None else total + term
-    if total is None:
-        raise ValueError("an empty law has no mean")
-    return total
+    first, *rest = (value(configuration) * p for configuration, p in law.items())
+    return sum(rest, first)

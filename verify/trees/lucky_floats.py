@@ -141,7 +141,7 @@ def errors(network: TreeNetwork, node: Any, configurations: int) -> Tensor:
     return size * unit
 
 
-def selectivity_bound_measure(network: TreeNetwork, tree: HLTM | None = None, claim: Claim = STATED) -> Measurement:
+def selectivity_bound_measure(network: TreeNetwork, claim: Claim = STATED) -> Measurement:
     """The bound on every neuron of an ensemble: the worst shortfall, over the enumerated leaves.
 
     The bound and the selectivity change by at most 4 times the change of a mean: 1 for s_j, 1 for the gap or 1/2 for
@@ -149,8 +149,6 @@ def selectivity_bound_measure(network: TreeNetwork, tree: HLTM | None = None, cl
     """
     import torch
 
-    if tree is not None and tree != network.tree:
-        network = type(network).from_weights(tree, network.weights, slope=network.slope, output=network.output)
     worst, built, largest = Measurement(0.0, 0.0), False, 0.0
     for node in network.tree.latents:
         if not applies_to(network.tree, node):

@@ -86,13 +86,10 @@ def other_loss(context: Context) -> Iterator[Sides]:
 
 def moves(instance: TwoLayerInstance, text: str, context: Context) -> Iterator[Sides]:
     """The update of neurons that are claimed to stay where they are."""
-    if instance.loss == "simple":
-        left = descent_of(instance)
+    simple = instance.loss == "simple"
+    left = descent_of(instance) if simple else [-g for g in balls.expected_gradient(instance, BITS)]
+    with balls.precision(BITS):
         yield worst(text, "-dE[L]/dw, zero", left, [0 * g for g in left])
-    else:
-        left = [-g for g in balls.expected_gradient(instance, BITS)]
-        with balls.precision(BITS):
-            yield worst(text, "-dE[L]/dw, zero", left, [0 * g for g in left])
 
 
 def products(text: str, first: list[int], second: list[int], decay: int, context: Context) -> Iterator[Sides]:
