@@ -21,11 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
 
 import numpy as np
-from flint import fmpq
 
+import numeric
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -34,14 +33,14 @@ from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.instances import samples
 from verify.instances.instance import PairInstance
+from verify.strategies import pair_instances
 from verify.tolerance import rounding
-from verify.towers import figures as figure_data_towers
-from verify.towers import tower
+from verify.towers import figures, tower
 from verify.towers.assumptions import TOWERS
 from verify.towers.autograd import measure_normalized
 from verify.towers.population import pair_gradient
-from verify.towers.tower import Array, Tower, connection, exact_tower, float_towers, largest, vec
-from verify.training import towers as trained_towers
+from verify.towers.tower import Array, Tower, connection, exact_tower, float_towers, measure_differences, tensors, vec
+from verify.training.towers import pairs_along
 
 SLUG = "dual-gradient"
 Formula = Callable[[Tower, Tower, int], Array]
@@ -62,22 +61,15 @@ def with_connection(k: Callable[[Tower, int], Array]) -> Formula:
     return formula
 
 
-def second_sign(one: Tower, two: Tower, layer: int) -> Array:
-    """K_1 (K_1^T vec W_1 + K_2^T vec W_2)."""
-    k_1, k_2 = connection(one, layer), connection(two, layer)
-    return k_1 @ (k_1.T @ vec(one.weights[layer - 1]) + k_2.T @ vec(two.weights[layer - 1]))
+def with_second(factor: int = -1, in_front: bool = False) -> Formula:
+    """The formula with another factor of the second tower's term, or with its connection in front."""
 
+    def formula(one: Tower, two: Tower, layer: int) -> Array:
+        k_1, k_2 = connection(one, layer), connection(two, layer)
+        difference = k_1.T @ vec(one.weights[layer - 1]) + k_2.T @ vec(two.weights[layer - 1]) * factor
+        return (k_2 if in_front else k_1) @ difference
 
-def second_dropped(one: Tower, two: Tower, layer: int) -> Array:
-    """K_1 K_1^T vec W_1."""
-    k_1 = connection(one, layer)
-    return k_1 @ (k_1.T @ vec(one.weights[layer - 1]))
-
-
-def second_in_front(one: Tower, two: Tower, layer: int) -> Array:
-    """K_2 (K_1^T vec W_1 - K_2^T vec W_2)."""
-    k_1, k_2 = connection(one, layer), connection(two, layer)
-    return k_2 @ (k_1.T @ vec(one.weights[layer - 1]) - k_2.T @ vec(two.weights[layer - 1]))
+    return formula
 
 
 def row_stacked(one: Tower, two: Tower, layer: int) -> Array:
@@ -94,9 +86,9 @@ def half_missing(one: Tower, two: Tower, layer: int) -> Array:
 VARIANTS = (
     Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", with_connection(tower.swapped)),
     Variant("row-stacking", "vec by rows in place of columns", row_stacked),
-    Variant("second-tower-sign", "K_1 (K_1^T w_1 + K_2^T w_2)", second_sign),
-    Variant("second-tower-dropped", "K_1 K_1^T w_1: K_2 left out", second_dropped),
-    Variant("second-tower-in-front", "K_2 in front in place of K_1", second_in_front),
+    Variant("second-tower-sign", "K_1 (K_1^T w_1 + K_2^T w_2)", with_second(factor=1)),
+    Variant("second-tower-dropped", "K_1 K_1^T w_1: K_2 left out", with_second(factor=0)),
+    Variant("second-tower-in-front", "K_2 in front in place of K_1", with_second(in_front=True)),
     Variant(
         "jacobian-after-gate",
         "J_l = d f_L / d f_l in place of d f_L / d p_l",
@@ -112,13 +104,10 @@ def measure_exact(instance: PairInstance, formula: Formula | None = None) -> Mea
     gradient, kinked = pair_gradient(instance)
     one = exact_tower(instance.weights_1, instance.x_1, instance.slope)
     two = exact_tower(instance.weights_2, instance.x_2, instance.slope)
-    worst, place = 0.0, ""
-    for layer in range(1, one.depth + 1):
-        right = (formula or stated)(one, two, layer)
-        difference = largest(vec(gradient[layer - 1]) - right * fmpq(1))
-        if difference > worst:
-            worst, place = difference, f"layer {layer}"
-    return Measurement(worst, 0.0, detail=place + (" on a kink" if kinked and place else ""))
+    return measure_differences(
+        (vec(left) - (formula or stated)(one, two, layer), f"layer {layer}{' on a kink' if kinked else ''}")
+        for layer, left in enumerate(gradient, start=1)
+    )
 
 
 @lru_cache(maxsize=512)
@@ -126,13 +115,8 @@ def float_sides(instance: PairInstance, device: str) -> tuple[list[Array], Tower
     """Autograd gradients, both towers from `numeric`, tolerances per layer, and whether a gate is near its kink."""
     import torch
 
-    import numeric
-
-    def tensors(weights: object) -> list[torch.Tensor]:
-        return [torch.as_tensor(np.asarray(w), dtype=torch.float64, device=device) for w in weights]  # type: ignore[attr-defined]
-
     x_1, x_2 = (torch.tensor(x, dtype=torch.float64, device=device) for x in (instance.x_1, instance.x_2))
-    first, second = tensors(instance.weights_1), tensors(instance.weights_2)
+    first, second = (tensors(weights, device) for weights in (instance.weights_1, instance.weights_2))
     gradient = [g.cpu().numpy() for g in numeric.pair_gradient(first, second, x_1, x_2, instance.slope)]
     one = float_towers(instance.weights_1, [instance.x_1], instance.slope, device)[0]
     two = float_towers(instance.weights_2, [instance.x_2], instance.slope, device)[0]
@@ -141,7 +125,7 @@ def float_sides(instance: PairInstance, device: str) -> tuple[list[Array], Tower
 
 
 def tolerances(instance: PairInstance, one: Tower, two: Tower) -> tuple[list[Array], bool]:
-    """Per layer and entry, what rounding can explain on both sides together."""
+    """Rounding-error bounds of both sides together, per layer and entry."""
     b_1 = rounding.magnitudes(one.weights, np.array([instance.x_1]), instance.slope)
     b_2 = rounding.magnitudes(two.weights, np.array([instance.x_2]), instance.slope)
     # Either side is J_1^T (f_1 - f_2) f_{1,l-1}^T, whether f is summed directly or as K^T vec W.
@@ -210,14 +194,7 @@ def normalized(context: Context) -> Evidence:
     )  # fmt: skip
 
 
-def instances(layers: int, width: int) -> Any:
-    """Hypothesis strategy of pairs up to that size."""
-    from verify.strategies import pair_instances
-
-    return pair_instances(layers, width)
-
-
-STAGES = tuple(partial(instances, *size) for size in samples.SIZES)
+STAGES = tuple(partial(pair_instances, *size) for size in samples.SIZES)
 
 
 def properties(context: Context) -> Evidence:
@@ -234,7 +211,7 @@ def properties(context: Context) -> Evidence:
 
 def trained(context: Context) -> Evidence:
     """Towers of two checkpoints of a run of gradient descent."""
-    return trained_towers.pairs_along(context, lambda pair, device: measure_float(pair, device=device))
+    return pairs_along(context, lambda pair, device: measure_float(pair, device=device))
 
 
 CLAIMED = Claimed(SLUG, lambda: [{"widths": None}])
@@ -249,9 +226,7 @@ STATEMENT = Statement(
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),
-        Check("float", "toy", lambda context: floats("toy", context)),
-        Check("float", "tree", lambda context: floats("tree", context)),
-        Check("float", "digits", lambda context: floats("digits", context)),
+        *(Check("float", source, partial(floats, source)) for source in ("toy", "tree", "digits")),
         Check("float", "toy, digits", normalized),
         Check("property", "search", properties),
         Check("trained", "descent", trained),
@@ -261,7 +236,7 @@ STATEMENT = Statement(
     instance_type=PairInstance,
     variants=VARIANTS,
     drops=TOWERS,
-    figures=partial(figure_data_towers.separation, measure_float, VARIANTS),
+    figures=partial(figures.separation, measure_float, VARIANTS),
 )
 
 if __name__ == "__main__":

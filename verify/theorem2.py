@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from flint import arb
 
+import numeric
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -33,24 +34,24 @@ from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.instances import samples
 from verify.instances.instance import LossInstance
+from verify.strategies import loss_instances
 from verify.tolerance.rounding import UNIT_ROUNDOFF
-from verify.towers import balls
-from verify.towers import figures as figure_data_towers
+from verify.towers import balls, figures
 from verify.towers.assumptions import LOSSES, TEMPERATURE
-from verify.towers.loss_agreement import measure_losses
 
 SLUG = "contrastive-losses"
-# The derivatives lie between -1 and 1: a tolerance near that says nothing.
+# The derivatives lie between -1 and 1: a tolerance near that is useless.
 USELESS = 1e-3
+# Of mpmath, for the expressions of `theory`.
+DIGITS = 50
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed of the derivatives ``d = (dL/dr_+, dL/dr_1, ..)``.
+    """A claim on the derivatives ``d = (dL/dr_+, dL/dr_1, ..)``.
 
-    Each entry of `zero` vanishes, each entry of `positive` is above zero.
-
-    `loss` replaces the loss of the instance by another expression, for claims about losses outside the family.
+    Each entry of `zero` vanishes, each entry of `positive` is above zero. `loss` replaces the loss of the instance, for
+    claims about losses outside the family.
     """
 
     zero: Callable[[Sequence[Any]], list[Any]] = lambda d: [sum(d[1:], d[0])]
@@ -65,16 +66,6 @@ def hinge(r_pos: Any, r_neg: Sequence[Any], margin: float) -> Any:
     """max(0, r_+ - r_1 + r_0): flat where the negative is far enough."""
     gap = r_pos - r_neg[0] + margin
     return gap if value_of(gap) > 0 else gap * 0
-
-
-def quadratic_negative(r_pos: Any, r_neg: Sequence[Any], margin: float) -> Any:
-    """r_+ - r_1^2: attraction and repulsion do not cancel."""
-    return r_pos - r_neg[0] * r_neg[0]
-
-
-def attraction_only(r_pos: Any, r_neg: Sequence[Any], margin: float) -> Any:
-    """r_+ alone: nothing repels."""
-    return r_pos + r_neg[0] * 0
 
 
 def value_of(series: Any) -> Any:
@@ -94,13 +85,13 @@ VARIANTS = (
     Variant("repulsion-positive", "dL/dr_k > 0", Claim(positive=lambda d: list(d[1:]))),
     Variant("only-first-negative", "dL/dr_+ + dL/dr_1 = 0 for every H", Claim(zero=lambda d: [d[0] + d[1]])),
     Variant("hinge-is-strict", "the hinge triplet is a member", Claim(loss=hinge)),
-    Variant("quadratic-negative", "r_+ - r_-^2 is a member", Claim(loss=quadratic_negative)),
-    Variant("no-repulsion", "r_+ alone is a member", Claim(loss=attraction_only)),
+    Variant("quadratic-negative", "r_+ - r_-^2 is a member", Claim(loss=lambda p, n, _: p - n[0] * n[0])),
+    Variant("no-repulsion", "r_+ alone is a member", Claim(loss=lambda p, n, _: p + n[0] * 0)),
 )
 
 
 def measure_exact(instance: LossInstance, claim: Claim | None = None) -> Measurement:
-    """Certified: every zero is held by a ball of radius below 1e-30, every sign by a ball away from zero.
+    """Certify every zero by a ball of radius below 1e-30, every sign by a ball away from zero.
 
     The precision is raised until each question is answered; a ball that still holds zero at the highest precision
     leaves a sign undecided.
@@ -126,7 +117,7 @@ def measure_exact(instance: LossInstance, claim: Claim | None = None) -> Measure
 
 
 def judge(zeros: Sequence[arb], signs: Sequence[arb]) -> Measurement | None:
-    """Refuted by any ball that excludes the claim, held when all balls are decided, None to raise the precision."""
+    """Refuted by any ball that excludes the claim, holds when all balls are decided, None to raise the precision."""
     for ball in zeros:
         if not ball.contains(0):
             return Measurement(float(abs(ball).mid()), 0.0, detail="sum of the derivatives")
@@ -145,8 +136,6 @@ def measure_float(instance: LossInstance, claim: Claim | None = None, device: st
     a derivative of exactly zero counts against strictness only where the exponent cannot have underflowed.
     """
     import torch
-
-    import numeric
 
     claim = claim or STATED
     spec = numeric.loss_spec(instance.loss, **instance.options)
@@ -173,7 +162,7 @@ def measure_float(instance: LossInstance, claim: Claim | None = None, device: st
 
 
 def derivative_tolerance(instance: LossInstance) -> float:
-    """What rounding can explain in a derivative.
+    """Rounding-error bound of a derivative.
 
     The exponent (r_+ - r_k + r_0)/tau carries an absolute error of at most 4 u (|r_+| + |r_k| + |r_0|)/tau; softmax and
     sigmoid are 1-Lipschitz in it; the sum over k adds one rounding a term.
@@ -193,6 +182,51 @@ def may_underflow(instance: LossInstance) -> bool:
     spread = max(values) - min(values) + abs(parameters.get("margin", 0.0))
     # exp(-745) is the smallest positive float64, exp(-708) the smallest normal one.
     return spread / parameters.get("tau", 0.1) > 700
+
+
+@lru_cache(maxsize=32)
+def derived_functions(loss: str, negatives: int) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """Value, derivatives and pair weights of `theory`, as mpmath functions of r_+, r_1 .. r_H, tau and r_0."""
+    import sympy
+
+    from theory import pair_weights
+    from theory.core.notation import negative, r_0, r_p, tau
+    from theory.losses.loss import derivative, loss_of
+
+    expression = loss_of(loss, negatives).expression
+    distances = [r_p, *(negative(index) for index in range(1, negatives + 1))]
+    arguments = [*distances, tau, r_0]
+    value = sympy.lambdify(arguments, expression, "mpmath")
+    slopes = sympy.lambdify(arguments, [derivative(expression, distance) for distance in distances], "mpmath")
+    weights = sympy.lambdify(arguments, list(pair_weights(loss, negatives)), "mpmath")
+    return value, slopes, weights
+
+
+def measure_derived(instance: LossInstance, device: str = "cpu") -> Measurement:
+    """Value, dL/dr and xi of `theory` against those of `numeric`."""
+    import mpmath
+    import torch
+
+    options, count = instance.options, len(instance.r_neg)
+    spec = numeric.loss_spec(instance.loss, **options)
+    r_pos = torch.tensor(instance.r_pos, dtype=torch.float64, device=device)
+    r_neg = torch.tensor(instance.r_neg, dtype=torch.float64, device=device)
+    tau, margin = options.get("tau", 0.1), options.get("margin", 0.0)
+    value, slopes, weights = derived_functions(instance.loss, count)
+    with mpmath.workdps(DIGITS):
+        arguments = [mpmath.mpf(v) for v in (instance.r_pos, *instance.r_neg, tau, margin)]
+        derived_value = value(*arguments)
+        derived = [*slopes(*arguments), *weights(*arguments)]
+    pull, push = numeric.loss_derivatives(spec, r_pos, r_neg)
+    result = [float(pull), *push.tolist(), *numeric.pair_weight(spec, r_neg).tolist()]
+    ours = float(numeric.loss_value(spec, r_pos, r_neg))
+    scale = instance.r_pos + max(instance.r_neg) + abs(margin) + tau + abs(ours)
+    value_bound = 16 * (count + 2) * UNIT_ROUNDOFF * scale
+    gap = float(abs(derived_value - ours))
+    if gap > value_bound:
+        return Measurement(gap, value_bound, detail="value of the loss")
+    largest = max(float(abs(a - b)) for a, b in zip(derived, result, strict=True))
+    return Measurement(largest, derivative_tolerance(instance), detail="derivatives and pair weights")
 
 
 OPTIONS: list[dict[str, Any]] = [{"loss": "simple"}, {"loss": "triplet"}, {"loss": "infonce"}]
@@ -223,28 +257,16 @@ def floats(context: Context) -> Evidence:
 
 
 def meeting(context: Context) -> Evidence:
-    """What `theory` states of the losses against what `numeric` computes."""
+    """Losses, derivatives and pair weights of `theory` against those of `numeric`."""
     count = context.pick(quick=60, thorough=600)
     return tally(
         "float", "toy, derived", samples.toy_losses(context.seed + 2, count),
-        lambda instance: meeting_of(instance, context.device),
+        lambda instance: measure_derived(instance, context.device),
         at_least=count, detail="theory's loss, dL/dr and xi at 50 digits = numeric's in float64",
     )  # fmt: skip
 
 
-def meeting_of(instance: LossInstance, device: str) -> Measurement:
-    """One comparison of `theory` and `numeric`."""
-    return measure_losses(instance, derivative_tolerance(instance), device)
-
-
-def instances(negatives: int) -> Any:
-    """Hypothesis strategy of losses and distances, up to that many negatives."""
-    from verify.strategies import loss_instances
-
-    return loss_instances(negatives)
-
-
-STAGES = tuple(partial(instances, negatives) for negatives in (1, 2, 4))
+STAGES = tuple(partial(loss_instances, negatives) for negatives in (1, 2, 4))
 
 
 def properties(context: Context) -> Evidence:
@@ -280,7 +302,7 @@ STATEMENT = Statement(
     instance_type=LossInstance,
     variants=VARIANTS,
     drops=LOSSES,
-    figures=figure_data_towers.pair_weights,
+    figures=figures.pair_weights,
 )
 
 if __name__ == "__main__":

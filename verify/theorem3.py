@@ -25,8 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from flint import fmpq
-
+import numeric
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -36,10 +35,11 @@ from verify.engine.statement import Check, Context, Statement, Variant
 from verify.instances import samples
 from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PopulationInstance, SimplePopulationInstance
+from verify.strategies import population_instances
 from verify.tolerance import rounding
-from verify.towers import tower as variants
+from verify.towers import tower
 from verify.towers.assumptions import SIMPLE
-from verify.towers.autograd import compare, compare_scheme, matrices
+from verify.towers.autograd import compare, compare_scheme, matrices, operator_updates
 from verify.towers.population import (
     Connection,
     Ensemble,
@@ -49,12 +49,10 @@ from verify.towers.population import (
     weighted_sum,
 )
 from verify.towers.residue import general_evidence
-from verify.towers.tower import Array, connection, largest, vec
-from verify.training import figures as figure_data_rates
-from verify.training import towers as trained_rates
+from verify.towers.tower import Array, connection, measure_differences, vec
+from verify.training import figures, towers
 
 SLUG = "covariance-operator"
-DENSE_LIMIT = 1024
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def times(factor: int, divisor: int = 1) -> Callable[[Ensemble, int], Array]:
 
 def not_averaged(ensemble: Ensemble, layer: int) -> Array:
     """2 V[K] vec W: the variance over augmented inputs, without averaging over augmentations."""
-    towers = [tower for row in ensemble.towers for tower in row]
+    towers = [one for row in ensemble.towers for one in row]
     joint = [w * v for w, row in zip(ensemble.p, ensemble.q, strict=True) for v in row]
     return covariance([connection(t, layer) for t in towers], joint, ensemble.weights(layer)) * 2
 
@@ -104,15 +102,14 @@ def second_moment(ensemble: Ensemble, layer: int) -> Array:
 def uniform_points(ensemble: Ensemble, layer: int) -> Array:
     """Every point weighted alike."""
     values = ensemble.mean_connections(layer)
-    uniform = [ensemble.p[0] * 0 + 1] * len(values)
-    share = [one / len(values) for one in uniform]
+    share = [(p * 0 + 1) / len(values) for p in ensemble.p]
     return covariance(values, share, ensemble.weights(layer)) * 2
 
 
 def row_stacked(ensemble: Ensemble, layer: int) -> Array:
     """vec by rows with the connection of the columns."""
     values = ensemble.mean_connections(layer)
-    return covariance(values, ensemble.p, variants.row_stacked(ensemble.towers[0][0], layer)) * 2
+    return covariance(values, ensemble.p, tower.row_stacked(ensemble.towers[0][0], layer)) * 2
 
 
 VARIANTS = (
@@ -122,7 +119,7 @@ VARIANTS = (
     Variant("factor-two-doubled", "4 V vec W for the shared gradient", Claim(times(4))),
     Variant("sign", "-2 V vec W: descent taken for ascent", Claim(times(-2))),
     Variant("uniform-points", "point weights left out of the covariance", Claim(uniform_points)),
-    Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", Claim(with_connection(variants.swapped))),
+    Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", Claim(with_connection(tower.swapped))),
     Variant("row-stacking", "vec by rows in place of columns", Claim(row_stacked)),
     Variant(
         "dependent-augmentations",
@@ -138,32 +135,19 @@ def measure_exact(instance: PopulationInstance, claim: Claim | None = None) -> M
     claim = claim or Claim(stated)
     gradient, kinked = simple_loss_gradient(instance, claim.scheme)
     ensemble = exact_ensemble(instance)
-    worst, place = 0.0, ""
-    for layer in range(1, ensemble.depth + 1):
-        right = claim.formula(ensemble, layer) * fmpq(1)
-        difference = largest(vec(gradient[layer - 1]) + right)
-        if difference > worst:
-            worst, place = difference, f"layer {layer}" + (" on a kink" if kinked else "")
-    return Measurement(worst, 0.0, detail=place)
+    return measure_differences(
+        (vec(left) + claim.formula(ensemble, layer), f"layer {layer}{' on a kink' if kinked else ''}")
+        for layer, left in enumerate(gradient, start=1)
+    )
 
 
 def right_sides(instance: PopulationInstance, claim: Claim | None, device: str) -> dict[str, list[Array]]:
     """Matrices that should equal -E[grad]: by `numeric` for the statement itself, by the formula for a variant."""
-    import numeric
-
     if claim is not None:
         ensemble = float_ensemble(instance, device)
         columns = [claim.formula(ensemble, layer) for layer in range(1, ensemble.depth + 1)]
         return {"formula": matrices(instance, columns)}
-    weights, population = weights_of(instance, device), population_of(instance, device)
-    sides = {"matrix-free": arrays_of(numeric.predicted_update(weights, population, "simple", instance.slope))}
-    if max(w.numel() for w in weights) <= DENSE_LIMIT:
-        dense = []
-        for layer, w in enumerate(weights, start=1):
-            operator = numeric.covariance_operator(weights, population, layer, "simple", instance.slope)
-            dense.append(numeric.unvec(2 * operator @ numeric.vec(w), w.shape[0]))
-        sides["dense"] = arrays_of(dense)
-    return sides
+    return operator_updates(instance, device)
 
 
 @rounding.quiet
@@ -219,21 +203,15 @@ def one_branch(context: Context) -> Evidence:
 
 def measure_one_branch(instance: PopulationInstance, device: str = "cpu") -> Measurement:
     """Twice the gradient through x_1 alone against the shared update."""
-    import numeric
-
     weights, population = weights_of(instance, device), population_of(instance, device)
     half = numeric.population_gradient(weights, population, "simple", instance.slope, convention="one-branch")
     return compare(instance, {"twice the one-branch update": [2 * side for side in arrays_of(half)]}, device)
 
 
-def instances(layers: int, width: int) -> Any:
-    """Hypothesis strategy of networks and populations up to that size."""
-    from verify.strategies import population_instances
-
-    return population_instances(max_layers=layers, max_width=width, max_points=min(width + 1, 3))
-
-
-STAGES = tuple(partial(instances, *size) for size in samples.SIZES[:-1])
+STAGES = tuple(
+    partial(population_instances, max_layers=layers, max_width=width, max_points=min(width + 1, 3))
+    for layers, width in samples.SIZES[:-1]
+)
 
 
 def properties(context: Context) -> Evidence:
@@ -262,23 +240,21 @@ STATEMENT = Statement(
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),
-        Check("float", "toy", lambda context: floats("toy", context)),
-        Check("float", "tree", lambda context: floats("tree", context)),
-        Check("float", "digits", lambda context: floats("digits", context)),
+        *(Check("float", source, partial(floats, source)) for source in ("toy", "tree", "digits")),
         Check("float", "toy, one-branch", one_branch),
         Check("float", "toy, general", general_evidence),
         Check("property", "search", properties),
-        Check("trained", "descent", trained_rates.simple),
-        Check("trained", "tree, minibatches", trained_rates.minibatches),
-        Check("trained", "tree, trajectory", trained_rates.trajectories),
-        Check("trained", "tree, SGD trajectory", trained_rates.noisy_trajectories),
+        Check("trained", "descent", towers.simple),
+        Check("trained", "tree, minibatches", towers.minibatches),
+        Check("trained", "tree, trajectory", towers.trajectories),
+        Check("trained", "tree, SGD trajectory", towers.noisy_trajectories),
     ),
     stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},
     instance_type=SimplePopulationInstance,
     variants=VARIANTS,
     drops=SIMPLE,
-    figures=figure_data_rates.minibatches,
+    figures=figures.minibatches,
 )
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from hypothesis import strategies as st
+
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -30,23 +32,21 @@ from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement
 from verify.instances import samples
-from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PopulationInstance
+from verify.strategies import population_instances
 from verify.tolerance import rounding
 from verify.towers import autograd, balls
 from verify.towers.assumptions import WEIGHTED
-from verify.towers.autograd import compare
+from verify.towers.autograd import compare, operator_updates
 from verify.towers.population import exact_ensemble
 from verify.towers.residue import exponent, fitted_order, weighted_general_evidence
 from verify.towers.tower import vec
 from verify.towers.weighted import STATED, VARIANTS, Claim, certified_right, float_right, judge_order
-from verify.training import figures as figure_data_rates
-from verify.training import towers as trained_towers
+from verify.training import figures, towers
 
 SLUG = "weighted-covariance-operator"
 LOSSES = ("triplet", "infonce")
 BITS = 192
-DENSE_LIMIT = 1024
 
 
 def measure_exact(instance: PopulationInstance, claim: Claim | None = None) -> Measurement:
@@ -72,30 +72,17 @@ def measure_formula(instance: PopulationInstance, claim: Claim) -> Measurement:
     """Without augmentation: every entry of -E[grad] minus the formula in a ball around zero."""
     gradient = balls.expected_gradient(instance, BITS)
     ensemble = exact_ensemble(instance)
-    worst = Measurement(0.0, balls.RADIUS)
     with balls.precision(BITS):
-        for layer, left in enumerate(gradient, start=1):
-            right = certified_right(claim, instance, ensemble, layer, ensemble.mean_outputs)
-            for entry in vec(left) + right:
-                if not entry.contains(0):
-                    return Measurement(largest_ball(entry), 0.0, detail=f"layer {layer}")
-                radius = balls.widest([entry])
-                if not radius < balls.RADIUS:
-                    return Measurement(radius, balls.RADIUS, False, "a ball is too wide")
-                worst = max(worst, Measurement(radius, balls.RADIUS), key=lambda found: found.residual)
-    return worst
-
-
-def largest_ball(entry: Any) -> float:
-    """Size of a ball that excludes zero; never zero as a float."""
-    return max(float(abs(entry).mid()), 5e-324)
+        return balls.measure_zeros(
+            (entry, f"layer {layer}")
+            for layer, left in enumerate(gradient, start=1)
+            for entry in vec(left) + certified_right(claim, instance, ensemble, layer, ensemble.mean_outputs)
+        )
 
 
 @rounding.quiet
 def measure_float(instance: PopulationInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
     """Automatic differentiation against the operator in float64, on populations without augmentation (theta = 0)."""
-    import numeric
-
     claim = claim or STATED
     if claim.about_order:
         return exponent(instance, claim.distances, claim.order, device)
@@ -103,15 +90,7 @@ def measure_float(instance: PopulationInstance, claim: Claim | None = None, devi
         return Measurement(0.0, 0.0, False, "theta does not vanish: see the fitted order")
     if claim is not STATED:
         return compare(instance, {"formula": float_right(claim, instance, device)}, device)
-    weights, population = weights_of(instance, device), population_of(instance, device)
-    loss, slope, options = instance.loss, instance.slope, instance.options
-    sides = {"matrix-free": arrays_of(numeric.predicted_update(weights, population, loss, slope, **options))}
-    if max(w.numel() for w in weights) <= DENSE_LIMIT:
-        sides["dense"] = []
-        for layer, w in enumerate(weights, start=1):
-            operator = numeric.covariance_operator(weights, population, layer, loss, slope, **options)
-            sides["dense"] += arrays_of([numeric.unvec(operator @ numeric.vec(w), w.shape[0])])
-    return compare(instance, sides, device)
+    return compare(instance, operator_updates(instance, device), device)
 
 
 def symbolic(context: Context) -> Evidence:
@@ -211,10 +190,6 @@ def orders(distances: str, claimed: int, source: str, context: Context) -> Evide
 
 def instances(layers: int, width: int, negatives: int) -> Any:
     """Hypothesis strategy of networks, populations and losses up to that size; half of them without augmentation."""
-    from hypothesis import strategies as st
-
-    from verify.strategies import population_instances
-
     size: dict[str, Any] = {"max_layers": layers, "max_width": width}
     return st.one_of(
         population_instances(LOSSES, max_augmentations=1, max_negatives=negatives, **size),
@@ -250,12 +225,8 @@ STATEMENT = Statement(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),
         Check("exact", "toy, order", certified_orders),
-        Check("float", "toy", partial(floats, "toy")),
-        Check("float", "tree", partial(floats, "tree")),
-        Check("float", "digits", partial(floats, "digits")),
-        Check("float", "toy, augmented", partial(augmented, "toy")),
-        Check("float", "tree, augmented", partial(augmented, "tree")),
-        Check("float", "digits, augmented", partial(augmented, "digits")),
+        *(Check("float", source, partial(floats, source)) for source in ("toy", "tree", "digits")),
+        *(Check("float", f"{source}, augmented", partial(augmented, source)) for source in ("toy", "tree", "digits")),
         Check("float", "toy, order 2", partial(orders, "means", 2, "toy")),
         Check("float", "toy, order 1", partial(orders, "points", 1, "toy")),
         Check("float", "toy, H = 2, order 2", partial(orders, "means", 2, "toy, H = 2")),
@@ -263,15 +234,15 @@ STATEMENT = Statement(
         Check("float", "digits, order 1", partial(orders, "points", 1, "digits")),
         Check("float", "toy, general", weighted_general_evidence),
         Check("property", "search", properties),
-        Check("trained", "descent", trained_towers.weighted),
-        Check("trained", "descent, augmented", trained_towers.with_theta),
+        Check("trained", "descent", towers.weighted),
+        Check("trained", "descent, augmented", towers.with_theta),
     ),
     stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},
     instance_type=PopulationInstance,
     variants=VARIANTS,
     drops=WEIGHTED,
-    figures=figure_data_rates.residues,
+    figures=figures.residues,
 )
 
 if __name__ == "__main__":

@@ -32,16 +32,15 @@ from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement
+from verify.strategies import LOSSES
 from verify.training.towers import CHECKPOINTS, along, descend, drift_order, horizon
-from verify.two_layer import figures as figure_data_rings
-from verify.two_layer import measures
-from verify.two_layer import samples as populations
+from verify.two_layer import figures, measures, samples
 from verify.two_layer.assumptions import ASSUMPTIONS
 from verify.two_layer.formulas import VARIANTS
-from verify.two_layer.samples import LOSSES, TwoLayerInstance
+from verify.two_layer.measures import measure_exact, measure_float, measure_trained
+from verify.two_layer.samples import TwoLayerInstance
 
 SLUG = "two-layer-dynamics"
-measure_exact, measure_float, measure_trained = measures.measure_exact, measures.measure_float, measures.measure_trained
 
 
 def symbolic(context: Context) -> Evidence:
@@ -55,7 +54,7 @@ def exact(context: Context) -> Evidence:
     """Random rational populations: block form and conservation with residual zero; other losses in balls."""
     count = context.pick(quick=18, thorough=300)
     return tally(
-        "exact", "toy", populations.toys(context.seed, count), measure_exact,
+        "exact", "toy", samples.toys(context.seed, count), measure_exact,
         at_least=count, detail="central differences of E[L] in rationals = block form, conservation exactly 0",
     )  # fmt: skip
 
@@ -64,7 +63,7 @@ def exact_decoupled(context: Context) -> Evidence:
     """Populations that decouple: A_jk = 0, kept by the update, and the decoupled form."""
     count = context.pick(quick=6, thorough=60)
     return tally(
-        "exact", "signs", populations.decoupling(context.seed, count), measures.measure_decoupled_exact,
+        "exact", "signs", samples.decoupling(context.seed, count), measures.measure_decoupled_exact,
         at_least=count, detail="A_jk = 0 for j != k, A_jj w_1j in the block of neuron j, decoupled form; in rationals",
     )  # fmt: skip
 
@@ -73,7 +72,7 @@ def exact_rings(context: Context) -> Evidence:
     """11 and 101: the update of linear neurons is exactly 0."""
     sizes = tuple(range(4, context.pick(quick=6, thorough=9) + 1))
     return tally(
-        "exact", "ring, linear", populations.rings(context.seed, sizes, 1.0, hidden=2),
+        "exact", "ring, linear", samples.rings(context.seed, sizes, 1.0, hidden=2),
         measures.measure_still, at_least=len(sizes), detail="linear neurons on 11 and 101: update exactly 0",
     )  # fmt: skip
 
@@ -82,7 +81,7 @@ def exact_detectors(context: Context) -> Evidence:
     """11 and 101: the mean outputs of a ReLU neuron e_1 - e_2 are apart, and a step takes them further."""
     sizes = tuple(range(4, context.pick(quick=6, thorough=9) + 1))
     return tally(
-        "exact", "ring, ReLU", populations.detectors(sizes),
+        "exact", "ring, ReLU", samples.detectors(sizes),
         measures.measure_detector, at_least=len(sizes), detail="ReLU neuron e_1 - e_2: gap exactly above 0, growing",
     )  # fmt: skip
 
@@ -91,9 +90,9 @@ def floats(source: str, context: Context) -> Evidence:
     """Automatic differentiation in float64 on toys, tree populations and digits, all losses."""
     count = {"toy": context.pick(quick=40, thorough=600), "tree": 6, "digits": 3}[source]
     drawn = (
-        populations.toys(context.seed + 1, count, points=5, width=6)
+        samples.toys(context.seed + 1, count, points=5, width=6)
         if source == "toy"
-        else populations.populations(source, context.seed + 1, count)
+        else samples.populations(source, context.seed + 1, count)
     )
     return tally(
         "float", source, drawn, lambda i: measure_float(i, device=context.device),
@@ -105,8 +104,8 @@ def trained(source: str, context: Context) -> Evidence:
     """Along gradient descent: block form and conservation at every checkpoint, the drift of every step."""
     count = context.pick(quick=6, thorough=60) if source == "toy" else context.pick(quick=3, thorough=24)
     drawn = {
-        "toy": lambda: populations.smooth(context.seed + 2, count),
-        "tree": lambda: populations.populations("tree", context.seed + 2, count, leaves=2),
+        "toy": lambda: samples.smooth(context.seed + 2, count),
+        "tree": lambda: samples.populations("tree", context.seed + 2, count, leaves=2),
     }[source]()
     return tally(
         "trained", source, drawn, lambda i: measure_trained(i, device=context.device),
@@ -118,7 +117,7 @@ def relative(context: Context) -> Evidence:
     """The block form along gradient descent, in units of the update: 1e-10."""
     count = context.pick(quick=4, thorough=30)
     return tally(
-        "trained", "toy, relative", populations.smooth(context.seed + 3, count, ("simple",)),
+        "trained", "toy, relative", samples.smooth(context.seed + 3, count, ("simple",)),
         lambda i: along_training(i, partial(measures.measure_relative, device=context.device), context.device),
         at_least=count // 2, detail=f"block form relative to the update at {CHECKPOINTS + 1} checkpoints",
     )  # fmt: skip
@@ -133,7 +132,7 @@ def trained_decoupled(context: Context) -> Evidence:
     """The decoupled form along gradient descent, on populations where A_jk = 0 goes on holding."""
     count = context.pick(quick=4, thorough=40)
     return tally(
-        "trained", "signs", populations.decoupling(context.seed + 4, count),
+        "trained", "signs", samples.decoupling(context.seed + 4, count),
         lambda i: along_training(i, partial(measures.measure_decoupled, device=context.device), context.device),
         at_least=count // 2,
         detail=f"decoupled form at {CHECKPOINTS + 1} checkpoints; each neuron reads a block of signs of its own",
@@ -143,7 +142,7 @@ def trained_decoupled(context: Context) -> Evidence:
 def drift(loss: str, context: Context) -> Evidence:
     """The conserved quantity drifts at first order in the learning rate over fixed time."""
     wanted = context.pick(quick=6, thorough=24)
-    drawn = populations.smooth(context.seed + 5, 20 * wanted, (loss,))
+    drawn = samples.smooth(context.seed + 5, 20 * wanted, (loss,))
     return drift_order(drawn, 1, source=f"toy, {loss}", wanted=wanted, device=context.device)
 
 
@@ -151,7 +150,7 @@ def trained_linear(context: Context) -> Evidence:
     """Linear neurons on the ring stay where they are (simple loss), and never part the means (every loss)."""
     sizes = tuple(range(5, context.pick(quick=5, thorough=10) + 1))
     return tally(
-        "trained", "ring, linear", populations.rings(context.seed + 6, sizes, 1.0, LOSSES),
+        "trained", "ring, linear", samples.rings(context.seed + 6, sizes, 1.0, LOSSES),
         lambda i: measures.measure_linear(i, context.device), at_least=2 * len(sizes),
         detail="weights within rounding of the start (simple loss), mean outputs within rounding of each other (all)",
     )  # fmt: skip
@@ -161,13 +160,13 @@ def trained_relu(context: Context) -> Evidence:
     """ReLU neurons on the ring, from the same weights and at the same learning rates, separate the objects."""
     sizes = tuple(range(4, context.pick(quick=7, thorough=12) + 1))
     return tally(
-        "trained", "ring, ReLU", populations.rings(context.seed + 6, sizes, 0.0),
+        "trained", "ring, ReLU", samples.rings(context.seed + 6, sizes, 0.0),
         lambda i: measures.measure_relu(i, context.device), at_least=len(sizes),
         detail="the distance of the mean outputs of 11 and 101 grows tenfold, at each record on the way",
     )  # fmt: skip
 
 
-STAGES = tuple(partial(populations.instances, *size) for size in (((1, 2, 1), 1), ((2, 2, 1), 1), ((3, 3, 3), 2)))
+STAGES = tuple(partial(samples.instances, *size) for size in (((1, 2, 1), 1), ((2, 2, 1), 1), ((3, 3, 3), 2)))
 
 
 def properties(context: Context) -> Evidence:
@@ -197,12 +196,9 @@ STATEMENT = Statement(
         Check("exact", "signs", exact_decoupled),
         Check("exact", "ring, linear", exact_rings),
         Check("exact", "ring, ReLU", exact_detectors),
-        Check("float", "toy", lambda context: floats("toy", context)),
-        Check("float", "tree", lambda context: floats("tree", context)),
-        Check("float", "digits", lambda context: floats("digits", context)),
+        *(Check("float", source, partial(floats, source)) for source in ("toy", "tree", "digits")),
         Check("property", "search", properties),
-        Check("trained", "toy", lambda context: trained("toy", context)),
-        Check("trained", "tree", lambda context: trained("tree", context)),
+        *(Check("trained", source, partial(trained, source)) for source in ("toy", "tree")),
         Check("trained", "toy, relative", relative),
         Check("trained", "signs", trained_decoupled),
         *(Check("trained", f"toy, {loss}", partial(drift, loss)) for loss in LOSSES),
@@ -214,7 +210,7 @@ STATEMENT = Statement(
     instance_type=TwoLayerInstance,
     variants=VARIANTS,
     drops=ASSUMPTIONS,
-    figures=figure_data_rings.rings,
+    figures=figures.rings,
 )
 
 if __name__ == "__main__":

@@ -23,62 +23,42 @@ Source
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import networkx as nx
+
+import hltm
+from hltm import HLTM
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
-from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.evidence import Evidence, tally
 from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement
 from verify.instances.instance import TreeInstance
-from verify.training import figures as figure_data_trees
-from verify.training import trees as trained_trees
-from verify.trees import samples as tree_sources
+from verify.strategies import tree_instances
+from verify.training import figures, trees
+from verify.trees import samples
 from verify.trees.agreement import (
     four_ways,
-    measure_claim,
+    measure_exact,
+    measure_float,
     measure_large,
     measure_sampling,
     measure_theory,
-    measure_torch,
     with_effect,
 )
 from verify.trees.assumptions import ASSUMPTIONS
-from verify.trees.claims import STATED, VARIANTS, Claim
-
-if TYPE_CHECKING:
-    from hltm.tree import HLTM
+from verify.trees.claims import VARIANTS
 
 SLUG = "activation-covariance"
 KINDS = ("symmetric", "general", "categorical", "extreme")
 
 
-def measure_exact(instance: TreeInstance, claim: Claim | None = None) -> Measurement:
-    """The closed forms against enumeration, in rationals: any difference refutes."""
-    return measure_claim(instance, claim or STATED)
-
-
-def measure_float(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
-    """The closed forms against torch on the enumerated population, in float64."""
-    return measure_torch(instance, claim or STATED, device)
-
-
-def all_kinds(seed: int, each: int) -> Iterator[TreeInstance]:
-    """Instances of every kind."""
-    for kind in KINDS:
-        yield from tree_sources.instances(seed, each, kind=kind)
-
-
 @lru_cache
 def named_tree() -> HLTM:
     """A node of two latent children, two edges below the root, any tables: every symbol of the claim is in its form."""
-    import networkx as nx
-
-    from hltm.tree import HLTM
-
     graph = nx.DiGraph([("0", "λ"), ("λ", "μ"), ("μ", "ν"), ("μ", "κ"), ("ν", "a"), ("κ", "b")])
     graph.nodes["0"]["prior"] = [0.5, 0.5]
     for edge in graph.edges:
@@ -91,8 +71,6 @@ CLAIMED = Claimed(SLUG, lambda: [{"tree": named_tree(), "node": "μ"}])
 
 def symbolic(context: Context) -> Evidence:
     """Derivations: activations of the claim and of a two-level tree; update of a node; one operator; o_mu -> 0."""
-    import hltm
-
     tree = hltm.complete_tree(depth=2, branching=2, polarity=0.5)
     nodes = (tree.root, tree.children(tree.root)[0])
     options: list[dict[str, Any]] = [*map(dict, CLAIMED.options()), *({"tree": tree, "node": node} for node in nodes)]
@@ -103,16 +81,16 @@ def exact(context: Context) -> Evidence:
     """Closed forms against enumeration: every shape, every kind of table."""
     each = context.pick(quick=12, thorough=100)
     return tally(
-        "exact", "tree", all_kinds(context.seed, each), measure_exact,
+        "exact", "tree", samples.of_kinds(context.seed, each, KINDS), measure_exact,
         at_least=4 * each, detail="closed forms = enumeration in rationals",
     )  # fmt: skip
 
 
 def derived(context: Context) -> Evidence:
-    """What `theory` derives in symbols, with the numbers put in, against enumeration."""
+    """The closed forms that `theory` derives in symbols, evaluated exactly, against enumeration."""
     each = context.pick(quick=7, thorough=40)
     return tally(
-        "exact", "tree, derived", all_kinds(context.seed + 1, each), measure_theory,
+        "exact", "tree, derived", samples.of_kinds(context.seed + 1, each, KINDS), measure_theory,
         at_least=4 * each, detail="symbolic results of theory, evaluated exactly = enumeration in rationals",
     )  # fmt: skip
 
@@ -121,15 +99,16 @@ def floats(context: Context) -> Evidence:
     """Closed forms against torch."""
     each = context.pick(quick=10, thorough=100)
     return tally(
-        "float", "tree", all_kinds(context.seed + 2, each), lambda i: measure_float(i, device=context.device),
-        at_least=2 * each, detail="closed forms = torch on the enumerated population",
+        "float", "tree", samples.of_kinds(context.seed + 2, each, KINDS),
+        lambda i: measure_float(i, device=context.device), at_least=2 * each,
+        detail="closed forms = torch on the enumerated population",
     )  # fmt: skip
 
 
 def large(context: Context) -> Evidence:
     """Trees beyond enumeration in Python: what `theory` derives against torch."""
     seeds = range(context.seed, context.seed + context.pick(quick=1, thorough=5))
-    instances = [instance for seed in seeds for instance in tree_sources.large(seed)]
+    instances = [instance for seed in seeds for instance in samples.large(seed)]
     return tally(
         "float", "tree, large", instances, lambda i: measure_large(i, context.device),
         at_least=len(instances), detail="theory's operators = torch, complete depth 4, 12 leaves, root polarity +-0.99",
@@ -139,11 +118,11 @@ def large(context: Context) -> Evidence:
 def sampled(context: Context) -> Evidence:
     """The activation covariance that `theory` derives against sampling."""
     each = context.pick(quick=3, thorough=20)
-    samples = context.pick(quick=40_000, thorough=400_000)
+    count = context.pick(quick=40_000, thorough=400_000)
     result = tally(
-        "float", "tree, sampled", all_kinds(context.seed + 3, each),
-        partial(measure_sampling, seed=context.seed, samples=samples, comparisons=4 * each),
-        at_least=2 * each, detail=f"activation covariance within sampling error, {samples} samples a root state",
+        "float", "tree, sampled", samples.of_kinds(context.seed + 3, each, KINDS),
+        partial(measure_sampling, seed=context.seed, samples=count, comparisons=4 * each),
+        at_least=2 * each, detail=f"activation covariance within sampling error, {count} samples a root state",
     )  # fmt: skip
     return with_effect(result)
 
@@ -152,18 +131,16 @@ def together(context: Context) -> Evidence:
     """Four independent ways on the same trees; a disagreement names the odd one out."""
     each = context.pick(quick=5, thorough=10)
     return tally(
-        "float", "tree, four ways", all_kinds(context.seed + 4, each),
+        "float", "tree, four ways", samples.of_kinds(context.seed + 4, each, KINDS),
         lambda i: four_ways(i, seed=context.seed, device=context.device, comparisons=4 * each),
         at_least=2 * each, detail="closed form, enumeration, torch and sampling agree pair by pair",
     )  # fmt: skip
 
 
-def instances(nodes: int, categorical: bool) -> Any:
-    """Hypothesis strategy of trees with at most that many nodes."""
-    return tree_sources.tree_strategy(nodes, categorical=categorical)
-
-
-STAGES = tuple(partial(instances, *size) for size in ((2, False), (3, False), (4, False), (6, False), (4, True)))
+STAGES = tuple(
+    partial(tree_instances, nodes, categorical=categorical)
+    for nodes, categorical in ((2, False), (3, False), (4, False), (6, False), (4, True))
+)
 
 
 def properties(context: Context) -> Evidence:
@@ -195,16 +172,16 @@ STATEMENT = Statement(
         Check("float", "tree, sampled", sampled),
         Check("float", "tree, four ways", together),
         Check("property", "search", properties),
-        Check("trained", "tree, enumerated", trained_trees.along),
-        Check("trained", "tree, operators", trained_trees.operators_along),
-        Check("trained", "tree, sampled", trained_trees.sampled),
+        Check("trained", "tree, enumerated", trees.along),
+        Check("trained", "tree, operators", trees.operators_along),
+        Check("trained", "tree, sampled", trees.sampled),
     ),
     stages=STAGES,
     measures={"exact": measure_exact, "float": measure_float},
     instance_type=TreeInstance,
     variants=VARIANTS,
     drops=ASSUMPTIONS,
-    figures=figure_data_trees.figures,
+    figures=figures.figures,
 )
 
 if __name__ == "__main__":

@@ -24,12 +24,13 @@ Source
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from typing import Any
 
+import hltm
+import theory
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -38,47 +39,44 @@ from verify.engine.search import property_evidence
 from verify.engine.statement import Check, Context, Statement
 from verify.figures.data import FigureData
 from verify.instances.instance import TreeInstance
+from verify.strategies import tree_instances
 from verify.tolerance.statistics import POWER, allowed, dkw_detected
-from verify.training import figures as figure_data_lucky
-from verify.training import lucky as lucky_sources
-from verify.training.lucky import Plan, amplified, bound_along_training, emergence, trained_networks
-from verify.trees import lucky as lucky_exact
-from verify.trees import lucky_floats as lucky_starts
-from verify.trees import samples as tree_sources
+from verify.training.figures import lucky as lucky_figures
+from verify.training.lucky import (
+    Plan,
+    Training,
+    amplified,
+    bound_along_training,
+    coefficient_lists,
+    emergence,
+    measure_trained,
+    trained_networks,
+    training_trees,
+)
+from verify.trees import lucky_floats, samples
 from verify.trees.agreement import enumeration
 from verify.trees.assumptions import LUCKY_ASSUMPTIONS
-from verify.trees.lucky import VARIANTS, Claim, Sizes, stated_bound
+from verify.trees.lucky import (
+    VARIANTS,
+    Sizes,
+    applies_to,
+    averaged,
+    distance,
+    fraction,
+    measure_exact,
+    neurons,
+    rational,
+    stated_bound,
+)
+from verify.trees.lucky_floats import measure_float, measure_start, starts
 
 SLUG = "lucky-nodes"
 KINDS = ("symmetric", "general", "extreme")
 
 
-def measure_exact(instance: TreeInstance, claim: Claim | None = None) -> Measurement:
-    """Gap, bound, law and existence at every node, in rationals: any difference refutes."""
-    return lucky_exact.measure(instance, claim)
-
-
-def measure_float(
-    instance: TreeInstance, claim: Claim | None = None, device: str = "cpu", seed: int = 0
-) -> Measurement:
-    """Gap and bound by torch in float64, law and existence on 10,000 drawn networks."""
-    return lucky_starts.measure(instance, claim, seed, device)
-
-
 def by_float(context: Context) -> Callable[[TreeInstance], Measurement]:
     """`measure_float` of the statement in a context."""
     return partial(measure_float, device=context.device, seed=context.seed)
-
-
-def measure_trained(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
-    """The bound on every neuron of the instance's network after some steps of training."""
-    return lucky_sources.measure(instance, claim, device)
-
-
-def all_kinds(seed: int, each: int) -> Iterator[TreeInstance]:
-    """Instances of every kind that the statement speaks of."""
-    for kind in KINDS:
-        yield from tree_sources.instances(seed, each, kind=kind)
 
 
 def symbolic(context: Context) -> Evidence:
@@ -90,7 +88,7 @@ def exact(context: Context) -> Evidence:
     """The whole claim on enumerated trees."""
     each = context.pick(quick=12, thorough=150)
     return tally(
-        "exact", "tree", all_kinds(context.seed, each), measure_exact,
+        "exact", "tree", samples.of_kinds(context.seed, each, KINDS), measure_exact,
         at_least=3 * each, detail="gap, bound of every neuron, law and existence = enumeration in rationals",
     )  # fmt: skip
 
@@ -99,15 +97,13 @@ def measure_derived(instance: TreeInstance) -> Measurement:
     """The bound of `theory`, evaluated exactly on every neuron, against the one that is decided here."""
     import sympy
 
-    import theory
-
     moments, worst, built = enumeration(instance), Measurement(0.0, 0.0), False
     for node in instance.tree.latents:
-        if not lucky_exact.applies_to(instance.tree, node):
+        if not applies_to(instance.tree, node):
             continue
-        for neuron in lucky_exact.neurons(moments, node):
+        for neuron in neurons(moments, node):
             m = neuron.moments
-            argument = [lucky_exact.fraction(value) for value in (m.m_0, m.m_1, m.v_0, m.slope)]
+            argument = [fraction(value) for value in (m.m_0, m.m_1, m.v_0, m.slope)]
             line, factor, radicand = (sympy.Rational(int(v.p), int(v.q)) for v in stated_bound(m))
             difference = sympy.expand(theory.selectivity_bound(*argument) - (line - factor * sympy.sqrt(radicand)))
             built = True
@@ -119,31 +115,29 @@ def measure_derived(instance: TreeInstance) -> Measurement:
 
 
 def derived(context: Context) -> Evidence:
-    """What `theory` gives for the bound."""
+    """The bound of `theory` against the one that is decided by squaring."""
     each = context.pick(quick=6, thorough=40)
     return tally(
-        "exact", "tree, derived", all_kinds(context.seed + 1, each), measure_derived,
+        "exact", "tree, derived", samples.of_kinds(context.seed + 1, each, KINDS), measure_derived,
         at_least=3 * each, detail="the bound of theory = the bound that is decided by squaring",
     )  # fmt: skip
 
 
 def measure_law(sizes: Sizes) -> Measurement:
     """Survival function and density of `theory` against averaging over one uniform after another."""
-    import theory
-
     law = theory.gap_law(sizes)
-    knots, pieces = lucky_exact.averaged(sizes)
+    knots, pieces = averaged(sizes)
     worst = Measurement(0.0, 0.0)
     for n in range(-13, 14):
         x = Fraction(n, 12) * 2 * sum(sizes)
         result, slope = law.survival(x), law.density(x)
-        at = lucky_exact.rational(x)
+        at = rational(x)
         piece = pieces[sum(knot <= at for knot in knots)]
-        wanted = [lucky_exact.fraction(value) for value in (piece(at), -piece.derivative()(at))]
+        wanted = [fraction(value) for value in (piece(at), -piece.derivative()(at))]
         # A single uniform has jumps in its density, where the two sides may take either limit.
         pairs = zip((result, slope), wanted, strict=True) if len(sizes) > 1 else [(result, wanted[0])]
         for ours, theirs in pairs:
-            gap = lucky_exact.distance(Fraction(int(ours.p), int(ours.q)) - theirs)
+            gap = distance(Fraction(int(ours.p), int(ours.q)) - theirs)
             worst = Measurement(gap, 0.0, detail=f"at {x} of {sizes}") if gap > worst.residual else worst
     return worst
 
@@ -152,17 +146,17 @@ def laws(context: Context) -> Evidence:
     """The signed-power formula against repeated averaging."""
     count, most = context.pick(quick=18, thorough=160), context.pick(quick=6, thorough=8)
     return tally(
-        "exact", "law of the gap", lucky_sources.coefficient_lists(context.seed, count, most), measure_law,
+        "exact", "law of the gap", coefficient_lists(context.seed, count, most), measure_law,
         at_least=count, detail="law and density of theory = piecewise polynomials averaged in rationals",
     )  # fmt: skip
 
 
 def floats(context: Context) -> Evidence:
     """The whole claim by torch."""
-    each, rate = context.pick(quick=8, thorough=80), allowed("drawn weights", lucky_starts.COMPARISONS)
-    effect = f"a distribution function that is {dkw_detected(lucky_starts.MEMBERS, rate):.3f} off"
+    each, rate = context.pick(quick=8, thorough=80), allowed("drawn weights", lucky_floats.COMPARISONS)
+    effect = f"a distribution function that is {dkw_detected(lucky_floats.MEMBERS, rate):.3f} off"
     result = tally(
-        "float", "tree", all_kinds(context.seed + 2, each), by_float(context), at_least=3 * each // 2,
+        "float", "tree", samples.of_kinds(context.seed + 2, each, KINDS), by_float(context), at_least=3 * each // 2,
         detail="gap and bound = torch; law and existence within the error of 10,000 networks, "
         f"refutes {effect} with probability {POWER}",
     )  # fmt: skip
@@ -171,23 +165,18 @@ def floats(context: Context) -> Evidence:
 
 def initialisations(context: Context) -> Evidence:
     """Law, existence and numbers needed against 10,000 initialisations of torch networks."""
-    starts = lucky_starts.starts()
-    effect = f"a distribution function that is {dkw_detected(lucky_starts.MEMBERS, lucky_starts.false_alarm()):.3f} off"
+    cases = starts()
+    effect = f"a distribution function that is {dkw_detected(lucky_floats.MEMBERS, lucky_floats.false_alarm()):.3f} off"
     result = tally(
-        "float", "initialisation", starts,
-        partial(lucky_starts.measure_start, seed=context.seed, device=context.device), at_least=len(starts),
-        detail=f"law and existence within the error of {lucky_starts.MEMBERS} initialisations, "
+        "float", "initialisation", cases,
+        partial(measure_start, seed=context.seed, device=context.device), at_least=len(cases),
+        detail=f"law and existence within the error of {lucky_floats.MEMBERS} initialisations, "
         f"refutes {effect} with probability {POWER}",
     )  # fmt: skip
     return replace(result, effect=effect)
 
 
-def instances(nodes: int) -> Any:
-    """Hypothesis strategy of binary trees with at most that many nodes."""
-    return tree_sources.tree_strategy(nodes, categorical=False)
-
-
-STAGES = tuple(partial(instances, size) for size in (4, 6))
+STAGES = tuple(partial(tree_instances, nodes, categorical=False) for nodes in (4, 6))
 
 
 def properties(context: Context) -> Evidence:
@@ -203,28 +192,29 @@ def properties(context: Context) -> Evidence:
 
 
 def plan(context: Context) -> Plan:
-    """How networks are trained in a profile."""
+    """Sizes of the training in a profile."""
     return Plan(
         ensemble=context.pick(quick=24, thorough=64), steps=context.pick(quick=200, thorough=400), seed=context.seed
     )
 
 
+def training(tree: str, context: Context) -> Training:
+    """Networks of the profile along training, on one of the training trees."""
+    return trained_networks(training_trees()[tree], plan(context), context.device)
+
+
 def along_training(tree: str, context: Context) -> Evidence:
     """The bound on every neuron at initialisation and at 20 recorded steps or more, and false bounds that fall."""
-    training = trained_networks(lucky_sources.training_trees()[tree], plan(context), context.device)
-    return bound_along_training(training, f"bound, {tree}")
+    return bound_along_training(training(tree, context), f"bound, {tree}")
 
 
 def amplification(context: Context) -> Evidence:
     """Lucky neurons are amplified."""
-    training = trained_networks(lucky_sources.training_trees()["two groups"], plan(context), context.device)
-    return amplified(training, "amplification")
+    return amplified(training("two groups", context), "amplification")
 
 
 def emerging(context: Context) -> Evidence:
     """Correlations with the latents along training, by width."""
-    import hltm
-
     tree = hltm.complete_tree(depth=2, branching=2, polarity=0.75)
     widths = (2, 10) if context.profile == "quick" else (2, 5, 10, 20)
     trainings = {w: trained_networks(tree, replace(plan(context), width=w), context.device) for w in widths}
@@ -233,8 +223,7 @@ def emerging(context: Context) -> Evidence:
 
 def figures(context: Context) -> Sequence[FigureData]:
     """The networks of the evidence on amplification, neuron by neuron."""
-    training = trained_networks(lucky_sources.training_trees()["two groups"], plan(context), context.device)
-    return figure_data_lucky.lucky(training, plan(context), context)
+    return lucky_figures(training("two groups", context), plan(context), context)
 
 
 CLAIMED = Claimed(SLUG, lambda: [{"claim": claim} for claim in ("gap", "existence", "strength")])

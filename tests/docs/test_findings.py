@@ -8,10 +8,9 @@ import pytest
 
 from verify import theorem4, theorem5, theorem7
 from verify.engine.statement import Context
-from verify.training import lucky as lucky_sources
-from verify.training import towers as trained_rates
+from verify.training import towers
 from verify.training.figures import LEVEL
-from verify.training.lucky import amplification, gaps, hidden, selectivities, trained_networks
+from verify.training.lucky import amplification, gaps, hidden, selectivities, trained_networks, training_trees
 
 TEXT = " ".join((Path(__file__).parent.parent.parent / "docs" / "findings.md").read_text(encoding="utf-8").split())
 CONTEXT = Context(seed=0)
@@ -23,7 +22,7 @@ def numbers(evidence):
 
 
 def correlations(plan):
-    training = trained_networks(lucky_sources.training_trees()["two groups"], plan)
+    training = trained_networks(training_trees()["two groups"], plan)
     first, last = training.networks[0], training.networks[-1]
     nodes = hidden(first.tree)
     gap, start, end = gaps(first, nodes), selectivities(first, nodes), selectivities(last, nodes)
@@ -41,7 +40,7 @@ def test_amplification():
 
 
 def test_stochastic_descent():
-    exponent, low, high = numbers(trained_rates.noisy_trajectories(CONTEXT))
+    exponent, low, high = numbers(towers.noisy_trajectories(CONTEXT))
     told = f"the exponent is {exponent:.3f} *(seed 0)* (interval of level 1 - 3e-8: {low:.3f} to {high:.3f})"
     assert told in TEXT
 

@@ -15,11 +15,9 @@ from verify.instances.instance import TreeInstance
 from verify.tolerance import statistics
 from verify.tolerance.statistics import (
     POWER,
-    RUN_FALSE_ALARM,
     SHARES,
     allowed,
     detected,
-    dkw_bound,
     dkw_detected,
     judge_order,
     mean_interval,
@@ -27,8 +25,7 @@ from verify.tolerance.statistics import (
     proportion_interval,
     standard_errors,
 )
-from verify.trees import agreement as tree_ways
-from verify.trees import lucky_floats
+from verify.trees import agreement, lucky_floats
 from verify.trees.lucky import STATED
 
 SEEDS = range(1000)
@@ -48,21 +45,6 @@ def weak(monkeypatch):
 def at_most(count, rate):
     """Whether so many of 1,000 are possible where the rate is `rate` or less."""
     return proportion_interval(count, len(SEEDS), 1 - OURS).low <= rate
-
-
-def test_the_shares_add_up_to_less_than_the_rate_of_a_run():
-    assert RUN_FALSE_ALARM == 1e-6
-    assert all(share > 0 for share in SHARES.values())
-    assert sum(SHARES.values(), Fraction(0)) < 1
-    assert sum(allowed(check) for check in SHARES) < RUN_FALSE_ALARM
-
-
-def test_comparisons_share_what_a_check_is_allowed():
-    assert allowed("drift", 3) * 3 == pytest.approx(allowed("drift"))
-    with pytest.raises(ValueError, match="comparisons=0"):
-        allowed("drift", 0)
-    with pytest.raises(KeyError):
-        allowed("nothing of that name")
 
 
 def test_every_share_is_used_and_no_check_draws_without_one():
@@ -100,10 +82,10 @@ TRUE = {
 def test_sampled_covariance_of_a_true_statement(case, weak, monkeypatch):
     """False alarms at a rate of 1 %: the bound holds for every law, also where the estimate is far from normal."""
     weak("sampled covariance")
-    forms = list(tree_ways.activation_forms(tree_ways.enumeration(TRUE[case])))
+    forms = list(agreement.activation_forms(agreement.enumeration(TRUE[case])))
     assert forms
-    monkeypatch.setattr(tree_ways, "activation_forms", lambda _: forms)
-    found = [tree_ways.measure_sampling(TRUE[case], seed=seed, samples=300, comparisons=1) for seed in SEEDS]
+    monkeypatch.setattr(agreement, "activation_forms", lambda _: forms)
+    found = [agreement.measure_sampling(TRUE[case], seed=seed, samples=300, comparisons=1) for seed in SEEDS]
     alarms = sum(one.status == "refuted" for one in found)
     assert at_most(alarms, WEAK), alarms
 
@@ -128,13 +110,13 @@ def test_sampled_covariance_of_a_statement_wrong_by_five_percent(weak, monkeypat
     """Misses, where 5 % are what the check is said to detect: twice its bound."""
     weak("sampled covariance")
     samples = 22_000
-    bound = tree_ways.measure_sampling(ONE, seed=0, samples=samples, comparisons=1).tolerance
-    forms = list(tree_ways.activation_forms(tree_ways.enumeration(ONE)))
+    bound = agreement.measure_sampling(ONE, seed=0, samples=samples, comparisons=1).tolerance
+    forms = list(agreement.activation_forms(agreement.enumeration(ONE)))
     assert len(forms) == 3
     assert 2 * bound <= 0.05 * min(float(form.value.max()) for form in forms)
     wrong = [dataclasses.replace(form, value=form.value * fmpq(21, 20)) for form in forms]
-    monkeypatch.setattr(tree_ways, "activation_forms", lambda _: wrong)
-    found = [tree_ways.measure_sampling(ONE, seed=seed, samples=samples, comparisons=1) for seed in SEEDS]
+    monkeypatch.setattr(agreement, "activation_forms", lambda _: wrong)
+    found = [agreement.measure_sampling(ONE, seed=seed, samples=samples, comparisons=1) for seed in SEEDS]
     misses = sum(one.status != "refuted" for one in found)
     assert at_most(misses, 1 - POWER), misses
 
@@ -201,8 +183,3 @@ def test_orders_that_are_true_and_orders_that_are_off_by_what_is_said_to_be_refu
     assert at_most(misses, 1 - POWER)
     found = mean_interval([1.98, 2.0, 2.02, 2.01, 1.99], level)
     assert margin < order_effect(found, margin, 5) < 1
-
-
-def test_the_distance_that_is_detected_is_beyond_the_bound():
-    for samples in (100, 10_000):
-        assert dkw_bound(samples, 1e-9) < dkw_detected(samples, 1e-9) < 3 * dkw_bound(samples, 1e-9)

@@ -19,7 +19,8 @@ from verify.registry import REGISTRY
 from verify.towers.tower import array, rational
 from verify.training import figures as trees
 from verify.training import lucky as lucky_sources
-from verify.training.trees import connection_gap, tree_population_of
+from verify.training.trees import connection_gap
+from verify.trees.agreement import tree_population_of
 from verify.trees.enumeration import Enumeration
 from verify.two_layer import samples as two_layer_sources
 from verify.two_layer.measures import mean_gap

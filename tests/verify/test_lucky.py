@@ -20,11 +20,9 @@ from verify.engine.saved import read_instance
 from verify.engine.statement import Context
 from verify.registry import entry
 from verify.tolerance.statistics import dkw_bound, proportion_interval
-from verify.training import lucky as lucky_sources
+from verify.training import lucky as training_lucky
 from verify.training.lucky import Plan, Training, amplification, amplified, bound_along_training, emergence
-from verify.trees import lucky as lucky_exact
-from verify.trees import lucky_floats
-from verify.trees import samples as tree_sources
+from verify.trees import lucky, lucky_floats, samples
 from verify.trees.enumeration import Enumeration
 from verify.trees.lucky import STATED, TRAINED_VARIANTS, VARIANTS, Claim
 
@@ -33,13 +31,13 @@ SMALL = Plan(ensemble=12, steps=40, record_every=2)
 
 @pytest.fixture(scope="module")
 def training():
-    return lucky_sources.trained_networks(lucky_sources.training_trees()["two groups"], SMALL)
+    return training_lucky.trained_networks(training_lucky.training_trees()["two groups"], SMALL)
 
 
 @pytest.fixture
 def fresh():
     """Claims are cached by their values; a test that breaks `theory` must not see or leave them."""
-    caches = (lucky_floats.claimed_probability, lucky_exact.stated_survival)
+    caches = (lucky_floats.claimed_probability, lucky.stated_survival)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -64,31 +62,31 @@ def test_the_statement_holds_at_other_seeds(seed):
 def test_averaging_is_irwin_hall(n):
     for place in (-0.3, 0.0, 0.2, 0.45):
         x = Fraction(place).limit_denominator(50) * n
-        found = lucky_exact.averaged_survival((Fraction(1, 4),) * n, x)
+        found = lucky.averaged_survival((Fraction(1, 4),) * n, x)
         assert float(found) == pytest.approx(irwinhall(n).sf(float(x) + n / 2), abs=1e-13)
 
 
 def test_small_oracles():
-    assert lucky_exact.binomial_existence(Fraction(1, 4), 2) == Fraction(7, 16)
-    assert lucky_exact.uniform_variance(Fraction(3, 7)) == Fraction(1, 7)
-    assert lucky_exact.distance(Fraction(1, 10**400)) > 0
+    assert lucky.binomial_existence(Fraction(1, 4), 2) == Fraction(7, 16)
+    assert lucky.uniform_variance(Fraction(3, 7)) == Fraction(1, 7)
+    assert lucky.distance(Fraction(1, 10**400)) > 0
 
 
 def test_roots_are_decided_exactly():
     line, tiny = fmpq(3), fmpq(1, 10**60)
-    assert lucky_exact.shortfall(fmpq(1), (line, fmpq(1), fmpq(4))) == 0
-    assert lucky_exact.shortfall(fmpq(1) - tiny, (line, fmpq(1), fmpq(4))) > 0
-    assert lucky_exact.shortfall(fmpq(1), (line, fmpq(1), 4 - tiny)) > 0
-    assert lucky_exact.shortfall(fmpq(5), (line, fmpq(1), fmpq(4))) == 0
+    assert lucky.shortfall(fmpq(1), (line, fmpq(1), fmpq(4))) == 0
+    assert lucky.shortfall(fmpq(1) - tiny, (line, fmpq(1), fmpq(4))) > 0
+    assert lucky.shortfall(fmpq(1), (line, fmpq(1), 4 - tiny)) > 0
+    assert lucky.shortfall(fmpq(5), (line, fmpq(1), fmpq(4))) == 0
     with pytest.raises(ValueError, match="not negative"):
-        lucky_exact.shortfall(fmpq(0), (line, fmpq(-1), fmpq(4)))
+        lucky.shortfall(fmpq(0), (line, fmpq(-1), fmpq(4)))
 
 
 def test_neurons_by_hand():
     """One hidden group: p = x_0 - x_1 with P(x = 1 | z) = 3/4, 1/4 and 1/2, 1/2."""
-    tree = tree_sources.tree_of({"a": ("r", (0.25, 0.75)), "x": ("a", (0.25, 0.75)), "y": ("a", (0.5, 0.5))})
+    tree = samples.tree_of({"a": ("r", (0.25, 0.75)), "x": ("a", (0.25, 0.75)), "y": ("a", (0.5, 0.5))})
     instance = theorem7.TreeInstance(tree, (((1.0,),), ((1.0, -1.0),)), 0.0)
-    (neuron,) = lucky_exact.neurons(Enumeration(instance), "a")
+    (neuron,) = lucky.neurons(Enumeration(instance), "a")
     assert (neuron.moments.m_0, neuron.moments.m_1) == (fmpq(-1, 4), fmpq(1, 4))
     assert neuron.moments.v_0 == neuron.moments.v_1 == fmpq(3, 16) + fmpq(1, 4)
     assert neuron.selectivity == (fmpq(3, 8) - fmpq(1, 8)) / 2
@@ -98,23 +96,23 @@ def test_neurons_by_hand():
 @pytest.mark.parametrize("kind", theorem7.KINDS)
 def test_torch_moments_are_those_of_the_enumeration(kind):
     count = 0
-    for instance in tree_sources.instances(11, 9, kind=kind):
+    for instance in samples.instances(11, 9, kind=kind):
         moments = Enumeration(instance)
         network = numeric.TreeNetwork.from_weights(instance.tree, instance.by_node, slope=instance.slope)
         for node in instance.tree.latents:
             found = lucky_floats.neurons_at(network, node)
-            for neuron in lucky_exact.neurons(moments, node):
+            for neuron in lucky.neurons(moments, node):
                 error = float(found.error[0, neuron.index])
                 pairs = [(found.selectivity, neuron.selectivity), (found.moments.m_0, neuron.moments.m_0),
                          (found.moments.m_1, neuron.moments.m_1)]  # fmt: skip
                 for ours, theirs in pairs:
-                    assert abs(float(ours[0, neuron.index]) - float(lucky_exact.fraction(theirs))) <= error
+                    assert abs(float(ours[0, neuron.index]) - float(lucky.fraction(theirs))) <= error
                 count += 1
     assert count > 20
 
 
 def test_correlation_and_ceiling_by_the_joint_law():
-    tree = lucky_sources.training_trees()["two levels"]
+    tree = training_lucky.training_trees()["two levels"]
     network = numeric.TreeNetwork(tree, 3, ensemble=2, seed=5)
     draws = hltm.sample(tree, 200_000, seed=4)
     leaves = torch.tensor(np.stack([draws[leaf] for leaf in tree.leaves], axis=1))
@@ -124,7 +122,7 @@ def test_correlation_and_ceiling_by_the_joint_law():
         posterior = hltm.posterior(tree, node, {k: draws[k] for k in lucky_floats.leaf_laws(tree, node)[2]})[:, 1]
         best = np.corrcoef(posterior, draws[node])[0, 1]
         # Standard error of a correlation is at most n^(-1/2); five of them.
-        assert abs(best - lucky_sources.ceiling(tree, node)) < 5 / np.sqrt(200_000)
+        assert abs(best - training_lucky.ceiling(tree, node)) < 5 / np.sqrt(200_000)
         for member in range(2):
             for j in range(3):
                 values = sampled[member, :, j].numpy()
@@ -138,7 +136,6 @@ def test_the_bound_on_wide_random_networks(slope):
         tree = hltm.random_tree(leaves=7, seed=seed, symmetric=False)
         network = numeric.TreeNetwork(tree, 12, slope=slope, ensemble=20, seed=seed)
         assert lucky_floats.selectivity_bound_measure(network).status == "holds"
-        assert lucky_floats.selectivity_bound_measure(network, tree).status == "holds"
         assert lucky_floats.gap_measure(network).status == "holds"
 
 
@@ -149,7 +146,7 @@ def test_single_precision_has_its_own_tolerance():
 
 
 def test_a_categorical_tree_is_not_decided():
-    instance = next(i for i in tree_sources.instances(2, 9, kind="categorical") if min(
+    instance = next(i for i in samples.instances(2, 9, kind="categorical") if min(
         i.tree.cardinality(n) for n in i.tree.nodes) > 2)  # fmt: skip
     assert theorem7.measure_exact(instance).status == "abstained"
     assert theorem7.measure_float(instance).status == "abstained"
@@ -210,12 +207,12 @@ def test_existence_is_given_the_groups_below():
     Each gap is positive in 1/4 of all networks, but both are 0 together where the neuron below is dead. Distance of
     Dvoretzky, Kiefer and Wolfowitz at a rate of 1e-9, 10,000 networks, seed 0.
     """
-    tree = tree_sources.tree_of({"a": ("r", (0.125, 0.875)), "x": ("a", (0.125, 0.875))})
+    tree = samples.tree_of({"a": ("r", (0.125, 0.875)), "x": ("a", (0.125, 0.875))})
     network = numeric.TreeNetwork(tree, {"r": 2, "a": 1}, ensemble=10_000, seed=0)
-    lucky = (lucky_floats.neurons_at(network, "r").gap > 0).double()
+    above = (lucky_floats.neurons_at(network, "r").gap > 0).double()
     limit = dkw_bound(10_000, 1e-9)
-    assert abs(float(lucky.mean(dim=0)[0]) - 1 / 4) < limit
-    frequency = float(lucky.amax(dim=1).mean())
+    assert abs(float(above.mean(dim=0)[0]) - 1 / 4) < limit
+    frequency = float(above.amax(dim=1).mean())
     assert abs(frequency - 3 / 8) < limit < abs(frequency - 7 / 16)
 
 
@@ -234,7 +231,7 @@ def test_the_bound_along_training(training):
     assert found.instances == 21
     assert "5 false bounds fall" in found.detail
     for variant in TRAINED_VARIANTS:
-        assert lucky_sources.falls(training.networks[-1:], variant.claim), variant.name
+        assert training_lucky.falls(training.networks[-1:], variant.claim), variant.name
 
 
 def test_the_trained_measure_needs_neurons_that_move(counterexamples):
@@ -250,7 +247,7 @@ def test_too_few_steps_or_a_standing_false_bound_abstain(training, monkeypatch):
     short = Training(training.steps[:5], training.networks[:5])
     assert bound_along_training(short, "bound").status == "abstained"
     weaker = replace(TRAINED_VARIANTS[0], claim=Claim(bound=lambda m: (-abs(m.m_0) - 9, m.m_0 * 0, m.m_0 * 0)))
-    monkeypatch.setattr(lucky_sources, "TRAINED_VARIANTS", (*TRAINED_VARIANTS, weaker))
+    monkeypatch.setattr(training_lucky, "TRAINED_VARIANTS", (*TRAINED_VARIANTS, weaker))
     found = bound_along_training(training, "bound")
     assert found.status == "abstained"
     assert f"not {weaker.name}" in found.detail
@@ -269,8 +266,8 @@ def test_a_wrong_selectivity_is_seen_along_training(training, monkeypatch):
 def test_amplification_can_fail(training):
     """At sigma_w = 1 training shrinks the largest selectivities: the criterion on their growth refutes."""
     assert amplified(training, "amplification").status == "holds"
-    tree = lucky_sources.training_trees()["two groups"]
-    large = lucky_sources.trained_networks(tree, replace(SMALL, sigma_w=1.0))
+    tree = training_lucky.training_trees()["two groups"]
+    large = training_lucky.trained_networks(tree, replace(SMALL, sigma_w=1.0))
     assert amplified(large, "amplification").status == "refuted"
     untrained = Training((0, 1), (training.networks[0], training.networks[0]))
     assert amplified(untrained, "amplification").status == "refuted"
@@ -293,15 +290,15 @@ def test_amplification_of_noise_holds_zero():
 
 def test_a_lower_ceiling_is_broken_through(training, monkeypatch):
     assert emergence({10: training}, "emergence").status == "holds"
-    true = lucky_sources.ceiling
-    monkeypatch.setattr(lucky_sources, "ceiling", lambda tree, node: 0.9 * true(tree, node))
+    true = training_lucky.ceiling
+    monkeypatch.setattr(training_lucky, "ceiling", lambda tree, node: 0.9 * true(tree, node))
     assert emergence({10: training}, "emergence").status == "refuted"
 
 
 def test_training_is_descent_on_the_exact_loss():
     """The first step is that of the literal sum over the population, differentiated by autograd."""
-    tree = lucky_sources.training_trees()["two levels"]
-    found = lucky_sources.trained_networks(tree, Plan(width=3, ensemble=2, steps=1, record_every=1, lr=1.0))
+    tree = training_lucky.training_trees()["two levels"]
+    found = training_lucky.trained_networks(tree, Plan(width=3, ensemble=2, steps=1, record_every=1, lr=1.0))
     before, after = found.networks
     leaves = hltm.leaf_population(tree)
     population = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)

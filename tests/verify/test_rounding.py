@@ -25,7 +25,7 @@ def test_magnitudes_bound_the_tower():
     assert (np.abs(output) <= bound.output).all()
     jacobian = weights[1][None] * np.where(p > 0, 1.0, 0.1)[:, None, :]
     assert (np.abs(jacobian) <= bound.jacobians[0] * (1 + 1e-12)).all()
-    dense = bound.connection(1)
+    dense = np.stack([np.kron(f[:, None], j.T) for f, j in zip(bound.activations[0], bound.jacobians[0], strict=True)])
     u = rng.random((20, 2))
     contracted = np.einsum("nqi,ni->q", dense, u)
     assert np.allclose(contracted, bound.contract(1, u).T.reshape(-1), rtol=1e-13, atol=0)

@@ -1,11 +1,14 @@
 """Exponents, intervals, bounds and decisions, against laws whose order is known and against values made another way."""
 
+from fractions import Fraction
+
 import mpmath
 import numpy as np
 import pytest
 
 from verify.tolerance.statistics import (
     POWER,
+    RUN_FALSE_ALARM,
     SHARES,
     Interval,
     allowed,
@@ -161,13 +164,18 @@ def test_the_smallest_error_of_an_order_that_is_refuted():
 
 
 def test_rates_of_checks_add_up():
-    assert sum(SHARES.values()) <= 1
+    assert RUN_FALSE_ALARM == 1e-6
+    assert all(share > 0 for share in SHARES.values())
+    assert sum(SHARES.values(), Fraction(0)) < 1
+    assert sum(allowed(check) for check in SHARES) < RUN_FALSE_ALARM
     for check, share in SHARES.items():
         assert allowed(check) == pytest.approx(1e-6 * share.numerator / share.denominator, rel=1e-15)
         assert sum(allowed(check, 7) for _ in range(7)) == pytest.approx(allowed(check), rel=1e-12)
     for comparisons in (0, -1):
         with pytest.raises(ValueError, match=f"comparisons={comparisons}: must be at least 1"):
             allowed("drift", comparisons)
+    with pytest.raises(KeyError):
+        allowed("nothing of that name")
 
 
 @pytest.mark.parametrize(

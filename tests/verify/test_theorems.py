@@ -16,8 +16,7 @@ from verify.engine.statement import Context
 from verify.instances import samples
 from verify.instances.instance import LossInstance
 from verify.registry import REGISTRY, Entry, covered, entry
-from verify.towers import assumptions as pair_assumptions
-from verify.towers import autograd, residue
+from verify.towers import assumptions, autograd, residue
 from verify.towers.residue import NETWORKS, operator_form_gap
 
 STATEMENTS = [e.load() for e in covered()]
@@ -141,11 +140,11 @@ def test_the_pair_form_refuses_what_does_not_fit():
 
 
 def test_theorem_1_fails_where_it_must():
-    instances = pair_assumptions.pairs(4, 4)
-    for network in pair_assumptions.SOUND:
-        assert all(pair_assumptions.measure(network, i, "cpu").status == "holds" for i in instances), network.name
-    for network in pair_assumptions.BROKEN:
-        assert max(pair_assumptions.measure(network, i, "cpu").severity for i in instances) > 1e6, network.name
+    instances = assumptions.pairs(4, 4)
+    for network in assumptions.SOUND:
+        assert all(assumptions.measure(network, i, "cpu").status == "holds" for i in instances), network.name
+    for network in assumptions.BROKEN:
+        assert max(assumptions.measure(network, i, "cpu").severity for i in instances) > 1e6, network.name
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda n: n.name)

@@ -14,8 +14,7 @@ from verify import theorem6
 from verify.engine.statement import Context
 from verify.instances.instance import TreeInstance, freeze
 from verify.towers.population import to_float
-from verify.trees import agreement as tree_agreement
-from verify.trees import samples as tree_sources
+from verify.trees import agreement, samples
 from verify.trees.claims import STATED
 from verify.trees.enumeration import Enumeration
 
@@ -46,7 +45,7 @@ def test_enumeration_on_the_reference_vectors(vectors):
 
 @pytest.mark.parametrize("kind", theorem6.KINDS)
 def test_closed_forms_hold_exactly(kind):
-    instances = list(tree_sources.instances(5, 9, kind=kind))
+    instances = list(samples.instances(5, 9, kind=kind))
     assert len(instances) == 9
     for instance in instances:
         found = theorem6.measure_exact(instance)
@@ -57,9 +56,9 @@ def test_closed_forms_hold_exactly(kind):
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_complete_trees(depth):
     rng = np.random.default_rng(depth)
-    tree = tree_sources.dress(hltm.complete_tree(depth, 2, 0.5), rng, symmetric=True, states=(2, 2), extreme=False)
+    tree = samples.dress(hltm.complete_tree(depth, 2, 0.5), rng, symmetric=True, states=(2, 2), extreme=False)
     for slope in (0.0, 1.0):
-        assert theorem6.measure_exact(tree_sources.network(tree, rng, slope, 2)).residual == 0
+        assert theorem6.measure_exact(samples.network(tree, rng, slope, 2)).residual == 0
 
 
 def test_a_complete_tree_of_depth_four_top_node():
@@ -80,7 +79,7 @@ def test_a_complete_tree_of_depth_four_top_node():
 def test_extreme_root_polarities(root):
     tree = hltm.star_tree(2, 0.5, root_polarity=root)
     instance = TreeInstance(tree, (((1.0, -2.0),),), 0.0)
-    found = tree_agreement.measure_torch(instance, STATED, "cpu")
+    found = agreement.measure_float(instance, STATED)
     assert found.status == "holds", found
 
 
@@ -102,15 +101,15 @@ def test_torch_and_sampling_against_the_closed_forms():
 
 
 def test_the_odd_one_out_is_named(monkeypatch):
-    instance = next(tree_sources.instances(2, 3, kind="symmetric"))
-    true = tree_agreement.by_torch
+    instance = next(samples.instances(2, 3, kind="symmetric"))
+    true = agreement.by_torch
 
     def broken(*arguments):
         values, tolerance = true(*arguments)
         return {key: 1.01 * value for key, value in values.items()}, tolerance
 
-    monkeypatch.setattr(tree_agreement, "by_torch", broken)
-    found = tree_agreement.four_ways(instance, seed=0, device="cpu")
+    monkeypatch.setattr(agreement, "by_torch", broken)
+    found = agreement.four_ways(instance, seed=0, device="cpu")
     assert found.status == "refuted"
     # Sampling is too coarse to side with either, so it disagrees with nobody.
     assert "torch" in found.detail
@@ -167,23 +166,23 @@ def deep_instance():
 def categorical_instance():
     rng = np.random.default_rng(3)
     shape = hltm.complete_tree(2, 2, 0.5)
-    tree = tree_sources.dress(shape, rng, symmetric=False, states=(3, 3), extreme=False)
+    tree = samples.dress(shape, rng, symmetric=False, states=(3, 3), extreme=False)
     return TreeInstance(tree, deep_instance().weights, 0.25)
 
 
 def assert_closed_form_is_named(instance, place):
-    found = tree_agreement.measure_theory(instance)
+    found = agreement.measure_theory(instance)
     assert found.status == "refuted", found
     assert place in found.detail
-    found = tree_agreement.four_ways(instance, seed=0, device="cpu")
+    found = agreement.four_ways(instance, seed=0, device="cpu")
     assert found.status == "refuted", found
     assert found.detail == "the odd one out is closed form"
 
 
 @pytest.mark.parametrize("instance", [deep_instance(), categorical_instance()], ids=["symmetric", "categorical"])
 def test_the_true_closed_forms_pass(instance):
-    assert tree_agreement.measure_theory(instance).status == "holds"
-    assert tree_agreement.four_ways(instance, seed=0, device="cpu").status == "holds"
+    assert agreement.measure_theory(instance).status == "holds"
+    assert agreement.four_ways(instance, seed=0, device="cpu").status == "holds"
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -201,7 +200,7 @@ def test_a_wrong_categorical_form_of_theory_is_the_odd_one_out(monkeypatch, wron
 
 def test_every_form_of_theory_is_compared():
     def forms(instance):
-        return {(form.quantity, form.name) for form in tree_agreement.derived(Enumeration(instance))}
+        return {(form.quantity, form.name) for form in agreement.derived(Enumeration(instance))}
 
     found = forms(deep_instance())
     assert found == {
@@ -219,7 +218,7 @@ def test_every_form_of_theory_is_compared():
 
 def test_first_and_last_neurons_of_the_children_are_compared():
     instance = deep_instance()
-    places = [places for places, _ in tree_agreement.selections(Enumeration(instance), instance.tree.root)]
+    places = [places for places, _ in agreement.selections(Enumeration(instance), instance.tree.root)]
     assert places == [(0, 2), (1, 2)]
 
 
@@ -227,10 +226,10 @@ def test_sampling_sees_a_wrong_closed_form(monkeypatch):
     """The effect that 20,000 samples must see: a factor of two on a star with strong polarities."""
     tree = hltm.star_tree(2, 0.75)
     instance = TreeInstance(tree, (((1.0, 1.0),),), 0.0)
-    good = tree_agreement.measure_sampling(instance, seed=1, samples=20_000, comparisons=10)
+    good = agreement.measure_sampling(instance, seed=1, samples=20_000, comparisons=10)
     assert good.status == "holds", good
     monkeypatch.setattr(theory, "activation_covariance", wrong_matrix(theory.activation_covariance))
-    assert tree_agreement.measure_sampling(instance, seed=1, samples=20_000, comparisons=10).status == "refuted"
+    assert agreement.measure_sampling(instance, seed=1, samples=20_000, comparisons=10).status == "refuted"
 
 
 def test_bad_tree_instances():
@@ -252,6 +251,6 @@ def test_bad_tree_instances():
 
 
 def test_nothing_claimed_is_not_decided():
-    instance = next(tree_sources.instances(2, 1, kind="categorical"))
+    instance = next(samples.instances(2, 1, kind="categorical"))
     no_claim = replace(STATED, formulas=tuple(f for f in STATED.formulas if f[1].startswith("Walsh")))
     assert theorem6.measure_exact(instance, no_claim).status == "abstained"

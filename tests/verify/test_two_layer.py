@@ -12,14 +12,14 @@ from verify import theorem5
 from verify.engine.evidence import tally
 from verify.engine.statement import Context
 from verify.instances import samples
+from verify.strategies import LOSSES
 from verify.towers import autograd, population
 from verify.towers.population import to_float
 from verify.training import towers
-from verify.two_layer import formulas as two_layer
-from verify.two_layer import measures as two_layer_measures
+from verify.two_layer import formulas, measures
 from verify.two_layer import samples as populations
 from verify.two_layer.formulas import Claim
-from verify.two_layer.samples import LOSSES, TwoLayerInstance
+from verify.two_layer.samples import TwoLayerInstance
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_run_that_diverges_decides_nothing():
     instance = next(populations.smooth(0, 1, ("simple",)))
     trace = towers.descend(instance, 1e6, 30)
     assert trace.diverged_at is not None
-    found = towers.along(instance, two_layer_measures.measure_float, trace)
+    found = towers.along(instance, measures.measure_float, trace)
     assert found.status == "abstained"
     assert "diverged at step" in found.detail
 
@@ -87,41 +87,41 @@ def test_linear_neurons_move_under_other_losses_but_part_nothing():
         case = replace(next(populations.rings(0, (5,), 1.0)), loss=name, parameters=(("tau", 1.0),))
         update, bounds, _ = autograd.autograd_update(case, "cpu")
         assert max(float((np.abs(u) / b).max()) for u, b in zip(update, bounds, strict=True)) > 1e6
-        assert two_layer_measures.measure_linear(case).status == "holds"
+        assert measures.measure_linear(case).status == "holds"
 
 
 def test_the_criteria_on_the_ring_can_fail():
     case = next(populations.rings(0, (6,), 1.0))
-    time = two_layer_measures.ring_time(case, "cpu")
-    assert two_layer_measures.growth(case, time, "cpu").status == "refuted"
-    assert two_layer_measures.growth(replace(case, slope=0.0), time, "cpu").status == "holds"
+    time = measures.ring_time(case, "cpu")
+    assert measures.growth(case, time, "cpu").status == "refuted"
+    assert measures.growth(replace(case, slope=0.0), time, "cpu").status == "holds"
     # Too short a training does not count as a separation.
-    assert two_layer_measures.growth(replace(case, slope=0.0), time / 50, "cpu").status == "refuted"
+    assert measures.growth(replace(case, slope=0.0), time / 50, "cpu").status == "refuted"
     still = next(populations.detectors((5,)))
-    assert two_layer_measures.measure_detector(replace(still, slope=1.0)).status == "refuted"
+    assert measures.measure_detector(replace(still, slope=1.0)).status == "refuted"
 
 
 def test_other_patterns_have_other_means_and_linear_neurons_move():
     points = numeric.ring_population(5, ["11", "1"]).points
     case = replace(next(populations.rings(0, (5,), 1.0)), points=samples.freeze(points))
-    assert two_layer_measures.measure_still(case).status == "abstained"
-    assert two_layer_measures.measure_linear(case).status == "refuted"
+    assert measures.measure_still(case).status == "abstained"
+    assert measures.measure_linear(case).status == "refuted"
 
 
 def test_the_population_decouples_and_others_do_not():
     for instance in populations.decoupling(3, 4, neurons=3, block=1):
-        assert two_layer_measures.measure_decoupled_exact(instance).residual == 0
+        assert measures.measure_decoupled_exact(instance).residual == 0
     biased = next(populations.decoupling(3, 1))
     law = ((0.5, 0.25, 0.125, 0.125),) * len(biased.points)
-    assert two_layer_measures.measure_decoupled_exact(replace(biased, augmentation_weights=law)).residual > 0
+    assert measures.measure_decoupled_exact(replace(biased, augmentation_weights=law)).residual > 0
     toy = [i for i in populations.toys(1, 30, ("simple",)) if len(i.weights[0]) > 1]
-    assert any(two_layer_measures.measure_decoupled(i).status == "refuted" for i in toy)
+    assert any(measures.measure_decoupled(i).status == "refuted" for i in toy)
 
 
 def test_formulas_against_reference_arithmetic():
     """Rationals and float64 give the same blocks; the block at (j, k) is the covariance of two neurons alone."""
     for instance in populations.toys(7, 12):
-        exact, floating = two_layer.exact_neurons(instance), two_layer.float_neurons(instance)
+        exact, floating = formulas.exact_neurons(instance), formulas.float_neurons(instance)
         ours = np.vectorize(to_float, otypes=[float])(exact.blocks)
         assert np.abs(ours - floating.blocks).max() <= 1e-12 * max(1.0, np.abs(ours).max())
         means = np.stack([np.vectorize(to_float, otypes=[float])(m) for m in exact.means()])
@@ -148,9 +148,9 @@ def test_a_wrong_covariance_turns_every_kind_red(fresh, monkeypatch):
 
     def moment(values, p):
         flat = [v.reshape(-1) for v in values]
-        return two_layer.weighted_sum([np.outer(v, v) for v in flat], p).reshape(*values[0].shape, *values[0].shape)
+        return formulas.weighted_sum([np.outer(v, v) for v in flat], p).reshape(*values[0].shape, *values[0].shape)
 
-    monkeypatch.setattr(two_layer, "covariance", moment)
+    monkeypatch.setattr(formulas, "covariance", moment)
     assert set(check_all().values()) == {"refuted"}
 
 
@@ -168,7 +168,7 @@ def test_one_layer_updated_faster_breaks_conservation(fresh, monkeypatch):
     monkeypatch.setattr(numeric, "population_gradient", broken, raising=False)
     for loss in ("triplet", "infonce"):
         drawn = populations.toys(5, 12, (loss,))
-        assert tally("float", "toy", drawn, two_layer_measures.measure_float, at_least=4).status == "refuted"
+        assert tally("float", "toy", drawn, measures.measure_float, at_least=4).status == "refuted"
 
 
 def test_wrong_gates_turn_the_run_red(fresh, monkeypatch):

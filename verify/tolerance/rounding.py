@@ -1,4 +1,4 @@
-"""How much rounding can explain: a-priori error bounds for sums of products in float64.
+"""A-priori rounding-error bounds for sums of products in float64.
 
 Every side of statements 1, 3 and 4 is a polynomial in weights, inputs and probabilities once the gates are fixed.
 A polynomial that is evaluated by sums and products in any order differs from its exact value by at most
@@ -37,18 +37,13 @@ class Magnitudes:
     roundings: int
     near_kink: np.ndarray
 
-    def connection(self, layer: int) -> np.ndarray:
-        """Bound of |K_l| for every input, shape (N, n_l n_{l-1}, n_L)."""
-        f, j = self.activations[layer - 1], self.jacobians[layer - 1]
-        return np.einsum("na,nib->nabi", f, j).reshape(len(f), -1, j.shape[1])
-
     def contract(self, layer: int, u: np.ndarray) -> np.ndarray:
         """|K_l| u for every input, u of shape (N, n_L), summed over inputs: the matrix (n_l, n_{l-1})."""
         backward = np.einsum("nib,ni->nb", self.jacobians[layer - 1], u)
         return np.einsum("nb,na->ba", backward, self.activations[layer - 1])
 
 
-# Numbers near the end of float64's range overflow in a bound; a bound that is not finite decides nothing.
+# Numbers near the end of float64's range overflow in a bound; a bound that is not finite makes the check abstain.
 quiet = np.errstate(over="ignore", invalid="ignore")
 
 
@@ -86,7 +81,7 @@ def population_bounds(
     slope: float,
     lipschitz: float = 0.0,
 ) -> tuple[list[np.ndarray], bool]:
-    """What rounding can explain in -E[grad L] and in the formula for it, per layer.
+    """Rounding-error bounds of -E[grad L] and of the formula for it together, per layer.
 
     Both sides are sums over pairs (i, j) of inputs of ``omega_ij (K_i - K_j)(f_i - f_j)`` with weights omega that are
     the pair probabilities times a derivative of the loss, which is at most 1 and has the Lipschitz constant
@@ -120,7 +115,7 @@ UNDERFLOW = 2.0**-1022
 
 
 def measured_tolerance(double: Sequence[np.ndarray], single: Sequence[np.ndarray]) -> float:
-    """What rounding can explain in float64, from the conditioning that float32 shows.
+    """Estimate the rounding error in float64 from the difference between float32 and float64.
 
     For networks whose error has no short a-priori bound (smooth activations, normalised outputs). To first order the
     rounding error of a computation is proportional to the unit roundoff, so the largest difference between the same
@@ -131,8 +126,21 @@ def measured_tolerance(double: Sequence[np.ndarray], single: Sequence[np.ndarray
     return SAFETY * max(error * 2.0**-29, UNIT_ROUNDOFF * scale, UNDERFLOW)
 
 
+def measure_precisions(
+    double: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
+    single: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
+    what: str,
+) -> Measurement:
+    """Two sides in float64, array by array, within the tolerance that the same in float32 shows of each."""
+    bound = measured_tolerance(double[0], single[0]) + measured_tolerance(double[1], single[1])
+    worst = Measurement(0.0, bound)
+    for number, (left, right) in enumerate(zip(*double, strict=True), start=1):
+        worst = worse(worst, np.abs(left - right), np.array(bound), f"{what} {number}")
+    return worst
+
+
 def worse(worst: Measurement, difference: np.ndarray, bound: np.ndarray, place: str) -> Measurement:
-    """The worst of a measurement so far and an array of absolute differences with entrywise bounds."""
+    """The worse of a measurement and the worst of absolute differences with entrywise bounds."""
     residual, tolerance = difference.ravel(), np.broadcast_to(bound, difference.shape).ravel()
     with np.errstate(over="ignore", invalid="ignore"):
         severity = np.where(residual <= tolerance, residual / np.maximum(tolerance, 5e-324), np.inf)

@@ -15,8 +15,10 @@ from typing import Literal
 
 import numpy as np
 
+from verify.engine.evidence import Evidence, Kind
+
 RUN_FALSE_ALARM = 1e-6
-"""How often a run may refute what is true, all checks that draw taken together."""
+"""False-alarm rate of a run: of all checks that draw, taken together."""
 SHARES: Mapping[str, Fraction] = MappingProxyType(
     {
         "order of theta": Fraction(6, 32),  # statement 4: the five fits of its own, and that of the general form
@@ -32,7 +34,7 @@ SHARES: Mapping[str, Fraction] = MappingProxyType(
 )
 """Parts of the false-alarm rate of a run, by check; they add up to less than one."""
 POWER = 0.999
-"""How often the smallest effect that a check is said to detect is detected."""
+"""Probability with which a check detects the smallest effect that it claims to detect."""
 
 
 def allowed(check: str, comparisons: int = 1) -> float:
@@ -110,6 +112,20 @@ def judge_order(found: Interval, claimed: float, margin: float) -> Literal["hold
     if found.high < low or found.low > high:
         return "refuted"
     return "abstained"
+
+
+def order_evidence(
+    kind: Kind, source: str, what: str, exponents: Sequence[float], claimed: float, level: float, skipped: int = 0,
+    *, margin: float = 0.1, noun: str = "an order", note: str = "",
+) -> Evidence:  # fmt: skip
+    """Judge the Student interval of the mean exponent against the claimed order."""
+    interval = mean_interval(exponents, level)
+    effect = f"{noun} that is {order_effect(interval, margin, len(exponents)):.3f} off {claimed:g}"
+    return Evidence(
+        kind, judge_order(interval, claimed, margin), source, len(exponents), skipped,
+        worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=margin,
+        detail=f"{what} {interval}, claimed {claimed} +- {margin}; refutes {effect}{note}", effect=effect,
+    )  # fmt: skip
 
 
 def dkw_detected(samples: int, false_alarm: float, power: float = POWER) -> float:

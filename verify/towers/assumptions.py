@@ -1,4 +1,4 @@
-"""Assumptions of statements 1 and 2, dropped: towers that are not homogeneous, losses that are no members."""
+"""Assumptions of statements 1 to 4, dropped one at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import arb, arb_series, fmpq
 
+import numeric
 from verify.engine.assumptions import Sides
 from verify.engine.evidence import Measurement
 from verify.engine.statement import Assumption, Context
@@ -18,6 +19,7 @@ from verify.instances import samples
 from verify.instances.instance import PairInstance
 from verify.tolerance import rounding
 from verify.towers import balls
+from verify.towers.tower import tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,8 +74,8 @@ def sides(
     import torch
 
     kind = getattr(torch, dtype)
-    weights = [torch.as_tensor(np.asarray(w), dtype=kind, device=device) for w in instance.weights_1]
-    x = torch.as_tensor(np.array([instance.x_1, instance.x_2]), dtype=kind, device=device)
+    weights = tensors(instance.weights_1, device, kind)
+    (x,) = tensors([(instance.x_1, instance.x_2)], device, kind)
     for w in weights:
         w.requires_grad_()
     added = [torch.zeros(2, len(w), dtype=kind, device=device, requires_grad=True) for w in weights]
@@ -94,13 +96,8 @@ def sides(
 
 def measure(network: PairNetwork, instance: PairInstance, device: str) -> Measurement:
     """The statement on one network and one pair."""
-    left, right = sides(network, instance, "float64", device)
-    left_32, right_32 = sides(network, instance, "float32", device)
-    bound = rounding.measured_tolerance(left, left_32) + rounding.measured_tolerance(right, right_32)
-    worst = Measurement(0.0, bound)
-    for layer, (a, b) in enumerate(zip(left, right, strict=True), start=1):
-        worst = rounding.worse(worst, np.abs(a - b), np.array(bound), f"{network.name}, layer {layer}")
-    return worst
+    double, single = (sides(network, instance, dtype, device) for dtype in ("float64", "float32"))
+    return rounding.measure_precisions(double, single, f"{network.name}, layer")
 
 
 def pairs(seed: int, count: int) -> list[PairInstance]:
@@ -154,8 +151,6 @@ def both_towers(context: Context) -> Iterator[Sides]:
 def one_connection(context: Context) -> Iterator[Sides]:
     """A normalised output with its forward connection on either side: u = (3, 4) and (1, 0)."""
     import torch
-
-    import numeric
 
     first, second = ([torch.tensor(w, dtype=torch.float64)] for w in ([[3.0], [4.0]], [[1.0], [0.0]]))
     one = torch.ones(1, dtype=torch.float64)
@@ -347,6 +342,8 @@ PLAIN_TEXT = "f = w x, w = 1, points {0, 2} and {4, 10}"
 # Without augmentation, and not symmetric: of two points each has the other for its negative half of the time.
 THREE = linear([fmpq(0)], [fmpq(1)], [fmpq(3)])
 THREE_TEXT = "f = w x, w = 1, points 0, 1, 3, x' always 0"
+# The sides of statements 3 and 4.
+SHARED, PAIRS = "-dE[L]/dw, 2 V[Kbar] w", "-dE[L]/dw, V^xi w"
 
 
 def squared(*rows: Sequence[int]) -> list[list[View]]:
@@ -354,11 +351,12 @@ def squared(*rows: Sequence[int]) -> list[list[View]]:
     return [[View(fmpq(x * x), fmpq(2 * x * x), fmpq(2 * x * x)) for x in row] for row in rows]
 
 
-def with_scheme(scheme: str, context: Context) -> Iterator[Sides]:
-    """Statement 3 under another sampling scheme."""
-    points, text = (THREE, THREE_TEXT) if scheme == "other law" else (PLAIN, PLAIN_TEXT)
-    left = update(list(triples(points, scheme)), simple)
-    yield Sides(text, "-dE[L]/dw, 2 V[Kbar] w", left, operator(points, simple))
+def operator_form(
+    text: str, quantity: str, points: Points, xi: Weight, context: Context, scheme: str = "stated"
+) -> Iterator[Sides]:
+    """The operator form of a loss, by its pair weight, on given points."""
+    with balls.precision(BITS):
+        yield Sides(text, quantity, update(list(triples(points, scheme)), xi), operator(points, xi))
 
 
 def not_homogeneous(form: str, context: Context) -> Iterator[Sides]:
@@ -393,7 +391,7 @@ def other_loss(context: Context) -> Iterator[Sides]:
     """InfoNCE, tau = 1, where 2 V[Kbar] w is claimed."""
     with balls.precision(BITS):
         left = update(list(triples(PLAIN)), infonce)
-        yield Sides(f"InfoNCE, tau = 1, {PLAIN_TEXT}", "-dE[L]/dw, 2 V[Kbar] w", left, operator(PLAIN, simple))
+        yield Sides(f"InfoNCE, tau = 1, {PLAIN_TEXT}", SHARED, left, operator(PLAIN, simple))
 
 
 def derived(name: str, dropped: str, option: str, tries: Any) -> Assumption:
@@ -405,14 +403,20 @@ HOMOGENEOUS = "homogeneous network (no biases, piecewise linear) for the operato
 SIMPLE = (
     derived(
         "x_1, x_+ independent augmentations of x", "x_+ = x_1", "independent-augmentations",
-        partial(with_scheme, "one augmentation"),
+        partial(operator_form, PLAIN_TEXT, SHARED, PLAIN, simple, scheme="one augmentation"),
     ),
-    derived("x_1 augmented", "x_1 shown as it is", "augmented-anchor", partial(with_scheme, "anchor")),
+    derived(
+        "x_1 augmented", "x_1 shown as it is", "augmented-anchor",
+        partial(operator_form, PLAIN_TEXT, SHARED, PLAIN, simple, scheme="anchor"),
+    ),
     derived(
         "the negative an augmentation of an independent point", "of the same point", "independent-points",
-        partial(with_scheme, "one point"),
+        partial(operator_form, PLAIN_TEXT, SHARED, PLAIN, simple, scheme="one point"),
     ),
-    derived("x' has the law of x", "x' always the first point", "same-law", partial(with_scheme, "other law")),
+    derived(
+        "x' has the law of x", "x' always the first point", "same-law",
+        partial(operator_form, THREE_TEXT, SHARED, THREE, simple, scheme="other law"),
+    ),
     derived(HOMOGENEOUS, "f = (w x)^2", "homogeneity", partial(not_homogeneous, "operator")),
     Assumption("homogeneous network", "f = (w x)^2, the general form", partial(not_homogeneous, "general"), False),
     Assumption("infinite batch", "a batch of one triple", one_triple),
@@ -470,39 +474,11 @@ def flipping(context: Context) -> Iterator[Sides]:
         yield coefficient(text, theta(points), 1)
 
 
-def large_spread(context: Context) -> Iterator[Sides]:
-    """V^xi vec W alone at s = 1."""
-    with balls.precision(BITS):
-        points = linear([fmpq(0), fmpq(2)], [fmpq(1), fmpq(2)])
-        yield Sides("InfoNCE, tau = 1, f = w x, w = 1, points {0, 2} and {1, 2}", "-dE[L]/dw, V^xi w",
-                    update(list(triples(points)), infonce), operator(points, infonce))  # fmt: skip
-
-
-def squared_infonce(context: Context) -> Iterator[Sides]:
-    """f = (w x)^2 without augmentation."""
-    with balls.precision(BITS):
-        points = squared([0], [1])
-        yield Sides("InfoNCE, tau = 1, f = (w x)^2, w = 1, points 0 and 1", "-dE[L]/dw, V^xi w",
-                    update(list(triples(points)), infonce), operator(points, infonce))  # fmt: skip
-
-
 def outside_the_family(context: Context) -> Iterator[Sides]:
     """r_+ - 2 r_1, whose slopes do not add up to zero, without augmentation; xi = dL/dr_+ = 1."""
     points = linear([fmpq(0)], [fmpq(1)])
     left = sum((2 * p * (one.k - far.k) * (one.f - far.f) for p, one, _, far in triples(points)), fmpq(0))
-    yield Sides("r_+ - 2 r_1, f = w x, w = 1, points 0 and 1", "-dE[L]/dw, V^xi w", left, operator(points, simple))
-
-
-def symmetric_negatives(context: Context) -> Iterator[Sides]:
-    """x' of another law than x, without augmentation, where V^xi is over pairs of one law."""
-    with balls.precision(BITS):
-        yield Sides(f"InfoNCE, tau = 1, {THREE_TEXT}", "-dE[L]/dw, V^xi w",
-                    update(list(triples(THREE, "other law")), infonce), operator(THREE, infonce))  # fmt: skip
-
-
-def weighted(loss: str) -> tuple[str, dict[str, Any]]:
-    """The derivation that must fail where r is measured between points."""
-    return "weighted-covariance-operator", {"loss": loss, "distances": "points", "order": 2}
+    yield Sides("r_+ - 2 r_1, f = w x, w = 1, points 0 and 1", PAIRS, left, operator(points, simple))
 
 
 WEIGHTED = (
@@ -510,13 +486,25 @@ WEIGHTED = (
     Assumption(
         "x_1, x_+ independent augmentations of x", "x_+ = x_1", partial(first_order, "one augmentation", "means"), False
     ),
-    Assumption("x' has the law of x", "x' always the first point", symmetric_negatives),
+    Assumption(
+        "x' has the law of x", "x' always the first point",
+        partial(operator_form, f"InfoNCE, tau = 1, {THREE_TEXT}", PAIRS, THREE, infonce, scheme="other law"),
+    ),
     Assumption("a loss of the family of statement 2", "r_+ - 2 r_1: the slopes do not add up to 0", outside_the_family),
-    Assumption("homogeneous network", "f = (w x)^2", squared_infonce),
+    Assumption(
+        "homogeneous network", "f = (w x)^2",
+        partial(operator_form, "InfoNCE, tau = 1, f = (w x)^2, w = 1, points 0 and 1", PAIRS,
+                squared([0], [1]), infonce),
+    ),
     Assumption("no gate flips within the augmentations of a point", "a gate that flips", flipping),
     Assumption(
         "r between augmentation means for the second order", "r between unaugmented points",
-        partial(first_order, "stated", "points"), derivation=weighted("infonce"),
+        partial(first_order, "stated", "points"),
+        derivation=("weighted-covariance-operator", {"loss": "infonce", "distances": "points", "order": 2}),
     ),
-    Assumption("small augmentation, where theta is left out", "spread 1", large_spread),
+    Assumption(
+        "small augmentation, where theta is left out", "spread 1",
+        partial(operator_form, "InfoNCE, tau = 1, f = w x, w = 1, points {0, 2} and {1, 2}", PAIRS,
+                linear([fmpq(0), fmpq(2)], [fmpq(1), fmpq(2)]), infonce),
+    ),
 )  # fmt: skip

@@ -1,6 +1,7 @@
-"""-E[grad] of a population by automatic differentiation, with what rounding can explain of it.
+"""Statements 1, 3 and 4 in floating point: automatic differentiation against formulas, within rounding-error bounds.
 
-The left side of statements 3 and 4 in floating point, and the comparison of any candidate for the right side with it.
+Besides the update of a population and the candidates for it: the pair form of statement 4, which holds at any spread,
+l2-normalised outputs of statement 1, and the key identity ``K_l^T vec W_l = f_L``.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from flint import fmpq
 
+import numeric
 from verify.engine.evidence import Measurement
 from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PairInstance, PopulationInstance
 from verify.tolerance import rounding
-from verify.towers.tower import Array, Tower, connection, exact_tower, float_towers, largest, vec
+from verify.towers.tower import Array, Tower, connection, exact_tower, float_towers, measure_differences, tensors, vec
+
+# Entries of a weight matrix, up to which its operator is also built as a dense matrix.
+DENSE_LIMIT = 1024
+# The weights of the pairs are summed over triples (x_1, x_+, x_-) in memory together for one point.
+TRIPLE_LIMIT = 2**22
 
 
 @lru_cache(maxsize=512)
 def autograd_update(instance: PopulationInstance, device: str) -> tuple[list[Array], list[Array], bool]:
     """-E[grad] per layer, entrywise bounds of the rounding error, and whether a gate is near its kink."""
-    import numeric
-
     population, options = population_of(instance, device), instance.options
     update = numeric.population_gradient(
         weights_of(instance, device), population, instance.loss, instance.slope, **options
@@ -51,14 +55,33 @@ def compare(instance: PopulationInstance, sides: Mapping[str, Sequence[Array]], 
     return worst if not near else Measurement(worst.residual, worst.tolerance, False, "a gate is near its kink")
 
 
+def predicted(instance: PopulationInstance, device: str) -> list[Array]:
+    """``2 V[Kbar] vec W`` or ``V^xi vec W`` by the matrix-free operator of `numeric`."""
+    weights, population = weights_of(instance, device), population_of(instance, device)
+    return arrays_of(numeric.predicted_update(weights, population, instance.loss, instance.slope, **instance.options))
+
+
+def operator_updates(instance: PopulationInstance, device: str) -> dict[str, list[Array]]:
+    """`predicted`, and the same by dense operators where these are small enough."""
+    sides = {"matrix-free": predicted(instance, device)}
+    weights, population = weights_of(instance, device), population_of(instance, device)
+    if max(w.numel() for w in weights) <= DENSE_LIMIT:
+        factor, dense = 2 if instance.loss == "simple" else 1, []
+        for layer, w in enumerate(weights, start=1):
+            operator = numeric.covariance_operator(
+                weights, population, layer, instance.loss, instance.slope, **instance.options
+            )
+            dense.append(numeric.unvec(factor * operator @ numeric.vec(w), w.shape[0]))
+        sides["dense"] = arrays_of(dense)
+    return sides
+
+
 def scheme_update(instance: PopulationInstance, scheme: str, device: str, dtype: Any) -> list[Array]:
     """-E[grad] of the simple loss by automatic differentiation, under a sampling scheme that statement 3 excludes.
 
     Schemes: `dependent-augmentations` (x_+ = x_1), `x1-not-augmented` (x_1 is the first augmentation of the list).
     """
     import torch
-
-    import numeric
 
     weights = [w.to(dtype).requires_grad_() for w in weights_of(instance, device)]
     population = population_of(instance, device).to(device, dtype)
@@ -98,15 +121,10 @@ def matrices(instance: PopulationInstance, columns: Sequence[Array]) -> list[Arr
 
 # Statement 4 at any spread: the whole update as a sum over pairs, theta included.
 
-# The weights of the pairs are summed over triples (x_1, x_+, x_-) held at once for one point.
-TRIPLE_LIMIT = 2**22
-
 
 def pair_weights(instance: PopulationInstance, outputs: np.ndarray, device: str) -> np.ndarray:
     """S, (N, N) and symmetric: total weight of ``(K_i - K_j)(f_i - f_j)``, repulsion positive."""
     import torch
-
-    import numeric
 
     spec = numeric.loss_spec(instance.loss, **instance.options)
     population = population_of(instance, device)
@@ -132,8 +150,6 @@ def pair_weights(instance: PopulationInstance, outputs: np.ndarray, device: str)
 @lru_cache(maxsize=64)
 def update(instance: PopulationInstance, device: str) -> tuple[np.ndarray, ...]:
     """-E[grad] of every layer by the pair form, on `numeric`'s connections."""
-    import numeric
-
     weights, population = weights_of(instance, device), population_of(instance, device)
     factors = numeric.connection_factors(weights, population.flat_points, instance.slope)
     outputs = numeric.trace(weights, population.flat_points, instance.slope).preactivations[-1].cpu().numpy()
@@ -158,12 +174,7 @@ def normalized_sides(instance: PairInstance, device: str, dtype: Any) -> tuple[l
     """Autograd and formula for l2-normalised outputs, in the given precision."""
     import torch
 
-    import numeric
-
-    first, second = (
-        [torch.as_tensor(np.asarray(w), dtype=dtype, device=device) for w in weights]
-        for weights in (instance.weights_1, instance.weights_2)
-    )
+    first, second = (tensors(weights, device, dtype) for weights in (instance.weights_1, instance.weights_2))
     x_1, x_2 = (torch.tensor([x], dtype=dtype, device=device) for x in (instance.x_1, instance.x_2))
     gradient = numeric.pair_gradient(first, second, x_1[0], x_2[0], instance.slope, output="normalized")
     factors_1 = numeric.normalized_connections(first, x_1, instance.slope)
@@ -185,13 +196,8 @@ def measure_normalized(instance: PairInstance, device: str = "cpu") -> Measureme
     )
     if not all(any(entry != 0 for entry in tower.output) for tower in towers):
         return Measurement(0.0, 0.0, False, "an output is zero and has no direction")
-    left, right = normalized_sides(instance, device, torch.float64)
-    left_32, right_32 = normalized_sides(instance, device, torch.float32)
-    bound = rounding.measured_tolerance(left, left_32) + rounding.measured_tolerance(right, right_32)
-    worst = Measurement(0.0, bound)
-    for layer, (a, b) in enumerate(zip(left, right, strict=True), start=1):
-        worst = rounding.worse(worst, np.abs(a - b), np.array(bound), f"layer {layer}, normalised output")
-    return worst
+    double, single = (normalized_sides(instance, device, dtype) for dtype in (torch.float64, torch.float32))
+    return rounding.measure_precisions(double, single, "normalised output, layer")
 
 
 # The key identity ``K_l^T vec W_l = f_L`` of section 0 on one instance, in rationals and in float64.
@@ -204,14 +210,10 @@ def difference(tower: Tower, layer: int) -> np.ndarray:
 
 def measure_exact(instance: PairInstance) -> Measurement:
     """Both towers of an instance, every layer, in rationals: any difference refutes."""
-    worst, place = 0.0, ""
-    for name, weights, x in _towers(instance):
-        one = exact_tower(weights, x, instance.slope)
-        for layer in range(1, one.depth + 1):
-            result = largest(difference(one, layer) * fmpq(1))
-            if result > worst:
-                worst, place = result, f"{name}, layer {layer}"
-    return Measurement(worst, 0.0, detail=place)
+    towers = [(name, exact_tower(weights, x, instance.slope)) for name, weights, x in _towers(instance)]
+    return measure_differences(
+        (difference(one, layer), f"{name}, layer {layer}") for name, one in towers for layer in range(1, one.depth + 1)
+    )
 
 
 def measure_float(instance: PairInstance, device: str = "cpu") -> Measurement:

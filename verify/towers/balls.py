@@ -7,15 +7,16 @@ true value; the precision is raised until the largest radius is below `RADIUS`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import Any
 
 import numpy as np
 from flint import arb, arb_series, ctx, fmpq
 
+from verify.engine.evidence import Measurement
 from verify.instances.instance import PopulationInstance
 from verify.towers.population import probabilities, run
 from verify.towers.tower import array, rational
@@ -78,6 +79,17 @@ def widest(balls: Sequence[arb]) -> float:
     return max(float(b.rad()) if b.is_finite() else float("inf") for b in balls)
 
 
+def measure_zeros(balls: Iterable[tuple[arb, str]]) -> Measurement:
+    """Balls that must hold zero, each with its place; not decided where one is wider than `RADIUS`."""
+    worst = 0.0
+    for ball, place in balls:
+        if not ball.contains(0):
+            return Measurement(max(float(abs(ball).mid()), 5e-324), 0.0, detail=place)
+        worst = max(worst, widest([ball]))
+    decided = worst < RADIUS
+    return Measurement(worst, RADIUS, decided, "" if decided else "a ball is too wide")
+
+
 @lru_cache(maxsize=256)
 def expected_gradient(instance: PopulationInstance, bits: int) -> list[np.ndarray]:
     """Balls of grad E[L] by every weight, over the finite population; the gates come from exact rationals.
@@ -104,7 +116,7 @@ def expected_gradient(instance: PopulationInstance, bits: int) -> list[np.ndarra
                     [arb_series([to_ball(f), to_ball(g - f)]) for f, g in zip(b, s, strict=True)]
                     for b, s in zip(base, shifted, strict=True)
                 ]
-                gradient[layer][place] = derivative_of_sum(instance, terms, outputs)
+                gradient[layer][place] = expected_loss(instance, terms, outputs, arb_series([0, 0]))[1]
     return gradient
 
 
@@ -135,22 +147,20 @@ def loss_terms(instance: PopulationInstance, p: list[fmpq], q: list[list[fmpq]])
     return terms
 
 
-def derivative_of_sum(
-    instance: PopulationInstance, terms: Sequence[Term], outputs: Sequence[Sequence[arb_series]]
-) -> arb:
-    """Linear coefficient of E[L] for one moved weight."""
+def expected_loss(
+    instance: PopulationInstance, terms: Sequence[Term], outputs: Sequence[Sequence[Any]], zero: Any
+) -> Any:
+    """E[L] in the arithmetic of the outputs."""
     loss = literal_loss(instance.loss, instance.options)
-    distances: dict[tuple[int, int], arb_series] = {}
 
-    def distance(i: int, j: int) -> arb_series:
-        key = (min(i, j), max(i, j))
-        if key not in distances:
-            parts = [f - g for f, g in zip(outputs[key[0]], outputs[key[1]], strict=True)]
-            distances[key] = sum((d * d for d in parts), arb_series([0, 0])) / 2
-        return distances[key]
+    @cache
+    def distance(i: int, j: int) -> Any:
+        if j < i:
+            return distance(j, i)
+        parts = [f - g for f, g in zip(outputs[i], outputs[j], strict=True)]
+        return sum((d * d for d in parts), zero) / 2
 
-    total = arb(0)
+    total = zero
     for probability, first, positive, negative in terms:
-        value = loss(distance(first, positive), [distance(first, k) for k in negative])
-        total += probability * arb_series(value)[1]
+        total = total + loss(distance(first, positive), [distance(first, k) for k in negative]) * probability
     return total

@@ -1,7 +1,7 @@
-"""The quantities of a population, in any arithmetic: towers of every augmented point, and their means.
+"""Finite populations: expected gradients by central differences, and ensembles of towers with their means.
 
-What `verify.towers.tower` is for one input, this is for a finite population: the formulas of statements 3 and 4 and
-their false variants read it, once in exact rationals and once in float64 on the numbers of `numeric`.
+The gradients are exact oracles. The ensembles feed the formulas of statements 3 and 4 and their false variants, in
+exact rationals or in float64 on the numbers of `numeric`.
 """
 
 from __future__ import annotations
@@ -17,23 +17,21 @@ from flint import fmpq
 from verify.instances.instance import PairInstance, PopulationInstance
 from verify.towers.tower import Array, Tower, array, connection, exact_tower, float_towers, gate, rational, vec
 
-# Gradients in exact rational arithmetic, by central differences that leave no remainder.
-
 HALVINGS = 40
 Gates = list[Array]
+Scheme = str
+Connection = Callable[[Tower, int], Array]
 
 
 def run(weights: Sequence[Array], x: Array, slope: fmpq, frozen: Gates | None) -> tuple[Array, Gates]:
     """Output and gates of one input; with `frozen` gates the network is that of the linear region."""
     gates: Gates = []
     value = x
-    for layer, matrix in enumerate(weights):
+    for layer, matrix in enumerate(weights[:-1]):
         p = matrix @ value
-        if layer == len(weights) - 1:
-            return p, gates
         gates.append(gate(p, slope, fmpq(1)) if frozen is None else frozen[layer])
         value = gates[-1] * p
-    raise ValueError("a network needs a layer")
+    return weights[-1] @ value, gates
 
 
 def same(first: Gates, second: Gates) -> bool:
@@ -107,9 +105,6 @@ def _normalised(weights: Sequence[float]) -> list[fmpq]:
     return [weight / total for weight in exact]
 
 
-Scheme = str
-
-
 @lru_cache(maxsize=512)
 def simple_loss_gradient(instance: PopulationInstance, scheme: Scheme = "stated") -> tuple[list[Array], bool]:
     """grad E[r_+ - r_-] by every weight, exactly, under a sampling scheme.
@@ -142,9 +137,6 @@ def simple_loss_gradient(instance: PopulationInstance, scheme: Scheme = "stated"
 
     weights = [array(w, rational) for w in instance.weights]
     return central_differences(weights, inputs, rational(instance.slope), expected)
-
-
-Connection = Callable[[Tower, int], Array]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import numeric
 from hltm.base.interrupts import deferred_interrupt
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.statement import Context
@@ -22,9 +24,10 @@ from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PopulationInstance
 from verify.tolerance import rounding
 from verify.tolerance.rounding import magnitudes
-from verify.tolerance.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
+from verify.tolerance.statistics import allowed, local_exponent, order_evidence
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -33,7 +36,7 @@ SPREADS = tuple(np.geomspace(0.01, 0.0001, 9))
 # Five fits of statement 4 and one of its general form.
 LEVEL = 1 - allowed("order of theta", 6)
 MARGIN = 0.1
-# A norm of theta below this is rounding, and says nothing about an order.
+# A norm of theta below this is rounding, and has no order.
 VANISHING = 1e-13
 
 
@@ -66,8 +69,6 @@ def operator_sides(
     instance: PopulationInstance, distances: str, device: str
 ) -> tuple[list[Tensor], list[Tensor], float] | None:
     """-E[grad], V^xi vec W and the spread of the outputs; None where a gate flips."""
-    import numeric
-
     if not gates_agree(instance):
         return None
     weights, population = weights_of(instance, device), population_of(instance, device)
@@ -94,9 +95,9 @@ def residues(
 
 
 def exponent(instance: PopulationInstance, distances: str, order: int, device: str) -> Measurement:
-    """How far the fitted exponent of theta on one population falls short of an order that is claimed of it.
+    """The shortfall of the fitted exponent of theta on one population below a claimed order.
 
-    One population has no interval, so this is for false orders, which are off by one; `fitted_order` holds the true
+    One population has no interval, so this is for false orders, which are off by one; `fitted_order` judges the true
     one. Not decided where there is no augmentation, a gate flips, or theta vanishes or overflows.
     """
     result = residues(instance, distances, device, operator_sides) if len(instance.points[0]) > 1 else None
@@ -120,13 +121,13 @@ def fitted_order(
     """Fit the exponent on several populations and judge the interval of its mean against the claimed order."""
     exponents: list[float] = []
     ratios: list[float] = []
-    passed = 0
+    skipped = 0
     for instance in instances:
         if len(exponents) == wanted:
             break
         result = residues(instance, distances, device, sides)
         if result is None or result[1].min() < VANISHING:
-            passed += 1
+            skipped += 1
             continue
         exponents.append(local_exponent(*result))
         scaled = result[1] / result[0] ** claimed
@@ -135,18 +136,12 @@ def fitted_order(
     what = f"order of theta beside {label}, r between {place}"
     if len(exponents) < wanted:
         detail = f"{what}: only {len(exponents)} of {wanted} populations could be fitted"
-        return Evidence("float", "abstained", source, len(exponents), passed, detail=detail)
-    interval = mean_interval(exponents, LEVEL)
-    effect = f"an order that is {order_effect(interval, MARGIN, wanted):.3f} off {claimed:g}"
-    return Evidence(
-        "float", judge_order(interval, claimed, MARGIN), source, wanted, passed,
-        worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,
-        detail=f"{what}: {interval}, claimed {claimed} +- {MARGIN}; "
-        f"refutes {effect}; theta/spread^{claimed} varies by a factor of at most {max(ratios):.2f}", effect=effect,
-    )  # fmt: skip
+        return Evidence("float", "abstained", source, len(exponents), skipped, detail=detail)
+    note = f"; theta/spread^{claimed} varies by a factor of at most {max(ratios):.2f}"
+    return order_evidence("float", source, f"{what}:", exponents, claimed, LEVEL, skipped, note=note)
 
 
-# Networks outside the operator form, on which the general form of statements 3 and 4 still has to hold.
+# The general form of statements 3 and 4, on networks outside the operator form.
 
 
 @dataclass(frozen=True)
@@ -187,38 +182,33 @@ def parameters_of(instance: PopulationInstance, device: str) -> list[Tensor]:
 
 
 def both_sides(
-    network: GeneralNetwork, instance: PopulationInstance, device: str
-) -> tuple[list[np.ndarray], list[np.ndarray], float]:
-    """-E[grad L_simp] by automatic differentiation, 2 Cov_x[Kbar, fbar], and what rounding can explain."""
-    import numeric
-
-    parameters, population = parameters_of(instance, device), population_of(instance, device)
-    left = arrays_of(numeric.function_population_gradient(network.function, parameters, population, "simple"))
-    right = arrays_of(numeric.general_update(network.function, parameters, population))
-    single = [p.float() for p in parameters]
-    coarse = population.to(device, single[0].dtype)
-    left_32 = arrays_of(numeric.function_population_gradient(network.function, single, coarse, "simple"))
-    right_32 = arrays_of(numeric.general_update(network.function, single, coarse))
-    bound = rounding.measured_tolerance(left, left_32) + rounding.measured_tolerance(right, right_32)
-    return left, right, bound
+    network: GeneralNetwork, instance: PopulationInstance, device: str, dtype: torch.dtype
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """-E[grad L_simp] by automatic differentiation, and 2 Cov_x[Kbar, fbar]."""
+    parameters = [p.to(dtype) for p in parameters_of(instance, device)]
+    population = population_of(instance, device).to(device, dtype)
+    left = numeric.function_population_gradient(network.function, parameters, population, "simple")
+    return arrays_of(left), arrays_of(numeric.general_update(network.function, parameters, population))
 
 
 def measure_general(case: tuple[GeneralNetwork, PopulationInstance], device: str) -> Measurement:
     """Automatic differentiation of the literal sum against 2 Cov_x[Kbar, fbar], on every weight and bias."""
+    import torch
+
     network, instance = case
-    left, right, bound = both_sides(network, instance, device)
-    worst = Measurement(0.0, bound)
-    for index, (a, b) in enumerate(zip(left, right, strict=True)):
-        worst = rounding.worse(worst, np.abs(a - b), np.array(bound), f"{network.name}, parameter {index}")
-    return worst
+    double, single = (both_sides(network, instance, device, dtype) for dtype in (torch.float64, torch.float32))
+    return rounding.measure_precisions(double, single, f"{network.name}, parameter")
 
 
 def operator_form_gap(network: GeneralNetwork, instance: PopulationInstance, device: str) -> float:
     """Largest difference of 2 V_x[Kbar] vec W from -E[grad], in units of what rounding can explain."""
+    import torch
+
     from numeric.towers.general import output_jacobians
 
     parameters, population = parameters_of(instance, device), population_of(instance, device)
-    left, _, bound = both_sides(network, instance, device)
+    bound = measure_general((network, instance), device).tolerance
+    left, _ = both_sides(network, instance, device, torch.float64)
     jacobians = output_jacobians(network.function, parameters, population.flat_points)
     gap = 0.0
     p = population.point_weights.cpu().numpy()
@@ -256,23 +246,16 @@ def general_evidence(context: Context) -> Evidence:
     )  # fmt: skip
 
 
-def general_sides(network: GeneralNetwork) -> Sides:
+def general_sides(
+    network: GeneralNetwork, instance: PopulationInstance, distances: str, device: str
+) -> tuple[list[Tensor], list[Tensor], float]:
     """Both sides of statement 4's general form and the spread of the outputs, for the fit of the order."""
-
-    def sides(instance: PopulationInstance, distances: str, device: str) -> tuple[list[Tensor], list[Tensor], float]:
-        import numeric
-
-        parameters, population = parameters_of(instance, device), population_of(instance, device)
-        options = instance.options
-        base = network.function(parameters, population.points[:, 0, :]) if distances == "points" else None
-        left = numeric.function_population_gradient(network.function, parameters, population, instance.loss, **options)
-        right = numeric.general_update(
-            network.function, parameters, population, instance.loss, distances_from=base, **options
-        )
-        outputs = network.function(parameters, population.flat_points)
-        return left, right, output_spread(outputs, population)
-
-    return sides
+    parameters, population = parameters_of(instance, device), population_of(instance, device)
+    loss, options = instance.loss, instance.options
+    base = network.function(parameters, population.points[:, 0, :]) if distances == "points" else None
+    left = numeric.function_population_gradient(network.function, parameters, population, loss, **options)
+    right = numeric.general_update(network.function, parameters, population, loss, distances_from=base, **options)
+    return left, right, output_spread(network.function(parameters, population.flat_points), population)
 
 
 def output_spread(outputs: Tensor, population: Any) -> float:
@@ -289,5 +272,5 @@ def weighted_general_evidence(context: Context) -> Evidence:
     instances = samples.smooth_populations(context.seed + 9, 20 * wanted, ("triplet", "infonce"), normalized=True)
     return fitted_order(
         instances, "means", 2, source="toy, general", wanted=wanted, device=context.device,
-        sides=general_sides(network), label=f"E[xi (Kbar - Kbar')(fbar - fbar')], {network.name}",
+        sides=partial(general_sides, network), label=f"E[xi (Kbar - Kbar')(fbar - fbar')], {network.name}",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The quantities of one tower at one input, in any arithmetic: what the formulas of statements 1, 3 and 4 eat.
+"""The quantities of one tower at one input, in any arithmetic, for the formulas of statements 1, 3 and 4.
 
 A `Tower` holds NumPy arrays whose entries are float64, exact rationals (`flint.fmpq`) or balls (`flint.arb`); the
 formulas use only `+`, `*`, `@` and `numpy.kron`, so that one formula serves every arithmetic. In float64 the
@@ -8,13 +8,19 @@ quantities come from `numeric`, in exact arithmetic from the recursions below.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from flint import arb, fmpq
+
+import numeric
+from verify.engine.evidence import Measurement
+
+if TYPE_CHECKING:
+    import torch
 
 Array = np.ndarray
 Number = Callable[[float], Any]
@@ -49,11 +55,7 @@ def ball(value: float) -> arb:
 def array(value: Any, number: Number) -> Array:
     """Nested tuples of floats as an array whose entries are made by `number`; float64 stays float64."""
     plain = np.asarray(value, dtype=np.float64)
-    if number is float:
-        return plain
-    entries = np.empty(plain.shape, dtype=object)
-    entries.ravel()[:] = [number(float(entry)) for entry in plain.ravel()]
-    return entries
+    return plain if number is float else np.vectorize(number, otypes=[object])(plain)
 
 
 def gate(preactivations: Array, slope: Any, one: Any) -> Array:
@@ -81,12 +83,7 @@ def tower(weights: Sequence[Array], x: Array, slope: Any, one: Any, frozen: Sequ
     With `frozen` gates the tower is that of the linear region they belong to.
     """
     activations, gates, output = forward(weights, x, slope, one, frozen)
-    n_out = len(output)
-    identity = np.empty((n_out, n_out), dtype=output.dtype)
-    identity[:] = one - one
-    for index in range(n_out):
-        identity[index, index] = one
-    jacobians = [identity]
+    jacobians = [np.eye(len(output), dtype=output.dtype) * one]
     for layer in range(len(weights) - 1, 0, -1):
         jacobians.append((jacobians[-1] @ weights[layer]) * gates[layer - 1])
     return Tower(weights, activations, jacobians[::-1], gates, output)
@@ -98,17 +95,19 @@ def exact_tower(weights: tuple, x: tuple, slope: float) -> Tower:
     return tower([array(w, rational) for w in weights], array(x, rational), rational(slope), fmpq(1))
 
 
-def float_towers(weights: Any, points: Any, slope: float, device: str = "cpu") -> list[Tower]:
-    """The towers of many inputs (N, d) in float64, computed by `numeric` on the device."""
+def tensors(weights: Iterable[Any], device: str, dtype: torch.dtype | None = None) -> list[torch.Tensor]:
+    """Matrices as tensors, float64 by default."""
     import torch
 
-    import numeric
+    return [torch.as_tensor(np.asarray(w), dtype=dtype or torch.float64, device=device) for w in weights]
 
-    tensors = [torch.as_tensor(np.asarray(w), dtype=torch.float64, device=device) for w in weights]
-    x = torch.as_tensor(np.asarray(points), dtype=torch.float64, device=device)
-    trace = numeric.trace(tensors, x, slope)
-    factors = numeric.connection_factors(tensors, x, slope)
-    arrays = [w.cpu().numpy() for w in tensors]
+
+def float_towers(weights: Any, points: Any, slope: float, device: str = "cpu") -> list[Tower]:
+    """The towers of many inputs (N, d) in float64, computed by `numeric` on the device."""
+    matrices, (x,) = tensors(weights, device), tensors([points], device)
+    trace = numeric.trace(matrices, x, slope)
+    factors = numeric.connection_factors(matrices, x, slope)
+    arrays = [w.cpu().numpy() for w in matrices]
     activations = [f.activation.cpu().numpy() for f in factors]
     jacobians = [f.jacobian.cpu().numpy() for f in factors]
     preactivations = [p.cpu().numpy() for p in trace.preactivations]
@@ -151,7 +150,17 @@ def largest(difference: Array) -> float:
     return value if value > 0 or worst == 0 else 5e-324
 
 
-# False definitions that more than one statement must tell apart from the true ones.
+def measure_differences(differences: Iterable[tuple[Array, str]]) -> Measurement:
+    """Exact differences that must be zero, each with its place; not decided where there is none."""
+    worst, place, count = 0.0, "", 0
+    for difference, where in differences:
+        count, size = count + 1, largest(difference * fmpq(1))
+        if size > worst:
+            worst, place = size, where
+    return Measurement(worst, 0.0, count > 0, place)
+
+
+# False definitions, used by the variants of more than one statement.
 
 
 def swapped(tower: Tower, layer: int) -> Array:

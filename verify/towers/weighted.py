@@ -1,4 +1,4 @@
-"""The right side of statement 4 in any arithmetic: pair weights, true and false, and the operator that they make.
+"""The right side of statement 4 in any arithmetic, and its residue as a power series in the augmentation's spread.
 
 `xi` is the derivative of a loss by r_+ at r_+ = 0. The functions take ``(loss, r_1 .. r_H, tau, margin, exp)`` and give
 one weight for each negative, so that the same formula serves float64 and balls.
@@ -20,7 +20,7 @@ from verify.instances.instance import PopulationInstance
 from verify.towers import balls
 from verify.towers.autograd import matrices
 from verify.towers.population import Ensemble, float_ensemble, probabilities, run
-from verify.towers.tower import Array, Tower, array, rational, tower
+from verify.towers.tower import Array, Tower, array, rational, tower, vec
 
 Exp = Callable[[Any], Any]
 Weights = Callable[[str, Sequence[Any], Any, Any, Exp], list[Any]]
@@ -36,36 +36,6 @@ def stated_weights(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp)
     pulls = [exp(-distance / tau) for distance in r]
     total = sum(pulls, pulls[0] * 0 + 1)
     return [pull / total for pull in pulls]
-
-
-def unweighted(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """xi = 1."""
-    return [tau / tau for _ in r]
-
-
-def wrong_sign(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """xi(-r): far pairs weighted most."""
-    return stated_weights(loss, [-distance for distance in r], tau, margin, exp)
-
-
-def doubled_distance(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """xi(2 r): the squared distance without its 1/2."""
-    return stated_weights(loss, [distance * 2 for distance in r], tau, margin, exp)
-
-
-def inverted_temperature(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """tau in place of 1/tau."""
-    return stated_weights(loss, r, 1 / tau, margin, exp)
-
-
-def without_margin(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """r_0 left out."""
-    return stated_weights(loss, r, tau, margin * 0, exp)
-
-
-def without_one(loss: str, r: Sequence[Any], tau: Any, margin: Any, exp: Exp) -> list[Any]:
-    """exp(-r/tau) without its denominator."""
-    return [exp((margin - distance) / tau) for distance in r]
 
 
 @dataclass(frozen=True)
@@ -86,21 +56,23 @@ class Claim:
 STATED = Claim()
 
 VARIANTS = (
-    Variant("unweighted", "V in place of V^xi", Claim(unweighted)),
-    Variant("xi-wrong-sign", "xi(-r) in place of xi(r)", Claim(wrong_sign)),
-    Variant("xi-of-two-r", "xi(2r): r without its 1/2", Claim(doubled_distance)),
-    Variant("tau-inverted", "r tau in place of r / tau", Claim(inverted_temperature)),
-    Variant("xi-not-normalised", "exp(-r/tau) without 1 + exp(-r/tau)", Claim(without_one)),
-    Variant("margin-dropped", "r_0 left out of xi", Claim(without_margin)),
+    Variant("unweighted", "V in place of V^xi", Claim(lambda _, r, tau, *_rest: [tau / tau for _ in r])),
+    Variant("xi-wrong-sign", "xi(-r) in place of xi(r)",
+            Claim(lambda loss, r, *rest: stated_weights(loss, [-distance for distance in r], *rest))),
+    Variant("xi-of-two-r", "xi(2r): r without its 1/2",
+            Claim(lambda loss, r, *rest: stated_weights(loss, [distance * 2 for distance in r], *rest))),
+    Variant("tau-inverted", "r tau in place of r / tau",
+            Claim(lambda loss, r, tau, *rest: stated_weights(loss, r, 1 / tau, *rest))),
+    Variant("xi-not-normalised", "exp(-r/tau) without 1 + exp(-r/tau)",
+            Claim(lambda _, r, tau, margin, exp: [exp((margin - distance) / tau) for distance in r])),
+    Variant("margin-dropped", "r_0 left out of xi",
+            Claim(lambda loss, r, tau, margin, exp: stated_weights(loss, r, tau, margin * 0, exp))),
     Variant("half-for-shared", "1/2 V^xi vec W for the shared gradient", Claim(factor=0.5)),
     Variant("doubled", "2 V^xi vec W for the shared gradient", Claim(factor=2.0)),
-    Variant(
-        "second-order-between-points",
-        "theta of second order with r between unaugmented points",
-        Claim(distances="points"),
-    ),
+    Variant("second-order-between-points", "theta of second order with r between unaugmented points",
+            Claim(distances="points")),
     Variant("third-order", "theta of third order with r between augmentation means", Claim(order=3)),
-)
+)  # fmt: skip
 
 
 def operator_update(
@@ -130,11 +102,7 @@ def operator_update(
 
 def scaled(vector: Array, factor: Any) -> Array:
     """Factor times vector; NumPy takes a power series for a list of its coefficients, so entry by entry."""
-    if vector.dtype != object:
-        return vector * factor
-    result = np.empty(len(vector), dtype=object)
-    result[:] = [entry * factor for entry in vector]
-    return result
+    return np.frompyfunc(lambda entry: entry * factor, 1, 1)(vector) if vector.dtype == object else vector * factor
 
 
 def half_square(difference: Array) -> Any:
@@ -180,7 +148,7 @@ def float_right(claim: Claim, instance: PopulationInstance, device: str) -> list
     return [claim.factor * update for update in matrices(instance, columns)]
 
 
-# The residue of statement 4 as a power series in the augmentation's spread, every coefficient enclosed in a ball.
+# The residue as a power series, every coefficient enclosed in a ball.
 
 BITS = 320
 # Coefficients of s^0 .. s^3: claims up to the third order, and one beyond.
@@ -239,12 +207,10 @@ def line(start: fmpq, end: fmpq) -> arb_series:
     return arb_series([balls.to_ball(start), balls.to_ball(end - start)])
 
 
-def lines(start: Any, end: Any) -> Array:
+def lines(start: Array, end: Array) -> Array:
     """`line` entry by entry."""
-    result = np.empty(start.shape, dtype=object)
-    for place in np.ndindex(*start.shape):
-        result[place] = line(start[place], end[place])
-    return result
+    entries: Array = np.frompyfunc(line, 2, 1)(start, end)
+    return entries
 
 
 def on_a_kink(instance: PopulationInstance) -> bool:
@@ -315,35 +281,15 @@ def gradient_series(instance: PopulationInstance) -> list[Array]:
                 ]
                 for i in range(len(ends))
             ]
-            gradient[layer][place] = expected(instance, terms, outputs).derivative
+            gradient[layer][place] = balls.expected_loss(instance, terms, outputs, dual(0)).derivative
     return gradient
-
-
-def expected(instance: PopulationInstance, terms: Sequence[Any], outputs: Sequence[Sequence[Dual]]) -> Dual:
-    """E[L] as a dual number."""
-    loss = balls.literal_loss(instance.loss, instance.options)
-    distances: dict[tuple[int, int], Dual] = {}
-
-    def distance(i: int, j: int) -> Dual:
-        key = (min(i, j), max(i, j))
-        if key not in distances:
-            total = dual(0)
-            for f, g in zip(outputs[key[0]], outputs[key[1]], strict=True):
-                total = total + (f - g) * (f - g)
-            distances[key] = total / 2
-        return distances[key]
-
-    total = dual(0)
-    for probability, first, positive, negative in terms:
-        total = total + dual(loss(distance(first, positive), [distance(first, k) for k in negative])) * probability
-    return total
 
 
 Right = Callable[[PopulationInstance, Ensemble, int, Sequence[Array]], Array]
 
 
 def judge_order(instance: PopulationInstance, right: Right, distances: str, order: int) -> Measurement:
-    """Whether theta = O(s^order): the coefficients below s^order are held by balls around zero, or one is not zero."""
+    """Whether theta = O(s^order): every coefficient below s^order is enclosed in a ball around zero."""
     if on_a_kink(instance):
         return Measurement(0.0, 0.0, False, "a pre-activation is zero at an unaugmented point")
     with balls.precision(BITS, LENGTH):
@@ -352,16 +298,9 @@ def judge_order(instance: PopulationInstance, right: Right, distances: str, orde
         if distances == "points":
             first = [row[0][0].output for row in region_towers(instance)]
             outputs = [lines(f, f) for f in first]
-        widest = 0.0
-        for layer, gradient in enumerate(gradient_series(instance), start=1):
-            claimed = right(instance, ensemble, layer, outputs)
-            for left, other in zip(gradient.T.reshape(-1), claimed, strict=True):
-                theta = -(left + other)
-                for power in range(order):
-                    coefficient = arb(theta[power])
-                    if not coefficient.contains(0):
-                        size = max(float(abs(coefficient).mid()), 5e-324)
-                        return Measurement(size, 0.0, detail=f"layer {layer}: coefficient of s^{power} is not zero")
-                    widest = max(widest, balls.widest([coefficient]))
-    decided = widest < balls.RADIUS
-    return Measurement(widest, balls.RADIUS, decided, "" if decided else "a ball is too wide")
+        return balls.measure_zeros(
+            (arb(-(left + other)[power]), f"layer {layer}: coefficient of s^{power} is not zero")
+            for layer, gradient in enumerate(gradient_series(instance), start=1)
+            for left, other in zip(vec(gradient), right(instance, ensemble, layer, outputs), strict=True)
+            for power in range(order)
+        )

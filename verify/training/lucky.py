@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import numeric
 from verify.engine.evidence import Evidence, Measurement, Status
 from verify.instances.samples import generator
 from verify.tolerance.rounding import gamma, worse
 from verify.tolerance.statistics import POWER, Interval, allowed, mean_interval, order_effect
+from verify.trees.agreement import network_of
 from verify.trees.lucky import STATED, TRAINED_VARIANTS, Claim, Sizes, applies_to
 from verify.trees.lucky_floats import array, leaf_laws, neurons_at, prior, selectivity_bound_measure
 from verify.trees.samples import tree_of
@@ -44,7 +46,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the networks are trained."""
+    """Sizes and options of a training."""
 
     width: int = 10
     ensemble: int = 24
@@ -60,8 +62,6 @@ class Plan:
 @lru_cache(maxsize=2)
 def trained_networks(tree: HLTM, plan: Plan, device: str = "cpu") -> Training:
     """Train an ensemble by descent on the exact expected InfoNCE loss, H = 1, and keep it along the way."""
-    import numeric
-
     network = numeric.TreeNetwork(
         tree, plan.width, plan.slope, seed=plan.seed, ensemble=plan.ensemble, device=device, sigma_w=plan.sigma_w
     )
@@ -70,8 +70,6 @@ def trained_networks(tree: HLTM, plan: Plan, device: str = "cpu") -> Training:
 
 def train(network: TreeNetwork, plan: Plan) -> Training:
     """Train given networks; their tree is where the leaves come from."""
-    import numeric
-
     trace = numeric.train(
         network, loss="infonce", tau=plan.tau, lr=plan.lr, steps=plan.steps, seed=plan.seed,
         record_every=plan.record_every, mode="exact",
@@ -85,17 +83,12 @@ SHORT = Plan(steps=5, record_every=5, lr=0.01)
 LEAF_LIMIT = 5
 
 
-def measure(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
+def measure_trained(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
     """The bound on the network of an instance after some steps of training; not decided where no weight has moved."""
-    import torch
-
-    import numeric
-
     claim = claim or STATED
     if not claim.says("bound") or len(instance.tree.leaves) > LEAF_LIMIT:
         return Measurement(0.0, 0.0, False, "no bound is claimed, or too many leaves for a short training")
-    weights = {node: torch.tensor(w, dtype=torch.float64, device=device) for node, w in instance.by_node.items()}
-    network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
+    network = network_of(instance, device)
     last = train(network, SHORT).networks[-1]
     moved = [bool((last.matrix(node) != network.matrix(node)).any()) for node in hidden(instance.tree)]
     if not any(moved):
@@ -121,7 +114,7 @@ def amplification(initial_gap: Any, final_selectivity: Any, level: float = LEVEL
 
 
 def hidden(tree: HLTM) -> list[Any]:
-    """Latents below the top that the statement speaks of: those whose neurons have an activation."""
+    """Latents below the top that the statement applies to: their neurons have an activation."""
     return [node for node in tree.latents if node != tree.root and applies_to(tree, node)]
 
 
@@ -226,7 +219,7 @@ def emergence(trainings: dict[int, Training], source: str) -> Evidence:
     return Evidence("trained", worst.status, source, count, 0, worst.residual, worst.tolerance, detail)
 
 
-# Where statement 7 is tried: the trees on which networks are trained, lists of coefficients of the gap's law.
+# Trees on which networks are trained, and coefficients of the gap's law.
 
 
 def training_trees() -> dict[str, HLTM]:

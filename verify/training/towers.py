@@ -1,7 +1,7 @@
-"""Statements 1, 3 and 4 along training: dense towers on finite populations, held at every checkpoint of a run.
+"""Statements 1, 3 and 4 along training: dense towers on finite populations, measured at every checkpoint of a run.
 
-A run is gradient descent on the exact expected loss (`numeric.descend`), which knows nothing of connections. At every
-checkpoint the gradient, by automatic differentiation of the literal sum, is held against the formula, relative to the
+A run is gradient descent on the exact expected loss (`numeric.descend`), which does not use connections. At every
+checkpoint the gradient, by automatic differentiation of the literal sum, is compared with the formula, relative to the
 largest entry of the update.
 """
 
@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hltm
-from verify.engine.evidence import Evidence, Measurement, Status, tally
+import numeric
+from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.statement import Context
 from verify.instances import samples
 from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PairInstance, PopulationInstance, freeze
 from verify.instances.samples import derived
-from verify.tolerance.statistics import allowed, judge_order, local_exponent, mean_interval, order_effect
+from verify.tolerance.statistics import allowed, local_exponent, order_evidence
 from verify.towers import autograd
-from verify.towers.autograd import autograd_update
+from verify.towers.autograd import autograd_update, predicted
 from verify.towers.tower import Array
-from verify.training.trees import selectivities, tree_population_of
+from verify.training.trees import selectivities
+from verify.trees.agreement import tree_population_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from hltm import HLTM
     from numeric import DescentTrace, TreeNetwork
 
-
-# Statements along training: gradient descent on the exact expected loss, and a measurement at every checkpoint.
 
 CHECKPOINTS = 24
 HORIZON = 0.25
@@ -44,7 +44,6 @@ REFINEMENTS = (8, 12, 16, 24)
 FITTED = 0.05
 # One fit for each of three losses.
 DRIFT_LEVEL = 1 - allowed("drift", 3)
-MARGIN = 0.1
 # A drift below this part of what it is a difference of is rounding, and says nothing about an order.
 VANISHING = 1e-9
 
@@ -62,8 +61,6 @@ def descend(
     instance: PopulationInstance, time: float, steps: int, device: str = "cpu", *, every: int = 1
 ) -> DescentTrace:
     """Gradient descent from the instance's weights over that time."""
-    import numeric
-
     return numeric.descend(
         weights_of(instance, device), population_of(instance, device), instance.loss, time / steps, steps,
         every=every, slope=instance.slope, **instance.options,
@@ -117,8 +114,6 @@ def gates_stay(instance: PopulationInstance, trace: DescentTrace) -> bool:
     """
     import torch
 
-    import numeric
-
     points = population_of(instance, str(trace.losses.device)).flat_points
     start = numeric.trace(trace.at(0), points, instance.slope).gates
     return all(
@@ -154,28 +149,21 @@ def drift_order(
 ) -> Evidence:
     """Fit the exponent of the drift in the learning rate and judge the interval of its mean."""
     exponents: list[float] = []
-    passed = 0
+    skipped = 0
     for instance in instances:
         if len(exponents) == wanted:
             break
         result = drifts(instance, device)
         if result is None:
-            passed += 1
+            skipped += 1
             continue
         rates, sizes = result
         exponents.append(local_exponent(rates / rates.max(), sizes))
     what = "order in lr of the drift of ||w_1j||^2 - ||w_2j||^2 over fixed time"
     if len(exponents) < wanted:
         detail = f"{what}: only {len(exponents)} of {wanted} runs could be fitted"
-        return Evidence("trained", "abstained", source, len(exponents), passed, detail=detail)
-    interval = mean_interval(exponents, DRIFT_LEVEL)
-    effect = f"an order that is {order_effect(interval, MARGIN, wanted):.3f} off {claimed:g}"
-    return Evidence(
-        "trained", judge_order(interval, claimed, MARGIN), source, wanted, passed,
-        worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,
-        detail=f"{what}: {interval}, claimed {claimed} +- {MARGIN}; "
-        f"refutes {effect}", effect=effect,
-    )  # fmt: skip
+        return Evidence("trained", "abstained", source, len(exponents), skipped, detail=detail)
+    return order_evidence("trained", source, f"{what}:", exponents, claimed, DRIFT_LEVEL, skipped)
 
 
 LOSSES = ("simple", "triplet", "infonce")
@@ -192,7 +180,7 @@ Formula = Callable[[PopulationInstance, str], "list[Array]"]
 
 @dataclass(frozen=True)
 class Run:
-    """An instance together with where descent took it: one instance for each checkpoint, the first is the start."""
+    """An instance and its copies with the weights of every checkpoint of a run, the first with its own."""
 
     start: PopulationInstance
     points: tuple[PopulationInstance, ...]
@@ -221,14 +209,6 @@ def towers(seed: int, count: int, losses: tuple[str, ...], *, augmented: bool) -
     )
     for instance in (*toys, *digits):
         yield replace(instance, weights=tuple(freeze(np.asarray(w) / 2) for w in instance.weights))
-
-
-def predicted(instance: PopulationInstance, device: str) -> list[Array]:
-    """``2 V[Kbar] vec W`` or ``V^xi vec W`` by the matrix-free operator of `numeric`."""
-    import numeric
-
-    weights, population = weights_of(instance, device), population_of(instance, device)
-    return arrays_of(numeric.predicted_update(weights, population, instance.loss, instance.slope, **instance.options))
 
 
 def in_pairs(instance: PopulationInstance, device: str) -> list[Array]:
@@ -268,7 +248,7 @@ def evidence(
 
 
 def shares_of_theta(context: Context, seed: int) -> str:
-    """How large theta is beside the update, before and after training, in words: a size, not a claim."""
+    """Size of theta relative to the update, before and after training, in words: a measurement, not a claim."""
     before: list[float] = []
     after: list[float] = []
     for run in runs(towers(seed, 4, ("triplet", "infonce"), augmented=True), context.device):
@@ -329,14 +309,13 @@ def pairs_along(context: Context, measure: Callable[[PairInstance, str], Measure
     )  # fmt: skip
 
 
-# Statement 3 and minibatches: how fast sampling error falls, and what the flow of the operator predicts of
-# training.
+# Statement 3 with minibatches: the rate of the sampling error, and trajectories against the flow of the operator.
 
 # Minibatches, descent, SGD.
 RATE_LEVEL = 1 - allowed("rates", 3)
 MEMBERS = 64
 BATCHES = (16, 64, 256, 1024)
-# Samples held at once: small enough for the cache.
+# Samples in memory together: small enough for the cache.
 CHUNK = 2048
 # Steps over one and the same time, the finest last; noise needs a wider range to fit.
 NOISY_REFINEMENTS = (4, 16, 64)
@@ -347,15 +326,14 @@ FLOW_STEPS = 60
 
 def judged(source: str, what: str, exponents: list[float], claimed: float) -> Evidence:
     """The interval of the mean exponent against the claimed one."""
-    interval = mean_interval(exponents, RATE_LEVEL)
-    status: Status = judge_order(interval, claimed, MARGIN)
-    effect = f"a rate that is {order_effect(interval, MARGIN, len(exponents)):.3f} off {claimed:g}"
-    return Evidence(
-        "trained", status, source, len(exponents),
-        worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=MARGIN,
-        detail=f"{what}: exponent {interval}, claimed {claimed} +- {MARGIN}; "
-        f"refutes {effect}", effect=effect,
-    )  # fmt: skip
+    return order_evidence("trained", source, f"{what}: exponent", exponents, claimed, RATE_LEVEL, noun="a rate")
+
+
+def slopes(x: Any, y: np.ndarray) -> list[float]:
+    """Exponents of ``y ~ x^k``, one for each column of y, by least squares in logarithms."""
+    design = np.column_stack([np.ones(len(x)), np.log(x)])
+    solution, *_ = np.linalg.lstsq(design, np.log(y), rcond=None)
+    return list(solution[1].tolist())
 
 
 def operator_update(network: TreeNetwork, samples: int, generator: Any) -> list[Tensor]:
@@ -363,8 +341,6 @@ def operator_update(network: TreeNetwork, samples: int, generator: Any) -> list[
 
     ``DK`` and ``Df_L`` come from samples apart, so that their product has the right expectation.
     """
-    import numeric
-
     tree, result = network.tree, [block.new_zeros(block.shape) for block in network.parameters]
     top: Any = 0.0
     for state in (1, 0):
@@ -382,8 +358,6 @@ def operator_update(network: TreeNetwork, samples: int, generator: Any) -> list[
 
 def minibatch_errors(network: TreeNetwork, truth: list[Tensor], batch: int, seed: int) -> np.ndarray:
     """Distance of the updates of `MEMBERS` minibatches of the simple loss from the truth, ``(MEMBERS,)``."""
-    import numeric
-
     copies = network.with_parameters([block.expand(MEMBERS, *block.shape[1:]).clone() for block in network.parameters])
     # One step with learning rate 1: what it moves is the update.
     trace = numeric.train(copies, network.tree, "simple", lr=1.0, batch=batch, steps=1, seed=seed, keep_networks=False)
@@ -395,8 +369,6 @@ def minibatch_errors(network: TreeNetwork, truth: list[Tensor], batch: int, seed
 def minibatches(context: Context) -> Evidence:
     """The error of a minibatch update on 32 leaves against the operator, before and after training."""
     import torch
-
-    import numeric
 
     seed = derived(context.seed, "32 leaves")
     tree = hltm.complete_tree(5, 2, (0.7, 1.0), seed=seed)
@@ -412,21 +384,16 @@ def minibatches(context: Context) -> Evidence:
             minibatch_errors(network, truth, batch, derived(context.seed, f"minibatches {kind} {batch}"))
             for batch in BATCHES
         ]
-        design = np.column_stack([np.ones(len(BATCHES)), np.log(BATCHES)])
-        slopes, *_ = np.linalg.lstsq(design, np.log(np.stack(sizes)), rcond=None)
-        exponents += slopes[1].tolist()
+        exponents += slopes(BATCHES, np.stack(sizes))
     return judged("tree, minibatches", "error of a minibatch update against the operator, 32 leaves", exponents, -0.5)
 
 
 def flow(network: TreeNetwork, time: float) -> TreeNetwork:
     """Follow ``dW/dt = 2 Cov_x[Kbar, fbar]`` by the Runge-Kutta method of order 4, the operator at every stage."""
-    import numeric
-
     population, step = tree_population_of(network), time / FLOW_STEPS
 
     def slope(at: list[Tensor]) -> list[Tensor]:
-        held = network.with_parameters(at)
-        update = numeric.tree_update(held, population)
+        update = numeric.tree_update(network.with_parameters(at), population)
         result = [block.new_empty(block.shape) for block in at]
         for node, target in network.with_parameters(result).weights.items():
             target.copy_(update[node])
@@ -456,9 +423,7 @@ Training = Callable[["TreeNetwork", int], "TreeNetwork"]
 
 
 def distances(tree: HLTM, seed: int, device: str, train: Training, refinements: Sequence[int]) -> np.ndarray:
-    """How far selectivities after so many steps are from those of the flow, ``(refinements, E)``."""
-    import numeric
-
+    """Distances of the selectivities after these numbers of steps from those of the flow, ``(refinements, E)``."""
     network = numeric.TreeNetwork(tree, 3, 0.25, "linear", seed, device=device)
     target = all_selectivities(flow(network, TIME))
     return np.stack([np.linalg.norm(all_selectivities(train(network, n)) - target, axis=1) for n in refinements])
@@ -466,7 +431,6 @@ def distances(tree: HLTM, seed: int, device: str, train: Training, refinements: 
 
 def trajectories(context: Context) -> Evidence:
     """Descent on the population against the flow of the operator: first order in the learning rate."""
-    import numeric
 
     def descend(network: TreeNetwork, steps: int) -> TreeNetwork:
         return numeric.train(network, None, "simple", lr=TIME / steps, steps=steps, mode="exact").network
@@ -481,7 +445,6 @@ def trajectories(context: Context) -> Evidence:
 
 def noisy_trajectories(context: Context) -> Evidence:
     """SGD with batches that grow as the rate falls, against the flow of the operator: first order in the rate."""
-    import numeric
 
     def sgd(network: TreeNetwork, steps: int) -> TreeNetwork:
         copies = [block.expand(NOISY_MEMBERS, *block.shape[1:]).clone() for block in network.parameters]
@@ -490,12 +453,9 @@ def noisy_trajectories(context: Context) -> Evidence:
             seed=derived(context.seed, f"SGD {steps}"), keep_networks=False,
         ).network  # fmt: skip
 
-    rates, exponents = np.log(TIME / np.array(NOISY_REFINEMENTS)), []
+    rates, exponents = TIME / np.array(NOISY_REFINEMENTS), []
     for seed, tree in itertools.islice(small_trees(context), context.pick(quick=1, thorough=4)):
-        sizes = np.log(distances(tree, seed, context.device, sgd, NOISY_REFINEMENTS))
-        design = np.column_stack([np.ones(len(rates)), rates])
-        slopes, *_ = np.linalg.lstsq(design, sizes, rcond=None)
-        exponents += slopes[1].tolist()
+        exponents += slopes(rates, distances(tree, seed, context.device, sgd, NOISY_REFINEMENTS))
     what = "selectivities, SGD with B ~ 1/rate against the operator's flow, in the rate"
     return judged("tree, SGD trajectory", what, exponents, 1.0)
 

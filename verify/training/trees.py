@@ -7,7 +7,7 @@ along the path, and the selectivities ``s`` of a child depend on the leaves belo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hltm
+import numeric
 from hltm import HLTM
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.statement import Context
@@ -22,7 +23,7 @@ from verify.instances.samples import derived
 from verify.tolerance import rounding
 from verify.tolerance.statistics import allowed
 from verify.towers.tower import Array
-from verify.trees.agreement import bounded, with_effect
+from verify.trees.agreement import bounded, tree_population_of, with_effect
 
 if TYPE_CHECKING:
     from numeric import FinitePopulation, TreeNetwork
@@ -33,9 +34,8 @@ RECORDS = 20
 
 @dataclass(frozen=True)
 class TrainedTree:
-    """Networks of one tree at one record of their training; `members` counts the ensemble."""
+    """An ensemble of networks of one tree, at one record of its training."""
 
-    tree: HLTM
     network: TreeNetwork
     step: int
     loss: str
@@ -44,8 +44,6 @@ class TrainedTree:
 def selectivities(network: TreeNetwork, node: Any) -> Array:
     """``1/2 (E[f|z=1] - E[f|z=0])`` of every neuron of a node, ``(E, |N|)``, by enumerating the leaves below it."""
     import torch
-
-    import numeric
 
     tree = network.tree
     if not tree.children(node):
@@ -83,60 +81,50 @@ def closed_form(network: TreeNetwork, node: Any) -> Array:
     return o * a[:, :, None] * a[:, None, :]
 
 
-def tree_population_of(network: TreeNetwork) -> FinitePopulation:
-    """The enumerated leaves."""
-    import numeric
-
-    leaves = hltm.leaf_population(network.tree)
-    result = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)
-    return result.to(network.device, network.dtype)
-
-
 def measure_enumerated(trained: TrainedTree) -> Measurement:
     """Closed form against torch on the enumerated population, every node, relative to the largest entry."""
-    import numeric
-
     network, population = trained.network, tree_population_of(trained.network)
+    return measure_relative(
+        (
+            numeric.tree_activation_covariance(network, population, node).cpu().numpy(),
+            closed_form(network, node),
+            f"{trained.loss}, step {trained.step}, node {node!r}",
+        )
+        for node in network.tree.latents
+    )
+
+
+def measure_relative(sides: Iterable[tuple[Array, Array, str]]) -> Measurement:
+    """The largest difference of two sides, relative to the largest entry of the first."""
     worst = Measurement(0.0, RELATIVE)
-    for node in trained.tree.latents:
-        measured = numeric.tree_activation_covariance(network, population, node).cpu().numpy()
-        scale = max(float(np.abs(measured).max()), float(np.finfo(float).tiny))
-        residual = float(np.abs(measured - closed_form(network, node)).max()) / scale
+    for left, right, place in sides:
+        scale = max(float(np.abs(left).max()), float(np.finfo(float).tiny))
+        residual = float(np.abs(left - right).max()) / scale
         if not residual <= worst.residual:
-            worst = Measurement(residual, RELATIVE, detail=f"{trained.loss}, step {trained.step}, node {node!r}")
+            worst = Measurement(residual, RELATIVE, detail=place)
     return worst
 
 
 def measure_operator(trained: TrainedTree) -> Measurement:
     """``(1 - rho_0^2)/4 DK DK^T`` and the update with its cross terms, against torch, relative to the largest entry."""
-    import numeric
-
     network, population = trained.network, tree_population_of(trained.network)
     gradient = numeric.tree_population_gradient(network, population)
-    spread = (1 - trained.tree.root_polarity**2) / 4
+    spread = (1 - network.tree.root_polarity**2) / 4
     gap, top = connection_gap(network, population)
-    worst = Measurement(0.0, RELATIVE)
-    for node in trained.tree.latents:
-        block = numeric.tree_covariance_operator(network, population, node).cpu().numpy()
-        sides = {
-            "operator": (block, spread * gap[node] @ gap[node].transpose(0, 2, 1)),
-            "update": (
-                gradient[node].mT.flatten(1).cpu().numpy(),
-                2 * spread * np.einsum("epl,el->ep", gap[node], top),
-            ),
-        }
-        for name, (left, right) in sides.items():
-            scale = max(float(np.abs(left).max()), float(np.finfo(float).tiny))
-            residual = float(np.abs(left - right).max()) / scale
-            if not residual <= worst.residual:
-                worst = Measurement(residual, RELATIVE, detail=f"{name}, step {trained.step}, node {node!r}")
-    return worst
+
+    def sides() -> Iterator[tuple[Array, Array, str]]:
+        for node in network.tree.latents:
+            place = f"step {trained.step}, node {node!r}"
+            block = numeric.tree_covariance_operator(network, population, node).cpu().numpy()
+            yield block, spread * gap[node] @ gap[node].transpose(0, 2, 1), f"operator, {place}"
+            update = 2 * spread * np.einsum("epl,el->ep", gap[node], top)
+            yield gradient[node].mT.flatten(1).cpu().numpy(), update, f"update, {place}"
+
+    return measure_relative(sides())
 
 
 def connection_gap(network: TreeNetwork, population: FinitePopulation) -> tuple[dict[Any, Array], Array]:
     """``DK`` of every node, ``(E, p, n_L)``, and ``Df_L``, ``(E, n_L)``."""
-    import numeric
-
     weights = (population.augmentation_weights[1] - population.augmentation_weights[0]).cpu().numpy()
     points = population.points[0]
     gaps = {
@@ -146,17 +134,15 @@ def connection_gap(network: TreeNetwork, population: FinitePopulation) -> tuple[
     return gaps, np.einsum("c,ecl->el", weights, network.forward(points).cpu().numpy())
 
 
-def trained(tree: HLTM, loss: str, *, seed: int, steps: int, device: str, **options: Any) -> Iterator[TrainedTree]:
-    """Train an ensemble and give its networks at every record."""
-    import numeric
-
-    network = numeric.TreeNetwork(
-        tree, options.pop("width", 3), options.pop("slope", 0.0), options.pop("output", "linear"), seed=seed,
-        ensemble=options.pop("ensemble", 2), device=device, sigma_w=options.pop("sigma_w", 1.0),
-    )  # fmt: skip
+def trained(
+    tree: HLTM, loss: str, *, seed: int, steps: int, device: str, width: int = 3, slope: float = 0.0,
+    output: str = "linear", **options: Any,
+) -> Iterator[TrainedTree]:  # fmt: skip
+    """Train an ensemble of two and yield its networks at every record; `options` are those of `numeric.train`."""
+    network = numeric.TreeNetwork(tree, width, slope, output, seed=seed, ensemble=2, device=device, sigma_w=1.0)
     trace = numeric.train(network, tree, loss, steps=steps, seed=seed, record_every=max(1, steps // RECORDS), **options)
     for step, here in trace.networks():
-        yield TrainedTree(tree, here, step, loss)
+        yield TrainedTree(here, step, loss)
 
 
 def enumerable(context: Context) -> Iterator[TrainedTree]:
@@ -197,7 +183,7 @@ def sampled(context: Context) -> Evidence:
     runs, seed = [], derived(context.seed, "trained trees, sampled")
     for depth in (5, 6):
         tree = hltm.complete_tree(depth, 2, (0.7, 1.0), seed=seed + depth)
-        options: dict[str, Any] = {"width": 4, "ensemble": 2, "output": "normalized", "lr": 0.1, "batch": 64}
+        options: dict[str, Any] = {"width": 4, "output": "normalized", "lr": 0.1, "batch": 64}
         steps = context.pick(quick=200, thorough=2000)
         result = list(trained(tree, "infonce", seed=seed, steps=steps, device=context.device, **options))
         runs += [result[0], result[len(result) // 2], result[-1]]
@@ -214,9 +200,7 @@ def measure_sampled(trained: TrainedTree, *, context: Context, comparisons: int)
     """Closed form against the sampled left side of one node, within a bound that holds for every law."""
     import torch
 
-    import numeric
-
-    network, tree = trained.network, trained.tree
+    network, tree = trained.network, trained.network.tree
     node = next(v for v in tree.nodes if len(subtree(tree, tree.children(v)[0]).leaves) <= 16)
     generator = torch.Generator(device=network.device).manual_seed(derived(context.seed, f"sampled {trained.step}"))
     samples = context.pick(quick=40_000, thorough=1_000_000)

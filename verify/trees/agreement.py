@@ -1,4 +1,7 @@
-"""The four ways to the moments of a tree network held against each other, pair by pair; the odd one out is named."""
+"""Statement 6 in four independent ways: closed form, enumeration, torch and sampling.
+
+They are compared pair by pair, and the one that disagrees with all others is named.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import fmpq
 
+import hltm
+import numeric
+import theory
 from verify.engine.evidence import Evidence, Measurement
 from verify.instances.instance import TreeInstance
 from verify.tolerance import rounding
 from verify.tolerance.statistics import allowed, bernstein_bound
 from verify.towers.population import to_float
-from verify.towers.tower import Array, largest, vec
-from verify.trees.claims import Claim, Node
+from verify.towers.tower import Array, measure_differences, vec
+from verify.trees.claims import STATED, Claim, Node
 from verify.trees.enumeration import Enumeration
 
 if TYPE_CHECKING:
-    from numeric import RootContrasts, TreeNetwork
+    import torch
+
+    from numeric import FinitePopulation, RootContrasts, TreeNetwork
 
 
-# The closed forms that `theory` derives for a tree network, with the numbers put in, as exact rationals.
+# The closed forms that `theory` derives, evaluated in exact rationals.
 
 # A tree with more parameters is derived with its exact numbers in place of symbols: polynomials in all of them explode.
 SYMBOLS = 12
@@ -69,21 +77,17 @@ def exact_weights(instance: TreeInstance) -> dict[Any, Any]:
 
 def as_exact(matrix: Any, values: Any) -> Array:
     """A SymPy matrix with the parameters put in, as exact rationals."""
-    rows, columns = matrix.shape
-    result = np.empty((rows, columns), dtype=object)
-    for i in range(rows):
-        for j in range(columns):
-            value = matrix[i, j].xreplace(values) if hasattr(matrix[i, j], "xreplace") else matrix[i, j]
-            if not value.is_Rational:
-                raise ValueError(f"entry ({i}, {j}) is {value}, which still has symbols")
-            result[i, j] = fmpq(int(value.p), int(value.q))
+    result = np.empty(matrix.shape, dtype=object)
+    for place in np.ndindex(*matrix.shape):
+        value = matrix[place].xreplace(values)
+        if not value.is_Rational:
+            raise ValueError(f"entry {place} is {value}, which still has symbols")
+        result[place] = fmpq(int(value.p), int(value.q))
     return result
 
 
 def activation_forms(moments: Enumeration) -> Iterator[Form]:
     """The activation covariance of every latent node: of the network, and of one neuron a child without weights."""
-    import theory
-
     instance, tree = moments.instance, moments.tree
     values = theory.parameter_values(tree)
     numbers = len(values) > SYMBOLS
@@ -134,8 +138,6 @@ def selections(moments: Enumeration, node: Any) -> Iterator[tuple[tuple[int, ...
 
 def weight_forms(moments: Enumeration) -> Iterator[Form]:
     """Operator and update of every latent node, and the Walsh form of the operator on small symmetric trees."""
-    import theory
-
     instance, tree = moments.instance, moments.tree
     values = theory.parameter_values(tree)
     numbers = len(values) > SYMBOLS
@@ -156,7 +158,7 @@ def derived(moments: Enumeration) -> Iterator[Form]:
     yield from weight_forms(moments)
 
 
-# Statement 6 by sampling: the left side with a bound of its error that holds for every law.
+# Sampling: the left side, and a bound of its error that holds for every law.
 
 
 def bounded(contrasts: RootContrasts, false_alarm: float) -> tuple[Array, Array]:
@@ -187,10 +189,9 @@ def with_effect(found: Evidence) -> Evidence:
     return replace(found, detail=f"{found.detail}; {note}", effect=effect)
 
 
-# Four independent ways to the moments of a tree network: closed form, enumeration, torch, sampling.
+# The comparisons.
 
 QUANTITIES = ("activation", "operator", "update")
-# Batches of samples, from which standard errors are estimated.
 
 
 @lru_cache(maxsize=256)
@@ -215,60 +216,61 @@ def floats(value: Array) -> Array:
     return np.vectorize(to_float, otypes=[float])(value) if value.dtype == object else value
 
 
-def measure_claim(instance: TreeInstance, claim: Claim) -> Measurement:
-    """Every formula of a claim at every latent node against enumeration, in rationals."""
-    truth, moments = enumerated(instance), enumeration(instance)
-    worst, place, built = 0.0, "", 0
+def claimed_values(instance: TreeInstance, claim: Claim) -> Iterator[tuple[str, Any, str, Array]]:
+    """Quantity, node, formula and value of all that is claimed of the latent nodes."""
+    moments = enumeration(instance)
     for node in instance.tree.latents:
         for quantity, name, formula in claim.formulas:
             value = formula(Node(moments, node))
-            if value is None:
-                continue
-            built += 1
-            difference = largest((value - truth[quantity, node]) * fmpq(1))
-            if difference > worst:
-                worst, place = difference, f"{quantity} at {node!r}: {name}"
-    return Measurement(worst, 0.0, built > 0, place)
+            if value is not None:
+                yield quantity, node, name, value
+
+
+def measure_exact(instance: TreeInstance, claim: Claim | None = None) -> Measurement:
+    """The closed forms against enumeration, in rationals: any difference refutes."""
+    truth = enumerated(instance)
+    return measure_differences(
+        (value - truth[quantity, node], f"{quantity} at {node!r}: {name}")
+        for quantity, node, name, value in claimed_values(instance, claim or STATED)
+    )
 
 
 @lru_cache(maxsize=128)
 def by_torch(instance: TreeInstance, device: str) -> tuple[dict[tuple[str, Any], Array], float]:
-    """(quantity, node) to its value by torch on the enumerated population, and what rounding can explain.
-
-    Update and its automatic derivative are both taken; the second is what the closed form is held against.
-    """
+    """(quantity, node) to its value by torch on the enumerated population, and what rounding can explain."""
     import torch
 
-    result: dict[Any, dict[tuple[str, Any], Array]] = {}
-    for dtype in (torch.float64, torch.float32):
-        network, population = torch_sides(instance, device, dtype)
-        result[dtype] = torch_moments(instance, network, population)
-    keys = list(result[torch.float64])
-    double, single = ([result[dtype][key] for key in keys] for dtype in (torch.float64, torch.float32))
-    return result[torch.float64], rounding.measured_tolerance(double, single)
+    double, single = (torch_moments(*torch_sides(instance, device, dtype)) for dtype in (torch.float64, torch.float32))
+    return double, rounding.measured_tolerance(list(double.values()), list(single.values()))
 
 
-def torch_sides(instance: TreeInstance, device: str, dtype: Any) -> tuple[TreeNetwork, Any]:
-    """The torch network and the finite population of the tree's leaves."""
+def network_of(instance: TreeInstance, device: str, dtype: torch.dtype | None = None) -> TreeNetwork:
+    """The torch network of an instance, in float64 by default."""
     import torch
 
-    import hltm
-    import numeric
+    kind = dtype or torch.float64
+    weights = {node: torch.tensor(w, dtype=kind, device=device) for node, w in instance.by_node.items()}
+    return numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
 
-    leaves = hltm.leaf_population(instance.tree)
+
+def tree_population_of(network: TreeNetwork) -> FinitePopulation:
+    """The enumerated leaves of a network's tree."""
+    leaves = hltm.leaf_population(network.tree)
     population = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)
-    weights = {node: torch.tensor(w, dtype=dtype, device=device) for node, w in instance.by_node.items()}
-    network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
-    return network, population.to(device, dtype)
+    return population.to(network.device, network.dtype)
 
 
-def torch_moments(instance: TreeInstance, network: Any, population: Any) -> dict[tuple[str, Any], Array]:
+def torch_sides(instance: TreeInstance, device: str, dtype: torch.dtype) -> tuple[TreeNetwork, FinitePopulation]:
+    """The torch network and the finite population of the tree's leaves."""
+    network = network_of(instance, device, dtype)
+    return network, tree_population_of(network)
+
+
+def torch_moments(network: TreeNetwork, population: FinitePopulation) -> dict[tuple[str, Any], Array]:
     """Activation covariance, operator and gradient of every latent node by torch."""
-    import numeric
-
     result: dict[tuple[str, Any], Array] = {}
     gradient = numeric.tree_population_gradient(network, population)
-    for node in instance.tree.latents:
+    for node in network.tree.latents:
         activation = numeric.tree_activation_covariance(network, population, node)[0]
         operator = numeric.tree_covariance_operator(network, population, node)[0]
         result["activation", node] = activation.detach().cpu().numpy()
@@ -277,22 +279,16 @@ def torch_moments(instance: TreeInstance, network: Any, population: Any) -> dict
     return result
 
 
-def measure_torch(instance: TreeInstance, claim: Claim, device: str) -> Measurement:
-    """Every formula of a claim at every latent node against torch, in float64."""
+def measure_float(instance: TreeInstance, claim: Claim | None = None, device: str = "cpu") -> Measurement:
+    """The closed forms against torch on the enumerated population, in float64."""
     truth, tolerance = by_torch(instance, device)
-    moments = enumeration(instance)
     if near_kink(instance):
         return Measurement(0.0, tolerance, False, "a gate is near its kink")
-    worst, built = Measurement(0.0, tolerance), 0
-    for node in instance.tree.latents:
-        for quantity, name, formula in claim.formulas:
-            value = formula(Node(moments, node))
-            if value is None:
-                continue
-            built += 1
-            difference = np.abs(floats(value) - truth[quantity, node])
-            worst = rounding.worse(worst, difference, np.array(tolerance), f"{quantity} at {node!r}: {name}")
-    return worst if built else Measurement(0.0, tolerance, False, "nothing is claimed of this tree")
+    worst, values = Measurement(0.0, tolerance), list(claimed_values(instance, claim or STATED))
+    for quantity, node, name, value in values:
+        difference = np.abs(floats(value) - truth[quantity, node])
+        worst = rounding.worse(worst, difference, np.array(tolerance), f"{quantity} at {node!r}: {name}")
+    return worst if values else Measurement(0.0, tolerance, False, "nothing is claimed of this tree")
 
 
 def near_kink(instance: TreeInstance) -> bool:
@@ -315,14 +311,11 @@ def near_kink(instance: TreeInstance) -> bool:
 
 
 def measure_theory(instance: TreeInstance) -> Measurement:
-    """What `theory` derives against enumeration, in rationals."""
+    """The closed forms of `theory` against enumeration, in rationals."""
     truth = enumerated(instance)
-    worst, place = 0.0, ""
-    for form in derived(enumeration(instance)):
-        difference = largest((form.value - form.part(truth[form.quantity, form.node])) * fmpq(1))
-        if difference > worst:
-            worst, place = difference, form.place
-    return Measurement(worst, 0.0, detail=place)
+    return measure_differences(
+        (form.value - form.part(truth[form.quantity, form.node]), form.place) for form in derived(enumeration(instance))
+    )
 
 
 def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -> Measurement:
@@ -332,9 +325,6 @@ def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -
     in before the sums. The top node and the last latent nodes, at the largest depth, are compared.
     """
     import torch
-
-    import numeric
-    import theory
 
     weights, slope = exact_weights(instance), sympy_number(instance.slope)
     tree = instance.tree
@@ -360,10 +350,8 @@ def by_sampling(instance: TreeInstance, seed: int, samples: int, false_alarm: fl
     """Latent node to the sampled activation covariance and the largest error of its entries."""
     import torch
 
-    import numeric
-
     generator = torch.Generator().manual_seed(seed)
-    network = numeric.TreeNetwork.from_weights(instance.tree, instance.by_node, slope=instance.slope)
+    network = network_of(instance, "cpu")
     result = {}
     for node in instance.tree.latents:
         contrasts = numeric.sample_root_contrasts(network, instance.tree, node, samples, generator)

@@ -1,4 +1,4 @@
-"""Assumptions of statement 6, dropped: loops, other latents kept, more states, other leaves, other neurons.
+"""Assumptions of statements 6 and 7, dropped one at a time.
 
 A loop is no tree, so small Bayesian networks are enumerated here by hand, in rationals; what is about the network on
 the leaves is enumerated by `verify.trees.enumeration`.
@@ -23,9 +23,9 @@ from verify.instances.instance import TreeInstance
 from verify.instances.samples import generator
 from verify.tolerance.rounding import gamma
 from verify.towers.tower import Array
-from verify.trees import samples as tree_sources
-from verify.trees.agreement import enumerated, enumeration, measure_claim
-from verify.trees.claims import STATED, Claim, Node, block_update, categorical, o, outer, walsh_difference
+from verify.trees import samples
+from verify.trees.agreement import enumerated, enumeration, measure_exact
+from verify.trees.claims import STATED, Claim, Node, block_update, categorical, from_gap, o, outer, walsh_difference
 from verify.trees.lucky import (
     Moments,
     averaged_survival,
@@ -86,11 +86,13 @@ class Law:
             total, square = total + p * mean, square + p * mean**2
         return square - total**2
 
+    def gap(self, value: Value, above: str) -> Fraction:
+        """E[value | above = 1] - E[value | above = 0]."""
+        return self.mean(value, **{above: 1}) - self.mean(value, **{above: 0})
+
     def polarity(self, above: str, below: str) -> Fraction:
         """P(below = 1 | above = 1) - P(below = 1 | above = 0)."""
-        return self.mean(lambda s: Fraction(s[below] == 1), **{above: 1}) - self.mean(
-            lambda s: Fraction(s[below] == 1), **{above: 0}
-        )
+        return self.gap(lambda s: Fraction(s[below] == 1), above)
 
     def closed(self, root: str, node: str, leaf: str, s: Fraction = Fraction(1, 2)) -> Fraction:
         """rho_{0 mu}^2 (1 - rho_0^2) (rho_{mu nu} s)^2: the statement for one leaf read at `node`."""
@@ -175,7 +177,7 @@ def any_function(context: Context) -> Iterator[Sides]:
         edge = child("a", "z", (p[0] + 1) / 3, (p[1] + 1) / 3)
         law = Law.of([root, edge, child("x", "a", p[2], p[3]), child("y", "a", p[4], p[5])])
         value: Value = partial(lambda table, s: table[s["x"], s["y"]], g)
-        s = (law.mean(value, a=1) - law.mean(value, a=0)) / 2
+        s = law.gap(value, "a") / 2
         rho_0 = law.mean(lambda state: Fraction(2 * state["z"] - 1))
         closed = law.polarity("z", "a") ** 2 * (1 - rho_0**2) * s**2
         yield Sides(
@@ -190,22 +192,25 @@ def entry(quantity: str, value: Array, truth: Array, text: str) -> Sides:
     return Sides(text, quantity, truth[place], value[place])
 
 
+def difference_neuron(row: tuple[float, float]) -> TreeInstance:
+    """r -> a -> x, y with f_a = max(x - y, 0), and P(1|0), P(1|1) of both leaves."""
+    tree = tree_of({"a": ("r", (0.25, 0.75)), "x": ("a", row), "y": ("a", row)})
+    return TreeInstance(tree, (((1.0,),), ((1.0, -1.0),)), 0.0)
+
+
 def uneven_tables(context: Context) -> Iterator[Sides]:
     """The Walsh form below a table that is not symmetric: f_a = max(x - y, 0)."""
-    tree = tree_of({"a": ("r", (0.25, 0.75)), "x": ("a", (0.5, 1.0)), "y": ("a", (0.5, 1.0))})
-    instance = TreeInstance(tree, (((1.0,),), ((1.0, -1.0),)), 0.0)
+    instance = difference_neuron((0.5, 1.0))
     node = Node(enumeration(instance), "r")
     difference = walsh_difference(node, any_table=True)
     assert difference is not None  # noqa: S101 (four leaves at most)
-    value = (difference @ difference.T) * ((1 - node.rho_0**2) / 4)
-    yield entry("OP_r by enumeration, Walsh form", value, enumerated(instance)["operator", "r"],
+    yield entry("OP_r by enumeration, Walsh form", from_gap(node, difference), enumerated(instance)["operator", "r"],
                 "r -> a -> x, y, P(1|0) = 1/2, P(1|1) = 1, f_a = max(x - y, 0)")  # fmt: skip
 
 
 def kinked(context: Context) -> Iterator[Sides]:
     """o a a^T kron J^T J for ReLU neurons, J where the gate is on."""
-    tree = tree_of({"a": ("r", (0.25, 0.75)), "x": ("a", (0.25, 0.75)), "y": ("a", (0.25, 0.75))})
-    instance = TreeInstance(tree, (((1.0,),), ((1.0, -1.0),)), 0.0)
+    instance = difference_neuron((0.25, 0.75))
     moments = enumeration(instance)
     node, jacobian = Node(moments, "a"), moments.run((1, 0)).jacobians["a"]
     value = np.kron(outer(node.a()) * o(node), jacobian.T @ jacobian)
@@ -228,8 +233,8 @@ CATEGORICAL = Claim((("activation", "categorical form", categorical),))
 
 def on_trees(kind: str, claim: Claim, context: Context) -> Iterator[Sides]:
     """A claim on random trees of a kind."""
-    for instance in tree_sources.instances(context.seed + 31, context.pick(quick=4, thorough=60), kind=kind):
-        yield of_measurement(measure_claim(instance, claim), f"{kind} tree, {len(instance.tree.leaves)} leaves",
+    for instance in samples.instances(context.seed + 31, context.pick(quick=4, thorough=60), kind=kind):
+        yield of_measurement(measure_exact(instance, claim), f"{kind} tree, {len(instance.tree.leaves)} leaves",
                              "largest residual, zero")  # fmt: skip
 
 
@@ -295,25 +300,22 @@ def three_state_leaf(context: Context) -> Iterator[Sides]:
     """A leaf of states 0, 1, 2 where rho and s = 1/2 are those of the states 0 and 1."""
     reads = {(0,): (HALF, HALF, Fraction(0)), (1,): (QUARTER, QUARTER, HALF)}
     law = Law.of([prior(), Variable("x", ("z",), reads)])
-    gap = law.mean(lambda s: Fraction(s["x"]), z=1) - law.mean(lambda s: Fraction(s["x"]), z=0)
-    yield Sides("one leaf of states 0, 1, 2, w = 1", "gap, 2 w a", gap, 2 * law.polarity("z", "x") * HALF)
+    yield Sides(
+        "one leaf of states 0, 1, 2, w = 1", "gap, 2 w a", law.gap(leaf, "z"), 2 * law.polarity("z", "x") * HALF
+    )
 
 
 def not_screened(context: Context) -> Iterator[Sides]:
     """A leaf that depends on its parent and on z, read by a neuron of its parent."""
     rows = {(a, z): (1 - Fraction(a + 2 * z, 4), Fraction(a + 2 * z, 4)) for a, z in product((0, 1), repeat=2)}
     law = Law.of([prior(), child("a", "z", QUARTER, 1 - QUARTER), Variable("x", ("a", "z"), rows)])
-    gap, s = ((law.mean(lambda state: Fraction(state["x"]), **{at: 1})
-               - law.mean(lambda state: Fraction(state["x"]), **{at: 0})) for at in ("z", "a"))  # fmt: skip
-    yield Sides("z -> a -> x and z -> x, P(x = 1) = (a + 2z)/4, w = 1", "gap at z, 2 w rho_za s_a", gap,
-                law.polarity("z", "a") * s)  # fmt: skip
+    yield Sides("z -> a -> x and z -> x, P(x = 1) = (a + 2z)/4, w = 1", "gap at z, 2 w rho_za s_a",
+                law.gap(leaf, "z"), law.polarity("z", "a") * law.gap(leaf, "a"))  # fmt: skip
 
 
 def without_variance(context: Context) -> Iterator[Sides]:
     """v = 0 below Var(p | z = 0): p = x - y, both leaves 1 at z = 1, even at z = 0."""
-    tree = tree_of({"a": ("r", (0.25, 0.75)), "x": ("a", (0.5, 1.0)), "y": ("a", (0.5, 1.0))})
-    instance = TreeInstance(tree, (((1.0,),), ((1.0, -1.0),)), 0.0)
-    neuron = next(neurons(enumeration(instance), "a"))
+    neuron = next(neurons(enumeration(difference_neuron((0.5, 1.0))), "a"))
     m = neuron.moments
     line, factor, _ = stated_bound(Moments(m.m_0, m.m_1, fmpq(0), m.v_1, m.slope))
     # The radicand is the square of m_0 now.
@@ -350,8 +352,7 @@ def biased_gap(context: Context) -> Iterator[Sides]:
     for bias, high in product((1, -2, 5), (Fraction(3, 4), Fraction(1), Fraction(1, 8))):
         law = Law.of([prior(), child("x", "z", QUARTER, high)])
         value = partial(lambda shift, s: Fraction(3 * s["x"] + shift), bias)
-        gap = law.mean(value, z=1) - law.mean(value, z=0)
-        yield Sides(f"one leaf of polarity {high - QUARTER}, w = 3, b = {bias}", "gap, 2 w a", gap,
+        yield Sides(f"one leaf of polarity {high - QUARTER}, w = 3, b = {bias}", "gap, 2 w a", law.gap(value, "z"),
                     2 * 3 * law.polarity("z", "x") * HALF)  # fmt: skip
 
 

@@ -1,14 +1,14 @@
-"""What statement 6 claims of each latent node, as formulas in polarities and selectivities.
+"""The closed forms of statement 6 at a latent node, in polarities and selectivities, and false variants of them.
 
-A formula takes a `Node` (all that the closed forms are made of) and gives a matrix, or None where it makes no claim:
-the binary forms say nothing of a categorical tree, the Walsh form nothing of tables that are not symmetric.
+A formula takes a `Node` and returns a matrix, or None where it makes no claim: the binary forms do not apply to a
+categorical tree, the Walsh form does not apply to tables that are not symmetric.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
@@ -17,7 +17,7 @@ from flint import fmpq
 
 from verify.engine.statement import Variant
 from verify.towers.tower import Array, vec
-from verify.trees.enumeration import Enumeration, zeros
+from verify.trees.enumeration import Enumeration
 
 WALSH_LEAVES = 4
 
@@ -106,7 +106,7 @@ def categorical(node: Node) -> Array:
     """F^T T_{0 mu}^T (diag pi - pi pi^T) T_{0 mu} F, with F the means of the children's neurons given z_mu."""
     moments = node.moments
     path = list(node.tree.path(node.tree.root, node.name))[1:]
-    transition = np.array([[fmpq(int(i == j)) for j in range(len(moments.prior))] for i in range(len(moments.prior))])
+    transition = np.eye(len(moments.prior), dtype=object) * fmpq(1)
     for child in path:
         transition = transition @ np.array(moments.tables[child], dtype=object)
     rows = []
@@ -123,9 +123,11 @@ def categorical(node: Node) -> Array:
 
 def operator(node: Node) -> Array | None:
     """OP_mu = (1 - rho_0^2)/4 DK DK^T for a binary root."""
-    if len(node.moments.prior) != 2:
-        return None
-    difference = node.difference()
+    return from_gap(node, node.difference()) if len(node.moments.prior) == 2 else None
+
+
+def from_gap(node: Node, difference: Array) -> Array:
+    """(1 - rho_0^2)/4 DK DK^T."""
     return (difference @ difference.T) * ((1 - node.rho_0**2) / 4)
 
 
@@ -176,10 +178,10 @@ def walsh_difference(
     return total
 
 
-def walsh_operator(node: Node) -> Array | None:
+def walsh_operator(node: Node, odd_sets: bool = True, odd_edges: bool = True) -> Array | None:
     """(1 - rho_0^2)/4 DK DK^T with DK by the Walsh form, on symmetric binary trees."""
-    difference = walsh_difference(node)
-    return None if difference is None else (difference @ difference.T) * ((1 - node.rho_0**2) / 4)
+    difference = walsh_difference(node, odd_sets, odd_edges)
+    return None if difference is None else from_gap(node, difference)
 
 
 def block_update(node: Node) -> Array:
@@ -203,7 +205,7 @@ def level_update(node: Node) -> Array | None:
     if len(nodes) != len(level) or any(leaf in earlier for leaf in tree.leaves for earlier in above(tree, level)):
         return None
     own = moments.mean_connections(node.name)
-    total = zeros(len(own[0]))
+    total = np.zeros(len(own[0]), dtype=object) * fmpq(1)
     for other in nodes:
         cross = moments.covariance(own, moments.mean_connections(other))
         total = total + cross @ vec(moments.weights[other])
@@ -240,30 +242,14 @@ STATED = Claim(
 # False variants of statement 6, one line changed in each: the same measurements must refute them.
 
 
-def only_where(condition: Callable[[Node], bool], formula: Formula) -> Formula:
-    """The formula where a condition holds, no claim elsewhere."""
-    return lambda node: formula(node) if condition(node) else None
+def only(quantity: str, formula: Formula) -> Claim:
+    """The claim of one formula."""
+    return Claim(((quantity, "variant", formula),))
 
 
-def binary(node: Node) -> bool:
-    """Whether the tree is binary."""
-    return bool(node.tree.is_binary)
-
-
-def false_walsh(odd_sets: bool, odd_edges: bool) -> Formula:
-    """The Walsh form with even sets kept, or with the edges of even count."""
-
-    def formula(node: Node) -> Array | None:
-        difference = walsh_difference(node, odd_sets, odd_edges)
-        return None if difference is None else (difference @ difference.T) * ((1 - node.rho_0**2) / 4)
-
-    return formula
-
-
-def false_activation(factor: Callable[[Node], Any], vector: Callable[[Node], Array]) -> Claim:
+def false_activation(factor: Callable[[Node], Any], vector: Callable[[Node], Array] = Node.a) -> Claim:
     """A claim on the activation covariance of binary trees: another factor, or another vector."""
-    formula = only_where(binary, lambda node: outer(vector(node)) * factor(node))
-    return Claim((("activation", "variant", formula),))
+    return only("activation", lambda node: outer(vector(node)) * factor(node) if node.tree.is_binary else None)
 
 
 def transposed(node: Node) -> Array | None:
@@ -276,36 +262,23 @@ def transposed(node: Node) -> Array | None:
     return np.kron(outer(node.a()) * o(node), jacobian @ jacobian.T)
 
 
-def half(node: Node) -> Array:
-    """a with s twice as large: its 1/2 left out."""
-    return node.a(scale=2)
+def half_top_update(node: Node) -> Array | None:
+    """Half of the update at the top node."""
+    return block_update(node) / fmpq(2) if node.top else None
 
 
 VARIANTS = (
-    Variant(
-        "rho-not-squared",
-        "rho_{0mu} in place of rho_{0mu}^2",
-        false_activation(lambda n: n.path_polarity() * (1 - n.rho_0**2), Node.a),
-    ),
-    Variant(
-        "root-not-squared",
-        "1 - rho_0 in place of 1 - rho_0^2",
-        false_activation(lambda n: n.path_polarity() ** 2 * (1 - n.rho_0), Node.a),
-    ),
-    Variant(
-        "edge-left-out",
-        "the first edge of the path left out",
-        false_activation(lambda n: n.path_polarity(skip=1) ** 2 * (1 - n.rho_0**2), Node.a),
-    ),
-    Variant("s-without-half", "s_k without its 1/2", false_activation(o, half)),
-    Variant("a-without-rho", "a_mu = [s_k] without rho_{mu nu}", false_activation(o, lambda n: n.a(with_rho=False))),
-    Variant("jacobian-transposed", "J J^T in place of J^T J", Claim((("operator", "variant", transposed),))),
-    Variant("walsh-even-sets", "even |S| kept", Claim((("operator", "variant", false_walsh(False, True)),))),
-    Variant("walsh-even-edges", "edges with even counts", Claim((("operator", "variant", false_walsh(True, False)),))),
-    Variant("block-is-all", "2 OP_mu vec W_mu below the top node", Claim((("update", "variant", block_update),))),
-    Variant(
-        "one-branch-for-shared",
-        "OP vec W at the top node for the shared update",
-        Claim((("update", "variant", only_where(lambda n: n.top, lambda n: block_update(n) / fmpq(2))),)),
-    ),
+    Variant("rho-not-squared", "rho_{0mu} in place of rho_{0mu}^2",
+            false_activation(lambda n: n.path_polarity() * (1 - n.rho_0**2))),
+    Variant("root-not-squared", "1 - rho_0 in place of 1 - rho_0^2",
+            false_activation(lambda n: n.path_polarity() ** 2 * (1 - n.rho_0))),
+    Variant("edge-left-out", "the first edge of the path left out",
+            false_activation(lambda n: n.path_polarity(skip=1) ** 2 * (1 - n.rho_0**2))),
+    Variant("s-without-half", "s_k without its 1/2", false_activation(o, partial(Node.a, scale=2))),
+    Variant("a-without-rho", "a_mu = [s_k] without rho_{mu nu}", false_activation(o, partial(Node.a, with_rho=False))),
+    Variant("jacobian-transposed", "J J^T in place of J^T J", only("operator", transposed)),
+    Variant("walsh-even-sets", "even |S| kept", only("operator", partial(walsh_operator, odd_sets=False))),
+    Variant("walsh-even-edges", "edges with even counts", only("operator", partial(walsh_operator, odd_edges=False))),
+    Variant("block-is-all", "2 OP_mu vec W_mu below the top node", only("update", block_update)),
+    Variant("one-branch-for-shared", "OP vec W at the top node for the shared update", only("update", half_top_update)),
 )  # fmt: skip

@@ -27,13 +27,6 @@ def exact(value: Any) -> fmpq:
     return fmpq(value.numerator, value.denominator) if hasattr(value, "numerator") else rational(float(value))
 
 
-def zeros(*shape: int) -> Array:
-    """An array of exact zeros."""
-    result = np.empty(shape, dtype=object)
-    result.ravel()[:] = [fmpq(0)] * result.size
-    return result
-
-
 @dataclass(frozen=True, eq=False)
 class Pass:
     """The network on one configuration: activations of every node, J and K of every latent node, the output."""
@@ -107,7 +100,8 @@ class Enumeration:
             top = node == self.tree.root
             gates[node] = np.array([fmpq(1)] * len(p), dtype=object) if top else gate(p, self.slope, fmpq(1))
             activations[node] = p * gates[node]
-        jacobians = {self.tree.root: identity(len(activations[self.tree.root]))}
+        output = activations[self.tree.root]
+        jacobians = {self.tree.root: np.eye(len(output), dtype=object) * fmpq(1)}
         for node in self.tree.latents:
             start = 0
             for child in self.tree.children(node):
@@ -115,7 +109,12 @@ class Enumeration:
                 if child in gates:
                     jacobians[child] = (jacobians[node] @ self.weights[node][:, start:stop]) * gates[child]
                 start = stop
-        return Pass(activations, jacobians, inputs, activations[self.tree.root])
+        return Pass(activations, jacobians, inputs, output)
+
+    def run_below(self, node: Any, configuration: tuple[int, ...]) -> Pass:
+        """The network on a configuration of the leaves below a node; the others, which it does not read, are 0."""
+        states = dict(zip(self.below(node), configuration, strict=True))
+        return self.run(tuple(states.get(leaf, 0) for leaf in self.below(self.tree.root)))
 
     def given_root(self, value: Any) -> list[Array]:
         """E[value(pass) | z_0] for every state of the root."""
@@ -123,17 +122,7 @@ class Enumeration:
 
     def given_node(self, node: Any) -> list[Array]:
         """E[f of the node's neurons | state of the node], from the leaves below it alone."""
-        leaves = self.below(self.tree.root)
-        place = [leaves.index(leaf) for leaf in self.below(node)]
-
-        def activation(part: tuple[int, ...]) -> Array:
-            # The other leaves do not matter to this node; any state of theirs will do.
-            whole = [0] * len(leaves)
-            for index, state in zip(place, part, strict=True):
-                whole[index] = state
-            return self.run(tuple(whole)).activations[node]
-
-        return [weighted(law, activation) for law in self.laws[node]]
+        return [weighted(law, lambda c: self.run_below(node, c).activations[node]) for law in self.laws[node]]
 
     def covariance(self, left: list[Array], right: list[Array]) -> Array:
         """E[a b^T] - E[a] E[b]^T over the root's states, for matrices a, b given the root."""
@@ -166,20 +155,7 @@ class Enumeration:
         return self.covariance(self.mean_connections(node), outputs).reshape(-1) * 2
 
 
-def identity(size: int) -> Array:
-    """The exact identity matrix."""
-    result = zeros(size, size)
-    for index in range(size):
-        result[index, index] = fmpq(1)
-    return result
-
-
 def weighted(law: Law, value: Any) -> Array:
     """sum over configurations of probability times value."""
-    total = None
-    for configuration, p in law.items():
-        term = value(configuration) * p
-        total = term if total is None else total + term
-    if total is None:
-        raise ValueError("an empty law has no mean")
-    return total
+    first, *rest = (value(configuration) * p for configuration, p in law.items())
+    return sum(rest, first)

@@ -1,4 +1,4 @@
-"""What statement 7 claims, as formulas that a false variant replaces one at a time.
+"""Statement 7: its formulas, false variants of them, and their check in exact rationals.
 
 A bound is written ``line - factor sqrt(radicand)``, so that it can be decided exactly by squaring, and evaluated on
 tensors as well as on rationals.
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq, fmpq_poly
 
+import theory
 from verify.engine.evidence import Kind, Measurement
 from verify.engine.statement import Variant
 from verify.instances.instance import TreeInstance
@@ -47,7 +48,12 @@ Sizes = tuple[Fraction, ...]
 
 def stated_bound(m: Moments) -> tuple[Any, Any, Any]:
     """a/2 (m_1 - m_0) + (1 - a)/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v))), v the variance at z_mu = 0."""
-    return leaky(m, positive(m.m_1) / 2 - m.m_0 / 4, m.m_0**2 + m.v_0)
+    return with_variance(m, m.v_0)
+
+
+def with_variance(m: Moments, variance: Any) -> tuple[Any, Any, Any]:
+    """The bound with another variance v under the root."""
+    return leaky(m, positive(m.m_1) / 2 - m.m_0 / 4, m.m_0**2 + variance)
 
 
 def leaky(m: Moments, line: Any, radicand: Any, factor: Fraction | int = 1) -> tuple[Any, Any, Any]:
@@ -64,16 +70,12 @@ def stated_gap(weights: Any, a: Any) -> Any:
 @lru_cache(maxsize=4096)
 def stated_survival(sizes: Sizes, x: Fraction) -> Fraction:
     """P(2 sum a_i u_i >= x) for u_i uniform on [-1, 1], as `theory` has it."""
-    import theory
-
     value = theory.gap_law(sizes).survival(x)
     return Fraction(int(value.p), int(value.q))
 
 
 def stated_existence(p: Fraction, neurons: int) -> Fraction:
     """1 - (1 - P)^m, as `theory` has it."""
-    import theory
-
     value = theory.existence_probability(p, neurons)
     return Fraction(int(value.p), int(value.q))
 
@@ -108,16 +110,6 @@ def normal_survival(sizes: Sizes, x: Fraction) -> Fraction:
     return Fraction(0.5 * math.erfc(float(x) / math.sqrt(2 * 4 / 3 * float(sum(size**2 for size in sizes)))))
 
 
-def no_variance(m: Moments) -> tuple[Any, Any, Any]:
-    """V left out: sqrt(m_0^2)."""
-    return leaky(m, positive(m.m_1) / 2 - m.m_0 / 4, m.m_0**2)
-
-
-def other_variance(m: Moments) -> tuple[Any, Any, Any]:
-    """Var(p|1) for Var(p|0)."""
-    return leaky(m, positive(m.m_1) / 2 - m.m_0 / 4, m.m_0**2 + m.v_1)
-
-
 def mean_for_root(m: Moments) -> tuple[Any, Any, Any]:
     """max(m_0, 0) in place of the square root."""
     return leaky(m, positive(m.m_1) / 2 - m.m_0 / 4 - positive(m.m_0) / 4, m.m_0 * 0, 0)
@@ -129,24 +121,26 @@ def doubled(m: Moments) -> tuple[Any, Any, Any]:
     return 2 * line, 2 * factor, radicand
 
 
-def linear_for_relu(m: Moments) -> tuple[Any, Any, Any]:
-    """Half the gap, as if the neuron were linear."""
-    return (m.m_1 - m.m_0) / 2, m.m_0 * 0, m.m_0 * 0
-
-
 ALL: tuple[Kind, ...] = ("exact", "float", "trained")
 BOUND_VARIANTS = (
-    Variant("variance-left-out", "sqrt(m_0^2) in place of sqrt(m_0^2 + v)", Claim(bound=no_variance), ALL),
+    Variant(
+        "variance-left-out", "sqrt(m_0^2) in place of sqrt(m_0^2 + v)", Claim(bound=lambda m: with_variance(m, 0)), ALL
+    ),
     Variant("mean-for-root", "max(m_0, 0) in place of sqrt(m_0^2 + v)", Claim(bound=mean_for_root), ALL),
     Variant("bound-without-half", "the bound without its 1/2", Claim(bound=doubled), ALL),
-    Variant("half-the-gap", "s_j >= g_j / 2, as for linear neurons", Claim(bound=linear_for_relu), ALL),
+    Variant(
+        "half-the-gap",
+        "s_j >= g_j / 2, as for linear neurons",
+        Claim(bound=lambda m: ((m.m_1 - m.m_0) / 2, m.m_0 * 0, m.m_0 * 0)),
+        ALL,
+    ),
 )
 TRAINED_VARIANTS = (
     *BOUND_VARIANTS,
     Variant(
         "variance-of-the-other-state",
         "Var(p|z_mu = 1) for Var(p|z_mu = 0)",
-        Claim(bound=other_variance),
+        Claim(bound=lambda m: with_variance(m, m.v_1)),
         ("trained",),
         one_kind="instances are too rare among random small trees to be found by search; trained neurons refute it",
     ),
@@ -161,7 +155,7 @@ VARIANTS = (
 )
 
 
-# Statement 7 in exact rationals: the bound on every neuron, the gap, the law of the gap and existence.
+# The check in exact rationals: the bound on every neuron, the gap, the law of the gap and existence.
 
 # Thresholds in units of the largest gap.
 PLACES = tuple(Fraction(n, 12) for n in (-9, -4, 0, 3, 6, 8, 11))
@@ -199,22 +193,12 @@ def applies_to(tree: Any, node: Any) -> bool:
 
 def neurons(moments: Enumeration, node: Any) -> Iterator[Neuron]:
     """Every neuron of a node; the top node has no activation, which is slope 1."""
-    leaves = moments.below(moments.tree.root)
-    place = [leaves.index(leaf) for leaf in moments.below(node)]
     weights = moments.weights[node]
     slope = fmpq(1) if node == moments.tree.root else moments.slope
-    argument = []
-    for law in moments.laws[node]:
-        rows = []
-        for part, p in law.items():
-            whole = [0] * len(leaves)
-            for position, state in zip(place, part, strict=True):
-                whole[position] = state
-            rows.append((p, weights @ moments.run(tuple(whole)).inputs[node]))
-        argument.append(rows)
+    laws = [[(p, weights @ moments.run_below(node, c).inputs[node]) for c, p in law.items()]
+            for law in moments.laws[node]]  # fmt: skip
     for index in range(len(weights)):
-        low, high = ([(p, values[index]) for p, values in rows] for rows in argument)
-        (m_0, v_0, s_0), (m_1, v_1, s_1) = (summary(rows, slope) for rows in (low, high))
+        (m_0, v_0, s_0), (m_1, v_1, s_1) = (summary([(p, values[index]) for p, values in law], slope) for law in laws)
         result = Moments(m_0, m_1, v_0, v_1, slope)
         yield Neuron(node, index, weights[index], result, m_1 - m_0, (s_1 - s_0) / 2)
 
@@ -227,7 +211,7 @@ def summary(rows: list[tuple[fmpq, fmpq]], slope: fmpq) -> tuple[fmpq, fmpq, fmp
 
 
 def shortfall(selectivity: fmpq, bound: tuple[fmpq, fmpq, fmpq]) -> float:
-    """How far a selectivity is below ``line - factor sqrt(radicand)``; 0 exactly where it is not, by squaring."""
+    """The distance of a selectivity below ``line - factor sqrt(radicand)``; 0 exactly where it is not, by squaring."""
     line, factor, radicand = bound
     if factor < 0 or radicand < 0:
         raise ValueError("a bound needs a factor and a radicand that are not negative")
@@ -296,8 +280,8 @@ def sizes_of(a: Any) -> Sizes:
     return tuple(sorted(fraction(abs(entry)) for entry in a if entry != 0))
 
 
-def measure(instance: TreeInstance, claim: Claim | None = None) -> Measurement:
-    """Every part of the claim at every node that it speaks of, in rationals: any difference refutes."""
+def measure_exact(instance: TreeInstance, claim: Claim | None = None) -> Measurement:
+    """Gap, bound, law and existence at every node that the claim applies to, in rationals: any difference refutes."""
     claim, moments = claim or STATED, enumeration(instance)
     worst, built = Measurement(0.0, 0.0), False
     for node in instance.tree.latents:

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import hltm
+import numeric
+import theory
 from verify.engine.evidence import Measurement
 from verify.instances.instance import TreeInstance
 from verify.tolerance.rounding import gamma, worse
 from verify.tolerance.statistics import allowed, dkw_bound, proportion_interval
-from verify.trees.agreement import enumeration
+from verify.trees.agreement import enumeration, network_of
 from verify.trees.claims import Node
 from verify.trees.lucky import LAW, PLACES, STATED, Claim, Moments, Sizes, applies_to, sizes_of
 
@@ -39,7 +42,7 @@ COMPARISONS = 100_000
 class Neurons:
     """The neurons of one node for E networks, tensors (E, n): moments, selectivity, correlation with z_mu.
 
-    `spread` is the standard deviation of the activation; `error` bounds what rounding can do to any mean of the
+    `spread` is the standard deviation of the activation; `error` bounds the rounding error of any mean of the
     pre-activation or the activation.
     """
 
@@ -118,13 +121,11 @@ def correlation(share: float, mean: Tensor, variance: Tensor) -> tuple[Tensor, T
 
 def prior(tree: HLTM, node: Any) -> float:
     """P(z_mu = 1)."""
-    import hltm
-
     return float(hltm.marginals(tree)[node][1])
 
 
 def errors(network: TreeNetwork, node: Any, configurations: int) -> Tensor:
-    """What rounding can do to a mean over the leaves: gamma_n times the pre-activation at absolute values.
+    """Rounding-error bounds of a mean over the leaves: gamma_n times the pre-activation at absolute values.
 
     Weights at absolute values are increasing in the leaves, so that their largest states give the largest value.
     """
@@ -140,7 +141,7 @@ def errors(network: TreeNetwork, node: Any, configurations: int) -> Tensor:
     return size * unit
 
 
-def selectivity_bound_measure(network: TreeNetwork, tree: HLTM | None = None, claim: Claim = STATED) -> Measurement:
+def selectivity_bound_measure(network: TreeNetwork, claim: Claim = STATED) -> Measurement:
     """The bound on every neuron of an ensemble: the worst shortfall, over the enumerated leaves.
 
     The bound and the selectivity change by at most 4 times the change of a mean: 1 for s_j, 1 for the gap or 1/2 for
@@ -148,8 +149,6 @@ def selectivity_bound_measure(network: TreeNetwork, tree: HLTM | None = None, cl
     """
     import torch
 
-    if tree is not None and tree != network.tree:
-        network = type(network).from_weights(tree, network.weights, slope=network.slope, output=network.output)
     worst, built, largest = Measurement(0.0, 0.0), False, 0.0
     for node in network.tree.latents:
         if not applies_to(network.tree, node):
@@ -204,8 +203,6 @@ def law_measure(instance: TreeInstance, claim: Claim, seed: int, device: str, me
     The largest distance of the empirical distribution from the claimed one on a grid of thresholds, and of a
     frequency from a probability, both within the bound of Dvoretzky, Kiefer, Wolfowitz and Massart.
     """
-    import numeric
-
     tree, moments = instance.tree, enumeration(instance)
     width = {node: len(matrix) for node, matrix in instance.by_node.items()}
     network = numeric.TreeNetwork(tree, width, ensemble=members, seed=seed, device=device)
@@ -241,15 +238,11 @@ def grid_distance(worst: Measurement, gaps: np.ndarray, sizes: Sizes, claim: Cla
     return worst
 
 
-def measure(instance: TreeInstance, claim: Claim | None = None, seed: int = 0, device: str = "cpu") -> Measurement:
-    """Every part of the claim by torch: bound and gap on the instance's weights, law and existence on drawn ones."""
-    import torch
-
-    import numeric
-
-    claim = claim or STATED
-    weights = {node: torch.tensor(w, dtype=torch.float64, device=device) for node, w in instance.by_node.items()}
-    network = numeric.TreeNetwork.from_weights(instance.tree, weights, slope=instance.slope)
+def measure_float(
+    instance: TreeInstance, claim: Claim | None = None, device: str = "cpu", seed: int = 0
+) -> Measurement:
+    """Bound and gap by torch on the instance's weights, law and existence on 10,000 drawn networks."""
+    claim, network = claim or STATED, network_of(instance, device)
     result = []
     if claim.says("bound"):
         result.append(selectivity_bound_measure(network, claim=claim))
@@ -284,10 +277,6 @@ def measure_start(start: Start, seed: int, device: str) -> Measurement:
     """
     import sympy
 
-    import hltm
-    import numeric
-    import theory
-
     leaves, polarity, sigma = start
     tree, width = hltm.star_tree(leaves, float(polarity)), 8
     network = numeric.TreeNetwork(tree, width, seed=seed, ensemble=MEMBERS, device=device, sigma_w=float(sigma))
@@ -320,8 +309,6 @@ def false_alarm() -> float:
 
 def needed(p: Any) -> int:
     """Number of neurons that suffices for 1 - 1/5, where `theory` can say so exactly; 1 elsewhere."""
-    import theory
-
     return theory.neurons_needed(FAILURE, p) if p.is_Rational and 0 < p < 1 else 1
 
 

@@ -1,12 +1,12 @@
-"""Trees with networks on them for statement 6: seeded lists, and Hypothesis strategies that shrink to a single edge.
+"""Seeded trees with networks on them for statements 6 and 7.
 
 Probabilities and weights are multiples of 1/8 or 1/16, exact in float64, so that a residual in rationals can be zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -15,10 +15,6 @@ import hltm
 from hltm import HLTM
 from verify.instances.instance import TreeInstance, freeze
 from verify.instances.samples import generator
-
-if TYPE_CHECKING:
-    from hltm import HLTM
-
 
 Row = tuple[float, float]
 
@@ -66,16 +62,10 @@ def network(tree: HLTM, rng: np.random.Generator, slope: float, width: int) -> T
     return TreeInstance(tree, tuple(weights), slope)
 
 
-def shapes() -> list[tuple[str, HLTM]]:
-    """The shapes that every run covers, by name: a single edge, stars, caterpillars, complete trees of depth 1 to 4."""
-    result = [
-        ("single edge", hltm.star_tree(1, 0.5)),
-        ("star of 5", hltm.star_tree(5, 0.5)),
-        ("caterpillar of 5", hltm.caterpillar_tree(5, 0.5)),
-    ]
-    for depth, branching in ((1, 3), (2, 2), (3, 2)):
-        result.append((f"complete, depth {depth}", hltm.complete_tree(depth, branching, 0.5)))
-    return result
+def shapes() -> list[HLTM]:
+    """The shapes that every run covers: a single edge, a star, a caterpillar, complete trees of depth 1 to 3."""
+    stars = [hltm.star_tree(1, 0.5), hltm.star_tree(5, 0.5), hltm.caterpillar_tree(5, 0.5)]
+    return stars + [hltm.complete_tree(depth, branching, 0.5) for depth, branching in ((1, 3), (2, 2), (3, 2))]
 
 
 def instances(seed: int, count: int, *, kind: str) -> Iterator[TreeInstance]:
@@ -88,7 +78,7 @@ def instances(seed: int, count: int, *, kind: str) -> Iterator[TreeInstance]:
     known = shapes()
     for index in range(count):
         if index < len(known) and kind != "categorical":
-            shape = known[index][1]
+            shape = known[index]
         else:
             most = 3 if kind == "categorical" else 6
             leaves = int(rng.integers(1, most, endpoint=True))
@@ -101,6 +91,12 @@ def instances(seed: int, count: int, *, kind: str) -> Iterator[TreeInstance]:
             extreme=kind == "extreme",
         )
         yield network(tree, rng, SLOPES[index % 3], 2)
+
+
+def of_kinds(seed: int, each: int, kinds: Sequence[str]) -> Iterator[TreeInstance]:
+    """As many instances of each kind, kind by kind."""
+    for kind in kinds:
+        yield from instances(seed, each, kind=kind)
 
 
 def large(seed: int) -> Iterator[TreeInstance]:
@@ -119,19 +115,8 @@ def large(seed: int) -> Iterator[TreeInstance]:
         yield network(tree, rng, SLOPES[index % 2], 2)
 
 
-def tree_strategy(max_nodes: int, *, categorical: bool) -> Any:
-    """Hypothesis strategy of tree instances with at most that many nodes; shrinks to a single edge of one neuron."""
-    from verify.strategies import tree_instances
-
-    return tree_instances(max_nodes, categorical=categorical)
-
-
 def tree_of(edges: dict[str, tuple[str, Row]]) -> HLTM:
     """A binary tree of root `r` with even prior: child to its parent and (P(1|0), P(1|1))."""
-    import networkx as nx
-
-    import hltm
-
     graph: nx.DiGraph[Any] = nx.DiGraph()
     graph.add_node("r", prior=[0.5, 0.5])
     for child, (parent, (low, high)) in edges.items():

@@ -18,10 +18,9 @@ from verify.towers import balls
 from verify.towers.population import simple_loss_gradient, to_float
 from verify.towers.tower import Array, array, rational, vec
 from verify.training.towers import conserved
-from verify.two_layer import samples as populations
 from verify.two_layer.formulas import decoupled, exact_neurons, stated
 from verify.two_layer.measures import euler
-from verify.two_layer.samples import TwoLayerInstance
+from verify.two_layer.samples import TwoLayerInstance, detectors, toys
 
 BITS = 192
 Points = tuple[tuple[tuple[float, ...], ...], ...]
@@ -87,43 +86,20 @@ def other_loss(context: Context) -> Iterator[Sides]:
 
 def moves(instance: TwoLayerInstance, text: str, context: Context) -> Iterator[Sides]:
     """The update of neurons that are claimed to stay where they are."""
-    if instance.loss == "simple":
-        left = descent_of(instance)
+    simple = instance.loss == "simple"
+    left = descent_of(instance) if simple else [-g for g in balls.expected_gradient(instance, BITS)]
+    with balls.precision(BITS):
         yield worst(text, "-dE[L]/dw, zero", left, [0 * g for g in left])
-    else:
-        left = [-g for g in balls.expected_gradient(instance, BITS)]
-        with balls.precision(BITS):
-            yield worst(text, "-dE[L]/dw, zero", left, [0 * g for g in left])
 
 
-def products(text: str, first: fmpq_poly, second: fmpq_poly) -> Sides:
-    """w_1 dL/dw_1 against w_2 dL/dw_2 at w_1 = w_2 = 1, for L as a polynomial in either weight, the other being 1."""
-    return Sides(text, "w_1 dL/dw_1, w_2 dL/dw_2", first.derivative()(1), second.derivative()(1))
+def products(text: str, first: list[int], second: list[int], decay: int, context: Context) -> Iterator[Sides]:
+    """w_1 dL/dw_1 against w_2 dL/dw_2 at w_1 = w_2 = x = 1, for L = f^2/2 + decay w_1^2/2.
 
-
-def square(f: fmpq_poly) -> fmpq_poly:
-    """L = f^2 / 2."""
-    return f * f / 2
-
-
-def not_homogeneous(context: Context) -> Iterator[Sides]:
-    """f = w_2 (w_1 x)^2 at x = 1."""
-    yield products(
-        "L = f^2/2, f = w_2 (w_1 x)^2, weights and x 1", square(fmpq_poly([0, 0, 1])), square(fmpq_poly([0, 1]))
-    )
-
-
-def biased(context: Context) -> Iterator[Sides]:
-    """f = w_2 (w_1 x + 1) at x = 1."""
-    yield products(
-        "L = f^2/2, f = w_2 (w_1 x + 1), weights and x 1", square(fmpq_poly([1, 1])), square(fmpq_poly([0, 2]))
-    )
-
-
-def decayed(context: Context) -> Iterator[Sides]:
-    """L = f^2/2 + w_1^2/2, no function of the outputs."""
-    yield products("L = f^2/2 + w_1^2/2, f = w_2 w_1 x, weights and x 1",
-                   square(fmpq_poly([0, 1])) + fmpq_poly([0, 0, fmpq(1, 2)]), square(fmpq_poly([0, 1])))  # fmt: skip
+    f is given by its coefficients as a polynomial in either weight, the other being 1.
+    """
+    f_1, f_2, w = fmpq_poly(first), fmpq_poly(second), fmpq_poly([0, 1])
+    left, right = (f_1 * f_1 + decay * w * w) / 2, f_2 * f_2 / 2
+    yield Sides(text, "w_1 dL/dw_1, w_2 dL/dw_2", left.derivative()(1), right.derivative()(1))
 
 
 def finite_step(context: Context) -> Iterator[Sides]:
@@ -142,7 +118,7 @@ def conservation(scheme: str, deep: bool, context: Context) -> Iterator[Sides]:
     drawn = (
         samples.toy_populations(context.seed + 21, 8 * count, layers=4, points=2)
         if deep
-        else populations.toys(context.seed + 21, count, ("simple",), points=2)
+        else toys(context.seed + 21, count, ("simple",), points=2)
     )
     kept = [i for i in drawn if i.loss == "simple" and (len(i.weights) > 2) == deep][:count]
     for instance in kept:
@@ -161,7 +137,7 @@ def derived(name: str, dropped: str, option: str, tries: Any) -> Assumption:
 
 def detector(context: Context) -> Iterator[Sides]:
     """The ReLU neuron e_1 - e_2 on 11 and 101, a ring of 4."""
-    instance = next(populations.detectors((4,)))
+    instance = next(detectors((4,)))
     yield from moves(instance, "11 and 101 on a ring of 4, ReLU neuron e_1 - e_2, one output", context)
 
 
@@ -174,9 +150,18 @@ ASSUMPTIONS = (
     Assumption("x_1 augmented", "x_1 shown as it is", partial(schemes, "x1-not-augmented")),
     derived("A_jk = 0 for j != k for the decoupled form", "two neurons that read one input", "decoupling", coupled),
     Assumption("simple loss for the block form", "InfoNCE", other_loss),
-    derived("homogeneous neurons", "the square as activation", "homogeneity", not_homogeneous),
-    Assumption("no biases", "a bias of 1", biased),
-    Assumption("the loss is a function of the outputs, for conservation", "weight decay on w_1", decayed),
+    derived(
+        "homogeneous neurons", "the square as activation", "homogeneity",
+        partial(products, "L = f^2/2, f = w_2 (w_1 x)^2, weights and x 1", [0, 0, 1], [0, 1], 0),
+    ),
+    Assumption(
+        "no biases", "a bias of 1",
+        partial(products, "L = f^2/2, f = w_2 (w_1 x + 1), weights and x 1", [1, 1], [0, 2], 0),
+    ),
+    Assumption(
+        "the loss is a function of the outputs, for conservation", "weight decay on w_1",
+        partial(products, "L = f^2/2 + w_1^2/2, f = w_2 w_1 x, weights and x 1", [0, 1], [0, 1], 1),
+    ),
     Assumption("gradient flow, for conservation", "a step of learning rate 1", finite_step),
     Assumption(
         "one hidden layer, for conservation", "two hidden layers and more", partial(conservation, "stated", True), False

@@ -1,6 +1,6 @@
-"""Statement 5's formulas in any arithmetic, and the false variants that they are told apart from.
+"""Statement 5's formulas in any arithmetic, and false variants of them.
 
-`Neurons` holds what the block form eats: weights, and the gated inputs x~_j = d_j x of every augmented point. The
+`Neurons` holds the weights, and the gated inputs x~_j = d_j x of every augmented point. The
 formulas use only `+`, `*` and `@`, so that they serve exact rationals and float64 alike.
 """
 
@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
+import numeric
 from verify.engine.evidence import Kind
 from verify.engine.statement import Variant
+from verify.instances.in_torch import arrays_of, weights_of
 from verify.instances.instance import PopulationInstance
 from verify.towers.population import probabilities, to_float, weighted_sum
 from verify.towers.tower import Array, array, gate, rational
@@ -60,9 +62,6 @@ def exact_neurons(instance: PopulationInstance) -> Neurons:
 def float_neurons(instance: PopulationInstance, device: str = "cpu") -> Neurons:
     """The quantities in float64, the gates by `numeric`."""
     import torch
-
-    import numeric
-    from verify.instances.in_torch import arrays_of, weights_of
 
     points = np.asarray(instance.points)
     flat = torch.as_tensor(points.reshape(-1, points.shape[2]), device=device)
@@ -161,7 +160,7 @@ Sides = Callable[[Neurons], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed of a two-layer network."""
+    """The update, sign and drift of conservation, and whether linear neurons separate: the parts of the claim."""
 
     update: Sides = stated
     sign: int = -1

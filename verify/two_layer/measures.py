@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
+import numeric
 from verify.engine.evidence import Measurement
-from verify.instances.in_torch import arrays_of
+from verify.instances.in_torch import arrays_of, population_of
 from verify.instances.instance import PopulationInstance
 from verify.tolerance import rounding
 from verify.towers import balls
 from verify.towers.autograd import autograd_update, compare
 from verify.towers.population import simple_loss_gradient, weighted_sum
-from verify.towers.tower import Array, array, gate, largest, rational
+from verify.towers.tower import Array, array, gate, largest, measure_differences, rational
 from verify.training import towers
 from verify.two_layer.formulas import STATED, Claim, decoupled, exact_neurons, float_neurons
 
@@ -46,17 +47,16 @@ def measure_exact(instance: PopulationInstance, claim: Claim | None = None) -> M
     gradient, kinked = simple_loss_gradient(instance)
     neurons = exact_neurons(instance)
     where = " on a kink" if kinked else ""
-    result = [(largest(g + 2 * side * fmpq(1)), f"d W_{layer}{where}")
-             for layer, (g, side) in enumerate(zip(gradient, claim.update(neurons), strict=True), start=1)]  # fmt: skip
+    updates = enumerate(zip(gradient, claim.update(neurons), strict=True), start=1)
+    differences = [(g + 2 * side * fmpq(1), f"d W_{layer}{where}") for layer, (g, side) in updates]
     own, out = euler(weights, gradient)
-    result.append((largest(own + claim.sign * out), f"conservation{where}"))
-    result.append((largest(step_change(weights, gradient, claim)), f"drift of a step of learning rate 1{where}"))
-    residual, place = max(result, key=lambda row: row[0])
-    return Measurement(residual, 0.0, detail=place if residual else "")
+    differences.append((own + claim.sign * out, f"conservation{where}"))
+    differences.append((step_change(weights, gradient, claim), f"drift of a step of learning rate 1{where}"))
+    return measure_differences(differences)
 
 
 def step_change(weights: list[Array], gradient: list[Array], claim: Claim) -> Array:
-    """What a step of learning rate 1 adds to ||w_1j||^2 - ||w_2j||^2, less the drift that is claimed of it."""
+    """The change of ||w_1j||^2 - ||w_2j||^2 in a step of learning rate 1, less the claimed drift."""
     before, after = (towers.conserved(w)[0] for w in (weights, [a - g for a, g in zip(weights, gradient, strict=True)]))
     return after - before - claim.drift * towers.conserved(gradient)[0]
 
@@ -66,16 +66,11 @@ def measure_conserved_in_balls(instance: PopulationInstance, weights: list[Array
     if balls.count_terms(instance) > balls.TERM_LIMIT:
         return Measurement(0.0, 0.0, False, f"{balls.count_terms(instance)} terms are left to floating point")
     gradient = balls.expected_gradient(instance, BITS)
-    worst = 0.0
     with balls.precision(BITS):
         exact = [np.vectorize(balls.to_ball, otypes=[object])(w) for w in weights]
         own, out = euler(exact, gradient)
-        for j, entry in enumerate(own + claim.sign * out):
-            if not entry.contains(0):
-                return Measurement(max(float(abs(entry).mid()), 5e-324), 0.0, detail=f"conservation, neuron {j + 1}")
-            worst = max(worst, balls.widest([entry]))
-    decided = worst < balls.RADIUS
-    return Measurement(worst, balls.RADIUS, decided, "" if decided else "a ball is too wide")
+        sums = enumerate(own + claim.sign * out, start=1)
+        return balls.measure_zeros((entry, f"conservation, neuron {j}") for j, entry in sums)
 
 
 def coinciding_means(instance: PopulationInstance) -> bool:
@@ -139,7 +134,7 @@ def measure_still(instance: PopulationInstance) -> Measurement:
     if not coinciding_means(case):
         return Measurement(0.0, 0.0, False, UNDECIDED)
     gradient, _ = simple_loss_gradient(case)
-    return Measurement(max(largest(g) for g in gradient), 0.0, detail="linear neurons move")
+    return measure_differences((g, "linear neurons move") for g in gradient)
 
 
 def measure_detector(instance: PopulationInstance) -> Measurement:
@@ -174,15 +169,14 @@ def measure_decoupled_exact(instance: PopulationInstance) -> Measurement:
     """A_jk = 0 for j != k, A_jj acts on what neuron j reads alone, and the decoupled form; in rationals."""
     gradient, _ = simple_loss_gradient(instance)
     neurons = exact_neurons(instance)
-    result = [(largest(g + 2 * s * fmpq(1)), f"d W_{n}")
-             for n, (g, s) in enumerate(zip(gradient, decoupled(neurons), strict=True), start=1)]  # fmt: skip
+    updates = enumerate(zip(gradient, decoupled(neurons), strict=True), start=1)
+    differences = [(g + 2 * side * fmpq(1), f"d W_{layer}") for layer, (g, side) in updates]
     hidden = range(len(neurons.first))
-    result += [(largest(neurons.blocks[j, :, k, :]), f"A_{j + 1}{k + 1}") for j in hidden for k in hidden if j != k]
+    differences += [(neurons.blocks[j, :, k, :], f"A_{j + 1}{k + 1}") for j in hidden for k in hidden if j != k]
     for j, row in enumerate(neurons.first):
         off = [index for index, entry in enumerate(row) if entry == 0]
-        result.append((largest(neurons.blocks[j, off, j, :]), f"A_{j + 1}{j + 1} outside what neuron {j + 1} reads"))
-    residual, place = max(result, key=lambda row: row[0])
-    return Measurement(residual, 0.0, detail=place if residual else "")
+        differences.append((neurons.blocks[j, off, j, :], f"A_{j + 1}{j + 1} outside what neuron {j + 1} reads"))
+    return measure_differences(differences)
 
 
 def measure_conserved(instance: PopulationInstance, claim: Claim, device: str) -> Measurement:
@@ -250,9 +244,6 @@ def measure_steps(instance: PopulationInstance, trace: Any, claim: Claim, device
 
 def mean_gaps(instance: PopulationInstance, trace: Any) -> np.ndarray:
     """Largest distance between the augmentation means of the outputs of two objects, at every record."""
-    import numeric
-    from verify.instances.in_torch import population_of
-
     population = population_of(instance, str(trace.losses.device))
     gaps = []
     for record in range(len(trace.steps)):
@@ -262,7 +253,7 @@ def mean_gaps(instance: PopulationInstance, trace: Any) -> np.ndarray:
 
 
 def gap_bound(instance: PopulationInstance, weights: list[Array]) -> float:
-    """What rounding can explain of the distance between two mean outputs that coincide."""
+    """Rounding-error bound of the distance between two mean outputs that coincide."""
     points = np.asarray(instance.points)
     size = rounding.magnitudes(weights, points.reshape(-1, points.shape[2]), instance.slope)
     roundings = 2 * size.roundings + 2 * points.shape[1] + 8
@@ -287,7 +278,7 @@ LENGTH = 4
 
 
 def ring_time(instance: PopulationInstance, device: str) -> float:
-    """How long both kinds of neurons are trained: a multiple of the horizon of the ReLU network."""
+    """Training time of both kinds of neurons: a multiple of the horizon of the ReLU network."""
     return LENGTH * towers.horizon(replace(instance, slope=0.0), device)
 
 

@@ -11,14 +11,17 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+import numeric
 from hltm.base.errors import InputError
 from verify.instances import samples
 from verify.instances.instance import PopulationInstance, freeze
+from verify.strategies import LOSSES, SLOPES, losses, matrices, simplices
 
 if TYPE_CHECKING:
     import numpy as np
-
-LOSSES = ("simple", "triplet", "infonce")
 
 
 class TwoLayerInstance(PopulationInstance):
@@ -132,44 +135,38 @@ def detectors(sizes: tuple[int, ...]) -> Iterator[TwoLayerInstance]:
 
 def ring(size: int, slope: float, weights: Any) -> TwoLayerInstance:
     """The two objects on a ring with a network and the simple loss."""
-    import numeric
-
     return TwoLayerInstance(slope, weights, freeze(numeric.ring_population(size).points))
 
 
 @lru_cache(maxsize=64)
-def table(rows: int, columns: int) -> Any:
-    """Hypothesis strategy of matrices; made once, since making it costs more than drawing from it."""
-    from verify.strategies import matrices
-
+def table(rows: int, columns: int) -> SearchStrategy[Any]:
+    """Matrices; made once, since making the strategy costs more than drawing from it."""
     return matrices(rows, columns)
 
 
-def instances(widths: tuple[int, int, int], negatives: int) -> Any:
+def instances(widths: tuple[int, int, int], negatives: int) -> SearchStrategy[TwoLayerInstance]:
     """Hypothesis strategy of networks up to widths (n_0, n_1, n_2); half of them with objects that have one mean."""
-    from hypothesis import strategies as st
+    return st.one_of(drawn_instances(widths, negatives, False), drawn_instances(widths, negatives, True))
 
-    from verify.strategies import SLOPES, losses, simplices
 
-    @st.composite
-    def draw_instance(draw: st.DrawFn, centred: bool) -> TwoLayerInstance:
-        sizes = [draw(st.integers(1, width)) for width in widths]
-        points = draw(st.integers(2, 3) if centred else st.integers(1, 3))
-        name, parameters = ("simple", ()) if draw(st.booleans()) else draw(losses(LOSSES, max_negatives=negatives))
-        spread = 2 if centred else draw(st.integers(1, 2))
-        if centred:
-            halves = draw(table(points, sizes[0]))
-            xs = tuple((v, tuple(0.0 - entry for entry in v)) for v in halves)
-        else:
-            xs = tuple(draw(table(spread, sizes[0])) for _ in range(points))
-        return TwoLayerInstance(
-            slope=draw(st.sampled_from(SLOPES)),
-            weights=(draw(table(sizes[1], sizes[0])), draw(table(sizes[2], sizes[1]))),
-            points=xs,
-            point_weights=draw(simplices(points)),
-            augmentation_weights=((0.5, 0.5),) * points if centred else draw(st.tuples(*[simplices(spread)] * points)),
-            loss=name,
-            parameters=parameters,
-        )
-
-    return st.one_of(draw_instance(False), draw_instance(True))
+@st.composite
+def drawn_instances(draw: st.DrawFn, widths: tuple[int, int, int], negatives: int, centred: bool) -> TwoLayerInstance:
+    """Instances whose objects have one mean, or any."""
+    sizes = [draw(st.integers(1, width)) for width in widths]
+    points = draw(st.integers(2, 3) if centred else st.integers(1, 3))
+    name, parameters = ("simple", ()) if draw(st.booleans()) else draw(losses(LOSSES, max_negatives=negatives))
+    spread = 2 if centred else draw(st.integers(1, 2))
+    if centred:
+        halves = draw(table(points, sizes[0]))
+        xs = tuple((v, tuple(0.0 - entry for entry in v)) for v in halves)
+    else:
+        xs = tuple(draw(table(spread, sizes[0])) for _ in range(points))
+    return TwoLayerInstance(
+        slope=draw(st.sampled_from(SLOPES)),
+        weights=(draw(table(sizes[1], sizes[0])), draw(table(sizes[2], sizes[1]))),
+        points=xs,
+        point_weights=draw(simplices(points)),
+        augmentation_weights=((0.5, 0.5),) * points if centred else draw(st.tuples(*[simplices(spread)] * points)),
+        loss=name,
+        parameters=parameters,
+    )
