@@ -377,12 +377,12 @@ def lucky(figure: Figure, data: FigureData) -> None:
         fill = "none" if number == 0 else "full"
         left.plot(
             gap, values, linestyle="", marker=look.marker, color=look.colour, markersize=3 - number, fillstyle=fill,
-            markeredgewidth=0.7, label=name,
+            markeredgewidth=0.7, label=name, rasterized=True,
         )  # fmt: skip
     look = style(0)
     right.plot(
         gap, end - start, linestyle="", marker=look.marker, color=look.colour, markersize=3, fillstyle="none",
-        markeredgewidth=0.7,
+        markeredgewidth=0.7, rasterized=True,
     )  # fmt: skip
     right.axhline(0.0, color=GREY, linewidth=0.8)
     panel(left, r"selectivity $s_j$")
