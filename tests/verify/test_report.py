@@ -232,7 +232,7 @@ def test_report_json_has_the_document_and_the_view(hostile):
 
 def test_every_formula_of_our_own_derivations_is_mathml(proofs):
     results, seen = proofs
-    root = Page(page(seen, {}, pdf=False, pdf_reason="none")).root
+    root = Page(page(seen, {}, pdf_reason="none")).root
     assert list(root.all("code", class_="source")) == []
     text = root.text
     steps = sum(len(d.steps) + 2 for r in results for row in r.evidence for d in row.derivations)
@@ -274,7 +274,7 @@ def test_a_matrix_of_zeros_is_a_zero_with_its_shape(proofs):
 
 
 def test_evidence_that_is_missing_is_shown_as_missing(proofs):
-    root = Page(page(proofs[1], {}, pdf=False, pdf_reason="pdflatex was not found")).root
+    root = Page(page(proofs[1], {}, pdf_reason="pdflatex was not found")).root
     matrix = next(root.all("table", class_="matrix"))
     assert len(list(matrix.all("tr"))) == 8
     for row in list(matrix.all("tr"))[1:]:

@@ -56,7 +56,7 @@ def test_another_process_makes_what_this_one_makes(before):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_whoever_leaves_early_leaves_no_process(error, before, monkeypatch):
-    monkeypatch.setattr(report_figures, "made_of", asleep)
+    monkeypatch.setattr(report_figures, "draw_registered", asleep)
     started = time.monotonic()
 
     def leave():
@@ -75,7 +75,7 @@ ENDED = "the process that drew them ended before it was done"
 
 @pytest.mark.parametrize(("make", "reason"), [(dying, ENDED), (failing, "MemoryError: {}")])
 def test_a_process_that_ends_costs_the_figures_alone(make, reason, monkeypatch):
-    monkeypatch.setattr(report_figures, "made_of", make)
+    monkeypatch.setattr(report_figures, "draw_registered", make)
     chosen = [entry("contrastive-losses"), entry("dual-gradient")]
     with beside(CONTEXT, chosen) as wait:
         found = wait([one.load() for one in chosen])

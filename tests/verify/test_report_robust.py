@@ -239,7 +239,7 @@ def test_only_formulas_that_may_scroll_are_tab_stops(tmp_path):
         Request(Context(), "statements/own.py"), bare(tmp_path, "a = a"), counterexamples(Request(Context()), [])[0]
     )
     seen["statements"][1]["claim"] = ["a + " * FITS + "a", "= a"]
-    text = page(seen, {}, pdf=True)
+    text = page(seen, {})
     assert text.count('<div class="formula"') == 2
     assert text.count('<div class="formula" tabindex="0" role="group" aria-label="formula">') == 1
     assert ".formula:focus-visible" in text

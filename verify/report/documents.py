@@ -69,7 +69,9 @@ def results_json(context: Context, results: Sequence[Result], files: Mapping[tup
     return {**header(context), "statements": statements, "not_yet_covered": missing}
 
 
-def variants_json(context: Context, found: Sequence[Refutation], files: Sequence[str | None]) -> dict[str, Any]:
+def variants_json(
+    context: Context, refutations: Sequence[Refutation], files: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
     """The document of a run over the false variants."""
     rows = [
         {
@@ -80,10 +82,10 @@ def variants_json(context: Context, found: Sequence[Refutation], files: Sequence
             "expected": list(row.variant.caught_by),
             "survived": row.survived,
             "status": row.status,
-            "counterexample": file,
+            "counterexample": files.get((row.statement.slug, row.variant.name)),
             **({"one_kind": row.variant.one_kind} if row.variant.one_kind else {}),
         }
-        for row, file in zip(found, files, strict=True)
+        for row in refutations
     ]
     return {**header(context), "statements": [], "variants": rows}
 

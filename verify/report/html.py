@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from theory.latex.names import expanded
 
@@ -156,39 +156,32 @@ STEP_CLASS: Mapping[str, str] = MappingProxyType({"proved": "holds", "refuted": 
 # Letters beside each other, of at most an em and a quarter with their spaces, that fit a window of 320 pixels.
 FITS = 12
 _PROLOG = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|<script.*?</script>", re.DOTALL)
-_ID = re.compile(r"""(\bid=["']|\bhref=["']#|url\(["']?#)""")
 
 
 def page(
     view: Mapping[str, Any],
     svgs: Mapping[str, bytes],
     *,
-    pdf: bool,
     pdf_reason: str = "",
     shrunk: bool = False,
     document: str = "report.json",
 ) -> str:
-    """The page."""
-    return environment().get_template("report.html.jinja").render(
-        view=view, document=document, pdf=pdf, pdf_reason=pdf_reason.rstrip("."), shrunk_note=shrunk_note(shrunk),
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704
-        svgs={name: Markup(inlined(svg.decode(), f"figure-{name}-")) for name, svg in svgs.items()},  # noqa: S704
-    ) + "\n"  # fmt: skip
-
-
-def environment() -> jinja2.Environment:
-    """Templates with everything escaped that is not made here."""
-    built = jinja2.Environment(
+    """Render the page; `pdf_reason` says why there is no PDF."""
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    built.filters |= {
+    environment.filters |= {
         "formula": formula, "wide": wide, "inline": inline, "figure": figure, "fact": fact, "path": quote,
     }  # fmt: skip
-    built.globals |= {
+    environment.globals |= {
         "symbols": SYMBOLS, "negated": NEGATED, "variant_words": VARIANT_WORDS, "variant_class": VARIANT_CLASS,
         "step_class": STEP_CLASS, "verdict_words": verdict_words,
     }  # fmt: skip
-    return built
+    return environment.get_template("report.html.jinja").render(
+        view=view, document=document, pdf_reason=pdf_reason.rstrip("."), shrunk_note=shrunk_note(shrunk),
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704
+        svgs={name: Markup(_PROLOG.sub("", svg.decode()).strip()) for name, svg in svgs.items()},  # noqa: S704
+    ) + "\n"  # fmt: skip
 
 
 def formula(lines: Sequence[str]) -> Markup:
@@ -231,8 +224,3 @@ def verdict_words(statement: Mapping[str, Any]) -> str:
     if statement["interrupted"] and statement["verdict"] != "refuted":
         return "not complete"
     return {"holds": "holds", "refuted": "refuted", "abstained": "left open"}[statement["verdict"]]
-
-
-def inlined(svg: str, prefix: str) -> str:
-    """A drawing as part of a page: without prolog, its identifiers apart from those of other drawings."""
-    return _ID.sub(lambda found: found[1] + str(escape(prefix)), _PROLOG.sub("", svg)).strip()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 MEASURED = ("exact", "float", "property", "trained")
 
 
-def overall(results: Sequence[Result]) -> str:
-    """The verdict of all together: refuted before left open before holds."""
-    verdicts = {result.verdict for result in results}
+def overall(verdicts: Iterable[str]) -> str:
+    """The verdict of all together: refuted before abstained before holds."""
+    verdicts = set(verdicts)
     return "refuted" if "refuted" in verdicts else "holds" if verdicts == {"holds"} else "abstained"
 
 
@@ -219,7 +219,7 @@ def view(request: Request, results: Sequence[Result], attached: Attached) -> dic
         "title": "Verification report",
         "subject": PAPER if request.own is None else f"Statements of {request.own.rpartition('/')[2]}",
         "headline": headline(results, request),
-        "verdict": overall(results),
+        "verdict": overall(result.verdict for result in results),
         "own": request.own,
         "interrupted": any(result.interrupted for result in results),
         "mode": request.mode,
