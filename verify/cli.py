@@ -12,8 +12,8 @@ import inspect
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,7 +74,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=
 
 
 def with_run_options(command: Callable[..., Job | None]) -> Callable[..., Job | None]:
-    """Give a command the options of every run; it is called with an `Output`, `Options`, and its own arguments."""
+    """Give a command the options of every run, parsed as `Output` and `Options`."""
 
     def parsed(
         profile: Profile = ProfileName.quick,
@@ -207,15 +207,8 @@ def run_loss(expression: str, output: Output) -> int:
             import sympy  # noqa: F401
         report = check_loss(expression, progress=progress)
     output.document(loss_json(make_context("quick", "cpu", 0), report))
-    console = output.console()
-    if not output.quiet:
-        for line in loss_lines(report):
-            console.print(line, markup=False, soft_wrap=True)
-    elif report.counterexample is not None:
-        console.print("\n".join(report.counterexample), markup=False, soft_wrap=True)
-    if not output.quiet or report.verdict != "holds":
-        console.print(f"loss: {report.verdict}", markup=False, soft_wrap=True)
-    return EXIT[report.verdict]
+    lines = (report.counterexample or ()) if output.quiet else loss_lines(report)
+    return conclude(output, lines, "loss", report.verdict)
 
 
 def run_replay(file: Path, device: str, output: Output, statements: Path | None = None) -> int:
@@ -236,14 +229,20 @@ def run_replay(file: Path, device: str, output: Output, statements: Path | None 
     decided = [m.status for m in result.values() if m.status != "abstained"]
     verdict = "abstained" if not decided else "refuted" if "refuted" in decided else "holds"
     output.document(replay_json(context, statement.slug, variant, result, verdict))
-    console = output.console()
-    if not output.quiet:
-        for kind, m in result.items():
-            line = f"{kind}: {m.status}, residual {m.residual:.3e}, tolerance {m.tolerance:.3e} {m.detail}"
-            console.print(line, markup=False, soft_wrap=True)
+    lines = [
+        f"{kind}: {m.status}, residual {m.residual:.3e}, tolerance {m.tolerance:.3e} {m.detail}"
+        for kind, m in result.items()
+    ]
     name = f"{statement.slug}, variant {variant}" if variant else statement.slug
+    return conclude(output, () if output.quiet else lines, name, verdict)
+
+
+def conclude(output: Output, lines: Sequence[str], name: str, verdict: str) -> int:
+    """Print lines and the verdict, and return the exit code."""
     if not output.quiet or verdict != "holds":
-        console.print(f"{name}: {verdict}", markup=False, soft_wrap=True)
+        lines = [*lines, f"{name}: {verdict}"]
+    for line in lines:
+        output.console().print(line, markup=False, soft_wrap=True)
     return EXIT[verdict]
 
 
@@ -273,14 +272,16 @@ def leave(application: typer.Typer, name: str) -> None:
 
 @contextmanager
 def scratch_folder() -> Iterator[str]:
-    """A temporary folder for the cache of Hypothesis, which would otherwise write to the working folder.
+    """A temporary folder for Hypothesis, which would write to the working folder.
 
     If none can be made it is a path that cannot be written; Hypothesis then runs without a cache.
     """
-    with ExitStack() as stack:
-        scratch = os.path.join(os.devnull, "covop")  # noqa: PTH118
-        with suppress(OSError):
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="covop-", ignore_cleanup_errors=True))
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="covop-", ignore_cleanup_errors=True)
+    except OSError:
+        yield os.path.join(os.devnull, "covop")  # noqa: PTH118
+        return
+    with folder as scratch:
         yield scratch
 
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hltm.base.atomic import write
 from hltm.base.command import complain, deferred_interrupt
 from hltm.base.errors import InputError
 from hltm.base.progress import Progress, shown
@@ -43,7 +42,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Output:
-    """Where results go: the terminal, a JSON file or stdout (`-`), a report folder, a report in one zip file."""
+    """Targets of results: terminal, JSON file or stdout (`-`), report, zip file."""
 
     json: str | None
     report: Path | None
@@ -56,7 +55,7 @@ class Output:
         return self.report is not None or self.bundle is not None
 
     def check(self, slugs: Sequence[str] = (), names: Sequence[str] = ()) -> None:
-        """Refuse targets that cannot be written, or would overwrite files of others, before anything runs."""
+        """Raise InputError for targets that cannot be written."""
         from verify.engine.saved import check_folder, check_target
 
         if self.json not in (None, "-"):
@@ -140,7 +139,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Run:
-    """A run, complete or interrupted: its results, and how they are documented, printed and summed up."""
+    """A run, complete or interrupted, and how its results are written and printed."""
 
     results: Sequence[Result]
     document: Callable[[Attached], dict[str, Any]]
@@ -160,7 +159,7 @@ def make_context(profile: str, device: str, seed: int) -> Context:
 
 
 def execute(entries: Sequence[Entry], output: Output, options: Options) -> int:
-    """Run statements, their false variants or their assumptions, write the results, and return the exit code."""
+    """Run statements, write the results, and return the exit code."""
     values = {
         "variants": options.variants,
         "assumptions": options.assumptions,
@@ -182,17 +181,17 @@ def execute(entries: Sequence[Entry], output: Output, options: Options) -> int:
 
 
 def run_statements(entries: Sequence[Entry], output: Output, context: Context, options: Options) -> Run:
-    """Run every check of the statements, and draw their figures if there is a report of everything."""
+    """Run every check of the statements, and draw their figures for a report."""
     from verify.engine.cluster import runner_of
     from verify.engine.runner import interrupted
-    from verify.report.build import beside, not_drawn
+    from verify.report.build import draw_in_background, not_drawn
     from verify.report.documents import print_results, results_json
 
     results: list[Result] = []
     drawings = None
     draw = output.reports and options.only is None
     try:
-        with shown(output.quiet) as progress, beside(context, entries if draw else ()) as figures:
+        with shown(output.quiet) as progress, draw_in_background(context, entries if draw else ()) as figures:
             # An interruption leaves in the list what came before it.
             results.extend(runner_of(options.ray)(entries, context, progress, only=options.only))
             if draw:
@@ -233,7 +232,7 @@ def until_interrupted(run: Callable[[Progress], Iterator[Item]], output: Output)
 
 
 def run_variants(entries: Sequence[Entry], output: Output, context: Context, options: Options) -> Run:
-    """Refute every false variant and shrink the counterexamples; one that survives refutes its statement."""
+    """Refute every false variant and shrink the counterexamples."""
     from verify.engine.runner import refutations, variants_result
     from verify.engine.saved import check_folder
     from verify.report.documents import print_variants, variants_json
@@ -242,22 +241,22 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context, opt
     if output.report is None:
         check_folder(folder)
     workers = min(WORKERS, os.cpu_count() or 1)
-    found, interrupted = until_interrupted(lambda progress: refutations(entries, context, progress, workers), output)
+    rows, interrupted = until_interrupted(lambda progress: refutations(entries, context, progress, workers), output)
     # A statement without a false variant has nothing that could have failed.
     bare = [entry.slug for entry in entries if not entry.load().variants]
 
     def show(attached: Attached) -> None:
-        if found or not interrupted:
-            print_variants(output.console(), found, str(folder), output.quiet)
+        if rows or not interrupted:
+            print_variants(output.console(), rows, str(folder), output.quiet)
         for slug in bare:
             output.console().print(f"{slug}: there is no false variant to refute", soft_wrap=True, markup=False)
 
     verdicts = {"refuted": "holds", "survived": "refuted", "open": "abstained"}
     return Run(
-        [variants_result(entry.load(), found) for entry in entries],
-        lambda attached: variants_json(context, found, attached.variants),
+        [variants_result(entry.load(), rows) for entry in entries],
+        lambda attached: variants_json(context, rows, attached.variants),
         show,
-        [*(verdicts[row.status] for row in found), *("abstained" for _ in bare)],
+        [*(verdicts[row.status] for row in rows), *("abstained" for _ in bare)],
         interrupted,
     )
 
@@ -267,17 +266,17 @@ def run_assumptions(entries: Sequence[Entry], output: Output, context: Context, 
     from verify.engine.runner import assumption_outcomes, assumptions_result
     from verify.report.documents import assumptions_json, print_assumptions
 
-    found, interrupted = until_interrupted(lambda progress: assumption_outcomes(entries, context, progress), output)
+    outcomes, interrupted = until_interrupted(lambda progress: assumption_outcomes(entries, context, progress), output)
 
     def show(attached: Attached) -> None:
-        if found or not interrupted:
-            print_assumptions(output.console(), found, output.quiet)
+        if outcomes or not interrupted:
+            print_assumptions(output.console(), outcomes, output.quiet)
 
     return Run(
-        [assumptions_result(entry.load(), found) for entry in entries],
-        lambda _: assumptions_json(context, found),
+        [assumptions_result(entry.load(), outcomes) for entry in entries],
+        lambda _: assumptions_json(context, outcomes),
         show,
-        [outcome.status for _, outcome in found],
+        [outcome.status for _, outcome in outcomes],
         interrupted,
     )
 
@@ -345,7 +344,7 @@ def write_report(
 
 @contextmanager
 def noted_interrupts() -> Iterator[threading.Event]:
-    """Note the first Ctrl-C inside the block in an event, so that no result is lost; a second one interrupts."""
+    """Set an event at the first Ctrl-C inside the block; a second one interrupts."""
     pressed = threading.Event()
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
@@ -366,6 +365,7 @@ def noted_interrupts() -> Iterator[threading.Event]:
 
 def save(attached: Attached, files: Mapping[str, bytes], options: Options) -> Attached:
     """Write counterexamples to the working folder and return those that could be written."""
+    from hltm.base.atomic import write
     from verify.engine.saved import check_folder
 
     def written(name: str) -> bool:
@@ -387,5 +387,5 @@ def save(attached: Attached, files: Mapping[str, bytes], options: Options) -> At
 
 
 def copy_name(file: Path) -> str:
-    """Where a report has its copy of a user's statements, so that its commands run in its folder."""
+    """The name of a report's copy of a user's statements."""
     return "statements/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", file.name).strip(".-") or "own.py")

@@ -22,7 +22,7 @@ from verify.registry import covered, entry
 from verify.report.build import build, counterexamples, figures, not_drawn
 from verify.report.documents import results_json
 from verify.report.html import page
-from verify.report.tex import compiled, document, overfull, tex
+from verify.report.tex import document, overfull, run_pdflatex, tex
 from verify.report.view import Request, view
 
 COPY = "statements/own-statements.py"
@@ -252,10 +252,10 @@ def test_every_formula_of_our_own_derivations_is_mathml(proofs):
 
 
 def test_the_latex_of_our_own_derivations_fits_the_page(proofs):
-    made = compiled(document(proofs[1]), {})
+    made = run_pdflatex(document(proofs[1]), {})
     assert made.content, made.reason
     assert [points for points in overfull(made.log) if points > 10] == []
-    again = compiled(document(proofs[1]), {})
+    again = run_pdflatex(document(proofs[1]), {})
     assert again.content == made.content
 
 
@@ -316,7 +316,7 @@ def test_two_reports_of_one_run_are_the_same(hostile):
 )
 def test_any_text_is_latex_that_compiles(text):
     assert "\x00" not in tex(text)
-    made = compiled(
+    made = run_pdflatex(
         rf"\documentclass{{article}}\usepackage{{amsmath,amssymb}}\begin{{document}}x {tex(text)}\end{{document}}", {}
     )
     assert made.content, made.reason

@@ -1,4 +1,4 @@
-"""Figures of the seven statements: their data and drawings. Loads neither torch nor SymPy."""
+"""Figures of the seven statements: data and drawings."""
 
 from typing import TYPE_CHECKING
 

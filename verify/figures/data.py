@@ -1,6 +1,6 @@
-"""The data of a figure: named columns of numbers or texts, and facts; written as CSV beside the drawing.
+"""The data of a figure: named columns of numbers or texts, and facts.
 
-The data is computed with the evidence (it may need torch); drawing it needs matplotlib only.
+It is computed with the evidence (it may need torch); drawing it needs matplotlib only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Value = float | int | str | None
 Column = tuple[Value, ...]
@@ -47,16 +51,20 @@ class FigureData:
         """Number of rows of the table."""
         return len(next(iter(self.columns.values()), ()))
 
-    def texts(self, column: str) -> tuple[str, ...]:
-        """A column of texts that are not empty; ValueError if it is missing or holds anything else."""
+    def texts(self, column: str) -> np.ndarray:
+        """A column of texts that are not empty; ValueError otherwise."""
+        import numpy as np
+
         values = self._column(column)
         for row, value in enumerate(values):
             if not isinstance(value, str) or not value:
                 raise ValueError(f"{self._place(column, row)} is {value!r:.40}: must be text")
-        return tuple(str(value) for value in values)
+        return np.array(values, dtype=object)
 
-    def numbers(self, column: str, *, missing: bool = False) -> tuple[float, ...]:
-        """A column of finite numbers, with NaN for None if `missing`; ValueError if it holds anything else."""
+    def numbers(self, column: str, *, missing: bool = False) -> np.ndarray:
+        """A column of finite numbers, NaN for None if `missing`; ValueError otherwise."""
+        import numpy as np
+
         result = []
         for row, value in enumerate(self._column(column)):
             if value is None and missing:
@@ -65,12 +73,12 @@ class FigureData:
             if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
                 raise ValueError(f"{self._place(column, row)} is {value!r:.40}: must be a finite number")
             result.append(float(value))
-        return tuple(result)
+        return np.array(result)
 
-    def positive(self, column: str) -> tuple[float, ...]:
+    def positive(self, column: str) -> np.ndarray:
         """A column of numbers above zero, for a logarithmic axis."""
         result = self.numbers(column)
-        for row, value in enumerate(result):
+        for row, value in enumerate(result.tolist()):
             if value <= 0:
                 raise ValueError(f"{self._place(column, row)} is {value!r}: must be above 0, its axis is logarithmic")
         return result
@@ -108,9 +116,10 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Value]]) -> dict[str, Co
 
 
 def csv_text(data: FigureData) -> str:
-    """Write a figure as CSV: its texts and facts as comment lines `# key: JSON value`, then the columns.
+    """Write a figure as CSV.
 
-    Numbers are written in full, so that reading them gives the same bits; an empty cell is None.
+    Its texts and facts are comment lines `# key: JSON value` before the columns. Numbers are written in full, so that
+    reading them gives the same bits; an empty cell is None.
     """
     head: dict[str, object] = {key: getattr(data, key) for key in _TEXTS if getattr(data, key)}
     head["facts"] = dict(data.facts)

@@ -1,4 +1,4 @@
-"""Drawing figures: `FigureData` in, the contents of SVG, PDF, PNG and CSV files out. Loads neither torch nor SymPy.
+"""Draw a figure from its data as SVG, PDF, PNG and CSV; loads neither torch nor SymPy.
 
 The same data gives the same bytes: without dates and versions, with identifiers that begin with the figure's name, and
 whatever the user's matplotlib settings are.
@@ -67,7 +67,7 @@ def render(data: FigureData) -> dict[str, bytes]:
 
 
 def own_identifiers(svg: str, name: str) -> str:
-    """Prefix identifiers and references with a name; number identifiers that matplotlib uses twice."""
+    """Prefix identifiers with a name; number those that matplotlib uses twice."""
     count: Counter[str] = Counter()
 
     def owned(match: re.Match[str]) -> str:
@@ -98,7 +98,7 @@ def _pdf(figure: Figure, title: str) -> bytes:
 
 
 def _png(figure: Figure, title: str) -> bytes:
-    """Draw with a palette of 256 colours: less than half as large, without a visible difference."""
+    """A PNG of 256 colours, half as large without a visible difference."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image

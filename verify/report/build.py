@@ -1,4 +1,4 @@
-"""Build a report in memory: figures, counterexamples, JSON, LaTeX, PDF and page, as files by relative names.
+"""Build a report in memory, as files by relative names.
 
 `verify.report.folder` writes them.
 """
@@ -23,7 +23,7 @@ from verify.engine.runner import Result
 from verify.engine.saved import evidence_name, instance_document, instance_name, json_bytes, read_json
 from verify.engine.statement import Statement
 from verify.registry import REGISTRY, Entry, entry
-from verify.report.tex import SECONDS, Pdf, compiled, culprit
+from verify.report.tex import SECONDS, Pdf, failing_statement, run_pdflatex
 from verify.report.tex import document as latex
 from verify.report.view import Attached, Request, view
 
@@ -42,15 +42,17 @@ Figure = tuple[Row, dict[str, bytes]]
 
 @dataclass(frozen=True)
 class Drawn:
-    """The figures of several statements: rows of the view by slug, and their files by relative name."""
+    """Figures: rows of the view by slug, and files by relative name."""
 
     rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @contextmanager
-def beside(context: Context, entries: Sequence[Entry]) -> Iterator[Callable[[Sequence[Statement], Progress], Drawn]]:
-    """Draw figures in another process beside the block; it gets a function that waits for them.
+def draw_in_background(
+    context: Context, entries: Sequence[Entry]
+) -> Iterator[Callable[[Sequence[Statement], Progress], Drawn]]:
+    """Draw figures in another process; yields a function that waits for them.
 
     Figures of few statements, of a user's own, or without a second processor are drawn when they are asked for.
     """
@@ -86,14 +88,14 @@ def collect(
             for row, contents in draw(statement):
                 if set(files) & set(contents):
                     name = f"{row['name']}-again-{len(result)}"
-                    result.append(missing(name, row["title"], "there is another figure of that name"))
+                    result.append(missing_figure(name, row["title"], "there is another figure of that name"))
                     continue
                 result.append(row)
                 files |= contents
         except BrokenProcessPool:
-            result.append(missing_all(statement, "the process that drew them ended before it was done"))
+            result.append(missing_figures(statement, "the process that drew them ended before it was done"))
         except Exception as error:
-            result.append(missing_all(statement, error))
+            result.append(missing_figures(statement, error))
     return Drawn(rows, files)
 
 
@@ -104,17 +106,17 @@ def draw_registered(context: Context, slug: str) -> list[Figure]:
 
 def draw_all(context: Context, statement: Statement) -> list[Figure]:
     """Draw the figures of a statement."""
-    return [drawn(data) for data in statement.figures(context)] if statement.figures is not None else []
+    return [draw_figure(data) for data in statement.figures(context)] if statement.figures is not None else []
 
 
-def drawn(data: FigureData) -> Figure:
+def draw_figure(data: FigureData) -> Figure:
     """Draw one figure; if that fails its row says why."""
     try:
         from verify.figures.drawing import render
 
         files = {f"figures/{data.name}.{suffix}": content for suffix, content in sorted(render(data).items())}
     except Exception as error:
-        return missing(str(data.name), data.title, error, data.caption, data.command), {}
+        return missing_figure(str(data.name), data.title, error, data.caption, data.command), {}
     row = {
         "name": data.name, "title": data.title, "caption": data.caption, "facts": dict(data.facts),
         "command": data.command, "alt": data.alt or f"{data.title}. {data.caption}", "files": list(files), "reason": "",
@@ -124,15 +126,15 @@ def drawn(data: FigureData) -> Figure:
 
 def not_drawn(statements: Sequence[Statement], reason: str) -> Drawn:
     """Rows that say why no figure was drawn."""
-    return Drawn({each.slug: [missing_all(each, reason)] for each in statements if each.figures is not None})
+    return Drawn({each.slug: [missing_figures(each, reason)] for each in statements if each.figures is not None})
 
 
-def missing_all(statement: Statement, error: Exception | str) -> Row:
+def missing_figures(statement: Statement, error: Exception | str) -> Row:
     """The row in place of all figures of a statement."""
-    return missing(f"figures-of-{statement.slug}", "Figures", error)
+    return missing_figure(f"figures-of-{statement.slug}", "Figures", error)
 
 
-def missing(name: str, title: str, error: Exception | str, caption: str = "", command: str = "") -> Row:
+def missing_figure(name: str, title: str, error: Exception | str, caption: str = "", command: str = "") -> Row:
     """The row of a figure that could not be drawn."""
     reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     return {
@@ -143,7 +145,7 @@ def missing(name: str, title: str, error: Exception | str, caption: str = "", co
 
 @dataclass(frozen=True)
 class Report:
-    """A report in memory: its files, the manifest's entries about the run, and why there is no PDF."""
+    """A report in memory: files, the manifest's entries about the run, TeX's log."""
 
     files: Mapping[str, bytes]
     about: Mapping[str, Any]
@@ -152,7 +154,7 @@ class Report:
 
 
 def counterexamples(request: Request, results: Sequence[Result]) -> tuple[Attached, dict[str, bytes]]:
-    """Counterexamples to statements and false variants, as files that `replay` reads, and where the view names them."""
+    """Counterexamples to statements and false variants, as files that `replay` reads."""
     rows: dict[tuple[str, int], str] = {}
     variants: dict[tuple[str, str], str] = {}
     files: dict[str, bytes] = {}
@@ -190,10 +192,10 @@ def typeset(
     sources: set[str] = set()
     while True:
         text = latex(seen, shrunk=shrunk, as_source=sources)
-        pdf = compiled(text, included, max(limit - time.monotonic(), 0.0), stop)
+        pdf = run_pdflatex(text, included, max(limit - time.monotonic(), 0.0), stop)
         if pdf.content is not None or sources == own or not pdf.reason.startswith("pdflatex failed"):
             return text, pdf
-        slug = culprit(seen, text, pdf.log)
+        slug = failing_statement(seen, text, pdf.log)
         sources = sources | {slug} if slug is not None and slug not in sources else own
 
 
@@ -236,7 +238,7 @@ _RULE = "must be the manifest.json that `python -m numeric experiment images --o
 
 
 def images_section(folder: Path) -> dict[str, Any]:
-    """The report's section on images as plain data; InputError if the file has another form."""
+    """Read the report's section on images; InputError if it has another form."""
     path = folder / "manifest.json"
     match read_json(path):
         case {

@@ -1,4 +1,4 @@
-"""The content of a report as plain JSON data, from which the page and the LaTeX are rendered.
+"""The content of a report as JSON data, for the page and the LaTeX.
 
 Formulas come from the objects of the derivations (`theory.latex.render.rows`), as lists of LaTeX lines. Files are named
 relative to the folder of the report.
@@ -30,7 +30,7 @@ def overall(verdicts: Iterable[str]) -> str:
 
 
 def headline(results: Sequence[Result], request: Request) -> str:
-    """The verdict of all statements in words, and the kind of evidence if there is one only."""
+    """The verdict of all statements in words."""
     groups = {
         "refuted": [result for result in results if result.verdict == "refuted"],
         "left open": [r for r in results if r.verdict == "abstained" and not r.interrupted],
@@ -74,7 +74,7 @@ def facts(results: Sequence[Result]) -> list[dict[str, str]]:
 
 
 def strength(result: Result) -> dict[str, Any]:
-    """Largest residuals in units of the tolerance, and the smallest effects that random checks would refute."""
+    """Largest residuals over tolerance, and the smallest effects of random checks."""
     random = dict.fromkeys(f"{row.source}: {row.effect}" for row in result.evidence if row.effect)
     return {"exact": _largest(result, "exact"), "float": _largest(result, "float"), "random": list(random)}
 
@@ -293,7 +293,7 @@ def derivation_view(derivation: Any) -> dict[str, Any]:
 
 
 def _zero(residual: Any) -> list[str]:
-    """The formula of a matrix of zeros: a zero with its shape, since its entries would take half a page."""
+    """A zero with its shape for a matrix of zeros, which would take half a page."""
     from sympy import MatrixBase
 
     if not isinstance(residual, MatrixBase) or any(entry != 0 for entry in residual):
@@ -307,7 +307,7 @@ def _decision(decision: Any) -> dict[str, Any]:
 
 
 def variant_view(request: Request, variant: Any, refutation: Refutation | None, file: str | None) -> dict[str, Any]:
-    """A false variant: the kinds of evidence that must refute it, those that did, and the counterexample."""
+    """A false variant with its refutation."""
     row: dict[str, Any] = {
         "variant": variant.name, "change": variant.change, "expected": list(variant.caught_by),
         "one_kind": variant.one_kind, "status": "not-run", "refuted_by": [], "tried": 0, "instance": None,
