@@ -1,29 +1,31 @@
 """The command line: `python -m verify`, `python -m verify.theoremN`, and `covop`.
 
-Exit codes: 0 all that was asked for holds, 1 refuted, 2 wrong input or usage, 3 abstained, 130 interrupted. Results go
-to stdout, progress and errors to stderr; with `--json -` the document is all that stdout gets. Nothing heavy is
-imported before a command runs.
+Exit codes: 0 everything asked for holds, 1 refuted, 2 wrong input or usage, 3 abstained, 130 interrupted. Results go to
+stdout, progress and errors to stderr; with `--json -` stdout gets the JSON document only. Nothing heavy is imported
+before a command runs.
 """
 
 from __future__ import annotations
 
 import enum
+import inspect
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hltm.base.command import Job, guarded, refuse_options_before_command
 from hltm.base.errors import InputError
 from hltm.base.interrupts import deferred_interrupt, ignore_interrupts
-from verify.commands import EXIT, Asked, Output, execute, make_context
+from hltm.base.progress import shown
+from verify.commands import EXIT, Options, Output, execute, make_context
 from verify.registry import covered, entry
 
 
@@ -72,21 +74,40 @@ OWN_RUNS_HERE = "must be left out; only the statements of the paper go to a clus
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
+def with_run_options(command: Callable[..., Job | None]) -> Callable[..., Job | None]:
+    """Give a command the options of every run, parsed as `Output` and `Options`."""
+
+    def parsed(
+        profile: Profile = ProfileName.quick,
+        device: Device = DeviceName.auto,
+        seed: Seed = 0,
+        json: Json = None,
+        report: Report = None,
+        bundle: Bundle = None,
+        quiet: Quiet = False,
+        only: Only = None,
+        variants: Variants = False,
+        assumptions: Assumptions = False,
+        **own: Any,
+    ) -> Job | None:
+        kind = None if only is None else only.value
+        options = Options(profile.value, device.value, seed, variants, assumptions, kind)  # type: ignore[arg-type]
+        return command(Output(json, report, quiet, bundle), options, **own)
+
+    # Typer reads the options from the signature.
+    _, _, *extra = inspect.signature(command, eval_str=True).parameters.values()
+    *shared, _ = inspect.signature(parsed, eval_str=True).parameters.values()
+    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*shared, *extra)]
+    parsed.__name__, parsed.__doc__ = command.__name__, command.__doc__
+    parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    parsed.__annotations__ = {each.name: each.annotation for each in parameters}
+    return parsed
+
+
 @app.callback(invoke_without_command=True)
+@with_run_options
 def verify(
-    context: typer.Context,
-    profile: Profile = ProfileName.quick,
-    device: Device = DeviceName.auto,
-    seed: Seed = 0,
-    json: Json = None,
-    report: Report = None,
-    bundle: Bundle = None,
-    quiet: Quiet = False,
-    only: Only = None,
-    variants: Variants = False,
-    assumptions: Assumptions = False,
-    ray: Ray = None,
-    images: Images = None,
+    output: Output, options: Options, context: typer.Context, ray: Ray = None, images: Images = None
 ) -> Job | None:
     """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, false variants.
 
@@ -97,23 +118,14 @@ def verify(
             raise InputError(f"--ray with {context.invoked_subcommand}: {OWN_RUNS_HERE}")
         refuse_options_before_command(context)
         return None
-    output = Output(json, report, quiet, bundle)
-    options = replace(asked(profile, device, seed, variants, assumptions, only), ray=ray)
+    section = None
     if images is not None:
         from verify.report.build import images_section
 
         if not output.reports:
             raise InputError("--images: must go with --report or --bundle")
-        options = replace(options, images=images_section(images))
-    return partial(execute, covered(), output, options)
-
-
-def asked(
-    profile: ProfileName, device: DeviceName, seed: int, variants: bool, assumptions: bool, only: KindName | None
-) -> Asked:
-    """The options of a run as plain data."""
-    kind = None if only is None else only.value
-    return Asked(profile.value, device.value, seed, variants, assumptions, kind)  # type: ignore[arg-type]
+        section = images_section(images)
+    return partial(execute, covered(), output, replace(options, ray=ray, images=section))
 
 
 @app.command()
@@ -132,29 +144,21 @@ def replay(
 
 
 @app.command()
+@with_run_options
 def run(
+    output: Output,
+    options: Options,
     file: Annotated[Path, typer.Argument(help="Python file that defines statements (verify.user_statement).")],
-    profile: Profile = ProfileName.quick,
-    device: Device = DeviceName.auto,
-    seed: Seed = 0,
-    json: Json = None,
-    report: Report = None,
-    bundle: Bundle = None,
-    quiet: Quiet = False,
-    only: Only = None,
-    variants: Variants = False,
-    assumptions: Assumptions = False,
     ray: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> Job:
     """Check statements of your own. FILE is Python and is run as such: name only files that you trust."""
     if ray is not None:
         raise InputError(f"--ray with run: {OWN_RUNS_HERE}")
-    options = replace(asked(profile, device, seed, variants, assumptions, only), own=file)
-    return partial(run_own, file, Output(json, report, quiet, bundle), options)
+    return partial(run_own, file, output, replace(options, own=file))
 
 
-def run_own(file: Path, output: Output, options: Asked) -> int:
-    """Run the statements of a user's file, their false variants or assumptions, and give the exit code."""
+def run_own(file: Path, output: Output, options: Options) -> int:
+    """Run the statements of a user's file and return the exit code."""
     from verify.own.file import attribute_errors_to, load_statements
 
     with attribute_errors_to(file):
@@ -199,20 +203,13 @@ def run_loss(expression: str, output: Output) -> int:
     from verify.loss.check import check_loss, loss_json, loss_lines
 
     output.check()
-    with output.progress() as progress:
+    with shown(output.quiet) as progress:
         with deferred_interrupt():  # mpmath, while it is loaded, drops Ctrl-C
             import sympy  # noqa: F401
         report = check_loss(expression, progress=progress)
     output.document(loss_json(make_context("quick", "cpu", 0), report))
-    console = output.console()
-    if not output.quiet:
-        for line in loss_lines(report):
-            console.print(line, markup=False, soft_wrap=True)
-    elif report.counterexample is not None:
-        console.print("\n".join(report.counterexample), markup=False, soft_wrap=True)
-    if not output.quiet or report.verdict != "holds":
-        console.print(f"loss: {report.verdict}", markup=False, soft_wrap=True)
-    return EXIT[report.verdict]
+    lines = (report.counterexample or ()) if output.quiet else loss_lines(report)
+    return conclude(output, lines, "loss", report.verdict)
 
 
 def run_replay(file: Path, device: str, output: Output, statements: Path | None = None) -> int:
@@ -223,24 +220,30 @@ def run_replay(file: Path, device: str, output: Output, statements: Path | None 
     from verify.report.documents import replay_json
 
     output.check()
-    with output.progress() as progress:
+    with shown(output.quiet) as progress:
         progress.start(None, "loading the statement")
         context = make_context("quick", device, 0)
-        own = None if statements is None else {result.slug: result.load() for result in load_statements(statements)}
+        own = None if statements is None else {one.slug: one.load() for one in load_statements(statements)}
         statement, variant, instance = read_instance(file, own)
         claim = None if variant is None else statement.variant(variant).claim
         result = measure(statement, claim, instance, progress)
     decided = [m.status for m in result.values() if m.status != "abstained"]
     verdict = "abstained" if not decided else "refuted" if "refuted" in decided else "holds"
     output.document(replay_json(context, statement.slug, variant, result, verdict))
-    console = output.console()
-    if not output.quiet:
-        for kind, m in result.items():
-            line = f"{kind}: {m.status}, residual {m.residual:.3e}, tolerance {m.tolerance:.3e} {m.detail}"
-            console.print(line, markup=False, soft_wrap=True)
+    lines = [
+        f"{kind}: {m.status}, residual {m.residual:.3e}, tolerance {m.tolerance:.3e} {m.detail}"
+        for kind, m in result.items()
+    ]
     name = f"{statement.slug}, variant {variant}" if variant else statement.slug
+    return conclude(output, () if output.quiet else lines, name, verdict)
+
+
+def conclude(output: Output, lines: Sequence[str], name: str, verdict: str) -> int:
+    """Print lines and the verdict, and return the exit code."""
     if not output.quiet or verdict != "holds":
-        console.print(f"{name}: {verdict}", markup=False, soft_wrap=True)
+        lines = [*lines, f"{name}: {verdict}"]
+    for line in lines:
+        output.console().print(line, markup=False, soft_wrap=True)
     return EXIT[verdict]
 
 
@@ -249,24 +252,11 @@ def run_statement(slug: str) -> None:
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     chosen = entry(slug)
 
-    def one(
-        profile: Profile = ProfileName.quick,
-        device: Device = DeviceName.auto,
-        seed: Seed = 0,
-        json: Json = None,
-        report: Report = None,
-        bundle: Bundle = None,
-        quiet: Quiet = False,
-        only: Only = None,
-        variants: Variants = False,
-        assumptions: Assumptions = False,
-    ) -> Job:
-        output = Output(json, report, quiet, bundle)
-        options = replace(asked(profile, device, seed, variants, assumptions, only), single=True)
-        return partial(execute, (chosen,), output, options)
+    def one(output: Output, options: Options) -> Job:
+        return partial(execute, (chosen,), output, replace(options, single=True))
 
     one.__doc__ = f"Check Theorem {chosen.theorem}, {chosen.title}."
-    single.command()(one)
+    single.command()(with_run_options(one))
     leave(single, f"python -m verify.theorem{chosen.theorem}")
 
 
@@ -283,14 +273,16 @@ def leave(application: typer.Typer, name: str) -> None:
 
 @contextmanager
 def scratch_folder() -> Iterator[str]:
-    """Where Hypothesis caches what it reads of the source: a run leaves nothing where it was not told to write.
+    """A temporary folder for Hypothesis, which would write to the working folder.
 
-    Where there is no room for a folder it is a place that cannot be written, which Hypothesis does without.
+    If none can be made it is a path that cannot be written; Hypothesis then runs without a cache.
     """
-    with ExitStack() as stack:
-        scratch = os.path.join(os.devnull, "covop")  # noqa: PTH118
-        with suppress(OSError):
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="covop-", ignore_cleanup_errors=True))
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="covop-", ignore_cleanup_errors=True)
+    except OSError:
+        yield os.path.join(os.devnull, "covop")  # noqa: PTH118
+        return
+    with folder as scratch:
         yield scratch
 
 

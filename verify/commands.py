@@ -1,23 +1,21 @@
-"""What the command line runs: statements, their false variants, their assumptions, and the report of any of them.
+"""Run statements, their false variants or their assumptions, and write the results.
 
-Results are printed whatever becomes of the files (`verify.commands`). Ctrl-C ends a run with what it has: what is
-finished is printed and written as without it, with `--report` or `--bundle` as a partial report; then exit code 130.
+Results are printed even if a file cannot be written. Ctrl-C ends a run with the results that are complete: they are
+printed and written as usual, with `--report` or `--bundle` as a partial report; then the exit code is 130.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json as json_module
 import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hltm.base.command import complain
 from hltm.base.errors import InputError
@@ -30,19 +28,26 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from verify.engine.evidence import Kind
-    from verify.engine.runner import Refutation, Result
+    from verify.engine.runner import Result
     from verify.report.build import Drawn, Report
     from verify.report.view import Attached, Request
 
+EXIT = {"holds": 0, "refuted": 1, "abstained": 3}
+# Processes that look for counterexamples to false variants.
+WORKERS = 2
+COUNTEREXAMPLES = "counterexamples"
 
-# Where the results of a run go: the terminal, a JSON document, a report folder, and progress on stderr.
+Item = TypeVar("Item")
 
 
+@dataclass(frozen=True)
 class Output:
-    """Where results go: the terminal, a JSON file or stdout, a report folder, a report in one zip file."""
+    """Targets of results: terminal, JSON file or stdout (`-`), report, zip file."""
 
-    def __init__(self, json: str | None, report: Path | None, quiet: bool, bundle: Path | None = None) -> None:
-        self.json, self.report, self.quiet, self.bundle = json, report, quiet, bundle
+    json: str | None
+    report: Path | None
+    quiet: bool
+    bundle: Path | None = None
 
     @property
     def reports(self) -> bool:
@@ -50,7 +55,7 @@ class Output:
         return self.report is not None or self.bundle is not None
 
     def check(self, slugs: Sequence[str] = (), names: Sequence[str] = ()) -> None:
-        """Refuse targets that cannot be written, or that hold what is not ours, before anything runs."""
+        """Raise InputError for targets that cannot be written."""
         from verify.engine.saved import check_folder, check_target
 
         if self.json not in (None, "-"):
@@ -66,13 +71,13 @@ class Output:
             check_folder(self.report)
 
     def console(self) -> Console:
-        """Tables go to stdout, unless the document does."""
+        """The console for tables: stdout, or stderr if the JSON document goes to stdout."""
         from hltm.base.command import console
 
         return console(stderr=self.json == "-", highlight=False)
 
     def document(self, document: dict[str, Any]) -> None:
-        """Write the JSON document where it was asked for."""
+        """Write the JSON document, if one was asked for."""
         from verify.engine.saved import write_json
 
         if self.json == "-":
@@ -81,7 +86,7 @@ class Output:
             write_json(Path(self.json), document)
 
     def publish(self, report: Report) -> list[str]:
-        """Write a report to its folder and its zip file; gives a line for each."""
+        """Write a report to its folder and its zip file, and return a line about each."""
         from verify.report.folder import publish, write_bundle
 
         lines = []
@@ -94,162 +99,10 @@ class Output:
             lines.append(f"bundle: {self.bundle}")
         return lines
 
-    def counterexamples(self) -> Path:
-        """The folder for counterexamples, made when the first one is saved."""
-        from verify.engine.saved import check_folder
-
-        return check_folder((self.report or Path()) / "counterexamples")
-
-    def progress(self) -> AbstractContextManager[Progress]:
-        """Show on stderr how far a run is, if somebody is looking."""
-        return shown(self.quiet)
-
-
-# The end of a run: the report is put together and written, counterexamples are saved, what went wrong is said last.
-
-
-class Told:
-    """What is written and said at the end of a run; what could not be written is said once, after the results.
-
-    Within `with`, Ctrl-C is kept in mind and told by `exit`, since what was found must not be lost any more. A second
-    one ends everything.
-
-    Parameters
-    ----------
-    output : Output
-    own : Path, optional
-        The file of a user's own statements, which the report has a copy of.
-    stopped : bool
-        Whether Ctrl-C came before the end of the run.
-    """
-
-    def __init__(self, output: Output, own: Path | None, stopped: bool = False) -> None:
-        self.output, self.stopped = output, stopped
-        self.pressed = threading.Event()
-        self._recording = recorded_interrupt(self.pressed)
-        self.extra: dict[str, bytes] = {}
-        if output.reports and own is not None:
-            with contextlib.suppress(OSError):  # a file that was taken away while it ran
-                self.extra[copy_name(own)] = own.read_bytes()
-        self.failed = ""
-        self.lines: list[str] = []
-
-    def __enter__(self) -> Self:
-        """Keep Ctrl-C in mind, where it would be an exception otherwise."""
-        self._recording.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Ctrl-C is again what it was."""
-        self._recording.__exit__(None, None, None)
-
-    def report(
-        self, request: Request, results: Sequence[Result], make: Callable[[Attached], dict[str, Any]], **options: Any
-    ) -> Attached:
-        """Put the report together and write it where it was asked for; gives the places of the counterexamples.
-
-        `make` gives the JSON document from these places.
-        """
-        from verify.report.build import build, counterexamples
-
-        with self.output.progress() as progress:
-            progress.start(None, "writing the report")
-            attached, files = counterexamples(request, results)
-            files |= self.extra
-            placed = attached.inside(self.output.report)
-            report = build(
-                request, results, make(placed), attached, files, with_pdf=not self.stopped, stop=self.pressed, **options
-            )
-            partial = "partial " if self.stopped or self.pressed.is_set() else ""
-            try:
-                self.lines = [partial + line for line in self.output.publish(report)]
-            except InputError as error:
-                self.failed = str(error)
-                return type(attached)()
-        return placed
-
-    def document(self, document: dict[str, Any]) -> None:
-        """Write the JSON document."""
-        try:
-            self.output.document(document)
-        except InputError as error:
-            self.failed = self.failed or str(error)
-
-    def exit(self, code: int) -> int:
-        """Name the report, or say what could not be written; gives the exit code, or leaves as Ctrl-C does."""
-        if self.stopped or self.pressed.is_set():
-            sys.stdout.flush()
-            for line in [f"error: {self.failed}"] if self.failed else self.lines:
-                sys.stderr.write(line + "\n")
-            raise KeyboardInterrupt
-        if self.failed:
-            sys.stdout.flush()
-            return complain(self.failed)
-        if not self.output.quiet:
-            for line in self.lines:
-                self.output.console().print(line, markup=False, soft_wrap=True)
-        return code
-
-
-def copy_name(file: Path) -> str:
-    """Where a report has its copy of a user's statements, so that its commands run in its folder.
-
-    Examples
-    --------
-    >>> copy_name(Path("../my file.py"))
-    'statements/my-file.py'
-    """
-    return "statements/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", file.name).strip(".-") or "own.py")
-
-
-def save_counterexamples(results: Sequence[Result], output: Output, context: Context) -> dict[tuple[str, int], str]:
-    """Save what refuted; a place that cannot be written costs the file, never the verdict."""
-    from verify.engine.saved import evidence_name, save_instance
-
-    files: dict[tuple[str, int], str] = {}
-    for result in results:
-        for index, row in enumerate(result.evidence):
-            if not hasattr(row.counterexample, "as_json"):
-                continue
-            found = {"residual": str(row.worst_residual), "tolerance": str(row.tolerance), "detail": row.detail}
-            try:
-                path = save_instance(
-                    output.counterexamples(), result.statement, row.counterexample,
-                    name=evidence_name(row), variant=None, seed=context.seed, found=found,
-                )  # fmt: skip
-            except InputError as error:
-                sys.stderr.write(f"the counterexample could not be saved: {error}\n")
-                continue
-            files[result.statement.slug, index] = str(path)
-    return files
-
-
-def save_variants(found: Sequence[Refutation], folder: Path, context: Context) -> dict[tuple[str, str], str]:
-    """Save the counterexamples of false variants; gives their files by statement and variant."""
-    from verify.engine.saved import save_instance
-
-    files = {}
-    for row in found:
-        if row.instance is None or row.measurement is None:
-            continue
-        kept = {"refuted_by": list(row.refuted_by), "residual": str(row.measurement.residual)}
-        path = save_instance(
-            folder, row.statement, row.instance,
-            name=row.variant.name, variant=row.variant.name, seed=context.seed, found=kept,
-        )  # fmt: skip
-        files[row.statement.slug, row.variant.name] = str(path)
-    return files
-
-
-EXIT = {"holds": 0, "refuted": 1, "abstained": 3}
-INPUT_ERROR = 2
-# Processes that look for counterexamples to false variants.
-WORKERS = 2
-
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked for on the command line.
+class Options:
+    """Options of a run.
 
     Parameters
     ----------
@@ -284,6 +137,18 @@ class Asked:
         return "variants" if self.variants else "assumptions" if self.assumptions else ""
 
 
+@dataclass(frozen=True)
+class Run:
+    """A run, complete or interrupted, and how its results are written and printed."""
+
+    results: Sequence[Result]
+    document: Callable[[Attached], dict[str, Any]]
+    show: Callable[[Attached], None]
+    statuses: Sequence[str]
+    interrupted: bool
+    drawings: Drawn | None = None
+
+
 def make_context(profile: str, device: str, seed: int) -> Context:
     """The context of a run; an absent device is an InputError."""
     with deferred_interrupt():
@@ -293,151 +158,213 @@ def make_context(profile: str, device: str, seed: int) -> Context:
     return Context(seed=seed, profile=profile, device=result)  # type: ignore[arg-type]
 
 
-def execute(entries: Sequence[Entry], output: Output, asked: Asked) -> int:
-    """Run statements, or their false variants, or drop their assumptions, and give the exit code."""
-    if asked.variants and asked.assumptions:
-        raise InputError("--variants and --assumptions: only one of them at a time")
-    if asked.mode and asked.only is not None:
-        raise InputError(f"--{asked.mode} and --only: only one of them at a time")
-    if asked.mode and asked.ray is not None:
-        raise InputError(f"--{asked.mode} and --ray: only one of them at a time")
-    with output.progress() as progress:
+def execute(entries: Sequence[Entry], output: Output, options: Options) -> int:
+    """Run statements, write the results, and return the exit code."""
+    values = {
+        "variants": options.variants,
+        "assumptions": options.assumptions,
+        "only": options.only,
+        "ray": options.ray,
+    }
+    exclusive = [f"--{name}" for name, value in values.items() if value]
+    if options.mode and len(exclusive) > 1:
+        raise InputError(f"{exclusive[0]} and {exclusive[1]}: only one of them at a time")
+    with shown(output.quiet) as progress:
         progress.start(None, "loading torch")
-        context = make_context(asked.profile, asked.device, asked.seed)
+        context = make_context(options.profile, options.device, options.seed)
         # mpmath, while it is loaded, drops Ctrl-C; and of half of SymPy no partial report can be made.
         with deferred_interrupt():
             import sympy  # noqa: F401
-    output.check([entry.slug for entry in entries], [] if asked.own is None else [copy_name(asked.own)])
-    job = {"": run_statements, "variants": run_variants, "assumptions": run_assumptions}[asked.mode]
-    return job(entries, output, context, asked)
+    output.check([entry.slug for entry in entries], [] if options.own is None else [copy_name(options.own)])
+    modes = {"": run_statements, "variants": run_variants, "assumptions": run_assumptions}
+    return finish(modes[options.mode](entries, output, context, options), output, context, options)
 
 
-def run_statements(entries: Sequence[Entry], output: Output, context: Context, asked: Asked) -> int:
-    """Run statements; save counterexamples, write the report and documents, print tables."""
-    from verify.report.documents import print_results, results_json
-
-    results, drawings, stopped = collected(entries, output, context, asked)
-    with Told(output, asked.own, stopped) as outcome:
-        if output.reports:
-            request = request_of(context, asked)
-            files = outcome.report(
-                request, results, lambda files: results_json(context, results, files.counterexamples), drawings=drawings
-            ).counterexamples
-        if output.report is None:  # what lies in a zip file only cannot be replayed
-            files = save_counterexamples(results, output, context)
-        outcome.document(results_json(context, results, files))
-        # A statement that was cut short has no verdict, unless it is refuted already.
-        known = [result for result in results if not result.interrupted or result.verdict == "refuted"]
-        if known:
-            own = None if asked.own is None else str(asked.own)
-            print_results(output.console(), known, files, output.quiet, own)
-        verdicts = {result.verdict for result in results}
-        return outcome.exit(
-            EXIT["refuted" if "refuted" in verdicts else "abstained" if "abstained" in verdicts else "holds"]
-        )
-
-
-def collected(
-    entries: Sequence[Entry], output: Output, context: Context, asked: Asked
-) -> tuple[list[Result], Drawn | None, bool]:
-    """The results, the figures if there is a report, and whether Ctrl-C came."""
+def run_statements(entries: Sequence[Entry], output: Output, context: Context, options: Options) -> Run:
+    """Run every check of the statements, and draw their figures for a report."""
     from verify.engine.cluster import runner_of
     from verify.engine.runner import interrupted
+    from verify.report.build import draw_in_background, not_drawn
+    from verify.report.documents import print_results, results_json
 
     results: list[Result] = []
-    run = partial(runner_of(asked.ray), entries, context, only=asked.only)
-    from verify.report.build import beside, not_drawn
-
+    drawings = None
+    draw = output.reports and options.only is None
     try:
-        with output.progress() as progress:
-            if not output.reports:
-                results.extend(run(progress))
-                return results, None, False
-            if asked.only is not None:
-                results.extend(run(progress))
-                reason = f"only {asked.only} was asked for"
-                return results, not_drawn([result.statement for result in results], reason), False
-            with beside(context, entries) as figures:
-                # An interruption leaves in the list what came before it.
-                results.extend(run(progress))
-                return results, figures([result.statement for result in results], progress), False
+        with shown(output.quiet) as progress, draw_in_background(context, entries if draw else ()) as figures:
+            # An interruption leaves in the list what came before it.
+            results.extend(runner_of(options.ray)(entries, context, progress, only=options.only))
+            if draw:
+                drawings = figures([result.statement for result in results], progress)
+        reason = "" if draw else f"only {options.only} was asked for"
     except KeyboardInterrupt:
         if not results and not output.reports and output.json is None:
             raise
-        results += [interrupted(entry.load(), [], only=asked.only) for entry in entries[len(results) :]]
-        return results, not_drawn([result.statement for result in results], "the run was interrupted"), True
+        results += [interrupted(entry.load(), [], only=options.only) for entry in entries[len(results) :]]
+        reason = "the run was interrupted"
+
+    def show(attached: Attached) -> None:
+        # A statement that was cut short has no verdict, unless it is refuted already.
+        known = [result for result in results if not result.interrupted or result.verdict == "refuted"]
+        if known:
+            own = None if options.own is None else str(options.own)
+            print_results(output.console(), known, attached.counterexamples, output.quiet, own)
+
+    return Run(
+        results,
+        lambda attached: results_json(context, results, attached.counterexamples),
+        show,
+        [result.verdict for result in results],
+        reason == "the run was interrupted",
+        not_drawn([result.statement for result in results], reason) if reason else drawings,
+    )
 
 
-def request_of(context: Context, asked: Asked) -> Request:
-    """What the commands of a report are made from."""
-    from verify.report.view import Request
+def until_interrupted(run: Callable[[Progress], Iterator[Item]], output: Output) -> tuple[list[Item], bool]:
+    """The items that a run yields, and whether Ctrl-C ended it."""
+    items: list[Item] = []
+    try:
+        with shown(output.quiet) as progress:
+            items.extend(run(progress))
+    except KeyboardInterrupt:
+        return items, True
+    return items, False
 
-    own = None if asked.own is None else copy_name(asked.own)
-    return Request(context, own, asked.mode, asked.single, asked.only or "", asked.images)
 
-
-def run_variants(entries: Sequence[Entry], output: Output, context: Context, asked: Asked) -> int:
-    """Refute every false variant, save the shrunk counterexamples; a survivor is exit code 1."""
+def run_variants(entries: Sequence[Entry], output: Output, context: Context, options: Options) -> Run:
+    """Refute every false variant and shrink the counterexamples."""
     from verify.engine.runner import refutations, variants_result
+    from verify.engine.saved import check_folder
     from verify.report.documents import print_variants, variants_json
 
-    folder = Path("counterexamples") if output.report is None else output.report / "counterexamples"
+    folder = (output.report or Path()) / COUNTEREXAMPLES
     if output.report is None:
-        output.counterexamples()
-    result: list[Refutation] = []
-    stopped = False
-    try:
-        with output.progress() as progress:
-            result.extend(refutations(entries, context, progress, workers=min(WORKERS, os.cpu_count() or 1)))
-    except KeyboardInterrupt:
-        stopped = True
+        check_folder(folder)
+    workers = min(WORKERS, os.cpu_count() or 1)
+    rows, interrupted = until_interrupted(lambda progress: refutations(entries, context, progress, workers), output)
+    # A statement without a false variant has nothing that could have failed.
+    bare = [entry.slug for entry in entries if not entry.load().variants]
 
-    def document(files: Mapping[tuple[str, str], str]) -> dict[str, Any]:
-        return variants_json(context, result, [files.get((row.statement.slug, row.variant.name)) for row in result])
-
-    with Told(output, asked.own, stopped) as outcome:
-        if output.reports:
-            results = [variants_result(entry.load(), result) for entry in entries]
-            files = outcome.report(
-                request_of(context, asked), results, lambda attached: document(attached.variants),
-                shrunk=True, name="variants.json",
-            ).variants  # fmt: skip
-        if output.report is None:
-            files = save_variants(result, folder, context)
-        outcome.document(document(files))
-        if result or not stopped:
-            print_variants(output.console(), result, str(folder), output.quiet)
-        # A statement without a false variant has nothing that could have failed.
-        bare = [entry.slug for entry in entries if not entry.load().variants]
+    def show(attached: Attached) -> None:
+        if rows or not interrupted:
+            print_variants(output.console(), rows, str(folder), output.quiet)
         for slug in bare:
             output.console().print(f"{slug}: there is no false variant to refute", soft_wrap=True, markup=False)
-        survivors = [row.open for row in result if row.survived] + [True] * len(bare)
-        return outcome.exit(0 if not survivors else EXIT["abstained"] if all(survivors) else EXIT["refuted"])
+
+    verdicts = {"refuted": "holds", "survived": "refuted", "open": "abstained"}
+    return Run(
+        [variants_result(entry.load(), rows) for entry in entries],
+        lambda attached: variants_json(context, rows, attached.variants),
+        show,
+        [*(verdicts[row.status] for row in rows), *("abstained" for _ in bare)],
+        interrupted,
+    )
 
 
-def run_assumptions(entries: Sequence[Entry], output: Output, context: Context, asked: Asked) -> int:
-    """Drop every assumption in turn; one that is not found to be what is expected of it is exit code 1."""
-    from verify.engine.assumptions import Outcome
+def run_assumptions(entries: Sequence[Entry], output: Output, context: Context, options: Options) -> Run:
+    """Drop every assumption in turn; one whose finding is not the expected one refutes."""
     from verify.engine.runner import assumption_outcomes, assumptions_result
-    from verify.engine.statement import Statement
     from verify.report.documents import assumptions_json, print_assumptions
 
-    result: list[tuple[Statement, Outcome]] = []
-    stopped = False
-    try:
-        with output.progress() as progress:
-            result.extend(assumption_outcomes(entries, context, progress))
-    except KeyboardInterrupt:
-        stopped = True
-    with Told(output, asked.own, stopped) as told:
-        document = assumptions_json(context, result)
+    outcomes, interrupted = until_interrupted(lambda progress: assumption_outcomes(entries, context, progress), output)
+
+    def show(attached: Attached) -> None:
+        if outcomes or not interrupted:
+            print_assumptions(output.console(), outcomes, output.quiet)
+
+    return Run(
+        [assumptions_result(entry.load(), outcomes) for entry in entries],
+        lambda _: assumptions_json(context, outcomes),
+        show,
+        [outcome.status for _, outcome in outcomes],
+        interrupted,
+    )
+
+
+def finish(run: Run, output: Output, context: Context, options: Options) -> int:
+    """Write and print the results of a run; report write errors once, at the end."""
+    from verify.report.build import counterexamples
+    from verify.report.view import Attached, Request, overall
+
+    own = None if options.own is None else copy_name(options.own)
+    request = Request(context, own, options.mode, options.single, options.only or "", options.images)
+    lines: list[str] = []
+    failures: list[str] = []
+    with recorded_interrupt() as pressed:
+        attached, files = counterexamples(request, run.results)
+        placed = attached.inside(output.report)
         if output.reports:
-            results = [assumptions_result(entry.load(), result) for entry in entries]
-            told.report(request_of(context, asked), results, lambda _: document, name="assumptions.json")
-        told.document(document)
-        if result or not stopped:
-            print_assumptions(output.console(), result, output.quiet)
-        statuses = {outcome.status for _, outcome in result}
-        return told.exit(
-            EXIT["refuted" if "refuted" in statuses else "holds" if statuses == {"holds"} else "abstained"]
-        )
+            try:
+                lines = write_report(run, request, attached, files, output, options, pressed)
+            except InputError as error:
+                failures.append(str(error))
+                placed = Attached()
+        if output.report is None:  # what lies in a zip file only cannot be replayed
+            placed = save(attached, files, options)
+        try:
+            output.document(run.document(placed))
+        except InputError as error:
+            failures.append(str(error))
+        run.show(placed)
+        if run.interrupted or pressed.is_set():
+            sys.stdout.flush()
+            for line in [f"error: {failures[0]}"] if failures else lines:
+                sys.stderr.write(line + "\n")
+            raise KeyboardInterrupt
+        if failures:
+            sys.stdout.flush()
+            return complain(failures[0])
+        if not output.quiet:
+            for line in lines:
+                output.console().print(line, markup=False, soft_wrap=True)
+        return EXIT[overall(run.statuses)]
+
+
+def write_report(
+    run: Run, request: Request, attached: Attached, files: Mapping[str, bytes], output: Output, options: Options,
+    pressed: threading.Event,
+) -> list[str]:  # fmt: skip
+    """Build the report, write it, and return a line about each place."""
+    from verify.report.build import build
+
+    with shown(output.quiet) as progress:
+        progress.start(None, "writing the report")
+        copies = {}
+        if options.own is not None:
+            with suppress(OSError):  # a file that was removed during the run
+                copies[copy_name(options.own)] = options.own.read_bytes()
+        document = run.document(attached.inside(output.report))
+        report = build(
+            request, run.results, document, attached, {**files, **copies}, name=f"{options.mode or 'report'}.json",
+            drawings=run.drawings, shrunk=options.variants, with_pdf=not run.interrupted, stop=pressed,
+        )  # fmt: skip
+        partial = "partial " if run.interrupted or pressed.is_set() else ""
+        return [partial + line for line in output.publish(report)]
+
+
+def save(attached: Attached, files: Mapping[str, bytes], options: Options) -> Attached:
+    """Write counterexamples to the working folder and return those that could be written."""
+    from hltm.base.atomic import write
+    from verify.engine.saved import check_folder
+
+    def written(name: str) -> bool:
+        try:
+            check_folder(Path(name).parent)
+            write(Path(name), files[name])
+        except InputError as error:
+            sys.stderr.write(f"the counterexample could not be saved: {error}\n")
+            return False
+        return True
+
+    # In a run of everything the counterexamples to false variants are not shrunk, and not saved.
+    variants = attached.variants if options.variants else {}
+    return replace(
+        attached,
+        counterexamples={key: name for key, name in attached.counterexamples.items() if written(name)},
+        variants={key: name for key, name in variants.items() if written(name)},
+    )
+
+
+def copy_name(file: Path) -> str:
+    """The name of a report's copy of a user's statements."""
+    return "statements/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", file.name).strip(".-") or "own.py")

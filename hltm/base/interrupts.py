@@ -28,14 +28,15 @@ def ignore_interrupts() -> None:
 
 
 @contextmanager
-def recorded_interrupt(pressed: threading.Event) -> Iterator[None]:
+def recorded_interrupt() -> Iterator[threading.Event]:
     """Set an event at the first Ctrl-C inside the block; a second one interrupts immediately.
 
     A handler that somebody else installed is left alone.
     """
+    pressed = threading.Event()
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or not _in_main_thread():
-        yield
+        yield pressed
         return
 
     def press(number: int, frame: FrameType | None) -> None:
@@ -45,7 +46,7 @@ def recorded_interrupt(pressed: threading.Event) -> Iterator[None]:
 
     signal.signal(signal.SIGINT, press)
     try:
-        yield
+        yield pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -57,12 +58,12 @@ def deferred_interrupt() -> Iterator[None]:
     Torch, while it is loaded, drops what a broken import of NumPy raises, KeyboardInterrupt as well, and goes on with
     half of NumPy; or its C++ takes the exception for a defect and aborts the process. mpmath drops it too.
     """
-    pressed = threading.Event()
+    pressed = None
     try:
-        with recorded_interrupt(pressed):
+        with recorded_interrupt() as pressed:
             yield
     finally:
-        if pressed.is_set():
+        if pressed is not None and pressed.is_set():
             raise KeyboardInterrupt
 
 

@@ -56,7 +56,7 @@ def rendered(section):
     from verify.report.view import Attached, Request, view
 
     seen = view(Request(Context(seed=0, profile="quick", device="cpu"), images=section), [], Attached({}, {}, {}))
-    return page(seen, {}, pdf=False), document(seen, shrunk=False)
+    return page(seen, {}, pdf_reason="none"), document(seen, shrunk=False)
 
 
 def test_page_and_latex_show_it(tmp_path):

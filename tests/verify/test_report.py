@@ -22,7 +22,7 @@ from verify.registry import covered, entry
 from verify.report.build import build, counterexamples, figures, not_drawn
 from verify.report.documents import results_json
 from verify.report.html import page
-from verify.report.tex import compiled, document, overfull, tex
+from verify.report.tex import document, overfull, run_pdflatex, tex
 from verify.report.view import Request, view
 
 COPY = "statements/own-statements.py"
@@ -232,7 +232,7 @@ def test_report_json_has_the_document_and_the_view(hostile):
 
 def test_every_formula_of_our_own_derivations_is_mathml(proofs):
     results, seen = proofs
-    root = Page(page(seen, {}, pdf=False, pdf_reason="none")).root
+    root = Page(page(seen, {}, pdf_reason="none")).root
     assert list(root.all("code", class_="source")) == []
     text = root.text
     steps = sum(len(d.steps) + 2 for r in results for row in r.evidence for d in row.derivations)
@@ -252,10 +252,10 @@ def test_every_formula_of_our_own_derivations_is_mathml(proofs):
 
 
 def test_the_latex_of_our_own_derivations_fits_the_page(proofs):
-    made = compiled(document(proofs[1]), {})
+    made = run_pdflatex(document(proofs[1]), {})
     assert made.content, made.reason
     assert [points for points in overfull(made.log) if points > 10] == []
-    again = compiled(document(proofs[1]), {})
+    again = run_pdflatex(document(proofs[1]), {})
     assert again.content == made.content
 
 
@@ -274,7 +274,7 @@ def test_a_matrix_of_zeros_is_a_zero_with_its_shape(proofs):
 
 
 def test_evidence_that_is_missing_is_shown_as_missing(proofs):
-    root = Page(page(proofs[1], {}, pdf=False, pdf_reason="pdflatex was not found")).root
+    root = Page(page(proofs[1], {}, pdf_reason="pdflatex was not found")).root
     matrix = next(root.all("table", class_="matrix"))
     assert len(list(matrix.all("tr"))) == 8
     for row in list(matrix.all("tr"))[1:]:
@@ -316,7 +316,7 @@ def test_two_reports_of_one_run_are_the_same(hostile):
 )
 def test_any_text_is_latex_that_compiles(text):
     assert "\x00" not in tex(text)
-    made = compiled(
+    made = run_pdflatex(
         rf"\documentclass{{article}}\usepackage{{amsmath,amssymb}}\begin{{document}}x {tex(text)}\end{{document}}", {}
     )
     assert made.content, made.reason

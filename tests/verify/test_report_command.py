@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from verify.report.tex import compiled
+from verify.report.tex import run_pdflatex
 
 OWN = """
 import time
@@ -211,7 +211,7 @@ def test_a_pdflatex_that_hangs(tmp_path, monkeypatch):
     (tmp_path / "pdflatex").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "pdflatex").chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    made = compiled("text", {}, seconds=0.5)
+    made = run_pdflatex("text", {}, seconds=0.5)
     assert (made.content, made.reason) == (None, "pdflatex took more than 0.5 seconds")
 
 

@@ -10,7 +10,7 @@ import pytest
 from verify.engine.statement import Context
 from verify.registry import Entry, entry
 from verify.report import build as report_figures
-from verify.report.build import beside, figures
+from verify.report.build import draw_in_background, figures
 
 CONTEXT = Context()
 
@@ -45,7 +45,7 @@ def before():
 def test_another_process_makes_what_this_one_makes(before):
     chosen = [entry("contrastive-losses")]
     statements = [one.load() for one in chosen]
-    with beside(CONTEXT, chosen) as wait:
+    with draw_in_background(CONTEXT, chosen) as wait:
         assert len(alive(before)) == 1
         found = wait(statements)
     assert found == figures(CONTEXT, statements)
@@ -56,11 +56,11 @@ def test_another_process_makes_what_this_one_makes(before):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_whoever_leaves_early_leaves_no_process(error, before, monkeypatch):
-    monkeypatch.setattr(report_figures, "made_of", asleep)
+    monkeypatch.setattr(report_figures, "draw_registered", asleep)
     started = time.monotonic()
 
     def leave():
-        with beside(CONTEXT, [entry("contrastive-losses")]):
+        with draw_in_background(CONTEXT, [entry("contrastive-losses")]):
             assert alive(before)
             raise error
 
@@ -75,9 +75,9 @@ ENDED = "the process that drew them ended before it was done"
 
 @pytest.mark.parametrize(("make", "reason"), [(dying, ENDED), (failing, "MemoryError: {}")])
 def test_a_process_that_ends_costs_the_figures_alone(make, reason, monkeypatch):
-    monkeypatch.setattr(report_figures, "made_of", make)
+    monkeypatch.setattr(report_figures, "draw_registered", make)
     chosen = [entry("contrastive-losses"), entry("dual-gradient")]
-    with beside(CONTEXT, chosen) as wait:
+    with draw_in_background(CONTEXT, chosen) as wait:
         found = wait([one.load() for one in chosen])
     assert found.files == {}
     for slug in ("contrastive-losses", "dual-gradient"):
@@ -91,7 +91,7 @@ def test_where_no_process_can_start_they_are_made_here(monkeypatch):
 
     monkeypatch.setattr(report_figures, "helpers", lambda workers: contextlib.nullcontext(refused))
     chosen = entry("contrastive-losses")
-    with beside(CONTEXT, [chosen]) as wait:
+    with draw_in_background(CONTEXT, [chosen]) as wait:
         assert "figures/pair-weights.svg" in wait([chosen.load()]).files
 
 
@@ -104,7 +104,7 @@ def test_few_statements_one_processor_and_own_statements_need_no_process(
     chosen = entry("contrastive-losses")
     if not known:
         chosen = Entry("own", None, "a statement of a user's own", chosen.module)
-    with beside(CONTEXT, [chosen]) as wait:
+    with draw_in_background(CONTEXT, [chosen]) as wait:
         assert not alive(before)
         assert "figures/pair-weights.svg" in wait([chosen.load()]).files
         assert not alive(before)

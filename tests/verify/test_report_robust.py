@@ -21,7 +21,7 @@ from verify.engine.statement import Context, command
 from verify.own.file import load_statements
 from verify.report.build import build, counterexamples
 from verify.report.html import FITS, ConversionError, formula, mathml, page, width
-from verify.report.tex import code, compiled, document, overfull
+from verify.report.tex import code, document, overfull, run_pdflatex
 from verify.report.tex import formula as latex_formula
 from verify.report.view import Request, view
 
@@ -147,7 +147,7 @@ def test_a_temporary_folder_that_cannot_be_made_is_a_reason(monkeypatch, number)
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(tempfile, "mkdtemp", full)
-    made = compiled("text", {})
+    made = run_pdflatex("text", {})
     assert (made.content, os.strerror(number) in made.reason) == (None, True)
     with scratch_folder() as scratch:
         assert not Path(scratch).exists()
@@ -155,7 +155,7 @@ def test_a_temporary_folder_that_cannot_be_made_is_a_reason(monkeypatch, number)
 
 def test_all_passes_share_one_time_limit(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(program(tmp_path / "bin", "#!/bin/sh\nsleep 0.7\n")), prepend=os.pathsep)
-    made = compiled("text", {}, seconds=1.0)
+    made = run_pdflatex("text", {}, seconds=1.0)
     assert made.reason == "pdflatex took more than 1 seconds"
 
 
@@ -165,7 +165,7 @@ def test_nothing_that_pdflatex_started_outlives_it(tmp_path, monkeypatch, stoppe
     stop = Event()
     if stopped:
         Timer(1.0, stop.set).start()
-    made = compiled("text", {}, seconds=60 if stopped else 1.0, stop=stop)
+    made = run_pdflatex("text", {}, seconds=60 if stopped else 1.0, stop=stop)
     assert made.reason == ("interrupted" if stopped else "pdflatex took more than 1 seconds")
     assert gone(int((tmp_path / "child").read_text()))
 
@@ -223,7 +223,7 @@ def test_latex_says_what_the_page_says(tmp_path):
         assert code(text) in latex
     for text in ("residual 1.23, tolerance 4.56e-07", "order: 1.99986; low: 3", "only floats", "expected: float"):
         assert text in latex
-    made = compiled(missing, {})
+    made = run_pdflatex(missing, {})
     assert made.content, made.reason
     assert [points for points in overfull(made.log) if points > 10] == []
 
@@ -239,7 +239,7 @@ def test_only_formulas_that_may_scroll_are_tab_stops(tmp_path):
         Request(Context(), "statements/own.py"), bare(tmp_path, "a = a"), counterexamples(Request(Context()), [])[0]
     )
     seen["statements"][1]["claim"] = ["a + " * FITS + "a", "= a"]
-    text = page(seen, {}, pdf=True)
+    text = page(seen, {})
     assert text.count('<div class="formula"') == 2
     assert text.count('<div class="formula" tabindex="0" role="group" aria-label="formula">') == 1
     assert ".formula:focus-visible" in text

@@ -1,4 +1,4 @@
-"""Figures of the seven statements: their data (CSV), and drawings of it. Loads neither torch nor SymPy."""
+"""Figures of the seven statements: data and drawings."""
 
 from typing import TYPE_CHECKING
 
@@ -6,9 +6,6 @@ import lazy_loader as lazy
 
 if TYPE_CHECKING:
     from verify.figures.data import FigureData as FigureData
-    from verify.figures.data import from_csv as from_csv
     from verify.figures.drawing import render as render
 
-__getattr__, __dir__, __all__ = lazy.attach(
-    __name__, submod_attrs={"data": ["FigureData", "from_csv"], "drawing": ["render"]}
-)
+__getattr__, __dir__, __all__ = lazy.attach(__name__, submod_attrs={"data": ["FigureData"], "drawing": ["render"]})

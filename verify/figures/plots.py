@@ -1,4 +1,4 @@
-"""How figures look: colours, line styles, markers, fonts; what keeps their bytes the same; text that is no formula.
+"""Drawings of every kind of figure, and their colours, line styles, markers and fonts.
 
 Series differ in colour (Okabe and Ito's palette, which colour-blind readers tell apart) and in line style and marker,
 so that a figure reads as well in black and white. Maps are cividis, whose lightness grows all along.
@@ -25,6 +25,10 @@ WIDTH = 7.0  # inches: 672 pixels on a page
 DPI = 130
 MAP = "cividis"
 GREY = "0.45"
+# The area that rounding explains.
+ROUNDING: Mapping[str, Any] = MappingProxyType(
+    {"facecolor": "0.93", "edgecolor": "0.75", "hatch": "//", "linewidth": 0, "zorder": 0}
+)
 
 _SYMBOLS: Mapping[str, str] = MappingProxyType({"tau": r"$\tau$", "r_0": "$r_0$", "H": "$H$"})
 
@@ -90,12 +94,12 @@ RC: Mapping[str, Any] = MappingProxyType(
 
 
 def style(number: int) -> Style:
-    """The style of the series of that number; after seven they begin again."""
+    """The style of the series of that number; styles repeat after seven."""
     return STYLES[number % len(STYLES)]
 
 
 def plain(text: str) -> str:
-    """Escape text for matplotlib: a dollar sign opens no formula, an unprintable character becomes a box."""
+    """Escape dollar signs for matplotlib; unprintable characters become boxes."""
     shown = "".join(letter if letter.isprintable() else "□" for letter in text)
     # Where no unescaped dollar is left matplotlib writes "\$" as "$" and everything else as it stands.
     return shown.replace("$", r"\$")
@@ -103,7 +107,7 @@ def plain(text: str) -> str:
 
 def symbols(text: str) -> str:
     r"""Text with the names of parameters as symbols."""
-    return re.sub(r"\b(tau|r_0|H)\b", lambda found: _SYMBOLS[found[1]], plain(text))
+    return re.sub(r"\b(tau|r_0|H)\b", lambda match: _SYMBOLS[match[1]], plain(text))
 
 
 def short(text: str, length: int) -> str:
@@ -112,7 +116,7 @@ def short(text: str, length: int) -> str:
 
 
 def panel(axes: Axes, text: str) -> None:
-    """Write what a panel shows above it, from its left edge."""
+    """Title a panel at its left edge."""
     axes.set_title(text, loc="left")
 
 
@@ -121,50 +125,41 @@ def mark_kinds(axes: Axes, **options: Any) -> None:
     axes.legend(**{"borderaxespad": 0.4, "labelspacing": 0.35, **options})
 
 
-# Drawings of curves: pair weights, two objects on a ring, correlations and norms along training, any lines.
-
 SCALES = ("linear", "log")
 
 
 def lines(figure: Figure, data: FigureData) -> None:
-    """Any lines: columns x, y and series if there are several; facts `x label`, `y label`, `x scale`, `y scale`.
-
-    Labels are plain text.
-    """
+    """Lines of columns x, y, series; facts `x label`, `x scale`, the same for y."""
     figure.set_size_inches(WIDTH, 3.7)
     axes = figure.subplots()
-    read: dict[str, tuple[float, ...]] = {}
+    read = {}
     for name in ("x", "y"):
         scale = data.facts.get(f"{name} scale", "linear")
         if scale not in SCALES:
             raise ValueError(f"fact '{name} scale' of figure {data.name!r} is {scale!r:.40}: must be linear or log")
         read[name] = data.positive(name) if scale == "log" else data.numbers(name)
         axes.set(**{f"{name}scale": scale, f"{name}label": short(str(data.facts.get(f"{name} label", name)), 60)})
-    names = data.texts("series") if "series" in data.columns else ("",) * data.rows
-    for number, (name, part) in enumerate(grouped(names).items()):
-        axes.plot(*(np.array(read[one])[part] for one in ("x", "y")), **style(number).plot, label=short(name, 40))
+    names = data.texts("series") if "series" in data.columns else np.array([""] * data.rows)
+    for number, name in enumerate(dict.fromkeys(names)):
+        here = names == name
+        axes.plot(read["x"][here], read["y"][here], **style(number).plot, label=short(name, 40))
     if "series" in data.columns:
         mark_kinds(axes)
 
 
-def grouped(names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Each name, in the order of its first appearance, to where it stands."""
-    return {name: np.flatnonzero([one == name for one in names]) for name in dict.fromkeys(names)}
-
-
 def pair_weights(figure: Figure, data: FigureData) -> None:
-    """Pair weights against r: the closed form as a line, derivatives by automatic differentiation as markers."""
+    """Pair weights against r: closed form as lines, autograd as markers."""
     figure.set_size_inches(WIDTH, 3.5)
     axes = figure.subplots()
-    r, values = np.array(data.numbers("r")), np.array(data.numbers("value"))
-    losses, quantities = data.texts("loss"), np.array(data.texts("quantity"))
+    r, values = data.numbers("r"), data.numbers("value")
+    losses, quantities = data.texts("loss"), data.texts("quantity")
     shown = {"dL/dr_+": ("none", 7.0), "-dL/dr_-": ("full", 2.6)}
-    for number, (loss, part) in enumerate(grouped(losses).items()):
+    for number, loss in enumerate(dict.fromkeys(losses)):
         look = style(number)
-        here = part[quantities[part] == "xi"]
+        here = (losses == loss) & (quantities == "xi")
         axes.plot(r[here], values[here], color=look.colour, linestyle=look.line, label=rf"$\xi(r)$, {symbols(loss)}")
         for name, (fill, size) in shown.items():
-            here = part[quantities[part] == name]
+            here = (losses == loss) & (quantities == name)
             axes.plot(
                 r[here], values[here], linestyle="", marker=look.marker, color=look.colour, fillstyle=fill,
                 markersize=size,
@@ -179,34 +174,24 @@ def pair_weights(figure: Figure, data: FigureData) -> None:
 
 
 def ring(figure: Figure, data: FigureData) -> None:
-    """Distance of the mean outputs of 11 and 101 along descent, one panel for each loss, one line for each network."""
+    """Distance of the mean outputs of 11 and 101 along descent, a panel for each loss."""
     figure.set_size_inches(WIDTH, 3.4)
     losses, neurons, runs = data.texts("loss"), data.texts("neurons"), data.numbers("run")
-    time, gap = np.array(data.numbers("time")), np.array(data.numbers("distance"))
+    time, gap = data.numbers("time"), data.numbers("distance")
     floor, bound = data.fact("lowest distance drawn"), data.fact("rounding explains")
-    panels = grouped(losses)
+    panels = dict.fromkeys(losses)
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (loss, part) in zip(grid, panels.items(), strict=True):
-        kinds = grouped(neurons)
-        for number, (kind, there) in enumerate(kinds.items()):
+    for axes, loss in zip(grid, panels, strict=True):
+        for number, kind in enumerate(dict.fromkeys(neurons)):
             look = style(number)
             for run in dict.fromkeys(runs):
-                here = [place for place in part if runs[place] == run and place in set(there.tolist())]
+                here = (losses == loss) & (neurons == kind) & (runs == run)
                 axes.plot(
                     time[here], np.maximum(gap[here], floor), color=look.colour, linestyle=look.line, linewidth=1.1,
                     marker=look.marker, markevery=(0.03 + 0.02 * run, 0.17), markersize=3.6,
                     label=f"{plain(kind)} neurons" if run == min(runs) else None,
                 )  # fmt: skip
-        axes.axhspan(
-            floor,
-            bound,
-            facecolor="0.93",
-            edgecolor="0.75",
-            hatch="//",
-            linewidth=0,
-            zorder=0,
-            label="what rounding explains",
-        )
+        axes.axhspan(floor, bound, **ROUNDING, label="what rounding explains")
         axes.set_yscale("log")
         axes.set_xlabel("time (steps times learning rate)")
         panel(axes, symbols(loss))
@@ -231,24 +216,21 @@ def patterns(axes: Axes, positions: int) -> None:
 
 
 def training(figure: Figure, data: FigureData) -> None:
-    """Best correlation with the latent and operator norm along training, by level: median and quartiles."""
+    """Best correlation and operator norm along training by level, with quartiles."""
     figure.set_size_inches(WIDTH, 3.6)
     left, right = figure.subplots(1, 2)
-    quantities, levels = np.array(data.texts("quantity")), data.numbers("level")
-    steps = np.array(data.numbers("step", missing=True))
-    middle, low, high = (np.array(data.numbers(name, missing=True)) for name in ("median", "lower", "upper"))
+    quantities, levels = data.texts("quantity"), data.numbers("level")
+    steps, middle, low, high = (data.numbers(name, missing=True) for name in ("step", "median", "lower", "upper"))
     top = max(levels)
     for axes, quantity in ((left, "correlation"), (right, "norm")):
         for number, level in enumerate(sorted(set(levels), reverse=True)):
-            here = np.flatnonzero((quantities == quantity) & (np.array(levels) == level))
-            look, where = (
-                style(number),
-                "root" if level == top else f"level {level:g}" + (" (above leaves)" if level == 1 else ""),
-            )
+            here = (quantities == quantity) & (levels == level)
+            look = style(number)
+            where = "root" if level == top else f"level {level:g}" + (" (above leaves)" if level == 1 else "")
             axes.fill_between(steps[here], low[here], high[here], **look.band)
             axes.plot(steps[here], middle[here], **look.plot, markevery=2, markersize=4, label=where)
-            for place in np.flatnonzero((quantities == "ceiling") & (np.array(levels) == level) & (axes is left)):
-                axes.axhline(middle[place], color=look.colour, linestyle=look.line, linewidth=0.8)
+            for ceiling in middle[(quantities == "ceiling") & (levels == level) & (axes is left)]:
+                axes.axhline(ceiling, color=look.colour, linestyle=look.line, linewidth=0.8)
         axes.set_xlabel("step")
     panel(left, r"correlation of the best neuron with $z_\mu$")
     panel(right, r"norm $\|\mathbb{V}_x[\bar K_\mu]\|_F$ of the operator")
@@ -258,13 +240,12 @@ def training(figure: Figure, data: FigureData) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
 
 
-# Drawings of fitted orders: the residue of statement 4 against the spread, minibatch errors against B.
-
-LEAST = 2  # different places, for an order to be seen
+# Different places that a fitted order needs.
+LEAST = 2
 
 
 def residue(figure: Figure, data: FigureData) -> None:
-    r"""Norm of theta against the spread: thin lines are populations, thick ones their geometric mean."""
+    r"""Norm of theta against the spread, by population and in the geometric mean."""
     axes = one_panel(figure, 3.9)
     for number, (name, table) in enumerate(tables(data, "series", "spread", "theta").items()):
         look = style(number)
@@ -278,7 +259,7 @@ def residue(figure: Figure, data: FigureData) -> None:
 
 
 def minibatch(figure: Figure, data: FigureData) -> None:
-    """Error of minibatch updates against B: every minibatch, and the geometric mean at each B."""
+    """Error of minibatch updates against B, and the geometric mean at each B."""
     axes = one_panel(figure, 3.7)
     result = tables(data, "series", "batch", "error")
     for number, (name, table) in enumerate(result.items()):
@@ -299,8 +280,6 @@ def minibatch(figure: Figure, data: FigureData) -> None:
 
 def one_panel(figure: Figure, height: float) -> Axes:
     """One panel with two logarithmic axes."""
-    pass  # HOUSE
-
     figure.set_size_inches(WIDTH, height)
     axes = figure.subplots()
     axes.set_xscale("log")
@@ -309,52 +288,52 @@ def one_panel(figure: Figure, height: float) -> Axes:
 
 
 def tables(data: FigureData, series: str, x: str, y: str) -> dict[str, Any]:
-    """Series to an array (members, 2, places): x and y of every member, which must have equally many places."""
+    """Arrays (members, 2, places) of x and y by series."""
     names, members = data.texts(series), data.numbers("member")
     rows: dict[str, dict[float, list[tuple[float, float]]]] = {}
     for name, member, *point in zip(names, members, data.positive(x), data.positive(y), strict=True):
         rows.setdefault(name, {}).setdefault(member, []).append((point[0], point[1]))
-    for name, held in rows.items():
-        counts = {len(points) for points in held.values()}
+    for name, points_of in rows.items():
+        counts = {len(points) for points in points_of.values()}
         if len(counts) > 1 or min(counts) < LEAST:
             place = f"column {x!r} of figure {data.name!r}: members of {name!r}"
             listed = ", ".join(map(str, sorted(counts)))
             raise ValueError(f"{place} have {listed} rows, must have equally many, at least {LEAST}")
-    return {name: np.array(list(held.values())).transpose(0, 2, 1) for name, held in rows.items()}
+    return {name: np.array(list(points_of.values())).transpose(0, 2, 1) for name, points_of in rows.items()}
 
 
 def fitted(axes: Axes, data: FigureData, look: Style, name: str, x: Any, y: Any) -> None:
-    """The mean of a series, the fitted order in the legend, and a line of the stated order through its middle."""
+    """Draw the mean of a series, with its fitted and its stated order."""
     order, low, high = (data.fact(f"order, {name}{what}") for what in ("", ", low", ", high"))
     stated = data.fact(f"order, {name}, stated")
     label = f"{plain(name)}: order {order:.4f} [{low:.4f}, {high:.4f}]"
     axes.plot(x, y, **look.plot, label=label, markeredgecolor="white", markeredgewidth=0.6, zorder=3)
     middle = len(x) // 2
     ends = x[[0, -1]]
-    # Beside the series, where it can be seen: half as high.
+    # Half as high as the series, so that it can be seen.
     guide = 0.5 * y[middle] * (ends / x[middle]) ** stated
     text = f"slope {stated:g}"
     known = {line.get_label() for line in axes.get_lines()}
     axes.plot(ends, guide, color=GREY, linewidth=1.0, linestyle=":", label=None if text in known else text)
 
 
-# Drawings of many single points: residuals in units of the tolerance, lucky neurons.
-
 ROW_NAME_LENGTH = 30
 
 
 def separation(figure: Figure, data: FigureData) -> None:
-    """Residual in units of the tolerance, a row for the statement and for each false variant."""
-    claims, ratio = grouped(data.texts("claim")), np.array(data.numbers("ratio"))
+    """Residual over tolerance, a row for the statement and each false variant."""
+    names, ratio = data.texts("claim"), data.numbers("ratio")
+    claims = list(dict.fromkeys(names))
     figure.set_size_inches(WIDTH, 0.9 + 0.27 * len(claims))
     axes = figure.subplots()
     floor = data.fact("lowest ratio drawn")
-    for number, part in enumerate(claims.values()):
+    for number, claim in enumerate(claims):
         look = style(min(number, 1))
+        here = ratio[names == claim]
         # Apart by a golden section, so that neighbours do not hide each other.
-        height = -number + 0.5 * ((np.arange(len(part)) * 0.618) % 1 - 0.5)
+        height = -number + 0.5 * ((np.arange(len(here)) * 0.618) % 1 - 0.5)
         axes.plot(
-            np.maximum(ratio[part], floor), height, linestyle="", color=look.colour, marker=look.marker,
+            np.maximum(here, floor), height, linestyle="", color=look.colour, marker=look.marker,
             markersize=4 if number == 0 else 3.2, fillstyle="full" if number == 0 else "none", markeredgewidth=0.8,
         )  # fmt: skip
     axes.set_yticks(-np.arange(len(claims)), [short(claim, ROW_NAME_LENGTH) for claim in claims])
@@ -371,18 +350,18 @@ def lucky(figure: Figure, data: FigureData) -> None:
     """Selectivity and its growth against the initial gap, one point for each neuron."""
     figure.set_size_inches(WIDTH, 3.5)
     left, right = figure.subplots(1, 2)
-    gap, start, end = (np.array(data.numbers(name)) for name in ("gap", "start", "end"))
+    gap, start, end = (data.numbers(name) for name in ("gap", "start", "end"))
     for number, (name, values) in enumerate((("after training", end), ("before training", start))):
         look = style(number)
         fill = "none" if number == 0 else "full"
         left.plot(
             gap, values, linestyle="", marker=look.marker, color=look.colour, markersize=3 - number, fillstyle=fill,
-            markeredgewidth=0.7, label=name,
+            markeredgewidth=0.7, label=name, rasterized=True,
         )  # fmt: skip
     look = style(0)
     right.plot(
         gap, end - start, linestyle="", marker=look.marker, color=look.colour, markersize=3, fillstyle="none",
-        markeredgewidth=0.7,
+        markeredgewidth=0.7, rasterized=True,
     )  # fmt: skip
     right.axhline(0.0, color=GREY, linewidth=0.8)
     panel(left, r"selectivity $s_j$")
@@ -395,16 +374,15 @@ def lucky(figure: Figure, data: FigureData) -> None:
 
 
 def correlation_note(axes: Axes, data: FigureData, name: str) -> None:
-    """The rank correlation with the initial gap and its interval, in the upper left."""
-    result = [data.fact(f"rank correlation, {name}{what}") for what in ("", ", low", ", high")]
+    """Write the rank correlation with the initial gap and its interval in the upper left."""
+    estimates = [data.fact(f"rank correlation, {name}{what}") for what in ("", ", low", ", high")]
     axes.text(
-        0.03, 0.96, "rank correlation {:.2f} [{:.2f}, {:.2f}]".format(*result), transform=axes.transAxes, fontsize=8,
+        0.03, 0.96, "rank correlation {:.2f} [{:.2f}, {:.2f}]".format(*estimates), transform=axes.transAxes, fontsize=8,
         va="top", bbox={"facecolor": "white", "edgecolor": "0.8", "pad": 2.5, "linewidth": 0.6},
     )  # fmt: skip
 
 
-# Drawings of statement 6: an operator derived beside measured with its spectrum, a tree coloured by correlation.
-
+# Sides of an operator and the package that computes each.
 SIDES = {"derived": "theory", "measured": "numeric"}
 SIGNS_UP_TO = 16  # rows of a matrix
 NODE_NAME_LENGTH = 7
@@ -412,7 +390,7 @@ NODES_UP_TO = 63
 
 
 def operator(figure: Figure, data: FigureData) -> None:
-    """Heat maps of both sides with signs in their cells, and eigenvalues of both on a logarithmic axis."""
+    """Heat maps and eigenvalues of an operator, derived and measured."""
     figure.set_size_inches(WIDTH, 3.1)
     sides = matrices(data)
     largest = max(float(np.abs(matrix).max()) for matrix in sides.values()) or 1.0
@@ -434,9 +412,9 @@ def matrices(data: FigureData) -> dict[str, Any]:
     values = data.numbers("value")
     result: dict[str, Any] = {}
     for side in SIDES:
-        here = [n for n in range(data.rows) if sides[n] == side and quantity[n] == "entry"]
+        here = np.flatnonzero((sides == side) & (quantity == "entry"))
         size = round(len(here) ** 0.5)
-        if not here or size * size != len(here):
+        if not size or size * size != len(here):
             raise ValueError(f"figure {data.name!r}: {len(here)} entries of the {side} matrix, must be a square number")
         result[side] = np.full((size, size), np.nan)
         for n in here:
@@ -449,7 +427,7 @@ def matrices(data: FigureData) -> dict[str, Any]:
 
 
 def heat(axes: Axes, matrix: Any, largest: float) -> Any:
-    """A matrix as colours between -largest and largest; signs are written, as lightness alone grows with the value."""
+    """A heat map with signs, since lightness does not show them."""
     size = len(matrix)
     image = axes.imshow(matrix, cmap=MAP, vmin=-largest, vmax=largest)
     axes.grid(visible=False)
@@ -466,21 +444,21 @@ def heat(axes: Axes, matrix: Any, largest: float) -> Any:
 
 
 def spectrum(axes: Axes, data: FigureData) -> None:
-    """Absolute eigenvalues by rank; where the rank must end, and what rounding explains."""
+    """Absolute eigenvalues by rank, the bound on the rank, and the size of rounding errors."""
     from matplotlib.ticker import MaxNLocator
 
     sides, quantity, values = data.texts("side"), data.texts("quantity"), data.numbers("value")
     bound, floor, rank = (data.fact(name) for name in ("rounding explains", "lowest eigenvalue drawn", "rank at most"))
     for number, side in enumerate(SIDES):
-        result = [values[n] for n in range(data.rows) if sides[n] == side and quantity[n] == "eigenvalue"]
+        eigenvalues = values[(sides == side) & (quantity == "eigenvalue")]
         look = style(number)
         axes.plot(
-            np.arange(1, len(result) + 1), np.maximum(np.abs(result), floor), linestyle="", color=look.colour,
+            np.arange(1, len(eigenvalues) + 1), np.maximum(np.abs(eigenvalues), floor), linestyle="", color=look.colour,
             marker="o" if number == 0 else "x", fillstyle="none", markersize=7 if number == 0 else 5,
             markeredgewidth=1.3, label=side,
         )  # fmt: skip
     axes.set_yscale("log")
-    axes.axhspan(floor, bound, facecolor="0.93", edgecolor="0.75", hatch="//", linewidth=0, zorder=0, label="rounding")
+    axes.axhspan(floor, bound, **ROUNDING, label="rounding")
     axes.axvline(rank + 0.5, color="black", linestyle="--", linewidth=0.9, label=rf"rank $\leq {rank:g}$")
     axes.set_xlabel(r"number $i$")
     panel(axes, r"spectrum $|\lambda_i|$")
@@ -489,7 +467,7 @@ def spectrum(axes: Axes, data: FigureData) -> None:
 
 
 def tree(figure: Figure, data: FigureData) -> None:
-    """The tree before and after training, latents coloured by what their best neuron knows of them."""
+    """The tree before and after training, coloured by the best correlation."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -519,7 +497,7 @@ def tree(figure: Figure, data: FigureData) -> None:
 
 
 def edges(axes: Axes, data: FigureData, places: dict[str, int]) -> None:
-    """Edges as wide as their polarity is large, dashed where it is negative; the polarity beside them."""
+    """Edges as wide as their polarity is large, dashed where it is negative."""
     x, depth, polarity = data.numbers("x"), data.numbers("depth"), data.numbers("polarity", missing=True)
     for number, parent in enumerate(data.columns.get("parent", ())):
         if parent is None:

@@ -1,6 +1,6 @@
-"""Putting a report together: counterexamples, the view, and its renderings, as files by relative names.
+"""Build a report in memory, as files by relative names.
 
-Nothing is written here; `verify.report.folder` and `verify.report.folder` do that.
+`verify.report.folder` writes them.
 """
 
 from __future__ import annotations
@@ -8,15 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
@@ -25,7 +23,7 @@ from verify.engine.runner import Result
 from verify.engine.saved import evidence_name, instance_document, instance_name, json_bytes, read_json
 from verify.engine.statement import Statement
 from verify.registry import REGISTRY, Entry, entry
-from verify.report.tex import SECONDS, Pdf, compiled, culprit
+from verify.report.tex import SECONDS, Pdf, failing_statement, run_pdflatex
 from verify.report.tex import document as latex
 from verify.report.view import Attached, Request, view
 
@@ -34,58 +32,51 @@ if TYPE_CHECKING:
     from verify.figures.data import FigureData
 
 
-# The figures of a report: computed and drawn beside the checks, or missing with the reason.
-
 # A process needs longer to start than the figures of fewer statements take.
 SEVERAL = 4
 SHOWN = 300
 Row = dict[str, Any]
-Made = tuple[Row, dict[str, bytes]]
+Figure = tuple[Row, dict[str, bytes]]
+"""A figure: its row of the view, and the contents of its files by relative name."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Figures of the statements: rows of the view by slug, and their files by relative name."""
+    """Figures: rows of the view by slug, and files by relative name."""
 
-    rows: Mapping[str, Sequence[Row]] = field(default_factory=lambda: MappingProxyType({}))
-    files: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
-
-
-class Figures(Protocol):
-    """Gives the figures of statements; `figures` and `beside` say how."""
-
-    def __call__(self, statements: Sequence[Statement], progress: Progress = SILENT) -> Drawn:
-        """The figures of statements, once they are made."""
+    rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @contextmanager
-def beside(context: Context, entries: Sequence[Entry]) -> Iterator[Figures]:
-    """Let another process make the figures while this one runs the checks; gives what waits for them.
+def draw_in_background(
+    context: Context, entries: Sequence[Entry]
+) -> Iterator[Callable[[Sequence[Statement], Progress], Drawn]]:
+    """Draw figures in another process; yields a function that waits for them.
 
-    Figures of few statements, of a user's own, and where there is no second processor, are made here when asked for.
+    Figures of few statements, of a user's own, or without a second processor are drawn when they are asked for.
     """
     if len(entries) < SEVERAL or (os.cpu_count() or 1) == 1 or not all(entry in REGISTRY for entry in entries):
         yield partial(figures, context)
         return
     with helpers(1) as send:
         try:
-            running = {entry.slug: send(made_of, context, entry.slug) for entry in entries}
+            running = {entry.slug: send(draw_registered, context, entry.slug) for entry in entries}
         except (OSError, BrokenProcessPool):  # a machine that lets no further process start
-            running = {}
-
-        def wait(statements: Sequence[Statement], progress: Progress = SILENT) -> Drawn:
-            return gathered(statements, lambda statement: _arrived(running[statement.slug], statement), progress)
-
-        yield wait if running else partial(figures, context)
+            yield partial(figures, context)
+        else:
+            yield partial(collect, lambda statement: running[statement.slug].result())
 
 
 def figures(context: Context, statements: Sequence[Statement], progress: Progress = SILENT) -> Drawn:
-    """Compute and draw the figures of statements, in this process."""
-    return gathered(statements, partial(made, context), progress)
+    """Draw the figures of statements in this process."""
+    return collect(partial(draw_all, context), statements, progress)
 
 
-def gathered(statements: Sequence[Statement], make: Callable[[Statement], list[Made]], progress: Progress) -> Drawn:
-    """Rows and files of all figures, of each statement as it is made; of two with the same name the first is kept."""
+def collect(
+    draw: Callable[[Statement], list[Figure]], statements: Sequence[Statement], progress: Progress = SILENT
+) -> Drawn:
+    """The figures of all statements; of two with the same name the first is kept."""
     chosen = [statement for statement in statements if statement.figures is not None]
     rows: dict[str, list[Row]] = {}
     files: dict[str, bytes] = {}
@@ -93,49 +84,39 @@ def gathered(statements: Sequence[Statement], make: Callable[[Statement], list[M
     for statement in chosen:
         progress.step(f"{statement.slug}: figures")
         result = rows[statement.slug] = []
-        for row, drawings in make(statement):
-            if set(files) & set(drawings):
-                name = f"{row['name']}-again-{len(result)}"
-                result.append(missing(name, row["title"], "there is another figure of that name"))
-                continue
-            result.append(row)
-            files |= drawings
+        try:
+            for row, contents in draw(statement):
+                if set(files) & set(contents):
+                    name = f"{row['name']}-again-{len(result)}"
+                    result.append(missing_figure(name, row["title"], "there is another figure of that name"))
+                    continue
+                result.append(row)
+                files |= contents
+        except BrokenProcessPool:
+            result.append(missing_figures(statement, "the process that drew them ended before it was done"))
+        except Exception as error:
+            result.append(missing_figures(statement, error))
     return Drawn(rows, files)
 
 
-def made_of(context: Context, slug: str) -> list[Made]:
-    """The figures of a statement of the registry, as another process makes them."""
-    return made(context, entry(slug).load())
+def draw_registered(context: Context, slug: str) -> list[Figure]:
+    """Draw the figures of a statement of the registry, in another process."""
+    return draw_all(context, entry(slug).load())
 
 
-def made(context: Context, statement: Statement) -> list[Made]:
-    """The figures of a statement: of each the row and the files."""
-    try:
-        result = list(statement.figures(context)) if statement.figures is not None else []
-    except Exception as error:
-        return [(missing(f"figures-of-{statement.slug}", "Figures", error), {})]
-    return [drawn(data) for data in result]
+def draw_all(context: Context, statement: Statement) -> list[Figure]:
+    """Draw the figures of a statement."""
+    return [draw_figure(data) for data in statement.figures(context)] if statement.figures is not None else []
 
 
-def _arrived(running: Future[list[Made]], statement: Statement) -> list[Made]:
-    reason: Exception | str
-    try:
-        return running.result()
-    except BrokenProcessPool:
-        reason = "the process that drew them ended before it was done"
-    except Exception as error:
-        reason = error
-    return [(missing(f"figures-of-{statement.slug}", "Figures", reason), {})]
-
-
-def drawn(data: FigureData) -> Made:
-    """One figure: its row of the view, and its files."""
+def draw_figure(data: FigureData) -> Figure:
+    """Draw one figure; if that fails its row says why."""
     try:
         from verify.figures.drawing import render
 
         files = {f"figures/{data.name}.{suffix}": content for suffix, content in sorted(render(data).items())}
     except Exception as error:
-        return missing(str(data.name), data.title, error, data.caption, data.command), {}
+        return missing_figure(str(data.name), data.title, error, data.caption, data.command), {}
     row = {
         "name": data.name, "title": data.title, "caption": data.caption, "facts": dict(data.facts),
         "command": data.command, "alt": data.alt or f"{data.title}. {data.caption}", "files": list(files), "reason": "",
@@ -144,17 +125,17 @@ def drawn(data: FigureData) -> Made:
 
 
 def not_drawn(statements: Sequence[Statement], reason: str) -> Drawn:
-    """Figures that were not computed, with the reason."""
-    rows = {
-        statement.slug: [missing(f"figures-of-{statement.slug}", "Figures", reason)]
-        for statement in statements
-        if statement.figures is not None
-    }
-    return Drawn(rows)
+    """Rows that say why no figure was drawn."""
+    return Drawn({each.slug: [missing_figures(each, reason)] for each in statements if each.figures is not None})
 
 
-def missing(name: str, title: str, error: Exception | str, caption: str = "", command: str = "") -> Row:
-    """The row of a figure that there is not."""
+def missing_figures(statement: Statement, error: Exception | str) -> Row:
+    """The row in place of all figures of a statement."""
+    return missing_figure(f"figures-of-{statement.slug}", "Figures", error)
+
+
+def missing_figure(name: str, title: str, error: Exception | str, caption: str = "", command: str = "") -> Row:
+    """The row of a figure that could not be drawn."""
     reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     return {
         "name": name, "title": title, "caption": caption, "facts": {}, "command": command, "alt": "", "files": [],
@@ -164,7 +145,7 @@ def missing(name: str, title: str, error: Exception | str, caption: str = "", co
 
 @dataclass(frozen=True)
 class Report:
-    """A report in memory: its files, what the manifest says of the run, and why there is no PDF, if so."""
+    """A report in memory: files, the manifest's entries about the run, TeX's log."""
 
     files: Mapping[str, bytes]
     about: Mapping[str, Any]
@@ -173,7 +154,7 @@ class Report:
 
 
 def counterexamples(request: Request, results: Sequence[Result]) -> tuple[Attached, dict[str, bytes]]:
-    """What refuted statements and false variants, as files that `replay` reads; the names are those of the view."""
+    """Counterexamples to statements and false variants, as files that `replay` reads."""
     rows: dict[tuple[str, int], str] = {}
     variants: dict[tuple[str, str], str] = {}
     files: dict[str, bytes] = {}
@@ -201,34 +182,21 @@ def counterexamples(request: Request, results: Sequence[Result]) -> tuple[Attach
 def typeset(
     seen: Mapping[str, Any], included: Mapping[str, bytes], *, shrunk: bool, stop: Event, seconds: float = SECONDS
 ) -> tuple[str, Pdf]:
-    """The LaTeX of a view and what pdflatex makes of it.
+    """The LaTeX of a view and the PDF that pdflatex makes of it.
 
     A formula of a user's own that TeX cannot set is shown as its source: the report is worth more than the formula.
-    Where the log does not say which one it is, that happens to all of them.
+    If the log does not say which one it is, all of them are.
     """
     limit = time.monotonic() + seconds
     own = {s["slug"] for s in seen["statements"] if s["theorem"] is None}
     sources: set[str] = set()
     while True:
         text = latex(seen, shrunk=shrunk, as_source=sources)
-        pdf = compiled(text, included, max(limit - time.monotonic(), 0.0), stop)
+        pdf = run_pdflatex(text, included, max(limit - time.monotonic(), 0.0), stop)
         if pdf.content is not None or sources == own or not pdf.reason.startswith("pdflatex failed"):
             return text, pdf
-        result = culprit(seen, text, pdf.log)
-        sources = sources | {result} if result is not None and result not in sources else own
-
-
-@contextmanager
-def typesetting(
-    seen: Mapping[str, Any], included: Mapping[str, bytes], *, shrunk: bool, stop: Event
-) -> Iterator[Future[tuple[str, Pdf]]]:
-    """Let `typeset` run beside the block, which ends it where it is left by an exception."""
-    with ThreadPoolExecutor(1) as thread:
-        try:
-            yield thread.submit(typeset, seen, included, shrunk=shrunk, stop=stop)
-        except BaseException:
-            stop.set()
-            raise
+        slug = failing_statement(seen, text, pdf.log)
+        sources = sources | {slug} if slug is not None and slug not in sources else own
 
 
 def build(
@@ -244,72 +212,57 @@ def build(
     name: str = "report.json",
     stop: Event | None = None,
 ) -> Report:
-    """The report of results."""
+    """Build the report of results in memory; `kept` are files that it has besides."""
     from verify.report.html import page
 
     drawings = drawings or Drawn()
-    seen = view(request, results, Attached(attached.counterexamples, attached.variants, drawings.rows))
-    files = {**kept, **drawings.files}
-    files[name] = json_bytes({**document, "report": seen})
-    svgs = {row["name"]: drawings.files[f"figures/{row['name']}.svg"]
-            for rows in drawings.rows.values() for row in rows if not row["reason"]}  # fmt: skip
-    included = {file: content for file, content in drawings.files.items() if file.endswith(".pdf")}
-
-    def html(reason: str) -> bytes:
-        return page(seen, svgs, pdf=not reason, pdf_reason=reason, shrunk=shrunk, document=name).encode()
-
-    shown = None
+    seen = view(request, results, replace(attached, figures=drawings.rows))
+    files = {**kept, **drawings.files, name: json_bytes({**document, "report": seen})}
     if with_pdf:
-        # On the assumption that pdflatex succeeds.
-        with typesetting(seen, included, shrunk=shrunk, stop=stop or Event()) as running:
-            shown = html("")
-            text, pdf = running.result()
+        included = {file: content for file, content in drawings.files.items() if file.endswith(".pdf")}
+        text, pdf = typeset(seen, included, shrunk=shrunk, stop=stop or Event())
     else:
         text, pdf = latex(seen, shrunk=shrunk), Pdf(None, "the run was interrupted")
     files["report.tex"] = text.encode()
     if pdf.content is not None:
         files["report.pdf"] = pdf.content
-    files["index.html"] = html(pdf.reason) if pdf.reason or shown is None else shown
-    about = {"subject": seen["subject"], "verdict": seen["verdict"], "command": seen["command"], "seed": seen["seed"],
-             "profile": seen["profile"], "environment": seen["environment"]}  # fmt: skip
+    svgs = {Path(file).stem: content for file, content in drawings.files.items() if file.endswith(".svg")}
+    files["index.html"] = page(seen, svgs, pdf_reason=pdf.reason, shrunk=shrunk, document=name).encode()
+    about = {key: seen[key] for key in ("subject", "verdict", "command", "seed", "profile", "environment")}
     return Report(files, about, pdf.reason, pdf.log)
 
 
-# The report's section on images: what an image experiment wrote (`python -m numeric experiment images --out DIR`).
+# What an image experiment wrote (`python -m numeric experiment images --out DIR`).
 
-SCHEMA = 1
 _RULE = "must be the manifest.json that `python -m numeric experiment images --out DIR` wrote"
 
 
 def images_section(folder: Path) -> dict[str, Any]:
-    """The section of a report, as plain data."""
+    """Read the report's section on images; InputError if it has another form."""
     path = folder / "manifest.json"
-    document = read_json(path)
-    section = document.get("section") if isinstance(document, dict) else None
-    if not isinstance(section, dict) or document.get("schema") != SCHEMA or not _good(section):
-        raise InputError(f"file {str(path)!r}: {_RULE}")
-    return {name: section[name] for name in ("title", "command", "verdict", "tables", "notes")}
+    match read_json(path):
+        case {
+            "schema": 1,
+            "section": {
+                "title": str(),
+                "command": str(),
+                "verdict": "holds" | "refuted" | "not-run",
+                "tables": [*tables],
+                "notes": [*notes],
+            } as section,
+        } if _texts(notes) and all(map(_is_table, tables)):
+            return {name: section[name] for name in ("title", "command", "verdict", "tables", "notes")}
+    raise InputError(f"file {str(path)!r}: {_RULE}")
 
 
-def _words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+def _texts(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
-def _good(section: dict[str, Any]) -> bool:
-    """Whether it has all of its parts, each of its kind."""
-    tables = section.get("tables")
-    return (
-        isinstance(section.get("title"), str)
-        and isinstance(section.get("command"), str)
-        and section.get("verdict") in ("holds", "refuted", "not-run")
-        and _words(section.get("notes"))
-        and isinstance(tables, list)
-        and all(_table(each) for each in tables)
-    )
-
-
-def _table(table: Any) -> bool:
-    if not isinstance(table, dict) or not isinstance(table.get("caption"), str) or not _words(table.get("heads")):
-        return False
-    rows = table.get("rows")
-    return isinstance(rows, list) and all(_words(row) and len(row) == len(table["heads"]) for row in rows)
+def _is_table(table: Any) -> bool:
+    match table:
+        case {"caption": str(), "heads": [*heads], "rows": [*rows]}:
+            return _texts(heads) and all(
+                isinstance(row, list) and len(row) == len(heads) and _texts(row) for row in rows
+            )
+    return False

@@ -1,18 +1,18 @@
-"""Rendering: results as JSON documents and as terminal tables. Nothing is computed here, nothing is written."""
+"""Results of a run as JSON documents and as terminal tables."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from verify.engine.assumptions import Outcome, shown
+from verify.engine.assumptions import Finding, Outcome, shown
 from verify.engine.evidence import KINDS, Evidence, Kind, Measurement, counted, finite_or_text
 from verify.engine.runner import Refutation, Result
 from verify.engine.statement import Context, Statement
-from verify.registry import REGISTRY
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,48 +28,38 @@ STYLES = {"holds": "green", "refuted": "bold red", "abstained": "yellow", "not-r
 
 
 def environment(device: str) -> dict[str, str]:
-    """Versions of what the run stands on, and the device."""
+    """Versions of Python and the libraries, and the device."""
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     return {"python": platform.python_version(), **versions, "device": device}
 
 
 def header(context: Context) -> dict[str, Any]:
-    """What every JSON document of a run begins with."""
+    """The first keys of every JSON document of a run."""
     return {
-        "schema": 1,
-        "seed": context.seed,
-        "profile": context.profile,
-        "environment": environment(context.device),
-    }
+        "schema": 1, "seed": context.seed, "profile": context.profile, "environment": environment(context.device),
+    }  # fmt: skip
 
 
 def results_json(context: Context, results: Sequence[Result], files: Mapping[tuple[str, int], str]) -> dict[str, Any]:
     """The document of a run of statements."""
     statements = []
     for result in results:
-        rows = []
-        for index, evidence in enumerate(result.evidence):
-            row = evidence.as_json()
-            if (result.statement.slug, index) in files:
-                row["counterexample"] = files[result.statement.slug, index]
-            rows.append(row)
-        statements.append(
-            {
-                "slug": result.statement.slug,
-                "theorem": result.statement.theorem,
-                "title": result.statement.title,
-                "verdict": result.verdict,
-                "seconds": round(result.seconds, 3),
-                "assumptions": list(result.statement.assumptions),
-                "not_covered": list(result.statement.not_covered),
-                "evidence": rows,
-            }
-        )
-    missing = [entry.slug for entry in REGISTRY if entry.module is None]
-    return {**header(context), "statements": statements, "not_yet_covered": missing}
+        statement = result.statement
+        rows = [row.as_json() for row in result.evidence]
+        for index, row in enumerate(rows):
+            if (statement.slug, index) in files:
+                row["counterexample"] = files[statement.slug, index]
+        statements.append({
+            "slug": statement.slug, "theorem": statement.theorem, "title": statement.title, "verdict": result.verdict,
+            "seconds": round(result.seconds, 3), "assumptions": list(statement.assumptions),
+            "not_covered": list(statement.not_covered), "evidence": rows,
+        })  # fmt: skip
+    return {**header(context), "statements": statements, "not_yet_covered": []}
 
 
-def variants_json(context: Context, found: Sequence[Refutation], files: Sequence[str | None]) -> dict[str, Any]:
+def variants_json(
+    context: Context, refutations: Sequence[Refutation], files: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
     """The document of a run over the false variants."""
     rows = [
         {
@@ -80,32 +70,24 @@ def variants_json(context: Context, found: Sequence[Refutation], files: Sequence
             "expected": list(row.variant.caught_by),
             "survived": row.survived,
             "status": row.status,
-            "counterexample": file,
+            "counterexample": files.get((row.statement.slug, row.variant.name)),
             **({"one_kind": row.variant.one_kind} if row.variant.one_kind else {}),
         }
-        for row, file in zip(found, files, strict=True)
+        for row in refutations
     ]
     return {**header(context), "statements": [], "variants": rows}
 
 
 def replay_json(
-    context: Context, slug: str, variant: str | None, found: Mapping[Kind, Measurement], verdict: str
+    context: Context, slug: str, variant: str | None, measurements: Mapping[Kind, Measurement], verdict: str
 ) -> dict[str, Any]:
     """The document of a replay."""
     rows = [
-        {
-            "kind": kind,
-            "status": measurement.status,
-            "worst_residual": finite_or_text(measurement.residual),
-            "tolerance": finite_or_text(measurement.tolerance),
-            "detail": measurement.detail,
-        }
-        for kind, measurement in found.items()
-    ]
-    return {
-        **header(context),
-        "replay": {"statement": slug, "variant": variant, "verdict": verdict, "evidence": rows},
-    }
+        {"kind": kind, "status": one.status, "worst_residual": finite_or_text(one.residual),
+         "tolerance": finite_or_text(one.tolerance), "detail": one.detail}
+        for kind, one in measurements.items()
+    ]  # fmt: skip
+    return {**header(context), "replay": {"statement": slug, "variant": variant, "verdict": verdict, "evidence": rows}}
 
 
 def combined(evidence: Sequence[Evidence]) -> str:
@@ -117,7 +99,7 @@ def combined(evidence: Sequence[Evidence]) -> str:
 
 
 def matrix(results: Sequence[Result]) -> Table:
-    """Kinds of evidence down, statements across: status, and how many instances stand behind it."""
+    """Status and number of instances, by kind of evidence and statement."""
     from rich.table import Table
 
     table = Table(title="Evidence by statement", title_justify="left", collapse_padding=True)
@@ -137,7 +119,7 @@ def matrix(results: Sequence[Result]) -> Table:
 
 
 def details(results: Sequence[Result]) -> Table:
-    """One line for each piece of evidence: residual, tolerance and what was compared."""
+    """Residual, tolerance and detail of each piece of evidence."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -152,23 +134,15 @@ def details(results: Sequence[Result]) -> Table:
             if row.status == "not-run":
                 continue
             numbers = ["" if v is None else f"{v:.1e}" for v in (row.worst_residual, row.tolerance)]
-            label = f"[{STYLES[row.status]}]{row.kind}[/]"
-            table.add_row(
-                result.statement.short,
-                label,
-                str(row.instances),
-                *numbers,
-                escape(f"{row.source}: {row.detail}"),
-            )
+            kind, detail = f"[{STYLES[row.status]}]{row.kind}[/]", escape(f"{row.source}: {row.detail}")
+            table.add_row(result.statement.short, kind, str(row.instances), *numbers, detail)
         table.add_section()
     return table
 
 
 def replay_command(file: str, own: str | None = None) -> str:
-    """The command that measures a saved instance again; `own` is the file of a user's statements."""
-    return " ".join(
-        ["python -m verify replay", shlex.quote(file), *(["--statements", shlex.quote(own)] if own else [])]
-    )
+    """The command that replays a saved instance."""
+    return f"python -m verify replay {shlex.quote(file)}" + (f" --statements {shlex.quote(own)}" if own else "")
 
 
 def print_results(
@@ -178,7 +152,7 @@ def print_results(
     quiet: bool,
     own: str | None = None,
 ) -> None:
-    """Matrix, details and verdicts; with `quiet` only what does not hold. `own` is the file of a user's statements."""
+    """Print matrix, details and verdicts; with `quiet` only statements that do not hold."""
     from rich.markup import escape
 
     if not quiet:
@@ -197,17 +171,14 @@ def print_results(
                 file = files.get((result.statement.slug, index))
                 saved = f"; {replay_command(file, own)}" if file else ""
                 console.print(f"  {row.kind} {row.status}: {escape(row.detail + saved)}", soft_wrap=True)
-    missing = [f"{entry.theorem} {entry.slug}" for entry in REGISTRY if entry.module is None]
-    if missing and not quiet:
-        console.print("not yet covered: " + ", ".join(missing), style="dim", soft_wrap=True)
 
 
-def print_variants(console: Console, found: Sequence[Refutation], folder: str, quiet: bool) -> None:
-    """The false variants and the kinds of evidence that refute them, one line for each variant."""
+def print_variants(console: Console, refutations: Sequence[Refutation], folder: str, quiet: bool) -> None:
+    """Print the false variants and the kinds of evidence that refute them."""
     from rich.markup import escape
     from rich.table import Table
 
-    names = [row.variant.name for row in found]
+    names = [row.variant.name for row in refutations]
     table = Table(title="False variants", title_justify="left")
     table.add_column("", overflow="fold", max_width=SLUG_WIDTH)
     # Names are copied, so they stay whole as long as there is room beside them.
@@ -215,7 +186,7 @@ def print_variants(console: Console, found: Sequence[Refutation], folder: str, q
     table.add_column("refuted by", min_width=len("property,"), max_width=len("symbolic, exact,"))
     table.add_column("smallest found", overflow="fold", max_width=len("2 layers,"))
     table.add_column("the change", overflow="fold", min_width=SLUG_WIDTH)
-    for row in found:
+    for row in refutations:
         if quiet and not row.survived:
             continue
         size = "" if row.instance is None else _size(row)
@@ -224,22 +195,23 @@ def print_variants(console: Console, found: Sequence[Refutation], folder: str, q
         table.add_row(row.statement.short, row.variant.name, _refuting(row), size, change)
     if table.row_count:
         console.print(table)
-    words = variants_line(found)
-    if not quiet or any(row.survived for row in found):
-        console.print(f"{words}; counterexamples to replay in {folder}", soft_wrap=True, markup=False)
+    if not quiet or any(row.survived for row in refutations):
+        console.print(
+            f"{variants_line(refutations)}; counterexamples to replay in {folder}", soft_wrap=True, markup=False
+        )
 
 
-def variants_line(found: Sequence[Refutation]) -> str:
-    """What became of all false variants, in words."""
-    survivors = [row.variant.name for row in found if row.status == "survived"]
-    undecided = [row.variant.name for row in found if row.status == "open"]
+def variants_line(refutations: Sequence[Refutation]) -> str:
+    """Count the false variants and name those that are not refuted."""
+    survivors = [row.variant.name for row in refutations if row.status == "survived"]
+    undecided = [row.variant.name for row in refutations if row.status == "open"]
     parts = [f"{len(survivors)} survive{'s' * (len(survivors) == 1)}: {', '.join(survivors)}"] if survivors else []
     parts += [f"{len(undecided)} left open: {', '.join(undecided)}"] if undecided else []
-    return f"{counted(len(found), 'false variant')}: {'; '.join(parts) or 'all refuted'}"
+    return f"{counted(len(refutations), 'false variant')}: {'; '.join(parts) or 'all refuted'}"
 
 
 def _refuting(row: Refutation) -> str:
-    """The kinds of evidence that refuted a variant, and what it survived or left it open though it should not."""
+    """The kinds of evidence that refuted a variant, and those that should have but did not."""
     others = ", ".join(kind for kind in row.variant.caught_by if kind not in row.refuted_by)
     style, word = (STYLES["abstained"], "left open by") if row.open else (STYLES["refuted"], "survives")
     parts = [f"[{STYLES['holds']}]{', '.join(row.refuted_by)}[/]"] if row.refuted_by else []
@@ -253,21 +225,17 @@ def _size(row: Refutation) -> str:
     return f"{layers} layer{'s' * (layers > 1)}, width {width}" if layers else f"H = {width}"
 
 
-# Rendering of dropped assumptions: the JSON document and the table. Nothing is computed here, nothing is written.
-
-Found = Sequence[tuple[Statement, Outcome]]
+Outcomes = Sequence[tuple[Statement, Outcome]]
 
 
-def assumptions_json(context: Context, found: Found) -> dict[str, Any]:
-    """The document of a run that drops assumptions: one row for each, under `assumptions`."""
-    rows = [
-        {"statement": statement.slug, "theorem": statement.theorem, **outcome.as_json()} for statement, outcome in found
-    ]
+def assumptions_json(context: Context, outcomes: Outcomes) -> dict[str, Any]:
+    """The document of a run that drops assumptions."""
+    rows = [{"statement": one.slug, "theorem": one.theorem, **outcome.as_json()} for one, outcome in outcomes]
     return {**header(context), "statements": [], "assumptions": rows}
 
 
 def what(outcome: Outcome) -> str:
-    """The counterexample with its two numbers, or how much was tried."""
+    """The counterexample with its two numbers, or the number of instances tried."""
     sides = outcome.sides
     if outcome.finding != "necessary" or sides is None:
         left_open = f", {outcome.undecided} undecided" if outcome.undecided else ""
@@ -276,8 +244,8 @@ def what(outcome: Outcome) -> str:
     return f"{sides.instance}: {sides.quantity}: {shown(sides.left)} {relation} {shown(sides.right)}"
 
 
-def print_assumptions(console: Console, found: Found, quiet: bool) -> None:
-    """Statement, assumption, what stands in its place, the finding, and the counterexample or the number tried."""
+def print_assumptions(console: Console, outcomes: Outcomes, quiet: bool) -> None:
+    """Print what dropping each assumption showed."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -287,27 +255,22 @@ def print_assumptions(console: Console, found: Found, quiet: bool) -> None:
         table.add_column(column, overflow="fold", ratio=ratio)
     table.add_column("counterexample, or how much was tried", overflow="fold", ratio=5)
     before = None
-    for statement, outcome in found:
+    for statement, outcome in outcomes:
         if quiet and outcome.status == "holds":
             continue
         if before not in (None, statement.slug):
             table.add_section()
         before = statement.slug
-        kept = outcome.assumption
         finding = outcome.finding if outcome.status == "holds" else f"{outcome.finding}, not as expected"
-        table.add_row(statement.short, *map(escape, (kept.name, kept.dropped)),
+        table.add_row(statement.short, escape(outcome.assumption.name), escape(outcome.assumption.dropped),
                       f"[{STYLES[outcome.status]}]{finding}[/]", escape(what(outcome)))  # fmt: skip
     if table.row_count:
         console.print(table)
-    counts = {name: sum(outcome.finding == name for _, outcome in found)
-              for name in ("necessary", "not shown necessary", "undecided")}  # fmt: skip
-    wrong = [
-        f"{statement.short} {outcome.assumption.name!r}" for statement, outcome in found if outcome.status != "holds"
-    ]
+    wrong = [f"{one.short} {outcome.assumption.name!r}" for one, outcome in outcomes if outcome.status != "holds"]
     if wrong or not quiet:
+        counts = Counter(outcome.finding for _, outcome in outcomes)
+        findings = [f"{counts[name]} {name}" for name in get_args(Finding) if counts[name]]
+        words = ", ".join(findings) or "a statement of your own names them by drops="
         verdict = f"; not as expected: {', '.join(wrong)}" if wrong else ""
-        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        plural = "s" * (len(found) != 1)
-        if not found:
-            told = "a statement of your own names them by drops="
-        console.print(f"{len(found)} assumption{plural} dropped: {told}{verdict}", soft_wrap=True, markup=False)
+        dropped = counted(len(outcomes), "assumption")
+        console.print(f"{dropped} dropped: {words}{verdict}", soft_wrap=True, markup=False)

@@ -1,8 +1,8 @@
-"""The folder of a report: what is in it, with SHA-256 sums, and replacing only what an earlier report left there.
+"""Write a report to a folder or a zip file without overwriting other files.
 
-`manifest.json` lists every file that was written. A file of a name that a report writes and that is not in the
-manifest, or no longer as it was written, is somebody else's: it is refused before anything runs. All files are written
-beside their places and then renamed, so that a full disk leaves the folder as it was; index.html comes last.
+`manifest.json` lists the files of a report with their SHA-256 sums. A file with the name of a report's file that is not
+in the manifest, or was changed since, is not overwritten: the command is refused before anything runs. Files are
+staged in the folder and then renamed, so that a full disk leaves the folder as it was; index.html comes last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hltm.base.errors import InputError
 from verify.engine.saved import json_bytes, read_json
 
 MANIFEST = "manifest.json"
-# Sums of the files that are being replaced: one that was stopped in between is still known as ours.
+# Sums of the files that are being replaced, so that an interrupted report can be replaced.
 JOURNAL = ".covop-report.json"
 PAGE = "index.html"
 DOCUMENTS = (PAGE, "report.json", "report.tex", "report.pdf", "variants.json", "assumptions.json")
@@ -33,49 +33,41 @@ TOOL = "covop report"
 
 
 def digest(content: bytes) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
+    """SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def manifest(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
-    """The manifest of files by their relative names, and what is said of the run."""
+    """The manifest of files by their relative names, with entries about the run."""
     listed = {name: {"sha256": digest(files[name]), "bytes": len(files[name])} for name in sorted(files)}
     return json_bytes({"schema": 1, "tool": TOOL, **about, "files": listed})
 
 
 def check_free(folder: Path, slugs: Iterable[str], names: Iterable[str] = ()) -> None:
-    """Raise InputError if a report of these statements would overwrite files that no earlier report wrote."""
+    """Raise InputError if a report would overwrite files that no report wrote."""
     if not folder.is_dir():
         return
-    known = recorded(folder)
-    for name in FOLDERS:
-        _check_folder(folder / name)
     starts = tuple(f"{slug}--" for slug in slugs)
     inside = [
         *(path for path in _listed(folder / "counterexamples") if path.name.startswith(starts)),
         *(path for path in _listed(folder / "figures") if path.suffix in FIGURE_FILES),
     ]
-    for path in [*(folder / name for name in (*DOCUMENTS, *names)), *inside]:
-        _check_file(folder, path, known)
+    _check(folder, [*(folder / name for name in (*DOCUMENTS, *names)), *inside])
 
 
 def publish(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
-    """Write the files of a report, the manifest, and index.html last; remove what an earlier report left besides.
+    """Write a report, index.html last, and remove stale files of an earlier one.
 
-    Errors
-    ------
-    InputError
-        A place that cannot be written, or is somebody else's: one line that names it.
+    InputError names a place that cannot be written, or a file that no report wrote.
     """
-    known = recorded(folder)
-    for name in FOLDERS:
-        _check_folder(folder / name)
-    for name in files:
-        _check_file(folder, folder / name, known)
+    known = _check(folder, [folder / name for name in files])
     complete = {**files, MANIFEST: manifest(files, about)}
     staging = folder / f".covop-{secrets.token_hex(6)}.tmp"
     try:
-        _stage(staging, complete)
+        staging.mkdir()
+        for name, content in complete.items():
+            (staging / name).parent.mkdir(exist_ok=True)
+            write(staging / name, content)
         sums = {name: sorted({digest(content)} | known.get(name, set())) for name, content in files.items()}
         write(folder / JOURNAL, json_bytes({"tool": TOOL, "sums": sums}))
         for name in sorted(complete, key=lambda name: (name == PAGE, name)):
@@ -89,15 +81,8 @@ def publish(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) 
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _stage(staging: Path, files: Mapping[str, bytes]) -> None:
-    staging.mkdir()
-    for name, content in files.items():
-        (staging / name).parent.mkdir(exist_ok=True)
-        write(staging / name, content)
-
-
 def _remove_stale(folder: Path, known: Mapping[str, set[str]], kept: set[str]) -> None:
-    """Remove what an earlier report wrote and this one did not, where it is still as it was written."""
+    """Remove files that only an earlier report wrote, unless they were changed."""
     for name, sums in known.items():
         path = folder / name
         if name not in kept and path.is_file() and not path.is_symlink() and digest(path.read_bytes()) in sums:
@@ -108,7 +93,7 @@ def _remove_stale(folder: Path, known: Mapping[str, set[str]], kept: set[str]) -
 
 
 def recorded(folder: Path) -> dict[str, set[str]]:
-    """Sums of the files that earlier reports wrote in a folder, by their relative names; InputError if unreadable."""
+    """Sums of the files of earlier reports, by relative name."""
     result: dict[str, set[str]] = {}
     for name in (MANIFEST, JOURNAL):
         path = folder / name
@@ -120,7 +105,7 @@ def recorded(folder: Path) -> dict[str, set[str]]:
         if not isinstance(data, dict) or data.get("tool") != TOOL:
             raise InputError(f"file {str(path)!r}: is not of a report, and is not overwritten; take another folder")
         for file, sums in _sums(data).items():
-            if ours(file):
+            if is_report_file(file):
                 result.setdefault(file, set()).update(sums)
     return result
 
@@ -134,8 +119,8 @@ def _sums(data: dict[str, Any]) -> dict[str, set[str]]:
     return {name: {str(row["sha256"])} for name, row in rows if isinstance(row, dict) and "sha256" in row}
 
 
-def ours(name: str) -> bool:
-    """Whether a relative name is one that a report writes."""
+def is_report_file(name: str) -> bool:
+    """Whether a report may write a file of that relative name."""
     parts = name.split("/")
     if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
         return False
@@ -146,13 +131,18 @@ def _listed(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _check_folder(path: Path) -> None:
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise InputError(f"{str(path)!r}: is no folder of a report, and is not overwritten; take another folder")
+def _check(folder: Path, paths: Iterable[Path]) -> dict[str, set[str]]:
+    """Refuse to overwrite files that no report wrote; returns the recorded sums."""
+    known = recorded(folder)
+    for path in (folder / name for name in FOLDERS):
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise InputError(f"{str(path)!r}: is no folder of a report, and is not overwritten; take another folder")
+    for path in paths:
+        _check_file(folder, path, known)
+    return known
 
 
 def _check_file(folder: Path, path: Path, known: Mapping[str, set[str]]) -> None:
-    """Refuse a file that is not as an earlier report wrote it, or no file at all."""
     if not path.exists() and not path.is_symlink():
         return
     name = path.relative_to(folder).as_posix()
@@ -166,7 +156,7 @@ def _check_file(folder: Path, path: Path, known: Mapping[str, set[str]]) -> None
         raise InputError(f"file {str(path)!r}: {what}, and is not overwritten; take another folder")
 
 
-# A report as one zip file for a reviewer: the same files as in its folder, the manifest with their sums inside.
+# The same files and manifest in one zip file.
 
 ENTRIES = 5000
 BYTES = 512 * 2**20
@@ -174,18 +164,18 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def bundle(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
-    """The zip of a report."""
-    built = io.BytesIO()
-    with zipfile.ZipFile(built, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+    """A report as a zip file; the same report gives the same bytes."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, content in sorted({**files, MANIFEST: manifest(files, about)}.items()):
             entry = zipfile.ZipInfo(name, _DATE)
             entry.compress_type, entry.external_attr, entry.create_system = zipfile.ZIP_DEFLATED, 0o644 << 16, 3
             archive.writestr(entry, content)
-    return built.getvalue()
+    return target.getvalue()
 
 
 def check_bundle_target(path: Path) -> None:
-    """See that a bundle may be written there: no file but an earlier bundle is replaced; InputError if not."""
+    """Raise InputError if no bundle can be written, or a file is none."""
     from verify.engine.saved import check_target
 
     check_target(path)
@@ -199,19 +189,16 @@ def check_bundle_target(path: Path) -> None:
 
 
 def write_bundle(path: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
-    """Write the zip; it appears complete or not at all."""
+    """Write a report as one zip file."""
     if path.is_symlink():
         raise InputError(f"file {str(path)!r}: is a link, must be a file")
     write(path, bundle(files, about))
 
 
 def check_bundle(path: Path) -> dict[str, Any]:
-    """Compare the sums of a bundle; gives its manifest, InputError names the first file that is not as listed.
+    """Compare the sums of a bundle with its manifest, which is returned.
 
-    Errors
-    ------
-    InputError
-        No zip, no manifest, a name that leaves the folder, too large, a file that is missing, unlisted or changed.
+    InputError names the first file that is missing, unlisted or changed, or says why the file is no bundle.
     """
     place = f"bundle {str(path)!r}"
     try:
@@ -229,7 +216,7 @@ def _checked(archive: zipfile.ZipFile, place: str) -> dict[str, Any]:
     if len(entries) > ENTRIES or sum(entry.file_size for entry in entries) > BYTES:
         raise InputError(f"{place}: must have at most {ENTRIES} files and {BYTES} bytes")
     for name in names:
-        if not ours(name) or names.count(name) > 1:
+        if not is_report_file(name) or names.count(name) > 1:
             raise InputError(f"{place}: file {name!r:.80} is not one of a report, or is there twice")
     if MANIFEST not in names:
         raise InputError(f"{place}: file {MANIFEST!r} is missing")
@@ -247,7 +234,7 @@ def _checked(archive: zipfile.ZipFile, place: str) -> dict[str, Any]:
 
 
 def _read(archive: zipfile.ZipFile, name: str, place: str) -> bytes:
-    """The content of an entry, no longer than it says: a small file may unpack to a very large one."""
+    """Read an entry, at most to its stated size: it may unpack to much more."""
     size = archive.getinfo(name).file_size
     with archive.open(name) as entry:
         content = entry.read(size + 1)

@@ -1,4 +1,7 @@
-"""The web page of a report: one file that needs no network and no script. Rendered from `verify.report.view`."""
+"""The web page of a report: one file without scripts that needs no network.
+
+It is rendered from `verify.report.view`. LaTeX formulas become presentation MathML, which browsers render themselves.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,9 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from theory.latex.names import expanded
-
-# LaTeX formulas as presentation MathML, which a browser sets without help and without a script.
 
 ELEMENTS = frozenset(
     {"math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "msub", "msup", "msubsup", "munder", "mover", "munderover",
@@ -60,13 +61,17 @@ def mathml(lines: Sequence[str], *, display: bool = True) -> str:
 
 
 def cells(lines: Sequence[str]) -> list[list[str]]:
-    r"""The rows of a display, each parted at its columns; empty rows are left out."""
-    rows = [[cell.strip() for cell in parted(row, "&")] for line in lines for row in parted(_inner(line), r"\\")]
+    r"""The rows of a display, each split at its columns; empty rows are left out."""
+    rows = [
+        [cell.strip() for cell in split_outside(row, "&")]
+        for line in lines
+        for row in split_outside(_inner(line), r"\\")
+    ]
     return [row for row in rows if any(row)]
 
 
-def parted(text: str, separator: str) -> list[str]:
-    r"""A LaTeX text parted at a separator that stands in no group and in no environment."""
+def split_outside(text: str, separator: str) -> list[str]:
+    r"""Split LaTeX at a separator outside of groups and environments."""
     pieces, depth, start = [], 0, 0
     for result in _PART.finditer(text):
         word = result[0]
@@ -78,7 +83,7 @@ def parted(text: str, separator: str) -> list[str]:
 
 
 def _inner(text: str) -> str:
-    """A formula without what makes it a display, its macros written out."""
+    """A formula without its display environment, its macros expanded."""
     text = expanded(text).strip()
     if result := _BARE.match(text):
         text = (result["dollar"] or result["bracket"] or "").strip()
@@ -88,7 +93,7 @@ def _inner(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _converted(tex: str) -> ET.Element:
-    """One cell; derivations have the same one again and again, and nobody changes what is found here."""
+    """Convert one cell; cached, since derivations repeat their cells."""
     from latex2mathml.converter import convert_to_element
 
     if not tex:
@@ -106,7 +111,7 @@ def _converted(tex: str) -> ET.Element:
 
 
 def _complete(tex: str) -> None:
-    """Refuse what the converter reads and TeX does not: braces without partners, and comments, which hide some."""
+    """Refuse unbalanced braces and comments, which the converter accepts."""
     depth = 0
     for result in _OPEN.finditer(tex):
         if result[0] == "%":
@@ -119,7 +124,7 @@ def _complete(tex: str) -> None:
 
 
 def width(math: ET.Element) -> int:
-    r"""How many letters stand beside each other in a formula, at most; those of scripts count as much."""
+    """The width of a formula in letters, scripts included."""
     inner = [width(part) for part in math]
     if math.tag in ("mtable", "mfrac", "munder", "mover", "munderover"):
         return max(inner, default=0)
@@ -127,13 +132,13 @@ def width(math: ET.Element) -> int:
 
 
 def _clean(part: ET.Element) -> None:
-    """Reduce an element to what MathML has; its text is text, never markup."""
+    """Reduce an element to the known parts of MathML; its text is text, never markup."""
     if part.tag not in ELEMENTS:
         raise ConversionError(f"element {part.tag!r:.40} is not known")
     for name in [name for name in part.attrib if name not in ATTRIBUTES]:
         del part.attrib[name]
     if part.text:
-        part.text = _ENTITY.sub(lambda found: html.unescape(found[0]), part.text)
+        part.text = _ENTITY.sub(lambda match: html.unescape(match[0]), part.text)
         if part.text.startswith("\\") or (part.tag == "mi" and part.text in ("&", "{", "}", "$")):
             raise ConversionError(f"{part.text[:40]!r} is not known")
 
@@ -156,39 +161,32 @@ STEP_CLASS: Mapping[str, str] = MappingProxyType({"proved": "holds", "refuted": 
 # Letters beside each other, of at most an em and a quarter with their spaces, that fit a window of 320 pixels.
 FITS = 12
 _PROLOG = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|<script.*?</script>", re.DOTALL)
-_ID = re.compile(r"""(\bid=["']|\bhref=["']#|url\(["']?#)""")
 
 
 def page(
     view: Mapping[str, Any],
     svgs: Mapping[str, bytes],
     *,
-    pdf: bool,
     pdf_reason: str = "",
     shrunk: bool = False,
     document: str = "report.json",
 ) -> str:
-    """The page."""
-    return environment().get_template("report.html.jinja").render(
-        view=view, document=document, pdf=pdf, pdf_reason=pdf_reason.rstrip("."), shrunk_note=shrunk_note(shrunk),
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704
-        svgs={name: Markup(inlined(svg.decode(), f"figure-{name}-")) for name, svg in svgs.items()},  # noqa: S704
-    ) + "\n"  # fmt: skip
-
-
-def environment() -> jinja2.Environment:
-    """Templates with everything escaped that is not made here."""
-    built = jinja2.Environment(
+    """Render the page; `pdf_reason` says why there is no PDF."""
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    built.filters |= {
+    environment.filters |= {
         "formula": formula, "wide": wide, "inline": inline, "figure": figure, "fact": fact, "path": quote,
     }  # fmt: skip
-    built.globals |= {
+    environment.globals |= {
         "symbols": SYMBOLS, "negated": NEGATED, "variant_words": VARIANT_WORDS, "variant_class": VARIANT_CLASS,
         "step_class": STEP_CLASS, "verdict_words": verdict_words,
     }  # fmt: skip
-    return built
+    return environment.get_template("report.html.jinja").render(
+        view=view, document=document, pdf_reason=pdf_reason.rstrip("."), shrunk_note=shrunk_note(shrunk),
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704
+        svgs={name: Markup(_PROLOG.sub("", svg.decode()).strip()) for name, svg in svgs.items()},  # noqa: S704
+    ) + "\n"  # fmt: skip
 
 
 def formula(lines: Sequence[str]) -> Markup:
@@ -199,13 +197,13 @@ def formula(lines: Sequence[str]) -> Markup:
         return Markup('<code class="source">{}</code>').format("\n".join(lines))
 
 
-def wide(made: Markup) -> bool:
-    r"""Whether a formula may have to be scrolled, for which it must be within reach of the keyboard."""
-    return made.startswith("<math") and width(ET.fromstring(made)) > FITS  # noqa: S314
+def wide(shown: Markup) -> bool:
+    """Whether a formula may have to be scrolled, so that the keyboard must reach it."""
+    return shown.startswith("<math") and width(ET.fromstring(shown)) > FITS  # noqa: S314
 
 
 def inline(tex: str) -> Markup:
-    r"""A symbol in a line of text, in MathML."""
+    """A symbol in a line of text, in MathML."""
     return Markup(mathml([tex], display=False))  # noqa: S704
 
 
@@ -217,12 +215,12 @@ def figure(value: float | str | None) -> str:
 
 
 def fact(value: float | int | str) -> str:
-    """A number that is stated beside a drawing, with digits enough for an interval of an order."""
+    """A number that is stated beside a drawing."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def shrunk_note(shrunk: bool) -> str:
-    """What is said of the counterexamples of false variants."""
+    """The sentence on the counterexamples of false variants."""
     return "Counterexamples are " + ("shrunk." if shrunk else "as found, not shrunk (--variants shrinks them).")
 
 
@@ -231,8 +229,3 @@ def verdict_words(statement: Mapping[str, Any]) -> str:
     if statement["interrupted"] and statement["verdict"] != "refuted":
         return "not complete"
     return {"holds": "holds", "refuted": "refuted", "abstained": "left open"}[statement["verdict"]]
-
-
-def inlined(svg: str, prefix: str) -> str:
-    """A drawing as part of a page: without prolog, its identifiers apart from those of other drawings."""
-    return _ID.sub(lambda found: found[1] + str(escape(prefix)), _PROLOG.sub("", svg)).strip()

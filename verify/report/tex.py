@@ -1,7 +1,7 @@
-r"""The LaTeX of a report, for pdflatex with packages that every TeX has. Rendered from `verify.report.view`.
+r"""The LaTeX of a report, rendered from `verify.report.view`, and its PDF.
 
-No text may break a run of TeX or leave its line: what LaTeX reads as a command is escaped, characters that its fonts
-lack are named by their code, long words may be parted, and formulas that are wider than a line are shrunk to it.
+No text may break TeX or leave its line: what LaTeX reads as a command is escaped, characters that its fonts lack are
+named by their code, long words may be broken, and formulas that are wider than a line are shrunk to it.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ _TEXT = {
     "ı": r"\i{}", "\xa0": "~", "§": r"\S{}", "✓": "yes", "✗": "no",
 }  # fmt: skip
 NAMED: Mapping[str, str] = MappingProxyType({**{c: rf"\ensuremath{{{tex}}}" for c, tex in _SYMBOLS.items()}, **_TEXT})
-# Longer pieces without a space may be parted anywhere.
+# Longer words may be broken anywhere.
 _LONG = 18
 _GAP = r"\hspace{0pt}"
 
 
 def tex(text: object) -> str:
-    r"""Any text as LaTeX that sets it: nothing in it is a command, and no word is wider than a line."""
+    r"""Escape any text for LaTeX; long words may be broken."""
     return "".join(_word(piece) for piece in re.split(r"(\s+)", str(text)))
 
 
@@ -88,7 +88,7 @@ def _character(c: str) -> str:
 
 
 def code(text: object) -> str:
-    r"""A text in typewriter letters, which may be parted at every sign."""
+    r"""Text in typewriter letters, which may be broken at every sign."""
     parts = [_character(c) + ("" if c.isalnum() or c == " " else _GAP) for c in str(text)]
     long = any(len(word) > 2 * _LONG for word in re.findall(r"\w+", str(text)))
     inner = _GAP.join(map(_character, str(text))) if long else "".join(parts)
@@ -106,7 +106,7 @@ def source(lines: Sequence[str]) -> str:
 
 
 def claim(statement: Mapping[str, Any], *, as_source: Collection[str] = ()) -> str:
-    """The formula of a statement; one of a user's own that cannot be set is shown as its source."""
+    """The formula of a statement, or its source where TeX cannot set it."""
     lines = statement["claim"]
     try:
         mathml(lines)
@@ -115,43 +115,43 @@ def claim(statement: Mapping[str, Any], *, as_source: Collection[str] = ()) -> s
     return source(lines) if statement["slug"] in as_source else formula(lines)
 
 
-def culprit(view: Mapping[str, Any], text: str, log: str) -> str | None:
-    """The slug of the user's own statement in whose section TeX met its first error, by the line that the log names."""
-    result = re.search(r"^l\.(\d+)", log, re.MULTILINE)
-    if result is None:
+def failing_statement(view: Mapping[str, Any], text: str, log: str) -> str | None:
+    """The slug of the user's own statement in whose section TeX met its first error."""
+    line = re.search(r"^l\.(\d+)", log, re.MULTILINE)
+    if line is None:
         return None
-    before = text.split("\n")[: int(result[1])]
-    number = sum(line.startswith("\\section{") for line in before) - 1
+    before = text.split("\n")[: int(line[1])]
+    number = sum(each.startswith("\\section{") for each in before) - 1
     if not 0 <= number < len(view["statements"]) or view["statements"][number]["theorem"] is not None:
         return None
     return str(view["statements"][number]["slug"])
 
 
 def document(view: Mapping[str, Any], *, shrunk: bool = False, as_source: Collection[str] = ()) -> str:
-    """The document."""
-    built = jinja2.Environment(
+    """Render the document; statements in `as_source` show their formula as LaTeX source."""
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, autoescape=False,  # noqa: S701
         block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>",
         comment_start_string="<#", comment_end_string="#>",
     )  # fmt: skip
-    built.filters |= {"tex": tex, "code": code, "formula": formula, "figure": figure, "fact": fact}
-    built.filters["claim"] = partial(claim, as_source=as_source)
-    built.globals |= {"negated": NEGATED, "variant_words": VARIANT_WORDS, "verdict_words": verdict_words}
-    text = built.get_template("report.tex.jinja").render(view=view, shrunk_note=shrunk_note(shrunk))
+    environment.filters |= {"tex": tex, "code": code, "formula": formula, "figure": figure, "fact": fact}
+    environment.filters["claim"] = partial(claim, as_source=as_source)
+    environment.globals |= {"negated": NEGATED, "variant_words": VARIANT_WORDS, "verdict_words": verdict_words}
+    text = environment.get_template("report.tex.jinja").render(view=view, shrunk_note=shrunk_note(shrunk))
     return text + "\n"
 
 
-# report.pdf: pdflatex run on the LaTeX of a report, in a folder of its own, with a time limit and no shell.
+# pdflatex, in a folder of its own, with a time limit and without a shell.
 
 SECONDS = 60.0
 SHOWN = 160
-# How often somebody who waits for TeX is listened to.
+# Seconds between looks at the event that stops pdflatex.
 POLL = 0.1
 
 
 @dataclass(frozen=True)
 class Pdf:
-    """A PDF, or the reason why there is none; `log` is what TeX said."""
+    """A PDF, or the reason why there is none, and TeX's log."""
 
     content: bytes | None
     reason: str = ""
@@ -159,22 +159,26 @@ class Pdf:
 
 
 class _StoppedError(Exception):
-    """Whoever waited waits no longer."""
+    """The event was set."""
 
 
-def compiled(text: str, figures: Mapping[str, bytes], seconds: float = SECONDS, stop: Event | None = None) -> Pdf:
+def run_pdflatex(text: str, figures: Mapping[str, bytes], seconds: float = SECONDS, stop: Event | None = None) -> Pdf:
     """Run pdflatex on a document."""
     program = shutil.which("pdflatex")
     if program is None:
         return Pdf(None, "pdflatex was not found")
     stop, limit = stop or Event(), time.monotonic() + seconds
+    command = [program, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "report.tex"]
     try:
         with tempfile.TemporaryDirectory(prefix="covop-tex-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             (folder / "figures").mkdir()
             for file, content in {"report.tex": text.encode(), **figures}.items():
                 (folder / file).write_bytes(content)
-            return _passes(program, folder, limit, stop)
+            # The first pass is for the table of contents, and makes no PDF.
+            exit_code = _pass([*command[:-1], "-draftmode", command[-1]], folder, limit, stop)
+            exit_code = exit_code or _pass(command, folder, limit, stop)
+            written = {path.suffix: path.read_bytes() for path in folder.glob("report.*")}
     except OSError as error:
         where = tempfile.tempdir or "a temporary folder"
         return Pdf(None, f"pdflatex could not be run in {where}: {error.strerror or error}")
@@ -182,27 +186,15 @@ def compiled(text: str, figures: Mapping[str, bytes], seconds: float = SECONDS, 
         return Pdf(None, f"pdflatex took more than {seconds:.3g} seconds")
     except _StoppedError:
         return Pdf(None, "interrupted")
-
-
-def _passes(program: str, folder: Path, limit: float, stop: Event) -> Pdf:
-    command = [program, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"]
-    # The first pass is for the table of contents, and makes no PDF.
-    for options in (["-draftmode"], []):
-        code = _pass([*command, *options, "report.tex"], folder, limit, stop)
-        if code:
-            break
-    log = folder / "report.log"
-    said = log.read_bytes().decode(errors="replace") if log.exists() else ""
-    target = folder / "report.pdf"
-    content = target.read_bytes() if target.exists() else b""
-    if code or not content.startswith(b"%PDF"):
-        return Pdf(None, f"pdflatex failed: {first_error(said, code)}", said)
-    return Pdf(content, "", said)
+    log = written.get(".log", b"").decode(errors="replace")
+    if exit_code or not written.get(".pdf", b"").startswith(b"%PDF"):
+        return Pdf(None, f"pdflatex failed: {first_error(log, exit_code)}", log)
+    return Pdf(written[".pdf"], "", log)
 
 
 def _pass(command: list[str], folder: Path, limit: float, stop: Event) -> int:
-    """Run one pass; gives its exit code. Nothing that it started outlives it."""
-    # The date in the file, and what TeX may read and write, do not depend on who runs it.
+    """Run one pass and return its exit code; no process that it started outlives it."""
+    # The date in the file, and what TeX may read and write, do not depend on the user's settings.
     environment = {
         **os.environ, "SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "openout_any": "p", "openin_any": "p",
         "max_print_line": "1000",
@@ -212,36 +204,31 @@ def _pass(command: list[str], folder: Path, limit: float, stop: Event) -> int:
         stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        while True:
-            if stop.is_set():
-                raise _StoppedError
+        while not stop.is_set():
             left = limit - time.monotonic()
             if left <= 0:
                 raise subprocess.TimeoutExpired(command, 0)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(min(POLL, left))
+        raise _StoppedError
     finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started, which is its session: pdflatex may be a script."""
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-    process.wait()
+        # pdflatex may be a script: its whole session is ended.
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
 
 
 def first_error(log: str, code: int) -> str:
-    r"""The first error of a log, in one line."""
-    result = re.search(r"^! (.*?)$(?:.*?^(l\.\d+.*?)$)?", log, re.MULTILINE | re.DOTALL)
-    if not result:
+    """The first error of a log, in one line."""
+    error = re.search(r"^! (.*?)$(?:.*?^(l\.\d+.*?)$)?", log, re.MULTILINE | re.DOTALL)
+    if not error:
         return f"exit code {code}"
-    return " ".join(f"{result[1]} {result[2] or ''}".split())[:SHOWN]
+    return " ".join(f"{error[1]} {error[2] or ''}".split())[:SHOWN]
 
 
 def overfull(log: str) -> list[float]:
-    r"""By how many points lines are too wide, of a log."""
-    return [float(result) for result in re.findall(r"Overfull \\hbox \((\d+(?:\.\d+)?)pt too wide\)", log)]
+    r"""The excess widths of lines, in points, that a log names."""
+    return [float(points) for points in re.findall(r"Overfull \\hbox \((\d+(?:\.\d+)?)pt too wide\)", log)]

@@ -1,17 +1,17 @@
-"""What a report says, as plain JSON data: one view of the results that the web page and the LaTeX are rendered from.
+"""The content of a report as JSON data, for the page and the LaTeX.
 
-Formulas come from the objects of the derivations (`theory.latex.render.rows`), as lists of LaTeX lines; nothing is
-typed a second time. Files are named relative to the folder of the report.
+Formulas come from the objects of the derivations (`theory.latex.render.rows`), as lists of LaTeX lines. Files are named
+relative to the folder of the report.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from verify.engine.assumptions import Outcome, shown
 from verify.engine.evidence import KINDS, Evidence, Measurement
@@ -20,28 +20,16 @@ from verify.engine.statement import Context, Statement
 from verify.report.documents import combined, environment, replay_command
 from verify.tolerance.statistics import RUN_FALSE_ALARM
 
-# What a report says first: the verdict of all statements together, in words, and how strongly.
-
-if TYPE_CHECKING:
-    pass  # HOUSE
-
 MEASURED = ("exact", "float", "property", "trained")
 
 
-def overall(results: Sequence[Result]) -> str:
-    """The verdict of all together: refuted before left open before holds."""
-    verdicts = {result.verdict for result in results}
+def overall(verdicts: Iterable[str]) -> str:
+    """The verdict of all together: refuted before abstained before holds."""
+    verdicts = set(verdicts)
     return "refuted" if "refuted" in verdicts else "holds" if verdicts == {"holds"} else "abstained"
 
 
 def headline(results: Sequence[Result], request: Request) -> str:
-    """The verdict in words, and on what it rests where not everything was asked for."""
-    asked = {"": request.only, "variants": "false variants", "assumptions": "dropped assumptions"}[request.mode]
-    words = verdict_line(results)
-    return f"{words} This says the evidence of one kind only: {asked}." if asked else words
-
-
-def verdict_line(results: Sequence[Result]) -> str:
     """The verdict of all statements in words."""
     groups = {
         "refuted": [result for result in results if result.verdict == "refuted"],
@@ -50,9 +38,12 @@ def verdict_line(results: Sequence[Result]) -> str:
     }
     holding = len(results) - sum(map(len, groups.values()))
     if holding == len(results):
-        return "The statement holds." if holding == 1 else f"All {holding} statements hold."
-    parts = [f"{', '.join(_name(r.statement) for r in rows)} {word}" for word, rows in groups.items() if rows]
-    return f"{'; '.join(parts)}. {holding} of {len(results)} hold."
+        words = "The statement holds." if holding == 1 else f"All {holding} statements hold."
+    else:
+        parts = [f"{', '.join(_name(r.statement) for r in rows)} {word}" for word, rows in groups.items() if rows]
+        words = f"{'; '.join(parts)}. {holding} of {len(results)} hold."
+    only = {"": request.only, "variants": "false variants", "assumptions": "dropped assumptions"}[request.mode]
+    return f"{words} This says the evidence of one kind only: {only}." if only else words
 
 
 def _name(statement: Statement) -> str:
@@ -60,38 +51,32 @@ def _name(statement: Statement) -> str:
 
 
 def facts(results: Sequence[Result]) -> list[dict[str, str]]:
-    """How strongly: counts, and what chance could have done."""
+    """Counts of evidence and the false-alarm rate."""
     rows = [row for result in results for row in result.evidence]
-    found = [{"name": "instances compared", "value": f"{sum(r.instances for r in rows if r.kind in MEASURED):,}"}]
+    values = {"instances compared": f"{sum(r.instances for r in rows if r.kind in MEASURED):,}"}
     derivations = [d for row in rows for d in row.derivations]
     if derivations:
         proved = sum(d.proved for d in derivations)
         steps = sum(len(d.steps) for d in derivations)
-        found.append({"name": "derivations proved", "value": f"{proved} of {len(derivations)}, {steps} checked steps"})
+        values["derivations proved"] = f"{proved} of {len(derivations)}, {steps} checked steps"
     refutations = [r for row in rows for r in row.refutations]
     number = sum(len(result.statement.variants) for result in results)
     refuted = sum(not r.survived for r in refutations)
-    found.append({"name": "false variants refuted", "value": f"{refuted} of {number}"})
+    values["false variants refuted"] = f"{refuted} of {number}"
     outcomes = [outcome for row in rows for outcome in row.outcomes]
     number = sum(len(result.statement.drops) for result in results)
     counts = [(word, sum(o.finding == word for o in outcomes)) for word in ("necessary", "not shown necessary")]
-    told = ", ".join(f"{count} {word}" for word, count in counts if count)
-    value = f"{len(outcomes)} of {number}" + (f": {told}" if told else "")
-    found.append({"name": "assumptions dropped", "value": value})
+    findings = ", ".join(f"{count} {word}" for word, count in counts if count)
+    values["assumptions dropped"] = f"{len(outcomes)} of {number}" + (f": {findings}" if findings else "")
     if any(result.statement.theorem is not None for result in results):
-        value = f"at most {RUN_FALSE_ALARM:g} per run, all random checks together"
-        found.append({"name": "false alarms", "value": value})
-    return found
+        values["false alarms"] = f"at most {RUN_FALSE_ALARM:g} per run, all random checks together"
+    return [{"name": name, "value": value} for name, value in values.items()]
 
 
 def strength(result: Result) -> dict[str, Any]:
-    """How strongly a statement holds: how far its comparisons stayed from refuting it, and what chance could hide."""
-    random = [f"{row.source}: {row.effect}" for row in result.evidence if row.effect]
-    return {
-        "exact": _largest(result, "exact"),
-        "float": _largest(result, "float"),
-        "random": list(dict.fromkeys(random)),
-    }
+    """Largest residuals over tolerance, and the smallest effects of random checks."""
+    random = dict.fromkeys(f"{row.source}: {row.effect}" for row in result.evidence if row.effect)
+    return {"exact": _largest(result, "exact"), "float": _largest(result, "float"), "random": list(random)}
 
 
 def _largest(result: Result, kind: str) -> str:
@@ -99,19 +84,14 @@ def _largest(result: Result, kind: str) -> str:
     measured = [row for row in rows if row.worst_residual is not None and row.tolerance is not None]
     if not measured:
         return "not run" if all(row.status == "not-run" for row in rows) else "none decided"
-    ratio, source = max(
-        (Measurement(row.worst_residual or 0.0, row.tolerance or 0.0).severity, row.source) for row in measured
-    )
+    ratio, source = max((Measurement(r.worst_residual or 0.0, r.tolerance or 0.0).severity, r.source) for r in measured)
     where = f" ({source})" if ratio and len(measured) > 1 else ""
     return f"{ratio:.2g}{where}"
 
 
-# The symbols of the seven statements and what they stand for: one list for reports and for the page of conventions.
-
-
 @dataclass(frozen=True)
 class Symbol:
-    """A symbol of the statements."""
+    """A symbol of the seven statements, for reports and for the documentation."""
 
     tex: str
     meaning: str
@@ -155,8 +135,8 @@ SYMBOLS: tuple[Symbol, ...] = (
 )  # fmt: skip
 
 
-def of_statements(numbers: tuple[int, ...]) -> list[dict[str, str]]:
-    r"""The symbols of some statements, in order; empty without any statement of the paper."""
+def of_statements(numbers: Sequence[int]) -> list[dict[str, str]]:
+    """The symbols of some statements of the paper."""
     chosen = [one for one in SYMBOLS if numbers and (not one.statements or set(numbers) & set(one.statements))]
     return [{"tex": one.tex, "meaning": one.meaning} for one in chosen]
 
@@ -169,7 +149,7 @@ INLINE = 700
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, as far as the commands that reproduce it need it."""
+    """The options of a run that its commands repeat."""
 
     context: Context
     own: str | None = None
@@ -179,7 +159,7 @@ class Request:
     images: Mapping[str, Any] | None = None
 
     def command(self, statement: Statement | None = None, only: str = "") -> str:
-        """The command that runs a statement again (None: everything that was asked for)."""
+        """The command that repeats the run, for one statement or all."""
         words = ["python", "-m", "verify"]
         if self.own is not None:
             words += ["run", shlex.quote(self.own)]
@@ -190,21 +170,21 @@ class Request:
         context = self.context
         return " ".join([*words, f"--seed {context.seed} --profile {context.profile} --device {context.device}"])
 
-    def replay(self, file: str) -> str:
-        """The command that measures a saved instance again, from the folder of the report."""
-        return replay_command(file, self.own)
+    def files(self, file: str | None) -> dict[str, str | None]:
+        """A counterexample's file and the command that replays it in the folder of the report."""
+        return {"counterexample": file, "replay": None if file is None else replay_command(file, self.own)}
 
 
 @dataclass(frozen=True)
 class Attached:
-    """What belongs to results besides themselves: names of files, relative to the folder, and figures."""
+    """Files of counterexamples, by slug and row or variant, and rows of figures by slug."""
 
     counterexamples: Mapping[tuple[str, int], str] = field(default_factory=dict)
     variants: Mapping[tuple[str, str], str] = field(default_factory=dict)
     figures: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
 
     def inside(self, folder: Path | None) -> Attached:
-        """The same with the names of the files in a folder, as they are from where the command was called."""
+        """The same with files named from the working folder."""
         if folder is None:
             return self
         rows = {key: str(folder / file) for key, file in self.counterexamples.items()}
@@ -213,17 +193,17 @@ class Attached:
 
 
 def view(request: Request, results: Sequence[Result], attached: Attached) -> dict[str, Any]:
-    """The view of a run: everything that the report shows, as JSON data."""
-    statements = [statement_view(request, result, attached) for result in results]
+    """Everything that the report shows, as JSON data."""
+    single = results[0].statement if results and request.single else None
     return {
         "title": "Verification report",
         "subject": PAPER if request.own is None else f"Statements of {request.own.rpartition('/')[2]}",
         "headline": headline(results, request),
-        "verdict": overall(results),
+        "verdict": overall(result.verdict for result in results),
         "own": request.own,
         "interrupted": any(result.interrupted for result in results),
         "mode": request.mode,
-        "command": request.command(_single(request, results)),
+        "command": request.command(single),
         "seed": request.context.seed,
         "profile": request.context.profile,
         "seconds": round(sum(result.seconds for result in results), 1),
@@ -231,23 +211,20 @@ def view(request: Request, results: Sequence[Result], attached: Attached) -> dic
         "facts": facts(results),
         "kinds": list(KINDS),
         "words": WORDS,
-        "statements": statements,
-        "symbols": of_statements(tuple(r.statement.theorem for r in results if r.statement.theorem is not None)),
+        "statements": [statement_view(request, result, attached) for result in results],
+        "symbols": of_statements([r.statement.theorem for r in results if r.statement.theorem is not None]),
         "images": request.images,
     }
-
-
-def _single(request: Request, results: Sequence[Result]) -> Statement | None:
-    return results[0].statement if results and request.single else None
 
 
 def statement_view(request: Request, result: Result, attached: Attached) -> dict[str, Any]:
     """One statement with its evidence."""
     statement, slug = result.statement, result.statement.slug
     evidence = [
-        evidence_view(request, statement, row, attached.counterexamples.get((slug, index)))
+        {**row.as_json(), "command": request.command(statement, row.kind),
+         **request.files(attached.counterexamples.get((slug, index)))}
         for index, row in enumerate(result.evidence)
-    ]
+    ]  # fmt: skip
     refutations = {r.variant.name: r for row in result.evidence for r in row.refutations}
     return {
         "slug": slug,
@@ -262,7 +239,7 @@ def statement_view(request: Request, result: Result, attached: Attached) -> dict
         "seconds": round(result.seconds, 1),
         "assumptions": list(statement.assumptions),
         "not_covered": list(statement.not_covered),
-        "summary": {kind: kind_view(result, kind) for kind in KINDS},
+        "summary": {kind: kind_view([row for row in result.evidence if row.kind == kind]) for kind in KINDS},
         "strength": strength(result),
         "evidence": evidence,
         "outcomes": outcomes_view(result),
@@ -275,31 +252,20 @@ def statement_view(request: Request, result: Result, attached: Attached) -> dict
     }
 
 
-def kind_view(result: Result, kind: str) -> dict[str, Any]:
+def kind_view(rows: Sequence[Evidence]) -> dict[str, Any]:
     """A cell of the evidence matrix."""
-    rows = [row for row in result.evidence if row.kind == kind]
     return {"status": combined(rows), "instances": sum(row.instances for row in rows)}
 
 
-def evidence_view(request: Request, statement: Statement, row: Evidence, file: str | None) -> dict[str, Any]:
-    """One piece of evidence, with its command."""
-    replay = None if file is None else request.replay(file)
-    return {**row.as_json(), "command": request.command(statement, row.kind), "counterexample": file, "replay": replay}
-
-
 def outcomes_view(result: Result) -> list[dict[str, Any]]:
-    """The assumption table: what was not tried is there too."""
+    """The assumption table, with rows for assumptions that were not dropped."""
     results = {o.assumption.name + o.assumption.dropped: o for row in result.evidence for o in row.outcomes}
     rows = []
     for assumption in result.statement.drops:
         outcome: Outcome | None = results.get(assumption.name + assumption.dropped)
         if outcome is None:
-            expected = "necessary" if assumption.necessary else "not shown necessary"
-            rows.append({
-                "assumption": assumption.name, "dropped": assumption.dropped, "finding": "not run",
-                "expected": expected, "status": "not-run", "tried": 0, "undecided": 0, "counterexample": None,
-                "last": None, "derivation": "",
-            })  # fmt: skip
+            blank = Outcome(assumption, "undecided", None, 0).as_json()
+            rows.append({**blank, "finding": "not run", "status": "not-run", "last": None, "derivation": ""})
             continue
         row = {"derivation": "", "last": None, **outcome.as_json()}
         if row["counterexample"] is None and outcome.sides is not None:
@@ -309,7 +275,7 @@ def outcomes_view(result: Result) -> list[dict[str, Any]]:
 
 
 def derivation_view(derivation: Any) -> dict[str, Any]:
-    """A derivation with its steps; formulas are printed from its objects."""
+    """A derivation with its steps."""
     from theory.latex.render import rows
 
     return {
@@ -327,7 +293,7 @@ def derivation_view(derivation: Any) -> dict[str, Any]:
 
 
 def _zero(residual: Any) -> list[str]:
-    """A matrix of zeros as a zero with its shape: entry by entry it would take half a page."""
+    """A zero with its shape for a matrix of zeros, which would take half a page."""
     from sympy import MatrixBase
 
     if not isinstance(residual, MatrixBase) or any(entry != 0 for entry in residual):
@@ -340,28 +306,20 @@ def _decision(decision: Any) -> dict[str, Any]:
     return {"status": status, "method": decision.method, "detail": decision.detail}
 
 
-def variant_view(request: Request, variant: Any, found: Refutation | None, file: str | None) -> dict[str, Any]:
-    """A false variant: what must refute it, what did, and the counterexample."""
+def variant_view(request: Request, variant: Any, refutation: Refutation | None, file: str | None) -> dict[str, Any]:
+    """A false variant with its refutation."""
     row: dict[str, Any] = {
-        "variant": variant.name,
-        "change": variant.change,
-        "expected": list(variant.caught_by),
-        "one_kind": variant.one_kind,
-        "status": "not-run" if found is None else found.status,
-        "refuted_by": [] if found is None else list(found.refuted_by),
-        "tried": 0 if found is None else found.tried,
-        "instance": None,
-        "characters": 0,
-        "residual": None,
-        "tolerance": None,
-        "counterexample": file,
-        "replay": None if file is None else request.replay(file),
-    }
-    if found is not None and hasattr(found.instance, "as_json"):
-        text = json.dumps(found.instance.as_json())
-        row["instance"] = text if len(text) <= INLINE else None
-        row["characters"] = len(text)
-    if found is not None and found.measurement is not None:
-        row["residual"] = f"{found.measurement.residual:.3g}"
-        row["tolerance"] = f"{found.measurement.tolerance:.3g}"
+        "variant": variant.name, "change": variant.change, "expected": list(variant.caught_by),
+        "one_kind": variant.one_kind, "status": "not-run", "refuted_by": [], "tried": 0, "instance": None,
+        "characters": 0, "residual": None, "tolerance": None, **request.files(file),
+    }  # fmt: skip
+    if refutation is None:
+        return row
+    row |= {"status": refutation.status, "refuted_by": list(refutation.refuted_by), "tried": refutation.tried}
+    if hasattr(refutation.instance, "as_json"):
+        text = json.dumps(refutation.instance.as_json())
+        row |= {"instance": text if len(text) <= INLINE else None, "characters": len(text)}
+    if refutation.measurement is not None:
+        measured = refutation.measurement
+        row |= {"residual": f"{measured.residual:.3g}", "tolerance": f"{measured.tolerance:.3g}"}
     return row

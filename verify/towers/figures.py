@@ -1,4 +1,4 @@
-"""Data of the figures of statements 1 and 2: how far false variants are from the tolerance, and pair weights."""
+"""Data of the figures of statements 1 and 2."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOSSES: tuple[tuple[str, str, dict[str, float]], ...] = (
 def separation(
     measure: Callable[[Any, Any], Measurement], variants: Sequence[Variant], context: Context
 ) -> tuple[FigureData, ...]:
-    """Residuals of the statement and of its false variants in units of the tolerance, on Gaussian towers."""
+    """Residuals of the statement and of its false variants in units of the tolerance."""
     wanted = context.pick(quick=PAIRS, thorough=5 * PAIRS)
     drawn = samples.smooth_populations(context.seed + 7, wanted, ("simple",))
     pairs = list(islice(samples.pairs_of(drawn, context.seed + 7, 1), wanted))
@@ -63,7 +63,7 @@ def separation(
 
 
 def pair_weights(context: Context) -> tuple[FigureData, ...]:
-    """Pair weights of the three losses against r, beside derivatives of the losses by automatic differentiation."""
+    """Pair weights of the three losses against r, and derivatives by automatic differentiation."""
     import torch
 
     import numeric

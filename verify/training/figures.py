@@ -1,4 +1,4 @@
-"""Data of the figures of statements 3 and 4: errors of minibatch updates against B, the residue against the spread."""
+"""Data of the figures of statements 3, 4, 6 and 7."""
 
 from __future__ import annotations
 
@@ -40,27 +40,23 @@ WIDTH, STEPS = 4, 100
 DISTANCES = {"means": ("r between augmentation means", 2), "points": ("r between unaugmented points", 1)}
 
 
-def order_facts(name: str, found: Interval, stated: float) -> dict[str, float]:
-    """A fitted order with its interval, and the stated one."""
-    keys = ("", ", low", ", high", ", stated")
-    return {
-        f"order, {name}{key}": value
-        for key, value in zip(keys, (found.estimate, found.low, found.high, stated), strict=True)
-    }
+def interval_facts(name: str, interval: Interval) -> dict[str, float]:
+    """An estimate with its interval."""
+    return {name: interval.estimate, f"{name}, low": interval.low, f"{name}, high": interval.high}
 
 
 def residues(context: Context) -> tuple[FigureData, ...]:
-    """Theta against the augmentation's spread on Gaussian populations, r between means and between points."""
+    """Theta against the augmentation's spread, with r between means and between points."""
     wanted = context.pick(quick=9, thorough=48)
     rows: list[tuple[Any, ...]] = []
     exponents: dict[str, list[float]] = {name: [] for name, _ in DISTANCES.values()}
     member = 0
     for instance in samples.smooth_populations(context.seed + 5, 20 * wanted, ("triplet", "infonce")):
-        ways = [residue.residues(instance, way, context.device, residue.operator_sides) for way in DISTANCES]
-        result = [one for one in ways if one is not None and one[1].min() >= residue.VANISHING]
-        if len(result) < len(ways):
+        measured = [residue.residues(instance, way, context.device, residue.operator_sides) for way in DISTANCES]
+        usable = [one for one in measured if one is not None and one[1].min() >= residue.VANISHING]
+        if len(usable) < len(measured):
             continue
-        for (name, _), one in zip(DISTANCES.values(), result, strict=True):
+        for (name, _), one in zip(DISTANCES.values(), usable, strict=True):
             exponents[name].append(local_exponent(*one))
             rows += [(name, member, instance.loss, *map(float, point)) for point in zip(*one, strict=True)]
         member += 1
@@ -68,7 +64,8 @@ def residues(context: Context) -> tuple[FigureData, ...]:
             break
     facts: dict[str, float | int | str] = {"populations": member, "level": LEVEL}
     for name, stated in DISTANCES.values():
-        facts |= order_facts(name, mean_interval(exponents[name], LEVEL), stated)
+        facts |= interval_facts(f"order, {name}", mean_interval(exponents[name], LEVEL))
+        facts[f"order, {name}, stated"] = stated
     caption = (
         f"theta = -E[grad] - V^xi vec W on {member} Gaussian populations (soft triplet and InfoNCE; ReLU, leaky ReLU "
         "and linear), augmentations pulled towards their point. Thin lines: one population each; thick: their mean. "
@@ -83,7 +80,7 @@ def residues(context: Context) -> tuple[FigureData, ...]:
 
 
 def minibatches(context: Context) -> tuple[FigureData, ...]:
-    """Errors of minibatch updates of the simple loss against the operator, which is enumerated on 8 leaves."""
+    """Errors of minibatch updates of the simple loss against the operator."""
     import numeric
 
     seed = samples.derived(context.seed, "figure, minibatches")
@@ -97,7 +94,8 @@ def minibatches(context: Context) -> tuple[FigureData, ...]:
         draws = [samples.derived(context.seed, f"figure, {name} {batch}") for batch in BATCHES]
         sizes = [trained_rates.minibatch_errors(network, truth, *one) for one in zip(BATCHES, draws, strict=True)]
         slopes = np.polyfit(np.log(BATCHES), np.log(np.stack(sizes)), 1)[0]
-        facts |= order_facts(name, mean_interval(slopes.tolist(), LEVEL), -0.5)
+        facts |= interval_facts(f"order, {name}", mean_interval(slopes.tolist(), LEVEL))
+        facts[f"order, {name}, stated"] = -0.5
         for batch, errors in zip(BATCHES, sizes, strict=True):
             rows += [(name, member, batch, float(error)) for member, error in enumerate(errors)]
     caption = (
@@ -115,7 +113,7 @@ def minibatches(context: Context) -> tuple[FigureData, ...]:
 
 
 def exact_update(network: TreeNetwork) -> list[Tensor]:
-    """``2 Cov_x[Kbar_mu, fbar_L]`` over the enumerated leaves, in the blocks of the network's parameters."""
+    """``2 Cov_x[Kbar_mu, fbar_L]``, exact, in blocks of the network's parameters."""
     import numeric
 
     update = numeric.tree_update(network, tree_population_of(network))
@@ -125,11 +123,8 @@ def exact_update(network: TreeNetwork) -> list[Tensor]:
     return result
 
 
-# Data of the figure of statement 7: the initial gap of a neuron against its selectivity after training.
-
-
 def lucky(training: Training, plan: Plan, context: Context) -> tuple[FigureData, ...]:
-    """Gap at initialisation, selectivity before and after, for every neuron below the top of every network."""
+    """Initial gap and selectivity before and after training, for every neuron below the top."""
     first, last = training.networks[0], training.networks[-1]
     nodes = hidden(first.tree)
     gap, start, end = gaps(first, nodes), selectivities(first, nodes), selectivities(last, nodes)
@@ -144,10 +139,7 @@ def lucky(training: Training, plan: Plan, context: Context) -> tuple[FigureData,
     }
     facts: dict[str, float | int | str] = {"networks": members, "neurons of a network": count, "level": LEVEL}
     for name, values in (("final selectivity", end), ("growth", end - start)):
-        result = amplification(gap, values, LEVEL)
-        keys = ("", ", low", ", high")
-        numbers = (result.estimate, result.low, result.high)
-        facts |= {f"rank correlation, {name}{key}": one for key, one in zip(keys, numbers, strict=True)}
+        facts |= interval_facts(f"rank correlation, {name}", amplification(gap, values, LEVEL))
     caption = (
         f"{members * count} neurons of {members} networks ({count} each, {plan.width} a latent) on a tree of two "
         f"groups, trained {training.steps[-1]} steps on the exact expected InfoNCE loss (tau = {plan.tau}, rate "
@@ -164,8 +156,6 @@ def lucky(training: Training, plan: Plan, context: Context) -> tuple[FigureData,
     return (FigureData("lucky-neurons", "lucky", title, caption, columns, facts, command(7, context), alt),)
 
 
-# Data of the figures of statement 6: an operator derived beside measured, what trained networks know by level.
-
 OUTPUTS, NEURONS = 2, 4
 LOWEST = 1e-21
 TREE_WIDTH, TAU, RATE, BATCH, TREE_STEPS, RECORDS = 8, 0.1, 0.1, 128, 300, 15
@@ -178,7 +168,7 @@ def figures(context: Context) -> tuple[FigureData, ...]:
 
 
 def operator_instance(seed: int) -> TreeInstance:
-    """A complete tree of depth 2 with a leaky ReLU network, two outputs and four neurons at each other latent."""
+    """A complete tree of depth 2 with a leaky ReLU network."""
     rng = samples.generator(seed, "figure, operator")
     tree = hltm.complete_tree(2, 2, (0.6, 0.95), seed=seed, root_polarity=0.25)
     sizes = {node: OUTPUTS if node == tree.root else NEURONS for node in tree.latents}
@@ -204,7 +194,7 @@ def operator_sides(instance: TreeInstance, node: Any, device: str) -> dict[str, 
 
 
 def operator(context: Context) -> FigureData:
-    """Entries and eigenvalues of both sides."""
+    """Entries and eigenvalues of an operator, derived and measured."""
     instance = operator_instance(context.seed)
     node = instance.tree.latents[1]
     sides = operator_sides(instance, node, context.device)
@@ -238,7 +228,7 @@ def operator(context: Context) -> FigureData:
 
 
 def trained(context: Context) -> TrainingTrace:
-    """Networks of 8 leaves trained with InfoNCE and a normalised output, from weights of their own each."""
+    """Train an ensemble on 8 leaves with InfoNCE and a normalised output."""
     import numeric
 
     seed = samples.derived(context.seed, "figure, training")
@@ -261,7 +251,7 @@ def setting(trace: TrainingTrace, context: Context) -> str:
 
 
 def best(network: TreeNetwork) -> Array:
-    """Best absolute correlation of a neuron with its latent, (latents, members), over the enumerated leaves."""
+    """Best absolute correlation of a neuron with its latent, (latents, members)."""
     tree = network.tree
     result = {node: neurons_at(network, node).correlation for node in tree.latents[1:]}
     result[tree.root] = output_correlation(network)
@@ -269,7 +259,7 @@ def best(network: TreeNetwork) -> Array:
 
 
 def output_correlation(network: TreeNetwork) -> Tensor:
-    """Correlation of every output, normalised if the network's are, with the root, (members, outputs)."""
+    """Correlation of every output with the root, (members, outputs)."""
     import torch
 
     population = tree_population_of(network)
@@ -280,7 +270,7 @@ def output_correlation(network: TreeNetwork) -> Tensor:
 
 
 def tree_figure(trace: TrainingTrace, context: Context) -> FigureData:
-    """The tree, its latents coloured by the best correlation before and after training, mean over networks."""
+    """The best correlation with each latent before and after training, mean over networks."""
     from hltm.drawing import layout, short_name
 
     tree = trace.network.tree
@@ -315,7 +305,7 @@ def tree_figure(trace: TrainingTrace, context: Context) -> FigureData:
 
 
 def by_level(values: Array, tree: HLTM) -> dict[int, Array]:
-    """Level, 1 above leaves, to the mean over its latents of values (latents, members)."""
+    """Mean of values (latents, members) by level; level 1 is above the leaves."""
     import numeric
 
     heights = np.array(numeric.latent_heights(tree))
@@ -323,7 +313,7 @@ def by_level(values: Array, tree: HLTM) -> dict[int, Array]:
 
 
 def training(trace: TrainingTrace, context: Context) -> FigureData:
-    """Correlation and operator norm by level at every record, median and quartiles over the networks."""
+    """Correlation and operator norm along training by level, with quartiles."""
     import numeric
 
     tree, population = trace.network.tree, tree_population_of(trace.network)

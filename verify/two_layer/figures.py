@@ -1,4 +1,4 @@
-"""Data of the figure of statement 5: two objects on a ring along descent, linear neurons against ReLU neurons."""
+"""Data of the figure of statement 5: two objects on a ring along descent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOWEST = 1e-19
 
 
 def rings(context: Context) -> tuple[FigureData, ...]:
-    """Distance of the mean outputs of 11 and 101 from the same weights, at the same rate, for both kinds of neurons."""
+    """Distance of the mean outputs of 11 and 101 along descent, for ReLU and linear neurons."""
     networks = context.pick(quick=3, thorough=12)
     rows: list[tuple[Any, ...]] = []
     ends: dict[str, list[tuple[float, float]]] = {neurons: [] for neurons in NEURONS}
@@ -75,7 +75,7 @@ def along(case: TwoLayerInstance, steps: int, device: str) -> tuple[list[float],
 
 
 def caption(facts: Mapping[str, float | int | str]) -> str:
-    """What is seen."""
+    """The caption of the figure."""
     grown, runs = facts["ReLU runs that grow tenfold"], facts["ReLU runs"]
     return (
         f"Distance of the mean outputs of the patterns 11 and 101 on a ring of {facts['positions']} positions, "
