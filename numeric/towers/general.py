@@ -16,9 +16,9 @@ from torch.func import jacrev, vmap
 
 from hltm.base.errors import InputError
 from numeric.towers.checks import check_finite
-from numeric.towers.gradient import check_convention, expected_loss_of_outputs
+from numeric.towers.gradient import expected_loss_of_outputs
 from numeric.towers.losses import LossSpec, loss_spec, pair_weight
-from numeric.towers.operator import Coupling, coupling
+from numeric.towers.operator import coupling
 from numeric.towers.populations import FinitePopulation
 
 NetworkFunction = Callable[[list[Tensor], Tensor], Tensor]
@@ -106,10 +106,7 @@ def general_update(
     held = _check_parameters(parameters)
     outputs = _outputs(function, held, population).detach()
     acting = coupling(population, spec, outputs, distances_from)
-    moved = acting.apply(acting.centred(population.mean(outputs)))
-    vectors = moved.repeat_interleave(population.augmentations, dim=0) * population.augmentation_weights.reshape(-1, 1)
-    if acting.laplacian is None:
-        vectors = 2 * vectors
+    vectors = population.mean_adjoint(acting.update(population.mean(outputs)))
     updates = [torch.zeros_like(parameter) for parameter in held]
     step = max(1, _NUMBERS // (outputs.shape[1] * sum(parameter.numel() for parameter in held)))
     for start in range(0, len(outputs), step):
@@ -166,13 +163,10 @@ def function_population_gradient(
     [tensor([4.5000], dtype=torch.float64)]
     """
     spec = loss_spec(loss, **loss_parameters)
-    check_convention(convention)
     with torch.enable_grad():
-        held = [parameter.requires_grad_() for parameter in _check_parameters(parameters)]
-        outputs = _outputs(function, held, population)
-        others = outputs if convention == "shared" else outputs.detach()
-        value = expected_loss_of_outputs(outputs, others, population, spec)
-        gradients = torch.autograd.grad(value, held, materialize_grads=True)
+        moving = [parameter.requires_grad_() for parameter in _check_parameters(parameters)]
+        value = expected_loss_of_outputs(_outputs(function, moving, population), population, spec, convention)
+        gradients = torch.autograd.grad(value, moving, materialize_grads=True)
     return [-gradient for gradient in gradients]
 
 
@@ -234,7 +228,7 @@ def _summed(
     vectors: Tensor,
 ) -> list[Tensor]:  # fmt: skip
     """``sum_x Kbar_l(x) u(x)`` for some layers, shaped as their parameters; one ``u`` per point, ``(M, n_L)``."""
-    spread = vectors.repeat_interleave(population.augmentations, dim=0) * population.augmentation_weights.reshape(-1, 1)
+    spread = population.mean_adjoint(vectors)
     with torch.enable_grad():
         held = [each.detach().requires_grad_(place in wanted) for place, each in enumerate(parameters)]
         chosen = [held[place] for place in wanted]
@@ -247,12 +241,6 @@ def _summed(
     return result
 
 
-def _acted(acting: Coupling, values: Tensor) -> Tensor:
-    """The coupling on one value per point, with the factor 2 of the simple loss."""
-    moved = acting.apply(acting.centred(values))
-    return 2 * moved if acting.laplacian is None else moved
-
-
 def operator_form(
     function: NetworkFunction, parameters: Sequence[Tensor], population: FinitePopulation, spec: LossSpec
 ) -> list[Tensor]:
@@ -261,8 +249,8 @@ def operator_form(
     acting = coupling(population, spec, _outputs_in_parts(function, held, population), None)
     result = []
     for place in range(len(held)):
-        seen = population.mean(_along(function, held, place, population))
-        result += _summed(function, held, [place], population, _acted(acting, seen))
+        means = population.mean(_along(function, held, place, population))
+        result += _summed(function, held, [place], population, acting.update(means))
     return result
 
 
@@ -276,7 +264,7 @@ def general_form(
     held = [parameter.detach() for parameter in parameters]
     outputs = _outputs_in_parts(function, held, population)
     acting = coupling(population, spec, outputs, None)
-    return _summed(function, held, range(len(held)), population, _acted(acting, population.mean(outputs)))
+    return _summed(function, held, range(len(held)), population, acting.update(population.mean(outputs)))
 
 
 def relative(left: Sequence[Tensor], right: Sequence[Tensor]) -> list[float]:

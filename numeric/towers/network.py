@@ -18,13 +18,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from hltm.base.errors import InputError
-from numeric.towers.checks import Real as Real
-from numeric.towers.checks import Weights as Weights
-from numeric.towers.checks import as_floating, check_chain, check_finite, check_input
-from numeric.towers.checks import check_device as check_device
-from numeric.towers.checks import check_slope as check_slope
-from numeric.towers.checks import check_weights as check_weights
-from numeric.towers.checks import check_widths as check_widths
+from numeric.towers.checks import (
+    Real,
+    Weights,
+    check_finite,
+    check_input,
+    check_shapes,
+    check_slope,
+    check_weights,
+    check_widths,
+    is_integer,
+)
 
 
 def random_weights(
@@ -58,7 +62,7 @@ def random_weights(
     [(5, 4, 3), (5, 2, 4)]
     """
     sizes = check_widths(widths)
-    if ensemble is not None and (isinstance(ensemble, bool) or ensemble < 1):
+    if ensemble is not None and not is_integer(ensemble, 1):
         raise InputError(f"ensemble={ensemble!r}: must be a positive integer")
     lead = () if ensemble is None else (ensemble,)
     return [
@@ -101,8 +105,7 @@ def forward(weights: Weights, x: Float[Tensor, "*batch d"], slope: Real = 0.0) -
     tensor([[0.]])
     """
     below = check_slope(slope)
-    layers = [as_floating(value, f"weights of layer {number}") for number, value in enumerate(weights, start=1)]
-    check_chain(layers, "weights")
+    layers = check_shapes(weights)
     check_input(layers, x)
     for layer in layers[:-1]:
         x = functional.leaky_relu(torch.matmul(x, layer.mT), below)

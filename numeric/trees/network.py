@@ -20,7 +20,7 @@ from hltm import HLTM
 from hltm.base.checks import Node, count, integer, show, suggestion
 from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
-from numeric.towers.checks import Real, as_floating, check_device, check_finite, check_slope
+from numeric.towers.checks import Real, as_floating, check_device, check_finite, check_output, check_slope
 from numeric.towers.populations import FinitePopulation
 from numeric.trees.plan import Plan, make_plan, sweep
 
@@ -35,13 +35,6 @@ def check_tree(tree: object) -> HLTM:
     if not isinstance(tree, HLTM):
         raise InputError(f"tree of type {type(tree).__name__}: must be an hltm.HLTM")
     return tree
-
-
-def check_output(output: str) -> str:
-    """Refuse an output that is neither linear nor normalised."""
-    if output not in ("linear", "normalized"):
-        raise InputError(f"output={output!r}: must be 'linear' or 'normalized'")
-    return output
 
 
 def check_width(tree: HLTM, width: int | Mapping[Any, int]) -> dict[Node, int]:

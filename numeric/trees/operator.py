@@ -17,7 +17,7 @@ from torch import Tensor
 from hltm.base.checks import Node
 from numeric.towers.checks import check_finite
 from numeric.towers.connection import ConnectionFactors
-from numeric.towers.gradient import check_convention, expected_loss_of_outputs
+from numeric.towers.gradient import expected_loss_of_outputs
 from numeric.towers.losses import LossSpec, loss_spec
 from numeric.towers.operator import Coupling, pair_laplacian
 from numeric.towers.populations import FinitePopulation
@@ -444,12 +444,10 @@ def tree_population_gradient(
     {0: tensor([[[0.2500]]], dtype=torch.float64)}
     """
     spec = loss_spec(loss, **loss_parameters)
-    check_convention(convention)
     check_tree_population(network.tree, population, network.dtype, network.device)
     with torch.enable_grad():
-        held = [parameter.detach().clone().requires_grad_() for parameter in network.parameters]
-        outputs = network.with_parameters(held).forward(population.flat_points)
-        others = outputs if convention == "shared" else outputs.detach()
-        members = [expected_loss_of_outputs(*pair, population, spec) for pair in zip(outputs, others, strict=True)]
-        gradients = torch.autograd.grad(torch.stack(members).sum(), held, materialize_grads=True)
+        moving = [parameter.detach().clone().requires_grad_() for parameter in network.parameters]
+        outputs = network.with_parameters(moving).forward(population.flat_points)
+        members = [expected_loss_of_outputs(member, population, spec, convention) for member in outputs]
+        gradients = torch.autograd.grad(torch.stack(members).sum(), moving, materialize_grads=True)
     return network.with_parameters([-gradient for gradient in gradients]).weights

@@ -13,7 +13,7 @@ from numeric.towers import operator as pairs
 from numeric.towers.gradient import population_gradient
 from numeric.towers.losses import loss_spec
 from numeric.towers.network import forward, unvec, vec
-from numeric.towers.operator import covariance_operator, general_update, pair_matrix, predicted_update
+from numeric.towers.operator import covariance_operator, pair_matrix, predicted_update
 from numeric.towers.populations import FinitePopulation
 
 EPS = torch.finfo(torch.float64).eps
@@ -129,22 +129,11 @@ def test_statement_3_holds_exactly_with_augmentation(seed, slope, make_tower, ma
         assert torch.equal(2 * half, update)
 
 
-@pytest.mark.parametrize(("loss", "parameters"), [("simple", {}), *LOSSES], ids=["simple", *NAMES])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_general_form_is_the_operator_form_on_dense_towers(seed, loss, parameters, make_tower, make_population):
-    weights, population = make_tower(seed, (2, 3, 2)), FinitePopulation(**make_population(seed, 4, 2, 2))
-    operator_form = predicted_update(weights, population, loss, 0.25, **parameters)
-    general = general_update(weights, population, loss, 0.25, **parameters)
-    # f_L = K^T vec W is exact on dyadic towers, so both forms do the same arithmetic.
-    assert all(torch.equal(a, b) for a, b in zip(operator_form, general, strict=True))
-
-
 def test_networks_are_relu_networks_where_no_slope_is_given(make_tower, make_population):
     weights, population = make_tower(2, (2, 3, 2)), FinitePopulation(**make_population(2, 4, 2, 2))
-    for function in (general_update, predicted_update):
-        given, other = function(weights, population, slope=0.0), function(weights, population, slope=1.0)
-        assert all(torch.equal(a, b) for a, b in zip(function(weights, population), given, strict=True))
-        assert not torch.equal(given[0], other[0])
+    zero, linear = (predicted_update(weights, population, slope=slope) for slope in (0.0, 1.0))
+    assert all(torch.equal(a, b) for a, b in zip(predicted_update(weights, population), zero, strict=True))
+    assert not torch.equal(zero[0], linear[0])
     relu = covariance_operator(weights, population, 1, slope=0.0)
     assert torch.equal(covariance_operator(weights, population, 1), relu)
     assert not torch.equal(covariance_operator(weights, population, 1, slope=1.0), relu)
@@ -229,8 +218,6 @@ def test_distances_between_other_outputs(seed, make_tower, make_population):
         operator = covariance_operator(weights, population, layer, "infonce", distances_from=first, **options)
         bound = 256 * EPS * float(operator.abs().sum()) * 3
         assert (vec(update) - operator @ vec(weights[layer - 1])).abs().max() <= bound
-    general = general_update(weights, population, "infonce", distances_from=first, **options)
-    assert all(torch.equal(a, b) for a, b in zip(general, updates, strict=True))
     with refused("distances_from of shape (3, 2): must have 4 rows, one per point"):
         predicted_update(weights, population, "infonce", distances_from=first[:3])
 

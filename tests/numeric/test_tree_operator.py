@@ -22,7 +22,7 @@ from numeric import (
     tree_update,
     vec,
 )
-from numeric.towers.operator import general_update
+from numeric.towers.operator import predicted_update
 from numeric.trees import operator as tree_run
 
 EPS = 2.0**-52
@@ -293,7 +293,7 @@ def test_update_of_a_path_is_that_of_a_dense_tower():
     # The nodes of a path from the root down are the layers from the top down.
     layers = [weights[node] for node in reversed(tree.latents)]
     for node, expected in zip(
-        reversed(tree.latents), general_update(layers, population_of(tree), slope=0.5), strict=True
+        reversed(tree.latents), predicted_update(layers, population_of(tree), slope=0.5), strict=True
     ):
         assert torch.equal(found[node][0], expected)
 
