@@ -18,6 +18,7 @@ from hltm.base.errors import InputError
 from numeric.towers.checks import check_finite
 from numeric.towers.gradient import expected_loss_of_outputs
 from numeric.towers.losses import LossSpec, loss_spec, pair_weight
+from numeric.towers.network import slices
 from numeric.towers.operator import coupling
 from numeric.towers.populations import FinitePopulation
 
@@ -108,12 +109,10 @@ def general_update(
     acting = coupling(population, spec, outputs, distances_from)
     vectors = population.mean_adjoint(acting.update(population.mean(outputs)))
     updates = [torch.zeros_like(parameter) for parameter in held]
-    step = max(1, _NUMBERS // (outputs.shape[1] * sum(parameter.numel() for parameter in held)))
-    for start in range(0, len(outputs), step):
-        part = slice(start, start + step)
-        for update, jacobian in zip(
-            updates, output_jacobians(function, held, population.flat_points[part]), strict=True
-        ):
+    numbers = outputs.shape[1] * sum(parameter.numel() for parameter in held)
+    for part in slices(len(outputs), _NUMBERS // numbers):
+        jacobians = output_jacobians(function, held, population.flat_points[part])
+        for update, jacobian in zip(updates, jacobians, strict=True):
             update += torch.tensordot(vectors[part], jacobian, dims=2)
     return updates
 

@@ -5,6 +5,7 @@ outputs, in chunks that keep memory bounded; no connection is used.
 """
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from hltm.base.errors import InputError
 from numeric.towers.checks import Layers, Real, Weights, check_finite, check_output, check_single
 from numeric.towers.losses import LossSpec, loss_spec, loss_value
-from numeric.towers.network import forward
+from numeric.towers.network import forward, slices
 from numeric.towers.populations import FinitePopulation
 
 TERM_LIMIT = 10**9
@@ -69,10 +70,7 @@ def _blocks(population: FinitePopulation, spec: LossSpec) -> Iterator[tuple[slic
     count = population.size * population.augmentations
     tuples = 1 if spec.name == "simple" else count**spec.negatives
     width = max(count, population.augmentations * tuples)
-    rows, step = max(1, _CHUNK // width), max(1, min(tuples, _CHUNK // population.augmentations))
-    for start in range(0, count, rows):
-        for first in range(0, tuples, step):
-            yield slice(start, min(start + rows, count)), slice(first, min(first + step, tuples))
+    yield from product(slices(count, _CHUNK // width), slices(tuples, _CHUNK // population.augmentations))
 
 
 class _LossSum(torch.autograd.Function):

@@ -7,7 +7,7 @@ code.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -177,6 +177,13 @@ def trace(weights: Weights, x: Float[Tensor, "*ensemble batch d"], slope: Real =
         activations.append(gate * preactivations[-1])
         preactivations.append(torch.matmul(activations[-1], layer.mT))
     return Trace(tuple(activations), tuple(preactivations), tuple(gates))
+
+
+def slices(total: int, step: int) -> Iterator[slice]:
+    """Cut ``range(total)`` into slices of at most `step` numbers, or of 1 if it is smaller."""
+    step = max(1, step)
+    for start in range(0, total, step):
+        yield slice(start, min(start + step, total))
 
 
 def vec(matrix: Float[Tensor, "*batch n_out n_in"]) -> Float[Tensor, "*batch p"]:

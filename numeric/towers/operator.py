@@ -16,10 +16,11 @@ from hltm.base.errors import InputError
 from numeric.towers.checks import Real, Weights, check_layer, check_single
 from numeric.towers.connection import ConnectionFactors, connection_factors
 from numeric.towers.losses import LossSpec, loss_spec, pair_weight
+from numeric.towers.network import slices
 from numeric.towers.populations import FinitePopulation
 
 TERM_LIMIT = 10**9
-_CHUNK = 2**20  # numbers held at a time while pair weights of several negatives are summed
+_CHUNK = 2**20  # numbers in memory at a time while pair weights of several negatives are summed
 
 
 def pair_matrix(
@@ -84,10 +85,8 @@ def _several_negatives(spec: LossSpec, distances: Tensor, point_weights: Tensor)
             others = (others.unsqueeze(1) + own).flatten()
             weights = (weights.unsqueeze(1) * point_weights).flatten()
         row = torch.zeros_like(own)
-        step = max(1, _CHUNK // len(own))
-        for start in range(0, len(others), step):
-            total = 1 + own.unsqueeze(1) + others[start : start + step]
-            row += (own.unsqueeze(1) / total) @ weights[start : start + step]
+        for part in slices(len(others), _CHUNK // len(own)):
+            row += (own.unsqueeze(1) / (1 + own.unsqueeze(1) + others[part])) @ weights[part]
         rows.append(spec.negatives * row)
     return torch.stack(rows)
 
@@ -147,7 +146,7 @@ def coupling(
     return Coupling(population, pair_laplacian(spec, population, outputs, distances_from))
 
 
-_COLUMNS = 2**23  # numbers of G held at a time: 64 MB in double precision
+_COLUMNS = 2**23  # numbers of G in memory at a time: 64 MB in double precision
 _BLOCK = 512  # rows of the operator per product; only the upper triangle of blocks is computed
 
 
@@ -162,9 +161,8 @@ def _mean_columns(factors: ConnectionFactors, population: FinitePopulation, part
 
 def _add_gram(total: Tensor, left: Tensor, right: Tensor) -> None:
     """``total += left^T right`` on the upper triangle of blocks."""
-    for start in range(0, len(total), _BLOCK):
-        stop = min(start + _BLOCK, len(total))
-        total[start:stop, start:].addmm_(left[:, start:stop].T, right[:, start:])
+    for rows in slices(len(total), _BLOCK):
+        total[rows, rows.start :].addmm_(left[:, rows].T, right[:, rows.start :])
 
 
 @torch.no_grad()
@@ -226,9 +224,8 @@ def covariance_operator(
     acting = coupling(population, spec, outputs, distances_from)
     size, top = layers[layer - 1].numel(), layers[-1].shape[0]
     total = outputs.new_zeros(size, size)
-    step = max(1, _COLUMNS // (population.size * size))
-    for start in range(0, top, step):
-        columns = acting.centred(_mean_columns(factors, population, slice(start, min(start + step, top))))
+    for part in slices(top, _COLUMNS // (population.size * size)):
+        columns = acting.centred(_mean_columns(factors, population, part))
         moved = acting.apply(columns)
         _add_gram(total, columns.flatten(0, 1), moved.flatten(0, 1))
     return total.triu_() + total.triu(1).T

@@ -335,11 +335,10 @@ def ring_population(
     --------
     >>> ring_population(4).points[1].int().tolist()
     [[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]]
-    >>> ring_population(3)
+    >>> ring_population(2, ["101"])
     Traceback (most recent call last):
         ...
-    hltm.base.errors.InputError: patterns '11' and '101' on 3 positions: are translations of each other, must be two
-    objects
+    hltm.base.errors.InputError: pattern='101' of a ring: has 3 digits, at most 2 positions
     """
     if not is_integer(positions, 1):
         raise InputError(f"positions={positions!r} of a ring: must be a positive integer")

@@ -6,6 +6,7 @@ v = J V f_{l-1}``, the tangent of ``V`` carried through the gates. Then the coup
 f_{l-1}^T)``, as in backpropagation.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 from hltm.base.errors import InputError
 from numeric.towers.checks import Real, Weights, check_input, check_layer, check_single, check_slope
 from numeric.towers.losses import LossSpec, loss_spec
-from numeric.towers.network import unvec, vec
+from numeric.towers.network import slices, unvec, vec
 from numeric.towers.operator import Coupling, coupling
 from numeric.towers.populations import FinitePopulation
 
@@ -80,12 +81,11 @@ class CovarianceProduct(LinearOperator):
         self._acting = acting
         self._rows = rows
         widest = max([rows, activation.shape[1], *(layer.shape[0] for layer in above)])
-        self._step = max(1, _NUMBERS // widest)
+        self._step = _NUMBERS // widest
 
-    def _parts(self) -> list[slice]:
-        """Samples that are taken through the tower at a time."""
-        count = len(self._activation)
-        return [slice(start, start + self._step) for start in range(0, count, self._step)]
+    def _parts(self) -> Iterator[slice]:
+        """Samples that go through the tower together."""
+        return slices(len(self._activation), self._step)
 
     def _gate(self, values: Tensor, number: int, part: slice) -> Tensor:
         """Apply one layer's gates in place."""

@@ -7,7 +7,7 @@ terms between siblings; ``V_x[Kbar_mu]`` is its diagonal block. The covariance h
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import torch
@@ -19,19 +19,18 @@ from numeric.towers.checks import check_finite
 from numeric.towers.connection import ConnectionFactors
 from numeric.towers.gradient import expected_loss_of_outputs
 from numeric.towers.losses import LossSpec, loss_spec
+from numeric.towers.network import slices
 from numeric.towers.operator import Coupling, pair_laplacian
 from numeric.towers.populations import FinitePopulation
 from numeric.trees.network import TreeNetwork, check_tree_population
 from numeric.trees.plan import gathered, own_rows, sweep
 
-# Gates and Jacobians of tree networks, written out by hand: what connections and operators are made of.
-
-_NUMBERS = 2**24  # numbers held at a time while a population is gone through: 128 MB in double precision
+_NUMBERS = 2**24  # in memory at a time during a sum over a population: 128 MB in double precision
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a forward pass left behind."""
+    """Activations of every level, and the norm of a normalised output."""
 
     levels: list[Tensor]
     norm: Tensor | None
@@ -50,13 +49,9 @@ def parts(population: FinitePopulation, numbers: int) -> Iterator[Part]:
     """Cut a population into parts, given how many numbers one sample needs."""
     samples = max(1, _NUMBERS // numbers)
     many = min(population.augmentations, samples)
-    some = max(1, samples // many)
-    for first in range(0, population.size, some):
-        points = slice(first, min(first + some, population.size))
-        for start in range(0, population.augmentations, many):
-            here = slice(start, start + many)
-            leaves = population.points[points, here].flatten(0, 1)
-            yield Part(leaves, population.augmentation_weights[points, here], points)
+    for points, here in product(slices(population.size, samples // many), slices(population.augmentations, many)):
+        leaves = population.points[points, here].flatten(0, 1)
+        yield Part(leaves, population.augmentation_weights[points, here], points)
 
 
 def _gate(activation: Tensor, slope: float) -> Tensor:

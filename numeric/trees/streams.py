@@ -6,8 +6,9 @@ What a member draws at a step depends on its seed, the step and the sizes alone.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hltm import HLTM
-from hltm.base.checks import Node, show
+from hltm.base.checks import Node
 from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
 from numeric.trees.network import check_tree
@@ -164,40 +165,43 @@ class TripleSampler:
         words = self.words(step, steps, purpose)
         head = self._roots * self.batch
         shape = (steps, self.members, -1)
-        own = _drawn(self._prior, None, words[..., :head].reshape(*shape[:2], self._roots, self.batch))
+        own = choose(self._prior, None, words[..., :head].reshape(*shape[:2], self._roots, self.batch))
         # x_1 and x_+ share the state of the root, each negative has its own.
         states = torch.cat([own[:, :, :1], own], dim=2).flatten(2).unsqueeze(2)
         rest = words[..., head : self.words_per_step].unflatten(-1, (len(self.tree) - 1, -1))
         leaves = torch.empty(*shape[:2], len(self.tree.leaves), rest.shape[-1], dtype=self.dtype, device=words.device)
         kept = [states]
         for level in self._levels:
-            states = _drawn(level.steps, states[:, :, level.above], rest[:, :, level.rows])
+            states = choose(level.steps, states[:, :, level.above], rest[:, :, level.rows])
             leaves[:, :, level.columns] = states[:, :, level.observed].to(self.dtype)
             if latents:
                 kept.append(states)
         return leaves, torch.cat([part.to(self._numbers) for part in kept], dim=2) if latents else states
 
 
-def _levels(tree: HLTM, trees: Sequence[HLTM], device: torch.device) -> tuple[_Level, ...]:
+def levels_below(
+    tree: HLTM, device: torch.device
+) -> Iterator[tuple[list[tuple[Node, Node]], list[int], Tensor, Tensor]]:
+    """Edges into each level, rows of their parents in the level above, rows of the leaves and their columns."""
     column = {leaf: number for number, leaf in enumerate(tree.leaves)}
-    above, start, result = {tree.root: 0}, 0, []
-    for nodes in tree.levels[1:]:
-        parents = [above[_parent(tree, node)] for node in nodes]
-        observed = [row for row, node in enumerate(nodes) if node in column]
-        index = [parents, [column[nodes[row]] for row in observed], observed]
-        rows = [torch.tensor(values, dtype=torch.int64, device=device) for values in index]
-        tables = [_stacked([each.transition(_parent(each, node), node) for node in nodes]) for each in trees]
-        result.append(_Level(slice(start, start + len(nodes)), rows[0], _limits(tables, device), rows[1], rows[2]))
-        start += len(nodes)
-        above = {node: row for row, node in enumerate(nodes)}
+    for above, nodes in pairwise(tree.levels):
+        edges = [(parent, child) for parent in above for child in tree.children(parent)]
+        row = {parent: number for number, parent in enumerate(above)}
+        observed = [number for number, node in enumerate(nodes) if node in column]
+        columns = torch.tensor([column[nodes[number]] for number in observed], dtype=torch.int64, device=device)
+        leaves = torch.tensor(observed, dtype=torch.int64, device=device)
+        yield edges, [row[parent] for parent, _ in edges], leaves, columns
+
+
+def _levels(tree: HLTM, trees: Sequence[HLTM], device: torch.device) -> tuple[_Level, ...]:
+    start, result = 0, []
+    for edges, parents, observed, columns in levels_below(tree, device):
+        tables = [_stacked([each.transition(*edge) for edge in edges]) for each in trees]
+        above = torch.tensor(parents, device=device)
+        rows = slice(start, start + len(edges))
+        result.append(_Level(rows, above, _limits(tables, device), columns, observed))
+        start = rows.stop
     return tuple(result)
-
-
-def _parent(tree: HLTM, node: Node) -> Node:
-    above = tree.parent(node)
-    if above is None:
-        raise InputError(f"node {show(node)}: must have a parent")
-    return above
 
 
 def _stacked(tables: Sequence[np.ndarray]) -> np.ndarray:
@@ -218,16 +222,16 @@ def _limits(tables: Sequence[np.ndarray], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(words[..., None])).to(device)
 
 
-def _drawn(steps: Tensor, above: Tensor | None, words: Tensor) -> Tensor:
-    """States, from the words ``(..., E, n, samples)`` and the states of the parents: bool where there are two."""
+def choose(steps: Tensor, above: Tensor | None, draws: Tensor) -> Tensor:
+    """States by inversion: how many limits of the parent's state each draw has reached; bool if there is one limit."""
     if above is not None and steps.shape[:2] == (2, 1):
-        low, high = words >= steps[0, 0], words >= steps[1, 0]
+        low, high = draws >= steps[0, 0], draws >= steps[1, 0]
         return low ^ (above & (low ^ high))
-    states = torch.zeros_like(words)
+    states = torch.zeros_like(draws, dtype=torch.int64)
     for number in range(steps.shape[1]):
         limits = steps[0, number]
         if above is not None:
             for value in range(1, len(steps)):
                 limits = torch.where(above == value, steps[value, number], limits)
-        states += words >= limits
+        states += draws >= limits
     return states.bool() if steps.shape[1] == 1 else states
