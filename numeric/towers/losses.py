@@ -23,7 +23,7 @@ LOSSES = tuple(_TAKES)
 
 @dataclass(frozen=True)
 class LossSpec:
-    """A validated loss: its name and parameters (those that it does not take stay at their defaults).
+    """A validated loss: its name and parameters; parameters of other losses stay at their defaults.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Dense towers without biases: checked weights, forward pass, gates, and the column-stacking vec.
+"""Dense towers without biases: random weights, forward pass, gates, and the column-stacking vec.
 
 Section 0 of the notes: ``f_0 = x``, ``p_l = W_l f_{l-1}``, ``f_l = D_l p_l`` for ``l < L`` and ``f_L = p_L``.
 The gate ``D_l`` is 1 where ``p_l > 0`` and the slope elsewhere, at exactly 0 too. ``forward`` is what
@@ -114,7 +114,7 @@ def forward(weights: Weights, x: Float[Tensor, "*batch d"], slope: Real = 0.0) -
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What a tower computed on the way: activations below each layer, pre-activations, gates.
+    """Forward pass of a tower: activations below each layer, pre-activations, gates.
 
     Attributes
     ----------

@@ -87,7 +87,7 @@ def level_means(values: Float[Tensor, "*lead latents"], heights: Sequence[int]) 
 
 
 def latent_heights(tree: HLTM) -> tuple[int, ...]:
-    """Longest way down from each latent to a leaf: 1 above leaves only; in the order of ``tree.latents``.
+    """Height of each latent, 1 above leaves only, in the order of ``tree.latents``.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def absolute_correlation(
 
 
 def _correlation(values: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
-    """Correlations, and which rows are constant."""
+    """Correlations, and whether each row is constant."""
     kind = values.dtype if values.is_floating_point() else torch.float64
     largest = torch.maximum(values.amax(-1).abs(), values.amin(-1).abs()).double()
     rows = values.to(torch.float64, copy=True)
@@ -178,7 +178,7 @@ def member_seeds(network: TreeNetwork, seeds: int | Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Fresh:
-    """Fresh samples of some members: their networks, leaves ``(E, n_leaves, n)``, states ``(E, nodes, n)``."""
+    """Samples of some members with their networks: leaves ``(E, n_leaves, n)``, states ``(E, nodes, n)``."""
 
     members: slice
     network: TreeNetwork
@@ -189,9 +189,9 @@ class Fresh:
 def fresh_samples(
     network: TreeNetwork, trees: Sequence[HLTM], seeds: Sequence[int], samples: int, numbers: int, step: int = 0
 ) -> Iterator[Fresh]:
-    """Independent samples for some members at a time; `numbers` is what one sample of one member needs in memory.
+    """Independent samples for some members at a time; one sample of one member needs `numbers` numbers in memory.
 
-    Member for member the same, however many are taken together; at least `samples`, a multiple of ten.
+    At least `samples`, a multiple of ten; those of a member do not depend on how many are taken together.
     """
     sampler = _sampler(trees, seeds, samples, network.device, network.dtype)
     for members in slices(network.ensemble, NUMBERS // (numbers * sampler.batch * _TOWERS)):
@@ -312,8 +312,13 @@ def posterior_means(
     """
     tree = same_shape(trees)
     column = {leaf: number for number, leaf in enumerate(tree.leaves)}
-    tables = _tables(trees, tree, leaves.device)
-    prior = _priors(trees, tree, leaves.device)
+    tables: dict[Node, Tensor] = {}
+    prior = {tree.root: torch.from_numpy(np.stack([each.prior for each in trees])).to(leaves.device)}
+    for node in tree.latents:
+        for child in tree.children(node):
+            table = np.stack([each.transition(node, child) for each in trees])
+            tables[child] = torch.from_numpy(table).to(leaves.device)
+            prior[child] = torch.einsum("ts,tsu->tu", prior[node], tables[child])
     below: dict[Node, Tensor] = {}
     result: dict[Node, Tensor] = {}
     for node in reversed(tree.nodes):
@@ -332,25 +337,6 @@ def posterior_means(
     return means, torch.stack([prior[node][:, 1] for node in tree.latents], dim=1)
 
 
-def _tables(trees: Sequence[HLTM], tree: HLTM, device: torch.device) -> dict[Node, Tensor]:
-    """``(T, 2, 2)`` of every node but the root: rows are states of its parent."""
-    return {
-        child: torch.from_numpy(np.stack([each.transition(node, child) for each in trees])).to(device)
-        for node in tree.latents
-        for child in tree.children(node)
-    }
-
-
-def _priors(trees: Sequence[HLTM], tree: HLTM, device: torch.device) -> dict[Node, Tensor]:
-    """``(T, 2)`` of every latent."""
-    result = {tree.root: torch.from_numpy(np.stack([each.prior for each in trees])).to(device)}
-    tables = _tables(trees, tree, device)
-    for node in tree.nodes:
-        for child in tree.children(node):
-            result[child] = torch.einsum("ts,tsu->tu", result[node], tables[child])
-    return result
-
-
 @torch.no_grad()
 def ceilings(
     trees: HLTM | Sequence[HLTM],
@@ -358,7 +344,7 @@ def ceilings(
     seeds: int | Sequence[int] = 0,
     device: str | torch.device = "cpu",
 ) -> Float[Tensor, "T latents"]:
-    """Best correlation with ``z_mu`` that any function of the leaves below mu can have, for every latent.
+    """Estimate the best correlation with ``z_mu`` of a function of the leaves below mu, for every latent.
 
     Parameters
     ----------
@@ -406,7 +392,9 @@ def ceilings(
 
 
 def share_of_ceiling(best: Float[Tensor, "*lead"], ceiling: Float[Tensor, "*lead"]) -> Float[Tensor, "*lead"]:
-    """Correlation over its ceiling; 0 where the ceiling is 0. By sampling it may exceed 1 by a standard error or two.
+    """Divide correlations by their ceilings; 0 where the ceiling is 0.
+
+    Both are estimates: a share may exceed 1 by a standard error or two.
 
     Examples
     --------

@@ -38,7 +38,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some augmentations of some points: ``leaves (m * a, d)``, their weights ``shares (m, a)``, which `points`."""
+    """Some augmentations of some points: ``leaves (m * a, d)`` with weights ``shares (m, a)``."""
 
     leaves: Tensor
     shares: Tensor
@@ -46,7 +46,7 @@ class Part:
 
 
 def parts(population: FinitePopulation, numbers: int) -> Iterator[Part]:
-    """Cut a population into parts, given how many numbers one sample needs."""
+    """Cut a population into parts that fit into memory; one sample needs `numbers` numbers."""
     samples = max(1, _NUMBERS // numbers)
     many = min(population.augmentations, samples)
     for points, here in product(slices(population.size, samples // many), slices(population.augmentations, many)):
@@ -60,7 +60,7 @@ def _gate(activation: Tensor, slope: float) -> Tensor:
 
 
 def run(network: TreeNetwork, inputs: Tensor) -> Run:
-    """Activations of every level with the gates written out; `inputs` as :meth:`TreeNetwork.inputs` gives them."""
+    """Activations of every level with the gates written out; `inputs` are those of :meth:`TreeNetwork.inputs`."""
     slope = network.slope
     levels = sweep(network.plan, network.parameters, inputs, lambda p: p * _gate(p, slope))
     if network.output == "linear":
@@ -78,7 +78,7 @@ def inputs_of(network: TreeNetwork, done: Run, node: Node) -> Tensor:
 
 
 def identity_at(done: Run) -> Tensor:
-    """One vector per output, the same for each sample: ``(E, n_L, n_L, batch)``."""
+    """Identity matrix for every sample, expanded: ``(E, n_L, n_L, batch)``."""
     top = done.levels[0]
     identity = torch.eye(top.shape[1], dtype=top.dtype, device=top.device)
     return identity.unsqueeze(-1).expand(len(top), -1, -1, top.shape[-1])
@@ -163,9 +163,9 @@ def tree_factors(
     >>> torch.allclose(cut, network.forward(x))
     True
     """
-    held = network.inputs(leaves)
-    check_finite(held, "leaves")
-    done = run(network, held)
+    inputs = network.inputs(leaves)
+    check_finite(inputs, "leaves")
+    done = run(network, inputs)
     backward = pull_back(network, done, identity_at(done))
     result = {}
     for node in network.tree.latents:
@@ -219,7 +219,7 @@ def _mean_outputs(network: TreeNetwork, population: FinitePopulation) -> Tensor:
 def _coupled(
     population: FinitePopulation, spec: LossSpec, outputs: Tensor, values: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Values ``(E, M, ...)`` centred, and how the points of each member act on them; ``fbar`` itself without values."""
+    """Values ``(E, M, ...)``, or the outputs, centred; and the coupling of each member applied to them."""
     values = outputs if values is None else values
     simple = Coupling(population)
     centred = simple.centred(values.transpose(0, 1)).transpose(0, 1)
@@ -342,13 +342,13 @@ def tree_update(
     return network.with_parameters(result).weights
 
 
-def _add_updates(network: TreeNetwork, done: Run, backward: list[Tensor], found: list[Tensor]) -> None:
+def _add_updates(network: TreeNetwork, done: Run, backward: list[Tensor], totals: list[Tensor]) -> None:
     """Add ``sum_samples (J^T u) f^T`` of every block to its tensor."""
     number = 0
     for depth, level in enumerate(network.plan.levels):
         for block in level.blocks:
             above = own_rows(block, backward[depth].squeeze(2))
-            found[number] += torch.matmul(above, gathered(block, done.levels[depth + 1]).mT)
+            totals[number] += torch.matmul(above, gathered(block, done.levels[depth + 1]).mT)
             number += 1
 
 
@@ -356,7 +356,7 @@ def _add_updates(network: TreeNetwork, done: Run, backward: list[Tensor], found:
 def tree_activation_covariance(
     network: TreeNetwork, population: FinitePopulation, node: Node
 ) -> Float[Tensor, "E n_in n_in"]:
-    """Covariance of the augmentation means of what a node reads, ``V_{z_0}[E[f_{N_mu^ch} | z_0]]``.
+    """Covariance of the augmentation means of a node's inputs, ``V_{z_0}[E[f_{N_mu^ch} | z_0]]``.
 
     Parameters
     ----------
@@ -397,9 +397,6 @@ def tree_activation_covariance(
     return total.triu() + total.triu(1).mT
 
 
-# Expected losses of tree networks over a finite population, differentiated by autograd.
-
-
 def tree_population_gradient(
     network: TreeNetwork,
     population: FinitePopulation,
@@ -429,7 +426,7 @@ def tree_population_gradient(
 
     Source
     ------
-    Left side of statements 3 and 4; nothing here knows of connections.
+    Left side of statements 3 and 4; no connection is used.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How a tree of neuron groups is evaluated: level by level, nodes of one shape as one batched product.
+"""Evaluation plan of a tree of neuron groups: level by level, nodes of one shape as one batched product.
 
 Neurons of one level (nodes at one distance from the root, in the order of ``tree.levels``) are the rows of
 one tensor, samples its last axis. In this order the neurons that a node reads are neighbours in the level
@@ -42,7 +42,7 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The levels from the root down, and where each node lies in them."""
+    """Levels from the root down, and the place of each node in them."""
 
     levels: tuple[Level, ...]
     place: dict[Node, tuple[int, int, int]]
@@ -60,14 +60,14 @@ class Plan:
 
 
 def _index(values: list[int], size: int, device: torch.device) -> Tensor | None:
-    """The values as an index, None if they are ``0 .. size - 1``."""
+    """The values as an index tensor; None if they are ``0 .. size - 1``."""
     if values == list(range(size)):
         return None
     return torch.tensor(values, dtype=torch.int64, device=device)
 
 
 def make_plan(tree: HLTM, widths: Mapping[Node, int], device: torch.device) -> Plan:
-    """Lay the neurons of a tree out."""
+    """Build the plan of a tree."""
     place: dict[Node, tuple[int, int, int]] = {}
     for depth, nodes in enumerate(tree.levels):
         start = 0
@@ -110,25 +110,22 @@ def _level(
             reads.extend(range(place[children[0]][1], place[children[-1]][2]))
         blocks.append(Block(tuple(members), shape, _index(reads, below, device), _index(writes, rows, device)))
     leaves = [node for node in nodes if node in column]
-    pieces = [*leaves, *(node for members in groups.values() for node in members)]
     # Rows as they are computed, leaves first and then block by block; `order` sorts them into the level.
-    built = [row for node in pieces for row in range(*place[node][1:])]
-    order = [0] * rows
-    for source, row in enumerate(built):
-        order[row] = source
+    computed = [row for members in (leaves, *groups.values()) for node in members for row in range(*place[node][1:])]
+    order = sorted(range(rows), key=computed.__getitem__)
     columns = _index([column[leaf] for leaf in leaves], len(column), device)
     return Level(columns, len(leaves), tuple(blocks), _index(order, rows, device), rows)
 
 
 def own_rows(block: Block, level: Tensor) -> Tensor:
-    """What belongs to the nodes of a block: ``(..., rows, batch)`` to ``(..., nodes, |N_mu|, batch)``."""
+    """Rows of the nodes of a block: ``(..., rows, batch)`` to ``(..., nodes, |N_mu|, batch)``."""
     rows = level if block.writes is None else level.index_select(-2, block.writes)
     result: Tensor = rows.unflatten(-2, (len(block.nodes), block.shape[0]))
     return result
 
 
 def gathered(block: Block, below: Tensor) -> Tensor:
-    """What the nodes of a block read: ``(..., rows, batch)`` to ``(..., nodes, fan-in, batch)``."""
+    """Inputs of the nodes of a block: ``(..., rows, batch)`` to ``(..., nodes, fan-in, batch)``."""
     rows = below if block.reads is None else below.index_select(-2, block.reads)
     result: Tensor = rows.unflatten(-2, (len(block.nodes), block.shape[1]))
     return result

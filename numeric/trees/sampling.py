@@ -38,7 +38,7 @@ class _Draw:
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class TreeSampler:
-    """Tables of a tree on a device, for many draws.
+    """Tables of a tree on a device, for many activations.
 
     Parameters
     ----------
@@ -249,23 +249,25 @@ def estimate_activation_covariance(
     >>> abs(estimate.item() - 0.0625) < 4 * error.item() < 0.02
     True
     """
-    draws = _Activations(network, tree, node)
+    activations = _ActivationSampler(network, tree, node)
     parts = integer(batches, "batches", 2)
     size = integer(samples, "samples", 2 * parts) // parts
     width = network.matrix(node).shape[-1]
-    means = torch.empty(len(draws.states), network.ensemble, parts, width, dtype=network.dtype, device=network.device)
+    means = torch.empty(
+        len(activations.states), network.ensemble, parts, width, dtype=network.dtype, device=network.device
+    )
     result = means.new_zeros(network.ensemble, parts, width, width)
     step = _NUMBERS // (size * network.ensemble * network.plan.neurons)
-    for number, (state, share) in enumerate(zip(draws.states, draws.prior, strict=True)):
+    for number, (state, share) in enumerate(zip(activations.states, activations.prior, strict=True)):
         for part in slices(parts, step):
-            below = draws.given(state, size * (part.stop - part.start), generator)
+            below = activations.draw(state, size * (part.stop - part.start), generator)
             below = below.unflatten(-1, (-1, size)).transpose(1, 2)
             mean = below.mean(-1, keepdim=True)
             centred = below - mean
             covariance = torch.matmul(centred, centred.mT) / (size - 1)
             means[number, :, part] = mean.squeeze(-1)
             result[:, part] -= float(share * (1 - share)) / size * covariance
-    weights = draws.prior.to(network.device, network.dtype)
+    weights = activations.prior.to(network.device, network.dtype)
     centred = means - torch.tensordot(weights, means, dims=1)
     result += torch.einsum("zebi,zebj,z->ebij", centred, centred, weights)
     estimate = result.mean(1)
@@ -273,8 +275,8 @@ def estimate_activation_covariance(
     return estimate, error
 
 
-class _Activations:
-    """Draws of what a node reads, given each root state of positive probability."""
+class _ActivationSampler:
+    """Sampler of the inputs of a node given a root state of positive probability."""
 
     def __init__(self, network: TreeNetwork, tree: HLTM, node: Node) -> None:
         own = network.tree
@@ -284,7 +286,7 @@ class _Activations:
         self.states = np.flatnonzero(tree.prior > 0).tolist()
         self.prior = torch.from_numpy(tree.prior[self.states])
 
-    def given(self, state: int, n: int, generator: torch.Generator) -> Float[Tensor, "E n_in n"]:
+    def draw(self, state: int, n: int, generator: torch.Generator) -> Float[Tensor, "E n_in n"]:
         leaves = self._sampler.draw(n, generator, state, self._network.dtype)
         below = inputs_of(self._network, run(self._network, self._network.inputs(leaves)), self._node)
         return below.expand(self._network.ensemble, -1, -1)
@@ -304,7 +306,7 @@ class RootContrasts:
     spans : Tensor
         ``(Z, E, n_in)``: width of an interval that holds every draw.
     samples : int
-        Number of draws.
+        Number of activations.
 
     Examples
     --------
@@ -328,7 +330,7 @@ class RootContrasts:
 
 
 def activation_bounds(network: TreeNetwork, node: Node) -> tuple[Float[Tensor, "E n_in"], Float[Tensor, "E n_in"]]:
-    """Least and largest value that the activations of a node's children can take, by interval arithmetic.
+    """Bounds of the activations of a node's children, by interval arithmetic.
 
     Parameters
     ----------
@@ -404,15 +406,15 @@ def sample_root_contrasts(
     >>> found.means.flatten().tolist(), found.covariance.item()
     ([-0.5, 0.5], 0.25)
     """
-    draws = _Activations(network, tree, node)
+    activations = _ActivationSampler(network, tree, node)
     total = integer(samples, "samples", 2)
-    prior = draws.prior.to(network.device, network.dtype)
+    prior = activations.prior.to(network.device, network.dtype)
     low, high = activation_bounds(network, node)
     shape = (len(prior), network.ensemble, low.shape[-1])
     first, second = low.new_zeros(shape), low.new_zeros(shape)
     for part in slices(total, _NUMBERS // (len(prior) * network.ensemble * network.plan.neurons)):
         start, size = part.start, part.stop - part.start
-        below = torch.stack([draws.given(state, size, generator) for state in draws.states])
+        below = torch.stack([activations.draw(state, size, generator) for state in activations.states])
         contrasts = below - torch.tensordot(prior, below, dims=1)
         mean = contrasts.mean(-1)
         # Chan's update: sums of squares about the mean of all draws so far.

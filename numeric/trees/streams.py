@@ -1,8 +1,8 @@
-"""Draws of ``x_1, x_+, x_1-, .. x_H-`` for a stack of members, each from its own tree and its own random stream.
+"""Random streams of a stack of networks: draws of ``x_1, x_+, x_1-, .. x_H-``, each member from its own tree.
 
-Statement 6: an augmentation keeps z_0 and resamples the rest. A word of :mod:`numeric.trees.streams` decides each
-state: the state is the number of cumulative probabilities, rounded to multiples of 2^-32, that the word has reached.
-What a member draws at a step depends on its seed, the step and the sizes alone.
+Statement 6: an augmentation keeps z_0 and resamples the rest. Philox4x32-10, a counter-based generator, gives one
+word per state: the state is the number of cumulative probabilities, rounded to multiples of 2^-32, that the word has
+reached. The draws of a member at a step depend on its seed, the step and the sizes alone.
 """
 
 import copy
@@ -20,8 +20,6 @@ from hltm.base.checks import Node
 from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
 from numeric.trees.network import check_tree
-
-# Philox4x32-10, a counter-based random generator, on tensors: a word is a function of key, step and place.
 
 WORD = 2**32
 _MASK = WORD - 1
@@ -45,7 +43,7 @@ def member_keys(seeds: Sequence[int], device: torch.device) -> Tensor:
 
 
 def philox(counter: Sequence[Tensor | int], key: Sequence[Tensor | int], shape: Sequence[int]) -> Tensor:
-    """Four words for every counter."""
+    """Return four words for every counter."""
     places = [part.device for part in (*counter, *key) if isinstance(part, Tensor)]
     words = torch.empty((4, *shape), dtype=torch.int64, device=places[0] if places else None)
     for word, part in zip(words, counter, strict=True):
@@ -101,7 +99,7 @@ def same_shape(trees: Sequence[HLTM]) -> HLTM:
 
 
 class TripleSampler:
-    """Triples of a stack of members."""
+    """Sampler of ``x_1``, ``x_+`` and negatives for a stack of members."""
 
     def __init__(
         self,
@@ -127,7 +125,7 @@ class TripleSampler:
         self.words_per_step = self._roots * batch + (len(tree) - 1) * samples
 
     def keep(self, members: Tensor) -> "TripleSampler":
-        """The sampler of these members; they draw what they would have drawn."""
+        """Return the sampler of these members; their draws stay the same."""
         result = copy.copy(self)
         result.keys, result.members = self.keys[:, members], len(members)
         own = self._prior.shape[2] > 1
@@ -138,11 +136,11 @@ class TripleSampler:
 
     @property
     def steps_at_a_time(self) -> int:
-        """How many steps are best drawn together."""
+        """Number of steps to draw together."""
         return max(1, _WORDS_AT_A_TIME // (self.members * self.words_per_step))
 
     def words(self, step: int | Tensor, steps: int, purpose: int = 0) -> Int[Tensor, "steps E words"]:
-        """Words of some steps; `purpose` tells apart the draws of training (0) and others."""
+        """Words of some steps; `purpose` separates the draws of training (0) from others."""
         fourth = -(-self.words_per_step // 4)
         device = self.keys.device
         number = torch.arange(fourth, device=device)
@@ -223,7 +221,7 @@ def _limits(tables: Sequence[np.ndarray], device: torch.device) -> Tensor:
 
 
 def choose(steps: Tensor, above: Tensor | None, draws: Tensor) -> Tensor:
-    """States by inversion: how many limits of the parent's state each draw has reached; bool if there is one limit."""
+    """Sample states by inversion: the number of limits that each draw has reached; bool if there is one limit."""
     if above is not None and steps.shape[:2] == (2, 1):
         low, high = draws >= steps[0, 0], draws >= steps[1, 0]
         return low ^ (above & (low ^ high))
