@@ -89,14 +89,13 @@ def check_tree_weights(tree: HLTM, weights: Mapping[Any, Any]) -> dict[Node, Ten
     return {node: matrix if matrix.ndim == 3 else matrix.unsqueeze(0) for node, matrix in matrices.items()}
 
 
-def check_tree_population(tree: HLTM, population: FinitePopulation, dtype: torch.dtype, device: torch.device) -> None:
+def check_tree_population(network: "TreeNetwork", population: FinitePopulation) -> None:
     """Refuse a population whose points the network cannot read."""
-    leaves = len(tree.leaves)
+    leaves, points = len(network.tree.leaves), population.points
     if population.dimension != leaves:
         raise InputError(f"population of dimension {population.dimension}: must be {leaves}, one for each leaf")
-    points = population.points
-    if points.dtype != dtype or points.device != device:
-        kinds = f"{points.dtype} on {points.device} before weights of {dtype} on {device}"
+    if points.dtype != network.dtype or points.device != network.device:
+        kinds = f"{points.dtype} on {points.device} before weights of {network.dtype} on {network.device}"
         raise InputError(f"population: {kinds}: must share dtype and device; use population.to")
 
 

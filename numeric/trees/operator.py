@@ -97,18 +97,16 @@ def pull_back(network: TreeNetwork, done: Run, vectors: Tensor) -> list[Tensor]:
     """``J_mu^T v`` of all latents, level by level from the root."""
     shape = vectors.shape[2:]
     result = [_top(done, vectors)]
-    number = 0
     for depth, level in enumerate(network.plan.levels[:-2]):
         below = network.plan.levels[depth + 1]
         flat = result[-1].flatten(2)
         moved = flat.new_empty(len(flat), below.rows, flat.shape[-1])
-        for offset, block in enumerate(level.blocks):
-            part = torch.matmul(network.parameters[number + offset].mT, own_rows(block, flat)).flatten(1, 2)
+        for block in level.blocks:
+            part = torch.matmul(network.parameters[block.number].mT, own_rows(block, flat)).flatten(1, 2)
             if block.reads is None:
                 moved = part
             else:
                 moved.index_copy_(1, block.reads, part)
-        number += len(level.blocks)
         result.append(moved.unflatten(-1, shape) * _gate(done.levels[depth + 1], network.slope).unsqueeze(2))
     return result
 
@@ -207,12 +205,14 @@ def tree_connections(network: TreeNetwork, leaves: Num[Tensor, "*ensemble batch 
     return {node: factors.dense() for node, factors in tree_factors(network, leaves).items()}
 
 
-def _mean_outputs(network: TreeNetwork, population: FinitePopulation) -> Tensor:
-    """``fbar_L`` of every point, ``(E, M, n_L)``."""
-    means = population.points.new_zeros(network.ensemble, population.size, network.width(network.tree.root))
+def _means(network: TreeNetwork, population: FinitePopulation, node: Node | None = None) -> Tensor:
+    """Augmentation means of the inputs of a node, or of the output without a node: ``(E, M, n)``."""
+    width = network.width(network.tree.root) if node is None else network.matrix(node).shape[-1]
+    means = population.points.new_zeros(network.ensemble, population.size, width)
     for part in parts(population, network.ensemble * network.plan.neurons):
-        top = run(network, network.inputs(part.leaves)).levels[0]
-        means[:, part.points] += torch.einsum("elma,ma->eml", top.unflatten(-1, part.shares.shape), part.shares)
+        done = run(network, network.inputs(part.leaves))
+        values = done.levels[0] if node is None else inputs_of(network, done, node)
+        means[:, part.points] += torch.einsum("eima,ma->emi", values.unflatten(-1, part.shares.shape), part.shares)
     return means
 
 
@@ -277,7 +277,7 @@ def tree_covariance_operator(
     tensor([[[0.0625]]], dtype=torch.float64)
     """
     spec = loss_spec(loss, **loss_parameters)
-    check_tree_population(network.tree, population, network.dtype, network.device)
+    check_tree_population(network, population)
     n_out, n_in = network.matrix(node).shape[1:]
     n_top = network.width(network.tree.root)
     means = population.points.new_zeros(network.ensemble, population.size, n_top, n_in, n_out)
@@ -288,7 +288,7 @@ def tree_covariance_operator(
         above = node_pull_back(network, done, node).unflatten(-1, shape)
         below = below.expand(network.ensemble, -1, -1, -1)
         means[:, part.points] += torch.einsum("eima,eolma->emlio", below, above)
-    outputs = means.new_zeros(0) if spec.name == "simple" else _mean_outputs(network, population)
+    outputs = means.new_zeros(0) if spec.name == "simple" else _means(network, population)
     centred, moved = _coupled(population, spec, outputs, means.flatten(3))
     total = torch.matmul(centred.flatten(1, 2).mT, moved.flatten(1, 2))
     return total.triu() + total.triu(1).mT
@@ -330,8 +330,8 @@ def tree_update(
     {0: tensor([[[0.2500]]], dtype=torch.float64)}
     """
     spec = loss_spec(loss, **loss_parameters)
-    check_tree_population(network.tree, population, network.dtype, network.device)
-    _, moved = _coupled(population, spec, _mean_outputs(network, population))
+    check_tree_population(network, population)
+    _, moved = _coupled(population, spec, _means(network, population))
     if spec.name == "simple":
         moved = 2 * moved
     result = [torch.zeros_like(parameter) for parameter in network.parameters]
@@ -344,12 +344,10 @@ def tree_update(
 
 def _add_updates(network: TreeNetwork, done: Run, backward: list[Tensor], totals: list[Tensor]) -> None:
     """Add ``sum_samples (J^T u) f^T`` of every block to its tensor."""
-    number = 0
     for depth, level in enumerate(network.plan.levels):
         for block in level.blocks:
             above = own_rows(block, backward[depth].squeeze(2))
-            totals[number] += torch.matmul(above, gathered(block, done.levels[depth + 1]).mT)
-            number += 1
+            totals[block.number] += torch.matmul(above, gathered(block, done.levels[depth + 1]).mT)
 
 
 @torch.no_grad()
@@ -387,12 +385,8 @@ def tree_activation_covariance(
     tensor([[[0.0625, 0.0625],
              [0.0625, 0.0625]]], dtype=torch.float64)
     """
-    check_tree_population(network.tree, population, network.dtype, network.device)
-    means = population.points.new_zeros(network.ensemble, population.size, network.matrix(node).shape[-1])
-    for part in parts(population, network.ensemble * network.plan.neurons):
-        below = inputs_of(network, run(network, network.inputs(part.leaves)), node)
-        means[:, part.points] += torch.einsum("eima,ma->emi", below.unflatten(-1, part.shares.shape), part.shares)
-    centred, moved = _coupled(population, loss_spec("simple"), means)
+    check_tree_population(network, population)
+    centred, moved = _coupled(population, loss_spec("simple"), _means(network, population, node))
     total = torch.matmul(centred.mT, moved)
     return total.triu() + total.triu(1).mT
 
@@ -436,7 +430,7 @@ def tree_population_gradient(
     {0: tensor([[[0.2500]]], dtype=torch.float64)}
     """
     spec = loss_spec(loss, **loss_parameters)
-    check_tree_population(network.tree, population, network.dtype, network.device)
+    check_tree_population(network, population)
     with torch.enable_grad():
         moving = [parameter.detach().clone().requires_grad_() for parameter in network.parameters]
         outputs = network.with_parameters(moving).forward(population.flat_points)
