@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from numeric.studies.paper.run import run_study as run_study
     from numeric.studies.paper.settings import Study as Study
     from numeric.studies.paper.settings import study_tree as study_tree
+    from numeric.towers.checks import check_device as check_device
+    from numeric.towers.checks import check_slope as check_slope
+    from numeric.towers.checks import check_weights as check_weights
+    from numeric.towers.checks import check_widths as check_widths
     from numeric.towers.connection import ConnectionFactors as ConnectionFactors
     from numeric.towers.connection import connection_factors as connection_factors
     from numeric.towers.connection import connections as connections
@@ -34,10 +38,6 @@ if TYPE_CHECKING:
     from numeric.towers.losses import loss_value as loss_value
     from numeric.towers.losses import pair_weight as pair_weight
     from numeric.towers.network import Trace as Trace
-    from numeric.towers.network import check_device as check_device
-    from numeric.towers.network import check_slope as check_slope
-    from numeric.towers.network import check_weights as check_weights
-    from numeric.towers.network import check_widths as check_widths
     from numeric.towers.network import forward as forward
     from numeric.towers.network import random_weights as random_weights
     from numeric.towers.network import trace as trace
@@ -91,23 +91,13 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "studies.paper.report": ["summary"],
         "studies.paper.run": ["run_study"],
         "studies.paper.settings": ["Study", "study_tree"],
+        "towers.checks": ["check_device", "check_slope", "check_weights", "check_widths"],
         "towers.connection": ["ConnectionFactors", "connection_factors", "connections", "normalized_connections"],
         "towers.descent": ["DescentTrace", "descend"],
         "towers.general": ["function_population_gradient", "general_update"],
         "towers.gradient": ["expected_loss", "pair_gradient", "population_gradient"],
         "towers.losses": ["LossSpec", "loss_derivatives", "loss_spec", "loss_value", "pair_weight"],
-        "towers.network": [
-            "Trace",
-            "check_device",
-            "check_slope",
-            "check_weights",
-            "check_widths",
-            "forward",
-            "random_weights",
-            "trace",
-            "unvec",
-            "vec",
-        ],
+        "towers.network": ["Trace", "forward", "random_weights", "trace", "unvec", "vec"],
         "towers.operator": ["covariance_operator", "pair_matrix", "predicted_update"],
         "towers.populations": ["FinitePopulation", "digit_population", "output_spread", "ring_population"],
         "towers.product": ["CovarianceProduct", "covariance_operator_product"],

@@ -1,10 +1,12 @@
-"""Checked input of the package: widths, slopes, devices, weights that chain, single networks, layers.
+"""Input validation: widths, slopes, devices, weights that chain, single networks, layers.
 
-Every refusal is an :class:`hltm.base.errors.InputError` of one line that names value, place and rule.
+An invalid argument raises :class:`hltm.base.errors.InputError` with one line that names value, place and rule.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,33 @@ from hltm.base.errors import InputError
 
 Real = float | int
 Weights = Sequence[Any]
+
+
+class Layers(tuple[Tensor, ...]):
+    """Weights ``W_1 .. W_L`` that passed :func:`check_weights`; no function checks them again."""
+
+    __slots__ = ()
+
+
+def is_integer(value: Any, low: int, high: Real = math.inf) -> bool:
+    """Whether a value is an integer in ``low .. high``; a bool is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high
+
+
+def as_number(value: Any) -> float:
+    """A value as a float; NaN for a bool, a string and anything that is no finite number."""
+    try:
+        number = math.nan if isinstance(value, str | bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def check_output(output: str) -> str:
+    """Refuse an output that is neither linear nor normalised."""
+    if output not in ("linear", "normalized"):
+        raise InputError(f"output={output!r}: must be 'linear' or 'normalized'")
+    return output
 
 
 def check_widths(widths: Sequence[Any]) -> tuple[int, ...]:
@@ -46,8 +75,7 @@ def check_widths(widths: Sequence[Any]) -> tuple[int, ...]:
     if len(widths) < 2:
         raise InputError(f"widths={list(widths)}: must list the input width and at least one layer")
     for place, width in enumerate(widths):
-        whole = isinstance(width, int) or (hasattr(width, "__index__") and not isinstance(width, Tensor))
-        if isinstance(width, bool) or not whole or width < 1:
+        if not is_integer(width, 1):
             raise InputError(f"widths[{place}]={width!r}: must be a positive integer")
     return tuple(int(width) for width in widths)
 
@@ -71,12 +99,12 @@ def check_slope(slope: Real) -> float:
 
 
 def check_device(name: str) -> torch.device:
-    """Turn the name of a device into a device that is there.
+    """Return the device of a name; ``"auto"`` takes CUDA if the machine has it.
 
     Parameters
     ----------
     name : str
-        ``"auto"`` (CUDA where there is one, else the CPU), ``"cpu"`` or ``"cuda"``.
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Raises
     ------
@@ -97,7 +125,7 @@ def check_device(name: str) -> torch.device:
 
 
 def as_floating(value: Any, place: str) -> Tensor:
-    """A floating tensor; what is no tensor goes through NumPy, so that lists mean double precision."""
+    """A floating tensor; other values go through NumPy, so that lists become double precision."""
     if not isinstance(value, Tensor):
         try:
             array = np.asarray(value)
@@ -120,8 +148,11 @@ def check_finite(value: Tensor, place: str) -> None:
         raise InputError(f"{place}: entry {where} is {value[where].item()}: must be finite")
 
 
-def check_chain(layers: Sequence[Tensor], place: str) -> None:
-    """Refuse an empty list, a wrong number of axes, mixed kinds and layers that do not chain."""
+def check_shapes(weights: Weights, place: str = "weights") -> Sequence[Tensor]:
+    """Weights as floating tensors of one kind that chain; their values are not looked at."""
+    if isinstance(weights, Layers):
+        return weights
+    layers = [as_floating(value, f"{place} of layer {number}") for number, value in enumerate(weights, start=1)]
     if not layers:
         raise InputError(f"{place}=[]: must hold at least one layer")
     for number, layer in enumerate(layers, start=1):
@@ -138,10 +169,11 @@ def check_chain(layers: Sequence[Tensor], place: str) -> None:
         if above.dtype != below.dtype or above.device != below.device:
             kinds = f"{above.dtype} on {above.device} after {below.dtype} on {below.device}"
             raise InputError(f"{place}: {names}: {kinds}: all layers must share dtype and device")
+    return layers
 
 
-def check_weights(weights: Weights, place: str = "weights") -> list[Tensor]:
-    """Weights of a tower as finite floating tensors that chain.
+def check_weights(weights: Weights, place: str = "weights") -> Layers:
+    """Validate the weights of a tower: finite floating tensors that chain.
 
     Parameters
     ----------
@@ -153,7 +185,7 @@ def check_weights(weights: Weights, place: str = "weights") -> list[Tensor]:
 
     Returns
     -------
-    list of Tensor
+    tuple of Tensor
 
     Raises
     ------
@@ -167,24 +199,25 @@ def check_weights(weights: Weights, place: str = "weights") -> list[Tensor]:
         ...
     hltm.base.errors.InputError: weights of layer 1: entry (0, 1) is nan: must be finite
     """
-    layers = [as_floating(value, f"{place} of layer {number}") for number, value in enumerate(weights, start=1)]
-    check_chain(layers, place)
+    if isinstance(weights, Layers):
+        return weights
+    layers = check_shapes(weights, place)
     for number, layer in enumerate(layers, start=1):
         check_finite(layer, f"{place} of layer {number}")
-    return layers
+    return Layers(layers)
 
 
-def check_single(weights: Weights, place: str = "weights") -> list[Tensor]:
-    """Weights of one tower, detached: for what is computed over a population, where ensembles are refused."""
+def check_single(weights: Weights, place: str = "weights") -> Layers:
+    """Weights of one tower; an ensemble is refused."""
     layers = check_weights(weights, place)
     if layers[0].ndim != 2:
         raise InputError(f"{place}: ensemble of {layers[0].shape[0]} networks: must be one network; take one member")
-    return [layer.detach() for layer in layers]
+    return layers
 
 
 def check_layer(layer: int, depth: int) -> int:
     """The paper's layer number l, between 1 and L."""
-    if isinstance(layer, bool) or not isinstance(layer, int) or not 1 <= layer <= depth:
+    if not is_integer(layer, 1, depth):
         raise InputError(f"layer={layer!r}: must lie in 1 .. {depth}")
     return layer
 

@@ -2,9 +2,10 @@
 
 Sections 0 and 1 of the notes: ``J_L = I``, ``J_l = J_{l+1} W_{l+1} D_l``, and the key identity ``K_l^T vec
 W_l = f_L``. The factors are the connection, exactly: every product with K needs only them, so K itself is
-formed when asked for.
+formed only by ``dense``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +48,7 @@ class ConnectionFactors:
         return f"ConnectionFactors(batch={batch}, f of {n_in}, J of {n_top} x {n_out}, {kind})"
 
     def dense(self, out: Float[Tensor, "*batch p n_L"] | None = None) -> Float[Tensor, "*batch p n_L"]:
-        """The connections, ``(..., batch, n_l * n_{l-1}, n_L)``: row ``a * n_l + b`` is ``f_a J[:, b]``.
+        """Form the connections, ``(..., batch, n_l * n_{l-1}, n_L)``: row ``a * n_l + b`` is ``f_a J[:, b]``.
 
         Parameters
         ----------
@@ -57,7 +58,7 @@ class ConnectionFactors:
         Returns
         -------
         Tensor
-            The connections, in ``out`` where it is given.
+            The connections, in ``out`` if that is not None.
 
         Examples
         --------
@@ -108,7 +109,7 @@ class ConnectionFactors:
         return torch.matmul(back.mT, self.activation)
 
 
-def jacobians(layers: list[Tensor], run: Trace) -> list[Tensor]:
+def jacobians(layers: Sequence[Tensor], run: Trace) -> list[Tensor]:
     """``J_1 .. J_L`` of every sample, each ``(..., batch, n_L, n_l)``; ``J_L`` is an expanded identity."""
     top = run.preactivations[-1]
     lead, batch, n_top = top.shape[:-2], top.shape[-2], top.shape[-1]

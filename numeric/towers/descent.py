@@ -1,8 +1,8 @@
 """Plain gradient descent on the exact expected loss of a finite population: training without sampling error.
 
-``W <- W - lr E[grad L]``, the Euler steps of the flow that statements 3 to 5 of arXiv 2010.00578 speak of, for dense
+``W <- W - lr E[grad L]``, the Euler steps of the flow of statements 3 to 5 of arXiv 2010.00578, for dense
 towers of any depth and every loss. The gradient is that of :func:`numeric.population_gradient`, by autograd of the
-literal sum; nothing here knows of connections or operators.
+literal sum; no connection or operator is used.
 """
 
 import math
@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hltm.base.errors import InputError
-from numeric.towers.checks import Real, Weights, check_single, check_slope
-from numeric.towers.gradient import check_convention, expected_loss, population_gradient
+from numeric.towers.checks import Layers, Real, Weights, as_number, check_single, check_slope, is_integer
+from numeric.towers.gradient import expected_loss, population_gradient
 from numeric.towers.losses import LossSpec, loss_spec
 from numeric.towers.populations import FinitePopulation
 
@@ -86,7 +86,7 @@ def descend(
     Parameters
     ----------
     weights : sequence of arrays
-        ``W_1 .. W_L`` of one network, where it starts; they are not changed.
+        ``W_1 .. W_L`` of one network at the start; they are not changed.
     population : FinitePopulation
         On the device of the weights; it is taken to float64.
     loss : str or LossSpec
@@ -107,14 +107,13 @@ def descend(
     Returns
     -------
     DescentTrace
-        Steps, weights and losses of the records. A run that leaves the finite numbers stops there, and its trace
-        says so: ``diverged_at`` and ``report``.
+        Steps, weights and losses of the records. A run stops where a weight or the loss is not finite: see
+        ``diverged_at`` and ``report``.
 
     Raises
     ------
     InputError
-        Inputs that are not allowed, an ensemble among them, as in :func:`numeric.population_gradient`; or a loss that
-        is not finite at the start.
+        Invalid inputs, as in :func:`numeric.population_gradient`; or a loss that is not finite at the start.
 
     Source
     ------
@@ -129,22 +128,25 @@ def descend(
     >>> descend([[[1.0]]], population, "simple", lr=1e150, steps=9).report
     'diverged at step 2 with lr=1e+150; the last finite record is step 1, loss -4.55625e+301'
     """
-    rate = _checked_rate(lr)
-    count, stride = _checked_count("steps", steps, 0), _checked_count("every", every, 1)
+    rate = as_number(lr)
+    if not rate > 0:
+        raise InputError(f"lr={lr!r:.40} of gradient descent: must be positive and finite")
+    for name, number, least in (("steps", steps, 0), ("every", every, 1)):
+        if not is_integer(number, least):
+            raise InputError(f"{name}={number!r:.40} of gradient descent: must be an integer >= {least}")
     spec, below = loss_spec(loss, **loss_parameters), check_slope(slope)
-    check_convention(convention)
-    layers = [layer.to(torch.float64) for layer in check_single(weights)]
+    layers = Layers(layer.detach().to(torch.float64) for layer in check_single(weights))
     exact = population.to(population.points.device, torch.float64)
     with torch.no_grad():
-        losses = [expected_loss(layers, exact, spec, below)]
+        losses = [expected_loss(layers, exact, spec, below, convention=convention)]
     if not math.isfinite(float(losses[0])):
         raise InputError(f"loss {spec.name!r} of the starting weights: is {float(losses[0])}, must be finite")
     taken, records, diverged = [0], [layers], None
-    for step in range(1, count + 1):
+    for step in range(1, steps + 1):
         update = population_gradient(layers, exact, spec, below, convention=convention)
-        layers = [layer + rate * change for layer, change in zip(layers, update, strict=True)]
+        layers = Layers(layer + rate * change for layer, change in zip(layers, update, strict=True))
         finite = all(bool(torch.isfinite(layer).all()) for layer in layers)
-        if finite and (step % stride == 0 or step == count):
+        if finite and (step % every == 0 or step == steps):
             with torch.no_grad():
                 value = expected_loss(layers, exact, spec, below)
             finite = math.isfinite(float(value))
@@ -157,21 +159,3 @@ def descend(
             break
     stacked = tuple(torch.stack(layer) for layer in zip(*records, strict=True))
     return DescentTrace(tuple(taken), stacked, torch.stack(losses), rate, diverged)
-
-
-def _checked_rate(lr: Any) -> float:
-    """The learning rate as a positive finite float."""
-    try:
-        rate = math.nan if isinstance(lr, bool | str) else float(lr)
-    except (TypeError, ValueError, OverflowError):
-        rate = math.nan
-    if not (math.isfinite(rate) and rate > 0):
-        raise InputError(f"lr={lr!r:.40} of gradient descent: must be positive and finite")
-    return rate
-
-
-def _checked_count(name: str, value: Any, least: int) -> int:
-    """A whole number that is not below `least`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
-        raise InputError(f"{name}={value!r:.40} of gradient descent: must be an integer >= {least}")
-    return int(value)

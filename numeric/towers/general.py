@@ -3,7 +3,7 @@
 ``-E[grad L_simp] = 2 Cov_x[Kbar, fbar]`` and ``-E[grad] = E[xi (Kbar - Kbar')(fbar - fbar')] + theta`` need
 no homogeneity: biases, smooth activations, normalised outputs and convolutions are allowed. A network is a
 function of its parameters and a batch; its connections are the transposed Jacobians of the output in each
-parameter, by ``torch.func``.
+parameter: by ``torch.func``, or by products with them for large networks.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,14 +16,15 @@ from torch.func import jacrev, vmap
 
 from hltm.base.errors import InputError
 from numeric.towers.checks import check_finite
-from numeric.towers.gradient import check_convention, expected_loss_of_outputs
+from numeric.towers.gradient import expected_loss_of_outputs
 from numeric.towers.losses import LossSpec, loss_spec, pair_weight
-from numeric.towers.operator import Coupling, coupling
+from numeric.towers.network import slices
+from numeric.towers.operator import coupling
 from numeric.towers.populations import FinitePopulation
 
 NetworkFunction = Callable[[list[Tensor], Tensor], Tensor]
 
-_NUMBERS = 2**24  # numbers of Jacobian held at a time: 128 MB in double precision
+_NUMBERS = 2**24  # numbers of the Jacobian in memory at a time: 128 MB in double precision
 
 
 def _check_parameters(parameters: Sequence[Tensor]) -> list[Tensor]:
@@ -103,20 +104,15 @@ def general_update(
     [tensor([0.], dtype=torch.float64)]
     """
     spec = loss_spec(loss, **loss_parameters)
-    held = _check_parameters(parameters)
-    outputs = _outputs(function, held, population).detach()
+    checked = _check_parameters(parameters)
+    outputs = _outputs(function, checked, population).detach()
     acting = coupling(population, spec, outputs, distances_from)
-    moved = acting.apply(acting.centred(population.mean(outputs)))
-    vectors = moved.repeat_interleave(population.augmentations, dim=0) * population.augmentation_weights.reshape(-1, 1)
-    if acting.laplacian is None:
-        vectors = 2 * vectors
-    updates = [torch.zeros_like(parameter) for parameter in held]
-    step = max(1, _NUMBERS // (outputs.shape[1] * sum(parameter.numel() for parameter in held)))
-    for start in range(0, len(outputs), step):
-        part = slice(start, start + step)
-        for update, jacobian in zip(
-            updates, output_jacobians(function, held, population.flat_points[part]), strict=True
-        ):
+    vectors = population.mean_adjoint(acting.update(population.mean(outputs)))
+    updates = [torch.zeros_like(parameter) for parameter in checked]
+    numbers = outputs.shape[1] * sum(parameter.numel() for parameter in checked)
+    for part in slices(len(outputs), _NUMBERS // numbers):
+        jacobians = output_jacobians(function, checked, population.flat_points[part])
+        for update, jacobian in zip(updates, jacobians, strict=True):
             update += torch.tensordot(vectors[part], jacobian, dims=2)
     return updates
 
@@ -166,19 +162,16 @@ def function_population_gradient(
     [tensor([4.5000], dtype=torch.float64)]
     """
     spec = loss_spec(loss, **loss_parameters)
-    check_convention(convention)
     with torch.enable_grad():
-        held = [parameter.requires_grad_() for parameter in _check_parameters(parameters)]
-        outputs = _outputs(function, held, population)
-        others = outputs if convention == "shared" else outputs.detach()
-        value = expected_loss_of_outputs(outputs, others, population, spec)
-        gradients = torch.autograd.grad(value, held, materialize_grads=True)
+        moving = [parameter.requires_grad_() for parameter in _check_parameters(parameters)]
+        value = expected_loss_of_outputs(_outputs(function, moving, population), population, spec, convention)
+        gradients = torch.autograd.grad(value, moving, materialize_grads=True)
     return [-gradient for gradient in gradients]
 
 
-# Both sides of statements 3 and 4 for any network, by products with its Jacobian: the Jacobian is never held.
+# Products with the Jacobian only, for networks whose Jacobian does not fit into memory
 
-_SAMPLES = 16  # samples whose activations are held at a time
+_SAMPLES = 16  # samples whose activations are in memory at a time
 
 
 def exact_form_gradient(
@@ -186,13 +179,13 @@ def exact_form_gradient(
 ) -> list[Tensor]:
     """``-grad E[xi (r_+ - r_-)]`` with pair weights held fixed, by autograd of the literal sum.
 
-    ``xi`` depends on the two points only, through the distance of their augmentation means; the theorem says that it
-    is ``V^xi vec W`` with no residue. The loss ``covariance`` does the same in expectation, with other such ``xi``:
-    their mean over two further views of each point in the place of all augmentations.
+    ``xi`` depends on the two points only, through the distance of their augmentation means, so the gradient is
+    ``V^xi vec W`` with no residue. The loss ``covariance`` does the same in expectation, with the mean over two
+    further views of each point in place of the mean over all augmentations.
     """
     with torch.enable_grad():
-        held = [parameter.detach().requires_grad_() for parameter in parameters]
-        outputs = function(held, population.flat_points)
+        moving = [parameter.detach().requires_grad_() for parameter in parameters]
+        outputs = function(moving, population.flat_points)
         means = population.mean(outputs).detach()
         between = 0.5 * (means.unsqueeze(1) - means).square().sum(-1)
         xi = pair_weight(spec, between.unsqueeze(-1)).squeeze(-1)
@@ -203,7 +196,7 @@ def exact_form_gradient(
         u = population.augmentation_weights
         means_of_r = torch.einsum("xa,yb,xayb->xy", u, u, blocks)
         value = (xi * (means_of_r.diagonal().unsqueeze(1) - means_of_r)).sum()
-        return [-gradient for gradient in torch.autograd.grad(value, held, materialize_grads=True)]
+        return [-gradient for gradient in torch.autograd.grad(value, moving, materialize_grads=True)]
 
 
 def _outputs_in_parts(function: NetworkFunction, parameters: list[Tensor], population: FinitePopulation) -> Tensor:
@@ -220,9 +213,9 @@ def _along(function: NetworkFunction, parameters: list[Tensor], place: int, popu
     result = []
     with torch.enable_grad():
         moving = parameters[place].detach().requires_grad_()
-        held = [*parameters[:place], moving, *parameters[place + 1 :]]
+        inner = [*parameters[:place], moving, *parameters[place + 1 :]]
         for part in population.flat_points.split(_SAMPLES):
-            outputs = function(held, part)
+            outputs = function(inner, part)
             vectors = torch.zeros_like(outputs, requires_grad=True)
             (back,) = torch.autograd.grad(outputs, moving, vectors, create_graph=True)
             result.append(torch.autograd.grad((back * moving.detach()).sum(), vectors)[0])
@@ -234,35 +227,29 @@ def _summed(
     vectors: Tensor,
 ) -> list[Tensor]:  # fmt: skip
     """``sum_x Kbar_l(x) u(x)`` for some layers, shaped as their parameters; one ``u`` per point, ``(M, n_L)``."""
-    spread = vectors.repeat_interleave(population.augmentations, dim=0) * population.augmentation_weights.reshape(-1, 1)
+    spread = population.mean_adjoint(vectors)
     with torch.enable_grad():
-        held = [each.detach().requires_grad_(place in wanted) for place, each in enumerate(parameters)]
-        chosen = [held[place] for place in wanted]
+        inner = [each.detach().requires_grad_(place in wanted) for place, each in enumerate(parameters)]
+        chosen = [inner[place] for place in wanted]
         result = [torch.zeros_like(each) for each in chosen]
         for part, back in zip(population.flat_points.split(_SAMPLES), spread.split(_SAMPLES), strict=True):
-            outputs = function(held, part)
+            outputs = function(inner, part)
             gradients = torch.autograd.grad(outputs, chosen, back, materialize_grads=True)
             for total, gradient in zip(result, gradients, strict=True):
                 total += gradient
     return result
 
 
-def _acted(acting: Coupling, values: Tensor) -> Tensor:
-    """The coupling on one value per point, with the factor 2 of the simple loss."""
-    moved = acting.apply(acting.centred(values))
-    return 2 * moved if acting.laplacian is None else moved
-
-
 def operator_form(
     function: NetworkFunction, parameters: Sequence[Tensor], population: FinitePopulation, spec: LossSpec
 ) -> list[Tensor]:
     """``2 V_x[Kbar_l] vec W_l`` or ``V^xi vec W_l`` of every matrix, for any function of a sample."""
-    held = [parameter.detach() for parameter in parameters]
-    acting = coupling(population, spec, _outputs_in_parts(function, held, population), None)
+    detached = [parameter.detach() for parameter in parameters]
+    acting = coupling(population, spec, _outputs_in_parts(function, detached, population), None)
     result = []
-    for place in range(len(held)):
-        seen = population.mean(_along(function, held, place, population))
-        result += _summed(function, held, [place], population, _acted(acting, seen))
+    for place in range(len(detached)):
+        means = population.mean(_along(function, detached, place, population))
+        result += _summed(function, detached, [place], population, acting.update(means))
     return result
 
 
@@ -271,12 +258,12 @@ def general_form(
 ) -> list[Tensor]:
     """``2 Cov_x[Kbar_l, fbar_L]`` or ``E[xi (Kbar - Kbar')(fbar - fbar')]`` of every parameter.
 
-    What :func:`numeric.towers.general.general_update` makes of the Jacobians of all samples.
+    The same as :func:`general_update`, which forms the Jacobians of all samples.
     """
-    held = [parameter.detach() for parameter in parameters]
-    outputs = _outputs_in_parts(function, held, population)
+    detached = [parameter.detach() for parameter in parameters]
+    outputs = _outputs_in_parts(function, detached, population)
     acting = coupling(population, spec, outputs, None)
-    return _summed(function, held, range(len(held)), population, _acted(acting, population.mean(outputs)))
+    return _summed(function, detached, range(len(detached)), population, acting.update(population.mean(outputs)))
 
 
 def relative(left: Sequence[Tensor], right: Sequence[Tensor]) -> list[float]:

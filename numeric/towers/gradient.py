@@ -1,10 +1,11 @@
 """Gradients by autograd: of the distance of one pair, and of expected losses over a finite population.
 
-This is the side that the formulas of statements 1, 3 and 4 are held against. It runs the network forward,
-writes the expectation as a literal finite sum and differentiates; it never uses a connection.
+The formulas of statements 1, 3 and 4 are compared with these. An expectation is a literal finite sum over
+outputs, in chunks that keep memory bounded; no connection is used.
 """
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import torch
@@ -13,12 +14,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hltm.base.errors import InputError
-from numeric.towers.checks import Real, Weights, check_finite, check_single
+from numeric.towers.checks import Layers, Real, Weights, check_finite, check_output, check_single
 from numeric.towers.losses import LossSpec, loss_spec, loss_value
-from numeric.towers.network import forward
+from numeric.towers.network import forward, slices
 from numeric.towers.populations import FinitePopulation
-
-# Expected contrastive losses as literal finite sums over outputs, in chunks that keep memory bounded.
 
 TERM_LIMIT = 10**9
 _CHUNK = 2**17  # terms per block: small enough for the cache
@@ -34,13 +33,6 @@ def count_terms(population: FinitePopulation, spec: LossSpec) -> int:
         sizes = f"{population.size} points x {population.augmentations} augmentations, {spec.negatives} negatives"
         raise InputError(f"loss {spec.name!r} over {sizes}: {terms} terms: must be at most {TERM_LIMIT}")
     return terms
-
-
-def check_convention(convention: str) -> str:
-    """The convention of the update: gradient through all towers, or through that of ``x_1`` only."""
-    if convention not in ("shared", "one-branch"):
-        raise InputError(f"convention={convention!r}: must be 'shared' or 'one-branch'")
-    return convention
 
 
 def squared_distance(first: Float[Tensor, "*batch n"], second: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
@@ -78,18 +70,15 @@ def _blocks(population: FinitePopulation, spec: LossSpec) -> Iterator[tuple[slic
     count = population.size * population.augmentations
     tuples = 1 if spec.name == "simple" else count**spec.negatives
     width = max(count, population.augmentations * tuples)
-    rows, step = max(1, _CHUNK // width), max(1, min(tuples, _CHUNK // population.augmentations))
-    for start in range(0, count, rows):
-        for first in range(0, tuples, step):
-            yield slice(start, min(start + rows, count)), slice(first, min(first + step, tuples))
+    yield from product(slices(count, _CHUNK // width), slices(tuples, _CHUNK // population.augmentations))
 
 
 class _LossSum(torch.autograd.Function):
-    """The sum of all blocks; autograd differentiates each right after it was summed, so that one is held."""
+    """Sum of all blocks; each is differentiated right after it is summed, so that memory holds one."""
 
     @staticmethod
     def forward(ctx: Any, anchors: Tensor, others: Tensor, population: FinitePopulation, spec: LossSpec) -> Tensor:
-        """Sum the blocks; keep the gradients in both tables of outputs where they will be asked for."""
+        """Sum the blocks; save the gradients that `ctx` needs."""
         needed = ctx.needs_input_grad[:2]
         first = anchors.detach().requires_grad_(needed[0])
         second = others.detach().requires_grad_(needed[1])
@@ -100,8 +89,8 @@ class _LossSum(torch.autograd.Function):
             with torch.set_grad_enabled(bool(wanted)):
                 block = _block(first, second, rows, tuples, population, spec)
             if wanted:
-                for kept, result in zip(gradients, torch.autograd.grad(block, wanted), strict=True):
-                    kept += result
+                for gradient, change in zip(gradients, torch.autograd.grad(block, wanted), strict=True):
+                    gradient += change
             total += block.detach()
         ctx.save_for_backward(*gradients)
         return total
@@ -109,26 +98,29 @@ class _LossSum(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        """Hand the kept gradients on."""
-        kept = iter(ctx.saved_tensors)
-        first, second = (outer * next(kept) if need else None for need in ctx.needs_input_grad[:2])
+        """Scale the saved gradients."""
+        saved = iter(ctx.saved_tensors)
+        first, second = (outer * next(saved) if need else None for need in ctx.needs_input_grad[:2])
         return first, second, None, None
 
 
 def expected_loss_of_outputs(
-    anchors: Float[Tensor, "MA n_L"],
-    others: Float[Tensor, "MA n_L"],
-    population: FinitePopulation,
-    spec: LossSpec,
+    outputs: Float[Tensor, "MA n_L"], population: FinitePopulation, spec: LossSpec, convention: str
 ) -> Float[Tensor, ""]:
-    """Expected loss of a table of outputs, differentiable, as a literal sum over all index tuples."""
+    """Expected loss of a table of outputs, differentiable, as a literal sum over all index tuples.
+
+    The gradient goes through all towers (``"shared"``), or through that of ``x_1`` only (``"one-branch"``).
+    """
+    if convention not in ("shared", "one-branch"):
+        raise InputError(f"convention={convention!r}: must be 'shared' or 'one-branch'")
     count_terms(population, spec)
-    total: Tensor = _LossSum.apply(anchors, others, population, spec)
+    others = outputs if convention == "shared" else outputs.detach()
+    total: Tensor = _LossSum.apply(outputs, others, population, spec)
     return total
 
 
-def _output(weights: list[Tensor], x: Tensor, slope: Real, output: str) -> Tensor:
-    """Output of a tower for one sample, normalised on request."""
+def _output(weights: Layers, x: Tensor, slope: Real, output: str) -> Tensor:
+    """Output of a tower for one sample, linear or normalised."""
     top = forward(weights, x.unsqueeze(0), slope).squeeze(0)
     if output == "linear":
         return top
@@ -180,9 +172,8 @@ def pair_gradient(
     >>> pair_gradient([[[2.0]]], [[[0.5]]], one.double(), one.double())
     [tensor([[1.5000]], dtype=torch.float64)]
     """
-    if output not in ("linear", "normalized"):
-        raise InputError(f"output={output!r}: must be 'linear' or 'normalized'")
-    first = [layer.requires_grad_() for layer in check_single(weights_1, "weights_1")]
+    check_output(output)
+    first = Layers(layer.detach().requires_grad_() for layer in check_single(weights_1, "weights_1"))
     second = check_single(weights_2, "weights_2")
     if first[-1].shape[0] != second[-1].shape[0]:
         sizes = f"{first[-1].shape[0]} and {second[-1].shape[0]}"
@@ -241,15 +232,8 @@ def expected_loss(
     -2.25
     """
     spec = loss_spec(loss, **loss_parameters)
-    check_convention(convention)
-    layers = check_single(weights)
-    if torch.is_grad_enabled():
-        layers = [
-            argument if isinstance(argument, Tensor) else kept for argument, kept in zip(weights, layers, strict=True)
-        ]
-    outputs = forward(layers, population.flat_points, slope)
-    others = outputs if convention == "shared" else outputs.detach()
-    return expected_loss_of_outputs(outputs, others, population, spec)
+    outputs = forward(check_single(weights), population.flat_points, slope)
+    return expected_loss_of_outputs(outputs, population, spec, convention)
 
 
 def population_gradient(
@@ -289,6 +273,6 @@ def population_gradient(
     [tensor([[4.5000]], dtype=torch.float64)]
     """
     with torch.enable_grad():
-        layers = [layer.requires_grad_() for layer in check_single(weights)]
+        layers = Layers(layer.detach().requires_grad_() for layer in check_single(weights))
         value = expected_loss(layers, population, loss, slope, convention=convention, **loss_parameters)
         return [-gradient for gradient in torch.autograd.grad(value, layers)]

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hltm.base.errors import InputError
-from numeric.towers.checks import Real
+from numeric.towers.checks import Real, as_number, is_integer
 
 _TAKES = {"simple": (), "triplet": ("tau", "margin"), "infonce": ("tau", "negatives")}
 LOSSES = tuple(_TAKES)
@@ -23,7 +23,7 @@ LOSSES = tuple(_TAKES)
 
 @dataclass(frozen=True)
 class LossSpec:
-    """A validated loss: its name and parameters (those that it does not take stay at their defaults).
+    """A validated loss: its name and parameters; parameters of other losses stay at their defaults.
 
     Attributes
     ----------
@@ -46,17 +46,6 @@ class LossSpec:
     tau: float = 0.1
     margin: float = 0.0
     negatives: int = 1
-
-
-def _number(name: str, value: Any, loss: str, rule: str) -> float:
-    """A finite real parameter."""
-    try:
-        number = math.nan if isinstance(value, str | bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{name}={value!r:.60} of loss {loss!r}: {rule}")
-    return number
 
 
 def loss_spec(loss: str | LossSpec, **parameters: Any) -> LossSpec:
@@ -103,20 +92,22 @@ def loss_spec(loss: str | LossSpec, **parameters: Any) -> LossSpec:
         if name not in taken:
             allowed = f"only {', '.join(taken)}" if taken else "no parameter"
             raise InputError(f"{name}={value!r} of loss {loss!r}: this loss takes {allowed}")
-    tau = _number("tau", parameters.get("tau", 0.1), loss, "must be positive and finite")
-    if tau <= 0:
-        raise InputError(f"tau={parameters['tau']!r} of loss {loss!r}: must be positive and finite")
-    margin = _number("margin", parameters.get("margin", 0.0), loss, "must be a finite number")
-    negatives = parameters.get("negatives", 1)
-    if isinstance(negatives, bool) or not hasattr(negatives, "__index__") or negatives < 1:
-        raise InputError(f"negatives={negatives!r} of loss {loss!r}: must be an integer >= 1")
+    values = {"tau": 0.1, "margin": 0.0, "negatives": 1} | parameters
+    tau, margin, negatives = as_number(values["tau"]), as_number(values["margin"]), values["negatives"]
+    for name, valid, rule in (
+        ("tau", tau > 0, "positive and finite"),
+        ("margin", not math.isnan(margin), "a finite number"),
+        ("negatives", is_integer(negatives, 1), "an integer >= 1"),
+    ):
+        if not valid:
+            raise InputError(f"{name}={values[name]!r:.60} of loss {loss!r}: must be {rule}")
     return LossSpec(loss, tau, margin, int(negatives))
 
 
-def _check_count(spec: LossSpec, found: int) -> None:
-    """Refuse another number of negatives than the loss has."""
-    if found != spec.negatives:
-        raise InputError(f"r_neg with {found} negatives for loss {spec.name!r}: must have {spec.negatives}")
+def _check_negatives(spec: LossSpec, distances: Tensor) -> None:
+    count = distances.shape[-1]
+    if count != spec.negatives:
+        raise InputError(f"r_neg with {count} negatives for loss {spec.name!r}: must have {spec.negatives}")
 
 
 def loss_value(
@@ -152,7 +143,7 @@ def loss_value(
     >>> loss_value(loss_spec("infonce", tau=1e-4), torch.tensor([2e6]), torch.tensor([[1e6]]))
     tensor([1000000.])
     """
-    _check_count(spec, r_neg.shape[-1])
+    _check_negatives(spec, r_neg)
     excess = r_pos.unsqueeze(-1) - r_neg + spec.margin
     if spec.name == "simple":
         return excess.squeeze(-1)
@@ -195,7 +186,7 @@ def loss_derivatives(
     >>> loss_derivatives(loss_spec("triplet", tau=1.0), torch.tensor([1.0]), torch.tensor([[1.0]]))
     (tensor([0.5000]), tensor([[-0.5000]]))
     """
-    _check_count(spec, r_neg.shape[-1])
+    _check_negatives(spec, r_neg)
     if spec.name == "simple":
         return torch.ones_like(r_pos), -torch.ones_like(r_neg)
     excess = r_pos.unsqueeze(-1) - r_neg + spec.margin
@@ -233,7 +224,7 @@ def pair_weight(spec: LossSpec, distances: Float[Tensor, "*batch H"]) -> Float[T
     >>> pair_weight(loss_spec("infonce", tau=1.0, negatives=2), torch.zeros(1, 2))
     tensor([[0.3333, 0.3333]])
     """
-    _check_count(spec, distances.shape[-1])
+    _check_negatives(spec, distances)
     if spec.name == "simple":
         return torch.ones_like(distances)
     if spec.name == "triplet":

@@ -1,4 +1,4 @@
-"""Dense towers without biases: checked weights, forward pass, gates, and the column-stacking vec.
+"""Dense towers without biases: random weights, forward pass, gates, and the column-stacking vec.
 
 Section 0 of the notes: ``f_0 = x``, ``p_l = W_l f_{l-1}``, ``f_l = D_l p_l`` for ``l < L`` and ``f_L = p_L``.
 The gate ``D_l`` is 1 where ``p_l > 0`` and the slope elsewhere, at exactly 0 too. ``forward`` is what
@@ -7,7 +7,7 @@ code.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,13 +18,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from hltm.base.errors import InputError
-from numeric.towers.checks import Real as Real
-from numeric.towers.checks import Weights as Weights
-from numeric.towers.checks import as_floating, check_chain, check_finite, check_input
-from numeric.towers.checks import check_device as check_device
-from numeric.towers.checks import check_slope as check_slope
-from numeric.towers.checks import check_weights as check_weights
-from numeric.towers.checks import check_widths as check_widths
+from numeric.towers.checks import (
+    Real,
+    Weights,
+    check_finite,
+    check_input,
+    check_shapes,
+    check_slope,
+    check_weights,
+    check_widths,
+    is_integer,
+)
 
 
 def random_weights(
@@ -58,7 +62,7 @@ def random_weights(
     [(5, 4, 3), (5, 2, 4)]
     """
     sizes = check_widths(widths)
-    if ensemble is not None and (isinstance(ensemble, bool) or ensemble < 1):
+    if ensemble is not None and not is_integer(ensemble, 1):
         raise InputError(f"ensemble={ensemble!r}: must be a positive integer")
     lead = () if ensemble is None else (ensemble,)
     return [
@@ -101,8 +105,7 @@ def forward(weights: Weights, x: Float[Tensor, "*batch d"], slope: Real = 0.0) -
     tensor([[0.]])
     """
     below = check_slope(slope)
-    layers = [as_floating(value, f"weights of layer {number}") for number, value in enumerate(weights, start=1)]
-    check_chain(layers, "weights")
+    layers = check_shapes(weights)
     check_input(layers, x)
     for layer in layers[:-1]:
         x = functional.leaky_relu(torch.matmul(x, layer.mT), below)
@@ -111,7 +114,7 @@ def forward(weights: Weights, x: Float[Tensor, "*batch d"], slope: Real = 0.0) -
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What a tower computed on the way: activations below each layer, pre-activations, gates.
+    """Forward pass of a tower: activations below each layer, pre-activations, gates.
 
     Attributes
     ----------
@@ -174,6 +177,13 @@ def trace(weights: Weights, x: Float[Tensor, "*ensemble batch d"], slope: Real =
         activations.append(gate * preactivations[-1])
         preactivations.append(torch.matmul(activations[-1], layer.mT))
     return Trace(tuple(activations), tuple(preactivations), tuple(gates))
+
+
+def slices(total: int, step: int) -> Iterator[slice]:
+    """Cut ``range(total)`` into slices of at most `step` numbers, or of 1 if it is smaller."""
+    step = max(1, step)
+    for start in range(0, total, step):
+        yield slice(start, min(start + step, total))
 
 
 def vec(matrix: Float[Tensor, "*batch n_out n_in"]) -> Float[Tensor, "*batch p"]:

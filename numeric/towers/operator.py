@@ -3,7 +3,7 @@
 Simple loss: ``V_x[Kbar] = E[Kbar Kbar^T] - E[Kbar] E[Kbar]^T``. Other losses: ``V^xi_{x,x'}[Kbar(x) -
 Kbar(x')]``, which is a graph Laplacian form, ``2 G (L kron I) G^T`` with the columns ``G`` of all Kbar and
 ``L = diag(row sums of Xi) - Xi``. The simple one is the same form with ``Xi = w w^T``, up to the factor 2:
-there ``L = diag(w) - w w^T``. Nothing of size p x p appears but in ``covariance_operator``.
+there ``L = diag(w) - w w^T``. Only ``covariance_operator`` forms a matrix of size p x p.
 """
 
 from typing import Any
@@ -16,13 +16,11 @@ from hltm.base.errors import InputError
 from numeric.towers.checks import Real, Weights, check_layer, check_single
 from numeric.towers.connection import ConnectionFactors, connection_factors
 from numeric.towers.losses import LossSpec, loss_spec, pair_weight
-from numeric.towers.network import forward
+from numeric.towers.network import slices
 from numeric.towers.populations import FinitePopulation
 
-# How points act on each other in the operators of statements 3 and 4: pair weights and graph Laplacian.
-
 TERM_LIMIT = 10**9
-_CHUNK = 2**20  # numbers held at a time while pair weights of several negatives are summed
+_CHUNK = 2**20  # numbers in memory at a time while pair weights of several negatives are summed
 
 
 def pair_matrix(
@@ -87,10 +85,8 @@ def _several_negatives(spec: LossSpec, distances: Tensor, point_weights: Tensor)
             others = (others.unsqueeze(1) + own).flatten()
             weights = (weights.unsqueeze(1) * point_weights).flatten()
         row = torch.zeros_like(own)
-        step = max(1, _CHUNK // len(own))
-        for start in range(0, len(others), step):
-            total = 1 + own.unsqueeze(1) + others[start : start + step]
-            row += (own.unsqueeze(1) / total) @ weights[start : start + step]
+        for part in slices(len(others), _CHUNK // len(own)):
+            row += (own.unsqueeze(1) / (1 + own.unsqueeze(1) + others[part])) @ weights[part]
         rows.append(spec.negatives * row)
     return torch.stack(rows)
 
@@ -112,9 +108,9 @@ def pair_laplacian(
 
 
 class Coupling:
-    """How points act on each other: ``y -> 2 L y`` over the points; nothing M x M for the simple loss.
+    """Coupling of the points in an operator: ``y -> 2 L y``, or ``y -> w (y - E y)`` for the simple loss.
 
-    For the simple loss it is half of that, ``y -> w (y - E y)``: the operator is then ``V_x[Kbar]``.
+    The operator of the simple loss is then ``V_x[Kbar]``, half of the update, and nothing M x M is formed.
     """
 
     def __init__(self, population: FinitePopulation, laplacian: Float[Tensor, "M M"] | None = None) -> None:
@@ -122,7 +118,7 @@ class Coupling:
         self.laplacian = laplacian
 
     def centred(self, values: Float[Tensor, "M *rest"]) -> Float[Tensor, "M *rest"]:
-        """Values minus their mean, which changes no result and keeps digits."""
+        """Values minus their mean, which leaves the result unchanged and avoids cancellation."""
         flat = values.flatten(1)
         return (flat - self.weights @ flat).reshape(values.shape)
 
@@ -132,6 +128,11 @@ class Coupling:
         moved = self.weights.unsqueeze(1) * flat if self.laplacian is None else 2 * (self.laplacian @ flat)
         return moved.reshape(values.shape)
 
+    def update(self, values: Float[Tensor, "M *rest"]) -> Float[Tensor, "M *rest"]:
+        """Apply the coupling to one value per point, with the factor 2 of the update of the simple loss."""
+        moved = self.apply(self.centred(values))
+        return 2 * moved if self.laplacian is None else moved
+
 
 def coupling(
     population: FinitePopulation,
@@ -139,13 +140,13 @@ def coupling(
     outputs: Float[Tensor, "MA n_L"],
     distances_from: Float[Tensor, "M n_L"] | None = None,
 ) -> Coupling:
-    """Build the coupling of a loss: see :class:`Coupling` and :func:`pair_laplacian`."""
+    """Build the coupling of a loss; distances are those of the augmentation means without `distances_from`."""
     if spec.name == "simple":
         return Coupling(population)
     return Coupling(population, pair_laplacian(spec, population, outputs, distances_from))
 
 
-_COLUMNS = 2**23  # numbers of G held at a time: 64 MB in double precision
+_COLUMNS = 2**23  # numbers of G in memory at a time: 64 MB in double precision
 _BLOCK = 512  # rows of the operator per product; only the upper triangle of blocks is computed
 
 
@@ -160,11 +161,11 @@ def _mean_columns(factors: ConnectionFactors, population: FinitePopulation, part
 
 def _add_gram(total: Tensor, left: Tensor, right: Tensor) -> None:
     """``total += left^T right`` on the upper triangle of blocks."""
-    for start in range(0, len(total), _BLOCK):
-        stop = min(start + _BLOCK, len(total))
-        total[start:stop, start:].addmm_(left[:, start:stop].T, right[:, start:])
+    for rows in slices(len(total), _BLOCK):
+        total[rows, rows.start :].addmm_(left[:, rows].T, right[:, rows.start :])
 
 
+@torch.no_grad()
 def covariance_operator(
     weights: Weights,
     population: FinitePopulation,
@@ -223,41 +224,14 @@ def covariance_operator(
     acting = coupling(population, spec, outputs, distances_from)
     size, top = layers[layer - 1].numel(), layers[-1].shape[0]
     total = outputs.new_zeros(size, size)
-    step = max(1, _COLUMNS // (population.size * size))
-    for start in range(0, top, step):
-        columns = acting.centred(_mean_columns(factors, population, slice(start, min(start + step, top))))
+    for part in slices(top, _COLUMNS // (population.size * size)):
+        columns = acting.centred(_mean_columns(factors, population, part))
         moved = acting.apply(columns)
         _add_gram(total, columns.flatten(0, 1), moved.flatten(0, 1))
     return total.triu_() + total.triu(1).T
 
 
-def _moved_back(factors: ConnectionFactors, population: FinitePopulation, vectors: Tensor) -> Tensor:
-    """``sum_x Kbar_x u_x`` as a matrix, one ``u`` per point."""
-    spread = vectors.repeat_interleave(population.augmentations, dim=0)
-    return factors.apply(spread, population.augmentation_weights.flatten())
-
-
-def _updates(
-    weights: Weights,
-    population: FinitePopulation,
-    spec: LossSpec,
-    slope: Real,
-    distances_from: Tensor | None,
-    general: bool,
-) -> list[Tensor]:
-    """Both updates: with ``y = Kbar^T vec W``, or with ``y = fbar`` in the general form."""
-    layers = check_single(weights)
-    factors = connection_factors(layers, population.flat_points, slope)
-    outputs = forward(layers, population.flat_points, slope)
-    acting = coupling(population, spec, outputs, distances_from)
-    result = []
-    for layer, factor in zip(layers, factors, strict=True):
-        seen = population.mean(outputs if general else factor.adjoint_apply(layer))
-        update = _moved_back(factor, population, acting.apply(acting.centred(seen)))
-        result.append(2 * update if acting.laplacian is None else update)
-    return result
-
-
+@torch.no_grad()
 def predicted_update(
     weights: Weights,
     population: FinitePopulation,
@@ -294,18 +268,10 @@ def predicted_update(
     [tensor([[4.5000]], dtype=torch.float64)]
     """
     spec = loss_spec(loss, **loss_parameters)
-    return _updates(weights, population, spec, slope, distances_from, general=False)
-
-
-def general_update(
-    weights: Weights,
-    population: FinitePopulation,
-    loss: str | LossSpec = "simple",
-    slope: Real = 0.0,
-    *,
-    distances_from: Float[Tensor, "M n_L"] | None = None,
-    **loss_parameters: Any,
-) -> list[Tensor]:
-    """General form for dense towers: ``2 Cov_x[Kbar_l, fbar_L]``, or ``E[xi (Kbar - Kbar')(fbar - fbar')]``."""
-    spec = loss_spec(loss, **loss_parameters)
-    return _updates(weights, population, spec, slope, distances_from, general=True)
+    layers = check_single(weights)
+    factors = connection_factors(layers, population.flat_points, slope)
+    acting = coupling(population, spec, factors[-1].adjoint_apply(layers[-1]), distances_from)
+    return [
+        factor.apply(population.mean_adjoint(acting.update(population.mean(factor.adjoint_apply(layer)))))
+        for factor, layer in zip(factors, layers, strict=True)
+    ]

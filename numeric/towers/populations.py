@@ -1,6 +1,7 @@
 """Finite populations: points, augmentations and both weights, so that an expectation is a finite sum.
 
-Section 0 of the notes: ``x ~ p`` and ``x' ~ p_aug(.|x)``. A check on such a population has no sampling error.
+Section 0 of the notes: ``x ~ p`` and ``x' ~ p_aug(.|x)``. A check on such a population has no sampling error. Two
+are ready made: handwritten digits, and patterns on a ring whose augmentation means coincide.
 """
 
 import math
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hltm.base.errors import InputError
-from numeric.towers.checks import Real, Weights, as_floating, check_finite, check_single
+from numeric.towers.checks import Real, Weights, as_floating, check_finite, check_single, is_integer
 from numeric.towers.network import forward
 
 # A sum of n weights that was normalised in floating point misses 1 by rounding, n units in the last place at
@@ -78,12 +79,11 @@ class FinitePopulation:
             raise InputError(f"points of the population: shape {tuple(points.shape)}: must be (M, A, d), none empty")
         check_finite(points, "points of the population")
         size, augmentations, _ = points.shape
-        argument = (
+        object.__setattr__(self, "points", points)
+        for name, value, shape in (
             ("point_weights", point_weights, (size,)),
             ("augmentation_weights", augmentation_weights, (size, augmentations)),
-        )
-        object.__setattr__(self, "points", points)
-        for name, value, shape in argument:
+        ):
             if value is None:
                 weights = points.new_full(shape, 1.0 / shape[-1])
             else:
@@ -168,16 +168,15 @@ class FinitePopulation:
         grouped = values.reshape(self.size, self.augmentations, -1)
         return (self.augmentation_weights.unsqueeze(1) @ grouped).reshape(self.size, *values.shape[1:])
 
-    def require_spread(self) -> None:
-        """Refuse a population that has one augmentation of each point, where a spread is needed.
+    def mean_adjoint(self, vectors: Float[Tensor, "M n"]) -> Float[Tensor, "MA n"]:
+        """Adjoint of :meth:`mean`: every augmented point gets the vector of its point times ``p_aug(.|x)``.
 
-        Raises
-        ------
-        InputError
-            ``A == 1``.
+        Examples
+        --------
+        >>> FinitePopulation([[[0.0], [1.0]]]).mean_adjoint(torch.tensor([[3.0]], dtype=torch.float64)).flatten()
+        tensor([1.5000, 1.5000], dtype=torch.float64)
         """
-        if self.augmentations == 1:
-            raise InputError(f"population of {self.size} points with 1 augmentation each: a spread needs at least 2")
+        return vectors.repeat_interleave(self.augmentations, dim=0) * self.augmentation_weights.reshape(-1, 1)
 
 
 def output_spread(weights: Weights, population: FinitePopulation, slope: Real = 0.0) -> float:
@@ -211,28 +210,21 @@ def output_spread(weights: Weights, population: FinitePopulation, slope: Real = 
     >>> output_spread([[[1.0]]], FinitePopulation([[[-1.0], [1.0]]]))
     1.0
     """
-    population.require_spread()
+    if population.augmentations == 1:
+        raise InputError(f"population of {population.size} points with 1 augmentation each: a spread needs at least 2")
     output = forward(check_single(weights), population.flat_points, slope)
     mean = population.mean(output).repeat_interleave(population.augmentations, dim=0)
     squares = (output - mean).square().sum(-1)
     return float((population.flat_weights * squares).sum().sqrt())
 
 
-# Handwritten digits as a finite population: a fixed list of augmentations of each image.
+# Handwritten digits
 
 _SIDE = 8
 _IMAGES = 1797
 _SHIFT = 1.0  # pixels, each direction
 _ANGLE = math.radians(15.0)
 _NOISE = 0.05  # standard deviation; pixels lie in [0, 1]
-
-
-def _check_count(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """An integer of a range."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-        rule = f"must be an integer >= {low}" if high is None else f"must be an integer in {low} .. {high}"
-        raise InputError(f"{name}={value!r} of the digits: {rule}")
-    return value
 
 
 def _augment(image: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -287,9 +279,11 @@ def digit_population(
     >>> population.size, population.augmentations, population.dimension
     (3, 2, 64)
     """
-    _check_count("images", images, 1, _IMAGES)
-    _check_count("augmentations", augmentations, 1)
-    _check_count("seed", seed, 0)
+    if not is_integer(images, 1, _IMAGES):
+        raise InputError(f"images={images!r} of the digits: must be an integer in 1 .. {_IMAGES}")
+    for name, value, least in (("augmentations", augmentations, 1), ("seed", seed, 0)):
+        if not is_integer(value, least):
+            raise InputError(f"{name}={value!r} of the digits: must be an integer >= {least}")
     # Imported here: scikit-learn takes longer to load than everything else that this package needs.
     from sklearn.datasets import load_digits
 
@@ -301,7 +295,7 @@ def digit_population(
     return FinitePopulation(torch.stack(points).to(dtype))
 
 
-# Patterns on a ring with translations as augmentations: objects whose augmentation means coincide.
+# Patterns on a ring; augmentations are translations
 
 
 def ring_population(
@@ -341,13 +335,12 @@ def ring_population(
     --------
     >>> ring_population(4).points[1].int().tolist()
     [[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]]
-    >>> ring_population(3)
+    >>> ring_population(2, ["101"])
     Traceback (most recent call last):
         ...
-    hltm.base.errors.InputError: patterns '11' and '101' on 3 positions: are translations of each other, must be two
-    objects
+    hltm.base.errors.InputError: pattern='101' of a ring: has 3 digits, at most 2 positions
     """
-    if isinstance(positions, bool) or not hasattr(positions, "__index__") or positions < 1:
+    if not is_integer(positions, 1):
         raise InputError(f"positions={positions!r} of a ring: must be a positive integer")
     if isinstance(patterns, str) or not patterns:
         raise InputError(f"patterns={patterns!r} of a ring: must list at least one pattern such as '101'")

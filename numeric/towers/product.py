@@ -6,6 +6,7 @@ v = J V f_{l-1}``, the tangent of ``V`` carried through the gates. Then the coup
 f_{l-1}^T)``, as in backpropagation.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 from hltm.base.errors import InputError
 from numeric.towers.checks import Real, Weights, check_input, check_layer, check_single, check_slope
 from numeric.towers.losses import LossSpec, loss_spec
-from numeric.towers.network import unvec, vec
+from numeric.towers.network import slices, unvec, vec
 from numeric.towers.operator import Coupling, coupling
 from numeric.towers.populations import FinitePopulation
 
@@ -25,7 +26,7 @@ _NUMBERS = 2**22  # numbers per temporary: 32 MB in double precision
 
 
 class CovarianceProduct(LinearOperator):
-    """Covariance operator of one layer that only multiplies; symmetric and positive semidefinite.
+    """Covariance operator of one layer as products with vectors; symmetric and positive semidefinite.
 
     It is a ``scipy.sparse.linalg.LinearOperator`` of shape ``(p, p)`` in double precision, so SciPy's
     eigensolvers take it.
@@ -37,13 +38,13 @@ class CovarianceProduct(LinearOperator):
     above : list of Tensor
         Weights above the layer, ``W_{l+1} .. W_L``.
     gates : list of Tensor
-        Which neurons of ``p_l .. p_{L-1}`` are on, boolean, one table per layer above.
+        Whether neurons of ``p_l .. p_{L-1}`` are active, boolean, one table per layer above.
     slope : float
-        What the gate of the others is.
+        Gate of the inactive neurons.
     population : FinitePopulation
         Points and weights.
     acting : Coupling
-        How points act on each other.
+        Coupling of the points.
     rows : int
         ``n_l``.
 
@@ -80,12 +81,11 @@ class CovarianceProduct(LinearOperator):
         self._acting = acting
         self._rows = rows
         widest = max([rows, activation.shape[1], *(layer.shape[0] for layer in above)])
-        self._step = max(1, _NUMBERS // widest)
+        self._step = _NUMBERS // widest
 
-    def _parts(self) -> list[slice]:
-        """Samples that are taken through the tower at a time."""
-        count = len(self._activation)
-        return [slice(start, start + self._step) for start in range(0, count, self._step)]
+    def _parts(self) -> Iterator[slice]:
+        """Samples that go through the tower together."""
+        return slices(len(self._activation), self._step)
 
     def _gate(self, values: Tensor, number: int, part: slice) -> Tensor:
         """Apply one layer's gates in place."""
@@ -117,10 +117,9 @@ class CovarianceProduct(LinearOperator):
     def _one(self, vector: Tensor) -> Tensor:
         """Apply the operator to one vector."""
         population = self._population
-        seen = population.mean(self._tangent(unvec(vector, self._rows)))
-        moved = self._acting.apply(self._acting.centred(seen))
-        spread = moved.repeat_interleave(population.augmentations, dim=0)
-        return vec(self._cotangent(spread * population.augmentation_weights.reshape(-1, 1)))
+        means = population.mean(self._tangent(unvec(vector, self._rows)))
+        moved = self._acting.apply(self._acting.centred(means))
+        return vec(self._cotangent(population.mean_adjoint(moved)))
 
     def product(self, vectors: Float[Tensor, "p *columns"]) -> Float[Tensor, "p *columns"]:
         """Product with one vector ``(p,)`` or with columns ``(p, k)``, in torch.
@@ -144,17 +143,10 @@ class CovarianceProduct(LinearOperator):
         result = self._one(argument) if argument.ndim == 1 else torch.stack([self._one(v) for v in argument.T], dim=-1)
         return result.to(vectors.device, vectors.dtype)
 
-    def _matvec(self, x: np.ndarray) -> np.ndarray:
-        """SciPy's entry for one vector."""
-        vector = torch.from_numpy(np.array(x, dtype=np.float64).reshape(-1))
-        return self._one(vector.to(self._activation.device)).cpu().numpy()
-
     def _matmat(self, X: np.ndarray) -> np.ndarray:
-        """SciPy's entry for columns."""
-        return np.stack([self._matvec(column) for column in X.T], axis=-1)
+        return self.product(torch.from_numpy(np.array(X, dtype=np.float64))).numpy()
 
     def _adjoint(self) -> "CovarianceProduct":
-        """The operator is symmetric."""
         return self
 
 
@@ -196,7 +188,7 @@ def covariance_operator_product(
     array([2.25])
     """
     spec, below = loss_spec(loss, **loss_parameters), check_slope(slope)
-    layers = [value.double() for value in check_single(weights)]
+    layers = [value.detach().double() for value in check_single(weights)]
     check_layer(layer, len(layers))
     population = population.to(layers[0].device, torch.float64)
     values = population.flat_points

@@ -1,8 +1,9 @@
-"""What a trained tree network knows of its latents: correlations neuron by neuron, best of each node, mean of a level.
+"""Metrics of tree networks: correlations of neurons with latents, their ceilings, norms of covariance operators.
 
-Variances are two-pass in double precision: a one-pass variance in single precision cancels for a nearly constant
-neuron. A neuron that is constant up to rounding has correlation 0 and is counted. Operator norms are in
-:mod:`numeric.operator_norms`, what a correlation could be at best in :mod:`numeric.trees.metrics`.
+Correlations are per neuron, of the best neuron of a node, and their mean over a level. Variances are two-pass in
+double precision: a one-pass variance in single precision cancels for a nearly constant neuron. A neuron that is
+constant up to rounding has correlation 0 and is counted. A ceiling is the best correlation that a function of the
+leaves below a node can have. All are estimates from samples, drawn apart from those of training.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,20 +13,20 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
-from torch.nn.functional import leaky_relu
 
 from hltm import HLTM
 from hltm.base.checks import Node, integer, show
 from hltm.base.errors import InputError
 from numeric.towers.checks import check_device
+from numeric.towers.network import slices
 from numeric.trees.network import TreeNetwork
 from numeric.trees.operator import identity_at, pull_back, run
-from numeric.trees.plan import Block, gathered, own_rows, sweep
+from numeric.trees.plan import Block, gathered, own_rows
 from numeric.trees.streams import TripleSampler, same_shape
 
 PURPOSE = 2  # of the draws: apart from those of training
-NUMBERS = 2**22  # held at a time
-_TOWERS = 10  # independent samples of one draw: x_1 and nine negatives; x_+ shares its root with x_1 and is not used
+NUMBERS = 2**22  # in memory at a time
+_TOWERS = 10  # independent samples of one draw: x_1 and nine negatives
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +82,12 @@ def level_means(values: Float[Tensor, "*lead latents"], heights: Sequence[int]) 
     >>> level_means(torch.tensor([3.0, 1.0, 2.0]), (2, 1, 1))
     tensor([1.5000, 3.0000])
     """
-    held = torch.tensor(heights, device=values.device)
-    return torch.stack([values[..., held == level].mean(-1) for level in range(1, max(heights) + 1)], dim=-1)
+    levels = torch.tensor(heights, device=values.device)
+    return torch.stack([values[..., levels == level].mean(-1) for level in range(1, max(heights) + 1)], dim=-1)
 
 
 def latent_heights(tree: HLTM) -> tuple[int, ...]:
-    """Longest way down from each latent to a leaf: 1 above leaves only; in the order of ``tree.latents``.
+    """Height of each latent, 1 above leaves only, in the order of ``tree.latents``.
 
     Examples
     --------
@@ -132,7 +133,7 @@ def absolute_correlation(
 
 
 def _correlation(values: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
-    """Correlations, and which rows are constant."""
+    """Correlations, and whether each row is constant."""
     kind = values.dtype if values.is_floating_point() else torch.float64
     largest = torch.maximum(values.amax(-1).abs(), values.amin(-1).abs()).double()
     rows = values.to(torch.float64, copy=True)
@@ -153,17 +154,17 @@ def _correlation(values: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
 def member_trees(network: TreeNetwork, trees: HLTM | Sequence[HLTM] | None) -> list[HLTM]:
     """One tree for all members, or one for each, of the network's shape and with binary latents."""
     if trees is None or isinstance(trees, HLTM):
-        held = [trees or network.tree]
+        sources = [trees or network.tree]
     else:
-        held = list(trees)
-        if len(held) != network.ensemble:
-            raise InputError(f"{len(held)} trees for {network.ensemble} members: must be one tree, or one for each")
-    tree = same_shape([network.tree, *held])
+        sources = list(trees)
+        if len(sources) != network.ensemble:
+            raise InputError(f"{len(sources)} trees for {network.ensemble} members: must be one tree, or one for each")
+    tree = same_shape([network.tree, *sources])
     for node in tree.latents:
         if tree.cardinality(node) != 2:
             states = f"{tree.cardinality(node)} states of latent {show(node)}"
             raise InputError(f"{states}: must be 2: a correlation is with a binary latent")
-    return held
+    return sources
 
 
 def member_seeds(network: TreeNetwork, seeds: int | Sequence[int]) -> list[int]:
@@ -177,7 +178,7 @@ def member_seeds(network: TreeNetwork, seeds: int | Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Fresh:
-    """Fresh samples of some members: their networks, leaves ``(E, n_leaves, n)``, states ``(E, nodes, n)``."""
+    """Samples of some members with their networks: leaves ``(E, n_leaves, n)``, states ``(E, nodes, n)``."""
 
     members: slice
     network: TreeNetwork
@@ -188,32 +189,28 @@ class Fresh:
 def fresh_samples(
     network: TreeNetwork, trees: Sequence[HLTM], seeds: Sequence[int], samples: int, numbers: int, step: int = 0
 ) -> Iterator[Fresh]:
-    """Independent samples for some members at a time; `numbers` is what one sample of one member needs in memory.
+    """Independent samples for some members at a time; one sample of one member needs `numbers` numbers in memory.
 
-    Member for member the same, however many are taken together; at least `samples`, a multiple of ten.
+    At least `samples`, a multiple of ten; those of a member do not depend on how many are taken together.
     """
-    batch = -(-samples // _TOWERS)
-    sampler = TripleSampler(trees, seeds, batch, _TOWERS - 1, network.device, network.dtype)
-    many = max(1, NUMBERS // (numbers * batch * _TOWERS))
-    for first in range(0, network.ensemble, many):
-        here = slice(first, min(first + many, network.ensemble))
-        part = sampler.keep(torch.arange(here.start, here.stop, device=network.device))
-        leaves, states = part.states(step, PURPOSE)
-        own = network.with_parameters([block[here] for block in network.parameters])
-        yield Fresh(here, own, _without_positive(leaves, batch), _without_positive(states, batch))
+    sampler = _sampler(trees, seeds, samples, network.device, network.dtype)
+    for members in slices(network.ensemble, NUMBERS // (numbers * sampler.batch * _TOWERS)):
+        own = network.with_parameters([block[members] for block in network.parameters])
+        yield Fresh(members, own, *_states(sampler, members, step))
 
 
-def _without_positive(values: Tensor, batch: int) -> Tensor:
-    return torch.cat([values[..., :batch], values[..., 2 * batch :]], dim=-1)
+def _sampler(
+    trees: Sequence[HLTM], seeds: Sequence[int], samples: int, device: torch.device, dtype: torch.dtype = torch.float64
+) -> TripleSampler:
+    return TripleSampler(trees, seeds, -(-samples // _TOWERS), _TOWERS - 1, device, dtype)
 
 
-def _activations(network: TreeNetwork, leaves: Tensor) -> list[Tensor]:
-    """Activations of every level, in place where nothing needs what was there before."""
-    levels = sweep(network.plan, network.parameters, leaves, lambda p: leaky_relu(p, network.slope, inplace=True))
-    if network.output == "normalized":
-        norm = torch.linalg.vector_norm(levels[0], dim=1, keepdim=True)
-        levels[0] = levels[0] / norm.masked_fill(norm == 0, 1.0)  # a zero output stays zero
-    return levels
+def _states(sampler: TripleSampler, members: slice, step: int = 0) -> tuple[Tensor, Tensor]:
+    """Leaves and all states of some members; x_+ is left out, since it shares its root with x_1."""
+    part = sampler.keep(torch.arange(members.start, members.stop, device=sampler.keys.device))
+    first, second = sampler.batch, 2 * sampler.batch
+    leaves, states = (torch.cat([v[..., :first], v[..., second:]], dim=-1) for v in part.states(step, PURPOSE))
+    return leaves, states
 
 
 @torch.no_grad()
@@ -262,28 +259,27 @@ def correlations(
     >>> found.best.shape, found.by_level.shape
     (torch.Size([3, 3]), torch.Size([3, 2]))
     """
-    held, streams = member_trees(network, trees), member_seeds(network, seeds)
+    sources, streams = member_trees(network, trees), member_seeds(network, seeds)
     tree, count = network.tree, integer(samples, "samples", 2)
     number = {node: index for index, node in enumerate(tree.nodes)}
-    parts: list[tuple[dict[Node, Tensor], dict[Node, Tensor]]] = []
-    for fresh in fresh_samples(network, held, streams, count, 3 * network.plan.neurons):
-        levels = _activations(fresh.network, fresh.leaves)
-        values, flags = {}, {}
+    values: dict[Node, list[Tensor]] = {node: [] for node in tree.latents}
+    flags: dict[Node, list[Tensor]] = {node: [] for node in tree.latents}
+    for fresh in fresh_samples(network, sources, streams, count, 3 * network.plan.neurons):
+        levels = fresh.network.levels(fresh.leaves.mT)
         for level, activations in zip(network.plan.levels, levels, strict=True):
             for block in level.blocks:
                 latent = fresh.states[:, [number[node] for node in block.nodes]]
-                result, constant = _correlation(own_rows(block, activations), latent)
+                result, dull = _correlation(own_rows(block, activations), latent)
                 for place, node in enumerate(block.nodes):
-                    values[node], flags[node] = result[:, place], constant[:, place]
-        parts.append((values, flags))
-    neurons = {node: torch.cat([values[node] for values, _ in parts]) for node in tree.latents}
-    dull = {node: torch.cat([flags[node] for _, flags in parts]) for node in tree.latents}
-    best = torch.stack([neurons[node].amax(-1) for node in tree.latents], dim=-1)
-    constant = torch.stack([dull[node].sum(-1) for node in tree.latents], dim=-1)
+                    values[node].append(result[:, place])
+                    flags[node].append(dull[:, place])
+    neurons = {node: torch.cat(parts) for node, parts in values.items()}
+    best = torch.stack([each.amax(-1) for each in neurons.values()], dim=-1)
+    constant = torch.stack([torch.cat(parts).sum(-1) for parts in flags.values()], dim=-1)
     return Correlations(tree.latents, neurons, best, constant, latent_heights(tree), -(-count // _TOWERS) * _TOWERS)
 
 
-# The ceiling of a correlation: what any function of the leaves below a node can reach, and the share reached.
+# Ceilings of correlations
 
 
 def posterior_means(
@@ -316,8 +312,13 @@ def posterior_means(
     """
     tree = same_shape(trees)
     column = {leaf: number for number, leaf in enumerate(tree.leaves)}
-    tables = _tables(trees, tree, leaves.device)
-    prior = _priors(trees, tree, leaves.device)
+    tables: dict[Node, Tensor] = {}
+    prior = {tree.root: torch.from_numpy(np.stack([each.prior for each in trees])).to(leaves.device)}
+    for node in tree.latents:
+        for child in tree.children(node):
+            table = np.stack([each.transition(node, child) for each in trees])
+            tables[child] = torch.from_numpy(table).to(leaves.device)
+            prior[child] = torch.einsum("ts,tsu->tu", prior[node], tables[child])
     below: dict[Node, Tensor] = {}
     result: dict[Node, Tensor] = {}
     for node in reversed(tree.nodes):
@@ -336,25 +337,6 @@ def posterior_means(
     return means, torch.stack([prior[node][:, 1] for node in tree.latents], dim=1)
 
 
-def _tables(trees: Sequence[HLTM], tree: HLTM, device: torch.device) -> dict[Node, Tensor]:
-    """``(T, 2, 2)`` of every node but the root: rows are states of its parent."""
-    return {
-        child: torch.from_numpy(np.stack([each.transition(node, child) for each in trees])).to(device)
-        for node in tree.latents
-        for child in tree.children(node)
-    }
-
-
-def _priors(trees: Sequence[HLTM], tree: HLTM, device: torch.device) -> dict[Node, Tensor]:
-    """``(T, 2)`` of every latent."""
-    result = {tree.root: torch.from_numpy(np.stack([each.prior for each in trees])).to(device)}
-    tables = _tables(trees, tree, device)
-    for node in tree.nodes:
-        for child in tree.children(node):
-            result[child] = torch.einsum("ts,tsu->tu", result[node], tables[child])
-    return result
-
-
 @torch.no_grad()
 def ceilings(
     trees: HLTM | Sequence[HLTM],
@@ -362,7 +344,7 @@ def ceilings(
     seeds: int | Sequence[int] = 0,
     device: str | torch.device = "cpu",
 ) -> Float[Tensor, "T latents"]:
-    """Best correlation with ``z_mu`` that any function of the leaves below mu can have, for every latent.
+    """Estimate the best correlation with ``z_mu`` of a function of the leaves below mu, for every latent.
 
     Parameters
     ----------
@@ -394,20 +376,15 @@ def ceilings(
     >>> round(ceilings(star_tree(1, polarity=0.5), samples=10_000).item(), 6)  # |rho|: a leaf is all there is
     0.5
     """
-    held = [trees] if isinstance(trees, HLTM) else list(trees)
+    sources = [trees] if isinstance(trees, HLTM) else list(trees)
     place = check_device(device) if isinstance(device, str) else device
-    tree, count = same_shape(held), integer(samples, "samples", 1)
-    streams = [seeds + number for number in range(len(held))] if isinstance(seeds, int) else list(seeds)
-    batch = -(-count // 10)
-    sampler = TripleSampler(held, streams, batch, 9, place)
-    many = max(1, NUMBERS // (4 * len(tree) * 11 * batch))
+    tree, count = same_shape(sources), integer(samples, "samples", 1)
+    streams = [seeds + number for number in range(len(sources))] if isinstance(seeds, int) else list(seeds)
+    sampler = _sampler(sources, streams, count, place)
     result = []
-    for first in range(0, len(held), many):
-        here = list(range(first, min(first + many, len(held))))
-        leaves, _ = sampler.keep(torch.tensor(here, device=place)).states(0, PURPOSE)
-        # x_+ shares its root with x_1: left out, the samples are independent.
-        fresh = torch.cat([leaves[..., :batch], leaves[..., 2 * batch :]], dim=-1)
-        means, prior = posterior_means([held[number] for number in here], fresh)
+    for members in slices(len(sources), NUMBERS // (4 * len(tree) * sampler.towers * sampler.batch)):
+        leaves, _ = _states(sampler, members)
+        means, prior = posterior_means(sources[members], leaves)
         spread = prior * (1 - prior)
         share = (means - prior.unsqueeze(-1)).square().mean(-1) / torch.where(spread > 0, spread, 1.0)
         result.append(torch.where(spread > 0, share.sqrt(), 0.0))
@@ -415,7 +392,9 @@ def ceilings(
 
 
 def share_of_ceiling(best: Float[Tensor, "*lead"], ceiling: Float[Tensor, "*lead"]) -> Float[Tensor, "*lead"]:
-    """Correlation over its ceiling; 0 where the ceiling is 0. By sampling it may exceed 1 by a standard error or two.
+    """Divide correlations by their ceilings; 0 where the ceiling is 0.
+
+    Both are estimates: a share may exceed 1 by a standard error or two.
 
     Examples
     --------
@@ -425,8 +404,7 @@ def share_of_ceiling(best: Float[Tensor, "*lead"], ceiling: Float[Tensor, "*lead
     return torch.where(ceiling > 0, best / torch.where(ceiling > 0, ceiling, 1.0), 0.0)
 
 
-# Frobenius norms of the covariance operators ``OP_mu`` of all nodes, by sampling, for networks on trees of their
-# own.
+# Frobenius norms of covariance operators
 
 _QUARTERS = 4
 _PAIRINGS = ((0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2))
@@ -471,13 +449,13 @@ def operator_norms(
     >>> abs(operator_norms(network, samples=40_000).item() - 0.0625) < 0.01  # (1 - 0) / 4 * 0.5^2
     True
     """
-    held, streams = member_trees(network, trees), member_seeds(network, seeds)
+    sources, streams = member_trees(network, trees), member_seeds(network, seeds)
     count = -(-integer(samples, "samples", 8) // 20) * 20
     n_top, tree = network.width(network.tree.root), network.tree
     numbers = 2 * network.plan.neurons * (n_top + 1) + -(-_largest(network) * n_top * _QUARTERS // count)
-    polarity = torch.tensor([float(each.prior[1] - each.prior[0]) for each in held], dtype=torch.float64)
+    polarity = torch.tensor([float(each.prior[1] - each.prior[0]) for each in sources], dtype=torch.float64)
     parts = []
-    for fresh in fresh_samples(network, held, streams, count, numbers, step):
+    for fresh in fresh_samples(network, sources, streams, count, numbers, step):
         result = _squares(fresh)
         parts.append(torch.stack([result[node] for node in tree.latents], dim=-1))
     scale = ((1 - polarity.square()) / 4).to(network.device)
@@ -523,8 +501,8 @@ def _block_squares(block: Block, below: Tensor, above: Tensor, weights: Tensor) 
     left = weighted.permute(0, 1, 3, 2, 4).flatten(0, 2)
     right = pulled.permute(0, 1, 4, 2, 3, 5).flatten(3, 4).flatten(0, 2)
     gaps = torch.bmm(left, right.mT).unflatten(-1, (-1, n_top)).flatten(1, 2)
-    held = gaps.unflatten(0, (*below.shape[:2], _QUARTERS))
-    joined = held.transpose(2, 3).transpose(3, 4).flatten(3)  # (E, nodes, p, n_L * quarters)
+    quarters = gaps.unflatten(0, (*below.shape[:2], _QUARTERS))
+    joined = quarters.transpose(2, 3).transpose(3, 4).flatten(3)  # (E, nodes, p, n_L * quarters)
     grams = torch.matmul(joined.mT, joined).double().unflatten(-1, (n_top, -1)).unflatten(-3, (n_top, -1))
 
     def gram(first: int, second: int) -> Tensor:

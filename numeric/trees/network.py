@@ -20,28 +20,19 @@ from hltm import HLTM
 from hltm.base.checks import Node, count, integer, show, suggestion
 from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
-from numeric.towers.checks import Real, as_floating, check_device, check_finite, check_slope
+from numeric.towers.checks import Real, as_floating, check_device, check_finite, check_output, check_slope
 from numeric.towers.populations import FinitePopulation
 from numeric.trees.plan import Plan, make_plan, sweep
-
-# Checked input of tree networks: trees, outputs, widths, weights that fit the tree, populations.
 
 NEURON_LIMIT = 2**24  # of all latents together: every one has its place in an index
 _NAMES_SHOWN = 6
 
 
 def check_tree(tree: object) -> HLTM:
-    """Refuse what is no tree."""
+    """Refuse anything but a tree."""
     if not isinstance(tree, HLTM):
         raise InputError(f"tree of type {type(tree).__name__}: must be an hltm.HLTM")
     return tree
-
-
-def check_output(output: str) -> str:
-    """Refuse an output that is neither linear nor normalised."""
-    if output not in ("linear", "normalized"):
-        raise InputError(f"output={output!r}: must be 'linear' or 'normalized'")
-    return output
 
 
 def check_width(tree: HLTM, width: int | Mapping[Any, int]) -> dict[Node, int]:
@@ -56,15 +47,15 @@ def check_width(tree: HLTM, width: int | Mapping[Any, int]) -> dict[Node, int]:
     return result
 
 
-def _check_nodes(tree: HLTM, given: Mapping[Any, Any], what: str) -> None:
+def _check_nodes(tree: HLTM, mapping: Mapping[Any, Any], what: str) -> None:
     """Refuse a mapping whose keys are not the latents of the tree."""
-    for node in given:
+    for node in mapping:
         if node not in tree:
             raise InputError(f"{what} of node {show(node)}: not a node of the tree{suggestion(node, tree.latents)}")
         if not tree.children(node):
             raise InputError(f"{what} of node {show(node)}: it is a leaf; only latents have neurons to choose")
     for node in tree.latents:
-        if node not in given:
+        if node not in mapping:
             raise InputError(f"{what} of node {show(node)}: missing; every latent of the tree needs one")
 
 
@@ -73,7 +64,7 @@ def check_tree_weights(tree: HLTM, weights: Mapping[Any, Any]) -> dict[Node, Ten
     if not isinstance(weights, Mapping):
         raise InputError(f"weights of type {type(weights).__name__}: must be a mapping of latents to matrices")
     _check_nodes(tree, weights, "weights")
-    held: dict[Node, Tensor] = {}
+    matrices: dict[Node, Tensor] = {}
     for node in tree.latents:
         place = f"weights of node {show(node)}"
         matrix = as_floating(weights[node], place).detach().clone()
@@ -81,11 +72,11 @@ def check_tree_weights(tree: HLTM, weights: Mapping[Any, Any]) -> dict[Node, Ten
             rule = "must be (n_out, n_in) or (ensemble, n_out, n_in) with positive sizes"
             raise InputError(f"{place}: shape {tuple(matrix.shape)}: {rule}")
         check_finite(matrix, place)
-        held[node] = matrix
-    top = held[tree.root]
-    for node, matrix in held.items():
+        matrices[node] = matrix
+    top = matrices[tree.root]
+    for node, matrix in matrices.items():
         place, shape = f"weights of node {show(node)}: shape {tuple(matrix.shape)}", top.shape[:-2]
-        widths = {child: held[child].shape[-2] if child in held else 1 for child in tree.children(node)}
+        widths = {child: matrices[child].shape[-2] if child in matrices else 1 for child in tree.children(node)}
         if matrix.shape[-1] != sum(widths.values()):
             parts = [f"{show(child)} ({width})" for child, width in list(widths.items())[:_NAMES_SHOWN]]
             named = ", ".join(parts) + (", ..." if len(widths) > _NAMES_SHOWN else "")
@@ -95,17 +86,16 @@ def check_tree_weights(tree: HLTM, weights: Mapping[Any, Any]) -> dict[Node, Ten
         if matrix.dtype != top.dtype or matrix.device != top.device:
             kinds = f"{matrix.dtype} on {matrix.device} beside {top.dtype} on {top.device} of node {show(tree.root)}"
             raise InputError(f"{place}: {kinds}: all weights must share dtype and device")
-    return {node: matrix if matrix.ndim == 3 else matrix.unsqueeze(0) for node, matrix in held.items()}
+    return {node: matrix if matrix.ndim == 3 else matrix.unsqueeze(0) for node, matrix in matrices.items()}
 
 
-def check_tree_population(tree: HLTM, population: FinitePopulation, dtype: torch.dtype, device: torch.device) -> None:
+def check_tree_population(network: "TreeNetwork", population: FinitePopulation) -> None:
     """Refuse a population whose points the network cannot read."""
-    leaves = len(tree.leaves)
+    leaves, points = len(network.tree.leaves), population.points
     if population.dimension != leaves:
         raise InputError(f"population of dimension {population.dimension}: must be {leaves}, one for each leaf")
-    points = population.points
-    if points.dtype != dtype or points.device != device:
-        kinds = f"{points.dtype} on {points.device} before weights of {dtype} on {device}"
+    if points.dtype != network.dtype or points.device != network.device:
+        kinds = f"{points.dtype} on {points.device} before weights of {network.dtype} on {network.device}"
         raise InputError(f"population: {kinds}: must share dtype and device; use population.to")
 
 
@@ -234,16 +224,15 @@ class TreeNetwork:
         Examples
         --------
         >>> from hltm import star_tree
-        >>> TreeNetwork.from_weights(star_tree(1, polarity=0.5), {0: [[1.0, 2.0]]})
+        >>> TreeNetwork.from_weights(star_tree(1, polarity=0.5), {0: [[1.0]], 1: [[1.0]]})
         Traceback (most recent call last):
             ...
-        hltm.base.errors.InputError: weights of node 0: shape (1, 2): must have 1 columns, the neurons of its children
-        1 (1)
+        hltm.base.errors.InputError: weights of node 1: it is a leaf; only latents have neurons to choose
         """
-        held = check_tree_weights(check_tree(tree), weights)
-        some = next(iter(held.values()))
-        plan = make_plan(tree, {node: matrix.shape[1] for node, matrix in held.items()}, some.device)
-        stacked = (torch.stack([held[node] for node in block.nodes], dim=1) for block in plan.blocks)
+        matrices = check_tree_weights(check_tree(tree), weights)
+        device = matrices[tree.root].device
+        plan = make_plan(tree, {node: matrix.shape[1] for node, matrix in matrices.items()}, device)
+        stacked = (torch.stack([matrices[node] for node in block.nodes], dim=1) for block in plan.blocks)
         network = object.__new__(cls)
         network._fill(tree, check_slope(slope), check_output(output), plan, tuple(stacked))
         return network
@@ -318,10 +307,11 @@ class TreeNetwork:
         if leaves.device != self.device or (leaves.is_floating_point() and leaves.dtype != self.dtype):
             kinds = f"{leaves.dtype} on {leaves.device} before weights of {self.dtype} on {self.device}"
             raise InputError(f"leaves: {kinds}: must share dtype and device")
-        held = leaves.mT.to(self.dtype)
-        return held if held.ndim == 3 else held.unsqueeze(0)
+        columns = leaves.mT.to(self.dtype)
+        return columns if columns.ndim == 3 else columns.unsqueeze(0)
 
-    def _levels(self, leaves: Tensor) -> list[Tensor]:
+    def levels(self, leaves: Num[Tensor, "*ensemble batch n_leaves"]) -> list[Tensor]:
+        """Activations of every level from the root down, ``(E, neurons, batch)``; rows as the plan orders them."""
         below = self.slope
         levels = sweep(self.plan, self.parameters, self.inputs(leaves), lambda p: functional.leaky_relu(p, below))
         if self.output == "normalized":
@@ -359,7 +349,7 @@ class TreeNetwork:
         tensor([[[-1.],
                  [ 1.]]], dtype=torch.float64)
         """
-        return self._levels(leaves)[0].mT
+        return self.levels(leaves)[0].mT
 
     def activations(self, leaves: Num[Tensor, "*ensemble batch n_leaves"]) -> dict[Node, Tensor]:
         """Activations ``f_mu`` of every node, leaves included, each ``(E, batch, |N_mu|)``; the root's is the output.
@@ -373,7 +363,7 @@ class TreeNetwork:
         >>> {node: f.flatten().tolist() for node, f in network.activations(torch.tensor([[1, 1]])).items()}
         {0: [-1.0], 1: [1.0], 2: [1.0]}
         """
-        levels = [level.expand(self.ensemble, -1, -1) for level in self._levels(leaves)]
+        levels = [level.expand(self.ensemble, -1, -1) for level in self.levels(leaves)]
         place = self.plan.place
         return {node: levels[place[node][0]][:, place[node][1] : place[node][2]].mT for node in self.tree.nodes}
 

@@ -7,7 +7,7 @@ terms between siblings; ``V_x[Kbar_mu]`` is its diagonal block. The covariance h
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import torch
@@ -17,21 +17,20 @@ from torch import Tensor
 from hltm.base.checks import Node
 from numeric.towers.checks import check_finite
 from numeric.towers.connection import ConnectionFactors
-from numeric.towers.gradient import check_convention, expected_loss_of_outputs
+from numeric.towers.gradient import expected_loss_of_outputs
 from numeric.towers.losses import LossSpec, loss_spec
+from numeric.towers.network import slices
 from numeric.towers.operator import Coupling, pair_laplacian
 from numeric.towers.populations import FinitePopulation
 from numeric.trees.network import TreeNetwork, check_tree_population
 from numeric.trees.plan import gathered, own_rows, sweep
 
-# Gates and Jacobians of tree networks, written out by hand: what connections and operators are made of.
-
-_NUMBERS = 2**24  # numbers held at a time while a population is gone through: 128 MB in double precision
+_NUMBERS = 2**24  # in memory at a time during a sum over a population: 128 MB in double precision
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a forward pass left behind."""
+    """Activations of every level, and the norm of a normalised output."""
 
     levels: list[Tensor]
     norm: Tensor | None
@@ -39,7 +38,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some augmentations of some points: ``leaves (m * a, d)``, their weights ``shares (m, a)``, which `points`."""
+    """Some augmentations of some points: ``leaves (m * a, d)`` with weights ``shares (m, a)``."""
 
     leaves: Tensor
     shares: Tensor
@@ -47,16 +46,12 @@ class Part:
 
 
 def parts(population: FinitePopulation, numbers: int) -> Iterator[Part]:
-    """Cut a population into parts, given how many numbers one sample needs."""
+    """Cut a population into parts that fit into memory; one sample needs `numbers` numbers."""
     samples = max(1, _NUMBERS // numbers)
     many = min(population.augmentations, samples)
-    some = max(1, samples // many)
-    for first in range(0, population.size, some):
-        points = slice(first, min(first + some, population.size))
-        for start in range(0, population.augmentations, many):
-            here = slice(start, start + many)
-            leaves = population.points[points, here].flatten(0, 1)
-            yield Part(leaves, population.augmentation_weights[points, here], points)
+    for points, here in product(slices(population.size, samples // many), slices(population.augmentations, many)):
+        leaves = population.points[points, here].flatten(0, 1)
+        yield Part(leaves, population.augmentation_weights[points, here], points)
 
 
 def _gate(activation: Tensor, slope: float) -> Tensor:
@@ -65,7 +60,7 @@ def _gate(activation: Tensor, slope: float) -> Tensor:
 
 
 def run(network: TreeNetwork, inputs: Tensor) -> Run:
-    """Activations of every level with the gates written out; `inputs` as :meth:`TreeNetwork.inputs` gives them."""
+    """Activations of every level with the gates written out; `inputs` are those of :meth:`TreeNetwork.inputs`."""
     slope = network.slope
     levels = sweep(network.plan, network.parameters, inputs, lambda p: p * _gate(p, slope))
     if network.output == "linear":
@@ -83,7 +78,7 @@ def inputs_of(network: TreeNetwork, done: Run, node: Node) -> Tensor:
 
 
 def identity_at(done: Run) -> Tensor:
-    """One vector per output, the same for each sample: ``(E, n_L, n_L, batch)``."""
+    """Identity matrix for every sample, expanded: ``(E, n_L, n_L, batch)``."""
     top = done.levels[0]
     identity = torch.eye(top.shape[1], dtype=top.dtype, device=top.device)
     return identity.unsqueeze(-1).expand(len(top), -1, -1, top.shape[-1])
@@ -102,18 +97,16 @@ def pull_back(network: TreeNetwork, done: Run, vectors: Tensor) -> list[Tensor]:
     """``J_mu^T v`` of all latents, level by level from the root."""
     shape = vectors.shape[2:]
     result = [_top(done, vectors)]
-    number = 0
     for depth, level in enumerate(network.plan.levels[:-2]):
         below = network.plan.levels[depth + 1]
         flat = result[-1].flatten(2)
         moved = flat.new_empty(len(flat), below.rows, flat.shape[-1])
-        for offset, block in enumerate(level.blocks):
-            part = torch.matmul(network.parameters[number + offset].mT, own_rows(block, flat)).flatten(1, 2)
+        for block in level.blocks:
+            part = torch.matmul(network.parameters[block.number].mT, own_rows(block, flat)).flatten(1, 2)
             if block.reads is None:
                 moved = part
             else:
                 moved.index_copy_(1, block.reads, part)
-        number += len(level.blocks)
         result.append(moved.unflatten(-1, shape) * _gate(done.levels[depth + 1], network.slope).unsqueeze(2))
     return result
 
@@ -168,9 +161,9 @@ def tree_factors(
     >>> torch.allclose(cut, network.forward(x))
     True
     """
-    held = network.inputs(leaves)
-    check_finite(held, "leaves")
-    done = run(network, held)
+    inputs = network.inputs(leaves)
+    check_finite(inputs, "leaves")
+    done = run(network, inputs)
     backward = pull_back(network, done, identity_at(done))
     result = {}
     for node in network.tree.latents:
@@ -212,19 +205,21 @@ def tree_connections(network: TreeNetwork, leaves: Num[Tensor, "*ensemble batch 
     return {node: factors.dense() for node, factors in tree_factors(network, leaves).items()}
 
 
-def _mean_outputs(network: TreeNetwork, population: FinitePopulation) -> Tensor:
-    """``fbar_L`` of every point, ``(E, M, n_L)``."""
-    means = population.points.new_zeros(network.ensemble, population.size, network.width(network.tree.root))
+def _means(network: TreeNetwork, population: FinitePopulation, node: Node | None = None) -> Tensor:
+    """Augmentation means of the inputs of a node, or of the output without a node: ``(E, M, n)``."""
+    width = network.width(network.tree.root) if node is None else network.matrix(node).shape[-1]
+    means = population.points.new_zeros(network.ensemble, population.size, width)
     for part in parts(population, network.ensemble * network.plan.neurons):
-        top = run(network, network.inputs(part.leaves)).levels[0]
-        means[:, part.points] += torch.einsum("elma,ma->eml", top.unflatten(-1, part.shares.shape), part.shares)
+        done = run(network, network.inputs(part.leaves))
+        values = done.levels[0] if node is None else inputs_of(network, done, node)
+        means[:, part.points] += torch.einsum("eima,ma->emi", values.unflatten(-1, part.shares.shape), part.shares)
     return means
 
 
 def _coupled(
     population: FinitePopulation, spec: LossSpec, outputs: Tensor, values: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Values ``(E, M, ...)`` centred, and how the points of each member act on them; ``fbar`` itself without values."""
+    """Values ``(E, M, ...)``, or the outputs, centred; and the coupling of each member applied to them."""
     values = outputs if values is None else values
     simple = Coupling(population)
     centred = simple.centred(values.transpose(0, 1)).transpose(0, 1)
@@ -282,7 +277,7 @@ def tree_covariance_operator(
     tensor([[[0.0625]]], dtype=torch.float64)
     """
     spec = loss_spec(loss, **loss_parameters)
-    check_tree_population(network.tree, population, network.dtype, network.device)
+    check_tree_population(network, population)
     n_out, n_in = network.matrix(node).shape[1:]
     n_top = network.width(network.tree.root)
     means = population.points.new_zeros(network.ensemble, population.size, n_top, n_in, n_out)
@@ -293,7 +288,7 @@ def tree_covariance_operator(
         above = node_pull_back(network, done, node).unflatten(-1, shape)
         below = below.expand(network.ensemble, -1, -1, -1)
         means[:, part.points] += torch.einsum("eima,eolma->emlio", below, above)
-    outputs = means.new_zeros(0) if spec.name == "simple" else _mean_outputs(network, population)
+    outputs = means.new_zeros(0) if spec.name == "simple" else _means(network, population)
     centred, moved = _coupled(population, spec, outputs, means.flatten(3))
     total = torch.matmul(centred.flatten(1, 2).mT, moved.flatten(1, 2))
     return total.triu() + total.triu(1).mT
@@ -335,8 +330,8 @@ def tree_update(
     {0: tensor([[[0.2500]]], dtype=torch.float64)}
     """
     spec = loss_spec(loss, **loss_parameters)
-    check_tree_population(network.tree, population, network.dtype, network.device)
-    _, moved = _coupled(population, spec, _mean_outputs(network, population))
+    check_tree_population(network, population)
+    _, moved = _coupled(population, spec, _means(network, population))
     if spec.name == "simple":
         moved = 2 * moved
     result = [torch.zeros_like(parameter) for parameter in network.parameters]
@@ -347,21 +342,19 @@ def tree_update(
     return network.with_parameters(result).weights
 
 
-def _add_updates(network: TreeNetwork, done: Run, backward: list[Tensor], found: list[Tensor]) -> None:
+def _add_updates(network: TreeNetwork, done: Run, backward: list[Tensor], totals: list[Tensor]) -> None:
     """Add ``sum_samples (J^T u) f^T`` of every block to its tensor."""
-    number = 0
     for depth, level in enumerate(network.plan.levels):
         for block in level.blocks:
             above = own_rows(block, backward[depth].squeeze(2))
-            found[number] += torch.matmul(above, gathered(block, done.levels[depth + 1]).mT)
-            number += 1
+            totals[block.number] += torch.matmul(above, gathered(block, done.levels[depth + 1]).mT)
 
 
 @torch.no_grad()
 def tree_activation_covariance(
     network: TreeNetwork, population: FinitePopulation, node: Node
 ) -> Float[Tensor, "E n_in n_in"]:
-    """Covariance of the augmentation means of what a node reads, ``V_{z_0}[E[f_{N_mu^ch} | z_0]]``.
+    """Covariance of the augmentation means of a node's inputs, ``V_{z_0}[E[f_{N_mu^ch} | z_0]]``.
 
     Parameters
     ----------
@@ -392,17 +385,10 @@ def tree_activation_covariance(
     tensor([[[0.0625, 0.0625],
              [0.0625, 0.0625]]], dtype=torch.float64)
     """
-    check_tree_population(network.tree, population, network.dtype, network.device)
-    means = population.points.new_zeros(network.ensemble, population.size, network.matrix(node).shape[-1])
-    for part in parts(population, network.ensemble * network.plan.neurons):
-        below = inputs_of(network, run(network, network.inputs(part.leaves)), node)
-        means[:, part.points] += torch.einsum("eima,ma->emi", below.unflatten(-1, part.shares.shape), part.shares)
-    centred, moved = _coupled(population, loss_spec("simple"), means)
+    check_tree_population(network, population)
+    centred, moved = _coupled(population, loss_spec("simple"), _means(network, population, node))
     total = torch.matmul(centred.mT, moved)
     return total.triu() + total.triu(1).mT
-
-
-# Expected losses of tree networks over a finite population, differentiated by autograd.
 
 
 def tree_population_gradient(
@@ -434,7 +420,7 @@ def tree_population_gradient(
 
     Source
     ------
-    Left side of statements 3 and 4; nothing here knows of connections.
+    Left side of statements 3 and 4; no connection is used.
 
     Examples
     --------
@@ -444,12 +430,10 @@ def tree_population_gradient(
     {0: tensor([[[0.2500]]], dtype=torch.float64)}
     """
     spec = loss_spec(loss, **loss_parameters)
-    check_convention(convention)
-    check_tree_population(network.tree, population, network.dtype, network.device)
+    check_tree_population(network, population)
     with torch.enable_grad():
-        held = [parameter.detach().clone().requires_grad_() for parameter in network.parameters]
-        outputs = network.with_parameters(held).forward(population.flat_points)
-        others = outputs if convention == "shared" else outputs.detach()
-        members = [expected_loss_of_outputs(*pair, population, spec) for pair in zip(outputs, others, strict=True)]
-        gradients = torch.autograd.grad(torch.stack(members).sum(), held, materialize_grads=True)
+        moving = [parameter.detach().clone().requires_grad_() for parameter in network.parameters]
+        outputs = network.with_parameters(moving).forward(population.flat_points)
+        members = [expected_loss_of_outputs(member, population, spec, convention) for member in outputs]
+        gradients = torch.autograd.grad(torch.stack(members).sum(), moving, materialize_grads=True)
     return network.with_parameters([-gradient for gradient in gradients]).weights

@@ -1,4 +1,4 @@
-"""How a tree of neuron groups is evaluated: level by level, nodes of one shape as one batched product.
+"""Evaluation plan of a tree of neuron groups: level by level, nodes of one shape as one batched product.
 
 Neurons of one level (nodes at one distance from the root, in the order of ``tree.levels``) are the rows of
 one tensor, samples its last axis. In this order the neurons that a node reads are neighbours in the level
@@ -7,7 +7,7 @@ writes to the same rows. Section 6 of the notes: a group N_mu sits at every late
 its children; a leaf is one neuron.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +21,9 @@ Activation = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Latents of one level whose matrices have one shape."""
+    """Latents of one level whose matrices have one shape; `number` is the place of their parameters."""
 
+    number: int
     nodes: tuple[Node, ...]
     shape: tuple[int, int]
     reads: Tensor | None
@@ -42,7 +43,7 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The levels from the root down, and where each node lies in them."""
+    """Levels from the root down, and the place of each node in them."""
 
     levels: tuple[Level, ...]
     place: dict[Node, tuple[int, int, int]]
@@ -60,75 +61,60 @@ class Plan:
 
 
 def _index(values: list[int], size: int, device: torch.device) -> Tensor | None:
-    """The values as an index, None if they are ``0 .. size - 1``."""
+    """The values as an index tensor; None if they are ``0 .. size - 1``."""
     if values == list(range(size)):
         return None
     return torch.tensor(values, dtype=torch.int64, device=device)
 
 
 def make_plan(tree: HLTM, widths: Mapping[Node, int], device: torch.device) -> Plan:
-    """Lay the neurons of a tree out."""
+    """Build the plan of a tree."""
     place: dict[Node, tuple[int, int, int]] = {}
     for depth, nodes in enumerate(tree.levels):
         start = 0
         for node in nodes:
             place[node] = (depth, start, start + widths.get(node, 1))
             start = place[node][2]
+    sizes = [place[nodes[-1]][2] for nodes in tree.levels]
     column = {leaf: number for number, leaf in enumerate(tree.leaves)}
+
+    def rows(nodes: Iterable[Node]) -> list[int]:
+        return [row for node in nodes for row in range(*place[node][1:])]
+
     levels: list[Level] = []
     slot: dict[Node, tuple[int, int]] = {}
-    for nodes in tree.levels:
+    count = 0
+    for depth, nodes in enumerate(tree.levels):
+        leaves = [node for node in nodes if node in column]
         groups: dict[tuple[int, int], list[Node]] = {}
         for node in nodes:
             if children := tree.children(node):
-                fan_in = place[children[-1]][2] - place[children[0]][1]
+                fan_in = sum(widths.get(child, 1) for child in children)
                 groups.setdefault((widths[node], fan_in), []).append(node)
-        first = sum(len(level.blocks) for level in levels)
-        for number, members in enumerate(groups.values(), start=first):
-            slot.update({node: (number, index) for index, node in enumerate(members)})
-        levels.append(_level(tree, nodes, groups, place, column, device))
+        blocks = []
+        for shape, members in groups.items():
+            slot.update({node: (count, index) for index, node in enumerate(members)})
+            reads = rows(child for node in members for child in tree.children(node))
+            index = _index(reads, sizes[depth + 1], device), _index(rows(members), sizes[depth], device)
+            blocks.append(Block(count, tuple(members), shape, *index))
+            count += 1
+        # Rows as they are computed, leaves first and then block by block; `order` sorts them into the level.
+        computed = rows([*leaves, *(node for members in groups.values() for node in members)])
+        order = _index(sorted(range(sizes[depth]), key=computed.__getitem__), sizes[depth], device)
+        columns = _index([column[leaf] for leaf in leaves], len(column), device)
+        levels.append(Level(columns, len(leaves), tuple(blocks), order, sizes[depth]))
     return Plan(tuple(levels), place, slot)
 
 
-def _level(
-    tree: HLTM,
-    nodes: Sequence[Node],
-    groups: dict[tuple[int, int], list[Node]],
-    place: dict[Node, tuple[int, int, int]],
-    column: dict[Node, int],
-    device: torch.device,
-) -> Level:
-    """One level from its nodes and their groups."""
-    depth, rows = place[nodes[-1]][0], place[nodes[-1]][2]
-    below = sum(place[node][2] - place[node][1] for node in tree.levels[depth + 1]) if groups else 0
-    blocks = []
-    for shape, members in groups.items():
-        reads: list[int] = []
-        writes = [row for node in members for row in range(*place[node][1:])]
-        for node in members:
-            children = tree.children(node)
-            reads.extend(range(place[children[0]][1], place[children[-1]][2]))
-        blocks.append(Block(tuple(members), shape, _index(reads, below, device), _index(writes, rows, device)))
-    leaves = [node for node in nodes if node in column]
-    pieces = [*leaves, *(node for members in groups.values() for node in members)]
-    # Rows as they are computed, leaves first and then block by block; `order` sorts them into the level.
-    built = [row for node in pieces for row in range(*place[node][1:])]
-    order = [0] * rows
-    for source, row in enumerate(built):
-        order[row] = source
-    columns = _index([column[leaf] for leaf in leaves], len(column), device)
-    return Level(columns, len(leaves), tuple(blocks), _index(order, rows, device), rows)
-
-
 def own_rows(block: Block, level: Tensor) -> Tensor:
-    """What belongs to the nodes of a block: ``(..., rows, batch)`` to ``(..., nodes, |N_mu|, batch)``."""
+    """Rows of the nodes of a block: ``(..., rows, batch)`` to ``(..., nodes, |N_mu|, batch)``."""
     rows = level if block.writes is None else level.index_select(-2, block.writes)
     result: Tensor = rows.unflatten(-2, (len(block.nodes), block.shape[0]))
     return result
 
 
 def gathered(block: Block, below: Tensor) -> Tensor:
-    """What the nodes of a block read: ``(..., rows, batch)`` to ``(..., nodes, fan-in, batch)``."""
+    """Inputs of the nodes of a block: ``(..., rows, batch)`` to ``(..., nodes, fan-in, batch)``."""
     rows = below if block.reads is None else below.index_select(-2, block.reads)
     result: Tensor = rows.unflatten(-2, (len(block.nodes), block.shape[1]))
     return result
@@ -136,7 +122,7 @@ def gathered(block: Block, below: Tensor) -> Tensor:
 
 def sweep(plan: Plan, parameters: Sequence[Tensor], leaves: Tensor, activation: Activation) -> list[Tensor]:
     """Activations of all levels, from the leaves up."""
-    ensemble, number = len(parameters[0]), len(parameters)
+    ensemble = len(parameters[0])
     result: list[Tensor] = []
     for depth in range(len(plan.levels) - 1, -1, -1):
         level = plan.levels[depth]
@@ -144,9 +130,8 @@ def sweep(plan: Plan, parameters: Sequence[Tensor], leaves: Tensor, activation: 
         if level.leaves:
             rows = leaves if level.columns is None else leaves.index_select(-2, level.columns)
             pieces.append(rows.expand(ensemble, -1, -1) if level.blocks else rows)
-        number -= len(level.blocks)
-        for offset, block in enumerate(level.blocks):
-            before = _product(parameters[number + offset], gathered(block, result[-1]))
+        for block in level.blocks:
+            before = _product(parameters[block.number], gathered(block, result[-1]))
             pieces.append(activation(before) if depth else before)
         joined = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
         result.append(joined if level.order is None else joined.index_select(-2, level.order))

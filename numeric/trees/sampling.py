@@ -1,7 +1,7 @@
-"""`TreeSampler`: the tables of a tree on a device, and leaves drawn from them level by level.
+"""Leaves of a tree sampled on a device, and statement 6 by sampling: estimates with errors, contrasts with bounds.
 
-All samples of all nodes of one level with the same numbers of states are drawn at once, by inversion: a state is
-the number of cumulative probabilities that a uniform number has reached. Only one level is held at a time.
+`TreeSampler` draws all samples of all nodes of one level with the same numbers of states at once, by inversion: a
+state is the number of cumulative probabilities that a uniform number has reached. One level is in memory at a time.
 """
 
 import math
@@ -17,10 +17,13 @@ from hltm import HLTM
 from hltm.base.checks import Node, count, integer, show
 from hltm.base.errors import InputError
 from numeric.towers.checks import Real, check_device
+from numeric.towers.network import slices
 from numeric.trees.network import TreeNetwork, check_tree
 from numeric.trees.operator import inputs_of, run
+from numeric.trees.streams import choose, levels_below
 
 SAMPLE_LIMIT = 2**31  # states of leaves in one call
+_NUMBERS = 2**24  # in memory at a time while activations are drawn: 128 MB in double precision
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -30,12 +33,12 @@ class _Draw:
 
     rows: Tensor
     above: Tensor
-    steps: Tensor
+    limits: Tensor
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class TreeSampler:
-    """Tables of a tree on a device, for many draws.
+    """Tables of a tree on a device, for many activations.
 
     Parameters
     ----------
@@ -65,31 +68,25 @@ class TreeSampler:
 
     def __init__(self, tree: HLTM, device: str | torch.device) -> None:
         place = check_device(device) if isinstance(device, str) else device
-        column = {leaf: number for number, leaf in enumerate(check_tree(tree).leaves)}
-        above = {tree.root: 0}
         levels = []
-        for nodes in tree.levels[1:]:
+        for edges, parents, observed, columns in levels_below(check_tree(tree), place):
             groups: dict[tuple[int, int], list[int]] = {}
-            tables = [tree.transition(_parent(tree, node), node) for node in nodes]
+            tables = [tree.transition(*edge) for edge in edges]
             for row, table in enumerate(tables):
                 groups.setdefault(table.shape, []).append(row)
             draws = tuple(
                 _Draw(
                     torch.tensor(rows, device=place),
-                    torch.tensor([above[_parent(tree, nodes[row])] for row in rows], device=place),
-                    _steps(np.stack([tables[row] for row in rows], axis=1)).to(place),
+                    torch.tensor([parents[row] for row in rows], device=place),
+                    _limits(np.stack([tables[row] for row in rows], axis=1)).to(place),
                 )
                 for rows in groups.values()
             )
-            observed = [row for row, node in enumerate(nodes) if node in column]
-            columns = [column[nodes[row]] for row in observed]
-            index = [torch.tensor(values, dtype=torch.int64, device=place) for values in (observed, columns)]
-            levels.append((draws, index[0], index[1]))
-            above = {node: row for row, node in enumerate(nodes)}
-        prior = _steps(tree.prior[None, None, :]).to(place)
+            levels.append((draws, observed, columns))
+        prior = _limits(tree.prior[None, None, :]).to(place)
         states = max(tree.cardinality(node) for node in tree.nodes)
-        result = {"tree": tree, "device": place, "_prior": prior, "_states": states, "_levels": tuple(levels)}
-        for name, value in result.items():
+        values = {"tree": tree, "device": place, "_prior": prior, "_states": states, "_levels": tuple(levels)}
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def draw(
@@ -113,20 +110,22 @@ class TreeSampler:
             rows = sum(len(group.rows) for group in draws)
             level = torch.empty(rows, n, dtype=small, device=self.device)
             for group in draws:
-                level[group.rows] = _drawn(group.steps, states[group.above], generator).to(level.dtype)
+                uniform = torch.rand((len(group.rows), n), generator=generator, dtype=torch.float64, device=self.device)
+                level[group.rows] = choose(group.limits, states[group.above], uniform).to(level.dtype)
             result[columns] = level[observed].to(dtype)
             states = level
         return result.mT
 
-    def _root(self, n: int, generator: torch.Generator, given: Any) -> Tensor:
+    def _root(self, n: int, generator: torch.Generator, root_states: Any) -> Tensor:
         """States of the root, ``(1, n)``."""
-        if given is None:
-            return _drawn(self._prior, torch.zeros(1, n, dtype=torch.int64, device=self.device), generator)
-        states = torch.as_tensor(given, device=self.device)
+        if root_states is None:
+            uniform = torch.rand((1, n), generator=generator, dtype=torch.float64, device=self.device)
+            return choose(self._prior, None, uniform)
+        states = torch.as_tensor(root_states, device=self.device)
         root, limit = show(self.tree.root), self.tree.cardinality(self.tree.root)
         if states.is_floating_point() or states.dtype == torch.bool or states.shape not in ((), (n,)):
-            result = f"{states.dtype} of shape {tuple(states.shape)}"
-            raise InputError(f"root_states: {result}: must be one integer or integers of shape ({n},)")
+            kind = f"{states.dtype} of shape {tuple(states.shape)}"
+            raise InputError(f"root_states: {kind}: must be one integer or integers of shape ({n},)")
         bad = (states < 0) | (states >= limit)
         if bool(bad.any()):
             value = states[bad].flatten()[0].item()
@@ -139,36 +138,12 @@ def _largest(dtype: torch.dtype) -> Real:
     return 2 / torch.finfo(dtype).eps if dtype.is_floating_point else torch.iinfo(dtype).max
 
 
-def _parent(tree: HLTM, node: Node) -> Node:
-    above = tree.parent(node)
-    if above is None:
-        raise InputError(f"node {show(node)}: must have a parent")
-    return above
-
-
-def _steps(tables: np.ndarray) -> Tensor:
-    """Cumulative probabilities without the last, ``(states of the parent, nodes, states)`` to `_Draw.steps`."""
+def _limits(tables: np.ndarray) -> Tensor:
+    """Cumulative probabilities without the last, from tables ``(states of the parent, nodes, states)``."""
     steps = tables.cumsum(axis=-1)
     # Divided by the last step, rows end in exact ones: a last state of probability zero is never drawn.
     steps = steps / steps[..., -1:]
     return torch.from_numpy(np.ascontiguousarray(steps[..., :-1].transpose(0, 2, 1)[..., None]))
-
-
-def _drawn(steps: Tensor, above: Tensor, generator: torch.Generator) -> Tensor:
-    """One state for every entry of `above`, the states of the parents ``(nodes, n)``."""
-    uniform = torch.rand(above.shape, generator=generator, dtype=torch.float64, device=above.device)
-    states = torch.zeros_like(above)
-    for step in range(steps.shape[1]):
-        limits = steps[0, step]
-        for value in range(1, len(steps)):
-            limits = torch.where(above == value, steps[value, step], limits)
-        states += uniform >= limits
-    return states
-
-
-# Leaves of a tree sampled on a device, and statement 6 by sampling, with standard errors.
-
-_NUMBERS = 2**24  # numbers held at a time while a covariance is estimated: 128 MB in double precision
 
 
 def sample_leaves(
@@ -274,28 +249,25 @@ def estimate_activation_covariance(
     >>> abs(estimate.item() - 0.0625) < 4 * error.item() < 0.02
     True
     """
-    check_shape(network, tree)
+    activations = _ActivationSampler(network, tree, node)
     parts = integer(batches, "batches", 2)
     size = integer(samples, "samples", 2 * parts) // parts
-    sampler = TreeSampler(tree, network.device)
     width = network.matrix(node).shape[-1]
-    prior = torch.from_numpy(tree.prior)
-    kept = torch.nonzero(prior > 0).flatten().tolist()
-    means = torch.empty(len(kept), network.ensemble, parts, width, dtype=network.dtype, device=network.device)
+    means = torch.empty(
+        len(activations.states), network.ensemble, parts, width, dtype=network.dtype, device=network.device
+    )
     result = means.new_zeros(network.ensemble, parts, width, width)
-    step = max(1, _NUMBERS // (size * network.ensemble * network.plan.neurons))
-    for number, state in enumerate(kept):
-        for first in range(0, parts, step):
-            part = slice(first, min(first + step, parts))
-            leaves = sampler.draw(size * (part.stop - first), generator, state, network.dtype)
-            below = inputs_of(network, run(network, network.inputs(leaves)), node).unflatten(-1, (-1, size))
-            below = below.expand(network.ensemble, -1, -1, -1).transpose(1, 2)
+    step = _NUMBERS // (size * network.ensemble * network.plan.neurons)
+    for number, (state, share) in enumerate(zip(activations.states, activations.prior, strict=True)):
+        for part in slices(parts, step):
+            below = activations.draw(state, size * (part.stop - part.start), generator)
+            below = below.unflatten(-1, (-1, size)).transpose(1, 2)
             mean = below.mean(-1, keepdim=True)
             centred = below - mean
             covariance = torch.matmul(centred, centred.mT) / (size - 1)
             means[number, :, part] = mean.squeeze(-1)
-            result[:, part] -= float(prior[state] * (1 - prior[state])) / size * covariance
-    weights = prior[kept].to(network.device, network.dtype)
+            result[:, part] -= float(share * (1 - share)) / size * covariance
+    weights = activations.prior.to(network.device, network.dtype)
     centred = means - torch.tensordot(weights, means, dims=1)
     result += torch.einsum("zebi,zebj,z->ebij", centred, centred, weights)
     estimate = result.mean(1)
@@ -303,20 +275,26 @@ def estimate_activation_covariance(
     return estimate, error
 
 
-def check_shape(network: TreeNetwork, tree: HLTM) -> None:
-    """Refuse a tree that the network does not read."""
-    own = network.tree
-    check_tree(tree)
-    if tree is not own and (tree.nodes != own.nodes or any(tree.children(v) != own.children(v) for v in own.nodes)):
-        raise InputError(f"tree {tree!r}: must have the nodes and edges of the network's tree {own!r}")
+class _ActivationSampler:
+    """Sampler of the inputs of a node given a root state of positive probability."""
 
+    def __init__(self, network: TreeNetwork, tree: HLTM, node: Node) -> None:
+        own = network.tree
+        if check_tree(tree).nodes != own.nodes or any(tree.children(v) != own.children(v) for v in own.nodes):
+            raise InputError(f"tree {tree!r}: must have the nodes and edges of the network's tree {own!r}")
+        self._network, self._node, self._sampler = network, node, TreeSampler(tree, network.device)
+        self.states = np.flatnonzero(tree.prior > 0).tolist()
+        self.prior = torch.from_numpy(tree.prior[self.states])
 
-# What a root state does to the activations: sampled contrasts ``E[f | z_0] - E[f]``, with what bounds their error.
+    def draw(self, state: int, n: int, generator: torch.Generator) -> Float[Tensor, "E n_in n"]:
+        leaves = self._sampler.draw(n, generator, state, self._network.dtype)
+        below = inputs_of(self._network, run(self._network, self._network.inputs(leaves)), self._node)
+        return below.expand(self._network.ensemble, -1, -1)
 
 
 @dataclass(frozen=True, eq=False)
 class RootContrasts:
-    """Sampled contrasts of the children of a node.
+    """Sampled contrasts ``E[f | z_0] - E[f]`` of the children of a node, with what bounds their error.
 
     Attributes
     ----------
@@ -328,7 +306,7 @@ class RootContrasts:
     spans : Tensor
         ``(Z, E, n_in)``: width of an interval that holds every draw.
     samples : int
-        Number of draws.
+        Number of activations.
 
     Examples
     --------
@@ -352,7 +330,7 @@ class RootContrasts:
 
 
 def activation_bounds(network: TreeNetwork, node: Node) -> tuple[Float[Tensor, "E n_in"], Float[Tensor, "E n_in"]]:
-    """Least and largest value that the activations of a node's children can take, by interval arithmetic.
+    """Bounds of the activations of a node's children, by interval arithmetic.
 
     Parameters
     ----------
@@ -428,22 +406,15 @@ def sample_root_contrasts(
     >>> found.means.flatten().tolist(), found.covariance.item()
     ([-0.5, 0.5], 0.25)
     """
-    check_shape(network, tree)
+    activations = _ActivationSampler(network, tree, node)
     total = integer(samples, "samples", 2)
-    sampler = TreeSampler(tree, network.device)
-    table = torch.from_numpy(tree.prior)
-    kept = torch.nonzero(table > 0).flatten().tolist()
-    prior = table[kept].to(network.device, network.dtype)
+    prior = activations.prior.to(network.device, network.dtype)
     low, high = activation_bounds(network, node)
-    shape = (len(kept), network.ensemble, low.shape[-1])
+    shape = (len(prior), network.ensemble, low.shape[-1])
     first, second = low.new_zeros(shape), low.new_zeros(shape)
-    step = max(1, _NUMBERS // (len(kept) * network.ensemble * network.plan.neurons))
-    for start in range(0, total, step):
-        size = min(step, total - start)
-        below = torch.stack([
-            inputs_of(network, run(network, network.inputs(leaves)), node).expand(network.ensemble, -1, -1)
-            for leaves in (sampler.draw(size, generator, state, network.dtype) for state in kept)
-        ])  # fmt: skip
+    for part in slices(total, _NUMBERS // (len(prior) * network.ensemble * network.plan.neurons)):
+        start, size = part.start, part.stop - part.start
+        below = torch.stack([activations.draw(state, size, generator) for state in activations.states])
         contrasts = below - torch.tensordot(prior, below, dims=1)
         mean = contrasts.mean(-1)
         # Chan's update: sums of squares about the mean of all draws so far.

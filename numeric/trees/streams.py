@@ -1,13 +1,14 @@
-"""Draws of ``x_1, x_+, x_1-, .. x_H-`` for a stack of members, each from its own tree and its own random stream.
+"""Random streams of a stack of networks: draws of ``x_1, x_+, x_1-, .. x_H-``, each member from its own tree.
 
-Statement 6: an augmentation keeps z_0 and resamples the rest. A word of :mod:`numeric.trees.streams` decides each
-state: the state is the number of cumulative probabilities, rounded to multiples of 2^-32, that the word has reached.
-What a member draws at a step depends on its seed, the step and the sizes alone.
+Statement 6: an augmentation keeps z_0 and resamples the rest. Philox4x32-10, a counter-based generator, gives one
+word per state: the state is the number of cumulative probabilities, rounded to multiples of 2^-32, that the word has
+reached. The draws of a member at a step depend on its seed, the step and the sizes alone.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,12 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hltm import HLTM
-from hltm.base.checks import Node, show
+from hltm.base.checks import Node
 from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
 from numeric.trees.network import check_tree
-
-# Philox4x32-10, a counter-based random generator, on tensors: a word is a function of key, step and place.
 
 WORD = 2**32
 _MASK = WORD - 1
@@ -44,7 +43,7 @@ def member_keys(seeds: Sequence[int], device: torch.device) -> Tensor:
 
 
 def philox(counter: Sequence[Tensor | int], key: Sequence[Tensor | int], shape: Sequence[int]) -> Tensor:
-    """Four words for every counter."""
+    """Return four words for every counter."""
     places = [part.device for part in (*counter, *key) if isinstance(part, Tensor)]
     words = torch.empty((4, *shape), dtype=torch.int64, device=places[0] if places else None)
     for word, part in zip(words, counter, strict=True):
@@ -100,7 +99,7 @@ def same_shape(trees: Sequence[HLTM]) -> HLTM:
 
 
 class TripleSampler:
-    """Triples of a stack of members."""
+    """Sampler of ``x_1``, ``x_+`` and negatives for a stack of members."""
 
     def __init__(
         self,
@@ -126,7 +125,7 @@ class TripleSampler:
         self.words_per_step = self._roots * batch + (len(tree) - 1) * samples
 
     def keep(self, members: Tensor) -> "TripleSampler":
-        """The sampler of these members; they draw what they would have drawn."""
+        """Return the sampler of these members; their draws stay the same."""
         result = copy.copy(self)
         result.keys, result.members = self.keys[:, members], len(members)
         own = self._prior.shape[2] > 1
@@ -137,11 +136,11 @@ class TripleSampler:
 
     @property
     def steps_at_a_time(self) -> int:
-        """How many steps are best drawn together."""
+        """Number of steps to draw together."""
         return max(1, _WORDS_AT_A_TIME // (self.members * self.words_per_step))
 
     def words(self, step: int | Tensor, steps: int, purpose: int = 0) -> Int[Tensor, "steps E words"]:
-        """Words of some steps; `purpose` tells apart the draws of training (0) and others."""
+        """Words of some steps; `purpose` separates the draws of training (0) from others."""
         fourth = -(-self.words_per_step // 4)
         device = self.keys.device
         number = torch.arange(fourth, device=device)
@@ -164,40 +163,43 @@ class TripleSampler:
         words = self.words(step, steps, purpose)
         head = self._roots * self.batch
         shape = (steps, self.members, -1)
-        own = _drawn(self._prior, None, words[..., :head].reshape(*shape[:2], self._roots, self.batch))
+        own = choose(self._prior, None, words[..., :head].reshape(*shape[:2], self._roots, self.batch))
         # x_1 and x_+ share the state of the root, each negative has its own.
         states = torch.cat([own[:, :, :1], own], dim=2).flatten(2).unsqueeze(2)
         rest = words[..., head : self.words_per_step].unflatten(-1, (len(self.tree) - 1, -1))
         leaves = torch.empty(*shape[:2], len(self.tree.leaves), rest.shape[-1], dtype=self.dtype, device=words.device)
         kept = [states]
         for level in self._levels:
-            states = _drawn(level.steps, states[:, :, level.above], rest[:, :, level.rows])
+            states = choose(level.steps, states[:, :, level.above], rest[:, :, level.rows])
             leaves[:, :, level.columns] = states[:, :, level.observed].to(self.dtype)
             if latents:
                 kept.append(states)
         return leaves, torch.cat([part.to(self._numbers) for part in kept], dim=2) if latents else states
 
 
-def _levels(tree: HLTM, trees: Sequence[HLTM], device: torch.device) -> tuple[_Level, ...]:
+def levels_below(
+    tree: HLTM, device: torch.device
+) -> Iterator[tuple[list[tuple[Node, Node]], list[int], Tensor, Tensor]]:
+    """Edges into each level, rows of their parents in the level above, rows of the leaves and their columns."""
     column = {leaf: number for number, leaf in enumerate(tree.leaves)}
-    above, start, result = {tree.root: 0}, 0, []
-    for nodes in tree.levels[1:]:
-        parents = [above[_parent(tree, node)] for node in nodes]
-        observed = [row for row, node in enumerate(nodes) if node in column]
-        index = [parents, [column[nodes[row]] for row in observed], observed]
-        rows = [torch.tensor(values, dtype=torch.int64, device=device) for values in index]
-        tables = [_stacked([each.transition(_parent(each, node), node) for node in nodes]) for each in trees]
-        result.append(_Level(slice(start, start + len(nodes)), rows[0], _limits(tables, device), rows[1], rows[2]))
-        start += len(nodes)
-        above = {node: row for row, node in enumerate(nodes)}
+    for above, nodes in pairwise(tree.levels):
+        edges = [(parent, child) for parent in above for child in tree.children(parent)]
+        row = {parent: number for number, parent in enumerate(above)}
+        observed = [number for number, node in enumerate(nodes) if node in column]
+        columns = torch.tensor([column[nodes[number]] for number in observed], dtype=torch.int64, device=device)
+        leaves = torch.tensor(observed, dtype=torch.int64, device=device)
+        yield edges, [row[parent] for parent, _ in edges], leaves, columns
+
+
+def _levels(tree: HLTM, trees: Sequence[HLTM], device: torch.device) -> tuple[_Level, ...]:
+    start, result = 0, []
+    for edges, parents, observed, columns in levels_below(tree, device):
+        tables = [_stacked([each.transition(*edge) for edge in edges]) for each in trees]
+        above = torch.tensor(parents, device=device)
+        rows = slice(start, start + len(edges))
+        result.append(_Level(rows, above, _limits(tables, device), columns, observed))
+        start = rows.stop
     return tuple(result)
-
-
-def _parent(tree: HLTM, node: Node) -> Node:
-    above = tree.parent(node)
-    if above is None:
-        raise InputError(f"node {show(node)}: must have a parent")
-    return above
 
 
 def _stacked(tables: Sequence[np.ndarray]) -> np.ndarray:
@@ -218,16 +220,16 @@ def _limits(tables: Sequence[np.ndarray], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(words[..., None])).to(device)
 
 
-def _drawn(steps: Tensor, above: Tensor | None, words: Tensor) -> Tensor:
-    """States, from the words ``(..., E, n, samples)`` and the states of the parents: bool where there are two."""
+def choose(steps: Tensor, above: Tensor | None, draws: Tensor) -> Tensor:
+    """Sample states by inversion: the number of limits that each draw has reached; bool if there is one limit."""
     if above is not None and steps.shape[:2] == (2, 1):
-        low, high = words >= steps[0, 0], words >= steps[1, 0]
+        low, high = draws >= steps[0, 0], draws >= steps[1, 0]
         return low ^ (above & (low ^ high))
-    states = torch.zeros_like(words)
+    states = torch.zeros_like(draws, dtype=torch.int64)
     for number in range(steps.shape[1]):
         limits = steps[0, number]
         if above is not None:
             for value in range(1, len(steps)):
                 limits = torch.where(above == value, steps[value, number], limits)
-        states += words >= limits
+        states += draws >= limits
     return states.bool() if steps.shape[1] == 1 else states

@@ -169,26 +169,16 @@ def dyadic(rng, *shape, scale=4, low=-8, high=9):
     return torch.from_numpy(values / scale)
 
 
-@pytest.fixture(scope="session")
-def make_tower():
-    """Dyadic weights of a tower, from a seed."""
-
-    def make(seed, widths, ensemble=None):
-        rng = np.random.default_rng(seed)
-        lead = () if ensemble is None else (ensemble,)
-        return [dyadic(rng, *lead, out, inp) for inp, out in pairwise(widths)]
-
-    return make
+def tower(seed, widths, ensemble=None):
+    """Dyadic weights of a tower."""
+    rng = np.random.default_rng(seed)
+    lead = () if ensemble is None else (ensemble,)
+    return [dyadic(rng, *lead, out, inp) for inp, out in pairwise(widths)]
 
 
-@pytest.fixture(scope="session")
-def make_inputs():
-    """Dyadic inputs, from a seed."""
-
-    def make(seed, *shape):
-        return dyadic(np.random.default_rng(10_000 + seed), *shape, scale=8)
-
-    return make
+def inputs(seed, *shape):
+    """Dyadic inputs."""
+    return dyadic(np.random.default_rng(10_000 + seed), *shape, scale=8)
 
 
 def _distribution(rng, count):
@@ -208,43 +198,52 @@ def clear_of_kinks(weights, points, slope):
     return True
 
 
-@pytest.fixture(scope="session")
-def make_population():
-    """Keyword arguments of a dyadic population, from a seed.
+def population(seed, size, augmentations, dimension, spread=True, weights=(), slope=0.0):
+    """Keyword arguments of a dyadic population.
 
     With weights, points are drawn until no pre-activation is 0, where a loss has no derivative.
     """
+    rng = np.random.default_rng(20_000 + seed)
 
-    def draw(rng, size, augmentations, dimension, spread):
+    def draw():
         points = dyadic(rng, size, augmentations, dimension, scale=4)
         return points if spread else points[:, :1].expand(-1, augmentations, -1).clone()
 
-    def make(seed, size, augmentations, dimension, spread=True, weights=(), slope=0.0):
-        rng = np.random.default_rng(20_000 + seed)
-        points = draw(rng, size, augmentations, dimension, spread)
-        while weights and not clear_of_kinks(weights, points, slope):
-            points = draw(rng, size, augmentations, dimension, spread)
-        return {
-            "points": points,
-            "point_weights": torch.from_numpy(_distribution(rng, size)),
-            "augmentation_weights": torch.from_numpy(
-                np.stack([_distribution(rng, augmentations) for _ in range(size)])
-            ),
-        }
+    points = draw()
+    while weights and not clear_of_kinks(weights, points, slope):
+        points = draw()
+    return {
+        "points": points,
+        "point_weights": torch.from_numpy(_distribution(rng, size)),
+        "augmentation_weights": torch.from_numpy(np.stack([_distribution(rng, augmentations) for _ in range(size)])),
+    }
 
-    return make
+
+def exact_arguments(arguments, negatives=1):
+    """The same population as fractions, for the oracle."""
+    return {
+        "points": rational(arguments["points"]),
+        "w": rational(arguments["point_weights"]),
+        "u": rational(arguments["augmentation_weights"]),
+        "negatives": negatives,
+    }
+
+
+@pytest.fixture(scope="session")
+def make_tower():
+    return tower
+
+
+@pytest.fixture(scope="session")
+def make_inputs():
+    return inputs
+
+
+@pytest.fixture(scope="session")
+def make_population():
+    return population
 
 
 @pytest.fixture(scope="session")
 def exact_population():
-    """The same population as fractions, for the oracle."""
-
-    def make(arguments, negatives=1):
-        return {
-            "points": rational(arguments["points"]),
-            "w": rational(arguments["point_weights"]),
-            "u": rational(arguments["augmentation_weights"]),
-            "negatives": negatives,
-        }
-
-    return make
+    return exact_arguments

@@ -9,18 +9,16 @@ import pytest
 import torch
 
 from hltm.base.errors import InputError
-from numeric.towers.checks import check_layer, check_single
-from numeric.towers.network import (
+from numeric.towers.checks import (
+    Layers,
     check_device,
+    check_layer,
+    check_single,
     check_slope,
     check_weights,
     check_widths,
-    forward,
-    random_weights,
-    trace,
-    unvec,
-    vec,
 )
+from numeric.towers.network import forward, random_weights, trace, unvec, vec
 
 SEEDS = range(6)
 SHAPES = [(1, 1), (3, 2), (2, 3, 2), (4, 3, 3, 2), (2, 5, 4, 3, 1)]
@@ -206,6 +204,16 @@ def test_weights_keep_their_kind():
     assert check_weights([[[1, 2]]])[0].dtype == torch.float64
     with refused("towers of layer 1: entry (0, 0) is nan: must be finite"):
         check_weights([[[math.nan]]], place="towers")
+
+
+def test_checked_weights_are_not_checked_again(make_tower, monkeypatch):
+    layers = check_weights(make_tower(0, (2, 3, 2)))
+    assert isinstance(layers, Layers)
+    monkeypatch.setattr("numeric.towers.checks.as_floating", None)  # any look at the layers would fail
+    assert check_weights(layers) is layers
+    assert check_single(layers) is layers
+    with pytest.raises(TypeError):
+        check_weights(list(layers))
 
 
 def test_one_network_is_asked_for_where_a_population_is(make_tower):

@@ -69,12 +69,16 @@ def test_spread_of_the_output(seed, slope, exact, make_population, exact_populat
 
 def test_spread_needs_two_augmentations():
     population = FinitePopulation([[[1.0]], [[2.0]]])
-    message = "population of 2 points with 1 augmentation each: a spread needs at least 2"
-    with refused(message):
-        population.require_spread()
-    with refused(message):
+    with refused("population of 2 points with 1 augmentation each: a spread needs at least 2"):
         output_spread([[[1.0]]], population)
-    FinitePopulation([[[1.0], [2.0]]]).require_spread()
+    assert output_spread([[[1.0]]], FinitePopulation([[[1.0], [2.0]]])) == 0.5
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_adjoint_of_the_mean_exactly(seed, make_population):
+    population = FinitePopulation(**make_population(seed, 4, 3, 2))
+    values, vectors = population.flat_points, population.points[:, 0]
+    assert (population.mean(values) * vectors).sum() == (values * population.mean_adjoint(vectors)).sum()
 
 
 def test_moving_a_population():

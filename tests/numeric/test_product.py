@@ -24,47 +24,6 @@ def refused(message):
     return pytest.raises(InputError, match=f"^{re.escape(message)}$")
 
 
-@pytest.mark.parametrize("slope", [0.0, 0.25, 1.0])
-@pytest.mark.parametrize("layer", [1, 2, 3])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_products_of_the_simple_operator_are_exact(seed, layer, slope, make_tower, make_population):
-    weights, population = make_tower(seed, (2, 3, 2, 2)), FinitePopulation(**make_population(seed, 4, 2, 2))
-    dense = covariance_operator(weights, population, layer, slope=slope)
-    operator = covariance_operator_product(weights, population, layer, slope=slope)
-    assert torch.equal(operator.product(torch.eye(len(dense)).double()), dense)
-
-
-@pytest.mark.parametrize(("loss", "parameters"), LOSSES, ids=NAMES)
-@pytest.mark.parametrize("layer", [1, 2])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_every_loss(seed, layer, loss, parameters, make_tower, make_population):
-    weights, population = make_tower(seed, (3, 4, 2)), FinitePopulation(**make_population(seed, 5, 3, 3))
-    dense = covariance_operator(weights, population, layer, loss, 0.25, **parameters)
-    operator = covariance_operator_product(weights, population, layer, loss, 0.25, **parameters)
-    found = operator.product(torch.eye(len(dense)).double())
-    # Sums over 5 * 3 points and at most 12 weights.
-    assert (found - dense).abs().max() <= 128 * EPS * dense.abs().max()
-    other = covariance_operator_product(
-        weights,
-        population,
-        layer,
-        loss,
-        0.25,
-        distances_from=population.points[:, 0, :2].contiguous(),
-        **parameters,
-    )
-    oracle = covariance_operator(
-        weights,
-        population,
-        layer,
-        loss,
-        0.25,
-        distances_from=population.points[:, 0, :2].contiguous(),
-        **parameters,
-    )
-    assert (other.product(torch.eye(len(dense)).double()) - oracle).abs().max() <= 128 * EPS * oracle.abs().max()
-
-
 def test_parts_of_the_sample_do_not_matter(monkeypatch, make_tower, make_population):
     weights, population = make_tower(0, (3, 4, 2)), FinitePopulation(**make_population(0, 5, 3, 3))
     monkeypatch.setattr(product, "_NUMBERS", 9)

@@ -2,7 +2,6 @@
 
 import json
 import re
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,7 @@ from numeric import (
     tree_update,
     vec,
 )
-from numeric.towers.operator import general_update
-from numeric.trees import operator as tree_run
+from numeric.towers.operator import predicted_update
 
 EPS = 2.0**-52
 CASES = range(24)
@@ -167,81 +165,6 @@ def test_levels_are_cuts_exactly():
         assert torch.equal(sum(factors[v].adjoint_apply(weights[v]) for v in nodes), network.forward(leaves))
 
 
-def rational(values):
-    return np.vectorize(Fraction, otypes=[object])(np.asarray(values))
-
-
-class Loops:
-    """Operators and updates by enumeration, in fractions."""
-
-    def __init__(self, tree, weights, slope):
-        self.tree, self.weights, self.slope = tree, {v: rational(w) for v, w in weights.items()}, Fraction(slope)
-        self.law = rational(hltm.leaf_table(tree))
-        self.prior = rational(tree.prior)
-        runs = [self.run(x) for x in hltm.enumerate_leaves(tree).tolist()]
-        self.k = {v: self.mean([run[0][v] for run in runs]) for v in tree.latents}
-        self.f = {v: self.mean([run[1][v] for run in runs]) for v in tree.latents}
-        self.out = self.mean([run[2] for run in runs])
-
-    def mean(self, values):
-        return [sum(p * v for p, v in zip(row, values, strict=True)) for row in self.law]
-
-    def run(self, x):
-        value, below, gate = {}, {}, {}
-        for leaf, state in zip(self.tree.leaves, x, strict=True):
-            value[leaf] = rational([state])
-        for v in reversed(self.tree.latents):
-            below[v] = np.concatenate([value[c] for c in self.tree.children(v)])
-            before = self.weights[v] @ below[v]
-            gate[v] = np.array([Fraction(1) if p > 0 or v == self.tree.root else self.slope for p in before])
-            value[v] = gate[v] * before
-        jacobian = {self.tree.root: rational(np.eye(len(value[self.tree.root])))}
-        for v in self.tree.latents:
-            start = 0
-            for c in self.tree.children(v):
-                stop = start + len(value[c])
-                if c in gate:
-                    jacobian[c] = jacobian[v] @ self.weights[v][:, start:stop] * gate[c]
-                start = stop
-        k = {
-            v: np.array([below[v][a] * jacobian[v][:, b] for a in range(len(below[v])) for b in range(len(value[v]))])
-            for v in self.tree.latents
-        }
-        return k, below, value[self.tree.root]
-
-    def covariance(self, left, right):
-        mean = [sum(p * v for p, v in zip(self.prior, values, strict=True)) for values in (left, right)]
-        return sum(p * (a - mean[0]) @ (b - mean[1]) for p, a, b in zip(self.prior, left, right, strict=True))
-
-
-def transposed(values):
-    return [v.T for v in values]
-
-
-@pytest.mark.parametrize("numbers", [tree_run._NUMBERS, 200, 1], ids=["whole", "pieces", "single samples"])
-@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("name", DYADIC)
-def test_operators_and_updates_equal_loops_exactly(name, slope, numbers, monkeypatch):
-    monkeypatch.setattr(tree_run, "_NUMBERS", numbers)
-    tree = DYADIC[name]
-    weights = dyadic_weights(tree, seed=11, lead=(2,))
-    network, population = TreeNetwork.from_weights(tree, weights, slope), population_of(tree)
-    updates = tree_update(network, population)
-    for member in range(2):
-        loops = Loops(tree, {v: w[member] for v, w in weights.items()}, slope)
-        for v in tree.latents:
-            mean = sum(p * k for p, k in zip(loops.prior, loops.k[v], strict=True))
-            expected = sum(p * (k - mean) @ (k - mean).T for p, k in zip(loops.prior, loops.k[v], strict=True))
-            found = tree_covariance_operator(network, population, v)[member]
-            assert rational(found.tolist()).tolist() == expected.tolist(), v
-            expected = 2 * loops.covariance(loops.k[v], loops.out)
-            assert rational(vec(updates[v][member]).tolist()).tolist() == expected.tolist(), v
-            mean = sum(p * f for p, f in zip(loops.prior, loops.f[v], strict=True))
-            expected = sum(p * np.outer(f - mean, f - mean) for p, f in zip(loops.prior, loops.f[v], strict=True))
-            found = tree_activation_covariance(network, population, v)[member]
-            assert rational(found.tolist()).tolist() == expected.tolist(), v
-
-
 @pytest.mark.parametrize("output", ["linear", "normalized"])
 @pytest.mark.parametrize("slope", [0.0, 0.25, 1.0])
 @pytest.mark.parametrize("name", GENERAL)
@@ -293,7 +216,7 @@ def test_update_of_a_path_is_that_of_a_dense_tower():
     # The nodes of a path from the root down are the layers from the top down.
     layers = [weights[node] for node in reversed(tree.latents)]
     for node, expected in zip(
-        reversed(tree.latents), general_update(layers, population_of(tree), slope=0.5), strict=True
+        reversed(tree.latents), predicted_update(layers, population_of(tree), slope=0.5), strict=True
     ):
         assert torch.equal(found[node][0], expected)
 

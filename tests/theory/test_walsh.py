@@ -31,27 +31,6 @@ def random_weights(tree, seed, width=2):
     return {v: rng.integers(-8, 9, shape) / 4 for v, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("slope", [Fraction(0), Fraction(1, 3)], ids=str)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_symbols_and_numbers_against_enumeration(brute_network, shape, slope):
-    seed = 31
-    tree, weights, oracle = brute_network(shape, "symmetric", slope, seed)
-    rho = [[float(tree.graph.edges[edge]["polarity"]) for edge in tree.edges]]
-    for node in tree.latents:
-        operator = theory.walsh_operator(tree, node, weights, slope)
-        truth = oracle.operator(node)
-        assert fractions(operator.matrix(), theory.parameter_values(tree)) == truth, (node, seed)
-        terms = operator.sums.numerators.size * len(tree)
-        size = 1 + max(abs(float(x)) for row in truth for x in row) + _magnitude(operator)
-        found = operator.evaluate(rho)[0]
-        assert np.abs(found - np.array(truth, dtype=float)).max() <= 8 * EPS * terms * size, (node, seed)
-
-
-def _magnitude(operator):
-    scale = operator.sums.denominator * len(operator.sums.numerators)
-    return (2 * np.abs(operator.sums.numerators.astype(float)).sum(axis=0).max() / scale) ** 2 * operator.n_out
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_any_function_of_the_leaves(brute_network, seed):
     """E[g|1] - E[g|0] for a connection, entry by entry, from coefficients summed by their definition."""
