@@ -213,7 +213,6 @@ class Progress:
     step: int = 0
     failures: list[Failure] = field(default_factory=list)
     kept: dict[int, list[Tensor]] = field(default_factory=dict)
-    capture: Callable[[Source, Optimizer], Callable[[int, int], Tensor] | None] | None = None
 
     def parameters(self) -> list[Tensor]:
         """Copies of the parameters of all members."""
@@ -244,8 +243,6 @@ class Progress:
 
     def _losses(self, start: int, stop: int) -> Tensor:
         """Take steps; losses ``(steps, members that go on)``."""
-        if self.capture is not None and (steps := self.capture(self.source, self.optimizer)) is not None:
-            return steps(start, stop)
         result = []
         for gradient in self.source.steps(start, stop):
             loss, gradients = gradient(self.optimizer.parameters)

@@ -16,7 +16,6 @@ from hltm.base.errors import InputError
 from numeric.towers.losses import LossSpec
 from numeric.training.contrast import WHOLE_BATCH, Contrast
 from numeric.training.loop import Gradient
-from numeric.training.optimizers import Descent
 from numeric.trees.plan import Plan, gathered, own_rows
 from numeric.trees.streams import TripleSampler
 
@@ -195,76 +194,3 @@ def _gradient(
         return result[0]
     blocks = zip(*(gradients for _, gradients in result), strict=True)
     return torch.cat([loss for loss, _ in result]), [torch.cat(parts) for parts in blocks]
-
-
-# One step of plain descent as a CUDA graph: draws, gradient and update are launched at once, nothing is asked back.
-
-_WARM_UP = 3
-
-
-@dataclass(frozen=True, eq=False)
-class StepOnDevice:
-    """One step as a function of tensors that stay where they are."""
-
-    source: Sampled
-    optimizer: Descent
-    number: Tensor
-
-    def __call__(self) -> Tensor:
-        """Take the step; losses ``(E,)``."""
-        leaves = self.source.sampler.leaves(self.number)[0]
-        losses, gradients = self.source.gradient(self.optimizer.parameters, leaves)
-        self.optimizer.step(gradients)
-        self.number.add_(1)
-        return losses
-
-
-class Captured:
-    """A step captured as a graph."""
-
-    def __init__(self, source: Sampled, optimizer: Descent) -> None:
-        device = source.sampler.keys.device
-        self.parameters, self.source = optimizer.parameters, source
-        self._step = StepOnDevice(source, optimizer, torch.zeros((), dtype=torch.int64, device=device))
-        kept = [block.clone() for block in optimizer.parameters]
-        # Libraries set themselves up at their first call, which must not be captured.
-        side = torch.cuda.Stream(device)
-        side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
-                self._step()
-        torch.cuda.current_stream(device).wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._losses = self._step()
-        for block, before in zip(optimizer.parameters, kept, strict=True):
-            block.copy_(before)
-
-    def fits(self, source: Sampled, optimizer: Descent) -> bool:
-        """Whether it was captured for this source and these parameters."""
-        return self.source is source and self.parameters is optimizer.parameters
-
-    def losses(self, start: int, stop: int) -> Tensor:
-        """Take steps; losses ``(steps, E)``."""
-        self._step.number.fill_(start)
-        result = self._losses.new_empty(stop - start, *self._losses.shape)
-        for row in result:
-            self._graph.replay()
-            row.copy_(self._losses)
-        return result
-
-
-class Capture:
-    """Captures the step of a run, again whenever members have left it."""
-
-    def __init__(self) -> None:
-        self._held: Captured | None = None
-
-    def __call__(self, source: object, optimizer: object) -> Callable[[int, int], Tensor] | None:
-        """A function that takes steps; None but for minibatches and plain descent on a CUDA device."""
-        if not isinstance(source, Sampled) or not isinstance(optimizer, Descent) or not source.sampler.keys.is_cuda:
-            return None
-        if self._held is None or not self._held.fits(source, optimizer):
-            self._held = None  # its memory is given back before the next takes its own
-            self._held = Captured(source, optimizer)
-        return self._held.losses

@@ -23,7 +23,7 @@ from numeric.training.checkpoint import run_folder
 from numeric.training.contrast import contrast_of, training_loss
 from numeric.training.exact import exact_source
 from numeric.training.loop import Progress, Records, Source, TrainingTrace, run_to_the_end
-from numeric.training.minibatch import Capture, Sampled, Stack, check_batch
+from numeric.training.minibatch import Sampled, Stack, check_batch
 from numeric.training.optimizers import check_optimizer, make_optimizer, plain_options
 from numeric.trees.network import TreeNetwork
 from numeric.trees.streams import TripleSampler, same_shape
@@ -147,9 +147,7 @@ def train(
     source = _source(mode, network, trees, specs, seeds, size)
     working = [block.detach().clone() for block in network.parameters]
     held = torch.tensor(rates, dtype=network.dtype, device=network.device)
-    state = Progress(
-        source, make_optimizer(optimizer, working, held, options), list(range(members)), members, capture=Capture()
-    )
+    state = Progress(source, make_optimizer(optimizer, working, held, options), list(range(members)), members)
     asked = {
         "lr": rates,
         "batch": size,
