@@ -182,9 +182,10 @@ def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | N
     with shown(quiet) as progress:
         load_torch(progress)
     from hltm.base.command import console
-    from numeric.studies.paper.report import check_out, study_table, write_study
+    from numeric.studies.paper.report import study_table, write_study
     from numeric.studies.paper.run import run_study
     from numeric.studies.paper.settings import Study
+    from numeric.studies.results import check_out
 
     study = Study(**settings)
     if against is not None:
@@ -209,7 +210,8 @@ def run_agreement(study: Any, against: Path, out: Path | None, quiet: bool) -> i
     from hltm.base.atomic import write
     from hltm.base.command import console
     from numeric.studies.paper.published import ALPHA, agreement, read_published
-    from numeric.studies.paper.report import agreement_rows, agreement_table, check_out, csv_text
+    from numeric.studies.paper.report import agreement_rows, agreement_table
+    from numeric.studies.results import check_out, csv_text
 
     published = read_published(against)
     folder = None if out is None else check_out(out)

@@ -74,7 +74,7 @@ def run_command(
     settings: dict[str, Any], data: Path | None, theory: bool, run: Path | None, out: Path | None, update: Path | None,
     quiet: bool,
 ) -> int:  # fmt: skip
-    """Run the experiment, print its tables, write its files; exit code 1 where the theory is not as told."""
+    """Run the experiment, print its tables, write its files; exit code 1 where a prediction of the theory fails."""
     _need_kornia()
     from hltm.base.command import console
     from numeric.studies.images.report import (
@@ -87,7 +87,7 @@ def run_command(
         write_results,
     )
     from numeric.studies.images.study import ImageStudy, run_images
-    from numeric.studies.paper.report import check_out
+    from numeric.studies.results import check_out
 
     study = ImageStudy(**settings)
     folder = None if out is None else check_out(out)
@@ -114,7 +114,7 @@ def run_command(
         terminal.print(f"{len(names)} files in {folder}", markup=False, soft_wrap=True)
     if update is not None:
         replace_section(update, markdown(result, findings))
-    return 0 if findings is None or findings.as_told else 1
+    return 0 if findings is None or findings.as_predicted else 1
 
 
 def _say(terminal: "Console", findings: "Findings | None") -> None:

@@ -104,6 +104,16 @@ class ImageStudy:
         """The setting of the evaluation that counts."""
         return HEADLINE[self.dataset]
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """All settings of the evaluation, the headline first."""
+        return (self.headline, *(name for name in SETTINGS if name != self.headline))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All settings, then nearest neighbours in the headline setting."""
+        return (*self.settings, f"{self.headline} knn")
+
 
 @dataclass(frozen=True, eq=False)
 class Member:
@@ -145,7 +155,7 @@ def _run(study: ImageStudy, data: ImageData, folder: Path | None, progress: Prog
     for seed in range(study.seed, study.seed + study.seeds):
         protocol = Protocol(study.recipe, seed)
         untrained = make_network(shape, seed).to(data.train.device)
-        before = as_row(evaluate(untrained, data, protocol, _settings(study)))
+        before = as_row(evaluate(untrained, data, protocol, study.settings))
         first = seed == study.seed
         start = measured(untrained, study, data) if first else {}
         networks.setdefault("untrained", untrained)
@@ -157,11 +167,6 @@ def _run(study: ImageStudy, data: ImageData, folder: Path | None, progress: Prog
     return ImageResults(study, tuple(members), data, networks)
 
 
-def _settings(study: ImageStudy) -> tuple[str, ...]:
-    """All settings, the headline first."""
-    return (study.headline, *(name for name in SETTINGS if name != study.headline))
-
-
 def _member(
     study: ImageStudy, settings: Training, shape: Shape, data: ImageData, protocol: Protocol, folder: Path | None,
     progress: Progress,
@@ -171,7 +176,7 @@ def _member(
     def evaluated(network: Network, epoch: int) -> dict[str, Any]:
         last = epoch == settings.epochs
         row: dict[str, Any] = as_row(
-            evaluate(network, data, protocol, _settings(study) if last else (study.headline,))
+            evaluate(network, data, protocol, study.settings if last else (study.headline,))
         )  # fmt: skip
         return row | (measured(network, study, data) if settings.seed == study.seed else {})
 

@@ -43,8 +43,8 @@ class Check:
     must_hold: bool
 
     @property
-    def as_told(self) -> bool:
-        """Whether it is as the theory says."""
+    def as_predicted(self) -> bool:
+        """Whether it holds where it must, and fails clearly where it must fail."""
         return self.residual <= HOLDS if self.must_hold else self.residual >= FAILS
 
 
