@@ -1,6 +1,7 @@
 """Minibatch gradients of a stack, members taken in tiles whose activations fit the caches of the cores in use.
 
-What a member draws does not depend on its tile. On a GPU there is one tile: there a large batch is what is fast.
+The samples of a member do not depend on its tile. A GPU takes all members in one tile. One step is written out by
+hand: outputs, loss and gradient.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,14 +20,12 @@ from numeric.training.loop import Gradient
 from numeric.trees.plan import Plan, gathered, own_rows
 from numeric.trees.streams import TripleSampler
 
-# One step of training for a stack of tree networks: outputs, loss and gradient, written out by hand.
-
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """What a step needs to know of the networks."""
+    """Plan, slope and kind of output of a stack of networks; computes outputs and gradients."""
 
     plan: Plan
     slope: float
@@ -103,7 +102,7 @@ class Stack:
 
 
 def _normalised(top: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``u / ||u||``, ``||u||`` and where it is 0; 0 / 0 is replaced: a zero output stays zero, with derivative 0."""
+    """``u / ||u||``, ``||u||`` and where it is 0: a zero output stays zero, with derivative 0."""
     # Scaled by the largest entry, the sum of squares neither overflows nor vanishes.
     largest = top.abs().amax(1, keepdim=True)
     dead = largest == 0
@@ -126,7 +125,7 @@ NUMBER_LIMIT = 2**33  # of a step: 64 GiB in double precision
 
 
 def check_batch(stack: Stack, specs: Sequence[LossSpec], batch: int) -> None:
-    """Refuse a batch that has no negatives, or whose samples and activations no memory holds."""
+    """Refuse a batch without negatives, or one whose samples and activations exceed `NUMBER_LIMIT`."""
     spec, members = max(specs, key=lambda each: each.negatives), len(specs)
     whole = spec.name == WHOLE_BATCH
     if whole and batch < 2:
@@ -158,7 +157,7 @@ class Sampled:
                 yield partial(_gradient, tiles=tiles, leaves=[part[number] for part in drawn])
 
     def _tiles(self) -> list[tuple[slice, "Sampled"]]:
-        """Members of each tile and the source of these alone; tiles differ by one member at most."""
+        """Members and source of each tile; tiles differ by one member at most."""
         sampler, device = self.sampler, self.sampler.keys.device
         members = torch.arange(sampler.members, device=device)
         samples = sampler.towers * sampler.batch
@@ -174,11 +173,11 @@ class Sampled:
         return self.stack.gradient(parameters, leaves, self.contrast)
 
     def outputs(self, parameters: Sequence[Tensor]) -> Tensor:
-        """Outputs on a batch of another stream."""
+        """Outputs on a batch of a stream apart from training."""
         return self.stack.outputs(parameters, self.sampler.leaves(0, 1, purpose=1)[0])
 
     def keep(self, members: Tensor) -> "Sampled":
-        """The same without the other members."""
+        """The source of these members alone."""
         return Sampled(self.stack, self.contrast.keep(members), self.sampler.keep(members))
 
 
