@@ -1,20 +1,15 @@
-"""`python -m numeric experiment images`: the options of the command line, and what they run."""
+"""`python -m numeric experiment images`: options of the command line, and the run of the experiment."""
 
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hltm.base.command import Job, deferred_interrupt
 from hltm.base.errors import InputError
 from hltm.base.progress import shown
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from numeric.studies.images.report import Findings
 
 Own = typer.Option(help="The data set's own value without it.")
 
@@ -48,7 +43,7 @@ def images(
     theory: Annotated[bool, typer.Option(help="Check statements 3 and 4 on the networks.")] = True,
     # Not `--run`, as in training: torchrun, which reads all options, takes that for one of its own.
     checkpoints: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="What was cut short goes on from there.")
+        Path | None, typer.Option(metavar="DIR", help="An interrupted run resumes from there.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Tables, figures and manifest.")] = None,
     update: Annotated[
@@ -83,6 +78,7 @@ def run_command(
         markdown,
         replace_section,
         table,
+        theory_table,
         write_accuracies,
         write_results,
     )
@@ -105,27 +101,18 @@ def run_command(
         write_accuracies(folder, result)
     findings = None
     if theory:
-        # After the tables: whatever becomes of the theory, hours of training are not lost with it.
+        # After the tables: an error in the checks must not lose hours of training.
         with shown(quiet) as progress:
             findings = find(result, progress)
-    _say(terminal, findings)
+        terminal.print(theory_table(findings))
+        for text in findings.left_out:
+            terminal.print(f"Not checked: {text}.", markup=False, soft_wrap=True)
     if folder is not None:
         names = write_results(folder, result, findings)
         terminal.print(f"{len(names)} files in {folder}", markup=False, soft_wrap=True)
     if update is not None:
         replace_section(update, markdown(result, findings))
     return 0 if findings is None or findings.as_predicted else 1
-
-
-def _say(terminal: "Console", findings: "Findings | None") -> None:
-    """Print what the theory says of the networks, and what of it was not looked at."""
-    from numeric.studies.images.report import theory_table
-
-    if findings is None:
-        return
-    terminal.print(theory_table(findings))
-    for text in findings.left_out:
-        terminal.print(f"Not checked: {text}.", markup=False, soft_wrap=True)
 
 
 def _need_kornia() -> None:
