@@ -148,7 +148,7 @@ def run_train(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*_resume_hint(folder)) from None
     if began is not None and not quiet:
-        sys.stderr.write(f"went on from step {began}, the last checkpoint in {folder}\n")
+        sys.stderr.write(f"resumed from step {began}, the last checkpoint in {folder}\n")
     write_report(report, target, quiet)
     return 0
 
@@ -174,7 +174,7 @@ def _resume_hint(folder: Path | None) -> list[str]:
 
     if folder is None or not (folder / STATE).exists():
         return []
-    return [f"the same command goes on from the last checkpoint in {folder}"]
+    return [f"the same command resumes from the last checkpoint in {folder}"]
 
 
 def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | None, quiet: bool) -> int:

@@ -160,7 +160,7 @@ def guarded(what: str, device: torch.device) -> Iterator[None]:
         if not lost and not out_of_memory(error):
             raise
     if lost:
-        raise InputError(f"{what}: another process of the run has ended, which says why itself; must go on together")
+        raise InputError(f"{what}: another process of the run has ended; its own message names the reason")
     raise OneProcessError(f"{what}: the memory of {where(device)} is too small")
 
 

@@ -184,7 +184,7 @@ def measured(network: Network, study: ImageStudy, data: ImageData) -> dict[str, 
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-    # A training of days goes on without; the findings name what was left out.
+    # A training of days continues without them; the findings name what was left out.
     release_memory()
     return {}
 

@@ -209,7 +209,7 @@ class Trainer:
         seen = views(self.recipe, chosen, pair)
         if self.device.type == "cuda":
             seen = seen.contiguous(memory_format=torch.channels_last)
-        # One region for each pass: casts of the weights that one without gradients made are not taken up by the next.
+        # One region for each pass: else a pass without gradients leaves its casts of the weights to the next one.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             outputs = self.network(seen)
         first, second = functional.normalize(outputs.float(), dim=-1).chunk(2)
