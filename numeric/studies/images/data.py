@@ -42,13 +42,12 @@ class Published:
 
 @dataclass(frozen=True)
 class Format:
-    """A published data set: folder and archive, files by part, side of the images, smallest label."""
+    """A published data set: folder and archive, files by part, smallest label."""
 
     name: str
     folder: str
     archive: str
     files: tuple[Published, ...]
-    side: int
     first_label: int
 
 
@@ -64,7 +63,6 @@ CIFAR10 = Format(
         Published("data_batch_5.bin", 3073, 10_000, "sha1", "26e2849e66a845b7f1e4614ae70f4889ae604628"),
         Published("test_batch.bin", 3073, 10_000, "sha1", "67eb016db431130d61cd03c7ad570b013799c88c"),
     ),
-    32,
     0,
 )
 STL10 = Format(
@@ -78,7 +76,6 @@ STL10 = Format(
         Published("test_y.bin", 1, 8_000, "md5", "36f9794fa4beb8a2c72628de14fa638e"),
         Published("unlabeled_X.bin", 27_648, 100_000, "md5", "5242ba1fed5e4be9e1e742405eb56ca4"),
     ),
-    96,
     1,
 )
 BINARY, PICKLED = "cifar10 (binary version)", "cifar10 (pickled version)"
