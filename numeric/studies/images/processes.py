@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+# Imported before a group exists: its default arguments would keep a group alive, and its threads.
+import torch.distributed.nn
 from torch import Tensor, distributed
 
 from hltm.base.errors import InputError, OneProcessError
