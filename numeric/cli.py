@@ -1,8 +1,8 @@
 """The command line: `python -m numeric train|experiment|sweep`.
 
-Exit codes: 0 done, 1 an experiment finds otherwise than it must or configurations of a sweep failed, 2 wrong input or
-usage with one line on stderr, 130 interrupted. Results go to stdout, progress to stderr; with `--json -` the document
-is all that stdout gets. Nothing heavy is imported before a command runs.
+Exit codes: 0 done, 1 an experiment refutes a prediction or configurations of a sweep failed, 2 wrong input or usage
+with one line on stderr, 130 interrupted. Results go to stdout, progress to stderr; with `--json -` stdout gets the
+document alone. Nothing heavy is imported before a command runs.
 """
 
 import enum
@@ -66,7 +66,7 @@ def train(
     mode: Annotated[str, typer.Option(help="sampled, or exact for at most 12 leaves.")] = "sampled",
     optimizer: Annotated[str, typer.Option(help="adam, adamax, adamw, nadam, radam, rmsprop or sgd.")] = "sgd",
     samples: Annotated[int, typer.Option(help="For correlations.")] = 12_800,
-    run: Annotated[Path | None, typer.Option(metavar="DIR", help="Checkpoints; a run cut short goes on.")] = None,
+    run: Annotated[Path | None, typer.Option(metavar="DIR", help="Checkpoints; an interrupted run resumes.")] = None,
     device: Device = DeviceName.auto,
     json: Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON document.")] = None,
     quiet: Quiet = False,
@@ -137,7 +137,7 @@ def run_train(
     file: Path, network: dict[str, Any], training: dict[str, Any], samples: int, folder: Path | None, device: str,
     json: str | None, quiet: bool,
 ) -> int:  # fmt: skip
-    """Train on the tree of a file and tell what came of it."""
+    """Train on the tree of a file and print or write the results."""
     from numeric.training.report import check_json, train_and_measure, write_report
 
     target = check_json(json)
@@ -147,35 +147,35 @@ def run_train(
         try:
             report = train_and_measure(file, network, training, samples, folder, device, progress)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(*_left_in(folder)) from None
+            raise KeyboardInterrupt(*_resume_hint(folder)) from None
     if began is not None and not quiet:
-        sys.stderr.write(f"went on from step {began}, the last checkpoint in {folder}\n")
+        sys.stderr.write(f"resumed from step {began}, the last checkpoint in {folder}\n")
     write_report(report, target, quiet)
     return 0
 
 
 def load_torch(progress: Progress) -> None:
-    """Load what every command needs; that takes seconds."""
+    """Import torch, which takes seconds, under a progress line."""
     progress.start(None, "loading torch")
     with deferred_interrupt():
         import torch  # noqa: F401
 
 
 def _last_step(folder: Path | None) -> int | None:
-    """Where a run that was cut short goes on; None if there is no checkpoint."""
+    """Step of the last checkpoint of a folder; None if there is none."""
     from numeric.training.checkpoint import Checkpoints
 
-    result = None if folder is None else Checkpoints(folder).read()
-    return None if result is None else result.get("step")
+    state = None if folder is None else Checkpoints(folder).read()
+    return None if state is None else state.get("step")
 
 
-def _left_in(folder: Path | None) -> list[str]:
-    """What to tell of the checkpoint of a run that was cut short; nothing if there is none."""
+def _resume_hint(folder: Path | None) -> list[str]:
+    """One line on how to resume an interrupted run; none without a checkpoint."""
     from numeric.training.checkpoint import STATE
 
     if folder is None or not (folder / STATE).exists():
         return []
-    return [f"the same command goes on from the last checkpoint in {folder}"]
+    return [f"the same command resumes from the last checkpoint in {folder}"]
 
 
 def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | None, quiet: bool) -> int:
@@ -183,9 +183,10 @@ def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | N
     with shown(quiet) as progress:
         load_torch(progress)
     from hltm.base.command import console
-    from numeric.studies.paper.report import check_out, study_table, write_study
+    from numeric.studies.paper.report import study_table, write_study
     from numeric.studies.paper.run import run_study
     from numeric.studies.paper.settings import Study
+    from numeric.studies.results import check_out
 
     study = Study(**settings)
     if against is not None:
@@ -206,11 +207,12 @@ def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | N
 
 
 def run_agreement(study: Any, against: Path, out: Path | None, quiet: bool) -> int:
-    """Hold networks as published against measured results; exit code 1 where they do not agree."""
+    """Compare networks as published with measured results; exit code 1 where they do not agree."""
     from hltm.base.atomic import write
     from hltm.base.command import console
     from numeric.studies.paper.published import ALPHA, agreement, read_published
-    from numeric.studies.paper.report import agreement_rows, agreement_table, check_out, csv_text
+    from numeric.studies.paper.report import agreement_rows, agreement_table
+    from numeric.studies.results import check_out, csv_text
 
     published = read_published(against)
     folder = None if out is None else check_out(out)
@@ -227,6 +229,6 @@ def run_agreement(study: Any, against: Path, out: Path | None, quiet: bool) -> i
 
 def main() -> None:
     """Entry point of `python -m numeric`."""
-    # Threads that wait for the next product leave their core to others; read when torch is loaded.
+    # Waiting threads leave their core to others; OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     finish(app, "python -m numeric")

@@ -274,7 +274,7 @@ def test_ctrl_c_names_the_checkpoint_of_a_training_run(tree, tmp_path):
     terminal = Terminal(words, tmp_path, width=200)
     terminal.read(rb" 10000/200000 \d+:\d\d").press(CTRL_C)
     said = check_interrupted(terminal, terminal.end())
-    assert f"goes on from the last checkpoint in {tmp_path / 'run'}" in " ".join(said)
+    assert f"resumes from the last checkpoint in {tmp_path / 'run'}" in " ".join(said)
     assert re.search(r"training, mean loss \d", terminal.text)
 
 

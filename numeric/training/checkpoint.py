@@ -1,9 +1,8 @@
-"""Run folders: checkpoints, safetensors beside JSON, each written to a temporary name and renamed.
+"""Run folders: checkpoints as safetensors and JSON, each file written to a temporary name and renamed.
 
-Every record has a file of its own, written once; another file holds the tensors that the run goes on from.
-``state.json`` lists all of them with their hashes and is written last, so that whatever moment a process dies at, the
-folder holds one complete checkpoint, or none. A lock keeps two processes out of one folder; the system lets it go when
-they end.
+Every record has a file of its own, written once; another file holds the tensors that the run resumes from.
+``state.json`` lists all of them with their hashes and is written last: whenever a process dies, the folder holds one
+complete checkpoint, or none. A lock keeps two processes out of one folder.
 """
 
 import hashlib
@@ -31,7 +30,7 @@ _OWN = re.compile(r"(step|record)-\d{10,}\.safetensors(\.part)?|(state\.json|met
 
 
 def run_folder(value: Any) -> Path:
-    """A path that a system can know."""
+    """Return a path that the file system accepts."""
     try:
         path = Path(value)
         good = b"\0" not in os.fsencode(path)
@@ -44,7 +43,7 @@ def run_folder(value: Any) -> Path:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn what a system says about a folder (full, read-only, a folder where a file should be) into one line."""
+    """Turn a failed write (disk full, read-only, a folder in place of a file) into one line."""
     try:
         yield
     except OSError as error:
@@ -55,7 +54,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder, made if it is not there."""
+    """Make and lock a run folder; the system releases the lock when the process ends."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock")
@@ -78,7 +77,7 @@ class Checkpoints:
     last: str = ""
 
     def write(self, record: Mapping[str, Tensor], tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write a record and what the run goes on from, and remove what it went on from before."""
+        """Write a record, and the tensors that the run resumes from in place of the last ones."""
         name = f"step-{state['step']:010d}.safetensors"
         with writing(self.folder):
             hashes = [*self.hashes, _saved(self.folder / _record(state["step"]), record)]
@@ -106,20 +105,20 @@ class Checkpoints:
         return state
 
     def load(self, state: Mapping[str, Any]) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """Tensors of every record and what the run goes on from, of a state whose steps are in order."""
+        """Tensors of every record, and those that the run resumes from; the steps of the state must be in order."""
         hashes = state.get("records")
         if not isinstance(hashes, list) or len(hashes) != len(state["steps"]):
             raise InputError(f"{self.folder / STATE}: records: must be one hash for each of the steps")
         self.hashes = hashes
         names = zip(map(_record, state["steps"]), hashes, strict=True)
-        records = [_loaded(self.folder / name, result) for name, result in names]
+        records = [_loaded(self.folder / name, digest) for name, digest in names]
         tensors = _loaded(self.folder / self.last, state.get("sha256"))
         with writing(self.folder):
             self._tidy(state["steps"])
         return records, tensors
 
     def _tidy(self, steps: list[int]) -> None:
-        """Remove what a process that was killed has left beside the checkpoint."""
+        """Remove files that a killed process left beside the checkpoint."""
         listed = {self.last, *map(_record, steps)}
         for path in self.folder.iterdir():
             if path.name not in listed and _OWN.fullmatch(path.name) and path.is_file():
@@ -153,8 +152,8 @@ def _atomic(path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".part")
     try:
         temporary.write_bytes(data)
-        with temporary.open("rb") as held:
-            os.fsync(held.fileno())
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -163,8 +162,8 @@ def _atomic(path: Path, data: bytes) -> None:
 def _state(path: Path) -> dict[str, Any]:
     rule = "must be the JSON object that a run wrote"
     try:
-        with path.open("rb") as held:
-            text = held.read(SIZE_LIMIT + 1)
+        with path.open("rb") as file:
+            text = file.read(SIZE_LIMIT + 1)
         if len(text) > SIZE_LIMIT:
             raise InputError(f"{path}: more than {SIZE_LIMIT:,} bytes: {rule}")
         result = json.loads(text)
@@ -178,7 +177,7 @@ def _state(path: Path) -> dict[str, Any]:
 
 
 def run_state(folder: Path, state: Mapping[str, Any], members: int, total: int) -> tuple[list[int], ...]:
-    """Steps of the records, members that go on, and each failure (member, step, last good step)."""
+    """Steps of the records, active members, and each failure (member, step, last good step)."""
     step: Any = state.get("step")
     steps: Any = state.get("steps")
     active: Any = state.get("active")
@@ -196,11 +195,11 @@ def run_state(folder: Path, state: Mapping[str, Any], members: int, total: int) 
     return steps, active, *failures
 
 
-def same_run(folder: Path, found: Any, wanted: Mapping[str, Any]) -> None:
+def same_run(folder: Path, saved: Any, wanted: Mapping[str, Any]) -> None:
     """Refuse a checkpoint of another run, naming the first setting that differs."""
-    held = found if isinstance(found, dict) else {}
-    for name in dict.fromkeys((*wanted, *held)):
-        old, new = held.get(name), wanted.get(name)
+    before = saved if isinstance(saved, dict) else {}
+    for name in dict.fromkeys((*wanted, *before)):
+        old, new = before.get(name), wanted.get(name)
         if old != new:
             raise InputError(f"run folder {folder}: {name} {_short(old)} of its checkpoint: must be {_short(new)}, "
                              "as asked for now; use another folder")  # fmt: skip

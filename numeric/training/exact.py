@@ -2,7 +2,9 @@
 
 With ``f_c`` the output at configuration c and ``q_zc = P(c | z_0 = z)``: the simple loss is ``-sum_z pi_z ||fbar_z -
 fbar||^2``, since the spread within z_0 is in ``E r_+`` and in ``E r_-`` alike. The other losses are sums over triples
-of configurations of a function of ``r_+ - r_-``, for which :mod:`numeric.training.exact` needs pairs only.
+of configurations of the softplus of ``u = (r_+ - r_- + r_0)/tau``. Above 32 configurations they come from
+:func:`logistic_sums`, in time linear in the number of pairs: the distances fall into bins of width tau, and between two
+bins the softplus and its derivative are expanded in Chebyshev polynomials, or are linear and constant if ``|u| > 40``.
 """
 
 import itertools
@@ -23,8 +25,6 @@ from numeric.towers.losses import LossSpec
 from numeric.training.loop import Gradient
 from numeric.training.minibatch import Stack
 
-# Sums of the logistic function over all pairs of two weighted sets of numbers, in time linear in the numbers.
-
 DEGREE = 16
 BIN_LIMIT = 2**20
 _SATURATED = 40
@@ -32,7 +32,7 @@ _SATURATED = 40
 
 @dataclass(frozen=True, eq=False)
 class _Bins:
-    """Where numbers lie: the bin of each and its place there, from -1 to 1, shape ``(rows, n)``."""
+    """Bin of each number and its place in the bin, from -1 to 1, shape ``(rows, n)``."""
 
     index: Int[Tensor, "rows n"]
     place: Float[Tensor, "rows n"]
@@ -53,37 +53,6 @@ class _Bins:
         return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Kernel:
-    """Chebyshev coefficients of a function of u over pairs of bins, ``(D, degree, degree)``, for each difference."""
-
-    blocks: Tensor
-    first: int
-
-    def on_left(self, right: Tensor) -> Tensor:
-        """``sum_b K(a - b) m_b`` for every bin a."""
-        result = torch.zeros_like(right)
-        for number, block in enumerate(self.blocks):
-            _shifted(result, right, self.first + number, block.T)
-        return result
-
-    def on_right(self, left: Tensor) -> Tensor:
-        """``sum_a K(a - b)^T m_a`` for every bin b."""
-        result = torch.zeros_like(left)
-        for number, block in enumerate(self.blocks):
-            _shifted(result, left, -self.first - number, block)
-        return result
-
-
-def _shifted(found: Tensor, moments: Tensor, shift: int, block: Tensor) -> None:
-    """Add ``m_{a - shift} block`` to every bin a."""
-    count = moments.shape[1]
-    if shift >= 0:
-        found[:, shift:] += moments[:, : count - shift] @ block
-    else:
-        found[:, :shift] += moments[:, -shift:] @ block
-
-
 def logistic_sums(
     numbers: Float[Tensor, "rows n"],
     left: Float[Tensor, "rows n"],
@@ -91,7 +60,7 @@ def logistic_sums(
     tau: float,
     margin: float,
 ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows n"]]:
-    """The sums of each row and their derivatives in its numbers."""
+    """``sum_ij w_i p_j tau log(1 + exp((d_i - d_j + margin)/tau))`` of each row of d, and its derivatives in d."""
     count = bins_of(numbers, tau)
     if count > BIN_LIMIT:
         reach = float(numbers.max())
@@ -101,21 +70,24 @@ def logistic_sums(
     both = right.expand_as(left)
     lefts, rights = bins.moments(left), bins.moments(both)
     offset = margin / tau
-    soft, step = (_kernel(function, count, offset, numbers) for function in (_softplus, _logistic))
-    # From this difference of the bins on, u is beyond 40 everywhere in both.
-    far = min(count, max(1 - count, math.ceil(_SATURATED + 1 - offset)))
+    # Differences of bins: below `first` the argument u is under -40 everywhere in both, from `far` on it is beyond 40.
+    edges = math.floor(-_SATURATED - 1 - offset), math.ceil(_SATURATED + 1 - offset)
+    first, far = (min(count, max(1 - count, edge)) for edge in edges)
+    near = range(first, far)
+    soft = _expanded(lambda u: np.logaddexp(0, u), offset, near).to(numbers.device)
+    step = _expanded(lambda u: np.exp(-np.logaddexp(0, -u)), offset, near).to(numbers.device)
     below, above = _before(rights[..., 0], far), _after(lefts[..., 0], far)
-    total = tau * (lefts * soft.on_left(rights)).sum((1, 2))
+    total = tau * (lefts * _convolved(soft, first, rights, 1)).sum((1, 2))
     total += ((_sums(bins, left * numbers) + margin * lefts[..., 0]) * below).sum(1)
     total -= (lefts[..., 0] * _before(_sums(bins, both * numbers), far)).sum(1)
-    on_left, on_right = step.on_left(rights), step.on_right(lefts)
+    on_left, on_right = _convolved(step, first, rights, 1), _convolved(step, first, lefts, -1)
     on_left[..., 0] += below
     on_right[..., 0] += above
     return total, bins.values(on_left).mul_(left).sub_(bins.values(on_right).mul_(right))
 
 
 def bins_of(numbers: Tensor, tau: float) -> int:
-    """How many bins numbers need; more than the limit where they are not finite or reach too far."""
+    """Number of bins; above the limit where numbers are not finite or too large."""
     reach = float(numbers.max()) / tau
     return max(1, math.ceil(reach)) if reach <= BIN_LIMIT else BIN_LIMIT + 1
 
@@ -143,41 +115,40 @@ def _after(sums: Tensor, far: int) -> Tensor:
 
 
 def _polynomials(place: Tensor) -> list[Tensor]:
-    """``T_0 .. T_15``; each is a tensor of its own that may be overwritten."""
+    """``T_0 .. T_15``, each in a tensor that may be overwritten."""
     result = [torch.ones_like(place), place.clone()]
     for _ in range(2, DEGREE):
         result.append((2 * place * result[-1]).sub_(result[-2]))
     return result
 
 
-def _softplus(u: np.ndarray) -> np.ndarray:
-    result: np.ndarray = np.logaddexp(0, u)
-    return result
-
-
-def _logistic(u: np.ndarray) -> np.ndarray:
-    result: np.ndarray = np.exp(-np.logaddexp(0, -u))
-    return result
-
-
-def _kernel(function: Callable[[np.ndarray], np.ndarray], count: int, offset: float, like: Tensor) -> _Kernel:
-    """Coefficients for all differences of bins where u is not beyond 40 everywhere."""
-    first = max(1 - count, math.floor(-_SATURATED - 1 - offset))
-    stop = min(count, math.ceil(_SATURATED + 1 - offset))
+def _expanded(function: Callable[[np.ndarray], np.ndarray], offset: float, differences: Sequence[int]) -> Tensor:
+    """Chebyshev coefficients ``(D, degree, degree)`` of a function of u over two bins, by difference of the bins."""
     angles = (np.arange(DEGREE) + 0.5) * np.pi / DEGREE
     nodes = (np.cos(angles) + 1) / 2
     fit = np.cos(np.outer(np.arange(DEGREE), angles)) * (2 / DEGREE)
     fit[0] /= 2
     gaps = nodes[:, None] - nodes[None, :] + offset
-    blocks = [fit @ function(gaps + shift) @ fit.T for shift in range(first, stop)]
-    stacked = np.stack(blocks) if blocks else np.zeros((0, DEGREE, DEGREE))
-    return _Kernel(torch.from_numpy(stacked).to(like.device), first)
+    blocks = [fit @ function(gaps + difference) @ fit.T for difference in differences]
+    return torch.from_numpy(np.stack(blocks) if blocks else np.zeros((0, DEGREE, DEGREE)))
+
+
+def _convolved(kernel: Tensor, first: int, moments: Tensor, sign: int) -> Tensor:
+    """``sum_b K(a - b) m_b`` for every bin a; with sign -1 ``sum_a K(a - b)^T m_a`` for every bin b."""
+    result, count = torch.zeros_like(moments), moments.shape[1]
+    for number, block in enumerate(kernel):
+        shift, factor = sign * (first + number), block.T if sign > 0 else block
+        if shift >= 0:
+            result[:, shift:] += moments[:, : count - shift] @ factor
+        else:
+            result[:, :shift] += moments[:, -shift:] @ factor
+    return result
 
 
 LEAF_LIMIT = 12
 CONFIGURATION_LIMIT = 2**12
 _TRIPLES = 2**15  # up to here the literal sum is faster
-_AT_A_TIME = 2**20  # terms held at once: small enough for the cache
+_AT_A_TIME = 2**20  # terms in memory at once: small enough for the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +176,7 @@ class PopulationContrast:
         """Sum over (x_1, x_+, x_-) of configurations; distances are explicit differences."""
         losses, pulls = [], torch.empty_like(outputs)
         for number, points in enumerate(outputs.mT):
-            laws, prior = (held[number if len(held) > 1 else 0] for held in (self.laws, self.prior))
+            laws, prior = (part[number if len(part) > 1 else 0] for part in (self.laws, self.prior))
             loss, slopes = _member(points, laws, prior, float(self.tau[number]), float(self.margin[number]))
             losses.append(loss)
             both = slopes + slopes.mT
@@ -218,8 +189,8 @@ def _member(points: Tensor, laws: Tensor, prior: Tensor, tau: float, margin: flo
 
     The loss is NaN where distances are not finite, or beyond 2^20 tau: the member has diverged.
     """
-    held, laws, prior = points.double(), laws.double(), prior.double()
-    distances = (held.unsqueeze(1) - held).square_().sum(-1).mul_(0.5)
+    outputs, laws, prior = points.double(), laws.double(), prior.double()
+    distances = (outputs.unsqueeze(1) - outputs).square_().sum(-1).mul_(0.5)
     bins, count = bins_of(distances, tau), len(points)
     if bins > BIN_LIMIT:
         return points.new_full((), torch.nan), torch.zeros_like(distances, dtype=points.dtype)
@@ -237,7 +208,7 @@ def _member(points: Tensor, laws: Tensor, prior: Tensor, tau: float, margin: flo
 
 
 def _triples(r: Tensor, left: Tensor, right: Tensor, tau: float, margin: float) -> tuple[Tensor, Tensor]:
-    """What :func:`numeric.training.exact.logistic_sums` gives, term by term."""
+    """The same as :func:`logistic_sums`, term by term."""
     weights = left.unsqueeze(-1) * right
     excess = (r.unsqueeze(-1) - r.unsqueeze(1)).add_(margin).div_(tau)
     total = tau * softplus(excess, threshold=40.0).mul_(weights).sum((1, 2))
@@ -247,14 +218,14 @@ def _triples(r: Tensor, left: Tensor, right: Tensor, tau: float, margin: float) 
 
 @dataclass(frozen=True, eq=False)
 class Exact:
-    """The population as a source of gradients; `groups` lists members and their contrast, kind by kind."""
+    """The population as a source of gradients; `groups` pairs members with their kind of loss."""
 
     stack: Stack
     leaves: Float[Tensor, "1 n_leaves C"]
     groups: tuple[tuple[Tensor, PopulationContrast], ...]
 
     def steps(self, start: int, stop: int) -> Iterator[Gradient]:
-        """The same function at every step."""
+        """One function, the same at every step."""
         step = partial(self.stack.gradient, leaves=self.leaves, contrast=self._contrast)
         yield from itertools.repeat(step, stop - start)
 
@@ -271,7 +242,7 @@ class Exact:
         return self.stack.outputs(parameters, self.leaves)
 
     def keep(self, members: Tensor) -> "Exact":
-        """The same without the other members."""
+        """The source of these members alone."""
         place = {number: new for new, number in enumerate(members.tolist())}
         groups = []
         for own, contrast in self.groups:
@@ -283,7 +254,7 @@ class Exact:
 
 
 def _rows(contrast: PopulationContrast, rows: list[int]) -> PopulationContrast:
-    laws, prior = (held[rows] if len(held) > 1 else held for held in (contrast.laws, contrast.prior))
+    laws, prior = (part[rows] if len(part) > 1 else part for part in (contrast.laws, contrast.prior))
     return PopulationContrast(laws, prior, contrast.tau[rows], contrast.margin[rows], contrast.flat)
 
 
@@ -299,7 +270,7 @@ def exact_source(
     for number, spec in enumerate(specs):
         _check(spec, number, len(points))
 
-    def held(values: list[np.ndarray], rows: list[int]) -> Tensor:
+    def stacked(values: list[np.ndarray], rows: list[int]) -> Tensor:
         chosen = [values[row] for row in rows] if len(values) > 1 else values
         return torch.from_numpy(np.stack(chosen)).to(device, dtype)
 
@@ -308,8 +279,8 @@ def exact_source(
         rows = [number for number, spec in enumerate(specs) if (spec.name == "simple") is flat]
         if rows:
             contrast = PopulationContrast(
-                held([each.augmentation_weights for each in populations], rows),
-                held([each.point_weights for each in populations], rows),
+                stacked([each.augmentation_weights for each in populations], rows),
+                stacked([each.point_weights for each in populations], rows),
                 torch.tensor([specs[row].tau for row in rows], dtype=dtype),
                 torch.tensor([specs[row].margin for row in rows], dtype=dtype),
                 flat,
@@ -320,7 +291,7 @@ def exact_source(
 
 
 def _check(spec: LossSpec, number: int, configurations: int) -> None:
-    """Refuse a loss that is no sum over triples, or over too many."""
+    """Refuse a loss that is not a sum over triples, and too many configurations."""
     place = f"mode='exact' with loss {spec.name!r} of member {number}"
     if spec.name == "ntxent" or spec.negatives > 1:
         rule = "must be 'simple', 'triplet' or 'infonce' with one negative; use mode='sampled'"

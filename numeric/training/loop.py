@@ -1,7 +1,7 @@
-"""The training loop: from record to record; members that diverge leave the stack, the others go on.
+"""The training loop: records, metrics, checkpoints, and members that diverge, which leave the stack.
 
-Nothing between two records waits for the device: losses are kept there and looked at when the record is made. Draws
-depend on seed and step alone, so parameters, optimiser state and step number are all that a run goes on from.
+Nothing between two records waits for the device: losses stay there until the record is made. Draws depend on seed and
+step alone, so a checkpoint holds parameters, optimiser state and step number.
 """
 
 import json
@@ -17,11 +17,9 @@ from torch import Tensor
 
 from hltm.base.checks import show
 from hltm.base.errors import InputError
-from numeric.training.checkpoint import Checkpoints, locked, run_folder, run_state, same_run, writing
-from numeric.training.optimizers import Optimizer
+from numeric.training.checkpoint import Checkpoints, locked, run_state, same_run, writing
+from numeric.training.optimizers import Descent
 from numeric.trees.network import TreeNetwork
-
-# What a training run leaves behind: losses, measurements, networks, members that failed; and its stream of metrics.
 
 METRICS = "metrics.jsonl"
 
@@ -136,7 +134,7 @@ class TrainingTrace:
 
 
 class Streams:
-    """The file of metrics and, where it is installed, TensorBoard; nothing without a folder."""
+    """Writer of `metrics.jsonl` and, where it is installed, of TensorBoard files; writes nothing without a folder."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -154,7 +152,7 @@ class Streams:
                 self.board.close()
 
     def start(self, lines: list[dict[str, Any]]) -> None:
-        """Write the file anew with the records so far: what followed the last checkpoint will come again."""
+        """Rewrite the file with the records up to the checkpoint; those after it will come again."""
         if self.folder is None:
             return
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
@@ -164,12 +162,12 @@ class Streams:
             temporary.replace(self.folder / METRICS)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Add one record."""
+        """Append one record."""
         if self.folder is None:
             return
         with writing(self.folder):
-            with (self.folder / METRICS).open("a", encoding="utf-8") as held:
-                held.write(json.dumps(line, allow_nan=False) + "\n")
+            with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, allow_nan=False) + "\n")
             if self.board is not None and line.get("loss"):
                 for member, loss in enumerate(line["loss"]):
                     if loss is not None:
@@ -177,10 +175,10 @@ class Streams:
 
 
 def _board(folder: Path) -> Any:
-    """A writer of TensorBoard; None where it is not installed, or cannot be imported."""
+    """TensorBoard's writer; None where it is not installed or cannot be imported."""
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except (ImportError, AttributeError, TypeError):  # the latter two of releases that do not go together
+    except (ImportError, AttributeError, TypeError):  # the latter two from incompatible releases
         return None
     return SummaryWriter(str(folder))
 
@@ -190,7 +188,7 @@ Gradient = Callable[[Sequence[Tensor]], tuple[Tensor, list[Tensor]]]
 
 @runtime_checkable
 class Source(Protocol):
-    """Where the gradients of a stack come from."""
+    """Source of the gradients of a stack: minibatches or the whole population."""
 
     def steps(self, start: int, stop: int) -> Iterator[Gradient]:
         """One function for each step: parameters to losses ``(E,)`` and gradients."""
@@ -199,7 +197,7 @@ class Source(Protocol):
         """Outputs on a batch apart from training, ``(E, n_L, samples)``."""
 
     def keep(self, members: Tensor) -> "Source":
-        """The same without the other members."""
+        """The source of these members alone."""
 
 
 @dataclass(eq=False)
@@ -207,13 +205,12 @@ class Progress:
     """The state of a run, changed in place."""
 
     source: Source
-    optimizer: Optimizer
+    optimizer: Descent
     active: list[int]
     members: int
     step: int = 0
     failures: list[Failure] = field(default_factory=list)
     kept: dict[int, list[Tensor]] = field(default_factory=dict)
-    capture: Callable[[Source, Optimizer], Callable[[int, int], Tensor] | None] | None = None
 
     def parameters(self) -> list[Tensor]:
         """Copies of the parameters of all members."""
@@ -227,7 +224,7 @@ class Progress:
         return result
 
     def advance(self, stop: int) -> Tensor:
-        """Train until a step; members whose losses or weights are not finite fall back to where this call began."""
+        """Train until a step; members whose losses or weights are not finite return to their weights before it."""
         means = torch.full((self.members,), torch.nan, dtype=torch.float64)
         start, self.step = self.step, stop
         if not self.active or start == stop:
@@ -243,9 +240,7 @@ class Progress:
         return means
 
     def _losses(self, start: int, stop: int) -> Tensor:
-        """Take steps; losses ``(steps, members that go on)``."""
-        if self.capture is not None and (steps := self.capture(self.source, self.optimizer)) is not None:
-            return steps(start, stop)
+        """Take steps; losses ``(steps, active members)``."""
         result = []
         for gradient in self.source.steps(start, stop):
             loss, gradients = gradient(self.optimizer.parameters)
@@ -254,7 +249,7 @@ class Progress:
         return torch.stack(result)
 
     def _drop(self, before: list[Tensor], losses: Tensor, finite: Tensor, start: int) -> None:
-        """Keep the last record of members that failed and take them out of the stack."""
+        """Remove members that diverged from the stack and keep the weights of their last record."""
         for place in torch.nonzero(~finite).flatten().tolist():
             bad = torch.nonzero(~torch.isfinite(losses[:, place])).flatten()
             step = start + (int(bad[0]) if len(bad) else len(losses) - 1)
@@ -266,14 +261,12 @@ class Progress:
         self.source = self.source.keep(places)
 
 
-# The records of a training run: made, streamed, put into checkpoints with the state of the run, and taken up again.
-
 _TAKEN = ("step", "loss", "dead")  # names in a line of metrics
 
 
 @dataclass(eq=False)
 class Records:
-    """What to record, and what has been recorded."""
+    """Settings of the records, and the records up to now."""
 
     network: TreeNetwork
     total: int
@@ -288,7 +281,7 @@ class Records:
     kept: list[list[Tensor]] = field(default_factory=list)
 
     def add(self, state: Progress, losses: Tensor | None) -> dict[str, Any]:
-        """Record where the run is now; gives the line for the file of metrics."""
+        """Make a record; gives its line for the file of metrics."""
         parameters = state.parameters()
         here = self.network.with_parameters(parameters)
         self.steps.append(state.step)
@@ -299,14 +292,14 @@ class Records:
         self.dead.append(dead)
         if not self.keep_networks:
             self.kept.clear()
-        self.kept.append([block.cpu().clone() for block in parameters])  # `measure` may change what it is given
+        self.kept.append([block.cpu().clone() for block in parameters])  # `measure` may change its arguments
         self.measured.append(self.measure_at(here, state.step))
         if losses is not None:
             self.losses.append(losses)
         return self.line(len(self.steps) - 1)
 
     def measure_at(self, here: TreeNetwork, step: int) -> dict[str, Tensor]:
-        """What `measure` gives, checked."""
+        """Call `measure` and check names and shapes."""
         result: Any = self.measure(here, step) if self.measure else {}
         if not isinstance(result, Mapping):
             raise InputError(f"measure at step {step}: {show(result)}: must be a mapping of names to tensors")
@@ -321,12 +314,12 @@ class Records:
         return values
 
     def line(self, number: int) -> dict[str, Any]:
-        """One record as plain data: numbers that are not finite become null."""
+        """One record as JSON data."""
         result: dict[str, Any] = {"step": self.steps[number]}
         if number:
-            result["loss"] = _plain(self.losses[number - 1])
+            result["loss"] = plain(self.losses[number - 1])
         result["dead"] = self.dead[number].tolist()
-        return result | {name: _plain(value) for name, value in self.measured[number].items()}
+        return result | {name: plain(value) for name, value in self.measured[number].items()}
 
     def next_stop(self) -> int:
         """The step of the next record."""
@@ -342,7 +335,7 @@ class Records:
         return result | {f"measured.{name}": value for name, value in self.measured[-1].items()}
 
     def load(self, records: list[dict[str, Tensor]], steps: list[int], names: Iterable[str]) -> None:
-        """Take the records of a checkpoint up, measurements in the order of their names."""
+        """Load the records of a checkpoint, measurements in the order of their names."""
         self.steps = list(steps)
         self.losses = [record["loss"] for record in records[1:]]
         self.dead = [record["dead"] for record in records]
@@ -364,7 +357,9 @@ class Records:
         )
 
 
-def _plain(value: Tensor) -> Any:
+def plain(value: Tensor) -> Any:
+    """A tensor as JSON data: numbers that are not finite become null."""
+
     def clean(entry: Any) -> Any:
         if isinstance(entry, list):
             return [clean(each) for each in entry]
@@ -378,7 +373,7 @@ def _shapes(values: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _measured(name: Any, value: Any, step: int) -> Tensor:
-    """One measurement, as a tensor of its own."""
+    """One measurement as a copy on the CPU."""
     if not isinstance(name, str) or name in _TAKEN:
         raise InputError(f"measure at step {step}: name {show(name)}: must be a string, none of {', '.join(_TAKEN)}")
     try:
@@ -391,37 +386,32 @@ def _measured(name: Any, value: Any, step: int) -> Tensor:
 
 
 def run_to_the_end(
-    records: Records, state: Progress, folder: str | Path | None, settings: Mapping[str, Any]
+    records: Records, state: Progress, folder: Path | None, settings: Mapping[str, Any]
 ) -> TrainingTrace:
-    """Train from record to record, from the last checkpoint of the folder on if it has one."""
-    place = None if folder is None else run_folder(folder)
-    guard: AbstractContextManager[None] = nullcontext() if place is None else locked(place)
-    with guard, Streams(place) as streams:
-        held = None if place is None else Checkpoints(place)
-        if held is None or not _resumed(held, records, state, settings):
+    """Train from record to record, resuming from the last checkpoint of the folder if it has one."""
+    guard: AbstractContextManager[None] = nullcontext() if folder is None else locked(folder)
+    with guard, Streams(folder) as streams:
+        store = None if folder is None else Checkpoints(folder)
+        if store is None or not _resumed(store, records, state, settings):
             streams.start([])
-            _record(held, records, state, settings, streams, None)
+            _record(store, records, state, settings, streams, None)
         else:
             streams.start([records.line(number) for number in range(len(records.steps))])
         while state.step < records.total:
             try:
                 losses = state.advance(records.next_stop())
             except RuntimeError as error:
-                raise _lost(error, records, place) from error
-            _record(held, records, state, settings, streams, losses)
+                raise _lost(error, records, folder) from error
+            _record(store, records, state, settings, streams, losses)
     return records.trace(state)
 
 
 def _record(
-    held: Checkpoints | None,
-    records: Records,
-    state: Progress,
-    settings: Mapping[str, Any],
-    streams: Streams,
+    store: Checkpoints | None, records: Records, state: Progress, settings: Mapping[str, Any], streams: Streams,
     losses: Tensor | None,
-) -> None:
+) -> None:  # fmt: skip
     line = records.add(state, losses)
-    if held is not None:
+    if store is not None:
         tensors = {f"now.{k}": block for k, block in enumerate(state.optimizer.parameters) if len(block)}
         tensors |= {f"optimizer.{name}": value for name, value in state.optimizer.state().items()}
         for member, blocks in state.kept.items():
@@ -429,21 +419,21 @@ def _record(
         failures = [[each.member, each.step, each.last_good] for each in state.failures]
         rest = {"step": state.step, "steps": records.steps, "active": state.active, "failures": failures}
         measured = {name: list(shape) for name, shape in _shapes(records.measured[0]).items()}
-        held.write(records.last(), tensors, {**rest, "measured": measured, "settings": settings})
+        store.write(records.last(), tensors, {**rest, "measured": measured, "settings": settings})
     streams.write(line)
     if records.progress is not None:
         mean = float("nan") if losses is None else torch.nanmean(losses).item()
         records.progress(state.step, mean)
 
 
-def _resumed(held: Checkpoints, records: Records, state: Progress, settings: Mapping[str, Any]) -> bool:
-    """Take up the last checkpoint of a folder; False where there is none."""
-    result = held.read()
-    if result is None:
+def _resumed(store: Checkpoints, records: Records, state: Progress, settings: Mapping[str, Any]) -> bool:
+    """Load the last checkpoint of a folder; False where there is none."""
+    checkpoint = store.read()
+    if checkpoint is None:
         return False
-    same_run(held.folder, result.get("settings"), json.loads(json.dumps(settings)))
-    steps, active, *failures = run_state(held.folder, result, state.members, records.total)
-    built, tensors = held.load(result)
+    same_run(store.folder, checkpoint.get("settings"), json.loads(json.dumps(settings)))
+    steps, active, *failures = run_state(store.folder, checkpoint, state.members, records.total)
+    loaded, tensors = store.load(checkpoint)
     try:
         state.step, state.active = steps[-1], list(active)
         state.failures = [Failure(*each) for each in failures]
@@ -462,25 +452,25 @@ def _resumed(held: Checkpoints, records: Records, state: Progress, settings: Map
         mark = "optimizer."
         state.optimizer.load({key.removeprefix(mark): v for key, v in tensors.items() if key.startswith(mark)})
         parameters = state.parameters()
-        records.load(built, steps, list(result["measured"]))
+        records.load(loaded, steps, list(checkpoint["measured"]))
         records.kept = records.kept or [[block.cpu().clone() for block in parameters]]
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-        found_bad = f"run folder {held.folder}: {type(error).__name__} in its checkpoint"
-        raise InputError(f"{found_bad}: must be one that a run wrote") from None
-    _same_measure(held.folder, result.get("measured"), records, parameters)
+        name = type(error).__name__
+        raise InputError(f"run folder {store.folder}: {name} in its checkpoint: must be one that a run wrote") from None
+    _same_measure(store.folder, checkpoint.get("measured"), records, parameters)
     return True
 
 
-def _same_measure(folder: Path, held: Any, records: Records, parameters: list[Tensor]) -> None:
-    """Refuse a `measure` that gives other names or shapes than that of a checkpoint; its values are not compared."""
+def _same_measure(folder: Path, shapes: Any, records: Records, parameters: list[Tensor]) -> None:
+    """Refuse a `measure` that gives other names or shapes than in the checkpoint; values are not compared."""
     before, records.measured = records.measured, []
     now = records.measure_at(records.network.with_parameters(parameters), records.steps[-1])
     records.measured = before
-    same_run(folder, {"measure": held}, {"measure": {name: list(shape) for name, shape in _shapes(now).items()}})
+    same_run(folder, {"measure": shapes}, {"measure": {name: list(shape) for name, shape in _shapes(now).items()}})
 
 
 def _lost(error: RuntimeError, records: Records, place: Path | None) -> Exception:
-    """A device that is gone becomes one line; other errors, too little memory among them, stay what they are."""
+    """Turn the loss of a device into one line; other errors, out of memory among them, are not changed."""
     other = "CUDA" not in str(error) or isinstance(error, torch.OutOfMemoryError)
     if records.network.device.type == "cpu" or other:
         return error

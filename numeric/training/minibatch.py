@@ -1,6 +1,7 @@
 """Minibatch gradients of a stack, members taken in tiles whose activations fit the caches of the cores in use.
 
-What a member draws does not depend on its tile. On a GPU there is one tile: there a large batch is what is fast.
+The samples of a member do not depend on its tile. A GPU takes all members in one tile. One step is written out by
+hand: outputs, loss and gradient.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +17,15 @@ from hltm.base.errors import InputError
 from numeric.towers.losses import LossSpec
 from numeric.training.contrast import WHOLE_BATCH, Contrast
 from numeric.training.loop import Gradient
-from numeric.training.optimizers import Descent
 from numeric.trees.plan import Plan, gathered, own_rows
 from numeric.trees.streams import TripleSampler
-
-# One step of training for a stack of tree networks: outputs, loss and gradient, written out by hand.
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """What a step needs to know of the networks."""
+    """Plan, slope and kind of output of a stack of networks; computes outputs and gradients."""
 
     plan: Plan
     slope: float
@@ -104,7 +102,7 @@ class Stack:
 
 
 def _normalised(top: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``u / ||u||``, ``||u||`` and where it is 0; 0 / 0 is replaced: a zero output stays zero, with derivative 0."""
+    """``u / ||u||``, ``||u||`` and where it is 0: a zero output stays zero, with derivative 0."""
     # Scaled by the largest entry, the sum of squares neither overflows nor vanishes.
     largest = top.abs().amax(1, keepdim=True)
     dead = largest == 0
@@ -127,7 +125,7 @@ NUMBER_LIMIT = 2**33  # of a step: 64 GiB in double precision
 
 
 def check_batch(stack: Stack, specs: Sequence[LossSpec], batch: int) -> None:
-    """Refuse a batch that has no negatives, or whose samples and activations no memory holds."""
+    """Refuse a batch without negatives, or one whose samples and activations exceed `NUMBER_LIMIT`."""
     spec, members = max(specs, key=lambda each: each.negatives), len(specs)
     whole = spec.name == WHOLE_BATCH
     if whole and batch < 2:
@@ -159,7 +157,7 @@ class Sampled:
                 yield partial(_gradient, tiles=tiles, leaves=[part[number] for part in drawn])
 
     def _tiles(self) -> list[tuple[slice, "Sampled"]]:
-        """Members of each tile and the source of these alone; tiles differ by one member at most."""
+        """Members and source of each tile; tiles differ by one member at most."""
         sampler, device = self.sampler, self.sampler.keys.device
         members = torch.arange(sampler.members, device=device)
         samples = sampler.towers * sampler.batch
@@ -175,11 +173,11 @@ class Sampled:
         return self.stack.gradient(parameters, leaves, self.contrast)
 
     def outputs(self, parameters: Sequence[Tensor]) -> Tensor:
-        """Outputs on a batch of another stream."""
+        """Outputs on a batch of a stream apart from training."""
         return self.stack.outputs(parameters, self.sampler.leaves(0, 1, purpose=1)[0])
 
     def keep(self, members: Tensor) -> "Sampled":
-        """The same without the other members."""
+        """The source of these members alone."""
         return Sampled(self.stack, self.contrast.keep(members), self.sampler.keep(members))
 
 
@@ -195,76 +193,3 @@ def _gradient(
         return result[0]
     blocks = zip(*(gradients for _, gradients in result), strict=True)
     return torch.cat([loss for loss, _ in result]), [torch.cat(parts) for parts in blocks]
-
-
-# One step of plain descent as a CUDA graph: draws, gradient and update are launched at once, nothing is asked back.
-
-_WARM_UP = 3
-
-
-@dataclass(frozen=True, eq=False)
-class StepOnDevice:
-    """One step as a function of tensors that stay where they are."""
-
-    source: Sampled
-    optimizer: Descent
-    number: Tensor
-
-    def __call__(self) -> Tensor:
-        """Take the step; losses ``(E,)``."""
-        leaves = self.source.sampler.leaves(self.number)[0]
-        losses, gradients = self.source.gradient(self.optimizer.parameters, leaves)
-        self.optimizer.step(gradients)
-        self.number.add_(1)
-        return losses
-
-
-class Captured:
-    """A step captured as a graph."""
-
-    def __init__(self, source: Sampled, optimizer: Descent) -> None:
-        device = source.sampler.keys.device
-        self.parameters, self.source = optimizer.parameters, source
-        self._step = StepOnDevice(source, optimizer, torch.zeros((), dtype=torch.int64, device=device))
-        kept = [block.clone() for block in optimizer.parameters]
-        # Libraries set themselves up at their first call, which must not be captured.
-        side = torch.cuda.Stream(device)
-        side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
-                self._step()
-        torch.cuda.current_stream(device).wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._losses = self._step()
-        for block, before in zip(optimizer.parameters, kept, strict=True):
-            block.copy_(before)
-
-    def fits(self, source: Sampled, optimizer: Descent) -> bool:
-        """Whether it was captured for this source and these parameters."""
-        return self.source is source and self.parameters is optimizer.parameters
-
-    def losses(self, start: int, stop: int) -> Tensor:
-        """Take steps; losses ``(steps, E)``."""
-        self._step.number.fill_(start)
-        result = self._losses.new_empty(stop - start, *self._losses.shape)
-        for row in result:
-            self._graph.replay()
-            row.copy_(self._losses)
-        return result
-
-
-class Capture:
-    """Captures the step of a run, again whenever members have left it."""
-
-    def __init__(self) -> None:
-        self._held: Captured | None = None
-
-    def __call__(self, source: object, optimizer: object) -> Callable[[int, int], Tensor] | None:
-        """A function that takes steps; None but for minibatches and plain descent on a CUDA device."""
-        if not isinstance(source, Sampled) or not isinstance(optimizer, Descent) or not source.sampler.keys.is_cuda:
-            return None
-        if self._held is None or not self._held.fits(source, optimizer):
-            self._held = None  # its memory is given back before the next takes its own
-            self._held = Captured(source, optimizer)
-        return self._held.losses

@@ -32,35 +32,31 @@ def check_json(target: str | None) -> str | None:
 
 def train_and_measure(
     file: Path, network: Mapping[str, Any], training: Mapping[str, Any], samples: int, folder: Path | None,
-    device: str, told: Progress = SILENT,
+    device: str, progress: Progress = SILENT,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train, or go on with the interrupted run of a folder; gives all results as plain data."""
+    """Train, or resume the interrupted run of a folder; gives all results as JSON data."""
+    from numeric.training.loop import plain
     from numeric.training.train import train
     from numeric.trees.network import TreeNetwork
 
     tree = load(file)
     before = TreeNetwork(tree, device=device, **network)
-    told.start(training["steps"], "training")
+    progress.start(training["steps"], "training")
 
-    def progress(step: int, loss: float) -> None:
-        told.at(step, f"training, mean loss {loss:.6g}" if step else "training")
+    def recorded(step: int, loss: float) -> None:
+        progress.at(step, f"training, mean loss {loss:.6g}" if step else "training")
 
-    trace = train(before, tree, checkpoint_dir=folder, progress=progress, **training)
-    told.start(None, "correlations and ceilings")
+    trace = train(before, tree, checkpoint_dir=folder, progress=recorded, **training)
+    progress.start(None, "correlations and ceilings")
     records: list[dict[str, Any]] = [{"step": trace.steps[0], "loss": None, "dead": int(trace.dead[0].sum())}]
     for step, losses, dead in zip(trace.steps[1:], trace.losses, trace.dead[1:], strict=True):
-        records.append({"step": step, "loss": _plain(losses.tolist()), "dead": int(dead.sum())})
+        records.append({"step": step, "loss": plain(losses), "dead": int(dead.sum())})
     return {
         "schema": SCHEMA, "tree": str(file), "network": {**network, "device": str(before.device)},
         "training": dict(training), "records": records,
         "failures": [{**asdict(each), "text": str(each)} for each in trace.failures],
         "levels": _levels(before, trace, tree, samples, int(training["seed"])),
     }  # fmt: skip
-
-
-def _plain(values: list[float]) -> list[float | None]:
-    """Numbers that are not finite become null."""
-    return [value if abs(value) < float("inf") else None for value in values]
 
 
 def _levels(
@@ -72,7 +68,7 @@ def _levels(
     if any(tree.cardinality(node) != 2 for node in tree.nodes):
         return None
     first, last = (correlations(each, tree, samples, seed) for each in (before, trace.network))
-    # A generous distance: the draws of the ceiling are no member's.
+    # A seed that no member has.
     ceiling = ceilings(tree, samples, seed + before.ensemble, before.device)
     share = level_means(share_of_ceiling(last.best, ceiling), last.heights)
     top = level_means(ceiling, last.heights)[0]
@@ -86,7 +82,7 @@ def _levels(
 
 
 def write_report(report: Mapping[str, Any], target: str | None, quiet: bool) -> None:
-    """Write the document where it was asked for; tables go to stdout, unless the document does."""
+    """Write the document to its target; tables go to stdout, or to stderr if the document goes to stdout."""
     from hltm.base.command import console
 
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
@@ -110,23 +106,19 @@ def _tables(report: Mapping[str, Any]) -> list[Any]:
         "step", "mean loss", "lowest", "highest", "dead networks", title=f"{report['training']['loss']} loss"
     )
     for record in report["records"]:
-        held = [value for value in record["loss"] or [] if value is not None]
-        cells = [f"{value:.6g}" for value in (sum(held) / len(held), min(held), max(held))] if held else [""] * 3
+        finite = [value for value in record["loss"] or [] if value is not None]
+        values = (sum(finite) / len(finite), min(finite), max(finite)) if finite else ()
+        cells = [f"{value:.6g}" for value in values] or [""] * 3
         losses.add_row(str(record["step"]), *cells, str(record["dead"]))
     if report["levels"] is None:
         return [losses, "no correlations: they are of latents and leaves with two states, and the tree has others"]
     title = "best |correlation| of a neuron with its latent"
     levels = Table(
-        "level",
-        "before",
-        "after",
-        "ceiling",
-        "share",
+        "level", "before", "after", "ceiling", "share",
         title=f"{title}, mean over nodes and networks; level 1 is next to the leaves",
-    )
+    )  # fmt: skip
     for row in report["levels"]:
         means = [sum(row[name]) / len(row[name]) for name in ("before", "after", "share")]
-        levels.add_row(
-            str(row["level"]), f"{means[0]:.4f}", f"{means[1]:.4f}", f"{row['ceiling']:.4f}", f"{means[2]:.1%}"
-        )
+        numbers = [f"{value:.4f}" for value in (*means[:2], row["ceiling"])]
+        levels.add_row(str(row["level"]), *numbers, f"{means[2]:.1%}")
     return [losses, levels]

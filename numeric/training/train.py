@@ -1,6 +1,6 @@
 """`train`: an ensemble of tree networks, its members stacked, by minibatches or on the whole population.
 
-The trained side of statements 3 to 7: nothing here knows of operators or closed forms.
+The trained side of statements 3 to 7: operators and closed forms are not used here.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from numeric.training.checkpoint import run_folder
 from numeric.training.contrast import contrast_of, training_loss
 from numeric.training.exact import exact_source
 from numeric.training.loop import Progress, Records, Source, TrainingTrace, run_to_the_end
-from numeric.training.minibatch import Capture, Sampled, Stack, check_batch
-from numeric.training.optimizers import check_optimizer, make_optimizer, plain_options
+from numeric.training.minibatch import Sampled, Stack, check_batch
+from numeric.training.optimizers import make_optimizer, plain_options
 from numeric.trees.network import TreeNetwork
 from numeric.trees.streams import TripleSampler, same_shape
 
@@ -54,8 +54,8 @@ def train(
 ) -> TrainingTrace:
     r"""Train an ensemble of networks, all members at once.
 
-    What a member draws depends on its seed alone, not on what it is stacked with; its trace is the same up to the
-    rounding of batched products.
+    The samples of a member depend on its seed alone, not on the other members; its trace is the same in every stack up
+    to the rounding of batched products.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def train(
     loss : str, LossSpec, or one for each member
         ``"simple"``, ``"triplet"``, ``"infonce"``, or ``"ntxent"`` (InfoNCE with the rest of the batch as negatives).
         Of the parameters `tau`, `margin` and `negatives` each takes its own: simple none, triplet `tau` and `margin`,
-        InfoNCE `tau` and `negatives`, NT-Xent `tau`; a LossSpec brings all of its own. The others are not looked at.
+        InfoNCE `tau` and `negatives`, NT-Xent `tau`; a LossSpec has all of its own. The others are ignored.
         Members are stacked only with the same number of negatives (simple and triplet have one), NT-Xent only with
         itself.
     tau, lr, margin : float, or one for each member
@@ -77,11 +77,10 @@ def train(
     steps : int
         Number of steps.
     seed : int or sequence of int
-        Of the random streams: member m has the seed ``seed + m``, or the m-th of the sequence.
+        Seed of the random streams: member m has ``seed + m``, or the m-th of the sequence.
     checkpoint_dir : path, optional
         A checkpoint is written there at every record, and ``metrics.jsonl`` (TensorBoard files too, if that is
-        installed). A run that was cut short goes on where its last checkpoint is: on the CPU the same trace, bit for
-        bit.
+        installed). An interrupted run resumes from its last checkpoint: on the CPU with the same trace, bit for bit.
     negatives : int
         H of InfoNCE.
     mode : str
@@ -91,9 +90,8 @@ def train(
     record_every : int, optional
         Steps between records, by default a twentieth of all.
     measure : callable, optional
-        Called at every record with the network and the step; gives tensors ``(E, ...)`` of real numbers by name. A
-        run that is taken up calls it once more at its last record and refuses other names or shapes than before;
-        whether it is the same function cannot be seen.
+        Called at every record with the network and the step; returns tensors ``(E, ...)`` of real numbers by name. A
+        resumed run calls it once more at its last record and refuses other names or shapes than before.
     keep_networks : bool
         Keep the weights of every record.
     progress : callable, optional
@@ -146,17 +144,15 @@ def train(
     options = plain_options(optimizer, optimizer_options)
     source = _source(mode, network, trees, specs, seeds, size)
     working = [block.detach().clone() for block in network.parameters]
-    held = torch.tensor(rates, dtype=network.dtype, device=network.device)
-    state = Progress(
-        source, make_optimizer(optimizer, working, held, options), list(range(members)), members, capture=Capture()
-    )
+    stacked = torch.tensor(rates, dtype=network.dtype, device=network.device)
+    state = Progress(source, make_optimizer(optimizer, working, stacked, options), list(range(members)), members)
     asked = {
         "lr": rates,
         "batch": size,
         "steps": total,
         "seeds": seeds,
         "mode": mode,
-        "optimizer": [check_optimizer(optimizer), options],
+        "optimizer": [optimizer, options],
         "record_every": every,
         "keep_networks": keep_networks,
     }
@@ -167,7 +163,7 @@ def train(
 def _settings(
     network: TreeNetwork, specs: Sequence[LossSpec], trees: Sequence[HLTM], asked: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a run is, for its checkpoint: a run that is taken up has to agree with all of it."""
+    """Settings that identify a run; a resumed run must agree with all of them."""
     return {
         "shapes": [list(block.shape) for block in network.parameters],
         "dtype": str(network.dtype),
@@ -175,14 +171,14 @@ def _settings(
         "output": network.output,
         "losses": [[spec.name, spec.tau, spec.margin, spec.negatives] for spec in specs],
         **asked,
-        # Last: a setting that differs is named rather than the digest of what it changes.
+        # Last: a setting that differs is named rather than the digest that it changes.
         "trees": _digest(json.dumps([tree_to_json(each) for each in trees], sort_keys=True).encode()),
         "weights": _digest(b"".join(_bytes(block) for block in network.parameters)),
     }
 
 
 def _bytes(block: Tensor) -> bytes:
-    """The bits of a tensor of any type, those that NumPy does not know among them."""
+    """Bytes of a tensor of any type, also of those that NumPy does not have."""
     return block.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
 
 
@@ -191,7 +187,7 @@ def _digest(data: bytes) -> str:
 
 
 def _trees(network: TreeNetwork, tree: HLTM | Sequence[HLTM] | None) -> list[HLTM]:
-    """One tree for all, or one for each member, of the shape that the network reads."""
+    """One tree for all, or one for each member, of the shape of the network."""
     if tree is None or isinstance(tree, HLTM):
         trees = [tree or network.tree]
     else:
@@ -236,7 +232,7 @@ def _seeds(seed: int | Sequence[int], members: int) -> list[int]:
 
 
 def _specs(loss: Any, members: int, tau: Any, margin: Any, negatives: int) -> list[LossSpec]:
-    """The loss of each member, with the parameters that it takes."""
+    """Loss of each member with the parameters that it takes."""
     taus, margins = _numbers(tau, members, "tau"), _numbers(margin, members, "margin")
     result = []
     for each, one_tau, one_margin in zip(_each(loss, members, "loss"), taus, margins, strict=True):

@@ -29,7 +29,7 @@ def test_a_memory_that_is_too_small_leaves_a_part_out(results, monkeypatch):
     monkeypatch.setattr(report, "network_checks", too_small)
     monkeypatch.setattr(report, "head_residues", too_small)
     found = find(done)
-    assert found.as_told
+    assert found.as_predicted
     assert {check.part for _, check in found.checks if "batch norm" not in check.part} == {"head"}
     assert {each.part for _, each in found.residues} == {"convnet"}
     assert [text.split(":")[:2] for text in found.left_out] == [
@@ -60,7 +60,7 @@ def test_operators_that_memory_has_no_room_for_do_not_end_the_training(results, 
 
 def test_batch_normalisation_is_named(results):
     found = find(results(norm="batch", head_norm="batch"))
-    assert found.as_told
+    assert found.as_predicted
     assert {each.part for _, each in found.residues} == {"head", "convnet, batch norm with fixed statistics"}
     for words in ("live statistics", "the head's own statistics"):
         assert sum(words in text for text in found.left_out) == 2

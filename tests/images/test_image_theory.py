@@ -46,7 +46,7 @@ def populations(digits, recipe):
 
 def test_the_head_is_as_the_theory_says(network, populations):
     found = head_checks(network.head, features(network, populations()))
-    assert all(check.as_told for check in found)
+    assert all(check.as_predicted for check in found)
     normed = [check for check in found if not check.must_hold]
     assert {(check.part, check.statement) for check in normed} == {
         (part, statement)
@@ -58,16 +58,16 @@ def test_the_head_is_as_the_theory_says(network, populations):
 
 
 def test_a_statement_that_does_not_fail_where_it_must_is_told():
-    assert not Check("head, batch norm", "3", "W_1", 1e-15, must_hold=False).as_told
-    assert not Check("head", "3", "W_1", 1e-3, must_hold=True).as_told
-    assert not Check("head", "3", "W_1", float("nan"), must_hold=True).as_told
-    assert not Check("head", "3", "W_1", float("nan"), must_hold=False).as_told
+    assert not Check("head, batch norm", "3", "W_1", 1e-15, must_hold=False).as_predicted
+    assert not Check("head", "3", "W_1", 1e-3, must_hold=True).as_predicted
+    assert not Check("head", "3", "W_1", float("nan"), must_hold=True).as_predicted
+    assert not Check("head", "3", "W_1", float("nan"), must_hold=False).as_predicted
 
 
 def test_every_layer_of_the_convnet_in_general_form(network, populations):
     found = network_checks(network, populations(), 0.5)
     assert len(found) == 2 * len(list(network.named_parameters()))
-    assert all(check.as_told and check.residual < 1e-12 for check in found)
+    assert all(check.as_predicted and check.residual < 1e-12 for check in found)
 
 
 def test_the_operator_form_fails_on_a_network_with_biases(network, populations):
@@ -187,7 +187,7 @@ def test_with_batch_normalisation_the_network_is_the_one_that_is_evaluated(digit
     network = in_double(made)
     found = network_checks(network, image_population(digits, recipe, 5, 3), 0.5)
     assert {check.part for check in found} == {"convnet, batch norm with fixed statistics"}
-    assert all(check.as_told and check.residual < 1e-12 for check in found)
+    assert all(check.as_predicted and check.residual < 1e-12 for check in found)
 
 
 WIDE = """
@@ -221,7 +221,7 @@ def test_the_head_of_cifar10_within_2_gb():
     within_2_gb(
         """
 points = torch.randn(12, 4, 512, generator=generator, dtype=torch.float64).relu()
-assert all(check.as_told for check in head_checks(Head(512, 512, 128, "none").double(), FinitePopulation(points)))
+assert all(check.as_predicted for check in head_checks(Head(512, 512, 128, "none").double(), FinitePopulation(points)))
 first, second = operator_sizes(network, features(network, population(4, 2)))
 assert 0 < first.rank <= 3 * 128 and 0 < first.top <= first.trace
 assert 0 < second.rank <= 3 * 128 and 0 < second.top <= second.trace
@@ -238,7 +238,7 @@ def test_resnet18_as_a_whole_within_2_gb():
 assert sum(each.numel() for each in network.parameters()) > 11e6
 found = network_checks(network, population(2, 2), 0.5)
 assert len(found) == 2 * len(list(network.parameters()))
-assert all(check.as_told for check in found)
+assert all(check.as_predicted for check in found)
 """
     )
 

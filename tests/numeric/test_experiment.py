@@ -24,9 +24,10 @@ from numeric.studies.paper.published import (
     rank_test,
     read_published,
 )
-from numeric.studies.paper.report import check_out, figures, latex_text, summary, write_study
+from numeric.studies.paper.report import figures, latex_text, summary, write_study
 from numeric.studies.paper.run import run_study
 from numeric.studies.paper.settings import Study, data_seed, members_of, study_tree
+from numeric.studies.results import check_out
 from numeric.trees.streams import TripleSampler
 
 DATA = Path(__file__).parent.parent / "data"

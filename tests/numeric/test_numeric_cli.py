@@ -67,7 +67,7 @@ def test_a_run_that_is_taken_up_says_from_where(tree, tmp_path):
     options = ["train", "--tree", tree, "--steps", 20, "--samples", 100, "--run", tmp_path / "run"]
     first, again = run(*options), run(*options)
     assert first.stderr == ""
-    assert again.stderr == f"went on from step 20, the last checkpoint in {tmp_path / 'run'}\n"
+    assert again.stderr == f"resumed from step 20, the last checkpoint in {tmp_path / 'run'}\n"
     assert again.stdout == first.stdout
 
 
@@ -84,7 +84,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(tree, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert errors == f"interrupted: the same command goes on from the last checkpoint in {tmp_path / 'run'}\n"
+    assert errors == f"interrupted: the same command resumes from the last checkpoint in {tmp_path / 'run'}\n"
     assert not (tmp_path / "cut.json").exists()
     assert run(*options, tmp_path / "resumed.json", "--run", tmp_path / "run").returncode == 0
     assert run(*options, tmp_path / "whole.json").returncode == 0

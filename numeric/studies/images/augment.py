@@ -1,9 +1,8 @@
-"""Augmentation on the device, a whole batch at once, with parameters drawn by a generator of our own.
+"""Augmentation on the device, a whole batch at once, with parameters drawn from an explicit generator.
 
-kornia's modules draw from the global random state, so what an image gets would depend on what else ran. Here every
-number comes from an explicit ``torch.Generator`` on the CPU, the same for every device, and the functions of torch
-(affine grid) and kornia (jitter of colours, blur) only apply it. Crop, flip, rotation and shift are one affine map:
-pixels are interpolated once.
+kornia's modules draw from the global random state. Here every number comes from a ``torch.Generator`` on the CPU, the
+same for every device, and functions of torch (affine grid) and kornia (jitter of colours, blur) only apply it. Crop,
+flip, rotation and shift are one affine map: pixels are interpolated once.
 """
 
 import math
@@ -24,7 +23,7 @@ _COLUMNS = 14
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an augmentation does; the strengths are the largest ones, each image draws its own."""
+    """Probabilities and largest strengths of an augmentation; each image draws its own."""
 
     area: float = 1.0
     ratio: float = 1.0
@@ -46,7 +45,7 @@ class Recipe:
             raise InputError(f"area={self.area!r}, ratio={self.ratio!r}: must lie in (0, 1] and be at least 1")
 
     def scaled(self, strength: float) -> "Recipe":
-        """The same recipe with every magnitude multiplied; 0 changes nothing but flips and lost colours.
+        """Multiply every magnitude; 0 leaves only flips and grayscale.
 
         Probabilities stay, so that the same draws give a path from the unaugmented image to the augmented one.
         """
@@ -65,7 +64,7 @@ COLOUR = Recipe(
     area=0.08, ratio=4 / 3, flip=0.5, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grayscale=0.2
 )
 RECIPES = {
-    # A digit that is mirrored is another sign; it has no colour to lose, and 8 x 8 pixels are blurred as they are.
+    # No flip: a mirrored digit is another sign. No colour, and 8 x 8 pixels need no blur.
     "digits": Recipe(
         area=0.7, ratio=1.15, shift=0.125, angle=25.0, jitter=1.0, brightness=0.3, contrast=0.3, noise=0.1
     ),
@@ -82,7 +81,7 @@ class Draws:
     normal: Float[Tensor, "n *image"] | None
 
     def __getitem__(self, part: slice) -> "Draws":
-        """Those of some of the images."""
+        """Draws of some of the images."""
         return Draws(self.uniform[part], None if self.normal is None else self.normal[part])
 
 
@@ -123,7 +122,7 @@ def apply(recipe: Recipe, images: Float[Tensor, "n C H W"], draws: Draws) -> Flo
     """Augment images, each by its own numbers."""
     if min(images.shape[-2:]) < 2:
         raise InputError(f"images of {images.shape[-2]} x {images.shape[-1]} pixels: sides must be at least 2")
-    # Made where the numbers were drawn: on a GPU these many small operations would be a kernel each.
+    # Computed on the CPU: on a GPU each of these many small operations would be a kernel.
     maps = _affine(recipe, draws.uniform, *images.shape[-2:]).to(images.device, images.dtype)
     grid = functional.affine_grid(maps, list(images.shape), align_corners=True)
     out: Tensor = functional.grid_sample(images, grid, align_corners=True)

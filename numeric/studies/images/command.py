@@ -1,9 +1,9 @@
-"""`python -m numeric experiment images`: the options of the command line, and what they run."""
+"""`python -m numeric experiment images`: options of the command line, and the run of the experiment."""
 
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,11 +11,6 @@ from hltm.base.command import Job
 from hltm.base.errors import InputError
 from hltm.base.interrupts import deferred_interrupt
 from hltm.base.progress import shown
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from numeric.studies.images.report import Findings
 
 Own = typer.Option(help="The data set's own value without it.")
 
@@ -49,7 +44,7 @@ def images(
     theory: Annotated[bool, typer.Option(help="Check statements 3 and 4 on the networks.")] = True,
     # Not `--run`, as in training: torchrun, which reads all options, takes that for one of its own.
     checkpoints: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="What was cut short goes on from there.")
+        Path | None, typer.Option(metavar="DIR", help="An interrupted run resumes from there.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Tables, figures and manifest.")] = None,
     update: Annotated[
@@ -75,7 +70,7 @@ def run_command(
     settings: dict[str, Any], data: Path | None, theory: bool, run: Path | None, out: Path | None, update: Path | None,
     quiet: bool,
 ) -> int:  # fmt: skip
-    """Run the experiment, print its tables, write its files; exit code 1 where the theory is not as told."""
+    """Run the experiment, print its tables, write its files; exit code 1 where a prediction of the theory fails."""
     _need_kornia()
     from hltm.base.command import console
     from numeric.studies.images.report import (
@@ -84,11 +79,12 @@ def run_command(
         markdown,
         replace_section,
         table,
+        theory_table,
         write_accuracies,
         write_results,
     )
     from numeric.studies.images.study import ImageStudy, run_images
-    from numeric.studies.paper.report import check_out
+    from numeric.studies.results import check_out
 
     study = ImageStudy(**settings)
     folder = None if out is None else check_out(out)
@@ -106,27 +102,18 @@ def run_command(
         write_accuracies(folder, result)
     findings = None
     if theory:
-        # After the tables: whatever becomes of the theory, hours of training are not lost with it.
+        # After the tables: an error in the checks must not lose hours of training.
         with shown(quiet) as progress:
             findings = find(result, progress)
-    _say(terminal, findings)
+        terminal.print(theory_table(findings))
+        for text in findings.left_out:
+            terminal.print(f"Not checked: {text}.", markup=False, soft_wrap=True)
     if folder is not None:
         names = write_results(folder, result, findings)
         terminal.print(f"{len(names)} files in {folder}", markup=False, soft_wrap=True)
     if update is not None:
         replace_section(update, markdown(result, findings))
-    return 0 if findings is None or findings.as_told else 1
-
-
-def _say(terminal: "Console", findings: "Findings | None") -> None:
-    """Print what the theory says of the networks, and what of it was not looked at."""
-    from numeric.studies.images.report import theory_table
-
-    if findings is None:
-        return
-    terminal.print(theory_table(findings))
-    for text in findings.left_out:
-        terminal.print(f"Not checked: {text}.", markup=False, soft_wrap=True)
+    return 0 if findings is None or findings.as_predicted else 1
 
 
 def _need_kornia() -> None:

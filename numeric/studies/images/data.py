@@ -1,12 +1,11 @@
-"""The images of an experiment: scikit-learn's digits, CIFAR-10 or STL-10, as bytes on the device.
+"""Images of an experiment: scikit-learn's digits, CIFAR-10 or STL-10, as bytes on the device.
 
-CIFAR-10 and STL-10 come from their published binary files (:mod:`numeric.studies.images.data`). Where only CIFAR-10's
-pickled version is there, torchvision reads it if it can be imported; it checks the digests before it unpickles
-anything.
+CIFAR-10 and STL-10 are read from their published binary files, by the documented formats; nothing is unpickled. Where
+only CIFAR-10's pickled version is there, torchvision reads it if it can be imported; it checks the digests before it
+unpickles anything.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from torch import Tensor
 
 from hltm.base.checks import integer
 from hltm.base.errors import InputError
-
-# CIFAR-10 and STL-10 from their published binary files, by the documented formats; nothing is unpickled.
 
 _BLOCK = 2**22  # bytes read at a time for a digest
 
@@ -39,19 +36,18 @@ class Published:
         return self.record * self.records
 
     def expected(self) -> str:
-        """What the file has to be, in words."""
+        """Size and digest in words."""
         return f"{self.size:,} bytes, {self.kind} {self.digest}"
 
 
 @dataclass(frozen=True)
 class Format:
-    """A published data set: folder and archive, files by part, side of the images, smallest label."""
+    """A published data set: folder and archive, files by part, smallest label."""
 
     name: str
     folder: str
     archive: str
     files: tuple[Published, ...]
-    side: int
     first_label: int
 
 
@@ -67,7 +63,6 @@ CIFAR10 = Format(
         Published("data_batch_5.bin", 3073, 10_000, "sha1", "26e2849e66a845b7f1e4614ae70f4889ae604628"),
         Published("test_batch.bin", 3073, 10_000, "sha1", "67eb016db431130d61cd03c7ad570b013799c88c"),
     ),
-    32,
     0,
 )
 STL10 = Format(
@@ -81,11 +76,10 @@ STL10 = Format(
         Published("test_y.bin", 1, 8_000, "md5", "36f9794fa4beb8a2c72628de14fa638e"),
         Published("unlabeled_X.bin", 27_648, 100_000, "md5", "5242ba1fed5e4be9e1e742405eb56ca4"),
     ),
-    96,
     1,
 )
 BINARY, PICKLED = "cifar10 (binary version)", "cifar10 (pickled version)"
-# What tells a folder of another data set.
+# Files by which a data set is recognised.
 _SIGNS = {
     BINARY: ("cifar-10-batches-bin", "data_batch_1.bin", "test_batch.bin"),
     PICKLED: ("cifar-10-batches-py", "data_batch_1", "batches.meta"),
@@ -94,8 +88,8 @@ _SIGNS = {
 }
 
 
-def what_is_there(folder: Path) -> list[str]:
-    """Names of the data sets whose files lie in a folder."""
+def data_sets_in(folder: Path) -> list[str]:
+    """Names of the data sets whose files are in a folder; none if it is no folder."""
     return [name for name, signs in _SIGNS.items() if any((folder / sign).exists() for sign in signs)]
 
 
@@ -104,8 +98,8 @@ def find_folder(form: Format, data: Path) -> Path:
     for folder in (data / form.folder, data):
         if any((folder / file.name).exists() for file in form.files):
             return folder
-    result = what_is_there(data) if data.is_dir() else []
-    there = f"holds {', '.join(result)}" if result else "holds none of them" if data.is_dir() else "is no folder"
+    others = ", ".join(data_sets_in(data))
+    there = f"holds {others}" if others else "holds none of them" if data.is_dir() else "is no folder"
     first = form.files[0]
     raise InputError(
         f"data={str(data)!r} {there}: must hold the files of {form.name} ({form.archive}), or the folder "
@@ -114,7 +108,7 @@ def find_folder(form: Format, data: Path) -> Path:
 
 
 def check_file(folder: Path, file: Published, *, partial: bool) -> Path:
-    """A file that is what was published: its size, and its digest."""
+    """Check size and digest of a published file."""
     path = folder / file.name
     try:
         size = path.stat().st_size
@@ -128,8 +122,8 @@ def check_file(folder: Path, file: Published, *, partial: bool) -> Path:
                                  f"the published file is {file.expected()}")  # fmt: skip
             return path
         digest = hashlib.new(file.kind, usedforsecurity=False)
-        with path.open("rb") as held:
-            while block := held.read(_BLOCK):
+        with path.open("rb") as opened:
+            while block := opened.read(_BLOCK):
                 digest.update(block)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}: must be {file.expected()}") from None
@@ -146,10 +140,6 @@ def check_labels(labels: np.ndarray, form: Format, path: Path) -> Tensor:
         rule = f"must lie in {low} .. {low + 9}"
         raise InputError(f"{path}: label {labels[wrong[0]]} of record {wrong[0]} (from 0): {rule}")
     return torch.from_numpy(labels.astype(np.int64) - low)
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def read_cifar10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
@@ -170,15 +160,15 @@ def read_cifar10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
             labels.append(check_labels(records[:, 0], CIFAR10, path))
             images.append(torch.from_numpy(records[:, 1:].reshape(-1, 3, 32, 32)))
             count += len(records)
-        result |= {part: _joined(images), f"{part}_labels": _joined(labels)}
+        result |= {part: torch.cat(images), f"{part}_labels": torch.cat(labels)}
     return result
 
 
-def _stl_images(path: Path, file: Published, limit: int | None) -> Tensor:
+def _stl_images(path: Path, limit: int | None) -> Tensor:
     """Images ``(n, 3, 96, 96)`` of a file, mapped into memory; its planes are stored column by column."""
-    # Copy on write: torch wants memory that it may write to, and the file stays as it is.
-    held = np.memmap(path, dtype=np.uint8, mode="c").reshape(-1, 3, 96, 96)[:limit]
-    return torch.from_numpy(held).transpose(2, 3)
+    # Copy on write: torch needs writable memory, and the file stays as it is.
+    planes = np.memmap(path, dtype=np.uint8, mode="c").reshape(-1, 3, 96, 96)[:limit]
+    return torch.from_numpy(planes).transpose(2, 3)
 
 
 def read_stl10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
@@ -188,7 +178,7 @@ def read_stl10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
     result: dict[str, Tensor] = {}
     for part in ("train", "test"):
         paths = [check_file(folder, files[f"{part}_{kind}.bin"], partial=limit is not None) for kind in "Xy"]
-        images = _stl_images(paths[0], files[f"{part}_X.bin"], None)
+        images = _stl_images(paths[0], None)
         labels = check_labels(np.fromfile(paths[1], dtype=np.uint8), STL10, paths[1])
         if len(images) != len(labels):
             raise InputError(f"{paths[1]}: {len(labels):,} labels for {len(images):,} images of {paths[0].name}: "
@@ -196,7 +186,7 @@ def read_stl10(data: Path, limit: int | None = None) -> dict[str, Tensor]:
         result |= {part: images[:limit], f"{part}_labels": labels[:limit]}
     more = files["unlabeled_X.bin"]
     if (folder / more.name).exists():
-        result["unlabeled"] = _stl_images(check_file(folder, more, partial=limit is not None), more, limit)
+        result["unlabeled"] = _stl_images(check_file(folder, more, partial=limit is not None), limit)
     return result
 
 
@@ -225,7 +215,7 @@ class ImageData:
 
     @property
     def pool(self) -> UInt8[Tensor, "n C H W"]:
-        """What is trained on without labels: the unlabelled images where there are any."""
+        """Images of the training without labels: the unlabelled ones where there are any."""
         return self.train if self.unlabeled is None else self.unlabeled
 
     @property
@@ -239,7 +229,7 @@ class ImageData:
         return self.train.shape[2]
 
     def to(self, device: torch.device) -> "ImageData":
-        """The same on a device; nothing is copied where it is there already."""
+        """Move to a device; nothing is copied that is there already."""
         more = None if self.unlabeled is None else self.unlabeled.to(device)
         train, test = self.train.to(device), self.test.to(device)
         return ImageData(self.name, train, self.train_labels.to(device), test, self.test_labels.to(device), more)
@@ -265,7 +255,7 @@ def load_images(dataset: str, data: str | Path | None = None, subset: int | None
     folder = Path(data)
     if dataset == "stl10":
         return ImageData(dataset, **read_stl10(folder, subset))
-    there = what_is_there(folder) if folder.is_dir() else []
+    there = data_sets_in(folder)
     # Other data sets may lie beside it: torchvision keeps all of them in one folder.
     if PICKLED in there and BINARY not in there:
         return _through_torchvision(folder, subset)
@@ -276,10 +266,10 @@ def _digits(subset: int | None) -> ImageData:
     # Imported here: scikit-learn takes long to load.
     from sklearn.datasets import load_digits
 
-    held = load_digits()
+    digits = load_digits()
     # Pixels are integers 0 .. 16; as bytes they are off by a 510th at most.
-    images = torch.from_numpy((held.images * (255 / 16)).round()).to(torch.uint8).unsqueeze(1)
-    labels = torch.from_numpy(held.target).long()
+    images = torch.from_numpy((digits.images * (255 / 16)).round()).to(torch.uint8).unsqueeze(1)
+    labels = torch.from_numpy(digits.target).long()
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     train, test = order[:-_DIGITS_TEST][:subset], order[-_DIGITS_TEST:][:subset]
     return ImageData("digits", images[train], labels[train], images[test], labels[test])
@@ -297,9 +287,9 @@ def _through_torchvision(folder: Path, subset: int | None) -> ImageData:
     root = folder.parent if folder.name == "cifar-10-batches-py" else folder
     for name, training in (("train", True), ("test", False)):
         try:
-            held = TORCHVISION(str(root), train=training, download=False)
+            loaded = TORCHVISION(str(root), train=training, download=False)
         except RuntimeError as error:
             raise InputError(f"data={str(folder)!r}: {error}: {rule}") from None
-        parts[name] = torch.from_numpy(held.data)[:subset].permute(0, 3, 1, 2).contiguous()
-        parts[f"{name}_labels"] = torch.tensor(held.targets)[:subset]
+        parts[name] = torch.from_numpy(loaded.data)[:subset].permute(0, 3, 1, 2).contiguous()
+        parts[f"{name}_labels"] = torch.tensor(loaded.targets)[:subset]
     return ImageData("cifar10", **parts)

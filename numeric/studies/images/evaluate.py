@@ -1,12 +1,11 @@
-"""What a network is worth: linear and nearest-neighbour accuracy of its frozen features, in three settings.
+"""Linear and nearest-neighbour accuracy of the frozen features of a network, in three settings.
 
 ``plain``: images as they come, all labels. ``few``: as they come, ten labels of each class. ``moved``: all labels, and
-every training and test image augmented once, as in training. Digits are centred and scaled by hand, so that features of
-random convolutions tell them apart as they come; there ``moved`` is the setting that counts.
+every training and test image augmented once, as in training. Digits are centred and scaled by hand, and features of
+random convolutions separate them as they come; there ``moved`` is the headline.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -21,8 +20,6 @@ from numeric.studies.images.data import ImageData, pixels
 from numeric.studies.images.network import Network
 from numeric.studies.images.training import EVALUATION, stream
 
-# Evaluation of frozen features: a linear classifier with an interval for its accuracy, and nearest neighbours.
-
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 LEVEL = 0.95
 NEIGHBOURS = 20
@@ -32,7 +29,7 @@ _ROWS = 4096  # test images whose similarities are held at a time
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of test images classified rightly."""
+    """Share of test images classified correctly, with Wilson's interval and the penalty of the classifier."""
 
     value: float
     low: float
@@ -89,12 +86,12 @@ def linear_accuracy(
     mean, scale = train.mean(0), train.std(0).clamp(min=1e-8)
     known, asked = (train - mean) / scale, (test - mean) / scale
     classes = int(torch.cat([train_labels, test_labels]).max()) + 1
-    held = torch.arange(len(known), device=known.device) % 5 == 4
+    fifth = torch.arange(len(known), device=known.device) % 5 == 4
     scores = []
     for penalty in PENALTIES:
-        weights = _fit(known[~held], train_labels[~held], classes, penalty)
-        scores.append(int((_classified(known[held], weights) == train_labels[held]).sum()))
-    # Of several that are best, the strongest penalty.
+        weights = _fit(known[~fifth], train_labels[~fifth], classes, penalty)
+        scores.append(int((_classified(known[fifth], weights) == train_labels[fifth]).sum()))
+    # The strongest of several best penalties.
     penalty = max(zip(scores, PENALTIES, strict=True))[1]
     weights = _fit(known, train_labels, classes, penalty)
     return _accuracy(_classified(asked, weights), test_labels, penalty)
@@ -123,14 +120,6 @@ FEW = 10  # labels of each class
 _CHUNK = 1024  # images whose features are computed at a time
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """How networks are evaluated."""
-
-    recipe: Recipe
-    seed: int
-
-
 @torch.no_grad()
 def encoded(
     network: Network, images: UInt8[Tensor, "n C H W"], recipe: Recipe | None, generator: torch.Generator
@@ -154,29 +143,22 @@ def few_labels(labels: Tensor, generator: torch.Generator) -> Tensor:
     return chosen[torch.randperm(len(chosen), generator=generator).to(labels.device)]
 
 
-def evaluate(network: Network, data: ImageData, protocol: Protocol, settings: tuple[str, ...]) -> dict[str, Accuracy]:
-    """Accuracies by setting, and those of nearest neighbours as ``"<setting> knn"``."""
-    result: dict[str, Accuracy] = {}
-    plain: tuple[Tensor, Tensor] | None = None
+def evaluate(
+    network: Network, data: ImageData, recipe: Recipe, seed: int, settings: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """Accuracies by setting, and of nearest neighbours in the first one as ``"<setting> knn"``; value and interval."""
+    accuracies: dict[str, Accuracy] = {}
+    features: dict[bool, tuple[Tensor, Tensor]] = {}
     for number, setting in enumerate(settings):
-        generator = stream(protocol.seed, EVALUATION, SETTINGS.index(setting))
-        recipe = protocol.recipe if setting == "moved" else None
-        if recipe is not None or plain is None:
-            train = encoded(network, data.train, recipe, generator)
-            test = encoded(network, data.test, recipe, generator)
-            plain = (train, test) if recipe is None else plain
-        else:
-            train, test = plain
-        known = data.train_labels
+        generator, moved = stream(seed, EVALUATION, SETTINGS.index(setting)), setting == "moved"
+        if moved not in features:
+            pair = [encoded(network, part, recipe if moved else None, generator) for part in (data.train, data.test)]
+            features[moved] = (pair[0], pair[1])
+        (train, test), known = features[moved], data.train_labels
         if setting == "few":
             chosen = few_labels(known, generator)
             train, known = train[chosen], known[chosen]
-        result[setting] = linear_accuracy(train, known, test, data.test_labels)
+        accuracies[setting] = linear_accuracy(train, known, test, data.test_labels)
         if number == 0:
-            result[f"{setting} knn"] = neighbour_accuracy(train, known, test, data.test_labels)
-    return result
-
-
-def as_row(accuracies: Mapping[str, Accuracy]) -> dict[str, dict[str, float]]:
-    """The same as JSON data: value and interval."""
+            accuracies[f"{setting} knn"] = neighbour_accuracy(train, known, test, data.test_labels)
     return {name: {"value": a.value, "low": a.low, "high": a.high} for name, a in accuracies.items()}

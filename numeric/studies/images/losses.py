@@ -1,4 +1,4 @@
-r"""Losses of a batch of pairs of views, the point of the image experiments.
+r"""Losses of a batch of pairs of views.
 
 ``f`` and ``f'`` are the outputs of the two views of B images, ``r = 1/2 ||a - b||^2`` as everywhere. With ``r_+`` the
 distance of the two views of an image:
@@ -65,7 +65,7 @@ class ImageLoss:
         return 1 + (self.negatives if self.name == "infonce" else 1)
 
     def taken(self) -> dict[str, str | float | int]:
-        """Name and the numbers that this loss looks at; any others change nothing."""
+        """Name and the parameters that this loss depends on."""
         takes = {"simple": (), "triplet": ("tau", "margin"), "infonce": ("tau", "negatives"), "within": ("tau", "beta")}
         return {"name": self.name} | {name: getattr(self, name) for name in takes.get(self.name, ("tau",))}
 

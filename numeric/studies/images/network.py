@@ -1,11 +1,11 @@
 """Networks of the image experiments: an encoder (small convnet, or ResNet-18) and a dense projection head.
 
 The head is a tower of bias-free layers with ReLU in between, so statements 3 and 4 hold on it in their operator form;
-with batch normalisation they must not. The statistics of our batch normalisation are those of the batch of all
+with batch normalisation they must not. Batch normalisation here takes the statistics of the joint batch of all
 processes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hltm.base.checks import integer
 from hltm.base.errors import InputError
-from numeric.studies.images.processes import guarded, mean_over_processes
+from numeric.studies.images.processes import guarded, mean_over_processes, rank_and_size
 
 ENCODERS = ("convnet", "resnet18")
 NORMS = ("batch", "none")
@@ -22,7 +22,7 @@ NORMS = ("batch", "none")
 
 @dataclass(frozen=True)
 class Shape:
-    """What a network looks like."""
+    """Architecture of a network, and the images that it takes."""
 
     encoder: str = "convnet"
     channels: int = 1
@@ -42,9 +42,9 @@ class Shape:
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over all but the channels, with the statistics of all processes in training.
+    """Batch normalisation over all but the channels; in training with the statistics of all processes.
 
-    Statistics and normalisation are in single precision at least, whatever the input is in; the output is as the input.
+    Computed in single precision at least; the output has the type of the input.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - the name of the class above
@@ -52,24 +52,25 @@ class BatchNorm(nn.BatchNorm2d):
             raise InputError(f"input of shape {tuple(input.shape)}: must be (n, C) or (n, C, H, W)")
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of the class above
-        """Normalise; torch's own way where there is one process only."""
-        if not self.training or not _many():
+        """Normalise; by torch's own kernel where there is one process."""
+        processes = rank_and_size()[1]
+        if not self.training or processes == 1:
             return super().forward(input)
         # Under autocast a convolution gives bfloat16, whose sums would lose the mean of a large batch.
-        held = input if input.dtype == torch.float64 else input.float()
-        axes = [0, *range(2, held.ndim)]
-        mean = mean_over_processes(held.mean(axes))
-        shape = (1, -1, *[1] * (held.ndim - 2))
-        centred = held - mean.reshape(shape)
+        below = input if input.dtype == torch.float64 else input.float()
+        axes = [0, *range(2, below.ndim)]
+        mean = mean_over_processes(below.mean(axes))
+        shape = (1, -1, *[1] * (below.ndim - 2))
+        centred = below - mean.reshape(shape)
         variance = mean_over_processes(centred.square().mean(axes))
-        count = held.numel() // held.shape[1] * torch.distributed.get_world_size()
+        count = below.numel() // below.shape[1] * processes
         if self.track_running_stats:
-            self._remember(mean.detach(), variance.detach() * count / max(count - 1, 1))
+            self._update_statistics(mean.detach(), variance.detach() * count / max(count - 1, 1))
         scaled = centred * torch.rsqrt(variance + self.eps).reshape(shape)
         return (scaled * self.weight.reshape(shape) + self.bias.reshape(shape)).to(input.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_statistics(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance, self.momentum)
@@ -79,7 +80,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 @contextmanager
 def statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Inside, batch normalisation in training takes the statistics of its batch and leaves the running ones alone."""
+    """Inside, batch normalisation in training does not update its running statistics."""
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     for norm in norms:
         norm.track_running_stats = False
@@ -90,35 +91,12 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
-def _many() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
 def _norm(kind: str, channels: int) -> nn.Module:
     return BatchNorm(channels) if kind == "batch" else nn.Identity()
 
 
-class Convnet(nn.Module):
-    """Three convolutions of 3 x 3 and a mean over positions: ``(n, C, H, W)`` to ``(n, 2 width)``."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        width, plain = shape.width, shape.norm == "none"
-        sizes = [(shape.channels, width, 1), (width, 2 * width, 2), (2 * width, 2 * width, 2)]
-        blocks: list[nn.Module] = []
-        for below, above, stride in sizes:
-            blocks += [nn.Conv2d(below, above, 3, stride, 1, bias=plain), _norm(shape.norm, above), nn.ReLU()]
-        self.blocks = nn.Sequential(*blocks)
-        self.features = 2 * width
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Features of images."""
-        result: Tensor = self.blocks(x).mean((-2, -1))
-        return result
-
-
 class Block(nn.Module):
-    """Two convolutions of 3 x 3 around a shortcut."""
+    """Residual block of ResNet-18: two convolutions of 3 x 3 around a shortcut."""
 
     def __init__(self, below: int, above: int, stride: int, norm: str) -> None:
         super().__init__()
@@ -127,35 +105,46 @@ class Block(nn.Module):
         self.first_norm = _norm(norm, above)
         self.second = nn.Conv2d(above, above, 3, 1, 1, bias=plain)
         self.second_norm = _norm(norm, above)
-        same = stride == 1 and below == above
         self.shortcut: nn.Module = nn.Identity()
-        if not same:
+        if stride != 1 or below != above:
             self.shortcut = nn.Sequential(nn.Conv2d(below, above, 1, stride, bias=plain), _norm(norm, above))
 
     def forward(self, x: Tensor) -> Tensor:
-        """One residual block."""
+        """Output of the block."""
         inner = self.second_norm(self.second(torch.relu(self.first_norm(self.first(x)))))
         return torch.relu(inner + self.shortcut(x))
 
 
-class ResNet18(nn.Module):
-    """ResNet-18 without its classifier: ``(n, C, H, W)`` to ``(n, 8 width)``; width 64 is the usual one."""
+def _convnet(shape: Shape) -> list[nn.Module]:
+    """Three convolutions of 3 x 3; 2 width channels."""
+    width, plain = shape.width, shape.norm == "none"
+    blocks: list[nn.Module] = []
+    for below, above, stride in [(shape.channels, width, 1), (width, 2 * width, 2), (2 * width, 2 * width, 2)]:
+        blocks += [nn.Conv2d(below, above, 3, stride, 1, bias=plain), _norm(shape.norm, above), nn.ReLU()]
+    return blocks
+
+
+def _resnet18(shape: Shape) -> list[nn.Module]:
+    """ResNet-18 without its classifier; 8 width channels, the usual width is 64."""
+    width, plain = shape.width, shape.norm == "none"
+    kernel, stride, padding = (7, 2, 3) if shape.side > 64 else (3, 1, 1)
+    stem = nn.Conv2d(shape.channels, width, kernel, stride, padding, bias=plain)
+    blocks: list[nn.Module] = [stem, _norm(shape.norm, width), nn.ReLU()]
+    blocks += [nn.MaxPool2d(3, 2, 1)] if shape.side > 64 else []
+    for below, above, stride in [(1, 1, 1), (1, 2, 2), (2, 4, 2), (4, 8, 2)]:
+        blocks.append(Block(below * width, above * width, stride, shape.norm))
+        blocks.append(Block(above * width, above * width, 1, shape.norm))
+    return blocks
+
+
+class Encoder(nn.Module):
+    """Blocks of an encoder and the mean over positions: ``(n, C, H, W)`` to ``(n, features)``."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        width, plain = shape.width, shape.norm == "none"
-        if shape.side > 64:
-            stem: list[nn.Module] = [nn.Conv2d(shape.channels, width, 7, 2, 3, bias=plain), _norm(shape.norm, width)]
-            stem += [nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
-        else:
-            stem = [nn.Conv2d(shape.channels, width, 3, 1, 1, bias=plain), _norm(shape.norm, width), nn.ReLU()]
-        blocks, below = stem, width
-        for number in range(4):
-            above = width * 2**number
-            blocks += [Block(below, above, 1 if number == 0 else 2, shape.norm), Block(above, above, 1, shape.norm)]
-            below = above
-        self.blocks = nn.Sequential(*blocks)
-        self.features = below
+        residual = shape.encoder == "resnet18"
+        self.blocks = nn.Sequential(*(_resnet18(shape) if residual else _convnet(shape)))
+        self.features = (8 if residual else 2) * shape.width
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of images."""
@@ -179,13 +168,12 @@ class Head(nn.Module):
 
 
 class Network(nn.Module):
-    """Encoder and head; calling it gives ``f_L`` before it is brought to unit length."""
+    """Encoder and head; outputs ``f_L`` are not normalised."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        makers: dict[str, Callable[[Shape], Convnet | ResNet18]] = {"convnet": Convnet, "resnet18": ResNet18}
         self.shape = shape
-        self.encoder = makers[shape.encoder](shape)
+        self.encoder = Encoder(shape)
         self.head = Head(self.encoder.features, shape.hidden, shape.out, shape.head_norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -195,19 +183,19 @@ class Network(nn.Module):
 
 
 def make_network(shape: Shape, seed: int) -> Network:
-    """A network whose initial weights come from a seed of their own."""
+    """A network with initial weights drawn from a seed; torch's global state is left alone."""
     generator = torch.Generator().manual_seed(seed)
     sizes = f"width={shape.width}, hidden={shape.hidden}, out={shape.out}"
-    # Layers draw their first weights from the global state, which is put back; ours replace them below.
+    # Layers draw their first weights from the global state, which is restored; those drawn below replace them.
     with guarded(f"network of {sizes}", torch.device("cpu")), torch.random.fork_rng(devices=[]):
         network = Network(shape)
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-                else:
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+                nn.init.kaiming_normal_(
+                    module.weight, mode="fan_out" if isinstance(module, nn.Conv2d) else "fan_in",
+                    nonlinearity="relu", generator=generator,
+                )  # fmt: skip
                 if module.bias is not None:
                     module.bias.zero_()
     return network

@@ -1,6 +1,7 @@
-"""Finite populations of real images, and what a head sees of them, in float64.
+"""Finite populations of real images, and the covariance operators of a head on them, in float64.
 
-Some images with a list of augmentations each: an expectation is a finite sum, so nothing on them has a sampling error.
+Some images with a list of augmentations each: an expectation is a finite sum, without sampling error. The operators are
+measured by the Gram matrix of their columns: no matrix of size p x p is formed.
 """
 
 from copy import deepcopy
@@ -25,24 +26,24 @@ def image_population(
 ) -> FinitePopulation:
     """The first test images with a list of augmentations each, float64, flat: ``d = C H W``."""
     chosen = pixels(data.test[:images]).double().repeat_interleave(augmentations, 0)
-    # Drawn by the recipe at full strength, applied at this one: a path from the image to its augmentation.
+    # Drawn at full strength, applied at this one: a path from the image to its augmentation.
     draws = draw(recipe, chosen.shape, stream(seed, THEORY), torch.float64)
     moved = apply(recipe.scaled(strength), chosen, draws) if strength > 0 else chosen
     return FinitePopulation(moved.reshape(len(chosen) // augmentations, augmentations, -1))
 
 
 def in_double(network: Network) -> Network:
-    """A copy in float64 that is in evaluation mode and asks for no gradients."""
+    """A copy in float64, in evaluation mode, without gradients."""
     result: Network = deepcopy(network).double().eval().requires_grad_(False)
     return result
 
 
 def features(network: Network, population: FinitePopulation) -> FinitePopulation:
-    """The same population as the head sees it: features of the encoder."""
+    """The population of the head: features of the encoder."""
     shape = network.shape
     with torch.no_grad():
-        seen = network.encoder(population.flat_points.reshape(-1, shape.channels, shape.side, shape.side))
-    return FinitePopulation(seen.unflatten(0, (population.size, -1)))
+        points = network.encoder(population.flat_points.reshape(-1, shape.channels, shape.side, shape.side))
+    return FinitePopulation(points.unflatten(0, (population.size, -1)))
 
 
 def typical_distance(outputs: Tensor, population: FinitePopulation) -> float:
@@ -53,16 +54,13 @@ def typical_distance(outputs: Tensor, population: FinitePopulation) -> float:
 
 
 def has_batch_norm(network: Network) -> bool:
-    """Whether any part of it normalises by the batch."""
+    """Whether a network has batch normalisation."""
     return any(isinstance(module, BatchNorm) for module in network.modules())
-
-
-# Size of the covariance operators of the head, by the Gram matrix of their columns: nothing of size p x p.
 
 
 @dataclass(frozen=True)
 class OperatorSize:
-    """The covariance operator ``V_x[Kbar_l]`` of a layer of the head."""
+    """Trace, largest eigenvalue and effective rank of ``V_x[Kbar_l]`` of a layer of the head."""
 
     layer: int
     trace: float
@@ -71,7 +69,7 @@ class OperatorSize:
 
 
 def gram_matrix(factors: ConnectionFactors, population: FinitePopulation) -> Float[Tensor, "q q"]:
-    """``C^T C``, ``q = M n_L``: it has the eigenvalues of ``V_x[Kbar_l]``, but for zeros."""
+    """``C^T C``, ``q = M n_L``: its eigenvalues are those of ``V_x[Kbar_l]``, except for zeros."""
     size, count = population.size, population.augmentations
     top, above = factors.jacobian.shape[-2:]
     mean = factors.jacobian.reshape(size, count, top, above) * population.augmentation_weights.reshape(
@@ -81,7 +79,7 @@ def gram_matrix(factors: ConnectionFactors, population: FinitePopulation) -> Flo
     right = mean.permute(0, 1, 3, 2).reshape(size, count * above, top)
     result = mean.new_zeros(size, top, size, top)
     for x in range(size):
-        # Products of x with itself and all later points; the earlier ones are there already.
+        # Products of x with itself and all later points; the rest follows by symmetry.
         inner = torch.einsum("ai,ybi->yba", below[x], below[x:])
         left = (inner.reshape(-1, count) @ mean[x].reshape(count, -1)).reshape(-1, count, top, above)
         block = left.transpose(1, 2).reshape(size - x, top, count * above) @ right[x:]

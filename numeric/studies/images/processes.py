@@ -1,4 +1,4 @@
-"""Several processes on one batch: what they share, with gradients, and how `torchrun` starts them.
+"""Several processes on one batch, started by `torchrun`: collectives with gradients, out-of-memory errors, lost peers.
 
 The loss of each process is the mean over its own anchors against the outputs of all; averaged over the processes, its
 gradient is that of one process on the joint batch.
@@ -6,11 +6,13 @@ gradient is that of one process on the joint batch.
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+# Imported before a group exists: its default arguments would keep a group alive, and its threads.
 import torch.distributed.nn
 from torch import Tensor, distributed
 
@@ -18,7 +20,7 @@ from hltm.base.errors import InputError, OneProcessError
 
 
 def rank_and_size() -> tuple[int, int]:
-    """Number of this process and how many there are; ``(0, 1)`` for one."""
+    """Rank of this process and number of processes; ``(0, 1)`` for one."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
@@ -26,11 +28,10 @@ def rank_and_size() -> tuple[int, int]:
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[torch.device]:
-    """Join the group that `torchrun` started, if it did, and leave it at the end; the device of this process.
+    """Join the process group that `torchrun` started, if any, and leave it at the end; gives this process's device.
 
-    NCCL on GPUs, gloo on CPUs. Where a group is there already, or none was started, nothing is changed. A process that
-    fails does not take leave, which would wait for the others, who wait for what it has not sent; it ends, and
-    `torchrun` ends them.
+    NCCL on GPUs, gloo on CPUs. A process that fails does not leave the group: leaving waits for the others, which wait
+    for its part of a collective. It exits, and `torchrun` ends the others.
     """
     if "WORLD_SIZE" not in os.environ or rank_and_size()[1] > 1:
         yield device
@@ -43,7 +44,7 @@ def processes(device: torch.device) -> Iterator[torch.device]:
         torch.cuda.set_device(device)
     try:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    except ValueError as error:  # of variables, before any process is asked
+    except ValueError as error:  # environment variables are read before any process is contacted
         size = os.environ["WORLD_SIZE"]
         raise InputError(f"WORLD_SIZE={size!r} in the environment: {error}: must be set by torchrun") from None
     yield device
@@ -51,7 +52,7 @@ def processes(device: torch.device) -> Iterator[torch.device]:
 
 
 def own_part(count: int) -> slice:
-    """Which of the images of a joint batch are this process's."""
+    """Slice of a joint batch that this process computes."""
     rank, size = rank_and_size()
     if count % size:
         raise InputError(f"batch={count} over {size} processes: must be a multiple of their number")
@@ -59,51 +60,36 @@ def own_part(count: int) -> slice:
     return slice(rank * share, (rank + 1) * share)
 
 
-class _Gathered(torch.autograd.Function):
-    """All parts in the order of the processes; the gradient of a part is the sum of what all processes found."""
+class _AllReduce(torch.autograd.Function):
+    """Sum over the processes divided by a number; the gradient is the same sum of theirs."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, part: Tensor) -> Tensor:  # noqa: ARG004
-        result = [torch.empty_like(part) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(result, part.contiguous())
-        return torch.cat(result)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *outer: Tensor) -> Tensor:  # noqa: ARG004
-        total = outer[0].contiguous().clone()
+    def forward(ctx: Any, value: Tensor, divisor: int) -> Tensor:
+        ctx.divisor = divisor
+        total = value.contiguous().clone()
         distributed.all_reduce(total)
-        return total[own_part(len(total))]
-
-
-class _Mean(torch.autograd.Function):
-    """Mean over the processes; its gradient is the mean of theirs."""
+        return total / divisor
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, value: Tensor) -> Tensor:  # noqa: ARG004
-        total = value.clone()
-        distributed.all_reduce(total)
-        return total / distributed.get_world_size()
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *outer: Tensor) -> Tensor:  # noqa: ARG004
-        total = outer[0].contiguous().clone()
-        distributed.all_reduce(total)
-        return total / distributed.get_world_size()
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
+        return _AllReduce.forward(ctx, outer[0], ctx.divisor), None
 
 
 def gathered(part: Tensor) -> Tensor:
-    """Outputs of all processes, first axis joined; differentiable."""
-    if rank_and_size()[1] == 1:
+    """Concatenate the outputs of all processes in their order; differentiable."""
+    rank, size = rank_and_size()
+    if size == 1:
         return part
-    whole: Tensor = _Gathered.apply(part)
+    whole: Tensor = _AllReduce.apply(torch.cat([part if k == rank else torch.zeros_like(part) for k in range(size)]), 1)
     return whole
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
     """Mean over the processes; differentiable."""
-    if rank_and_size()[1] == 1:
+    size = rank_and_size()[1]
+    if size == 1:
         return value
-    mean: Tensor = _Mean.apply(value)
+    mean: Tensor = _AllReduce.apply(value, size)
     return mean
 
 
@@ -113,55 +99,40 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
     size = rank_and_size()[1]
     if size == 1:
         return
-    held = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([gradient.reshape(-1) for gradient in held])
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= size
-    for gradient, part in zip(held, flat.split([gradient.numel() for gradient in held]), strict=True):
+    for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 
 
-# Ways in which a training ends badly: numbers that are not finite, and a memory that is too small.
-
-# What allocators of torch, oneDNN, CUDA's libraries and C++ say, each in words of its own.
-_WORDS = (
+# Messages of the allocators of torch, oneDNN, CUDA's libraries and C++.
+_OUT_OF_MEMORY = (
     "out of memory", "can't allocate memory", "not enough memory", "could not create a primitive", "alloc_failed",
     "bad_alloc", "storage size calculation overflowed",
 )  # fmt: skip
-_LOST = ("connection closed by peer", "connection reset by peer", "broken pipe")  # gloo's
+_PEER_LOST = ("connection closed by peer", "connection reset by peer", "broken pipe")  # gloo's
 
 
 class NotFiniteError(Exception):
-    """Something of a training that is not finite: what, its value, and the step."""
+    """A loss, gradient, weight or output that is not finite, with its value and step."""
 
     def __init__(self, what: str, value: float, step: int) -> None:
         super().__init__(f"{what} is {value} at step {step}")
 
 
-class MemoryTooSmallError(Exception):
-    """The device's memory does not hold a batch of so many images."""
-
-    def __init__(self, batch: int) -> None:
-        super().__init__(f"batch={batch}: out of memory")
-        self.batch = batch
+def _says(error: Exception, phrases: Sequence[str]) -> bool:
+    return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in phrases)
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the CPU."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
-
-
-def peer_lost(error: Exception) -> bool:
-    """Whether an error says that another process of the run has gone."""
-    if isinstance(error, distributed.DistError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _LOST)
+    """Whether an error means that memory ran out, on a GPU or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _says(error, _OUT_OF_MEMORY)
 
 
 def release_memory() -> None:
-    """Give back what nothing holds any more; not to be called while the exception of the failure is handled."""
+    """Free unreferenced memory; while an exception is handled, its frames keep theirs."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -183,23 +154,20 @@ def fitting_batch(attempt: Callable[[int], Any], batch: int, least: int = 2) -> 
 
 @contextmanager
 def guarded(what: str, device: torch.device) -> Iterator[None]:
-    """One line for a memory that is too small for something, and for a process of several that has gone."""
-    words = ""
-    lost = False
+    """Turn out-of-memory errors, and the loss of another process, into one line."""
     try:
         yield
+        return
     except (RuntimeError, MemoryError) as error:
-        lost = peer_lost(error)
+        lost = isinstance(error, distributed.DistError) or _says(error, _PEER_LOST)
         if not lost and not out_of_memory(error):
             raise
-        words = where(device)
     if lost:
-        raise InputError(f"{what}: another process of the run has ended, which says why itself; must go on together")
-    if words:
-        raise OneProcessError(f"{what}: the memory of {words} is too small")
+        raise InputError(f"{what}: another process of the run has ended; its own message names the reason")
+    raise OneProcessError(f"{what}: the memory of {where(device)} is too small")
 
 
 def where(device: torch.device) -> str:
-    """A device in words, with the number of the process if there are several."""
+    """Name a device, with the number of the process if there are several."""
     rank, size = rank_and_size()
     return f"{device}" if size == 1 else f"{device} (process {rank} of {size})"

@@ -1,20 +1,16 @@
-"""What an image experiment leaves behind: tables for the terminal and in Markdown, CSV, figures, a manifest."""
+"""Results of an image experiment: the theory on its networks, tables, figures and files."""
 
-import hashlib
-import io
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hltm.base.atomic import write
 from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
-from numeric.studies.images.evaluate import SETTINGS
 from numeric.studies.images.losses import ImageLoss
 from numeric.studies.images.network import Network
 from numeric.studies.images.population import features, has_batch_norm, image_population, in_double
@@ -29,115 +25,95 @@ from numeric.studies.images.theory import (
     network_residues,
     whole,
 )
-from numeric.studies.paper.report import csv_text, environment
+from numeric.studies.results import MANIFEST, csv_text, environment, image, panels, write_files
 from numeric.towers.populations import FinitePopulation
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-
-# The theory on the networks of an experiment: which checks are run on them, and what was found.
-
 STRENGTHS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _FITTED = (0.01, 0.2)  # range of the strengths that an exponent is fitted to
 _HEAD = (12, 4)  # images and augmentations
 _WHOLE = (8, 3)
-_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What the theory says and the networks do."""
+    """Checks and residues with the name of their network, and a line for each part that was not checked."""
 
     checks: tuple[tuple[str, Check], ...]
     residues: tuple[tuple[str, Residue], ...]
     left_out: tuple[str, ...]
 
     @property
-    def as_told(self) -> bool:
+    def as_predicted(self) -> bool:
         """Whether every statement holds where it must and fails where it must."""
-        return all(check.as_told for _, check in self.checks)
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """Findings while they are gathered."""
-
-    checks: list[tuple[str, Check]] = field(default_factory=list)
-    residues: list[tuple[str, Residue]] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-    def within_memory(self, what: str, compute: Callable[[], Sequence[_Row]]) -> Sequence[_Row]:
-        """What is computed; nothing, and a line on what is left out, where memory does not suffice."""
-        try:
-            return compute()
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-        # Outside of the handler, whose exception holds all that was computed.
-        release_memory()
-        self.left_out.append(f"{what}: the memory of the device is too small")
-        return []
+        return all(check.as_predicted for _, check in self.checks)
 
 
 def examined(results: ImageResults) -> list[str]:
-    """The untrained network, and two trained ones: by NT-Xent and by the exact covariance form where they are there."""
+    """The untrained network, and those trained by NT-Xent and the exact covariance form, else by the first loss."""
     losses = results.study.losses
     chosen = [loss for loss in losses if loss in ("ntxent", "covariance")]
     return ["untrained", *(chosen or losses[:1])]
 
 
 def find(results: ImageResults, progress: Progress = SILENT) -> Findings:
-    """Run all checks on the networks of the first seed."""
-    result, names = _Draft(), examined(results)
+    """Run all checks on the networks of the first seed; one that does not fit into memory is left out."""
+    rows: list[tuple[str, Check | Residue]] = []
+    left_out, names = [], examined(results)
     progress.start(4 * len(names), "the theory on the networks")
     for name in names:
         network = in_double(results.networks[name])
-        _examine(result, name, network, results, progress)
-        result.left_out.extend(f"{name}: {text}" for text in _no_functions(network))
-    result.left_out.extend(_not_measured(results))
-    return Findings(tuple(result.checks), tuple(result.residues), tuple(result.left_out))
+        for what, compute in _computations(network, results).items():
+            progress.step(f"{name}: {what}")
+            try:
+                rows += [(name, each) for each in compute()]
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+            # Outside of the handler, whose exception refers to all that was computed.
+            release_memory()
+            left_out.append(f"{name}: {what}: the memory of the device is too small")
+        left_out += [f"{name}: {text}" for text in _outside_the_theory(network)]
+    return Findings(
+        tuple((name, each) for name, each in rows if isinstance(each, Check)),
+        tuple((name, each) for name, each in rows if isinstance(each, Residue)),
+        (*left_out, *_not_measured(results)),
+    )
 
 
-def _examine(found: _Draft, name: str, network: Network, results: ImageResults, progress: Progress) -> None:
-    """All checks and residues of one network."""
+def _computations(network: Network, results: ImageResults) -> dict[str, Callable[[], Sequence[Check | Residue]]]:
+    """Checks and residues of one network by their names."""
     study = results.study
 
     def population(strength: float = 1.0, sizes: tuple[int, int] = _WHOLE) -> FinitePopulation:
         return image_population(results.data, study.recipe, *sizes, strength=strength)
 
-    def on_head() -> list[Check]:
-        return head_checks(network.head, features(network, population(sizes=_HEAD)))
-
-    checks: dict[str, Callable[[], list[Check]]] = {
-        "statements 3 and 4 on the head": on_head,
+    return {
+        "statements 3 and 4 on the head": lambda: head_checks(network.head, features(network, population(sizes=_HEAD))),
         f"statements 3 and 4 on {whole(network)}": lambda: network_checks(network, population(), study.tau),
-    }
-    residues: dict[str, Callable[[], list[Residue]]] = {
         "residue of the head": lambda: head_residues(network, population, STRENGTHS),
         f"residue of {whole(network)}": lambda: network_residues(network, population, STRENGTHS, study.tau),
     }
-    for what, compute in checks.items():
-        progress.step(f"{name}: {what}")
-        found.checks.extend((name, each) for each in found.within_memory(f"{name}: {what}", compute))
-    for what, measure in residues.items():
-        progress.step(f"{name}: {what}")
-        found.residues.extend((name, each) for each in found.within_memory(f"{name}: {what}", measure))
 
 
-def _no_functions(network: Network) -> list[str]:
-    """Parts of which the theory does not speak, and why."""
+def _outside_the_theory(network: Network) -> list[str]:
+    """Parts of a network to which the theory does not apply, and why."""
     if not has_batch_norm(network):
         return []
-    said = [f"{network.shape.encoder} with the live statistics of its training: an output is then no function of one "
-            "image and K has no meaning; --norm none --head-norm none trains without"]  # fmt: skip
+    parts = [f"{network.shape.encoder} with the live statistics of its training: an output is then no function of one "
+             "image and K has no meaning; --norm none --head-norm none trains without"]  # fmt: skip
     if network.shape.head_norm == "batch":
-        said.append("the head's own statistics: its operators, its residue and part 'head' take its two matrices alone")
-    return said
+        parts.append(
+            "the head's own statistics: its operators, its residue and part 'head' take its two matrices alone"
+        )
+    return parts
 
 
 def _not_measured(results: ImageResults) -> list[str]:
-    """Networks along whose training an operator was not measured."""
+    """Evaluations at which an operator did not fit into memory."""
     counts = {
         member.loss: sum("operators" not in row for row in member.history)
         for member in results.members
@@ -159,8 +135,6 @@ def exponent(rows: Sequence[Residue]) -> float:
     return float(np.polyfit(np.log([row.spread for row in kept]), np.log([row.theta for row in kept]), 1)[0])
 
 
-# The tables of an image experiment as rows and as words: losses, the theory, operators along training.
-
 NAMES = {
     "ntxent": "NT-Xent, whole batch",
     "infonce": "InfoNCE, H negatives",
@@ -169,8 +143,6 @@ NAMES = {
     "covariance": "exact covariance form",
     "within": "covariance + within-pair",
 }
-
-
 _TESTED = {
     "moved": "moved augments every training and test image once as the training does, so its gain is what invariance "
     "to these very augmentations is worth",
@@ -183,33 +155,22 @@ _COSTS = (
 )
 
 
-def columns(results: ImageResults) -> list[str]:
-    """The settings of the evaluation, the headline first, then its nearest neighbours."""
-    return [*settings_of(results), f"{results.study.headline} knn"]
-
-
-def settings_of(results: ImageResults) -> list[str]:
-    """The settings of the evaluation, the headline first."""
-    headline = results.study.headline
-    return [headline, *(name for name in SETTINGS if name != headline)]
-
-
 def summary(results: ImageResults) -> list[dict[str, Any]]:
     """One row for each loss, the untrained network first: mean and spread over seeds, in points.
 
-    ``"gain <setting>"`` is what is gained on the untrained network of the same seed, in every setting.
+    ``"gain <setting>"`` is the gain over the untrained network of the same seed.
     """
     study, rows = results.study, []
     groups = {"untrained": [m.before for m in results.members if m.loss == study.losses[0]]}
     groups |= {loss: [m.after for m in results.members if m.loss == loss] for loss in study.losses}
     for loss, result in groups.items():
         row: dict[str, Any] = {"loss": loss, "seeds": len(result)}
-        for name in columns(results):
+        for name in study.columns:
             row[name], row[f"{name} sd"] = mean_and_spread([100 * each[name]["value"] for each in result])
         row["low"], row["high"] = (
             100 * mean_and_spread([each[study.headline][end] for each in result])[0] for end in ("low", "high")
         )
-        for name in settings_of(results):
+        for name in study.settings:
             pairs = zip(result, groups["untrained"], strict=True)
             gains = [100 * (after[name]["value"] - before[name]["value"]) for after, before in pairs]
             row[f"gain {name}"], row[f"gain {name} sd"] = mean_and_spread(gains)
@@ -223,8 +184,8 @@ def _number(row: dict[str, Any], name: str, sign: str = "") -> str:
 
 
 def cells(results: ImageResults) -> tuple[list[str], list[list[str]]]:
-    """Heads and entries of the table of losses."""
-    names, settings = columns(results), settings_of(results)
+    """Column heads and rows of the table of losses."""
+    names, settings = results.study.columns, results.study.settings
     heads = ["loss", *(f"{name} (95 % interval)" if number == 0 else name for number, name in enumerate(names))]
     heads += [f"gain {name}" for name in settings]
     body = []
@@ -237,40 +198,33 @@ def cells(results: ImageResults) -> tuple[list[str], list[list[str]]]:
 
 
 def what_is_tested(results: ImageResults) -> str:
-    """What the settings test, above all ``moved``, and what a step costs more; without the last full stop."""
-    said = "; ".join(_TESTED[name] for name in settings_of(results))
+    """What each setting of the evaluation tests, and which losses cost more; without the last full stop."""
+    tested = "; ".join(_TESTED[name] for name in results.study.settings)
     weighted = any(ImageLoss(loss).weighted for loss in results.study.losses)
-    return f"A gain is over the untrained network of the same seed: {said}" + (f". {_COSTS}" if weighted else "")
+    return f"A gain is over the untrained network of the same seed: {tested}" + (f". {_COSTS}" if weighted else "")
 
 
 def theory_rows(findings: Findings) -> list[dict[str, Any]]:
-    """One row for each network, part and statement: the worst layer of those that must hold, or the least wrong."""
-    groups: dict[tuple[str, str, str, bool], list[Any]] = {}
+    """One row for each network, part and statement, with the worst residual of its layers."""
+    groups: dict[tuple[str, str, str, bool], list[Check]] = {}
     for network, check in findings.checks:
         groups.setdefault((network, check.part, check.statement, check.must_hold), []).append(check)
     return [
         {
             "network": network, "part": part, "statement": statement,
-            "layers": ", ".join(check.layer for check in held) if len(held) < 3 else f"all {len(held)}",
-            "residual": (max if must else min)(check.residual for check in held),
-            "must": "hold" if must else "fail", "does": _does(held),
+            "layers": ", ".join(check.layer for check in checks) if len(checks) < 3 else f"all {len(checks)}",
+            "residual": (max if must else min)(check.residual for check in checks),
+            "must": "hold" if must else "fail",
+            "does": ("holds" if must else "fails") if all(each.as_predicted for each in checks) else "NOT AS PREDICTED",
         }
-        for (network, part, statement, must), held in groups.items()
+        for (network, part, statement, must), checks in groups.items()
     ]  # fmt: skip
-
-
-def _does(held: Sequence[Any]) -> str:
-    if not all(check.as_told for check in held):
-        return "NOT AS TOLD"
-    return "holds" if held[0].must_hold else "fails"
 
 
 def residue_lines(findings: Findings) -> list[str]:
     """The residue of statement 4 in words, one line for each network and part."""
     result = []
-    keys = dict.fromkeys((network, each.part) for network, each in findings.residues)
-    for network, part in keys:
-        rows = [each for name, each in findings.residues if (name, each.part) == (network, part)]
+    for (network, part), rows in _by_part(findings).items():
         strong = rows[-1]
         result.append(
             f"{network}, {part}: theta falls as sigma^{exponent(rows):.2f}; at full strength sigma = "
@@ -280,11 +234,19 @@ def residue_lines(findings: Findings) -> list[str]:
     return result
 
 
+def _by_part(findings: Findings) -> dict[tuple[str, str], list[Residue]]:
+    """Residues of each network and part, by strength of the augmentation."""
+    result: dict[tuple[str, str], list[Residue]] = {}
+    for network, residue in findings.residues:
+        result.setdefault((network, residue.part), []).append(residue)
+    return result
+
+
 THEORY_HEADS = ["network", "part", "statement", "layers", "residual", "must", "does"]
 
 
 def theory_cells(findings: Findings) -> list[list[str]]:
-    """Entries of the table of checks."""
+    """Rows of the table of checks."""
     return [
         [f"{value:.1e}" if isinstance(value, float) else str(value) for value in row.values()]
         for row in theory_rows(findings)
@@ -292,7 +254,7 @@ def theory_cells(findings: Findings) -> list[list[str]]:
 
 
 def operator_cells(results: ImageResults) -> list[list[str]]:
-    """Entries of the table of operators, for the losses that are looked at most closely."""
+    """Rows of the table of operators, for NT-Xent and the covariance form, or all of at most two losses."""
     return [
         [row["loss"], str(row["epoch"]), str(row["layer"]),
          f"{row['trace']:.3g}", f"{row['top']:.3g}", f"{row['rank']:.1f}"]
@@ -326,7 +288,6 @@ def history_rows(results: ImageResults) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-SCHEMA = 1
 BEGIN, END = "<!-- images:begin -->", "<!-- images:end -->"
 
 
@@ -351,11 +312,9 @@ def theory_table(findings: Findings) -> "Table":
     """The checks of statements 3 and 4 for the terminal."""
     from rich.table import Table
 
-    result = Table(
-        "network", "part", "statement", "layers", "residual", "must", "does", title="the theory on real images"
-    )
-    for row in theory_rows(findings):
-        result.add_row(*(f"{value:.1e}" if isinstance(value, float) else value for value in row.values()))
+    result = Table(*THEORY_HEADS, title="the theory on real images")
+    for line in theory_cells(findings):
+        result.add_row(*line)
     return result
 
 
@@ -365,20 +324,19 @@ def _markdown(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def command_of(results: ImageResults) -> str:
-    """The command that runs the experiment again."""
-    study, argument = results.study, ""
+    """Command that repeats the experiment."""
+    study, default, options = results.study, type(results.study)(results.study.dataset), ""
     for name, value in asdict(study).items():
-        if name in ("losses", "device") or value == getattr(type(study)(study.dataset), name):
-            continue
-        argument += f" --{ {'out': 'outputs'}.get(name, name).replace('_', '-') } {value}"
-    if study.losses != type(study)(study.dataset).losses:
-        argument += f" --loss {','.join(study.losses)}"
+        if name not in ("losses", "device") and value != getattr(default, name):
+            options += f" --{ {'out': 'outputs'}.get(name, name).replace('_', '-') } {value}"
+    if study.losses != default.losses:
+        options += f" --loss {','.join(study.losses)}"
     data = "" if study.dataset == "digits" else " --data DIR"
-    return f"python -m numeric experiment images --dataset {study.dataset}{data}{argument}"
+    return f"python -m numeric experiment images --dataset {study.dataset}{data}{options}"
 
 
 def section(results: ImageResults, findings: Findings | None) -> dict[str, Any]:
-    """What the report of `python -m verify --images DIR` shows: tables of words."""
+    """Section of the report of `python -m verify --images DIR`: tables and notes as text."""
     study = results.study
     heads, body = cells(results)
     caption = (
@@ -396,12 +354,12 @@ def section(results: ImageResults, findings: Findings | None) -> dict[str, Any]:
         notes += [f"Not checked: {text}." for text in findings.left_out]
     return {
         "title": f"SimCLR on {study.dataset}", "command": command_of(results), "tables": tables, "notes": notes,
-        "verdict": "not-run" if findings is None else "holds" if findings.as_told else "refuted",
+        "verdict": "not-run" if findings is None else "holds" if findings.as_predicted else "refuted",
     }  # fmt: skip
 
 
 def markdown(results: ImageResults, findings: Findings | None) -> str:
-    """The section of the documentation: the table of losses, and the theory on the networks that came of it."""
+    """Section of the documentation: the table of losses, the theory on the networks, their operators."""
     study = results.study
     settings = (
         f"Made by `{command_of(results)}`: {study.epochs} epochs, "
@@ -424,8 +382,6 @@ def markdown(results: ImageResults, findings: Findings | None) -> str:
 
 def _contents(results: ImageResults, findings: Findings | None) -> dict[str, bytes]:
     """All files but the manifest, by name."""
-    pass  # HOUSE
-
     contents: dict[str, bytes] = {
         "table.csv": csv_text(summary(results)).encode(),
         "history.csv": csv_text(history_rows(results)).encode(),
@@ -441,48 +397,44 @@ def _contents(results: ImageResults, findings: Findings | None) -> dict[str, byt
 
 
 def write_accuracies(folder: Path, results: ImageResults) -> None:
-    """Write what the training found, before the theory is begun: no manifest, so the folder is not complete."""
+    """Write the results of the training before the checks begin; without a manifest the folder is not complete."""
     try:
         # That of an earlier experiment would vouch for files that are no longer its own.
-        (folder / "manifest.json").unlink(missing_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"{folder / 'manifest.json'}: {error.strerror}: must be a file that can be replaced") from None
+        raise InputError(f"{folder / MANIFEST}: {error.strerror}: must be a file that can be replaced") from None
     for name, content in _contents(results, None).items():
         write(folder / name, content)
 
 
 def write_results(folder: Path, results: ImageResults, findings: Findings | None) -> list[str]:
-    """Write all files; each appears complete or not at all, the manifest last."""
+    """Write all files, the manifest last; gives their names."""
     contents = _contents(results, findings)
-    for name, content in contents.items():
-        write(folder / name, content)
     document = {
-        "schema": SCHEMA, "study": asdict(results.study), "environment": environment(),
+        "study": asdict(results.study), "environment": environment(),
         "table": [_plain(row) for row in summary(results)],
         "theory": [] if findings is None else [_plain(row) for row in theory_rows(findings)],
         "residue": [] if findings is None else residue_lines(findings),
         "left_out": [] if findings is None else list(findings.left_out),
         "section": section(results, findings),
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())},
     }  # fmt: skip
-    write(folder / "manifest.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
-    return [*contents, "manifest.json"]
+    return [*write_files(folder, contents, document), MANIFEST]
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """The same without NaN, which JSON does not have."""
+    """Replace NaN, which JSON does not have, by None."""
     return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
 
 
 def around_section(path: Path) -> tuple[str, str]:
-    """What stands before and after the section between the two marks of a Markdown file."""
+    """Text of a Markdown file before and after its two marks."""
     try:
-        held = path.read_text()
+        text = path.read_text()
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}: must be a Markdown file") from None
-    if held.count(BEGIN) != 1 or held.count(END) != 1 or held.index(BEGIN) > held.index(END):
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise InputError(f"{path}: must hold the lines {BEGIN} and {END}, once each, in this order")
-    return held.split(BEGIN)[0], held.split(END)[1]
+    return text.split(BEGIN)[0], text.split(END)[1]
 
 
 def replace_section(path: Path, text: str) -> None:
@@ -491,36 +443,18 @@ def replace_section(path: Path, text: str) -> None:
     write(path, f"{before}{BEGIN}\n\n{text}\n{END}{after}".encode())
 
 
-# Figures of an image experiment: accuracy and operators along training, the residue against the augmentation.
-
-
 def figures(results: ImageResults, findings: Findings | None) -> dict[str, bytes]:
-    """All figures, as the contents of PNG files by name."""
+    """All figures as PNG files by name."""
     drawn = {"accuracy": _accuracy(results)}
     if any(row.get("operators") for member in results.members for row in member.history):
         drawn["operators"] = _operators(results)
     if findings is not None and findings.residues:
         drawn["residue"] = _residue(findings)
-    result = {}
-    for name, figure in drawn.items():
-        held = io.BytesIO()
-        figure.savefig(held, format="png", dpi=150)
-        result[f"{name}.png"] = held.getvalue()
-    return result
-
-
-def _panels(columns: int) -> tuple[Any, Sequence[Any]]:
-    """A figure drawn by Agg, without pyplot and its state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(1.0 + 4.0 * columns, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    return {f"{name}.png": image(figure, "png") for name, figure in drawn.items()}
 
 
 def _accuracy(results: ImageResults) -> Any:
-    figure, (axis,) = _panels(1)
+    figure, ((axis,),) = panels(1, 1, (5.0, 3.4))
     main = results.study.headline
     for number, loss in enumerate(results.study.losses):
         members = [member for member in results.members if member.loss == loss]
@@ -539,7 +473,7 @@ def _accuracy(results: ImageResults) -> Any:
 
 
 def _operators(results: ImageResults) -> Any:
-    figure, axes = _panels(2)
+    figure, (axes,) = panels(1, 2, (9.0, 3.4))
     for number, member in enumerate(m for m in results.members if any(row.get("operators") for row in m.history)):
         rows = [row for row in member.history if row.get("operators")]
         for layer, axis in enumerate(axes):
@@ -554,10 +488,9 @@ def _operators(results: ImageResults) -> Any:
 
 
 def _residue(findings: Findings) -> Any:
-    keys = list(dict.fromkeys((network, each.part) for network, each in findings.residues))
-    figure, (axis,) = _panels(1)
-    for number, (network, part) in enumerate(keys):
-        rows = [r for name, r in findings.residues if (name, r.part) == (network, part) and r.strength > 0]
+    figure, ((axis,),) = panels(1, 1, (5.0, 3.4))
+    for number, ((network, part), every) in enumerate(_by_part(findings).items()):
+        rows = [residue for residue in every if residue.strength > 0]
         style = "o-" if part == "head" else "s--"
         axis.loglog(
             [r.spread for r in rows], [r.theta / r.gradient for r in rows], style, color=f"C{number // 2}",

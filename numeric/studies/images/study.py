@@ -1,7 +1,8 @@
-"""The experiment: every loss at equal budget over several seeds, and the theory on the network that came of it."""
+"""The image experiment: every loss at equal budget over several seeds, with evaluations along the training."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
 from numeric.studies.images.augment import RECIPES, Recipe
 from numeric.studies.images.data import DATASETS, ImageData, load_images
-from numeric.studies.images.evaluate import HEADLINE, SETTINGS, Protocol, as_row, evaluate
+from numeric.studies.images.evaluate import HEADLINE, SETTINGS, evaluate
 from numeric.studies.images.losses import IMAGE_LOSSES, ImageLoss
 from numeric.studies.images.network import Network, Shape, make_network
 from numeric.studies.images.population import features, image_population, in_double, operator_sizes
@@ -21,7 +22,7 @@ from numeric.studies.images.processes import guarded, out_of_memory, processes, 
 from numeric.studies.images.training import Training, train_images
 from numeric.towers.checks import check_device
 
-# Epochs, batch, largest learning rate, and the network, where nothing else is asked for.
+# Default epochs, batch, largest learning rate and network of each data set.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 80, "batch": 256, "lr": 3e-3, "encoder": "convnet", "width": 24, "hidden": 32, "out": 32,
                "norm": "none"},
@@ -67,7 +68,7 @@ class ImageStudy:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         if self.every is None:
-            object.__setattr__(self, "every", max(1, -(-self.chosen("epochs") // 4)))
+            object.__setattr__(self, "every", max(1, -(-self.value("epochs") // 4)))
         integer(self.seeds, "seeds", 1)
         check_seed(check_seed(self.seed) + self.seeds)
         if not self.losses or len(set(self.losses)) < len(self.losses):
@@ -78,21 +79,19 @@ class ImageStudy:
             self.training(loss, self.seed)
         self.shape(1, 8)
 
-    def chosen(self, name: str) -> Any:
-        """A setting whose default was filled in."""
+    def value(self, name: str) -> Any:
+        """A setting whose default was filled in, so that it is not None."""
         return getattr(self, name)
 
     def training(self, loss: str, seed: int) -> Training:
         """Settings of one training."""
-        held = ImageLoss(loss, self.tau, self.margin, self.negatives, self.beta)
-        return Training(
-            held, self.chosen("epochs"), self.chosen("batch"), self.chosen("lr"), every=self.chosen("every"), seed=seed
-        )
+        chosen = {name: self.value(name) for name in ("epochs", "batch", "lr", "every")}
+        return Training(ImageLoss(loss, self.tau, self.margin, self.negatives, self.beta), seed=seed, **chosen)
 
     def shape(self, channels: int, side: int) -> Shape:
         """The network for images of such a size."""
         names = ("encoder", "width", "hidden", "out", "norm", "head_norm")
-        return Shape(channels=channels, side=side, **{name: self.chosen(name) for name in names})
+        return Shape(channels=channels, side=side, **{name: self.value(name) for name in names})
 
     @property
     def recipe(self) -> Recipe:
@@ -104,10 +103,20 @@ class ImageStudy:
         """The setting of the evaluation that counts."""
         return HEADLINE[self.dataset]
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """All settings of the evaluation, the headline first."""
+        return (self.headline, *(name for name in SETTINGS if name != self.headline))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All settings, then nearest neighbours in the headline setting."""
+        return (*self.settings, f"{self.headline} knn")
+
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One network: what it was worth before and after its training."""
+    """One network: accuracies before and after its training, and one row for each evaluation."""
 
     loss: str
     seed: int
@@ -118,12 +127,12 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class ImageResults:
-    """What an experiment found."""
+    """All members of an experiment, and the networks of the first seed by loss."""
 
     study: ImageStudy
     members: tuple[Member, ...]
     data: ImageData
-    networks: dict[str, Network] = field(default_factory=dict)
+    networks: dict[str, Network]
 
 
 def run_images(
@@ -137,70 +146,50 @@ def run_images(
 
 
 def _run(study: ImageStudy, data: ImageData, folder: Path | None, progress: Progress) -> ImageResults:
-    shape = study.shape(data.channels, data.side)
-    steps = study.training(study.losses[0], study.seed).steps_per_epoch(len(data.pool)) * study.chosen("epochs")
+    shape, recipe = study.shape(data.channels, data.side), study.recipe
+    steps = study.training(study.losses[0], study.seed).steps_per_epoch(len(data.pool)) * study.value("epochs")
     progress.start(float(max(1, steps * study.seeds * len(study.losses))))
     members: list[Member] = []
     networks: dict[str, Network] = {}
+
+    def evaluated(seed: int, network: Network, epoch: int) -> dict[str, Any]:
+        settings = study.settings if epoch in (0, study.epochs) else (study.headline,)
+        row: dict[str, Any] = dict(evaluate(network, data, recipe, seed, settings))
+        return row | (measured(network, study, data) if seed == study.seed else {})
+
     for seed in range(study.seed, study.seed + study.seeds):
-        protocol = Protocol(study.recipe, seed)
         untrained = make_network(shape, seed).to(data.train.device)
-        before = as_row(evaluate(untrained, data, protocol, _settings(study)))
-        first = seed == study.seed
-        start = measured(untrained, study, data) if first else {}
+        opening = {"epoch": 0, "step": 0, "loss": None, **evaluated(seed, untrained, 0)}
         networks.setdefault("untrained", untrained)
         for loss in study.losses:
-            member, network = _member(study, study.training(loss, seed), shape, data, protocol, folder, progress)
-            opening = {"epoch": 0, "step": 0, "loss": None, **before, **start}
-            members.append(replace(member, before=before, history=(opening, *member.history)))
-            networks.setdefault(loss, network)
+            run = train_images(
+                study.training(loss, seed), shape, recipe, data, evaluate=partial(evaluated, seed), progress=progress,
+                folder=None if folder is None else folder / f"{loss}-{seed}",
+            )  # fmt: skip
+            networks.setdefault(loss, run.network)
+            history = (opening, *run.history)
+            before, after = ({name: row[name] for name in study.columns} for row in (opening, history[-1]))
+            members.append(Member(loss, seed, before, after, history))
     return ImageResults(study, tuple(members), data, networks)
 
 
-def _settings(study: ImageStudy) -> tuple[str, ...]:
-    """All settings, the headline first."""
-    return (study.headline, *(name for name in SETTINGS if name != study.headline))
-
-
-def _member(
-    study: ImageStudy, settings: Training, shape: Shape, data: ImageData, protocol: Protocol, folder: Path | None,
-    progress: Progress,
-) -> tuple[Member, Network]:  # fmt: skip
-    """Train one network; the headline at every evaluation, all settings at the end."""
-
-    def evaluated(network: Network, epoch: int) -> dict[str, Any]:
-        last = epoch == settings.epochs
-        row: dict[str, Any] = as_row(
-            evaluate(network, data, protocol, _settings(study) if last else (study.headline,))
-        )  # fmt: skip
-        return row | (measured(network, study, data) if settings.seed == study.seed else {})
-
-    name = f"{settings.loss.name}-{settings.seed}"
-    run = train_images(
-        settings, shape, protocol.recipe, data, evaluate=evaluated, progress=progress,
-        folder=None if folder is None else folder / name,
-    )  # fmt: skip
-    after = {key: value for key, value in run.history[-1].items() if key.split()[0] in SETTINGS}
-    return Member(settings.loss.name, settings.seed, {}, after, run.history), run.network
-
-
 def measured(network: Network, study: ImageStudy, data: ImageData) -> dict[str, Any]:
-    """Size of the covariance operators of the head as ``"operators"``; nothing where memory does not suffice."""
+    """Sizes of the covariance operators of the head as ``"operators"``; empty if they do not fit into memory."""
     images, augmentations = _MEASURED
-    images = max(2, min(images, _COLUMNS // study.chosen("out")))
+    images = max(2, min(images, _COLUMNS // study.value("out")))
     try:
         population = image_population(data, study.recipe, images, augmentations)
-        held = in_double(network)
-        return {"operators": [asdict(each) for each in operator_sizes(held, features(held, population))]}
+        double = in_double(network)
+        return {"operators": [asdict(each) for each in operator_sizes(double, features(double, population))]}
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-    # A training of days is not lost with it; the findings name what was left out.
+    # A training of days continues without them; the findings name what was left out.
     release_memory()
     return {}
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation over seeds; NaN for a single one."""
-    held = torch.tensor(values, dtype=torch.float64)
-    return float(held.mean()), float(held.std()) if len(values) > 1 else float("nan")
+    numbers = torch.tensor(values, dtype=torch.float64)
+    return float(numbers.mean()), float(numbers.std()) if len(values) > 1 else float("nan")

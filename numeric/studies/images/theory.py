@@ -1,9 +1,9 @@
 """Statements 3 and 4 on trained networks and real images: operators of the head, general form of the whole network.
 
 The head is a tower of bias-free dense ReLU layers; its inputs are the encoder's features. Its output is compared before
-it is brought to unit length, since the operator form needs ``f_L = K_l^T vec W_l``; the whole network is compared as it
-was trained, with outputs of unit length. All of it is float64. A network with batch normalisation is taken as it is
-evaluated, with the fixed statistics of its training: with live ones an output is no function of one image.
+normalisation, since the operator form needs ``f_L = K_l^T vec W_l``; the whole network is compared as it was trained,
+with outputs of unit length. All of it is float64. A network with batch normalisation is checked with the fixed
+statistics of its training, as it is evaluated: with live ones an output is no function of one image.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,8 +43,8 @@ class Check:
     must_hold: bool
 
     @property
-    def as_told(self) -> bool:
-        """Whether it is as the theory says."""
+    def as_predicted(self) -> bool:
+        """Whether it holds where it must, and fails clearly where it must fail."""
         return self.residual <= HOLDS if self.must_hold else self.residual >= FAILS
 
 
@@ -95,7 +95,7 @@ def _tower_checks(
     part: str, function: NetworkFunction, of_a_sample: NetworkFunction, weights: list[Tensor],
     population: FinitePopulation,
 ) -> list[Check]:  # fmt: skip
-    """The operator form on one kind of head; the second function is the one whose connections are taken."""
+    """The operator form on one kind of head, with the connections of the second function."""
     plain = function is _tower
     infonce = loss_spec("infonce", tau=typical_distance(function(weights, population.flat_points), population))
     simple = loss_spec("simple")
@@ -118,26 +118,25 @@ def _tower_checks(
 def network_function(network: Network) -> tuple[NetworkFunction, dict[str, Tensor]]:
     """The whole network with outputs of unit length as a function of its parameters, and these by name."""
     shape = network.shape
-    held = {name: value.detach() for name, value in network.named_parameters()}
-    names = list(held)
+    named = {name: value.detach() for name, value in network.named_parameters()}
 
     def function(parameters: list[Tensor], x: Tensor) -> Tensor:
         images = x.reshape(-1, shape.channels, shape.side, shape.side)
-        outputs = functional_call(network, dict(zip(names, parameters, strict=True)), (images,))
+        outputs = functional_call(network, dict(zip(named, parameters, strict=True)), (images,))
         return functional.normalize(outputs, dim=-1)
 
-    return function, held
+    return function, named
 
 
 def whole(network: Network) -> str:
-    """What the checks of a whole network are about, in words."""
+    """Name of the part that the checks of a whole network are about."""
     return f"{network.shape.encoder}, {FIXED}" if has_batch_norm(network) else network.shape.encoder
 
 
 def network_checks(network: Network, population: FinitePopulation, tau: float) -> list[Check]:
     """The general form of statements 3 and 4 on every layer of a network."""
-    function, held = network_function(network)
-    parameters = list(held.values())
+    function, named = network_function(network)
+    parameters = list(named.values())
     simple, infonce = loss_spec("simple"), loss_spec("infonce", tau=tau)
     sides = {
         "3 general": (
@@ -152,7 +151,7 @@ def network_checks(network: Network, population: FinitePopulation, tau: float) -
     return [
         Check(whole(network), statement, name, residual, must_hold=True)
         for statement, (left, right) in sides.items()
-        for name, residual in zip(held, relative(left, right), strict=True)
+        for name, residual in zip(named, relative(left, right), strict=True)
     ]
 
 
@@ -180,7 +179,7 @@ Populations = Callable[[float], FinitePopulation]
 
 
 def head_residues(network: Network, populations: Populations, strengths: Sequence[float]) -> list[Residue]:
-    """The residue against the strength of the augmentation on the head."""
+    """Residues of the head by strength of the augmentation."""
     weights = [network.head.first.weight.detach(), network.head.second.weight.detach()]
     full = features(network, populations(1.0))
     scale = typical_distance(_tower(weights, full.flat_points), full)
@@ -190,7 +189,7 @@ def head_residues(network: Network, populations: Populations, strengths: Sequenc
 def network_residues(
     network: Network, populations: Populations, strengths: Sequence[float], tau: float
 ) -> list[Residue]:
-    """The same on the whole network, at the temperature of its training."""
-    function, held = network_function(network)
-    parameters, part = list(held.values()), whole(network)
+    """Residues of the whole network by strength of the augmentation, at the temperature of its training."""
+    function, named = network_function(network)
+    parameters, part = list(named.values()), whole(network)
     return [residue(part, function, parameters, populations(s), s, tau) for s in strengths]

@@ -1,8 +1,9 @@
 """SimCLR training: two augmented views of every image, one loss, evaluation after every k epochs, resumable.
 
-What a step draws depends on the seed and the number of the step alone, so weights, optimiser state and step are all
-that a run goes on from: on the CPU it gives the same numbers as one that was never cut short. Several processes draw
-the same numbers for the joint batch, and each takes its own part.
+Draws depend on seed and step alone, so a checkpoint holds weights, optimiser state and step; on the CPU a resumed run
+gives the same numbers as an uninterrupted one. Several processes draw the same numbers for the joint batch, and each
+takes its own part. A loss, gradient, weight or output that is not finite ends a training; so does a batch too large for
+the memory, and the error names a batch that fits.
 """
 
 import hashlib
@@ -28,11 +29,11 @@ from numeric.studies.images.data import ImageData, pixels
 from numeric.studies.images.losses import ImageLoss, batch_loss
 from numeric.studies.images.network import Network, Shape, make_network, statistics_kept
 from numeric.studies.images.processes import (
-    MemoryTooSmallError,
     NotFiniteError,
     average_gradients,
     fitting_batch,
     guarded,
+    mean_over_processes,
     out_of_memory,
     own_part,
     rank_and_size,
@@ -41,22 +42,20 @@ from numeric.studies.images.processes import (
 )
 from numeric.training.checkpoint import Checkpoints, locked, run_folder, same_run
 
-# State of a training as tensors by name: weights, statistics of batch normalisation, moments of the optimiser.
-
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, one number for each weight
 
 
 def saved(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What a training goes on from, on the CPU."""
+    """Weights, statistics of batch normalisation and optimiser state by name, on the CPU."""
     result = {f"network.{name}": value for name, value in network.state_dict().items()}
-    for number, held in optimizer.state_dict()["state"].items():
-        result |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in held.items()}
+    for number, entries in optimizer.state_dict()["state"].items():
+        result |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in entries.items()}
     return {name: value.detach().cpu() for name, value in result.items()}
 
 
 def restore(network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Go on from what :func:`saved` gave."""
-    held: dict[int, dict[str, Tensor]] = {}
+    """Load what :func:`saved` returned."""
+    moments: dict[int, dict[str, Tensor]] = {}
     weights: dict[str, Tensor] = {}
     try:
         for name, value in tensors.items():
@@ -65,10 +64,9 @@ def restore(network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mappi
                 weights[rest] = value
             else:
                 number, entry = rest.split(".", 1)
-                held.setdefault(int(number), {})[entry] = value
+                moments.setdefault(int(number), {})[entry] = value
         network.load_state_dict(weights)
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": held, "param_groups": groups})
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
         # Files hold rows; a fused kernel goes through weights and moments as they lie in memory, and on a GPU refuses
         # layouts that differ, such as those of convolutions whose channels are last.
         for parameter, state in optimizer.state.items():
@@ -81,20 +79,19 @@ def restore(network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mappi
 
 
 def not_finite(network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[str, float] | None:
-    """The first kind of number in the state that is not finite, with its value; None where all are."""
-    for what, tensor in _numbers(network, optimizer):
+    """Name and value of the first number of the state that is not finite; None where all are."""
+    numbers = [
+        *(("a weight", each.detach()) for each in network.parameters()),
+        *(("a statistic of batch normalisation", each) for each in network.buffers()),
+        *(("a moment", state[name]) for state in optimizer.state.values() for name in _MOMENTS),
+    ]
+    for what, tensor in numbers:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             return what, float(tensor[~tensor.isfinite()][0])
     return None
 
 
-def _numbers(network: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    yield from (("a weight", each.detach()) for each in network.parameters())
-    yield from (("a statistic of batch normalisation", each) for each in network.buffers())
-    yield from (("a moment", state[name]) for state in optimizer.state.values() for name in _MOMENTS)
-
-
-# Streams of random numbers; what is evaluated draws from streams of its own.
+# Streams of random numbers; evaluations draw from streams of their own.
 _ORDER, VIEWS, EVALUATION, THEORY, _FURTHER = range(5)
 _WARMUP = 0.05  # share of the steps in which the learning rate rises
 
@@ -146,7 +143,7 @@ def views(recipe: Recipe, images: Tensor, draws: tuple[Draws, Draws]) -> Tensor:
 
 
 class Trainer:
-    """A network, its optimiser and its data; every step is the same in whatever process and after whatever break."""
+    """A network, its optimiser and its data; a step depends neither on the number of processes nor on a resume."""
 
     def __init__(self, settings: Training, shape: Shape, recipe: Recipe, data: ImageData) -> None:
         self.settings, self.recipe, self.data = settings, recipe, data
@@ -212,30 +209,40 @@ class Trainer:
         seen = views(self.recipe, chosen, pair)
         if self.device.type == "cuda":
             seen = seen.contiguous(memory_format=torch.channels_last)
-        # One region for each pass: casts of the weights that one without gradients made are not taken up by the next.
+        # One region for each pass: else a pass without gradients leaves its casts of the weights to the next one.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             outputs = self.network(seen)
         first, second = functional.normalize(outputs.float(), dim=-1).chunk(2)
         return first, second
 
     def take_step(self) -> float:
-        """One step of gradient descent; the loss of the joint batch before it."""
+        """Take one step of gradient descent; gives the loss of the joint batch before it."""
         self.network.train()
-        value = self._descended()
-        if value is None:  # only here, where no exception holds what the failed step held
+        value = self._descend()
+        if value is None:  # here no exception refers to the tensors of the failed step any more
             self.optimizer.zero_grad(set_to_none=True)
-            raise MemoryTooSmallError(self.settings.batch)
+            raise OneProcessError(self._too_large())
         self.step += 1
         return value
 
-    def _descended(self) -> float | None:
-        """Loss of a step that was taken; None where memory ran out."""
+    def _too_large(self) -> str:
+        """Message for a batch that does not fit into memory."""
+        batch = self.settings.batch
+        words = f"batch={batch}: the memory of {where(self.device)} is too small at step {self.step}; "
+        if rank_and_size()[1] > 1:  # the others wait for this one in the middle of the step, and cannot try with it
+            return words + "a smaller one, or more processes, may fit"
+        release_memory()
+        fits = fitting_batch(self.trial, batch, self.settings.loss.least_batch)
+        return words + ("no smaller batch fits either" if fits is None else f"batch={fits} fits")
+
+    def _descend(self) -> float | None:
+        """Take a step and give its loss; None where memory ran out."""
         try:
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.loss(self.step)
             loss.backward()
             average_gradients(self.network.parameters())
-            value = joint_mean(loss)
+            value = float(mean_over_processes(loss.detach()))
             if not math.isfinite(value):
                 raise NotFiniteError("loss", value, self.step)
             gradients = [each.grad for each in self.network.parameters() if each.grad is not None]
@@ -252,17 +259,14 @@ class Trainer:
         return value
 
     def trial(self, batch: int) -> None:
-        """A step of fewer images, to see whether memory holds it; what it makes of the weights is not to be used."""
+        """Take a step of fewer images, to see whether it fits into memory; the weights are unusable afterwards."""
         self.optimizer.zero_grad(set_to_none=True)
         self.loss(self.step, batch).backward()
         self.optimizer.step()
 
     @torch.no_grad()
     def check(self) -> None:
-        """Look at what the steps so far have made, before it is evaluated or saved.
-
-        Weights may be finite and yet too large for an output, so that of the first images of a batch is looked at too.
-        """
+        """Check state and outputs before they are evaluated or saved; finite weights may give outputs that overflow."""
         result = not_finite(self.network, self.optimizer)
         if result is not None:
             raise NotFiniteError(*result, self.step)
@@ -271,23 +275,10 @@ class Trainer:
         if not math.isfinite(largest):
             raise NotFiniteError("an output", largest, self.step)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """What the training goes on from, by name."""
-        return saved(self.network, self.optimizer)
-
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Go on from what :meth:`tensors` gave."""
+        """Load what :func:`saved` returned at a step."""
         restore(self.network, self.optimizer, tensors)
         self.step = step
-
-
-def joint_mean(loss: Tensor) -> float:
-    """Mean of a loss over the processes."""
-    value = loss.detach().clone()
-    if rank_and_size()[1] > 1:
-        torch.distributed.all_reduce(value)
-        value /= rank_and_size()[1]
-    return float(value)
 
 
 def evaluations(settings: Training) -> Iterator[int]:
@@ -296,16 +287,13 @@ def evaluations(settings: Training) -> Iterator[int]:
     yield settings.epochs
 
 
-# One run of a training with its evaluations: checkpoints, and the ends that a run can come to.
-
 Evaluate = Callable[[Network, int], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class ImageRun:
-    """What a run left behind."""
+    """A finished training: the network, and one row for each evaluation."""
 
-    settings: Training
     network: Network
     history: tuple[dict[str, Any], ...]
 
@@ -319,87 +307,49 @@ def train_images(
     path = None if folder is None else run_folder(folder)
     writes = rank_and_size()[0] == 0
     with locked(path) if path is not None and writes else nullcontext():
-        history = [] if path is None else _resumed(trainer, Checkpoints(path), shape)
         store = None if path is None else Checkpoints(path)
-        if store is not None and (state := store.read()) is not None:
-            store.load(state)
+        history = [] if store is None else _resumed(trainer, store, shape)
         for epoch in evaluations(settings):
             if epoch * trainer.per_epoch < trainer.step or (history and history[-1]["epoch"] >= epoch):
                 continue
-            row = {"epoch": epoch, "loss": _advance(trainer, epoch * trainer.per_epoch, path, history, progress)}
-            row["step"] = trainer.step
-            row |= _evaluated(trainer, evaluate, epoch, path, history)
-            history.append(row)
+            last = f"the last checkpoint is of step {trainer.step} in {path}" if path and history else "no checkpoint"
+            try:
+                loss = _advance(trainer, epoch * trainer.per_epoch, progress)
+                row = {"epoch": epoch, "loss": loss, "step": trainer.step}
+                history.append(row | _evaluated(trainer, evaluate, epoch, last))
+            except NotFiniteError as error:
+                rule = f"must be finite; lr={settings.lr:g} may be too large"
+                raise InputError(f"loss {settings.loss.name!r}: {error}, {last}: {rule}") from None
             if store is not None and writes:
                 _save(store, trainer, history, describe(settings, shape, recipe, data))
-    return ImageRun(settings, trainer.network, tuple(history))
+    return ImageRun(trainer.network, tuple(history))
 
 
-def _advance(
-    trainer: Trainer, stop: int, path: Path | None, history: list[dict[str, Any]], progress: Progress
-) -> float | None:
-    """Train until a step; the mean loss, None where there was no step."""
+def _advance(trainer: Trainer, stop: int, progress: Progress) -> float | None:
+    """Train until a step; gives the mean loss, None where there was no step."""
     total, start = 0.0, trainer.step
-    too_large = 0
     with guarded(f"step {start} and after", trainer.device):
-        try:
-            while trainer.step < stop:
-                total += trainer.take_step()
-                progress.step(f"{trainer.settings.loss.name}, step {trainer.step} of {trainer.steps}")
-        except NotFiniteError as error:
-            raise _stopped(trainer, error, path, history) from None
-        except MemoryTooSmallError as error:
-            too_large = error.batch
-    if too_large:
-        raise OneProcessError(_smaller(trainer, too_large))
+        while trainer.step < stop:
+            total += trainer.take_step()
+            progress.step(f"{trainer.settings.loss.name}, step {trainer.step} of {trainer.steps}")
     return None if stop == start else total / (stop - start)
 
 
-def _evaluated(
-    trainer: Trainer, evaluate: Evaluate | None, epoch: int, path: Path | None, history: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """What is measured on the network, which is looked at first: what is not finite is neither measured nor saved."""
+def _evaluated(trainer: Trainer, evaluate: Evaluate | None, epoch: int, last: str) -> dict[str, Any]:
+    """Check the network, then measure it: one that is not finite is neither measured nor saved."""
     with guarded(f"the evaluation after step {trainer.step}", trainer.device):
+        trainer.check()
         try:
-            trainer.check()
-            if evaluate is None:
-                return {}
             with torch.no_grad():
-                return dict(evaluate(trainer.network, epoch))
-        except NotFiniteError as error:
-            raise _stopped(trainer, error, path, history) from None
+                return {} if evaluate is None else dict(evaluate(trainer.network, epoch))
         except OneProcessError:
             raise
         except InputError as error:
-            raise InputError(f"after step {trainer.step}, {_last(path, history)}: {error}") from None
-
-
-def _last(path: Path | None, history: list[dict[str, Any]]) -> str:
-    return f"the last checkpoint is of step {history[-1]['step']} in {path}" if path and history else "no checkpoint"
-
-
-def _stopped(
-    trainer: Trainer, error: NotFiniteError, path: Path | None, history: list[dict[str, Any]]
-) -> InputError:  # fmt: skip
-    settings = trainer.settings
-    return InputError(
-        f"loss {settings.loss.name!r}: {error}, {_last(path, history)}: must be finite; "
-        f"lr={settings.lr:g} may be too large"
-    )
-
-
-def _smaller(trainer: Trainer, batch: int) -> str:
-    """What to say of a batch that memory does not hold; called when nothing holds the failed step any more."""
-    words = f"batch={batch}: the memory of {where(trainer.device)} is too small at step {trainer.step}; "
-    if rank_and_size()[1] > 1:  # the others wait for this one in the middle of the step, and cannot try with it
-        return words + "a smaller one, or more processes, may fit"
-    release_memory()
-    fits = fitting_batch(trainer.trial, batch, trainer.settings.loss.least_batch)
-    return words + ("no smaller batch fits either" if fits is None else f"batch={fits} fits")
+            raise InputError(f"after step {trainer.step}, {last}: {error}") from None
 
 
 def describe(settings: Training, shape: Shape, recipe: Recipe, data: ImageData) -> dict[str, Any]:
-    """What makes a run the same run, as JSON data; of the loss what it looks at."""
+    """Settings that identify a run, as JSON data; of the loss only the parameters that it takes."""
     sizes = {"name": data.name, "pool": len(data.pool), "train": len(data.train), "test": len(data.test)}
     training = asdict(settings) | {"loss": settings.loss.taken()}
     result: dict[str, Any] = json.loads(
@@ -409,7 +359,7 @@ def describe(settings: Training, shape: Shape, recipe: Recipe, data: ImageData) 
 
 
 def _flat(settings: Any, place: str = "") -> dict[str, Any]:
-    """Settings of groups by ``group.name``, so that what differs has the name of its option."""
+    """Nested settings by ``group.name``, so that a message names the setting that differs."""
     if not isinstance(settings, dict):
         return {place: settings} if place else {}
     result: dict[str, Any] = {}
@@ -425,32 +375,27 @@ def _save(store: Checkpoints, trainer: Trainer, history: list[dict[str, Any]], s
         "step": trainer.step, "steps": [row["step"] for row in history], "history": history,
         "history_sha256": _digest(history), "settings": settings,
     }  # fmt: skip
-    store.write(record, trainer.tensors(), state)
+    store.write(record, saved(trainer.network, trainer.optimizer), state)
 
 
 def _digest(history: Any) -> str:
-    """SHA-256 of the rows, of which this module knows only some of the entries."""
+    """SHA-256 of the rows, whose entries `evaluate` chooses."""
     return hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()
 
 
 def _resumed(trainer: Trainer, store: Checkpoints, shape: Shape) -> list[dict[str, Any]]:
-    """History of the checkpoint, whose state the trainer takes up; empty where there is none."""
+    """Load the checkpoint into the trainer; gives its history, empty where there is none."""
     state = store.read()
     if state is None:
         return []
     wanted = describe(trainer.settings, shape, trainer.recipe, trainer.data)
     same_run(store.folder, _flat(state.get("settings")), _flat(wanted))
-    step, steps = state.get("step"), state.get("steps")
-    history: list[dict[str, Any]] = state.get("history") or []
-    good = isinstance(history, list) and bool(history) and all(isinstance(row, dict) for row in history)
-    if (
-        not good
-        or state.get("history_sha256") != _digest(history)
-        or not isinstance(step, int)
-        or not isinstance(steps, list)
-        or steps != [row.get("step") for row in history]
-        or steps[-1] != step
-    ):
+    step: Any = state.get("step")
+    history: Any = state.get("history")
+    # The digest vouches for the rows, and the rows for the steps.
+    good = bool(history) and state.get("history_sha256") == _digest(history)
+    if not good or state.get("steps") != [row["step"] for row in history] or history[-1]["step"] != step:
         raise InputError(f"{store.folder}: history, step or steps of its checkpoint: must be those that a run wrote")
     trainer.restore(store.load(state)[1], step)
-    return history
+    result: list[dict[str, Any]] = history
+    return result

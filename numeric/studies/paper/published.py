@@ -1,8 +1,8 @@
-"""Networks and losses as the paper's published code has them, for comparison with its measured results.
+"""Networks and losses of the paper's published code, and a rank test of its measured results among ours.
 
-What it does differently from the paper: layers have biases; weights and biases start uniform on ``[-1, 1] /
-fan_in^(1/2)``; distances are mean squares over batch *and* dimensions; the loss called nce is minus a softmax of those
-batch means, without logarithm; the output is ``u / (||u|| + 1e-4)``. Written from these facts alone, with torch's own
+The code differs from the paper: layers have biases; weights and biases start uniform on ``[-1, 1] / fan_in^(1/2)``;
+distances are mean squares over batch *and* dimensions; the loss called nce is minus a softmax of those batch means,
+without logarithm; the output is ``u / (||u|| + 1e-4)``. Written from these facts alone, with torch's own
 differentiation. Complete trees only.
 """
 
@@ -80,7 +80,7 @@ class PublishedNetwork:
 
 
 def complete_plan(tree: HLTM, width: int) -> Plan:
-    """The plan of a complete tree; other shapes are refused."""
+    """Plan of a complete tree; other shapes are refused."""
     plan = make_plan(tree, dict.fromkeys(tree.latents, width), torch.device("cpu"))
     for depth, level in enumerate(plan.levels[:-1]):
         if level.leaves or len(level.blocks) != 1 or level.order is not None:
@@ -214,14 +214,14 @@ def train_published(
     >>> bool((after.parameters[0] != before.parameters[0]).any())
     True
     """
-    held = [trees] if isinstance(trees, HLTM) else list(trees)
-    same_shape([network.tree, *held])
+    each_tree = [trees] if isinstance(trees, HLTM) else list(trees)
+    same_shape([network.tree, *each_tree])
     total = integer(steps, "steps", 1)
     every = total if record_every is None else integer(record_every, "record_every", 1)
     working = [each.detach().clone().requires_grad_() for each in network.parameters]
     now = PublishedNetwork(network.tree, tuple(working))
     place, kind = working[0].device, working[0].dtype
-    sampler = TripleSampler(held, seeds, integer(batch, "batch", 1), 1, place, kind)
+    sampler = TripleSampler(each_tree, seeds, integer(batch, "batch", 1), 1, place, kind)
     some = sampler.steps_at_a_time
     for step in range(total):
         if record is not None and step % every == 0:
@@ -259,10 +259,10 @@ def published_correlations(
     >>> published_correlations(published_network(tree, 4, [0, 1]), tree, [0, 1], samples=100).shape
     torch.Size([2, 3])
     """
-    held = [trees] if isinstance(trees, HLTM) else list(trees)
+    each_tree = [trees] if isinstance(trees, HLTM) else list(trees)
     batch = -(-samples // _TOWERS)
     kind = network.parameters[0].dtype
-    sampler = TripleSampler(held, seeds, batch, _TOWERS - 1, network.parameters[0].device, kind)
+    sampler = TripleSampler(each_tree, seeds, batch, _TOWERS - 1, network.parameters[0].device, kind)
     number = {node: index for index, node in enumerate(network.tree.nodes)}
     parts = []
     for first in range(network.ensemble):
@@ -277,8 +277,6 @@ def published_correlations(
         parts.append(torch.cat(result, dim=1))
     return torch.cat(parts)
 
-
-# Measured results of the published code against networks as published, trained on the same trees.
 
 ALPHA = 0.01  # false alarms of the combined test
 _LIMIT = 2**26
@@ -298,16 +296,16 @@ class PublishedRun:
 
 @dataclass(frozen=True, eq=False)
 class Published:
-    """Trees by name, ``seedS_lowX``, and the runs on them."""
+    """Measured results of the published code: trees by name, ``seedS_lowX``, and the runs on them."""
 
     trees: Mapping[str, HLTM]
     runs: tuple[PublishedRun, ...]
 
     def values(self, seed: str, width: int, steps: int, moment: str) -> tuple[list[tuple[str, str]], np.ndarray]:
         """Pairs of tree and loss, and correlations ``(pairs, levels)``, of one seed and width."""
-        mine = [run for run in self.runs if run.tree.split("_")[0] == seed and (run.width, run.steps) == (width, steps)]
-        mine.sort(key=lambda run: (run.tree, run.loss))
-        return [(run.tree, run.loss) for run in mine], np.array([getattr(run, moment) for run in mine])
+        runs = [run for run in self.runs if run.tree.split("_")[0] == seed and (run.width, run.steps) == (width, steps)]
+        runs.sort(key=lambda run: (run.tree, run.loss))
+        return [(run.tree, run.loss) for run in runs], np.array([getattr(run, moment) for run in runs])
 
 
 @dataclass(frozen=True)
@@ -324,8 +322,8 @@ class Rank:
 def read_published(path: Path) -> Published:
     """Read measured results of the published code."""
     try:
-        with path.open("rb") as held:
-            content = held.read(_LIMIT + 1)
+        with path.open("rb") as file:
+            content = file.read(_LIMIT + 1)
         if len(content) > _LIMIT:
             raise InputError(f"path={show(str(path))}: must have at most {_LIMIT} bytes")
         data = json.loads(content)
@@ -364,7 +362,7 @@ def our_values(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Correlations by level before and after training of networks as published, ``(N, pairs, levels)`` each.
 
-    A number of `inits` means the same initial weights and random numbers for every pair of tree and loss.
+    One of the `inits` has the same initial weights and random numbers for every pair of tree and loss.
     """
     before: list[np.ndarray] = []
     after: list[np.ndarray] = []
@@ -373,8 +371,8 @@ def our_values(
         heights, network = latent_heights(tree), published_network(tree, width, inits)
         progress.step(f"width {width}, {name}, {loss}: {len(inits)} networks")
         trained = train_published(network, tree, loss, inits, steps=steps)
-        for held, each in ((before, network), (after, trained)):
-            held.append(level_means(published_correlations(each, tree, inits), heights).numpy())
+        for values, each in ((before, network), (after, trained)):
+            values.append(level_means(published_correlations(each, tree, inits), heights).numpy())
     return np.stack(before, axis=1), np.stack(after, axis=1)
 
 
@@ -397,9 +395,9 @@ def combined(p_values: Sequence[float]) -> float:
 
 
 def power(groups: Sequence[np.ndarray], shift: float, trials: int = 400, seed: int = 0) -> float:
-    """How often the combined test at `ALPHA` finds a shift of all levels by so many standard deviations.
+    """Power of the combined test at `ALPHA` against a shift of all levels, in standard deviations.
 
-    One of our own vectors of each group, shifted, stands for the published one.
+    In each trial one of our own vectors of each group, shifted, takes the place of the published one.
     """
     rng = np.random.default_rng(seed)
     p_values = [

@@ -1,33 +1,24 @@
-"""What a study leaves behind: the terminal's table, CSV and LaTeX, figures, a manifest with the digest of each file."""
+"""Results of the paper's study: tables for the terminal, CSV and LaTeX, figures, and the manifest."""
 
-import csv
-import hashlib
-import io
-import json
 import math
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hltm.base.atomic import write
-from hltm.base.checks import show
-from hltm.base.errors import InputError
 from numeric.studies.paper.run import WidthResult
 from numeric.studies.paper.settings import Study, data_seed
+from numeric.studies.results import csv_text, environment, image, panels, write_files
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from numeric.studies.paper.published import Rank
 
-
-# The table of a study: means over the nodes of a level, mean and spread over seeds.
+Row = Mapping[str, float | int | str]
 
 
 def summary(results: Sequence[WidthResult]) -> list[dict[str, float | int | str]]:
@@ -59,12 +50,8 @@ def summary(results: Sequence[WidthResult]) -> list[dict[str, float | int | str]
     return rows
 
 
-SCHEMA = 1
-Row = Mapping[str, float | int | str]
-
-
 def study_table(results: Sequence[WidthResult]) -> "Table":
-    """The table of the terminal: correlations after training (before), and share of the ceiling, level by level."""
+    """Correlations before and after training, and share of the ceiling, level by level, for the terminal."""
     from rich.table import Table
 
     rows = summary(results)
@@ -91,17 +78,8 @@ def _grouped(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
     return result
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    r"""Rows of one set of columns as CSV; floats to nine digits."""
-    held = io.StringIO()
-    writer = csv.DictWriter(held, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    return held.getvalue()
-
-
 def _spread(row: Row, sign: str) -> str:
-    """Sign and spread; nothing where there is a single seed."""
+    """Sign and spread over seeds; empty for a single seed."""
     spread = float(row["after_sd"])
     return "" if math.isnan(spread) else f"{sign}{spread:.3f}"
 
@@ -143,29 +121,8 @@ def norm_rows(results: Sequence[WidthResult]) -> list[dict[str, Any]]:
     ]
 
 
-def environment() -> dict[str, str]:
-    """Versions of what computes and draws."""
-    names = ("torch", "numpy", "matplotlib")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-def check_out(folder: Path) -> Path:
-    """The folder of the results, made if need be; refused before anything runs if it cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"out={show(str(folder))}: {reason}: must be a folder that can be written") from None
-    return folder
-
-
 def write_study(folder: Path, study: Study, results: Sequence[WidthResult]) -> dict[str, str]:
-    """Write all files of a study; each appears complete or not at all, the manifest last."""
-    pass  # HOUSE
-
+    """Write all files of a study; gives the digest of each by name."""
     rows = summary(results)
     contents: dict[str, bytes] = {
         "table.csv": csv_text(rows).encode(),
@@ -174,19 +131,7 @@ def write_study(folder: Path, study: Study, results: Sequence[WidthResult]) -> d
     }
     if any(len(result.norms) for result in results):
         contents["operator_norms.csv"] = csv_text(norm_rows(results)).encode()
-    contents |= figures(results)
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
-    for name, content in contents.items():
-        write(folder / name, content)
-    document = manifest(study, results, digests)
-    write(folder / "manifest.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
-    return digests
-
-
-def manifest(study: Study, results: Sequence[WidthResult], digests: Mapping[str, str]) -> dict[str, Any]:
-    """Settings, versions, seeds, times and files of a study as plain data."""
-    return {
-        "schema": SCHEMA,
+    document = {
         "study": asdict(study),
         "output": "u / (||u|| + 1e-4)" if study.as_published else "u / ||u||",
         "level": "1 = parents of leaves, the largest = root",
@@ -203,12 +148,12 @@ def manifest(study: Study, results: Sequence[WidthResult], digests: Mapping[str,
             }
             for result in results
         ],
-        "files": dict(digests),
     }
+    return write_files(folder, contents | figures(results), document)
 
 
-def agreement_table(ranks: Sequence["Rank"], found: Mapping[str, float]) -> "Table":
-    """Ranks of the published results among ours, and what the combined test says."""
+def agreement_table(ranks: Sequence["Rank"], result: Mapping[str, float]) -> "Table":
+    """Ranks of the published results among ours, and the combined test."""
     from rich.table import Table
 
     table = Table("published", "width", "networks", "mean z by level", "p", title="published results among ours")
@@ -216,8 +161,8 @@ def agreement_table(ranks: Sequence["Rank"], found: Mapping[str, float]) -> "Tab
         means = [sum(column) / len(column) for column in zip(*rank.scores, strict=True)]
         scores = " ".join(f"{mean:+.2f}" for mean in means)
         table.add_row(rank.seed, str(rank.width), str(rank.inits), scores, f"{rank.p_value:.3f}")
-    powers = ", ".join(f"{v:.0%} for {k.removeprefix('power_')} sd" for k, v in found.items() if k != "p_value")
-    table.caption = f"combined p = {found['p_value']:.3f}; a shift of all levels is found: {powers}"
+    powers = ", ".join(f"{v:.0%} for {k.removeprefix('power_')} sd" for k, v in result.items() if k != "p_value")
+    table.caption = f"combined p = {result['p_value']:.3f}; a shift of all levels is found: {powers}"
     return table
 
 
@@ -232,93 +177,67 @@ def agreement_rows(ranks: Sequence["Rank"]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-# Figures of a study: correlations level by level before and after, operator norms of all nodes along training.
-
-
 def figures(results: Sequence[WidthResult]) -> dict[str, bytes]:
-    """All figures, as the contents of PNG and PDF files by name."""
+    """All figures as PNG and PDF files by name: correlations by level, operator norms along training."""
     drawn = {"correlation": _correlation(results)}
     for result in results:
         if len(result.norms):
             drawn[f"operator_norm_width_{result.width}"] = _norms(result)
-    return {f"{name}.{kind}": _content(figure, kind) for name, figure in drawn.items() for kind in ("png", "pdf")}
+    return {f"{name}.{kind}": image(figure, kind) for name, figure in drawn.items() for kind in ("png", "pdf")}
 
 
-def _content(figure: Any, kind: str) -> bytes:
-    held = io.BytesIO()
-    # Without a date the same study gives the same bytes.
-    figure.savefig(held, format=kind, dpi=150, metadata={"CreationDate": None} if kind == "pdf" else {})
-    return held.getvalue()
+class _Panels:
+    """One panel for each loss (rows) and range of polarities (columns)."""
 
+    def __init__(self, results: Sequence[WidthResult]) -> None:
+        members = [member for result in results for member in result.members]
+        self.losses = sorted({member.loss for member in members})
+        self.lows = sorted({member.low for member in members})
+        rows, columns = len(self.losses), len(self.lows)
+        self.figure, self.axes = panels(rows, columns, (1.0 + 3.2 * columns, 0.6 + 2.6 * rows), shared=True)
 
-def _grid(rows: int, columns: int) -> tuple[Any, Any]:
-    """A figure drawn by Agg, without pyplot and its state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    def __iter__(self) -> Iterator[tuple[str, float, Any]]:
+        for (i, loss), (j, low) in product(enumerate(self.losses), enumerate(self.lows)):
+            yield loss, low, self.axes[i][j]
 
-    figure = Figure(figsize=(1.0 + 3.2 * columns, 0.6 + 2.6 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-
-
-def _panels(results: Sequence[WidthResult]) -> tuple[list[str], list[float]]:
-    members = [member for result in results for member in result.members]
-    return sorted({member.loss for member in members}), sorted({member.low for member in members})
+    def labelled(self, x: str, y: str, **legend: Any) -> Any:
+        """The figure with labels at its edges and one legend."""
+        for axis in self.axes[-1]:
+            axis.set_xlabel(x)
+        for line in self.axes:
+            line[0].set_ylabel(y)
+        self.axes[0][0].legend(fontsize=7, **legend)
+        return self.figure
 
 
 def _correlation(results: Sequence[WidthResult]) -> Any:
-    losses, lows = _panels(results)
-    figure, axes = _grid(len(losses), len(lows))
-    rows = summary(results)
-    for i, loss in enumerate(losses):
-        for j, low in enumerate(lows):
-            axis = axes[i][j]
-            for number, result in enumerate(results):
-                cells = [row for row in rows if (row["width"], row["loss"], row["low"]) == (result.width, loss, low)]
-                levels = [int(row["level"]) for row in cells]
-                color = f"C{number}"
-                axis.plot(levels, [row["before"] for row in cells], ":", color=color)
-                spread = [row["after_sd"] for row in cells]
-                axis.errorbar(
-                    levels,
-                    [row["after"] for row in cells],
-                    spread,
-                    color=color,
-                    capsize=2,
-                    label=f"width {result.width}",
-                )
-            axis.plot(levels, [row["ceiling"] for row in cells], "k--", linewidth=1, label="ceiling")
-            axis.set_title(f"{loss}, |rho| from {low}", fontsize=9)
-            axis.set_xticks(levels)
-    for axis in axes[-1]:
-        axis.set_xlabel("level (1: parents of leaves)")
-    for line in axes:
-        line[0].set_ylabel("best |correlation|")
-    axes[0][0].legend(fontsize=7, title="dotted: before", title_fontsize=7)
-    return figure
+    grid, rows = _Panels(results), summary(results)
+    for loss, low, axis in grid:
+        for number, result in enumerate(results):
+            cells = [row for row in rows if (row["width"], row["loss"], row["low"]) == (result.width, loss, low)]
+            levels, color = [int(row["level"]) for row in cells], f"C{number}"
+            axis.plot(levels, [row["before"] for row in cells], ":", color=color)
+            after, spread = [row["after"] for row in cells], [row["after_sd"] for row in cells]
+            axis.errorbar(levels, after, spread, color=color, capsize=2, label=f"width {result.width}")
+        axis.plot(levels, [row["ceiling"] for row in cells], "k--", linewidth=1, label="ceiling")
+        axis.set_title(f"{loss}, |rho| from {low}", fontsize=9)
+        axis.set_xticks(levels)
+    words = {"title": "dotted: before", "title_fontsize": 7}
+    return grid.labelled("level (1: parents of leaves)", "best |correlation|", **words)
 
 
 def _norms(result: WidthResult) -> Any:
-    losses, lows = _panels([result])
-    figure, axes = _grid(len(losses), len(lows))
-    top = max(result.heights)
-    for i, loss in enumerate(losses):
-        for j, low in enumerate(lows):
-            mine = torch.tensor([(member.loss, member.low) == (loss, low) for member in result.members])
-            means = result.norms[:, mine].mean(1)
-            # A logarithmic axis has no place for 0: what is not measurably positive is left out.
-            shown = torch.where(means > 0, means, torch.nan)
-            axis, named = axes[i][j], set()
-            for number, height in enumerate(result.heights):
-                label = None if height in named else f"level {height}"
-                named.add(height)
-                color = f"C{top - height}"
-                axis.plot(result.steps, shown[:, number].tolist(), color=color, linewidth=0.8, alpha=0.7, label=label)
-            axis.set_yscale("log")
-            axis.set_title(f"width {result.width}, {loss}, |rho| from {low}", fontsize=9)
-    for axis in axes[-1]:
-        axis.set_xlabel("step")
-    for line in axes:
-        line[0].set_ylabel("operator norm of a node")
-    axes[0][0].legend(fontsize=7)
-    return figure
+    grid, top = _Panels([result]), max(result.heights)
+    for loss, low, axis in grid:
+        mine = torch.tensor([(member.loss, member.low) == (loss, low) for member in result.members])
+        means = result.norms[:, mine].mean(1)
+        # A logarithmic axis has no place for 0.
+        shown, named = torch.where(means > 0, means, torch.nan), set()
+        for number, height in enumerate(result.heights):
+            label = None if height in named else f"level {height}"
+            named.add(height)
+            color = f"C{top - height}"
+            axis.plot(result.steps, shown[:, number].tolist(), color=color, linewidth=0.8, alpha=0.7, label=label)
+        axis.set_yscale("log")
+        axis.set_title(f"width {result.width}, {loss}, |rho| from {low}", fontsize=9)
+    return grid.labelled("step", "operator norm of a node")

@@ -24,7 +24,7 @@ from numeric.trees.network import TreeNetwork
 
 @dataclass(frozen=True, eq=False)
 class WidthResult:
-    """What was measured on all networks of one width."""
+    """Measurements on all networks of one width."""
 
     width: int
     members: tuple[Member, ...]
@@ -52,7 +52,7 @@ def run_study(study: Study, progress: Progress = SILENT) -> list[WidthResult]:
     ----------
     study : Study
     progress : Progress
-        Told what is going on.
+        Reports the step of the training.
 
     Returns
     -------
@@ -73,43 +73,43 @@ def run_study(study: Study, progress: Progress = SILENT) -> list[WidthResult]:
     device = torch.device("cpu") if study.as_published else check_device(study.device)
     members = members_of(study)
     keys = sorted({(member.low, member.seed) for member in members})
-    built = {key: study_tree(study.depth, study.children, *key) for key in keys}
+    by_key = {key: study_tree(study.depth, study.children, *key) for key in keys}
     progress.start(None, "ceilings")
     streams = [data_seed(study, 0, Member(low, "ceiling", seed)) for low, seed in keys]
-    result = dict(zip(keys, ceilings(list(built.values()), study.samples, streams, device).cpu(), strict=True))
-    trees = [built[member.low, member.seed] for member in members]
-    ceiling = torch.stack([result[member.low, member.seed] for member in members])
+    bounds = dict(zip(keys, ceilings(list(by_key.values()), study.samples, streams, device).cpu(), strict=True))
+    trees = [by_key[member.low, member.seed] for member in members]
+    ceiling = torch.stack([bounds[member.low, member.seed] for member in members])
     one_width = _as_published if study.as_published else _own
     # A step of a wide network takes longer than one of a narrow one, though the products are small.
     progress.start(float(study.steps * sum(study.widths)))
     return [
-        one_width(study, width, members, trees, ceiling, device, _told_steps(study, number, progress))
+        one_width(study, width, members, trees, ceiling, device, _step_reporter(study, number, progress))
         for number, width in enumerate(study.widths)
     ]
 
 
-def _told_steps(study: Study, number: int, progress: Progress) -> Callable[[int], None]:
-    """What is told of a step of the networks of one width."""
+def _step_reporter(study: Study, number: int, progress: Progress) -> Callable[[int], None]:
+    """Function that reports a step of the networks of one width."""
     width, before = study.widths[number], study.steps * sum(study.widths[:number])
     text = f"width {width}: {len(members_of(study))} networks, step"
 
-    def told(step: int) -> None:
+    def report(step: int) -> None:
         progress.at(before + step * width, f"{text} {step} of {study.steps}")
 
-    return told
+    return report
 
 
 def _own(
     study: Study, width: int, members: tuple[Member, ...], trees: list[HLTM], ceiling: Tensor,
-    device: torch.device, told: Callable[[int], None],
+    device: torch.device, report: Callable[[int], None],
 ) -> WidthResult:  # fmt: skip
     """The paper's definitions: no biases, InfoNCE of each sample, normalised output."""
-    built = {
+    by_seed = {
         number: TreeNetwork(trees[0], width, output="normalized", seed=number, dtype=torch.float32, device=device)
         for number in sorted({member.seed for member in members})
     }
-    own = [built[member.seed].parameters for member in members]
-    network = built[members[0].seed].with_parameters([torch.cat(parts) for parts in zip(*own, strict=True)])
+    own = [by_seed[member.seed].parameters for member in members]
+    network = by_seed[members[0].seed].with_parameters([torch.cat(parts) for parts in zip(*own, strict=True)])
     seeds = [data_seed(study, width, member) for member in members]
     spent = {"measuring": 0.0}
 
@@ -124,7 +124,7 @@ def _own(
     trace = train(
         network, trees, [member.loss for member in members], study.tau, study.lr, study.batch, study.steps, seeds,
         record_every=study.record_every, measure=measure, keep_networks=False,
-        progress=lambda step, _: told(step),
+        progress=lambda step, _: report(step),
     )  # fmt: skip
     middle = time.perf_counter()
     after = correlations(trace.network, trees, study.samples, seeds)
@@ -139,7 +139,7 @@ def _own(
 
 def _as_published(
     study: Study, width: int, members: tuple[Member, ...], trees: list[HLTM], ceiling: Tensor,
-    device: torch.device, told: Callable[[int], None],
+    device: torch.device, report: Callable[[int], None],
 ) -> WidthResult:  # fmt: skip
     """Networks and losses of the published code."""
     complete_plan(trees[0], width)
@@ -150,7 +150,7 @@ def _as_published(
     done = train_published(
         network, trees, [AS_PUBLISHED[member.loss] for member in members], seeds,
         steps=study.steps, batch=study.batch, tau=study.tau, lr=study.lr, record_every=study.record_every,
-        record=lambda _, step: told(step),
+        record=lambda _, step: report(step),
     )  # fmt: skip
     middle = time.perf_counter()
     after = published_correlations(done, trees, seeds, study.samples)

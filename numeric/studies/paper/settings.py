@@ -1,8 +1,8 @@
-"""What the paper's numerical study on hierarchical latent trees varies: settings, trees, seeds.
+"""Settings, trees and seeds of the paper's numerical study on hierarchical latent trees.
 
-Complete trees with polarities uniform on ``[low, 1]`` and random signs, several losses, widths and seeds. A seed means
-the same tree (up to the range of its polarities) and the same initial weights for every loss, so that columns of the
-table can be compared.
+Complete trees with polarities uniform on ``[low, 1]`` and random signs, several losses, widths and seeds. Networks of
+one seed have the same tree (up to the range of its polarities) and the same initial weights for every loss, so that
+columns of the table can be compared.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from hltm.base.errors import InputError
 from numeric.training.contrast import training_loss
 
 STUDY_LOSSES = ("infonce", "simple", "triplet")
-AS_PUBLISHED = {"infonce": "nce", "simple": "subtract"}  # what its code calls them
+AS_PUBLISHED = {"infonce": "nce", "simple": "subtract"}  # names in the published code
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Study:
         return max(1, -(-self.steps // self.records))
 
     def operator_samples(self, width: int) -> int:
-        """Samples for one measurement: fewer for wide networks, whose operators are dear."""
+        """Samples for one measurement: fewer for wide networks, whose operators are expensive."""
         return max(100, min(1_000, 2_000 // width))
 
 
@@ -138,6 +138,6 @@ def members_of(study: Study) -> tuple[Member, ...]:
 
 
 def data_seed(study: Study, width: int, member: Member) -> int:
-    """Seed of a member's draws: a digest of what it is, not of what it is stacked with."""
+    """Seed of a member's draws: a digest of its own settings, not of the stack."""
     text = f"{study.depth} {study.children} {width} {member.low!r} {member.loss} {member.seed}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

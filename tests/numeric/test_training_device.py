@@ -1,4 +1,4 @@
-"""A step that a CUDA graph can hold: nothing moves between host and device, and its trace is that of the CPU."""
+"""A training step stays on its device: nothing moves between host and device, and its trace is that of the CPU."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import hltm
 from numeric import TreeNetwork, train
 from numeric.training.contrast import contrast_of, training_loss
-from numeric.training.minibatch import Sampled, Stack, StepOnDevice
+from numeric.training.minibatch import Sampled, Stack
 from numeric.training.optimizers import Descent
 from numeric.trees.streams import TripleSampler
 
@@ -46,7 +46,7 @@ def made(tree, specs, device, output="normalized"):
     source = Sampled(Stack(network.plan, 0.2, output == "normalized"), contrast, sampler)
     rates = torch.full((3,), 0.1, dtype=torch.float64, device=place)
     optimizer = Descent([block.clone() for block in network.parameters], rates)
-    return source, optimizer, StepOnDevice(source, optimizer, torch.zeros((), dtype=torch.int64, device=place))
+    return source, optimizer
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -54,33 +54,22 @@ def made(tree, specs, device, output="normalized"):
 @pytest.mark.parametrize("tree", TREES)
 def test_a_step_stays_on_its_device(tree, loss, device):
     """On the device ``meta``, which holds no numbers, whatever reads one fails."""
-    _, _, step = made(TREES[tree], LOSSES[loss], torch.device(device))
+    source, optimizer = made(TREES[tree], LOSSES[loss], torch.device(device))
     with Watched(device) as watched:
-        losses = step()
+        (gradient,) = source.steps(0, 1)
+        losses, gradients = gradient(optimizer.parameters)
+        optimizer.step(gradients)
     assert losses.shape == (3,)
     assert losses.device.type == device
     assert not watched.names & set(FORBIDDEN), watched.names
     assert {"bmm", "bitwise_xor_"} <= watched.names
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_the_step_is_that_of_the_loop(loss):
-    _, optimizer, step = made(TREES["complete"], LOSSES[loss], "cpu")
-    source, other, _ = made(TREES["complete"], LOSSES[loss], "cpu")
-    taken = torch.stack([step() for _ in range(6)])
-    for number, gradient in enumerate(source.steps(0, 6)):
-        losses, gradients = gradient(other.parameters)
-        other.step(gradients)
-        assert torch.equal(losses, taken[number])
-    assert all(torch.equal(a, b) for a, b in zip(optimizer.parameters, other.parameters, strict=True))
-    assert int(step.number) == 6
-
-
 def test_members_in_tiles(monkeypatch):
     """Tiles of one member, of some, and one tile: the same draws, the same losses up to rounding."""
     from numeric.training import minibatch
 
-    source, optimizer, _ = made(TREES["complete"], LOSSES["triples"], "cpu")
+    source, optimizer = made(TREES["complete"], LOSSES["triples"], "cpu")
     size = source.stack.plan.neurons * 12 * 8 // torch.get_num_threads() + 1
     found = []
     for room, tiles in ((0, 3), (2 * size, 2), (10 * size, 1)):
@@ -100,7 +89,7 @@ def test_members_in_tiles(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("loss", LOSSES)
 def test_trace_of_a_device_is_that_of_the_cpu(loss):
-    """A member that diverges leaves the stack, and the step is captured again."""
+    """A member that diverges leaves the stack."""
     tree = TREES["complete"]
     traces = []
     for device in ("cpu", "cuda"):
