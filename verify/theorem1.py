@@ -29,7 +29,7 @@ from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.runner import proof_evidence
-from verify.engine.search import property_evidence
+from verify.engine.search import searched
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.instances import samples
 from verify.instances.instance import PairInstance
@@ -195,18 +195,7 @@ def normalized(context: Context) -> Evidence:
 
 
 STAGES = tuple(partial(pair_instances, *size) for size in samples.SIZES)
-
-
-def properties(context: Context) -> Evidence:
-    """Hypothesis search for a counterexample, in rationals and in floating point."""
-    return property_evidence(
-        {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
-        STAGES,
-        examples=context.pick(quick=120, thorough=3000),
-        seed=context.seed,
-        part=context.part,
-        among="shrinking pairs of towers",
-    )
+properties = searched(measure_exact, measure_float, STAGES, quick=120, thorough=3000, among="shrinking pairs of towers")
 
 
 def trained(context: Context) -> Evidence:

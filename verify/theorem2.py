@@ -30,7 +30,7 @@ from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.runner import proof_evidence
-from verify.engine.search import property_evidence
+from verify.engine.search import searched
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.instances import samples
 from verify.instances.instance import LossInstance
@@ -267,18 +267,9 @@ def meeting(context: Context) -> Evidence:
 
 
 STAGES = tuple(partial(loss_instances, negatives) for negatives in (1, 2, 4))
-
-
-def properties(context: Context) -> Evidence:
-    """Hypothesis search for a counterexample, certified and in floating point."""
-    return property_evidence(
-        {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
-        STAGES,
-        examples=context.pick(quick=150, thorough=3000),
-        seed=context.seed,
-        part=context.part,
-        among="shrinking losses and distances",
-    )
+properties = searched(
+    measure_exact, measure_float, STAGES, quick=150, thorough=3000, among="shrinking losses and distances"
+)
 
 
 CLAIMED = Claimed(SLUG, lambda: OPTIONS, named="loss")

@@ -30,7 +30,7 @@ from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.runner import proof_evidence
-from verify.engine.search import property_evidence
+from verify.engine.search import searched
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.instances import samples
 from verify.instances.in_torch import arrays_of, population_of, weights_of
@@ -212,18 +212,9 @@ STAGES = tuple(
     partial(population_instances, max_layers=layers, max_width=width, max_points=min(width + 1, 3))
     for layers, width in samples.SIZES[:-1]
 )
-
-
-def properties(context: Context) -> Evidence:
-    """Hypothesis search for a counterexample, in rationals and in floating point."""
-    return property_evidence(
-        {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
-        STAGES,
-        examples=context.pick(quick=80, thorough=2000),
-        seed=context.seed,
-        part=context.part,
-        among="shrinking networks and populations",
-    )
+properties = searched(
+    measure_exact, measure_float, STAGES, quick=80, thorough=2000, among="shrinking networks and populations"
+)
 
 
 CLAIMED = Claimed(

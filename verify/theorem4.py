@@ -29,7 +29,7 @@ from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.runner import proof_evidence
-from verify.engine.search import property_evidence
+from verify.engine.search import searched
 from verify.engine.statement import Check, Context, Statement
 from verify.instances import samples
 from verify.instances.instance import PopulationInstance
@@ -198,18 +198,9 @@ def instances(layers: int, width: int, negatives: int) -> Any:
 
 
 STAGES = tuple(partial(instances, *size, 1 + (size[1] > 2)) for size in samples.SIZES[:-1])
-
-
-def properties(context: Context) -> Evidence:
-    """Hypothesis search for a counterexample, certified and in floating point."""
-    return property_evidence(
-        {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
-        STAGES,
-        examples=context.pick(quick=80, thorough=1500),
-        seed=context.seed,
-        part=context.part,
-        among="shrinking networks, populations and losses",
-    )
+properties = searched(
+    measure_exact, measure_float, STAGES, quick=80, thorough=1500, among="shrinking networks, populations and losses"
+)
 
 
 CLAIMED = Claimed(SLUG, lambda: [{"loss": loss, "distances": "means"} for loss in LOSSES], named="loss")

@@ -30,7 +30,7 @@ from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.runner import proof_evidence
-from verify.engine.search import property_evidence
+from verify.engine.search import searched
 from verify.engine.statement import Check, Context, Statement
 from verify.strategies import LOSSES
 from verify.training.towers import CHECKPOINTS, along, descend, drift_order, horizon
@@ -167,18 +167,14 @@ def trained_relu(context: Context) -> Evidence:
 
 
 STAGES = tuple(partial(samples.instances, *size) for size in (((1, 2, 1), 1), ((2, 2, 1), 1), ((3, 3, 3), 2)))
-
-
-def properties(context: Context) -> Evidence:
-    """Hypothesis search for a counterexample, in rationals or balls and in floating point."""
-    return property_evidence(
-        {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
-        STAGES,
-        examples=context.pick(quick=30, thorough=1500),
-        seed=context.seed,
-        part=context.part,
-        among="shrinking networks of one hidden layer, populations and losses",
-    )
+properties = searched(
+    measure_exact,
+    measure_float,
+    STAGES,
+    quick=30,
+    thorough=1500,
+    among="shrinking networks of one hidden layer, populations and losses",
+)
 
 
 CLAIMED = Claimed(SLUG, lambda: [{"claim": claim} for claim in ("block", "conserved")])

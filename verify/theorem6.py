@@ -34,7 +34,7 @@ from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, tally
 from verify.engine.runner import proof_evidence
-from verify.engine.search import property_evidence
+from verify.engine.search import searched
 from verify.engine.statement import Check, Context, Statement
 from verify.instances.instance import TreeInstance
 from verify.strategies import tree_instances
@@ -141,18 +141,9 @@ STAGES = tuple(
     partial(tree_instances, nodes, categorical=categorical)
     for nodes, categorical in ((2, False), (3, False), (4, False), (6, False), (4, True))
 )
-
-
-def properties(context: Context) -> Evidence:
-    """Hypothesis search for a counterexample among trees, in rationals and in floating point."""
-    return property_evidence(
-        {"exact": measure_exact, "float": lambda i: measure_float(i, device=context.device)},
-        STAGES,
-        examples=context.pick(quick=60, thorough=1000),
-        seed=context.seed,
-        part=context.part,
-        among="trees that shrink to a single edge",
-    )
+properties = searched(
+    measure_exact, measure_float, STAGES, quick=60, thorough=1000, among="trees that shrink to a single edge"
+)
 
 
 STATEMENT = Statement(

@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 
 from hltm.base.command import console
-from numeric.studies.sweep.loopback import loopback_cluster
 from numeric.studies.sweep.report import Wanted, grouped, parameters_that_vary, status_lines, status_of
 from numeric.studies.sweep.store import Store
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "sweep"))
+from loopback import loopback_cluster
 
 GRID = Path(__file__).parent.parent.parent / "docs" / "examples" / "sweep.toml"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, Phase, find, settings
@@ -13,7 +14,7 @@ from hypothesis.errors import NoSuchExample, Unsatisfiable
 from verify.engine.evidence import Evidence, Kind, Measurement, counted, joined
 
 if TYPE_CHECKING:
-    from verify.engine.statement import Part
+    from verify.engine.statement import Context, Part
 
 SEEDS = 2**64  # between the seeds of two parts of a search
 
@@ -76,6 +77,30 @@ def deepening(
         if result.instance is not None:
             return SearchResult(result.instance, tried, undecided)
     return SearchResult(None, tried, undecided)
+
+
+def searched(
+    exact: Callable[[Any], Measurement],
+    floating: Callable[..., Measurement],
+    stages: Sequence[Callable[[], Any]],
+    *,
+    quick: int,
+    thorough: int,
+    among: str,
+) -> Callable[[Context], Evidence]:
+    """Return a property check: a search among the instances of `stages`, measured exactly and in floating point."""
+
+    def run(context: Context) -> Evidence:
+        return property_evidence(
+            {"exact": exact, "float": partial(floating, device=context.device)},
+            stages,
+            examples=context.pick(quick=quick, thorough=thorough),
+            seed=context.seed,
+            part=context.part,
+            among=among,
+        )
+
+    return run
 
 
 def property_evidence(

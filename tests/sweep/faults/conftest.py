@@ -1,8 +1,12 @@
 """The Ray cluster that the tests of one file share."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
-from numeric.studies.sweep.loopback import loopback_cluster
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from loopback import loopback_cluster
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import sqlite3
 import time
 
 import pytest
-
 from numeric.studies.sweep.loopback import descendants
 
 OPTIONS = ("--workers", 2, "--stack", 4)

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from numeric.studies.sweep.loopback import loopback_cluster
+from loopback import loopback_cluster
 
 
 def test_no_cluster_is_one_line(tools, grid, store):

@@ -5,7 +5,6 @@ import signal
 from pathlib import Path
 
 import pytest
-
 from numeric.studies.sweep.loopback import descendants
 
 

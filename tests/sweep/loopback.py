@@ -91,7 +91,7 @@ class Loopback:
         environment.pop(LOOPBACK_SWITCH, None)
         log = Path(self.folder, f"node-{len(self.nodes)}.log").open("wb")  # noqa: SIM115
         with log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         node = Node(process)
         self.nodes.append(node)
         self._wait(log.name, process)
