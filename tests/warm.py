@@ -53,8 +53,7 @@ class Server:
         return subprocess.CompletedProcess(["python", "-m", *arguments], code, *output)
 
     def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()
 
 
 def wait(child, timeout):

@@ -84,7 +84,8 @@ def tree(watched):
 def test_the_watch_sees_in_a_warm_process(tmp_path, warm):
     (tmp_path / "deed.py").write_text(f"open({str(tmp_path / 'outside')!r}, 'w')")
     environment = {"PYTHONPATH": str(HERE / "watch"), "WATCH_LOG": str(tmp_path / "log"), "WATCH_CANARY": CANARY}
-    done = warm("deed", cwd=tmp_path, env=environment | {"WATCH_MAY_WRITE": str(tmp_path / "named")})
+    environment |= {"WATCH_MAY_WRITE": str(tmp_path / "named"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = warm("deed", cwd=tmp_path, env=environment)
     assert done.returncode == 1
     assert "PermissionError" in done.stderr
     assert (tmp_path / "log").read_text().startswith("open")
