@@ -16,7 +16,7 @@ import pytest
 from hltm.base.command import guarded
 
 sys.path.insert(0, str(Path(__file__).parent))
-from warm import Server
+from warm import processed
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded
 collect_ignore_glob = ["*/*_worker.py", "*/watch/*"]  # programs that tests start, in which doctests are not looked for
@@ -60,9 +60,7 @@ def in_process(monkeypatch, tmp_path, capsys):
     return called
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def warm():
     """Call ``warm("verify", "loss", "r_p - r_1", cwd=folder)`` for a process of its own that has its libraries loaded."""
-    server = Server()
-    yield server.run
-    server.close()
+    return processed

@@ -1,10 +1,11 @@
 """Processes that begin with torch, SymPy and Hypothesis loaded: ``python -m MODULE``, forked from a process that waits.
 
-`Server.run` takes the place of `subprocess.run` where a test reads the exit code, stdout and stderr of a command. The child
+`processed` takes the place of `subprocess.run` where a test reads the exit code, stdout and stderr of a command. The child
 runs the module as ``__main__`` and ends as every interpreter ends; only its libraries were loaded before. What a command
 imports, how it starts and how it takes signals is tested with processes of their own.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 LIBRARIES = (
@@ -54,6 +56,19 @@ class Server:
 
     def close(self):
         self.process.communicate()
+
+
+@cache
+def server():
+    """The server of this process."""
+    started = Server()
+    atexit.register(started.close)
+    return started
+
+
+def processed(*arguments, **options):
+    """Run ``python -m`` with these arguments: see `Server.run`."""
+    return server().run(*arguments, **options)
 
 
 def wait(child, timeout):

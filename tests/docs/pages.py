@@ -10,15 +10,20 @@
 import doctest
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from warm import processed
+
 BLOCK = re.compile(r"^```(?P<language>console|pycon|\{code-block\} \w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 CAPTION = re.compile(r":caption: (\S+)\n(?::\w+:.*\n)*\n")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 SECONDS = 240
+PLAIN = re.compile(r"python -m [\w.]+(?: +(?:[\w./=*:+-]+|\"[^\"$`]*\"))*(?: +# .*)?")
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,17 @@ def agrees(shown, real):
 
 
 def run_command(command, folder, page):
-    """Run one command in a shell whose `python` is this one."""
+    """Run one command: in a shell whose `python` is this one, or in a warm process where it is a plain ``python -m``."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
     environment.pop("CI", None)  # as a reader's terminal has it
-    result = subprocess.run(
-        ["bash", "-c", command.text], cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS
-    )
+    if PLAIN.fullmatch(command.text):
+        module, *words = shlex.split(command.text, comments=True)[2:]
+        result = processed(module, *words, cwd=folder, env=environment, timeout=SECONDS)
+    else:
+        result = subprocess.run(
+            ["bash", "-c", command.text], cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS
+        )
     place = f"{page.name}:{command.line}: {command.text}"
     assert result.returncode == command.exit_code, f"{place}\n{result.stdout}{result.stderr}"
     shown = result.stdout + (result.stderr if command.exit_code else "")

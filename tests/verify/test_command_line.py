@@ -9,19 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from warm import processed
 
 KINDS = {"symbolic", "exact", "float", "property", "trained", "variants", "assumptions"}
 
 
 def call(*arguments, cwd, module="verify", **options):
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        **options,
-    )
+    return processed(module, *arguments, cwd=cwd, **options)
 
 
 def fails(result, *fragments):

@@ -1,8 +1,6 @@
 """What could not be decided is shown as left open: not as failed, and not as measured."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import sympy
@@ -20,6 +18,7 @@ from verify.report.documents import variants_line
 MUTE = '''
 import sympy
 from verify import strategies, user_statement
+from warm import processed
 
 def theory(instance, at):
     return at.array(instance.point_weights) * 2
@@ -42,10 +41,7 @@ S = user_statement(
 
 def call(tmp_path, text, *arguments):
     (tmp_path / "mine.py").write_text(text)
-    return subprocess.run(
-        [sys.executable, "-m", "verify", "run", "mine.py", *arguments],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    return processed("verify", "run", "mine.py", *arguments, cwd=tmp_path)
 
 
 def test_a_refuted_search_tells_of_a_counterexample():

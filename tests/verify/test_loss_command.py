@@ -12,6 +12,7 @@ import pytest
 import sympy
 import torch
 from sympy import Rational, exp
+from warm import processed
 
 from hltm.base.errors import InputError
 from hltm.base.interrupts import OutOfTimeError, limited
@@ -27,14 +28,7 @@ SOFT = "tau*log(1 + exp((r_p - r_1)/tau))"
 
 
 def call(*arguments, cwd, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "verify", "loss", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        **options,
-    )
+    return processed("verify", "loss", *arguments, cwd=cwd, **options)
 
 
 @pytest.mark.parametrize(

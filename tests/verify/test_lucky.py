@@ -45,6 +45,7 @@ def fresh():
         cache.cache_clear()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [1])
 def test_the_statement_holds_at_other_seeds(seed):
     (result,) = run([entry("lucky-nodes")], Context(seed=seed))

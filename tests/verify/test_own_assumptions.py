@@ -1,8 +1,6 @@
 """Assumptions of a user's own statement are dropped in turn, and what is found of each decides the exit code."""
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,6 +15,7 @@ FILE = """
 from dataclasses import dataclass
 from hypothesis import strategies as st
 from verify import JsonInstance, Without, user_statement
+from warm import processed
 
 @dataclass(frozen=True)
 class Number(JsonInstance):
@@ -43,8 +42,7 @@ def numbers(low, high):
 
 
 def call(*arguments, cwd):
-    command = [sys.executable, "-m", "verify", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return processed("verify", *arguments, cwd=cwd)
 
 
 def root(drops):

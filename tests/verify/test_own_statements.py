@@ -25,6 +25,7 @@ SQUARES = """
 from dataclasses import dataclass
 from hypothesis import strategies as st
 from verify import JsonInstance, user_statement
+from warm import processed
 
 @dataclass(frozen=True)
 class Numbers(JsonInstance):
@@ -46,9 +47,7 @@ S = user_statement(
 
 
 def call(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "verify", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300
-    )
+    return processed("verify", *arguments, cwd=cwd)
 
 
 def fails(result, *fragments):

@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from hypothesis import strategies as st
 from verify import Check, Evidence, JsonInstance, Without, user_statement
+from warm import processed
 
 @dataclass(frozen=True)
 class Numbers(JsonInstance):
@@ -51,14 +52,7 @@ T = user_statement(
 
 
 def call(*arguments, cwd, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "verify", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        **options,
-    )
+    return processed("verify", *arguments, cwd=cwd, **options)
 
 
 @pytest.fixture

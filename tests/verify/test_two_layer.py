@@ -43,6 +43,7 @@ def test_the_trained_evidence_has_at_least_twenty_checkpoints():
     assert float((end - start).norm() / start.norm()) > 0.05
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [1, 2])
 def test_trained_evidence_holds_at_other_seeds(seed):
     context = Context(seed=seed)

@@ -119,7 +119,16 @@ def test_no_pinned_file_is_left_over(counterexamples):
     assert names == {f"{statement.slug}--{variant.name}" for statement, variant in CASES}
 
 
-@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda s: s.slug)
+def cheap(statement):
+    """Statements whose search takes seconds; those of the others runs nightly."""
+    return statement.slug in ("contrastive-losses", "two-layer-dynamics")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [pytest.param(s, marks=[] if cheap(s) else pytest.mark.nightly) for s in STATEMENTS],
+    ids=[s.slug for s in STATEMENTS],
+)
 def test_a_true_statement_given_as_a_variant_survives(statement):
     """The search cannot refute what is true: the stated claim survives, and the evidence says so."""
     truth = Variant("truth", "the statement itself", None)
