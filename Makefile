@@ -7,7 +7,9 @@ CONSTRAINTS ?= .ci/constraints.txt
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: verify test check nightly install docs interop browser test-cluster sweep-demo lint audit dist bench experiment images fuzz mutation clean
+# Not in parallel: both tiers take all cores.
+.NOTPARALLEL:
+.PHONY: verify test check slow nightly install docs interop browser test-cluster sweep-demo lint audit dist bench experiment images fuzz mutation clean
 
 REPORT ?= report
 verify: $(VENV)/.run
@@ -18,9 +20,10 @@ PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal --junitxml
 test: $(VENV)/.test
 	$(PYTEST) .pytest_cache/fast.xml -m "not slow" --doctest-modules tests hltm theory numeric verify
 
-# All tests: those of `make test`, the slow ones, and that tests/slow.txt is what was measured.
-check: test
-	$(PYTEST) .pytest_cache/slow.xml -m slow
+# All tests: those of `make test` and the slow ones; then tests/slow.txt is held against what was measured.
+check: test slow
+slow: $(VENV)/.test
+	$(PYTEST) .pytest_cache/slow.xml -m slow tests
 	$(BIN)/python .ci/slow .pytest_cache/fast.xml .pytest_cache/slow.xml
 
 # Simulations of which `make check` runs one cheap seed, and the calibration of the checks that draw.

@@ -51,7 +51,6 @@ class Variable:
 
     @property
     def states(self) -> int:
-        """Number of states."""
         return len(self.labels)
 
 

@@ -26,7 +26,7 @@ from hltm.base.errors import InputError
 from hltm.base.interrupts import deferred_interrupt, ignore_interrupts
 from hltm.base.progress import shown
 from verify.commands import EXIT, Options, Output, execute, make_context
-from verify.registry import covered, entry
+from verify.registry import REGISTRY, entry
 
 
 class ProfileName(enum.StrEnum):
@@ -125,7 +125,7 @@ def verify(
         if not output.reports:
             raise InputError("--images: must go with --report or --bundle")
         section = images_section(images)
-    return partial(execute, covered(), output, replace(options, ray=ray, images=section))
+    return partial(execute, REGISTRY, output, replace(options, ray=ray, images=section))
 
 
 @app.command()

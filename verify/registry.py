@@ -19,17 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """A statement's slug, number, title, and the module that holds it (None: not yet covered)."""
+    """A statement's slug, number, title, and the module that holds it."""
 
     slug: str
     theorem: int | None
     title: str
-    module: str | None
+    module: str
 
     def load(self) -> Statement:
         """Import the module and return its statement."""
-        if self.module is None:
-            raise InputError(f"statement={self.slug!r}: is not covered yet")
         statement: Statement = importlib.import_module(self.module).STATEMENT
         return statement
 
@@ -43,11 +41,6 @@ REGISTRY: tuple[Entry, ...] = (
     Entry("activation-covariance", 6, "hierarchical latent tree model", "verify.theorem6"),
     Entry("lucky-nodes", 7, "over-parametrised initialisation", "verify.theorem7"),
 )
-
-
-def covered() -> tuple[Entry, ...]:
-    """The entries that have a module."""
-    return tuple(entry for entry in REGISTRY if entry.module is not None)
 
 
 def entry(name: str) -> Entry:

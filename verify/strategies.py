@@ -46,7 +46,6 @@ def eighths(low: int = -24, high: int = 24) -> SearchStrategy[float]:
 
 
 def vectors(length: int) -> SearchStrategy[tuple[float, ...]]:
-    """Vectors of that length."""
     return st.tuples(*[eighths()] * length)
 
 

@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 from verify.engine.statement import Check, Statement
-from verify.registry import REGISTRY, covered, entry
+from verify.registry import REGISTRY, entry
 
 LOGGER = logging.getLogger(__name__)
 FENCE = re.compile(r"^```\{(?P<name>[a-z-]+)\}(?P<argument>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -144,7 +144,7 @@ def measures(found: Statement) -> dict[str, str]:
 def not_covered(argument: str, body: str) -> str:
     """What no check reaches, statement by statement."""
     lines = []
-    for known in covered():
+    for known in REGISTRY:
         found = known.load()
         texts = "; ".join(plain(text) for text in found.not_covered)
         lines.append(f"* [{known.theorem}, {plain(found.title)}](/mathematics/{known.slug}.md): {texts}")
@@ -190,7 +190,7 @@ def symbols(argument: str, body: str) -> str:
 def modules(pages: Path) -> list[str]:
     """Every module that holds something a page of the mathematics links to."""
     found: set[str] = set()
-    for known in covered():
+    for known in REGISTRY:
         loaded = known.load()
         found.add(str(known.module))
         targets = [running(check) for check in loaded.checks]

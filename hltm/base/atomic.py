@@ -3,34 +3,40 @@
 import contextlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hltm.base.checks import show
 from hltm.base.errors import InputError
 
 
-def write(target: Path, content: bytes) -> None:
-    """Write a file that appears complete or not at all; InputError if the place cannot be written.
+@contextlib.contextmanager
+def replacing(target: Path, name: str = "path") -> Iterator[Path]:
+    """Give the place of a file that replaces `target` at the end of the block; InputError if it cannot be written.
 
-    A link is followed. A pipe or a device is written to, never replaced.
+    The file appears complete or not at all. A link is followed. A pipe or a device is written to, never replaced.
     """
     try:
         target = Path(os.path.realpath(target))
         if target.exists() and not target.is_file() and not target.is_dir():
-            target.write_bytes(content)
+            yield target
             return
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
         try:
-            with temporary.open("xb") as file:
-                file.write(content)
+            yield temporary
             temporary.replace(target)
         except BaseException:  # an interrupt too leaves nothing behind
             with contextlib.suppress(OSError, ValueError):
                 temporary.unlink()
             raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise InputError(f"path={show(str(target))}: cannot be written: {reason(error)}") from None
+        raise InputError(f"{name}={show(str(target))}: cannot be written: {reason(error)}") from None
+
+
+def write(target: Path, content: bytes) -> None:
+    """Write a file that appears complete or not at all: see `replacing`."""
+    with replacing(target) as place:
+        place.write_bytes(content)
 
 
 def reason(error: Exception) -> str:

@@ -76,7 +76,6 @@ def current_address() -> str:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Host and port of an address."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal() or int(port) >= 2**16:
         raise InputError(f"--ray={address!r:.80}: {_RULE}")

@@ -122,7 +122,6 @@ class Engine:
 
     @property
     def lanes(self) -> int:
-        """Number of lanes."""
         return len(self._lanes)
 
     def idle(self) -> list[int]:

@@ -51,9 +51,9 @@ def panels(rows: int, columns: int, size: tuple[float, float], *, shared: bool =
 
 
 def image(figure: Any, kind: str) -> bytes:
-    """A figure as a PNG or PDF file; without a creation date, equal figures give equal bytes."""
-    content = io.BytesIO()
-    figure.savefig(content, format=kind, dpi=150, metadata={"CreationDate": None} if kind == "pdf" else {})
+    """A figure as a PNG, PDF or SVG file; without a creation date, equal figures give equal bytes."""
+    content, dates = io.BytesIO(), {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    figure.savefig(content, format=kind, dpi=150, metadata=dates.get(kind, {}))
     return content.getvalue()
 
 

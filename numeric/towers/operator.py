@@ -123,7 +123,6 @@ class Coupling:
         return (flat - self.weights @ flat).reshape(values.shape)
 
     def apply(self, values: Float[Tensor, "M *rest"]) -> Float[Tensor, "M *rest"]:
-        """Apply the coupling to centred values."""
         flat = values.flatten(1)
         moved = self.weights.unsqueeze(1) * flat if self.laplacian is None else 2 * (self.laplacian @ flat)
         return moved.reshape(values.shape)

@@ -238,7 +238,6 @@ class Exact:
         return losses, pulls
 
     def outputs(self, parameters: Sequence[Tensor]) -> Tensor:
-        """Outputs at all configurations."""
         return self.stack.outputs(parameters, self.leaves)
 
     def keep(self, members: Tensor) -> "Exact":

@@ -34,7 +34,6 @@ class Stack:
     def outputs(
         self, parameters: Sequence[Tensor], leaves: Float[Tensor, "#E n_leaves samples"]
     ) -> Float[Tensor, "E n_L samples"]:
-        """``f_L``."""
         top = self._forward(parameters, leaves)[0]
         return _normalised(top)[0] if self.normalized else top
 
@@ -147,7 +146,6 @@ class Sampled:
     sampler: TripleSampler
 
     def steps(self, start: int, stop: int) -> Iterator[Gradient]:
-        """Minibatch gradients."""
         tiles = self._tiles()
         some = min(tile.sampler.steps_at_a_time for _, tile in tiles)
         for first in range(start, stop, some):

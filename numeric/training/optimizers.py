@@ -76,7 +76,6 @@ class TorchOptimizer(Descent):
         }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Load a state."""
         # Not `load_state_dict`: it casts what is single precision on purpose (NAdam's product) to the weights' type.
         self.inner.state.clear()
         for key, value in state.items():

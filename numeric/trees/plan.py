@@ -68,7 +68,6 @@ def _index(values: list[int], size: int, device: torch.device) -> Tensor | None:
 
 
 def make_plan(tree: HLTM, widths: Mapping[Node, int], device: torch.device) -> Plan:
-    """Build the plan of a tree."""
     place: dict[Node, tuple[int, int, int]] = {}
     for depth, nodes in enumerate(tree.levels):
         start = 0

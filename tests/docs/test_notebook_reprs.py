@@ -22,7 +22,7 @@ from verify.engine.runner import Refutation, Result
 from verify.engine.statement import Assumption
 from verify.loss.check import check_loss
 from verify.loss.conformance import Conformance
-from verify.registry import covered
+from verify.registry import REGISTRY
 from verify.report.html import mathml
 
 HOSTILE = ["<script>alert(1)</script>", "$x_$", "a&b\\", '"><img src=x onerror=y>', "Zürich αβ^~", "\x1b[31m\u202e"]
@@ -156,7 +156,7 @@ def test_long_derivations_are_cut_after_a_step():
 
 def test_evidence_is_escaped_and_cut():
     text = "<script>" + "&" * 10_000
-    statement = covered()[1].load()
+    statement = REGISTRY[1].load()
     evidence = Evidence("float", "refuted", text, 3, 0, float("nan"), 1e-12, text, counterexample=text)
     checked_html(evidence._repr_html_())
     checked_html(Measurement(float("inf"), 0.0, detail=text)._repr_html_())
@@ -185,7 +185,7 @@ def test_dropped_assumptions_are_shown_escaped():
     assert "<b>" in "".join(shown.itertext())
 
 
-@pytest.mark.parametrize("entry", covered(), ids=lambda entry: entry.slug)
+@pytest.mark.parametrize("entry", REGISTRY, ids=lambda entry: entry.slug)
 def test_claims_are_set_by_browsers(entry):
     checked_latex(entry.load()._repr_latex_())
 

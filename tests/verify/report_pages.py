@@ -1,5 +1,6 @@
 """A page of a report as the tests read it: elements, text, links, and whether the markup is well-formed."""
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -56,3 +57,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.open[-1].children.append(data)
+
+
+def overfull(log):
+    r"""The excess widths of lines, in points, that a log of pdflatex names."""
+    return [float(points) for points in re.findall(r"Overfull \\hbox \((\d+(?:\.\d+)?)pt too wide\)", log)]

@@ -8,10 +8,10 @@ from flint import arb, fmpq
 
 from verify.engine.assumptions import Assumption, Sides, drop, evidence, names, shown
 from verify.engine.statement import Context
-from verify.registry import covered
+from verify.registry import REGISTRY
 from verify.towers import assumptions
 
-STATEMENTS = [entry.load() for entry in covered()]
+STATEMENTS = [entry.load() for entry in REGISTRY]
 CASES = [(statement, assumption) for statement in STATEMENTS for assumption in statement.drops]
 IDS = [f"{statement.theorem}-{assumption.name}-{assumption.dropped}" for statement, assumption in CASES]
 

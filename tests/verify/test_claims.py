@@ -17,11 +17,11 @@ from verify.engine.assumptions import summary
 from verify.engine.claims import Claimed, is_update
 from verify.engine.statement import Context
 from verify.own.statement import user_statement
-from verify.registry import covered
+from verify.registry import REGISTRY
 from verify.strategies import loss_instances
 from verify.towers.assumptions import LOSSES, TOWERS
 
-STATEMENTS = [entry.load() for entry in covered()]
+STATEMENTS = [entry.load() for entry in REGISTRY]
 
 
 @cache

@@ -150,12 +150,12 @@ def test_cells_of_seven_statements_fit_eighty_columns():
 
     from rich.console import Console
 
-    from verify.registry import covered
+    from verify.registry import REGISTRY
     from verify.report.documents import details, matrix
 
     results = [
         Result(known.load(), (Evidence("float", "abstained", "toy", 123456), Evidence("trained", "not-run")), 0.0)
-        for known in covered()
+        for known in REGISTRY
     ]
     written = StringIO()
     console = Console(file=written, width=80)

@@ -15,13 +15,16 @@ from threading import Event, Timer
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from report_pages import overfull
+
 from verify.cli import scratch_folder
 from verify.engine.runner import Result
 from verify.engine.statement import Context, command
 from verify.own.file import load_statements
 from verify.report.build import build, counterexamples
 from verify.report.html import FITS, ConversionError, formula, mathml, page, width
-from verify.report.tex import code, document, overfull, run_pdflatex
+from verify.report.tex import code, document, run_pdflatex
 from verify.report.tex import formula as latex_formula
 from verify.report.view import Request, view
 

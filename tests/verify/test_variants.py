@@ -8,14 +8,14 @@ from verify.engine.runner import refutations, refute, variants_evidence
 from verify.engine.saved import read_instance
 from verify.engine.statement import Context, Variant
 from verify.instances import samples
-from verify.registry import covered
+from verify.registry import REGISTRY
 from verify.towers.autograd import compare_scheme
 from verify.towers.population import simple_loss_gradient
 from verify.towers.residue import exponent
 from verify.trees.agreement import floats
 from verify.trees.lucky import TRAINED_VARIANTS
 
-STATEMENTS = [entry.load() for entry in covered()]
+STATEMENTS = [entry.load() for entry in REGISTRY]
 CASES = [(statement, variant) for statement in STATEMENTS for variant in statement.variants]
 IDS = [f"{statement.theorem}-{variant.name}" for statement, variant in CASES]
 
@@ -149,7 +149,7 @@ def test_a_survivor_turns_the_evidence_red():
 
 
 def test_what_is_found_does_not_depend_on_the_number_of_processes():
-    entries = [entry for entry in covered() if entry.theorem == 2]
+    entries = [entry for entry in REGISTRY if entry.theorem == 2]
     alone, shared = (list(refutations(entries, Context(seed=2), workers=workers)) for workers in (1, 2))
     assert [row.variant.name for row in alone] == [variant.name for variant in STATEMENTS[1].variants]
     assert shared == alone

@@ -91,7 +91,6 @@ def binary_table(rho: Expr, m: Expr) -> list[list[Expr]]:
 
 
 def tree_symbols(tree: HLTM, numbers: bool = False) -> TreeSymbols:
-    """The symbols of a tree (or its numbers)."""
     if not isinstance(tree, HLTM):
         raise InputError(f"tree of type {type(tree).__name__}: must be an hltm.HLTM")
     return TreeSymbols(tree, node_texts(tree.nodes), numbers)

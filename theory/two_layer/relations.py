@@ -34,7 +34,6 @@ class Rate(MatrixExpr):  # type: ignore[misc]
 
     @property
     def shape(self) -> tuple[Expr, Expr]:
-        """The shape of the argument."""
         rows, columns = self.args[0].shape
         return rows, columns
 

@@ -29,7 +29,6 @@ class Claimed:
     named: str = ""
 
     def derivations(self) -> list[Derivation]:
-        """The derivations of the claim."""
         import theory
 
         return [theory.derive(self.slug, **option) for option in self.options()]

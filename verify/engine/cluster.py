@@ -54,7 +54,6 @@ class CheckWorker:
         torch.set_num_threads(1)
 
     def run(self, item: WorkItem) -> dict[str, Any]:
-        """Run one work item."""
         return {"evidence": run_item(item)}
 
 

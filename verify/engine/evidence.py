@@ -215,6 +215,5 @@ def timed(evidence: Evidence, seconds: float) -> Evidence:
 
 
 def evidence_table(rows: Iterable[Evidence]) -> str:
-    """HTML table of evidence, a row each."""
     cells = ((e.kind, e.source, e.status, e.instances, e.worst_residual, e.tolerance, e.detail) for e in rows)
     return html.table(cells, COLUMNS)

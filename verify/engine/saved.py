@@ -63,22 +63,6 @@ def check_target(path: Path) -> Path:
     return path
 
 
-def save_instance(
-    folder: Path,
-    statement: Statement,
-    instance: Any,
-    *,
-    name: str,
-    variant: str | None,
-    seed: int,
-    found: dict[str, Any],
-) -> Path:
-    """Save an instance for `replay`; return the path of the file."""
-    path = folder / instance_name(statement, name)
-    write_json(path, instance_document(statement, instance, variant=variant, seed=seed, found=found))
-    return path
-
-
 def instance_name(statement: Statement, name: str) -> str:
     """The file name of a saved instance."""
     return f"{statement.slug}--{name}.json"

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 def weights_of(instance: PopulationInstance, device: str = "cpu") -> list[Tensor]:
-    """Weights as float64 tensors."""
     import torch
 
     return [torch.as_tensor(np.asarray(w), dtype=torch.float64, device=device) for w in instance.weights]

@@ -32,7 +32,6 @@ class OwnEntry(Entry):
     statement: Statement
 
     def load(self) -> Statement:
-        """Return the statement."""
         return self.statement
 
 
@@ -54,7 +53,7 @@ def load_statements(path: Path) -> tuple[OwnEntry, ...]:
             raise InputError(f"slug={statement.slug!r} in {str(path)!r}: is there twice, slugs must differ")
         if _is_ours(statement.slug):
             raise InputError(f"slug={statement.slug!r} in {str(path)!r}: is a name of the toolkit's own statements")
-    return tuple(OwnEntry(s.slug, s.theorem, s.title, None, s) for s in result)
+    return tuple(OwnEntry(s.slug, s.theorem, s.title, "", s) for s in result)
 
 
 def _is_ours(slug: str) -> bool:

@@ -105,7 +105,6 @@ def draw_registered(context: Context, slug: str) -> list[Figure]:
 
 
 def draw_all(context: Context, statement: Statement) -> list[Figure]:
-    """Draw the figures of a statement."""
     return [draw_figure(data) for data in statement.figures(context)] if statement.figures is not None else []
 
 

@@ -81,7 +81,6 @@ def variants_json(
 def replay_json(
     context: Context, slug: str, variant: str | None, measurements: Mapping[Kind, Measurement], verdict: str
 ) -> dict[str, Any]:
-    """The document of a replay."""
     rows = [
         {"kind": kind, "status": one.status, "worst_residual": finite_or_text(one.residual),
          "tolerance": finite_or_text(one.tolerance), "detail": one.detail}

@@ -227,8 +227,3 @@ def first_error(log: str, code: int) -> str:
     if not error:
         return f"exit code {code}"
     return " ".join(f"{error[1]} {error[2] or ''}".split())[:SHOWN]
-
-
-def overfull(log: str) -> list[float]:
-    r"""The excess widths of lines, in points, that a log names."""
-    return [float(points) for points in re.findall(r"Overfull \\hbox \((\d+(?:\.\d+)?)pt too wide\)", log)]

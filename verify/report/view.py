@@ -218,7 +218,6 @@ def view(request: Request, results: Sequence[Result], attached: Attached) -> dic
 
 
 def statement_view(request: Request, result: Result, attached: Attached) -> dict[str, Any]:
-    """One statement with its evidence."""
     statement, slug = result.statement, result.statement.slug
     evidence = [
         {**row.as_json(), "command": request.command(statement, row.kind),
@@ -275,7 +274,6 @@ def outcomes_view(result: Result) -> list[dict[str, Any]]:
 
 
 def derivation_view(derivation: Any) -> dict[str, Any]:
-    """A derivation with its steps."""
     from theory.latex.render import rows
 
     return {
@@ -307,7 +305,6 @@ def _decision(decision: Any) -> dict[str, Any]:
 
 
 def variant_view(request: Request, variant: Any, refutation: Refutation | None, file: str | None) -> dict[str, Any]:
-    """A false variant with its refutation."""
     row: dict[str, Any] = {
         "variant": variant.name, "change": variant.change, "expected": list(variant.caught_by),
         "one_kind": variant.one_kind, "status": "not-run", "refuted_by": [], "tried": 0, "instance": None,

@@ -186,7 +186,6 @@ class Dual:
         return Dual(quotient, (self.derivative - quotient * other.derivative) / other.value)
 
     def exp(self) -> Dual:
-        """The exponential."""
         result = self.value.exp()
         return Dual(result, result * self.derivative)
 

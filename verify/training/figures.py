@@ -41,7 +41,6 @@ DISTANCES = {"means": ("r between augmentation means", 2), "points": ("r between
 
 
 def interval_facts(name: str, interval: Interval) -> dict[str, float]:
-    """An estimate with its interval."""
     return {name: interval.estimate, f"{name}, low": interval.low, f"{name}, high": interval.high}
 
 
@@ -162,7 +161,6 @@ TREE_WIDTH, TAU, RATE, BATCH, TREE_STEPS, RECORDS = 8, 0.1, 0.1, 128, 300, 15
 
 
 def figures(context: Context) -> tuple[FigureData, ...]:
-    """All figures of the statement."""
     trace = trained(context)
     return operator(context), tree_figure(trace, context), training(trace, context)
 

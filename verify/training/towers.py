@@ -74,7 +74,6 @@ def checkpoints(instance: PopulationInstance, trace: DescentTrace) -> Iterator[P
 
 
 def checkpoint(instance: PopulationInstance, trace: DescentTrace, record: int) -> PopulationInstance:
-    """The instance with the weights of one record."""
     return replace(instance, weights=tuple(freeze(w) for w in arrays_of(trace.at(record))))
 
 

@@ -212,7 +212,6 @@ def enumerated(instance: TreeInstance) -> dict[tuple[str, Any], Array]:
 
 
 def floats(value: Array) -> Array:
-    """An exact array as float64."""
     return np.vectorize(to_float, otypes=[float])(value) if value.dtype == object else value
 
 

@@ -120,7 +120,6 @@ QUANTITY = "V[E[x | kept]], o_a (rho_ax s)^2"
 
 
 def leaf(state: State) -> Fraction:
-    """The leaf x."""
     return Fraction(state["x"])
 
 

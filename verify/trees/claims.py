@@ -31,17 +31,14 @@ class Node:
 
     @property
     def tree(self) -> Any:
-        """The tree."""
         return self.moments.tree
 
     @property
     def top(self) -> bool:
-        """Whether this is the root."""
         return bool(self.name == self.tree.root)
 
     @property
     def linear(self) -> bool:
-        """Whether the neurons are linear."""
         return self.moments.instance.slope == 1.0
 
     @cached_property
@@ -243,7 +240,6 @@ STATED = Claim(
 
 
 def only(quantity: str, formula: Formula) -> Claim:
-    """The claim of one formula."""
     return Claim(((quantity, "variant", formula),))
 
 

@@ -75,7 +75,6 @@ def along(case: TwoLayerInstance, steps: int, device: str) -> tuple[list[float],
 
 
 def caption(facts: Mapping[str, float | int | str]) -> str:
-    """The caption of the figure."""
     grown, runs = facts["ReLU runs that grow tenfold"], facts["ReLU runs"]
     return (
         f"Distance of the mean outputs of the patterns 11 and 101 on a ring of {facts['positions']} positions, "

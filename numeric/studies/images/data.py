@@ -241,7 +241,6 @@ def pixels(images: UInt8[Tensor, "n C H W"]) -> Float[Tensor, "n C H W"]:
 
 
 def load_images(dataset: str, data: str | Path | None = None, subset: int | None = None) -> ImageData:
-    """Load a data set."""
     if dataset not in DATASETS:
         raise InputError(f"dataset={dataset!r:.40}: must be one of {', '.join(DATASETS)}")
     if subset is not None:

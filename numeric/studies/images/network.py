@@ -110,7 +110,6 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(below, above, 1, stride, bias=plain), _norm(norm, above))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Output of the block."""
         inner = self.second_norm(self.second(torch.relu(self.first_norm(self.first(x)))))
         return torch.relu(inner + self.shortcut(x))
 

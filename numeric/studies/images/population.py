@@ -54,7 +54,6 @@ def typical_distance(outputs: Tensor, population: FinitePopulation) -> float:
 
 
 def has_batch_norm(network: Network) -> bool:
-    """Whether a network has batch normalisation."""
     return any(isinstance(module, BatchNorm) for module in network.modules())
 
 

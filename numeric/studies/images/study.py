@@ -95,7 +95,6 @@ class ImageStudy:
 
     @property
     def recipe(self) -> Recipe:
-        """The augmentation."""
         return RECIPES[self.dataset] if self.strength == 1 else RECIPES[self.dataset].scaled(self.strength)
 
     @property

@@ -179,7 +179,6 @@ Populations = Callable[[float], FinitePopulation]
 
 
 def head_residues(network: Network, populations: Populations, strengths: Sequence[float]) -> list[Residue]:
-    """Residues of the head by strength of the augmentation."""
     weights = [network.head.first.weight.detach(), network.head.second.weight.detach()]
     full = features(network, populations(1.0))
     scale = typical_distance(_tower(weights, full.flat_points), full)

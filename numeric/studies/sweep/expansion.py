@@ -75,7 +75,6 @@ def around_seed(tree: str, network: str, train: str) -> tuple[str, str]:
 
 
 def expand(grid: Grid) -> Expansion:
-    """Expand a grid."""
     files: dict[str, str] = {}
     sizes = [sum(_size(table) for table in each) for each in (grid.tree, grid.network, grid.train)]
     if prod(sizes) * len(grid.seeds) > LIMIT:

@@ -1,22 +1,19 @@
 """Status, tables and figures of a store: counts, CSV or Parquet, and means over seeds with confidence bands."""
 
 import csv
-import io
 import json
 import math
-import os
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hltm.base.atomic import write
+from hltm.base.atomic import replacing, write
 from hltm.base.checks import show, suggestion
 from hltm.base.errors import InputError
+from numeric.studies.results import image, panels
 from numeric.studies.sweep.store import Store, sqlite_errors
 
 ROWS = 20_000  # of one group of a Parquet file
@@ -96,7 +93,7 @@ def _plain(value: Any) -> Any:
 
 def _csv(store: Store, target: Path) -> int:
     names, number = columns_of(store), 0
-    with _temporary(target) as place, place.open("w", encoding="utf-8", newline="") as file:
+    with replacing(target, "out") as place, place.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(names)
         for row in rows_of(store):
@@ -117,7 +114,7 @@ def _parquet(store: Store, target: Path) -> int:
     numbers |= dict.fromkeys(("final_loss", "seconds", "finished"), pa.float64())
     schema = pa.schema([(name, whole.get(name) or numbers.get(name) or _kind(store, name, pa)) for name in names])
     rows, number = rows_of(store), 0
-    with _temporary(target) as place, pq.ParquetWriter(place, schema) as file:
+    with replacing(target, "out") as place, pq.ParquetWriter(place, schema) as file:
         while group := list(islice(rows, ROWS)):
             data = [{name: _typed(row.get(name), schema.field(name).type, pa) for name in names} for row in group]
             file.write_table(pa.Table.from_pylist(data, schema=schema))
@@ -136,24 +133,6 @@ def _kind(store: Store, name: str, pa: Any) -> Any:
         return pa.string()
     values = {type(part.get(key)) for kind, part in parts_of(store) if kind == table} - {type(None)}
     return pa.int64() if values == {int} else pa.float64() if values == {float} else pa.string()
-
-
-@contextmanager
-def _temporary(target: Path) -> Iterator[Path]:
-    """Write to a file beside the target, renamed when it is complete; a link is followed, a pipe is written to."""
-    try:
-        target = Path(os.path.realpath(target))
-        if target.exists() and not target.is_file():
-            yield target
-            return
-        place = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-        try:
-            yield place
-            place.replace(target)
-        finally:
-            place.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"out={show(str(target))}: cannot be written: {error.strerror or error}") from None
 
 
 def check_out(target: Path, suffixes: tuple[str, ...], place: Path) -> Path:
@@ -194,7 +173,6 @@ class Mean:
 
 
 def mean_of(values: list[float], confidence: float) -> Mean:
-    """Mean with its confidence interval."""
     from scipy.stats import t
 
     n = len(values)
@@ -258,7 +236,6 @@ def _in_order(x: Any) -> tuple[bool, Any]:
 
 
 def _points(row: Mapping[str, Any], wanted: Wanted) -> Iterable[tuple[Any, float]]:
-    """Points of one configuration."""
     if wanted.y == "loss":
         return [(x, y) for x, y in zip(row["steps"], row["loss"], strict=True) if y is not None]
     x, y = row.get(wanted.x), row[wanted.y]
@@ -278,17 +255,12 @@ def _mean_level(values: list[float | None], level: int | None) -> float | None:
 
 def draw(store: Store, target: Path, wanted: Wanted) -> int:
     """Draw means with confidence bands into a file; gives the number of lines."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = _checked(store, wanted)
     lines = grouped(store, wanted)
     if len(lines) > MOST_LINES:
         rule = f"must be at most {MOST_LINES}; name with --by some of {', '.join(names)}"
         raise InputError(f"{len(lines)} lines: {rule}")
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
+    figure, ((axis,),) = panels(1, 1, (6.4, 4.2))
     places = _places(axis, {x for line in lines.values() for x in line})
     for number, (key, line) in enumerate(lines.items()):
         label = ", ".join(f"{name.split('.')[1]}={value}" for name, value in zip(names, key, strict=True))
@@ -301,11 +273,7 @@ def draw(store: Store, target: Path, wanted: Wanted) -> int:
     axis.set_title(f"mean and {100 * wanted.confidence:g} % confidence interval", fontsize="medium")
     if len(lines) > 1:
         axis.legend(fontsize="x-small")
-    buffer, kind = io.BytesIO(), target.suffix[1:]
-    # Without a date the same results give the same bytes.
-    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    figure.savefig(buffer, format=kind, dpi=150, metadata=dates.get(kind, {}))
-    write(target, buffer.getvalue())
+    write(target, image(figure, target.suffix[1:]))
     return len(lines)
 
 

@@ -164,7 +164,6 @@ class Store:
                 yield row  # a cursor that `yield from` closes must not outlive the connection
 
     def close(self) -> None:
-        """Close the file."""
         self._db.close()
 
     def __enter__(self) -> "Store":

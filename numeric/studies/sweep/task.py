@@ -171,7 +171,6 @@ def work_of(task: Any, device: str, checkpoint: Path | None, memory: int | None)
 
 
 def run_task(work: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a task."""
     begun, memory = time.perf_counter(), work["memory"]
     # Another version of the code must not resume the checkpoint of this one.
     folder = None if work["checkpoint"] is None else str(Path(work["checkpoint"]) / code_version())
@@ -251,7 +250,6 @@ class Worker:
         torch.set_num_threads(1)
 
     def run(self, work: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one task."""
         return run_task(work)
 
 
