@@ -42,7 +42,7 @@ def run(monkeypatch, tmp_path, capsys):
     def call(*arguments, **changed):
         statement = dataclasses.replace(PLAIN, **changed)
         given = Given(statement.slug, statement.theorem, statement.title, "verify.theorem2", statement)
-        monkeypatch.setattr(cli, "covered", lambda: (given,))
+        monkeypatch.setattr(cli, "REGISTRY", (given,))
         monkeypatch.setattr("sys.argv", ["verify", *arguments])
         with pytest.raises(SystemExit) as left:
             cli.main()
