@@ -24,9 +24,9 @@ SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Mark the tests of `slow.txt`, all parameters of each; leave out what is nightly, unless `-m` names it."""
+    """Mark the tests of `slow.txt`, functions and whole files; leave out what is nightly, unless `-m` names it."""
     for item in items:
-        if item.nodeid.split("[")[0] in SLOW:
+        if SLOW & {item.nodeid.split("[")[0], item.nodeid.split("::")[0]}:
             item.add_marker("slow")
     if "nightly" not in config.option.markexpr:
         nightly = [item for item in items if item.get_closest_marker("nightly")]
