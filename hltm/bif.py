@@ -309,7 +309,6 @@ _RESERVED = {"network", "variable", "probability", "property", "type", "discrete
 
 
 def to_bif(tree: HLTM) -> str:
-    """Return the tree as the text of a BIF file."""
     words = _unique_words(tree.nodes)
     lines = ["network hltm_tree {"]
     lines += [f"  property hltm_{key} = {_encoded(text)} ;" for key, text in tree.graph.graph.items()]

@@ -41,7 +41,6 @@ _NEEDED = {"key": ("id",), "node": ("id",), "edge": ("source", "target"), "data"
 
 
 def to_graphml(tree: HLTM) -> str:
-    """Return the tree as a GraphML document."""
     form = tree_to_json(tree)
     ids = _ids(tree.nodes)
     graph: nx.DiGraph = nx.DiGraph()

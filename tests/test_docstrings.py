@@ -11,6 +11,7 @@ import pytest
 
 PACKAGES = ("hltm", "theory", "numeric", "verify")
 EXPORTED = [(package, name) for package in PACKAGES for name in importlib.import_module(package).__all__]
+STRATEGIES = importlib.import_module("verify.strategies")
 
 
 def modules():
@@ -54,3 +55,11 @@ def test_what_users_import_shows_an_example(package, name):
     value = getattr(importlib.import_module(package), name)
     if inspect.isfunction(value) or inspect.isclass(value):
         assert ">>> " in (inspect.getdoc(value) or "")
+
+
+def test_every_strategy_says_what_it_draws():
+    """`verify.strategies` is exported as a module, so all of its functions are public."""
+    functions = [value for value in vars(STRATEGIES).values() if inspect.isfunction(value)]
+    own = [one for one in functions if one.__module__ == "verify.strategies" and not one.__name__.startswith("_")]
+    assert own
+    assert [one.__name__ for one in own if not one.__doc__] == []

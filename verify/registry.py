@@ -27,7 +27,6 @@ class Entry:
     module: str
 
     def load(self) -> Statement:
-        """Import the module and return its statement."""
         statement: Statement = importlib.import_module(self.module).STATEMENT
         return statement
 
@@ -44,7 +43,6 @@ REGISTRY: tuple[Entry, ...] = (
 
 
 def entry(name: str) -> Entry:
-    """The entry of a slug or a number."""
     for candidate in REGISTRY:
         if name in (candidate.slug, str(candidate.theorem), f"theorem{candidate.theorem}"):
             return candidate

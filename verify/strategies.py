@@ -46,6 +46,7 @@ def eighths(low: int = -24, high: int = 24) -> SearchStrategy[float]:
 
 
 def vectors(length: int) -> SearchStrategy[tuple[float, ...]]:
+    """Vectors of that length, as tuples."""
     return st.tuples(*[eighths()] * length)
 
 

@@ -326,7 +326,6 @@ class Records:
         return min(self.total, self.steps[-1] + self.every)
 
     def last(self) -> dict[str, Tensor]:
-        """The last record as tensors."""
         result = {"dead": self.dead[-1]}
         if self.losses:
             result["loss"] = self.losses[-1]
@@ -345,7 +344,6 @@ class Records:
             self.kept = [[record[f"kept.{number}"] for number in blocks] for record in records]
 
     def trace(self, state: Progress) -> TrainingTrace:
-        """The finished run."""
         return TrainingTrace(
             tuple(self.steps),
             torch.stack(self.losses),

@@ -201,7 +201,6 @@ def _trees(network: TreeNetwork, tree: HLTM | Sequence[HLTM] | None) -> list[HLT
 
 
 def _each(value: Any, members: int, name: str) -> list[Any]:
-    """One value for each member."""
     if isinstance(value, (str, LossSpec)) or not isinstance(value, Sequence):
         return [value] * members
     if len(value) != members:

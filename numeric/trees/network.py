@@ -36,7 +36,6 @@ def check_tree(tree: object) -> HLTM:
 
 
 def check_width(tree: HLTM, width: int | Mapping[Any, int]) -> dict[Node, int]:
-    """Width of every latent."""
     if not isinstance(width, Mapping):
         result = dict.fromkeys(tree.latents, integer(width, "width", 1))
     else:

@@ -132,7 +132,6 @@ def flipped(word: Word) -> Word:
 
 
 def letter(name: str, point: str, copy: str = GIVEN) -> Moment:
-    """The moment of one letter."""
     return Moment.of(Letter(name, ((point, copy),)))
 
 

@@ -117,7 +117,6 @@ def _membership(loss: Loss) -> Derivation:
 
 
 def _how(sign: Decision) -> str:
-    """The reason for a sign, in words."""
     if sign.detail.startswith(("coefficients", "is_positive of the expression")) or not sign:
         return "positive coefficients in positive quantities (exponentials, tau, sums of positive terms)"
     return sign.detail

@@ -29,7 +29,6 @@ class Tower:
 
     @property
     def layers(self) -> int:
-        """Number of layers L."""
         return len(self.weights)
 
     @property

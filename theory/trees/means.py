@@ -158,7 +158,6 @@ class Algebra:
         self._expression = PolyElement.as_expr if symbols else QQ.to_sympy
 
     def integers(self, table: np.ndarray) -> np.ndarray:
-        """An array of integers."""
         return _each(lambda value: self._number(QQ(int(value))), table)
 
     def elements(self, rows: Any) -> np.ndarray:

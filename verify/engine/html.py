@@ -15,7 +15,6 @@ def escaped(value: object) -> str:
 
 
 def table(rows: Iterable[Sequence[object]], titles: Sequence[str] = ()) -> str:
-    """A table of rows below their titles."""
     head = "<tr>" + "".join(f"<th>{escape(title)}</th>" for title in titles) + "</tr>" if titles else ""
     body = "".join("<tr>" + "".join(f"<td>{escaped(value)}</td>" for value in row) + "</tr>" for row in rows)
     return f"<table>{head}{body}</table>"

@@ -64,7 +64,6 @@ def check_target(path: Path) -> Path:
 
 
 def instance_name(statement: Statement, name: str) -> str:
-    """The file name of a saved instance."""
     return f"{statement.slug}--{name}.json"
 
 

@@ -48,7 +48,6 @@ class FigureData:
 
     @property
     def rows(self) -> int:
-        """Number of rows of the table."""
         return len(next(iter(self.columns.values()), ()))
 
     def texts(self, column: str) -> np.ndarray:

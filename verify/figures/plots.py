@@ -121,7 +121,6 @@ def panel(axes: Axes, text: str) -> None:
 
 
 def mark_kinds(axes: Axes, **options: Any) -> None:
-    """Write the legend."""
     axes.legend(**{"borderaxespad": 0.4, "labelspacing": 0.35, **options})
 
 

@@ -35,5 +35,4 @@ def population_of(instance: PopulationInstance, device: str = "cpu") -> FinitePo
 
 
 def arrays_of(tensors: Any) -> list[np.ndarray]:
-    """Tensors as NumPy arrays on the host."""
     return [tensor.detach().cpu().numpy() for tensor in tensors]

@@ -238,7 +238,6 @@ class _WithLoss(JsonInstance):
 
     @property
     def negatives(self) -> int:
-        """Number of negatives H."""
         return int(self.options.get("negatives", 1))
 
 

@@ -87,7 +87,6 @@ def toy_losses(seed: int, count: int) -> Iterator[LossInstance]:
 
 
 def loss_parameters(name: str, tau: float, margin: float, negatives: int) -> Parameters:
-    """The parameters that the named loss takes."""
     triplet, infonce = (("margin", margin), ("tau", tau)), (("negatives", negatives), ("tau", tau))
     return {"simple": (), "triplet": triplet, "infonce": infonce}[name]
 

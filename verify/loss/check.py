@@ -78,7 +78,6 @@ class LossReport:
 
 
 def check_loss(text: str, seconds: float = SECONDS, progress: Progress = SILENT) -> LossReport:
-    """Decide on a loss from its text."""
     from theory.losses.grammar import check_syntax
 
     if not text.isidentifier():  # a name that is nearly that of a known loss gets a hint
@@ -254,7 +253,6 @@ def named_weights(report: LossReport) -> list[tuple[str, sympy.Expr]]:
 
 
 def loss_lines(report: LossReport) -> list[str]:
-    """The lines that the terminal shows."""
     lines = [f"L = {plain(report.expression)}"]
     for c in report.conditions:
         why = c.decision.method if c.decision.value is not None else f"{c.decision.method}: {c.decision.detail}"

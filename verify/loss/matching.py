@@ -184,7 +184,6 @@ class Form:
 
     @property
     def modifications(self) -> tuple[str, ...]:
-        """Its modifications in words."""
         result = ((f.name, getattr(self, f.name)) for f in fields(self))
         return tuple(NAMES[pair] for pair in result if pair in NAMES)
 
@@ -299,15 +298,12 @@ class Observed:
 
     @property
     def values(self) -> list[float]:
-        """Values of the function by batch."""
         return [answer.value for answer in self.answers]
 
     def known(self, form: Form, tau: float) -> list[float]:
-        """Values of a form by batch."""
         return [value(form, *batch, tau, self.margin) for batch in self.batches]
 
     def gradients(self, form: Form, tau: float) -> list[list[Tensor]]:
-        """Gradients of a form by batch and argument."""
         return [_gradients(form, batch, tau, self.margin) for batch in self.batches]
 
 

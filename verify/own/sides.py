@@ -93,7 +93,6 @@ class Watched(np.ndarray):
 
 
 def watched(array: np.ndarray, largest: Largest) -> Watched:
-    """The array, watched."""
     result = np.asarray(array).view(Watched)
     result.largest = largest
     largest.asked = True
@@ -457,5 +456,4 @@ def as_text(instance: Any) -> str:
 
 
 def described(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Names and shapes for a message."""
     return ", ".join(f"{name or 'an array'} {shape}" for name, shape in shapes.items()) or "nothing"

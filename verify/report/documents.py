@@ -140,7 +140,6 @@ def details(results: Sequence[Result]) -> Table:
 
 
 def replay_command(file: str, own: str | None = None) -> str:
-    """The command that replays a saved instance."""
     return f"python -m verify replay {shlex.quote(file)}" + (f" --statements {shlex.quote(own)}" if own else "")
 
 

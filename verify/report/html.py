@@ -225,7 +225,6 @@ def shrunk_note(shrunk: bool) -> str:
 
 
 def verdict_words(statement: Mapping[str, Any]) -> str:
-    """The verdict of a statement in words."""
     if statement["interrupted"] and statement["verdict"] != "refuted":
         return "not complete"
     return {"holds": "holds", "refuted": "refuted", "abstained": "left open"}[statement["verdict"]]

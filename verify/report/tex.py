@@ -101,7 +101,6 @@ def formula(lines: Sequence[str]) -> str:
 
 
 def source(lines: Sequence[str]) -> str:
-    """A formula as its LaTeX source."""
     return r"\par ".join(code(line) for line in lines)
 
 
@@ -163,7 +162,6 @@ class _StoppedError(Exception):
 
 
 def run_pdflatex(text: str, figures: Mapping[str, bytes], seconds: float = SECONDS, stop: Event | None = None) -> Pdf:
-    """Run pdflatex on a document."""
     program = shutil.which("pdflatex")
     if program is None:
         return Pdf(None, "pdflatex was not found")

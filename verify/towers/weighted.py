@@ -190,7 +190,6 @@ class Dual:
         return Dual(result, result * self.derivative)
 
     def log(self) -> Dual:
-        """The natural logarithm."""
         return Dual(self.value.log(), self.derivative / self.value)
 
 

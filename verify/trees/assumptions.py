@@ -231,7 +231,6 @@ CATEGORICAL = Claim((("activation", "categorical form", categorical),))
 
 
 def on_trees(kind: str, claim: Claim, context: Context) -> Iterator[Sides]:
-    """A claim on random trees of a kind."""
     for instance in samples.instances(context.seed + 31, context.pick(quick=4, thorough=60), kind=kind):
         yield of_measurement(measure_exact(instance, claim), f"{kind} tree, {len(instance.tree.leaves)} leaves",
                              "largest residual, zero")  # fmt: skip

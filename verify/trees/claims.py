@@ -259,7 +259,6 @@ def transposed(node: Node) -> Array | None:
 
 
 def half_top_update(node: Node) -> Array | None:
-    """Half of the update at the top node."""
     return block_update(node) / fmpq(2) if node.top else None
 
 

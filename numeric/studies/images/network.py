@@ -146,7 +146,6 @@ class Encoder(nn.Module):
         self.features = (8 if residual else 2) * shape.width
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of images."""
         result: Tensor = self.blocks(x).mean((-2, -1))
         return result
 

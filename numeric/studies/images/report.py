@@ -292,7 +292,6 @@ BEGIN, END = "<!-- images:begin -->", "<!-- images:end -->"
 
 
 def table(results: ImageResults) -> "Table":
-    """The table of losses for the terminal."""
     from rich.table import Table
 
     study = results.study

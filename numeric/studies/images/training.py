@@ -302,7 +302,6 @@ def train_images(
     settings: Training, shape: Shape, recipe: Recipe, data: ImageData, *,
     evaluate: Evaluate | None = None, folder: str | Path | None = None, progress: Progress = SILENT,
 ) -> ImageRun:  # fmt: skip
-    """Train a network by SimCLR."""
     trainer = Trainer(settings, shape, recipe, data)
     path = None if folder is None else run_folder(folder)
     writes = rank_and_size()[0] == 0

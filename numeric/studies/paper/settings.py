@@ -132,7 +132,6 @@ def study_tree(depth: int, children: int, low: float, seed: int) -> HLTM:
 
 
 def members_of(study: Study) -> tuple[Member, ...]:
-    """All networks of one width."""
     numbers = range(study.seed, study.seed + study.seeds)
     return tuple(Member(*each) for each in product(study.lows, study.losses, numbers))
 

@@ -39,7 +39,6 @@ def status_of(store: Store) -> dict[str, Any]:
 
 
 def status_lines(status: dict[str, Any]) -> list[str]:
-    """Write a status as lines of text."""
     counts = ", ".join(f"{status[name]:,} {name}" for name in ("done", "failed", "running", "pending"))
     lines = [f"{status['configurations']:,} configurations: {counts}; {status['seconds']:,.1f} seconds of work"]
     if len(status["codes"]) > 1:

@@ -158,7 +158,6 @@ class Store:
                 raise
 
     def read(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        """Rows of a query."""
         with sqlite_errors(self.path):
             for row in self._db.execute(statement, values):  # noqa: UP028
                 yield row  # a cursor that `yield from` closes must not outlive the connection
