@@ -4,6 +4,7 @@ import json
 
 import pytest
 import sympy
+from warm import processed
 
 import theory
 from verify import theorem1
@@ -18,7 +19,6 @@ from verify.report.documents import variants_line
 MUTE = '''
 import sympy
 from verify import strategies, user_statement
-from warm import processed
 
 def theory(instance, at):
     return at.array(instance.point_weights) * 2

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 from hypothesis import strategies as st
+from warm import processed
 
 from hltm.base.errors import InputError
 from verify import Assumption, Context, JsonInstance, Without, user_statement
@@ -15,7 +16,6 @@ FILE = """
 from dataclasses import dataclass
 from hypothesis import strategies as st
 from verify import JsonInstance, Without, user_statement
-from warm import processed
 
 @dataclass(frozen=True)
 class Number(JsonInstance):

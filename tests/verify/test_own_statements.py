@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from warm import processed
 
 from hltm.base.errors import InputError
 from verify import Arithmetic, Context, JsonInstance, PopulationInstance, Variant, tally, user_statement
@@ -25,7 +26,6 @@ SQUARES = """
 from dataclasses import dataclass
 from hypothesis import strategies as st
 from verify import JsonInstance, user_statement
-from warm import processed
 
 @dataclass(frozen=True)
 class Numbers(JsonInstance):

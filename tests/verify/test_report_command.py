@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from warm import processed
 
 from verify.report.tex import run_pdflatex
 
@@ -18,7 +19,6 @@ import time
 from dataclasses import dataclass
 from hypothesis import strategies as st
 from verify import Check, Evidence, JsonInstance, Without, user_statement
-from warm import processed
 
 @dataclass(frozen=True)
 class Numbers(JsonInstance):
