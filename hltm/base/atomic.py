@@ -29,6 +29,8 @@ def replacing(target: Path, name: str = "path") -> Iterator[Path]:
             with contextlib.suppress(OSError, ValueError):
                 temporary.unlink()
             raise
+    except InputError:  # a ValueError of the block's own
+        raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise InputError(f"{name}={show(str(target))}: cannot be written: {reason(error)}") from None
 
