@@ -78,7 +78,9 @@ def running(check: Check) -> str:
     while isinstance(run, partial):
         run = run.func
     module, name = run.__module__, run.__name__
-    if name == "<lambda>":
+    if name != "<lambda>":
+        name = run.__qualname__.split(".<locals>")[0]  # what made it, where it is made by a function
+    else:
         known = vars(importlib.import_module(module))
         name = next((n for n in run.__code__.co_names if callable(known.get(n))), "")
         module, name = (known[name].__module__, known[name].__name__) if name else (module, "")
