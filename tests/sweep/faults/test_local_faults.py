@@ -7,7 +7,7 @@ import sqlite3
 import time
 
 import pytest
-from numeric.studies.sweep.loopback import descendants
+from loopback import descendants
 
 OPTIONS = ("--workers", 2, "--stack", 4)
 

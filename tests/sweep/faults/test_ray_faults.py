@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from numeric.studies.sweep.loopback import descendants
+from loopback import descendants
 
 
 def actors(node):
