@@ -105,8 +105,7 @@ def convert(
 
 @app.command()
 def draw(
-    file: Source,
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Where to draw: .png, .svg or .pdf.")],
+    file: Source, output: Annotated[Path, typer.Argument(metavar="OUT", help="Where to draw: .png, .svg or .pdf.")]
 ) -> Job:
     """Draw a tree level by level with the polarities on its edges."""
     return partial(run_draw, file, output)

@@ -29,26 +29,36 @@ LIBRARIES = (
 )
 
 
+FIXED = ("OMP_NUM_THREADS", "PYTHONHASHSEED", "PYTHONWARNINGS")  # read when an interpreter or a library starts
+
+
 class Server:
     """Forks a process for every command; it ends when its input does."""
 
     def __init__(self):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.environment
         )
 
     def run(self, *arguments, cwd, env=None, timeout=300):
         """Run ``python -m`` with these arguments in a folder; the exit code is negative where a signal ended it."""
+        env = dict(os.environ if env is None else env)
+        late = [name for name in FIXED if env.get(name, self.environment.get(name)) != self.environment.get(name)]
+        if late:
+            raise ValueError(f"{late[0]}={env[late[0]]}: a process that is warm already does not read it")
         with tempfile.TemporaryDirectory(prefix="warm-") as folder:
             streams = [str(Path(folder) / name) for name in ("out", "err")]
             request = {
                 "arguments": [str(word) for word in arguments], "cwd": str(cwd), "streams": streams, "timeout": timeout,
-                "env": dict(os.environ if env is None else env),
+                "env": env,
             }  # fmt: skip
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
-            code = json.loads(self.process.stdout.readline())
+            answer = self.process.stdout.readline()
+            if not answer:
+                raise RuntimeError(f"the warm process ended with {self.process.wait()} at python -m {arguments}")
+            code = json.loads(answer)
             output = [Path(name).read_bytes().decode() for name in streams]
         if code is None:
             raise subprocess.TimeoutExpired(arguments, timeout, *output)

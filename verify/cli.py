@@ -167,8 +167,7 @@ def run_own(file: Path, output: Output, options: Options) -> int:
 
 @app.command("check-bundle")
 def check_bundle_command(
-    file: Annotated[Path, typer.Argument(help="A zip file that --bundle wrote.")],
-    quiet: Quiet = False,
+    file: Annotated[Path, typer.Argument(help="A zip file that --bundle wrote.")], quiet: Quiet = False
 ) -> Job:
     """Compare the SHA-256 sums of a bundle with its manifest; nothing is unpacked."""
     return partial(run_check_bundle, file, Output(None, None, quiet))

@@ -188,7 +188,7 @@ def run_statements(entries: Sequence[Entry], output: Output, context: Context, o
     from verify.report.documents import print_results, results_json
 
     results: list[Result] = []
-    drawings = None
+    drawings, stopped = None, False
     draw = output.reports and options.only is None
     try:
         with shown(output.quiet) as progress, draw_in_background(context, entries if draw else ()) as figures:
@@ -201,7 +201,7 @@ def run_statements(entries: Sequence[Entry], output: Output, context: Context, o
         if not results and not output.reports and output.json is None:
             raise
         results += [interrupted(entry.load(), [], only=options.only) for entry in entries[len(results) :]]
-        reason = "the run was interrupted"
+        reason, stopped = "the run was interrupted", True
 
     def show(attached: Attached) -> None:
         # A statement that was cut short has no verdict, unless it is refuted already.
@@ -215,7 +215,7 @@ def run_statements(entries: Sequence[Entry], output: Output, context: Context, o
         lambda attached: results_json(context, results, attached.counterexamples),
         show,
         [result.verdict for result in results],
-        reason == "the run was interrupted",
+        stopped,
         not_drawn([result.statement for result in results], reason) if reason else drawings,
     )
 

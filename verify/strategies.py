@@ -149,10 +149,7 @@ def loss_instances(draw: st.DrawFn, max_negatives: int = 4) -> LossInstance:
     name, parameters = draw(losses(max_negatives=max_negatives))
     count = int(dict(parameters).get("negatives", 1))
     return LossInstance(
-        loss=name,
-        parameters=parameters,
-        r_pos=draw(eighths(0, 40)),
-        r_neg=draw(st.tuples(*[eighths(0, 40)] * count)),
+        loss=name, parameters=parameters, r_pos=draw(eighths(0, 40)), r_neg=draw(st.tuples(*[eighths(0, 40)] * count))
     )
 
 

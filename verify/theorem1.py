@@ -89,11 +89,7 @@ VARIANTS = (
     Variant("second-tower-sign", "K_1 (K_1^T w_1 + K_2^T w_2)", with_second(factor=1)),
     Variant("second-tower-dropped", "K_1 K_1^T w_1: K_2 left out", with_second(factor=0)),
     Variant("second-tower-in-front", "K_2 in front in place of K_1", with_second(in_front=True)),
-    Variant(
-        "jacobian-after-gate",
-        "J_l = d f_L / d f_l in place of d f_L / d p_l",
-        with_connection(tower.after_gate),
-    ),
+    Variant("jacobian-after-gate", "J_l = d f_L / d f_l in place of d f_L / d p_l", with_connection(tower.after_gate)),
     Variant("gate-on-top", "an activation on the top layer", with_connection(tower.gate_on_top)),
     Variant("half-missing", "r = ||f_1 - f_2||^2 without its 1/2", half_missing),
 )

@@ -121,11 +121,7 @@ VARIANTS = (
     Variant("uniform-points", "point weights left out of the covariance", Claim(uniform_points)),
     Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", Claim(with_connection(tower.swapped))),
     Variant("row-stacking", "vec by rows in place of columns", Claim(row_stacked)),
-    Variant(
-        "dependent-augmentations",
-        "x_1 and x_+ share one augmentation",
-        Claim(stated, "dependent-augmentations"),
-    ),
+    Variant("dependent-augmentations", "x_1 and x_+ share one augmentation", Claim(stated, "dependent-augmentations")),
     Variant("x1-not-augmented", "x_1 is shown without augmentation", Claim(stated, "x1-not-augmented")),
 )
 

@@ -18,20 +18,21 @@ def replacing(target: Path, name: str = "path") -> Iterator[Path]:
     """
     try:
         target = Path(os.path.realpath(target))
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise InputError(f"{name}={show(str(target))}: cannot be written: {reason(error)}") from None
+    temporary = target.with_name(f".covop-{secrets.token_hex(8)}.tmp")  # as short for every name
+    try:
         if target.exists() and not target.is_file() and not target.is_dir():
             yield target
             return
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
         try:
             yield temporary
             temporary.replace(target)
         except BaseException:  # an interrupt too leaves nothing behind
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-    except InputError:  # a ValueError of the block's own
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+    except OSError as error:
         raise InputError(f"{name}={show(str(target))}: cannot be written: {reason(error)}") from None
 
 

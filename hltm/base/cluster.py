@@ -140,6 +140,7 @@ class RayEngine(Engine):
         self._numbers = count()
         self._look()
         if not self._lanes:
+            self._ray.shutdown()
             raise InputError(f"--ray={address!r:.80}: must have at least one {'GPU' if gpus else 'core'}")
 
     def _look(self) -> None:

@@ -6,6 +6,7 @@ block runs without them.
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import make_dataclass
@@ -102,17 +103,24 @@ def _alarm(over: Callable[[], bool], delay: float, interval: float) -> Iterator[
         yield
         return
 
+    inside, begun = True, time.monotonic()
+
     def look(number: int, frame: FrameType | None) -> None:
-        if over():
+        if inside and over():
             raise OutOfTimeError
 
     before = signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, delay, interval)
+    left, period = signal.setitimer(signal.ITIMER_REAL, max(delay, 1e-6), interval)
     try:
-        yield
+        try:
+            yield
+        finally:
+            inside = False  # an alarm before this line still finds the timer stopped by the next block
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if left:  # of a block around this one
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - begun), 1e-6), period)
 
 
 def _in_main_thread() -> bool:

@@ -108,12 +108,14 @@ class Bar(Progress):
     def close(self) -> None:
         """Erase the line and show the cursor again, even if Ctrl-C is pressed twice."""
         self._timer.cancel()
-        self._timer.join()  # it may be starting the display just now
-        if self.live.is_started:
-            try:
-                self.live.stop()
-            finally:
-                self._console.show_cursor(True)
+        try:
+            self._timer.join()  # it may be starting the display just now
+        finally:
+            if self.live.is_started:
+                try:
+                    self.live.stop()
+                finally:
+                    self._console.show_cursor(True)
 
     def line(self) -> RenderableType:
         """Return the line as it is now."""
@@ -133,7 +135,7 @@ class Bar(Progress):
 
 def ending(done: float, total: float | None, spent: float, left: float | None) -> str:
     """Return what is done, as a count or a percentage, with the time spent and the time left."""
-    amount = "" if total is None else f"{done / total:.0%} " if isinstance(total, float) else f"{int(done)}/{total} "
+    amount = "" if not total else f"{done / total:.0%} " if isinstance(total, float) else f"{int(done)}/{total} "
     return f"{amount}{clock(spent)}" + ("" if left is None else f", {clock(left)} left")
 
 

@@ -58,9 +58,7 @@ def _block(
     index = torch.stack(digits, dim=-1)
     shape = (len(chosen), augmentations, len(number))
     values = loss_value(
-        spec,
-        r_pos.unsqueeze(-1).expand(shape),
-        r_all[:, index].unsqueeze(1).expand(*shape, spec.negatives),
+        spec, r_pos.unsqueeze(-1).expand(shape), r_all[:, index].unsqueeze(1).expand(*shape, spec.negatives)
     )
     return weights[rows] @ ((values @ weights[index].prod(-1)) * share).sum(-1)
 

@@ -213,10 +213,7 @@ def _canonical(factors: list[Factor]) -> Key:
     for choice in product(*(permutations(groups[name]) for name in sorted(groups))):
         numbers: dict[Index, int] = {}
         key = tuple(
-            (
-                name,
-                tuple((i.free, i.number if i.free else numbers.setdefault(i, len(numbers))) for i in indices),
-            )
+            (name, tuple((i.free, i.number if i.free else numbers.setdefault(i, len(numbers))) for i in indices))
             for group in choice
             for name, indices in group
         )

@@ -19,11 +19,7 @@ from theory.core.notation import H, j, negative, pair_distance, r_p
 from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, indexed_form, loss_of
 from theory.losses.signs import domain_decision, sign_decisions
 
-ASSUMPTIONS = (
-    "distances r_+, r_1, ..., r_H are not negative",
-    "tau > 0, r_0 real",
-    "H is a positive integer",
-)
+ASSUMPTIONS = ("distances r_+, r_1, ..., r_H are not negative", "tau > 0, r_0 real", "H is a positive integer")
 TEXT = "dL/dr_+ > 0, dL/dr_k < 0, dL/dr_+ + sum_k dL/dr_k = 0"
 REAL = "L is real and finite"
 """The condition on the values themselves."""

@@ -57,11 +57,7 @@ def derive_covariance(convention: str = "shared", form: str = "operator", drop: 
     factor = 2 if convention == "shared" else 1
     update = _update(convention, drop)
     claim = (letter("Kbar", "x") * letter("fbar", "x") - letter("Kbar", "x") * letter("fbar", "y")).scaled(factor)
-    steps = [
-        convention_step(convention),
-        *_rule_steps(law, drop),
-        _collect(update, claim, law, convention, drop),
-    ]
+    steps = [convention_step(convention), *_rule_steps(law, drop), _collect(update, claim, law, convention, drop)]
     if form == "operator":
         homogeneous = with_homogeneity(claim)
         steps.append(_homogeneity(claim, homogeneous, law, drop))

@@ -255,10 +255,7 @@ def normalized_steps(first: Side, second: Side) -> list[Step]:
             "norm, nu^2 = u^T u: the coefficient of t is 2 nu dnu, so dnu = u^T du / nu",
         ),
         identity_step(
-            outer,
-            projector * change / nu,
-            "quotient rule df = du/nu - u dnu/nu^2 = P du/nu, P = I - f f^T",
-            unit,
+            outer, projector * change / nu, "quotient rule df = du/nu - u dnu/nu^2 = P du/nu, P = I - f f^T", unit
         ),
         identity_step(
             gap.T * projector * first.jacobian * _WEIGHT_CHANGE * first.previous / nu,

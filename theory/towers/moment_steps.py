@@ -109,11 +109,7 @@ def factored(scalar: Expr | int, *factors: Moment) -> MatrixExpr:
 
 
 def moment_step(
-    left: Moment,
-    right: Moment,
-    law: Law,
-    why: str,
-    display: tuple[MatrixExpr | None, MatrixExpr | None] = (None, None),
+    left: Moment, right: Moment, law: Law, why: str, display: tuple[MatrixExpr | None, MatrixExpr | None] = (None, None)
 ) -> Step:
     """A step ``E[left] = E[right]``, decided by the algebra's normal form; ``display``: how it prints."""
     difference = left - right

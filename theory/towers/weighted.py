@@ -63,12 +63,7 @@ def derive_weighted(
     residual = ZeroMatrix(SIZE, 1) if last.proved else shown(expect(first, law))
     statement = _statement(described, distances, convention, form, claimed, single, expansion)
     return Derivation(
-        "weighted-covariance-operator",
-        statement,
-        ASSUMPTIONS,
-        tuple(steps),
-        residual,
-        verdict(steps, last.decision),
+        "weighted-covariance-operator", statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, last.decision)
     )
 
 
@@ -170,17 +165,10 @@ def order_zero(law: Law, convention: str, single: bool, form: str) -> list[Step]
         why += "; xi is symmetric, x and x' can be exchanged"
     steps = [
         moment_step(
-            term,
-            leading(convention, single, "general"),
-            law,
-            why,
-            (None, leading_shown(convention, single, "general")),
+            term, leading(convention, single, "general"), law, why, (None, leading_shown(convention, single, "general"))
         ),
         moment_step(
-            order_part(positive_pair(convention), 0),
-            zero,
-            law,
-            "positive pair at s^0: both deviations are missing",
+            order_part(positive_pair(convention), 0), zero, law, "positive pair at s^0: both deviations are missing"
         ),
     ]
     if form == "operator":

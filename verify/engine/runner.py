@@ -140,12 +140,7 @@ def interrupted(
 
 
 def refute(
-    statement: Statement,
-    variant: Variant,
-    context: Context,
-    *,
-    shrink: bool,
-    examples: int = VARIANT_EXAMPLES,
+    statement: Statement, variant: Variant, context: Context, *, shrink: bool, examples: int = VARIANT_EXAMPLES
 ) -> Refutation:
     """Search for one instance that every kind of evidence named by the variant refutes.
 

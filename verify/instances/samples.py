@@ -177,11 +177,7 @@ def tree_arrays(seed: int, leaves: int) -> tuple[Any, Any, Any]:
     import hltm
 
     population = hltm.leaf_population(hltm.random_tree(leaves=leaves, seed=seed, symmetric=False, cardinality=(2, 3)))
-    return (
-        freeze(population.points),
-        freeze(population.point_weights),
-        freeze(population.augmentation_weights),
-    )
+    return (freeze(population.points), freeze(population.point_weights), freeze(population.augmentation_weights))
 
 
 def tree_populations(

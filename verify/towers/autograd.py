@@ -235,7 +235,4 @@ def measure_float(instance: PairInstance, device: str = "cpu") -> Measurement:
 
 
 def _towers(instance: PairInstance) -> list[tuple[str, tuple, tuple]]:
-    return [
-        ("first tower", instance.weights_1, instance.x_1),
-        ("second tower", instance.weights_2, instance.x_2),
-    ]
+    return [("first tower", instance.weights_1, instance.x_1), ("second tower", instance.weights_2, instance.x_2)]

@@ -15,14 +15,7 @@ from verify.tolerance.statistics import Interval, local_exponent, mean_interval
 from verify.towers import residue
 from verify.training import towers as trained_rates
 from verify.training.lucky import amplification, ceiling, gaps, hidden, selectivities
-from verify.trees.agreement import (
-    as_exact,
-    exact_weights,
-    floats,
-    sympy_number,
-    torch_sides,
-    tree_population_of,
-)
+from verify.trees.agreement import as_exact, exact_weights, floats, sympy_number, torch_sides, tree_population_of
 from verify.trees.lucky_floats import correlation, neurons_at
 
 if TYPE_CHECKING:

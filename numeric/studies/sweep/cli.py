@@ -85,8 +85,7 @@ def run(
 
 @app.command()
 def status(
-    store: StorePath = _STORE,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    store: StorePath = _STORE, json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
 ) -> Job:
     """Say how many configurations are done, and why others have failed."""
     return partial(run_status, store, json)
