@@ -143,7 +143,7 @@ def test_nothing_of_the_bar_is_left_and_the_cursor_is_back(whole):
     assert text.rindex(SHOW_CURSOR) > text.rindex(HIDE_CURSOR)
     after = text[text.rindex(SHOW_CURSOR) :]
     assert " left" not in after
-    assert "Theorem 5 [two-layer-dynamics] holds" in last_screen(after)
+    assert "Statement 5 [two-layer-dynamics] holds" in last_screen(after)
 
 
 def test_the_bar_is_one_line_at_every_width(tmp_path):

@@ -254,7 +254,7 @@ def run_statement(slug: str) -> None:
     def one(output: Output, options: Options) -> Job:
         return partial(execute, (chosen,), output, replace(options, single=True))
 
-    one.__doc__ = f"Check Theorem {chosen.theorem}, {chosen.title}."
+    one.__doc__ = f"Check {chosen.heading}, {chosen.title}."
     single.command()(with_run_options(one))
     leave(single, f"python -m verify.theorem{chosen.theorem}")
 

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from verify.engine.statement import Statement
 
 
+LAST_THEOREM = 4
+"""Statements 1 to 4 have the numbers of the paper's theorems; later ones are numbered in order of appearance."""
+
+
+def heading(number: int | None) -> str:
+    """The name of a statement in displays: *Theorem* only where the number is the paper's."""
+    if number is None:
+        return "Statement"
+    return f"{'Theorem' if number <= LAST_THEOREM else 'Statement'} {number}"
+
+
 @dataclass(frozen=True)
 class Entry:
     """A statement's slug, number, title, and the module that holds it."""
@@ -25,6 +36,11 @@ class Entry:
     theorem: int | None
     title: str
     module: str
+
+    @property
+    def heading(self) -> str:
+        """Theorem 1 to 4, Statement 5 to 7."""
+        return heading(self.theorem)
 
     def load(self) -> Statement:
         statement: Statement = importlib.import_module(self.module).STATEMENT

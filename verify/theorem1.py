@@ -30,7 +30,7 @@ from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.runner import proof_evidence
 from verify.engine.search import searched
-from verify.engine.statement import Check, Context, Statement, Variant
+from verify.engine.statement import Check, Context, PaperRelation, Statement, Variant
 from verify.instances import samples
 from verify.instances.instance import PairInstance
 from verify.strategies import pair_instances
@@ -208,6 +208,12 @@ STATEMENT = Statement(
     assumptions=names(TOWERS),
     not_covered=("biases with ReLU", "smooth activations", "batch normalisation"),
     source="arXiv 2010.00578, Theorem 1",
+    relation_to_paper=PaperRelation(
+        "as printed",
+        "no difference is known; the form for normalised outputs is stated apart",
+        "the project's notes, written without the paper's text; number and wording were not compared with it",
+        "low",
+    ),
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),

@@ -31,7 +31,7 @@ from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.runner import proof_evidence
 from verify.engine.search import searched
-from verify.engine.statement import Check, Context, Statement, Variant
+from verify.engine.statement import Check, Context, PaperRelation, Statement, Variant
 from verify.instances import samples
 from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PopulationInstance, SimplePopulationInstance
@@ -224,6 +224,12 @@ STATEMENT = Statement(
     assumptions=names(SIMPLE),
     not_covered=("the law of a minibatch update beyond its mean and the rate of its error",),
     source="arXiv 2010.00578, Theorem 3",
+    relation_to_paper=PaperRelation(
+        "sharpened",
+        "the printed operator is the one-branch update, the shared one is twice it; the general form is added",
+        "public abstract: each update is by a covariance operator; number, factor and formula from the project's notes",
+        "medium",
+    ),
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),

@@ -30,7 +30,7 @@ from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.runner import proof_evidence
 from verify.engine.search import searched
-from verify.engine.statement import Check, Context, Statement
+from verify.engine.statement import Check, Context, PaperRelation, Statement
 from verify.instances import samples
 from verify.instances.instance import PopulationInstance
 from verify.strategies import population_instances
@@ -212,6 +212,12 @@ STATEMENT = Statement(
     assumptions=names(WEIGHTED),
     not_covered=("gates that flip within the augmentations of a point", "the size of theta at large spread"),
     source="arXiv 2010.00578, Theorem 4",
+    relation_to_paper=PaperRelation(
+        "sharpened",
+        "theta is of second order between augmentation means, the printed bound is of first order; several negatives",
+        "stored sources confirm the number of the theorem; the printed bound is from the project's notes",
+        "medium",
+    ),
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),

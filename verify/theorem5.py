@@ -31,7 +31,7 @@ from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.runner import proof_evidence
 from verify.engine.search import searched
-from verify.engine.statement import Check, Context, Statement
+from verify.engine.statement import Check, Context, PaperRelation, Statement
 from verify.strategies import LOSSES
 from verify.training.towers import CHECKPOINTS, along, descend, drift_order, horizon
 from verify.two_layer import figures, measures, samples
@@ -186,6 +186,12 @@ STATEMENT = Statement(
     assumptions=names(ASSUMPTIONS),
     not_covered=("minibatch noise along training", "ReLU networks whose gates make them linear on the ring"),
     source="arXiv 2010.00578, the section on two-layer networks",
+    relation_to_paper=PaperRelation(
+        "sharpened",
+        "coupled neurons, the condition that decouples them and the conserved quantity are added to the decoupled form",
+        "the project's notes, written without the paper's text; the paper's number of it is not known",
+        "low",
+    ),
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),

@@ -35,7 +35,7 @@ from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, tally
 from verify.engine.runner import proof_evidence
 from verify.engine.search import searched
-from verify.engine.statement import Check, Context, Statement
+from verify.engine.statement import Check, Context, PaperRelation, Statement
 from verify.instances.instance import TreeInstance
 from verify.strategies import tree_instances
 from verify.training import figures, trees
@@ -154,6 +154,12 @@ STATEMENT = Statement(
     assumptions=names(ASSUMPTIONS),
     not_covered=("trees too large to enumerate, except by sampling", "augmentations that keep other latents"),
     source="arXiv 2010.00578, the section on hierarchical latent tree models",
+    relation_to_paper=PaperRelation(
+        "sharpened",
+        "every tree shape, ReLU and categorical latents, cross terms between siblings are added to the binary form",
+        "the published code's README places the latent tree model in section 6; the formula is from the project's notes",
+        "medium",
+    ),
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "tree", exact),

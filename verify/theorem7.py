@@ -36,7 +36,7 @@ from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.runner import proof_evidence
 from verify.engine.search import property_evidence
-from verify.engine.statement import Check, Context, Statement
+from verify.engine.statement import Check, Context, PaperRelation, Statement
 from verify.figures.data import FigureData
 from verify.instances.instance import TreeInstance
 from verify.strategies import tree_instances
@@ -235,6 +235,12 @@ STATEMENT = Statement(
     assumptions=names(LUCKY_ASSUMPTIONS),
     not_covered=("emergence as a law", "amplification at large initial weights, where selectivities shrink"),
     source="arXiv 2010.00578, the section on over-parametrisation",
+    relation_to_paper=PaperRelation(
+        "own form",
+        "exact law of the gap, existence, and a lower bound of the selectivity in place of the paper's statement",
+        "the derivations, which are this project's; the paper's wording and number are not known",
+        "high",
+    ),
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "tree", exact),

@@ -1,7 +1,8 @@
 """Parts of pages that are written by the code they speak of, so that nothing is typed twice.
 
 A fence ```` ```{statement} SLUG ```` in a page is replaced by Markdown when Sphinx reads the page; likewise
-``checked``, ``not-covered``, ``checking-modules``, ``derivation``, ``symbols``, ``measured`` and ``command-line``.
+``checked``, ``not-covered``, ``checking-modules``, ``derivation``, ``symbols``, ``relations``, ``measured`` and
+``command-line``.
 """
 
 import importlib
@@ -154,6 +155,24 @@ def not_covered(argument: str, body: str) -> str:
     return "\n".join([*lines, *(f"* `{slug}`: not covered at all" for slug in missing)]) + "\n"
 
 
+def relations(argument: str, body: str) -> str:
+    """The relation of every statement to the paper, as reports show it."""
+    from verify.report.view import PAPER_NOTE
+
+    lines = [
+        PAPER_NOTE,
+        "",
+        "| statement | relation | what differs | known from | confidence |",
+        "|---|---|---|---|---|",
+    ]
+    for known in REGISTRY:
+        row = known.load().relation_to_paper
+        if row is not None:
+            texts = " | ".join(map(plain, (row.relation, row.difference, row.source, row.confidence)))
+            lines.append(f"| [{known.heading}](/mathematics/{known.slug}.md) | {texts} |")
+    return "\n".join(lines) + "\n"
+
+
 def derivation(argument: str, body: str) -> str:
     """The derivation of a statement, step by step, as `theory.derive` gives it."""
     from theory import derive
@@ -264,6 +283,7 @@ def replace(app: Sphinx, docname: str, source: list[str]) -> None:
         "derivation": derivation,
         "measured": measured,
         "not-covered": not_covered,
+        "relations": relations,
         "statement": statement,
         "symbols": symbols,
     }

@@ -56,3 +56,9 @@ def test_its_table_counts_what_a_run_counts():
     assert rows["symbolic"] == [sum(check.run(context).instances for check in checks) for checks in proofs]
     assert rows["variants"] == [len(found.variants) for found in statements]
     assert rows["assumptions"] == [len(found.drops) for found in statements]
+
+
+def test_its_table_of_relations_is_the_statements_own():
+    rows = re.findall(r"^\| ((?:Theorem|Statement) \d) \| (.+?) \| (.+?) \| (\w+) \|$", TEXT, re.MULTILINE)
+    known = [(entry.heading, entry.load().relation_to_paper) for entry in REGISTRY]
+    assert rows == [(heading, row.relation, row.difference, row.confidence) for heading, row in known]

@@ -6,13 +6,16 @@ A check is a function of a `Context`, so that a user's own statement runs in the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
 
 from verify.engine.evidence import Evidence, Kind, Measurement
 from verify.figures.data import FigureData
+from verify.registry import heading
 
 Profile = Literal["quick", "thorough"]
+Relation = Literal["as printed", "sharpened", "corrected", "own form"]
+Confidence = Literal["high", "medium", "low"]
 
 
 @dataclass(frozen=True)
@@ -132,13 +135,55 @@ class Assumption:
 
 
 @dataclass(frozen=True)
+class PaperRelation:
+    """The relation of a statement to what the paper prints, and the source of that knowledge.
+
+    Parameters
+    ----------
+    relation : {"as printed", "sharpened", "corrected", "own form"}
+        Whether the statement is the paper's; adds to it or bounds it more tightly; contradicts it; or is stated in
+        this project's own form.
+    difference : str
+        What the statement adds to, changes or leaves out of the printed one.
+    source : str
+        The text or notes that the two fields above are taken from.
+    confidence : {"high", "medium", "low"}
+        ``high``: the source is at hand and decides the relation. ``medium``: a public source at hand confirms a part,
+        which `source` names; the rest is from notes. ``low``: from notes that were written without the paper's text.
+
+    Examples
+    --------
+    >>> PaperRelation("own form", "the bound is ours", "the derivation itself", "high").as_json()["relation"]
+    'own form'
+    """
+
+    relation: Relation
+    difference: str
+    source: str
+    confidence: Confidence
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not listed."""
+        for name, value, allowed in (
+            ("relation", self.relation, Relation),
+            ("confidence", self.confidence, Confidence),
+        ):
+            if value not in get_args(allowed):
+                raise ValueError(f"{name}={value!r}: must be one of {', '.join(get_args(allowed))}")
+
+    def as_json(self) -> dict[str, str]:
+        """The four fields."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Statement:
     """A statement with its evidence.
 
     Parameters
     ----------
     slug, theorem, title
-        Canonical name, number in the paper (None: a statement of a user's own), one line.
+        Canonical name, number of the statement (None: a statement of a user's own), one line.
     stated : str or callable
         The statement in LaTeX, or a function that derives it (`verify.engine.claims.Claimed`); `claim` is the text.
     assumptions, not_covered : tuple of str
@@ -158,6 +203,8 @@ class Statement:
         Assumptions, each with a way to drop it.
     figures : callable, optional
         ``Context -> sequence of FigureData``: the figures of the report.
+    relation_to_paper : PaperRelation, optional
+        How the statement relates to the printed one; None for a statement of a user's own.
 
     Examples
     --------
@@ -181,6 +228,7 @@ class Statement:
     variants: tuple[Variant, ...] = field(default=())
     drops: tuple[Assumption, ...] = field(default=())
     figures: Callable[[Context], Sequence[FigureData]] | None = None
+    relation_to_paper: PaperRelation | None = None
 
     @property
     def claim(self) -> str:
@@ -189,13 +237,13 @@ class Statement:
 
     @property
     def short(self) -> str:
-        """The number in the paper, or the slug of a statement that has none."""
+        """The number, or the slug of a statement that has none."""
         return self.slug if self.theorem is None else str(self.theorem)
 
     @property
     def heading(self) -> str:
-        """The heading of a verdict."""
-        return "Statement" if self.theorem is None else f"Theorem {self.theorem}"
+        """The heading of a verdict: Theorem 1 to 4, Statement 5 to 7, Statement."""
+        return heading(self.theorem)
 
     def _repr_latex_(self) -> str:
         from theory.latex.render import for_browsers

@@ -51,6 +51,7 @@ def results_json(context: Context, results: Sequence[Result], files: Mapping[tup
                 row["counterexample"] = files[statement.slug, index]
         statements.append({
             "slug": statement.slug, "theorem": statement.theorem, "title": statement.title, "verdict": result.verdict,
+            "relation_to_paper": None if (known := statement.relation_to_paper) is None else known.as_json(),
             "seconds": round(result.seconds, 3), "assumptions": list(statement.assumptions),
             "not_covered": list(statement.not_covered), "evidence": rows,
         })  # fmt: skip

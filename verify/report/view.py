@@ -142,6 +142,10 @@ def of_statements(numbers: Sequence[int]) -> list[dict[str, str]]:
 
 
 PAPER = "Understanding Self-supervised Learning with Dual Deep Networks (arXiv 2010.00578)"
+PAPER_NOTE = (
+    "The paper's full text was not at hand. Confidence is high where the source decides the relation, medium where a "
+    "public source confirms the part that is named, and low where it rests on the project's notes alone."
+)
 WORDS = {"holds": "holds", "refuted": "refuted", "abstained": "left open", "not-run": "not run"}
 # Longer instances are in their files only.
 INLINE = 700
@@ -212,6 +216,7 @@ def view(request: Request, results: Sequence[Result], attached: Attached) -> dic
         "kinds": list(KINDS),
         "words": WORDS,
         "statements": [statement_view(request, result, attached) for result in results],
+        "paper_note": PAPER_NOTE if any(r.statement.relation_to_paper for r in results) else "",
         "symbols": of_statements([r.statement.theorem for r in results if r.statement.theorem is not None]),
         "images": request.images,
     }
@@ -233,6 +238,7 @@ def statement_view(request: Request, result: Result, attached: Attached) -> dict
         "title": statement.title,
         "claim": [statement.claim] if statement.claim.strip() else [],
         "source": statement.source,
+        "relation_to_paper": None if (known := statement.relation_to_paper) is None else known.as_json(),
         "verdict": result.verdict,
         "interrupted": result.interrupted,
         "seconds": round(result.seconds, 1),
