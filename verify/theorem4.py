@@ -3,16 +3,20 @@ r"""Theorem 4 [weighted-covariance-operator]: soft triplet and InfoNCE.
 Statement
     ``-E[grad] = V^xi_{x,x'}[Kbar_l(x) - Kbar_l(x')] vec W_l + theta`` (shared) with ``xi(r) = sigmoid((r_0 - r)/tau)``
     for the soft triplet and ``exp(-r/tau) / (1 + exp(-r/tau))`` for InfoNCE with H = 1; for several negatives, xi_k is
-    their softmax weight. theta vanishes with the augmentation: it is of second order in the spread when r is measured
-    between augmentation means, of first order in general when it is measured between unaugmented points.
+    their softmax weight. theta vanishes with the augmentation: it is of second order in the spread s when r is measured
+    between augmentation means. Measured between unaugmented points it is of second order too where the augmentation is
+    unbiased to first order, E_aug f - f = O(s^2), as with zero-mean noise; where it is biased, of first order in
+    general.
 Assumptions
-    As Theorem 3; gates that do not flip within the augmentations of a point; tau > 0.
+    As Theorem 3; tau > 0. The second order needs E ||kappa|| ||phi|| = O(s^2) for kappa = K - Kbar, phi = f - fbar. It
+    holds where no gate flips within the augmentations of a point, and where the mass of the points at which one flips
+    falls with s; it fails where a point lies on a kink.
 Evidence
     Symbolic: expansion in the spread. Exact: without augmentation theta is 0, enclosed in balls; with it, theta is a
     power series in the spread whose coefficients are enclosed. Float: automatic differentiation; exponents fitted
     with confidence intervals. Trained: every checkpoint of descent, and how large theta is there.
 Not covered
-    Gates that flip within the augmentations of a point; the size of theta at large spread.
+    Fits over spreads at which a gate flips within the augmentations of a point; the size of theta at large spread.
 Source
     arXiv 2010.00578, Theorem 4; the second order goes beyond the paper.
 """
@@ -210,7 +214,10 @@ STATEMENT = Statement(
     title="soft triplet and InfoNCE: the weighted covariance operator",
     stated=CLAIMED,
     assumptions=names(WEIGHTED),
-    not_covered=("gates that flip within the augmentations of a point", "the size of theta at large spread"),
+    not_covered=(
+        "fits of the order over spreads at which a gate flips within the augmentations of a point",
+        "the size of theta at large spread",
+    ),
     source="arXiv 2010.00578, Theorem 4",
     relation_to_paper=PaperRelation(
         "sharpened",

@@ -157,7 +157,7 @@ STATEMENT = Statement(
     relation_to_paper=PaperRelation(
         "sharpened",
         "every tree shape, ReLU and categorical latents, cross terms between siblings are added to the binary form",
-        "the published code's README places the latent tree model in section 6; the formula is from the project's notes",
+        "the published code's README puts the latent tree model in section 6; the formula is from the project's notes",
         "medium",
     ),
     checks=(

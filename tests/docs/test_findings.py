@@ -50,7 +50,7 @@ def test_orders_of_the_residue():
         exponent, low, high = numbers(theorem4.orders("means", 2, source, CONTEXT))
         assert f"{exponent:.4f} *(seed 0)* (interval of level 1 - 3e-8: {low:.4f} to {high:.4f}" in TEXT
     exponent, *_ = numbers(theorem4.orders("points", 1, "toy", CONTEXT))
-    assert f"measured between unaugmented points it is {exponent:.4f} *(seed 0)*" in TEXT
+    assert f"measured between unaugmented points under a biased augmentation it is {exponent:.4f} *(seed 0)*" in TEXT
 
 
 @pytest.mark.parametrize("loss", ["simple", "triplet", "infonce"])

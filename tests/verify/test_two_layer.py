@@ -119,6 +119,45 @@ def test_the_population_decouples_and_others_do_not():
     assert any(measures.measure_decoupled(i).status == "refuted" for i in toy)
 
 
+def shifted(centres):
+    """Neurons 1 and 2 read inputs 1 and 2; input j is its centre for the object plus a random sign times a size.
+
+    Sizes exceed centres, so that the sign decides the gate, and objects take both sizes of either input independently.
+    ``centres`` gives the centre of an input from its size.
+    """
+    sizes, signs = ((1.0, 3.0), (2.0, 5.0)), (1, -1)
+    points = [
+        [[centres(a) + s * a, centres(b) + t * b] for s in signs for t in signs] for a in sizes[0] for b in sizes[1]
+    ]
+    weights = (((1.0, 0.0), (0.0, 0.5)), ((0.25, 1.0), (-0.5, 0.75)))
+    return TwoLayerInstance(0.0, weights, samples.freeze(points), point_weights=(0.125, 0.125, 0.375, 0.375))
+
+
+def test_an_unread_input_needs_a_constant_gated_mean_and_no_mean_of_zero():
+    constant = shifted(lambda size: 0.5)
+    means = formulas.exact_neurons(constant).means()
+    for j, k in ((0, 1), (1, 0)):
+        unread = [to_float(mean[j, k]) for mean in means]
+        assert unread == [0.25] * len(unread)  # half of the centre: not zero, the same for every object
+        assert len({to_float(mean[j, j]) for mean in means}) == 2
+    assert measures.measure_decoupled_exact(constant).residual == 0
+    # A gated mean that varies with the object couples the neurons, and takes A_jj out of its inputs.
+    found = measures.measure_decoupled_exact(shifted(lambda size: size / 4))
+    assert found.status == "refuted"
+    blocks = formulas.exact_neurons(shifted(lambda size: size / 4)).blocks
+    assert to_float(blocks[0, 1, 0, 1]) > 0
+    assert any(entry != 0 for entry in blocks[0, :, 1, :].ravel())
+
+
+def test_disjoint_inputs_that_vary_together_are_coupled():
+    """Gated means of what is not read are 0, and yet A_12 is not: what is read is correlated over the objects."""
+    points = [[[s * a, t * a] for s in (1, -1) for t in (1, -1)] for a in (1.0, 3.0)]
+    case = TwoLayerInstance(0.0, (((1.0, 0.0), (0.0, 0.5)), ((0.25, 1.0), (-0.5, 0.75))), samples.freeze(points))
+    neurons = formulas.exact_neurons(case)
+    assert all(mean[0, 1] == mean[1, 0] == 0 for mean in neurons.means())
+    assert [to_float(entry) for entry in neurons.blocks[0, :, 1, :].ravel()] == [0.0, 0.25, 0.0, 0.0]
+
+
 def test_formulas_against_reference_arithmetic():
     """Rationals and float64 give the same blocks; the block at (j, k) is the covariance of two neurons alone."""
     for instance in populations.toys(7, 12):

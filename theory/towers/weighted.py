@@ -3,8 +3,9 @@
 ``K(x;a) = Kbar(x) + s kappa(x;a)`` and ``f(x;a) = fbar(x) + s phi(x;a)`` with zero-mean kappa, phi. The
 coefficient of ``s^0`` of ``-E[grad L]`` is the weighted operator; that of ``s^1`` is linear in zero-mean
 noise and vanishes if r is measured between augmentation means (second order), while between unaugmented
-points ``f(x) = fbar(x) + s b(x)`` it keeps a term in b (first order). Only inner products enter, so the
-derivation holds in all dimensions.
+points ``f(x) = fbar(x) + s b(x)`` it keeps a term in b: first order if the augmentation is biased to first
+order, second where ``b = O(s)``, as with zero-mean noise. Only inner products enter, so the derivation holds
+in all dimensions.
 """
 
 from collections.abc import Callable
@@ -194,7 +195,7 @@ def order_one(law: Law, convention: str, single: bool, distances: str, constant:
         number, left, difference = _mean_factors(convention, single)
         shift = (shift_of_points(single) * (left * difference)).scaled(number)
         total = total + shift
-        text = "r of points is r of means + s <Delta, b - b'> + O(s^2), b = (f - fbar)/s is not zero-mean"
+        text = "r of points is r of means + s <Delta, b - b'> + O(s^2), b = (f - fbar)/s the bias of the augmentation"
         steps.append(moment_step(total, shift, law, text))
     return total, steps
 

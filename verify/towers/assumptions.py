@@ -463,7 +463,10 @@ def coefficient(instance: str, found: arb_series, power: int) -> Sides:
 
 
 def flipping(context: Context) -> Iterator[Sides]:
-    """f = max(w_1 x_1 + w_2 x_2, 0), w = (0, 1), derivative by w_1: the gate of (1, s) is on, that of (1, -s) off."""
+    """f = max(w_1 x_1 + w_2 x_2, 0), w = (0, 1), derivative by w_1: the gate of (1, s) is on, that of (1, -s) off.
+
+    The object (1, 0) lies on the kink, so that K - Kbar does not fall with s, and E ||K - Kbar|| ||f - fbar|| is O(s).
+    """
     with balls.precision(BITS, 3):
         on, off = View(series(0, 1), series(1), series(0, 1)), View(series(0), series(0), series(0))
         far = View(series(1), series(0), series(1))
@@ -496,9 +499,13 @@ WEIGHTED = (
         partial(operator_form, "InfoNCE, tau = 1, f = (w x)^2, w = 1, points 0 and 1", PAIRS,
                 squared([0], [1]), infonce),
     ),
-    Assumption("no gate flips within the augmentations of a point", "a gate that flips", flipping),
     Assumption(
-        "r between augmentation means for the second order", "r between unaugmented points",
+        "E ||K - Kbar|| ||f - fbar|| of second order: no gate flips, or the mass that flips falls with the spread",
+        "a point on a kink, whose gate flips at every spread", flipping,
+    ),
+    Assumption(
+        "r between augmentation means for the second order",
+        "r between unaugmented points, under an augmentation that is biased to first order",
         partial(first_order, "stated", "points"),
         derivation=("weighted-covariance-operator", {"loss": "infonce", "distances": "points", "order": 2}),
     ),

@@ -52,8 +52,8 @@ def shrunk(instance: PopulationInstance, factor: float) -> PopulationInstance:
 def gates_agree(instance: PopulationInstance) -> bool:
     """Whether all augmentations of each point share their gates, none of them within rounding of its kink.
 
-    The expansion of statement 4 takes K as a smooth function of the augmentation; where a gate flips between two
-    augmentations, K jumps.
+    Statement 4 does not need this, a fit does: on a finite population a flip happens at some of the fitted spreads and
+    not at others, so that theta is no power of the spread over their range.
     """
     points = np.asarray(instance.points)
     flat = points.reshape(-1, points.shape[-1])

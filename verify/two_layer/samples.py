@@ -82,7 +82,8 @@ def decoupling(seed: int, count: int, *, neurons: int = 2, block: int = 2) -> It
     of two vectors for each block, independent between blocks; its augmentations multiply every block by a sign,
     independently. Whatever neuron j does not read has then mean zero given the object and the gate of j, so that
     E_aug x~_j lives on block j and depends on block j of the object alone. Hence A_jk = 0, and A_jj w_1j lives on
-    block j: the neuron goes on reading its block alone. (With linear neurons A is 0 altogether.)
+    block j: the neuron goes on reading its block alone. (With linear neurons A is 0 altogether.) Mean zero suffices;
+    a gated mean that does not vary with the object would do.
     """
     rng = samples.generator(seed, "two-layer decoupling")
     signs = list(itertools.product((1, -1), repeat=neurons))
