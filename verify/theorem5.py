@@ -10,8 +10,8 @@ Statement
 Assumptions
     As in statement 3, and one hidden layer. Neurons that read disjoint inputs have A_jk = 0 if the gated mean of what a
     neuron does not read does not vary with the object (mean 0 given object and gate suffices) and the gated means of
-    what they read are uncorrelated over the objects. Conservation needs homogeneous neurons only, the loss may be any function
-    of the outputs. That linear neurons stay where they are is claimed of the simple loss.
+    what they read are uncorrelated over the objects. Conservation needs homogeneous neurons only, the loss may be any
+    function of the outputs. That linear neurons stay where they are is claimed of the simple loss.
 Evidence
     Symbolic: derivations for all sizes, and written out at given widths. Exact: central differences of the expected
     loss in rationals, residual 0; other losses in balls. Float: automatic differentiation. Trained: at every checkpoint

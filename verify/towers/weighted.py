@@ -69,7 +69,8 @@ VARIANTS = (
             Claim(lambda loss, r, tau, margin, exp: stated_weights(loss, r, tau, margin * 0, exp))),
     Variant("half-for-shared", "1/2 V^xi vec W for the shared gradient", Claim(factor=0.5)),
     Variant("doubled", "2 V^xi vec W for the shared gradient", Claim(factor=2.0)),
-    Variant("second-order-between-points", "theta of second order with r between unaugmented points, for every augmentation",
+    Variant("second-order-between-points",
+            "theta of second order with r between unaugmented points, for every augmentation",
             Claim(distances="points")),
     Variant("third-order", "theta of third order with r between augmentation means", Claim(order=3)),
 )  # fmt: skip

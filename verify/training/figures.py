@@ -60,8 +60,9 @@ def residues(context: Context) -> tuple[FigureData, ...]:
         facts[f"order, {name}, stated"] = stated
     caption = (
         f"theta = -E[grad] - V^xi vec W on {member} Gaussian populations (soft triplet and InfoNCE; ReLU, leaky ReLU "
-        "and linear), augmentations pulled towards their point, biased to first order. Thin lines: one population each; thick: their mean. "
-        "Orders are fitted population by population with a first-order correction; in brackets the Student interval "
+        "and linear), augmentations pulled towards their point, biased to first order. Thin lines: one population "
+        "each; thick: their mean. Orders are fitted population by population with a first-order correction; in "
+        "brackets the Student interval "
         f"({LEVEL:.0%}) of their mean. Every value is a finite sum, without sampling error; dotted: the stated slopes."
     )
     columns = table(("series", "member", "loss", "spread", "theta"), rows)
