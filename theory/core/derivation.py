@@ -1,17 +1,20 @@
-"""A derivation as data: statement, assumptions, a chain of checked steps, residual, and what decided it.
+"""A derivation as data: a claim, a chain of checked steps, and a reading that decides the claim from them.
 
 The statements of arXiv 2010.00578 come out of ``theory.derive`` in this form; ``theory.latex.render`` writes it.
+*Proved* is said of the claim that is shown: the reading takes its relations as they stand, puts in what the steps have
+derived for their symbols, and decides what is left.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import sympy
 
-from theory.core.decide import Decision, combine, decide_positive, decide_zero
+from theory.core.claim import Claim, Reading, equation, reading, together
+from theory.core.decide import Decision, combine, decide_positive, decide_relation, decide_zero
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+__all__ = ("Claim", "Derivation", "Step", "equation", "positive_step", "stated", "together", "zero_step")
 
 
 @dataclass(frozen=True)
@@ -52,83 +55,80 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Statement:
-    """What a derivation claims: a text, and the SymPy relation, or several of them.
-
-    Attributes
-    ----------
-    text
-        The claim in words and plain formulas.
-    expression
-        The relation that the text names; of several, a ``Tuple`` (see ``together``).
-    convention
-        Convention of the update that is claimed: "shared" (the gradient flows through every tower), "one-branch"
-        (through ``x_1`` only), or nothing where no update is.
-
-    Examples
-    --------
-    >>> x = sympy.Symbol("x")
-    >>> statement = Statement("twice x is x + x", sympy.Eq(2 * x, x + x, evaluate=False))
-    >>> str(statement), len(statement.relations)
-    ('twice x is x + x', 1)
-    """
-
-    text: str
-    expression: sympy.Basic
-    convention: str = ""
-
-    @property
-    def relations(self) -> tuple[sympy.Basic, ...]:
-        """The relations one by one, in the order of the text."""
-        return relations_of(self.expression)
-
-    def __str__(self) -> str:
-        return self.text
-
-    def _repr_latex_(self) -> str:
-        """The relation for a notebook."""
-        from theory.latex.render import statement_latex
-
-        return statement_latex(self)
-
-
-@dataclass(frozen=True)
 class Derivation:
-    """A statement with the chain of checked steps that proves it, or with what is left where it fails.
+    """A claim with the chain of checked steps that proves it, or with what is left where it fails.
 
     Attributes
     ----------
     slug
         Canonical name of the statement ("dual-gradient", ...).
-    statement
-        Text and SymPy relation.
-    assumptions
-        What the statement needs, one text each.
+    claim
+        Text, relations and assumptions.
     steps
         Checked steps, each with a named identity.
     residual
-        Left-hand side minus right-hand side in normal form: 0 (or a zero matrix) where the statement holds.
-    decision
-        What decided that the residual is zero.
+        What is left of the difference of the two sides: 0 (or a zero matrix) where the claim holds; None where the
+        claim is a chain of steps without one difference.
+    read
+        How a claim about these symbols is decided; by its relations alone where nothing is said.
 
     Examples
     --------
     >>> import theory
-    >>> theory.derive("dual-gradient", widths=(2, 1, 1)).proved
-    True
+    >>> derived = theory.derive("dual-gradient", widths=(2, 1, 1))
+    >>> derived.proved, derived.decides(derived.claim.mutants()["times 7 in relation 1"]).value
+    (True, False)
     """
 
     slug: str
-    statement: Statement
-    assumptions: tuple[str, ...]
+    claim: Claim
     steps: tuple[Step, ...]
-    residual: sympy.Basic
-    decision: Decision
+    residual: sympy.Basic | None = None
+    read: Reading = field(default=reading(decide_relation), compare=False, repr=False)
+
+    def decides(self, claim: Claim) -> Decision:
+        """Whether the steps decide a claim about the same symbols: proved, refuted, or neither.
+
+        Parameters
+        ----------
+        claim
+            The claim of this derivation, or another one: ``claim.replace(relations=...)``, one of its ``mutants()``.
+
+        Returns
+        -------
+        Decision
+            True only where every step is proved and every relation of the claim follows; False with what refutes it.
+
+        Examples
+        --------
+        >>> import theory
+        >>> derived = theory.derive("covariance-operator")
+        >>> [derived.decides(wrong).value for wrong in derived.claim.mutants().values()]
+        [False, False]
+        """
+        found = self.read(claim)
+        worst = combine([found, *(step.decision for step in self.steps)])
+        return found if worst.value is True else worst
+
+    @cached_property
+    def decision(self) -> Decision:
+        """What decided the claim of this derivation."""
+        return self.decides(self.claim)
 
     @property
     def proved(self) -> bool:
-        """True only if every step and the residual are decided true by a proof method."""
-        return self.decision.value is True and all(step.proved for step in self.steps)
+        """Whether the steps decide the claim, as it is shown, to be true."""
+        return self.decision.value is True
+
+    @property
+    def statement(self) -> Claim:
+        """The claim."""
+        return self.claim
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the claim needs, one text each."""
+        return self.claim.assumptions
 
     def latex(self, form: str = "align") -> str:
         """LaTeX of the derivation: "equation", "align" or "standalone" (see ``theory.to_latex``)."""
@@ -143,26 +143,9 @@ class Derivation:
         return derivation_latex(self)
 
 
-def together(relations: "Iterable[sympy.Basic]") -> sympy.Basic:
-    """Several relations as a ``Tuple``; a single one as it is."""
-    listed = tuple(relations)
-    return listed[0] if len(listed) == 1 else sympy.Tuple(*listed)
-
-
-def relations_of(expression: sympy.Basic) -> tuple[sympy.Basic, ...]:
-    """The relations that are shown together."""
-    return tuple(expression) if isinstance(expression, sympy.Tuple) else (expression,)
-
-
-def verdict(steps: "Iterable[Step]", decision: Decision) -> Decision:
-    """The decision of the residual, overruled by a step that is refuted or undecided."""
-    worst = combine([decision, *(step.decision for step in steps)])
-    return decision if worst.value is True else worst
-
-
-def equation(left: sympy.Basic, right: sympy.Basic) -> sympy.Basic:
-    """An equation that SymPy does not evaluate."""
-    return sympy.Eq(left, right, evaluate=False)
+def stated(relation: sympy.Basic, justification: str, read: Reading) -> Step:
+    """A step that is a relation of the claim, decided as the claim is."""
+    return Step(relation, justification, read(Claim("", (relation,))))
 
 
 def zero_step(left: sympy.Expr, right: sympy.Expr, justification: str) -> Step:

@@ -9,7 +9,6 @@ the chain rule and homogeneity are proved by induction over the layers, in index
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import sympy
 from sympy import (
     Basic,
     Identity,
@@ -17,7 +16,6 @@ from sympy import (
     KroneckerProduct,
     MatAdd,
     MatMul,
-    Matrix,
     MatrixExpr,
     MatrixSymbol,
     Rational,
@@ -27,9 +25,11 @@ from sympy import (
 )
 
 from theory.core.decide import decide_zero
-from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
+from theory.core.claim import quantity
+from theory.core.derivation import Claim, Derivation, Step, equation, stated
 from theory.core.index_notation import check_identity
 from theory.core.notation import Vec, dimension, matrix
+from theory.core.reading import explicit, explicit_reading, identity_reading
 from theory.towers.network import Tower, checked_widths, connection, gradient, jacobian, squared_distance, tower, vec
 
 ASSUMPTIONS = (
@@ -55,41 +55,58 @@ def derive_widths(widths: object, output: str = "linear") -> Derivation:
     first, second = (tower(sizes, name, output == "normalized") for name in ("1", "2"))
     distance = squared_distance(first, second)
     steps: list[Step] = []
-    residuals, claims = [], []
+    meanings: dict[MatrixExpr, ImmutableDenseMatrix] = {}
+    read = explicit_reading(meanings)
+    claims = []
     for layer in range(1, first.layers + 1):
         left = gradient(distance, first.weights[layer - 1])
-        right = connection_side(first, second, layer)
-        residuals.extend(left - right)
-        steps.extend(_layer_steps(first, second, layer, left, right))
-        claims.append(steps[-1].expression)
-    column = Matrix(residuals)
-    decision = decide_zero(column)
-    residual = ImmutableDenseMatrix(sympy.zeros(len(column), 1) if decision else column)
+        steps.extend(_layer_steps(first, second, layer, left, meanings))
+        claims.append(claim_of_layer(first, layer))
+        steps.append(stated(claims[-1], f"the claim at layer {layer}, entry by entry", read))
     assumptions = ASSUMPTIONS if output == "linear" else (*ASSUMPTIONS, "u_1 and u_2 are not zero")
-    statement = Statement(f"{TEXT[output]}, widths {sizes}, {output} output", together(claims))
-    return Derivation("dual-gradient", statement, assumptions, tuple(steps), residual, verdict(steps, decision))
+    claim = Claim(f"{TEXT[output]}, widths {sizes}, {output} output", tuple(claims), assumptions)
+    entries = [explicit(side, meanings) for relation in claims for side in relation.args]
+    residual = [left - right for left, right in zip(entries[::2], entries[1::2], strict=True)]
+    proved = all(step.proved for step in steps)
+    column = ImmutableDenseMatrix.vstack(*residual)
+    return Derivation("dual-gradient", claim, tuple(steps), 0 * column if proved else column, read)
 
 
-def connection_side(first: Tower, second: Tower, layer: int) -> ImmutableDenseMatrix:
-    """``K^b_1 (K^{f T}_1 vec W_1 - K^{f T}_2 vec W_2)`` of one layer; K^b = K^f for a linear output."""
-    sides = [connection(net, layer).T * vec(net.weights[layer - 1]) for net in (first, second)]
-    return connection(first, layer, "backward") * (sides[0] - sides[1])
+def symbols_of_layer(first: Tower, layer: int) -> tuple[MatrixExpr, MatrixExpr, list[MatrixExpr], list[MatrixExpr]]:
+    """Gradient, backward connection, forward connections and weights of one layer, as the claim names them."""
+    shape, size = first.weights[layer - 1].shape, first.output.rows
+    marks = ("^{b}", "^{f}") if first.normalized else ("", "")
+    rows = shape[0] * shape[1]
+    where = {i: {"tower": i, "layer": layer} for i in (1, 2)}
+    grad = quantity("gradient", rf"\frac{{\partial r}}{{\partial W_{{1,{layer}}}}}", *shape, where=where[1])
+    forward = [quantity("connection", f"K{marks[1]}_{{{i},{layer}}}", rows, size, where=where[i]) for i in (1, 2)]
+    backward = forward[0]
+    if first.normalized:
+        backward = quantity("backward connection", f"K^{{b}}_{{1,{layer}}}", rows, size, where=where[1])
+    weights = [quantity("weights", f"W_{{{i},{layer}}}", *shape, where=where[i]) for i in (1, 2)]
+    return grad, backward, forward, weights
+
+
+def claim_of_layer(first: Tower, layer: int) -> Basic:
+    """``vec(dr/dW_1) = K^b_1 (K^{f T}_1 vec W_1 - K^{f T}_2 vec W_2)`` of one layer; K^b = K^f for a linear output."""
+    grad, backward, forward, weights = symbols_of_layer(first, layer)
+    return equation(Vec(grad), backward * (forward[0].T * Vec(weights[0]) - forward[1].T * Vec(weights[1])))
 
 
 def _layer_steps(
-    first: Tower, second: Tower, layer: int, left: ImmutableDenseMatrix, right: ImmutableDenseMatrix
+    first: Tower, second: Tower, layer: int, left: ImmutableDenseMatrix, meanings: dict[MatrixExpr, ImmutableDenseMatrix]
 ) -> list[Step]:
-    """Chain rule, homogeneity of both towers, and the claim of one layer."""
+    """Chain rule and homogeneity of both towers at one layer; what the symbols of its claim stand for is added."""
     shape = first.weights[layer - 1].shape
     size = first.output.rows
-    grad = matrix(rf"\frac{{\partial r}}{{\partial W_{{1,{layer}}}}}", *shape)
+    grad, backward, forward, weights = symbols_of_layer(first, layer)
     outputs = [matrix(f"f_{{{i},{first.layers}}}", size, 1) for i in (1, 2)]
-    weights = [matrix(f"W_{{{i},{layer}}}", *shape) for i in (1, 2)]
-    marks = ("^{b}", "^{f}") if first.normalized else ("", "")
-    backward = matrix(f"K{marks[0]}_{{1,{layer}}}", shape[0] * shape[1], size)
-    forward = [matrix(f"K{marks[1]}_{{{i},{layer}}}", shape[0] * shape[1], size) for i in (1, 2)]
     jac = matrix(f"J_{{1,{layer}}}", size, shape[0])
     previous = matrix(f"f_{{1,{layer - 1}}}", shape[1], 1)
+    meanings[grad] = ImmutableDenseMatrix(*shape, lambda b, a: left[a * shape[0] + b])
+    for net, conn, weight in zip((first, second), forward, weights, strict=True):
+        meanings[conn], meanings[weight] = connection(net, layer), net.weights[layer - 1]
+    meanings[backward] = connection(first, layer, "backward")
     steps = []
     gap = first.output - second.output
     if not first.normalized:
@@ -107,8 +124,6 @@ def _layer_steps(
         product = connection(net, layer).T * vec(net.weights[layer - 1])
         why = "homogeneity: J_l p_l = f_L, and the vec identity"
         steps.append(Step(equation(conn.T * Vec(weight), out), why, decide_zero(product - net.output)))
-    claim = equation(Vec(grad), backward * (forward[0].T * Vec(weights[0]) - forward[1].T * Vec(weights[1])))
-    steps.append(Step(claim, f"the claim at layer {layer}, entry by entry", decide_zero(left - right)))
     return steps
 
 
@@ -134,13 +149,14 @@ class Side:
 
 def side(name: str) -> Side:
     """Symbols of the tower ``name``."""
+    here, top = {"tower": name, "layer": "l"}, {"tower": name, "layer": "L"}
     return Side(
-        weight=matrix(f"W_{{{name},l}}", N, N_BELOW),
-        jacobian=matrix(f"J_{{{name},l}}", N_TOP, N),
-        previous=matrix(f"f_{{{name},l-1}}", N_BELOW, 1),
-        output=matrix(f"f_{{{name},L}}", N_TOP, 1),
-        raw=matrix(f"u_{{{name}}}", N_TOP, 1),
-        norm=Symbol(rf"\nu_{{{name}}}", positive=True),
+        weight=quantity("weights", f"W_{{{name},l}}", N, N_BELOW, where=here),
+        jacobian=quantity("Jacobian", f"J_{{{name},l}}", N_TOP, N, where=here),
+        previous=quantity("activation", f"f_{{{name},l-1}}", N_BELOW, 1, where={"tower": name, "layer": "l-1"}),
+        output=quantity("output", f"f_{{{name},L}}", N_TOP, 1, where=top),
+        raw=quantity("pre-activation", f"u_{{{name}}}", N_TOP, 1, where=top),
+        norm=quantity("norm", rf"\nu_{{{name}}}", where=top, positive=True),
     )
 
 
@@ -247,7 +263,7 @@ def normalized_steps(first: Side, second: Side) -> list[Step]:
     outer = change / nu - raw * d_nu / nu**2
     gap, grad = first.output - second.output, _pulled_back(first, second, "normalized")
     unit = {first.output: raw / nu}
-    back = matrix("J^{b}_{1,l}", N_TOP, N)
+    back = quantity("backward Jacobian", "J^{b}_{1,l}", N_TOP, N, where={"tower": 1, "layer": "l"})
     return [
         identity_step(
             MatMul(Transpose(moved), moved),
@@ -313,21 +329,24 @@ def derive_all_sizes(output: str = "linear") -> Derivation:
         steps.append(shared_step())
     steps.append(last)
     residual = ZeroMatrix(N * N_BELOW, 1) if last.proved else Vec(grad) - right
-    statement = Statement(
-        f"{TEXT[output]}, all widths and depths, {output} output", _shown(first, second, right, meanings)
-    )
+    slope = quantity("gradient", r"\frac{\partial r}{\partial W_{1,l}}", N, N_BELOW, where={"tower": 1, "layer": "l"})
+    distance, square = quantity("squared distance", "r", 1, 1), half_square(first.output - second.output)
+    read = identity_reading({slope: grad, distance: square, **meanings})
+    relations = (equation(Vec(slope), right), equation(distance, square), *_connections(meanings))
     assumptions = ASSUMPTIONS if output == "linear" else (*ASSUMPTIONS, "u_1 and u_2 are not zero")
-    return Derivation("dual-gradient", statement, assumptions, tuple(steps), residual, verdict(steps, last.decision))
+    claim = Claim(f"{TEXT[output]}, all widths and depths, {output} output", relations, assumptions)
+    return Derivation("dual-gradient", claim, tuple(steps), residual, read)
 
 
-def _shown(first: Side, second: Side, right: MatrixExpr, meanings: Mapping[MatrixExpr, MatrixExpr]) -> Basic:
-    """The claim, the distance that it is about, and what its connections are; ``K^f`` and ``K^b`` where normalised."""
-    shown, distance = matrix(r"\frac{\partial r}{\partial W_{1,l}}", N, N_BELOW), matrix("r", 1, 1)
-    claim = equation(Vec(shown), right)
-    connections = [symbol for symbol in meanings if symbol.name.startswith("K")]
-    factors = {symbol: value for symbol, value in meanings.items() if symbol.name.startswith("J")}
-    definitions = [equation(symbol, meanings[symbol].xreplace(factors)) for symbol in connections]
-    return together([claim, equation(distance, half_square(first.output - second.output)), *definitions])
+def _connections(meanings: Mapping[MatrixExpr, MatrixExpr]) -> list[Basic]:
+    """What the connections of the claim are; ``K^f`` and ``K^b`` where normalised."""
+    factors = {symbol: value for symbol, value in meanings.items() if "Jacobian" in symbol.role}
+    connections = [symbol for symbol in meanings if "connection" in symbol.role]
+    return [equation(symbol, meanings[symbol].xreplace(factors)) for symbol in connections]
+
+
+def _connection(name: str, tower: int, role: str = "connection") -> MatrixExpr:
+    return quantity(role, name, N * N_BELOW, N_TOP, where={"tower": tower, "layer": "l"})
 
 
 def _claim(first: Side, second: Side, output: str) -> tuple[MatrixExpr, MatrixExpr, dict[MatrixExpr, MatrixExpr]]:
@@ -335,15 +354,17 @@ def _claim(first: Side, second: Side, output: str) -> tuple[MatrixExpr, MatrixEx
     towers = (first, second)
     lemma = {tower: tower.jacobian * tower.weight * tower.previous for tower in towers}
     if output == "linear":
-        forward = [matrix(f"K_{{{i},l}}", N * N_BELOW, N_TOP) for i in (1, 2)]
+        forward = [_connection(f"K_{{{i},l}}", i) for i in (1, 2)]
         backward = forward[0]
         meanings = {tower.output: raw for tower, raw in lemma.items()}
         meanings |= {symbol: tower.connection for symbol, tower in zip(forward, towers, strict=True)}
     else:
-        back = matrix("J^{b}_{1,l}", N_TOP, N)
-        forward = [matrix(f"K^{{f}}_{{{i},l}}", N * N_BELOW, N_TOP) for i in (1, 2)]
-        backward = matrix("K^{b}_{1,l}", N * N_BELOW, N_TOP)
-        scaled = [matrix(f"J^{{f}}_{{{i},l}}", N_TOP, N) for i in (1, 2)]
+        back = quantity("backward Jacobian", "J^{b}_{1,l}", N_TOP, N, where={"tower": 1, "layer": "l"})
+        forward = [_connection(f"K^{{f}}_{{{i},l}}", i) for i in (1, 2)]
+        backward = _connection("K^{b}_{1,l}", 1, "backward connection")
+        scaled = [
+            quantity("forward Jacobian", f"J^{{f}}_{{{i},l}}", N_TOP, N, where={"tower": i, "layer": "l"}) for i in (1, 2)
+        ]
         meanings = {tower.output: raw / tower.norm for tower, raw in lemma.items()}
         meanings |= {jac: tower.jacobian / tower.norm for jac, tower in zip(scaled, towers, strict=True)}
         meanings[back] = projection(first) * first.jacobian / first.norm

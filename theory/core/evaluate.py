@@ -1,0 +1,197 @@
+"""Numbers for the relations of a claim: both sides in fractions, in balls, or in float64.
+
+Symbols are looked up, never computed: what a symbol is worth comes from outside of `theory`, so that the agreement of
+the two sides says something. One formula serves the three arithmetics.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce, singledispatch
+from typing import Any
+
+import numpy as np
+import sympy
+from flint import arb, fmpq
+from sympy import Basic, Integer, MatrixSymbol, Rational, Symbol
+
+from hltm.base.errors import InputError
+from theory.core.notation import Vec
+
+Array = Any
+"""A NumPy array of two axes, of fractions, balls or float64."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A relation with the values of its two sides, arrays of shape (rows, columns)."""
+
+    relation: Basic
+    left: Array
+    right: Array
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How numbers are made, and the functions that the arithmetic has."""
+
+    name: str
+    number: Callable[[Fraction], Any]
+    functions: Mapping[Any, Callable[..., Any]]
+
+
+def _ball(value: Fraction) -> arb:
+    return arb(fmpq(value.numerator, value.denominator))
+
+
+_COMMON: dict[Any, Callable[..., Any]] = {sympy.Abs: abs}
+ARITHMETICS = {
+    "rational": Arithmetic("rational", lambda value: value, _COMMON | {sympy.Max: max, sympy.Min: min}),
+    "ball": Arithmetic(
+        "ball",
+        _ball,
+        _COMMON
+        | {sympy.exp: lambda x: x.exp(), sympy.log: lambda x: x.log(), sympy.Max: lambda *x: reduce(arb.max, x)},
+    ),
+    "float64": Arithmetic(
+        "float64", float, _COMMON | {sympy.exp: math.exp, sympy.log: math.log, sympy.Max: max, sympy.Min: min}
+    ),
+}
+
+
+def evaluate(relations: tuple[Basic, ...], values: Mapping[Basic, Any], arithmetic: str = "float64") -> tuple[Sides, ...]:
+    """Both sides of every relation; see ``Claim.evaluate``."""
+    if arithmetic not in ARITHMETICS:
+        raise InputError(f"arithmetic={arithmetic!r:.40} of evaluate: must be one of {', '.join(ARITHMETICS)}")
+    place = Place(values, ARITHMETICS[arithmetic])
+    return tuple(Sides(relation, *(place.of(side) for side in relation.args)) for relation in relations)
+
+
+class Place:
+    """Values of symbols, and the arithmetic in which expressions are worked out."""
+
+    def __init__(self, values: Mapping[Basic, Any], arithmetic: Arithmetic) -> None:
+        self.values, self.arithmetic = values, arithmetic
+
+    def of(self, expr: Basic) -> Array:
+        """The value of an expression, an array of two axes."""
+        return self.array(value(expr, self))
+
+    def size(self, expr: Basic) -> int:
+        """A dimension as an integer."""
+        return int(Fraction(self.of(expr)[0, 0]))
+
+    def symbol(self, symbol: Basic) -> Array:
+        """The value that was given for a symbol."""
+        if symbol not in self.values:
+            raise InputError(f"values of evaluate: {sympy.sstr(symbol)} has none")
+        return self.array(self.values[symbol])
+
+    def array(self, entries: Any) -> Array:
+        """An array of two axes; a number has shape (1, 1), a list is a column."""
+        kind = float if self.arithmetic.name == "float64" else object
+        result = np.asarray(entries, dtype=kind)
+        return result.reshape(len(result), -1) if result.ndim == 1 else result.reshape(1, 1) if not result.ndim else result
+
+    def each(self, function: Callable[..., Any], *parts: Array) -> Array:
+        """A function of scalars."""
+        return self.array(function(*(part[0, 0] for part in parts)))
+
+
+@singledispatch
+def value(expr: Basic, place: Place) -> Array:
+    """The value of one kind of expression; more kinds are registered with ``value.register``."""
+    function = place.arithmetic.functions.get(expr.func)
+    if function is None:
+        raise InputError(f"{type(expr).__name__} of evaluate: the {place.arithmetic.name} arithmetic has no such operation")
+    return place.each(function, *(place.of(part) for part in expr.args))
+
+
+@value.register(Symbol)
+@value.register(MatrixSymbol)
+@value.register(sympy.Indexed)
+def _(expr: Basic, place: Place) -> Array:
+    found = place.symbol(expr)
+    if isinstance(expr, MatrixSymbol) and all(size in place.values or size.is_number for size in expr.shape):
+        shape = tuple(place.size(size) for size in expr.shape)
+        if found.shape != shape:
+            raise InputError(f"values of evaluate: {expr.name} has shape {found.shape}, must have {shape}")
+    return found
+
+
+@value.register(Rational)
+def _(expr: Rational, place: Place) -> Array:
+    return place.array(place.arithmetic.number(Fraction(int(expr.p), int(expr.q))))
+
+
+@value.register(sympy.Add)
+@value.register(sympy.MatAdd)
+def _(expr: Basic, place: Place) -> Array:
+    return reduce(lambda a, b: a + b, (place.of(part) for part in expr.args))
+
+
+@value.register(sympy.Mul)
+@value.register(sympy.MatMul)
+def _(expr: Basic, place: Place) -> Array:
+    scalar, product = None, None
+    for part in expr.args:
+        factor = place.of(part)
+        if not getattr(part, "is_Matrix", False):
+            scalar = factor[0, 0] if scalar is None else scalar * factor[0, 0]
+        else:
+            product = factor if product is None else product @ factor
+    if product is None:
+        return place.array(scalar)
+    return product if scalar is None else product * scalar
+
+
+@value.register(sympy.Pow)
+def _(expr: sympy.Pow, place: Place) -> Array:
+    base, exponent = place.of(expr.base), expr.exp
+    if expr.base is sympy.E:
+        return value(sympy.exp(exponent, evaluate=False), place)
+    if isinstance(exponent, Integer):
+        return place.each(lambda x: x ** int(exponent), base)
+    if exponent == Rational(1, 2) and place.arithmetic.name != "rational":
+        return place.each(lambda x: x.sqrt() if isinstance(x, arb) else math.sqrt(x), base)
+    power = place.of(exponent)[0, 0]
+    if place.arithmetic.name == "rational" and power.denominator != 1:
+        raise InputError("Pow of evaluate: the rational arithmetic has no roots")
+    return place.each(lambda x: x ** (int(power) if power == int(power) else power), base)
+
+
+@value.register(sympy.Transpose)
+def _(expr: sympy.Transpose, place: Place) -> Array:
+    return place.of(expr.arg).T
+
+
+@value.register(sympy.KroneckerProduct)
+def _(expr: sympy.KroneckerProduct, place: Place) -> Array:
+    return reduce(np.kron, (place.of(part) for part in expr.args))
+
+
+@value.register(Vec)
+def _(expr: Vec, place: Place) -> Array:
+    return place.of(expr.args[0]).reshape(-1, 1, order="F")
+
+
+@value.register(sympy.Identity)
+@value.register(sympy.ZeroMatrix)
+def _(expr: Basic, place: Place) -> Array:
+    rows, columns = (place.size(size) for size in expr.shape)
+    one = int(isinstance(expr, sympy.Identity))
+    entries = [[place.arithmetic.number(Fraction(one * (i == j))) for j in range(columns)] for i in range(rows)]
+    return place.array(entries)
+
+
+@value.register(sympy.MatrixBase)
+def _(expr: sympy.MatrixBase, place: Place) -> Array:
+    return place.array([[place.of(entry)[0, 0] for entry in row] for row in expr.tolist()])
+
+
+@value.register(sympy.Sum)
+@value.register(sympy.Product)
+def _(expr: Basic, place: Place) -> Array:
+    sizes = {bound: Integer(place.size(bound)) for _, *ends in expr.limits for end in ends for bound in end.free_symbols}
+    return place.of(expr.xreplace(sizes).doit())

@@ -1,0 +1,239 @@
+"""Readings of a claim: the relations as they stand, with what was derived for their symbols put in, then decided.
+
+Three kinds: matrix identities of all sizes (index notation), explicit matrices (entry by entry), and expectations (the
+moment algebra). What a reading cannot put a meaning to abstains.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Any
+
+import sympy
+from sympy import (
+    Basic,
+    Expr,
+    ImmutableDenseMatrix,
+    KroneckerProduct,
+    MatAdd,
+    MatMul,
+    MatrixExpr,
+    MatrixSymbol,
+    Transpose,
+    ZeroMatrix,
+)
+
+from theory.core.claim import Reading, reading, undecided
+from theory.core.decide import ABSTAINED, Decision, decide_relation, decide_zero
+from theory.core.expectation import Law, Moment, Term, decide_moment, expect
+from theory.core.index_notation import check_identity
+from theory.core.notation import Expect, Vec, without_powers
+
+
+class NotReadError(Exception):
+    """A part of a claim that has no meaning in this reading."""
+
+
+def identity_reading(meanings: Mapping[Any, Any], rates: Mapping[Any, MatrixExpr] | None = None) -> Reading:
+    """Matrix equations of all sizes, with meanings for symbols and rates for what moves under ``Rate``."""
+
+    def decide(relation: Basic) -> Decision:
+        if not isinstance(relation, sympy.Equality):
+            return decide_relation(relation.xreplace(dict(meanings)))
+        left, right = (_along(side, rates or {}) for side in relation.args)
+        return check_identity(left, right, meanings)
+
+    return reading(decide)
+
+
+def _along(expr: MatrixExpr, rates: Mapping[Any, MatrixExpr]) -> MatrixExpr:
+    """Derivatives by the time of the flow carried out, where the expression has any."""
+    if isinstance(expr, Rate):
+        return derivative_along(expr.args[0], rates)
+    if isinstance(expr, MatAdd | MatMul):
+        return expr.func(*(_along(part, rates) for part in expr.args))
+    return expr
+
+
+def derivative_along(expr: MatrixExpr, rates: Mapping[Any, MatrixExpr]) -> MatrixExpr:
+    """The derivative of a matrix polynomial while symbols move at given rates: the product rule."""
+    expr = without_powers(expr)
+    if expr in rates:
+        return rates[expr]
+    if isinstance(expr, MatrixSymbol | ZeroMatrix | sympy.Identity):
+        return ZeroMatrix(*expr.shape)
+    if isinstance(expr, MatAdd):
+        return MatAdd(*(derivative_along(part, rates) for part in expr.args))
+    if isinstance(expr, Transpose):
+        return Transpose(derivative_along(expr.arg, rates))
+    if isinstance(expr, MatMul):
+        scalar, factors = expr.as_coeff_matrices()
+        terms = [
+            MatMul(scalar, *factors[:place], derivative_along(factor, rates), *factors[place + 1 :])
+            for place, factor in enumerate(factors)
+        ]
+        return MatAdd(*(term for term in terms if not term.has(ZeroMatrix)) or (ZeroMatrix(*expr.shape),))
+    raise NotReadError(f"{type(expr).__name__} has no rate here")
+
+
+class Rate(MatrixExpr):  # type: ignore[misc]
+    """The derivative of a matrix by the time of the flow; prints as d/dt (...)."""
+
+    @property
+    def shape(self) -> tuple[Expr, Expr]:
+        rows, columns = self.args[0].shape
+        return rows, columns
+
+    def _latex(self, printer: Any) -> str:
+        return rf"\frac{{d}}{{dt}}\left({printer._print(self.args[0])}\right)"
+
+
+class SumOver(MatrixExpr):  # type: ignore[misc]
+    """The sum of a matrix expression over a neuron k that is written generically; prints as sum_k."""
+
+    @property
+    def shape(self) -> tuple[Expr, Expr]:
+        rows, columns = self.args[0].shape
+        return rows, columns
+
+    def _latex(self, printer: Any) -> str:
+        return rf"\sum_{{k}} {printer._print(self.args[0])}"
+
+
+# Explicit matrices.
+
+
+def explicit_reading(meanings: Mapping[Any, Any]) -> Reading:
+    """Equations between explicit matrices or scalars, entry by entry; inequalities of scalars."""
+
+    def decide(relation: Basic) -> Decision:
+        if not isinstance(relation, sympy.Equality):
+            return decide_relation(relation.xreplace(dict(meanings)))
+        try:
+            left, right = (explicit(side, meanings) for side in relation.args)
+        except NotReadError as error:
+            return Decision(None, ABSTAINED, str(error))
+        return same(left, right)
+
+    return reading(decide)
+
+
+def same(left: Any, right: Any) -> Decision:
+    """Decide that two explicit matrices or scalars are equal; 0 stands for a matrix of zeros."""
+    for side, other in ((left, right), (right, left)):
+        if getattr(side, "shape", None) is None and side != 0 and hasattr(other, "shape"):
+            return Decision(None, ABSTAINED, "a scalar and a matrix are compared")
+    if hasattr(left, "shape") and hasattr(right, "shape"):
+        if left.shape != right.shape:
+            return Decision(False, "shapes", f"shapes {left.shape} and {right.shape}")
+        return decide_zero(left - right)
+    return decide_zero(left if right == 0 else right if left == 0 else left - right)
+
+
+def explicit(expr: Any, meanings: Mapping[Any, Any]) -> Any:
+    """A matrix expression written out, symbols replaced by explicit matrices."""
+    if expr in meanings:
+        return meanings[expr]
+    if isinstance(expr, MatrixSymbol):
+        raise NotReadError(f"nothing is derived about {expr.name}")
+    if isinstance(expr, sympy.MatrixBase | sympy.Identity | ZeroMatrix):
+        return ImmutableDenseMatrix(expr.as_explicit() if isinstance(expr, MatrixExpr) else expr)
+    if not isinstance(expr, MatrixExpr):
+        return expr.xreplace(dict(meanings))
+    parts = [explicit(part, meanings) for part in without_powers(expr).args]
+    if isinstance(expr, MatAdd):
+        return reduce(lambda a, b: a + b, parts)
+    if isinstance(without_powers(expr), MatMul):
+        return reduce(lambda a, b: b * a if not hasattr(a, "shape") else a * b, parts)
+    if isinstance(expr, Transpose):
+        return parts[0].T
+    if isinstance(expr, Vec):
+        return ImmutableDenseMatrix(parts[0].vec())
+    if isinstance(expr, KroneckerProduct):
+        return sympy.kronecker_product(*parts)
+    raise NotReadError(f"{type(expr).__name__} is not written out here")
+
+
+# Expectations.
+
+
+Meaning = tuple[Moment, bool]
+"""A moment, and whether it is an expectation: then its points are its own, and no product with another one is read."""
+
+
+def moment_reading(
+    meaning: Callable[[Basic], Meaning | None],
+    law: Law,
+    shapes: Mapping[str, tuple[int, int]],
+    rule: Callable[[Moment], Moment] = lambda moment: moment,
+) -> Reading:
+    """Equations between expectations; `rule` is applied to both sides, before they are brought into normal form."""
+
+    def decide(relation: Basic) -> Decision:
+        if not isinstance(relation, sympy.Equality):
+            return undecided(relation)
+        try:
+            left, right = (rule(moment_of(side, meaning)[0]) for side in relation.args)
+        except NotReadError as error:
+            return Decision(None, ABSTAINED, str(error))
+        return decide_moment(left - right, expect(left - right, law), law, shapes)
+
+    return reading(decide)
+
+
+def moment_of(expr: Basic, meaning: Callable[[Basic], Meaning | None]) -> Meaning:
+    """What a matrix expression over expectations stands for."""
+    found = meaning(expr)
+    if found is not None:
+        return found
+    if expr == 0 or isinstance(expr, ZeroMatrix):
+        return Moment({}), False
+    if getattr(expr, "is_Rational", False):
+        return Moment({Term(()): expr}), False
+    if isinstance(expr, Expect):
+        return moment_of(expr.args[0], meaning)[0], True
+    if isinstance(expr, SumOver):
+        return moment_of(expr.args[0], meaning)
+    if isinstance(expr, Transpose):
+        moment, mean = moment_of(expr.arg, meaning)
+        return moment.transposed(), mean
+    parts = [
+        _number(part, moment_of(part, meaning))
+        for part in without_powers(expr).args
+        if isinstance(expr, MatAdd | MatMul | sympy.Add | sympy.Mul | sympy.MatPow)
+    ]
+    if not parts:
+        raise NotReadError(f"nothing is derived about {sympy.sstr(expr):.60}")
+    if isinstance(expr, MatAdd | sympy.Add):
+        return reduce(lambda a, b: a + b, (moment for moment, _ in parts)), any(mean for _, mean in parts)
+    if sum(mean for _, mean in parts) > 1:
+        raise NotReadError("a product of expectations")
+    return reduce(lambda a, b: a * b, (moment for moment, _ in parts)), any(mean for _, mean in parts)
+
+
+def _number(expr: Basic, meaning: Meaning) -> Meaning:
+    """A factor of shape (1, 1) is a number: it commutes."""
+    if getattr(expr, "shape", None) == (1, 1):
+        return meaning[0].as_scalar(), meaning[1]
+    return meaning
+
+
+def with_numbers(moment: Moment, columns: frozenset[str]) -> Moment:
+    """Take the numbers ``u^T ... v`` out of the words, where u and v are columns."""
+    pairs = []
+    for term, coefficient in moment.terms.items():
+        word, scalars = list(term.word), list(term.scalars)
+        changed = True
+        while changed:
+            changed = False
+            for start, item in enumerate(word):
+                if item.name not in columns or not item.transposed:
+                    continue
+                ends = (n for n in range(start + 1, len(word)) if word[n].name in columns)
+                stop = next(ends, None)
+                if stop is not None and not word[stop].transposed and (start > 0 or stop < len(word) - 1):
+                    scalars.append(tuple(word[start : stop + 1]))
+                    del word[start : stop + 1]
+                    changed = True
+                    break
+        pairs.append((Term(tuple(word), tuple(scalars)), coefficient))
+    return Moment.collect(pairs)
