@@ -107,7 +107,7 @@ class Derivation:
         [False, False]
         """
         found = self.read(claim)
-        worst = combine([found, *(step.decision for step in self.steps)])
+        worst = combine([*(step.decision for step in self.steps), found])
         return found if worst.value is True else worst
 
     @cached_property

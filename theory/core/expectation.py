@@ -103,6 +103,10 @@ class Moment:
             (Term((), (*t.scalars, t.word) if t.word else t.scalars), c) for t, c in self.terms.items()
         )
 
+    def itself(self) -> "Moment":
+        """The moment as it is: the rule that changes nothing."""
+        return self
+
     def transposed(self) -> "Moment":
         """Words reversed, letters transposed."""
         return Moment.collect((Term(flipped(t.word), t.scalars), c) for t, c in self.terms.items())

@@ -164,7 +164,7 @@ def moment_reading(
     meaning: Callable[[Basic], Meaning | None],
     law: Law,
     shapes: Mapping[str, tuple[int, int]],
-    rule: Callable[[Moment], Moment] = lambda moment: moment,
+    rule: Callable[[Moment], Moment] = Moment.itself,
 ) -> Reading:
     """Equations between expectations; `rule` is applied to both sides, before they are brought into normal form."""
 

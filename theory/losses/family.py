@@ -12,8 +12,9 @@ import sympy
 from sympy import Expr, Sum, Symbol
 
 from hltm.base.errors import InputError
-from theory.core.decide import Decision, combine, decide_zero, describe, exact_points, value_at
-from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
+from theory.core.decide import Decision, combine, decide_relation, decide_zero, describe, exact_points, value_at
+from theory.core.claim import Claim, equation, quantity, reading
+from theory.core.derivation import Derivation, Step
 from theory.core.normal import linear_sums, quotient
 from theory.core.notation import H, j, negative, pair_distance, r_p
 from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, indexed_form, loss_of
@@ -26,12 +27,14 @@ REAL = "L is real and finite"
 
 _DIGITS = 30
 _TINY = sympy.Float(10) ** -20
-SLOPE_POSITIVE = Symbol(r"\frac{\partial L}{\partial r_{+}}", real=True)
+LOSS = quantity("loss", "L")
+SLOPE_POSITIVE = quantity("slope of the loss", r"\frac{\partial L}{\partial r_{+}}", where={"distance": "r_+"})
 
 
 def slope_symbol(label: str) -> Symbol:
     """The symbol that stands for ``dL/dr_label``."""
-    return Symbol(rf"\frac{{\partial L}}{{\partial r_{{{label}}}}}", real=True)
+    name = rf"\frac{{\partial L}}{{\partial r_{{{label}}}}}"
+    return quantity("slope of the loss", name, where={"distance": f"r_{label}"})
 
 
 def derive_family(loss: object = "infonce", negatives: int | None = None) -> Derivation:
@@ -105,11 +108,27 @@ def _membership(loss: Loss) -> Derivation:
     domain = domain_decision(loss.expression)
     if not domain:
         # That a sum of exponentials has a logarithm needs no line; that a loss is not one everywhere does.
-        steps.insert(0, Step(sympy.Lt(sympy.Abs(Symbol("L")), sympy.oo, evaluate=False), "real and finite", domain))
+        steps.insert(0, Step(sympy.Lt(sympy.Abs(LOSS), sympy.oo, evaluate=False), "real and finite", domain))
     residual = sympy.S.Zero if decision else quotient(total)
     text = f"{TEXT} for {loss.name}, {'symbolic H' if loss.symbolic else f'H = {len(labels)}'}"
-    statement = Statement(text, together([equation(Symbol("L"), loss.expression), *claimed, zero_sum]))
-    return Derivation("contrastive-losses", statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision))
+    claim = Claim(text, (equation(LOSS, loss.expression), *claimed, zero_sum), ASSUMPTIONS)
+    meanings = {LOSS: loss.expression, **dict(zip(shown, slopes, strict=True))}
+    known = dict(zip(claimed, signs, strict=True))
+
+    def decide(relation: sympy.Basic) -> Decision:
+        """A sign of a slope as it was decided for the loss; anything else with the slopes put in."""
+        for sign, found in known.items():
+            if relation == sign or (found and relation == _turned(sign)):
+                return found if relation == sign else Decision(False, found.method, f"the opposite holds: {found.detail}")
+        written = relation.func(*(linear_sums(side.xreplace(meanings)) for side in relation.args), evaluate=False)
+        return decide_relation(written)
+
+    return Derivation("contrastive-losses", claim, tuple(steps), residual, reading(decide))
+
+
+def _turned(sign: sympy.Basic) -> sympy.Basic:
+    """The opposite of a strict sign."""
+    return (sympy.Gt if isinstance(sign, sympy.StrictLessThan) else sympy.Lt)(sign.lhs, sign.rhs, evaluate=False)
 
 
 def _how(sign: Decision) -> str:

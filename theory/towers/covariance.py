@@ -5,18 +5,18 @@
 a residual that is not zero.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from sympy import MatAdd, MatMul, ZeroMatrix
 
-from theory.core.derivation import Derivation, Statement, Step, equation, verdict
-from theory.core.expectation import Law, Moment, decide_moment, expect, letter
-from theory.towers.dual_gradient import convention_step
+from theory.core.claim import Claim, equation
+from theory.core.derivation import Derivation, Step, stated
+from theory.core.expectation import CONSTANT, Law, Letter, Moment, expect, letter
+from theory.towers.dual_gradient import convention_step, homogeneity_steps, side
 from theory.towers.moment_steps import (
     COVARIANCE,
     GRADIENT_SIMPLE,
-    SHAPES,
     SIZE,
     V_PLAIN,
     WEIGHT,
@@ -24,6 +24,7 @@ from theory.towers.moment_steps import (
     moment_step,
     pair_factors,
     plain_pair,
+    read_as,
     shown,
     with_homogeneity,
 )
@@ -55,34 +56,38 @@ def derive_covariance(convention: str = "shared", form: str = "operator", drop: 
     """Derive statement 3, or what is left of it with an assumption dropped."""
     law = law_without(drop)
     factor = 2 if convention == "shared" else 1
-    update = _update(convention, drop)
-    claim = (letter("Kbar", "x") * letter("fbar", "x") - letter("Kbar", "x") * letter("fbar", "y")).scaled(factor)
-    steps = [convention_step(convention), *_rule_steps(law, drop), _collect(update, claim, law, convention, drop)]
+    update, rule = _update(convention, drop), Moment.itself
+    covariance, operator = (_covariance(name) for name in ("fbar", "Kbar"))
+    end = covariance.scaled(factor)
+    steps = [convention_step(convention), *_rule_steps(law, drop), _collect(update, end, law, convention, drop)]
     if form == "operator":
-        homogeneous = with_homogeneity(claim)
-        steps.append(_homogeneity(claim, homogeneous, law, drop))
-        claim = homogeneous
         if drop != "homogeneity":
-            update = with_homogeneity(update)
-    residue = expect(update - claim, law)
-    decision = decide_moment(update - claim, residue, law, SHAPES)
+            rule = with_homogeneity
+            steps += homogeneity_steps(side("1"))
+        end = (operator * Moment.of(Letter(CONSTANT))).scaled(factor)
+        steps.append(_homogeneity(covariance.scaled(factor), end, law, rule))
+    read = read_as({GRADIENT_SIMPLE: update.scaled(-1), COVARIANCE: covariance, V_PLAIN: operator}, law, rule)
+    residue = expect(rule(update - end), law)
     residual = shown(residue) if residue.terms else ZeroMatrix(SIZE, 1)
     target = factor * (MatMul(V_PLAIN, WEIGHT) if form == "operator" else COVARIANCE)
     relation = equation(-GRADIENT_SIMPLE, target)
     name = "variance V_x" if form == "operator" else "covariance Cov_x"
-    steps.append(Step(relation, f"definition of the {name}", decision))
+    steps.append(stated(relation, f"definition of the {name}", read))
     kept = tuple(text for name, text in DROPS.items() if name != drop and (form == "operator" or name != "homogeneity"))
     right = "V_x[Kbar] vec W" if form == "operator" else "Cov_x[Kbar, fbar]"
     text = f"-E[grad L_simp] = {'2 ' if factor == 2 else ''}{right}"
     text += f" ({convention})" + (f", without: {DROPS[drop]}" if drop else "")
     return Derivation(
-        "covariance-operator",
-        Statement(text, relation, convention),
-        kept,
-        tuple(steps),
-        residual,
-        verdict(steps, decision),
+        "covariance-operator", Claim(text, (relation,), kept, convention), tuple(steps), residual, read
     )
+
+
+def _covariance(second: str) -> Moment:
+    """``Cov_x[Kbar, fbar]``, or ``V_x[Kbar]``, with y independent of x."""
+    here, there = letter(second, "x"), letter(second, "y")
+    if second == "Kbar":
+        here, there = here.transposed(), there.transposed()
+    return letter("Kbar", "x") * here - letter("Kbar", "x") * there
 
 
 def _update(convention: str, drop: str | None) -> Moment:
@@ -127,7 +132,6 @@ def _anchor(drop: str | None) -> tuple[str, str]:
     return ("x", "") if drop == "augmented-anchor" else ("x", "1")
 
 
-def _homogeneity(claim: Moment, homogeneous: Moment, law: Law, drop: str | None) -> Step:
-    left = claim if drop == "homogeneity" else with_homogeneity(claim)
+def _homogeneity(covariance: Moment, operator: Moment, law: Law, rule: Callable[[Moment], Moment]) -> Step:
     why = "homogeneity (statement 1): f_L = K_l^T vec W_l, so fbar = Kbar^T vec W"
-    return moment_step(left, homogeneous, law, why, (shown(claim), None))
+    return moment_step(covariance, operator, law, why, rule=rule)

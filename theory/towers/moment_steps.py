@@ -4,23 +4,31 @@ The letters are K (connection), f (output), their means over augmentations, thei
 vec W (arXiv 2010.00578, sections of Theorems 3 and 4).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import sympy
 from sympy import Expr, MatAdd, MatMul, MatrixExpr, Symbol, Transpose
 
-from theory.core.derivation import Step, equation
+from theory.core.claim import MatrixQuantity, Reading, equation, quantity
+from theory.core.derivation import Step
 from theory.core.expectation import CONSTANT, GIVEN, Law, Letter, Moment, Term, Word, decide_moment, expect, letter
-from theory.core.notation import Expect, Vec, dimension, matrix
+from theory.core.notation import Expect, Vec, dimension
+from theory.core.reading import Meaning, moment_reading
 
 SIZE = dimension("l") * dimension("l-1")
 N_TOP = dimension("L")
-WEIGHT = Vec(matrix("W_{l}", dimension("l"), dimension("l-1")))
-GRADIENT = matrix(r"\mathbb{E}\left[\nabla_{W_{l}} L\right]", SIZE, 1)
-GRADIENT_SIMPLE = matrix(r"\mathbb{E}\left[\nabla_{W_{l}} L_{\mathrm{simp}}\right]", SIZE, 1)
-V_PLAIN = matrix(r"\mathbb{V}_{x}\left[\bar{K}_{l}(x)\right]", SIZE, SIZE)
-COVARIANCE = matrix(r"\operatorname{Cov}_{x}\left[\bar{K}_{l}(x), \bar{f}_{L}(x)\right]", SIZE, 1)
+_HERE = {"layer": "l"}
+WEIGHT = Vec(quantity("weights", "W_{l}", dimension("l"), dimension("l-1"), where=_HERE))
+GRADIENT = quantity("expected gradient", r"\mathbb{E}\left[\nabla_{W_{l}} L\right]", SIZE, 1, where=_HERE)
+GRADIENT_SIMPLE = quantity(
+    "expected gradient", r"\mathbb{E}\left[\nabla_{W_{l}} L_{\mathrm{simp}}\right]", SIZE, 1, where={"loss": "simple", **_HERE}
+)
+V_PLAIN = quantity("covariance operator", r"\mathbb{V}_{x}\left[\bar{K}_{l}(x)\right]", SIZE, SIZE, where=_HERE)
+COVARIANCE = quantity(
+    "covariance", r"\operatorname{Cov}_{x}\left[\bar{K}_{l}(x), \bar{f}_{L}(x)\right]", SIZE, 1, where=_HERE
+)
 
 SHAPES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
@@ -41,6 +49,18 @@ _NAMES = {
     "phi": r"\varphi",
     "b": "b",
 }
+_ROLES = {
+    "K": "connection",
+    "Kbar": "mean connection",
+    "K0": "connection of the point itself",
+    "kappa": "deviation of the connection",
+    "f": "output",
+    "fbar": "mean output",
+    "f0": "output of the point itself",
+    "phi": "deviation of the output",
+    "b": "bias of the augmentation",
+}
+_LETTERS = {role: name for name, role in _ROLES.items()}
 _POINTS = {"x_k": "x'_{k}", "x_j": "x'_{j}", "p0": "x", "p1": "x'", "p2": "x''", "p3": "x'''"}
 _NEGATIVES = {"x'": "x_{-}", "x_k": "x_{k-}", "x_j": "x_{j-}"}
 _COPIES = {"2": "+", "a0": "1", "a1": "2"}
@@ -59,7 +79,8 @@ def _matrix(item: Letter) -> MatrixExpr:
         base: MatrixExpr = WEIGHT
     else:
         name = f"{_NAMES[item.name]}({_place(*item.labels[0])})"
-        base = matrix(name, SIZE, N_TOP) if SHAPES[item.name] == (2, 2) else matrix(name, N_TOP, 1)
+        (point, copy), shape = item.labels[0], (SIZE, N_TOP) if SHAPES[item.name] == (2, 2) else (N_TOP, 1)
+        base = quantity(_ROLES[item.name], name, *shape, where={"point": point, "copy": copy})
     return Transpose(base) if item.transposed else base
 
 
@@ -108,11 +129,31 @@ def factored(scalar: Expr | int, *factors: Moment) -> MatrixExpr:
     return Expect(MatMul(*(() if scalar == 1 else (sympy.sympify(scalar, strict=True),)), *parts))
 
 
+def letter_of(expr: object) -> Meaning | None:
+    """The letter that a typed symbol was made of, vec W among them."""
+    if expr == WEIGHT:
+        return Moment.of(Letter(CONSTANT)), False
+    if isinstance(expr, MatrixQuantity) and expr.role in _LETTERS:
+        where = dict(expr.place)
+        return letter(_LETTERS[expr.role], where["point"], where["copy"]), False
+    return None
+
+
+def read_as(meanings: Mapping[Any, Moment], law: Law, rule: Callable[[Moment], Moment] = Moment.itself) -> Reading:
+    """The reading of a claim about expectations, by what its symbols stand for."""
+
+    def meaning(expr: Any) -> Meaning | None:
+        return (meanings[expr], True) if expr in meanings else letter_of(expr)
+
+    return moment_reading(meaning, law, SHAPES, rule)
+
+
 def moment_step(
-    left: Moment, right: Moment, law: Law, why: str, display: tuple[MatrixExpr | None, MatrixExpr | None] = (None, None)
+    left: Moment, right: Moment, law: Law, why: str, display: tuple[MatrixExpr | None, MatrixExpr | None] = (None, None),
+    rule: Callable[[Moment], Moment] = Moment.itself,
 ) -> Step:
-    """A step ``E[left] = E[right]``, decided by the algebra's normal form; ``display``: how it prints."""
-    difference = left - right
+    """A step ``E[left] = E[right]``, decided by the algebra's normal form under a rule; ``display``: how it prints."""
+    difference = rule(left - right)
     decision = decide_moment(difference, expect(difference, law), law, SHAPES)
     sides = [argument or shown(side) for side, argument in zip((left, right), display, strict=True)]
     return Step(equation(*sides), why, decision)

@@ -14,15 +14,27 @@ from itertools import product
 import sympy
 from sympy import Basic, Expr, Indexed, IndexedBase, MatrixExpr, Rational, Symbol, ZeroMatrix
 
-from theory.core.decide import ABSTAINED, POLYNOMIAL, Decision, decide_positive, decide_zero
-from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
-from theory.core.expectation import Law, Letter, Moment, Term, expect, letter
+from theory.core.claim import Claim, equation, quantity, undecided
+from theory.core.decide import ABSTAINED, POINT, POLYNOMIAL, Decision, combine, decide_positive, decide_zero
+from theory.core.derivation import Derivation, Step
+from theory.core.expectation import Law, Letter, Moment, Term, decide_moment, expect, letter
 from theory.core.normal import linear_sums, quotient
 from theory.core.notation import negative, pair_distance, r, r_p
+from theory.core.reading import Meaning, NotReadError, moment_of
 from theory.losses.family import membership_of
 from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, loss_of
 from theory.towers.dual_gradient import convention_step
-from theory.towers.moment_steps import GRADIENT, SIZE, WEIGHT, factored, moment_step, shown, with_homogeneity
+from theory.towers.moment_steps import (
+    GRADIENT,
+    SHAPES,
+    SIZE,
+    WEIGHT,
+    factored,
+    letter_of,
+    moment_step,
+    shown,
+    with_homogeneity,
+)
 
 ASSUMPTIONS = (
     "x_1, x_+ independent given x, negatives from independent points of the same law",
@@ -37,6 +49,11 @@ EVEN, ODD, POSITIVE = r"\xi^{s}", r"\xi^{a}", r"w_{+}"
 ANCHOR, NEGATIVE, OTHER = "x", "x_k", "x_j"
 NOISE = ("kappa", "phi", "b")
 EXAMPLE_SPREAD = Symbol("s", real=True)
+RESIDUE = quantity("residue", r"\theta", SIZE, 1)
+RESIDUE_SIZE = quantity("norm of the residue", r"\|\theta\|", nonnegative=True)
+ALL_NEGATIVES = quantity("sum over the negatives", r"\sum_{k=1}^{H}")
+EXPANDED = 2
+"""Orders of s that are expanded: 0 and 1."""
 
 
 def derive_weighted(
@@ -51,7 +68,7 @@ def derive_weighted(
     described = loss_of(loss, negatives)
     single = described.negatives is not None and len(described.negatives) == 1
     law = law_of(single)
-    expansion, constant = expansion_steps(described)
+    expansion, constant, weights = expansion_steps(described)
     claimed = order or (2 if distances == "means" or constant else 1)
     steps = [convention_step(convention)]
     steps += [_membership(described), *expansion, *order_zero(law, convention, single, form)]
@@ -62,10 +79,92 @@ def derive_weighted(
     last = _vanishing(first, law, distances, described) if claimed == 2 else first_order_example(described)
     steps.append(last)
     residual = ZeroMatrix(SIZE, 1) if last.proved else shown(expect(first, law))
-    statement = _statement(described, distances, convention, form, claimed, single, expansion)
-    return Derivation(
-        "weighted-covariance-operator", statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, last.decision)
-    )
+    claim = _claim(described, distances, convention, form, claimed, single, weights)
+    between = "points" if distances == "points" and not constant else "means"
+    series = Series(described, law, convention, single, between, form == "operator")
+    return Derivation("weighted-covariance-operator", claim, tuple(steps), residual, series.read)
+
+
+class Series:
+    """What the symbols of the claim stand for, graded by the powers of the spread s."""
+
+    def __init__(
+        self, loss: Loss, law: Law, convention: str, single: bool, distances: str, homogeneous: bool
+    ) -> None:
+        self.loss, self.law, self.single = loss, law, single
+        self.update = negative_pair(convention, single) - positive_pair(convention)
+        self.rule = with_homogeneity if homogeneous else Moment.itself
+        self.weight = scalar(XI, ANCHOR, NEGATIVE)
+        if distances == "points":  # the weight of the points is that of the means and a part of order 1
+            self.weight = self.weight - shift_of_points(single)
+
+    def read(self, claim: Claim) -> Decision:
+        """Every relation of a claim; the order of the residue says how far the update is compared."""
+        orders = [part.rhs.expr for part in claim.relations if isinstance(part.rhs, sympy.Order)]
+        power = sympy.degree(orders[0], SPREAD) if len(orders) == 1 else 0
+        decisions = []
+        for relation in claim.relations:
+            if relation.has(RESIDUE):
+                decisions += [self._decide_update(relation, order) for order in range(min(power, EXPANDED))]
+            elif isinstance(relation.rhs, sympy.Order):
+                decisions.append(self._decide_order(relation, power))
+            else:
+                decisions.append(self._decide_weight(relation))
+        if not any(relation.has(RESIDUE) for relation in claim.relations) or power < 1:
+            return Decision(None, ABSTAINED, "a residue theta and its order must both be claimed")
+        return combine(decisions)
+
+    def _decide_order(self, relation: Basic, power: int) -> Decision:
+        if relation.lhs != RESIDUE_SIZE or relation.rhs.expr != SPREAD**power:
+            return undecided(relation)
+        if power <= EXPANDED:
+            return Decision(True, POLYNOMIAL, f"the coefficients of theta below s^{power} are those of the update")
+        example = self.loss if self.loss.negatives == (negative(1),) else None
+        curve = sympy.S.Zero if example is None else theta_on_the_line(example, "means")
+        value = quotient(sympy.diff(curve, EXAMPLE_SPREAD, EXPANDED).xreplace({EXAMPLE_SPREAD: sympy.S.Zero}).doit())
+        if decide_positive(value) or decide_positive(-value):
+            where = "f = K = x on the points -1 and 1, augmentations x and (1 - 2 s) x"
+            return Decision(False, POINT, f"{where}: the coefficient of s^{EXPANDED} is half of {value}")
+        return Decision(None, ABSTAINED, f"coefficients from s^{EXPANDED} on are not derived")
+
+    def _decide_update(self, relation: Basic, order: int) -> Decision:
+        """The coefficient of ``s^order`` in ``-E[grad L] = lead + theta`` with theta left out."""
+        try:
+            sides = [self._moment(side) for side in relation.args]
+        except NotReadError as error:
+            return Decision(None, ABSTAINED, str(error))
+        difference = self.rule(order_part(sides[0] - sides[1], order))
+        return decide_moment(difference, expect(difference, self.law), self.law, SHAPES)
+
+    def _moment(self, side: MatrixExpr) -> Moment:
+        """One side, theta put to 0; all negatives are alike, so that their sum is read term by term."""
+        parts = [part for part in side.args if part != RESIDUE] if isinstance(side, sympy.MatAdd) else [side]
+        total = Moment({})
+        for part in parts:
+            plain = part.xreplace({ALL_NEGATIVES: sympy.S.One})
+            if not self.single and not part.has(ALL_NEGATIVES) and not part.has(GRADIENT):
+                raise NotReadError("a term that is not summed over the negatives")
+            total = total + moment_of(plain, self._meaning)[0]
+        return total
+
+    def _meaning(self, expr: Basic) -> Meaning | None:
+        if expr == GRADIENT:
+            return self.update.scaled(-1), True
+        if expr == weight_symbol("" if self.single else "k"):
+            return self.weight, False
+        if expr == RESIDUE:
+            raise NotReadError("theta stands elsewhere than as a term of its own")
+        return letter_of(expr)
+
+    def _decide_weight(self, relation: Basic) -> Decision:
+        """The weight of a negative at s = 0: ``-dL/dr_k`` at ``r_+ = 0``."""
+        for target, label in targets_of(self.loss):
+            if relation.lhs == weight_symbol("" if self.single else label):
+                weight = -derivative(self.loss.expression, target).xreplace({r_p: sympy.S.Zero})
+                if self.single:
+                    weight = weight.xreplace({target: pair_distance})
+                return decide_zero(linear_sums(quotient(weight.doit())) - linear_sums(relation.rhs))
+        return undecided(relation)
 
 
 def _membership(loss: Loss) -> Step:
@@ -74,13 +173,12 @@ def _membership(loss: Loss) -> Step:
     return Step(membership.steps[-1].expression, "zero sum and signs of statement 2", membership.decision)
 
 
-def _statement(
-    loss: Loss, distances: str, convention: str, form: str, order: int, single: bool, expansion: list[Step]
-) -> Statement:
-    """The claim: the update, what its weights are for this loss, and the order of the residue."""
+def _claim(
+    loss: Loss, distances: str, convention: str, form: str, order: int, single: bool, weights: list[Basic]
+) -> Claim:
+    """The update, what its weights are for this loss, and the order of the residue."""
     lead = leading_shown(convention, single, form)
-    total = lead if single else sympy.MatMul(Symbol(r"\sum_{k=1}^{H}"), lead)
-    remainder = sympy.MatrixSymbol(r"\theta", SIZE, 1)
+    total = lead if single else sympy.MatMul(ALL_NEGATIVES, lead)
     where = "augmentation means" if distances == "means" else "unaugmented points"
     left = "(Kbar(x) - Kbar(x'_k))" if convention == "shared" or single else "Kbar(x)"
     half = "1/2 " if convention == "one-branch" and single else ""
@@ -89,33 +187,45 @@ def _statement(
         f"-E[grad L] = {half}sum_k E[xi_k {left} {right} + theta, "
         f"theta = O(s^{order}), for {loss.name}, r between {where} ({convention}, {form})"
     )
-    weights = [weight_shown(step.expression, single) for step in expansion[::2]]
-    claimed = together([equation(-GRADIENT, total + remainder), *weights, order_shown(order)])
-    return Statement(text, claimed, convention)
+    relations = (equation(-GRADIENT, total + RESIDUE), *weights, order_shown(order))
+    return Claim(text, relations, ASSUMPTIONS, convention)
 
 
-def expansion_steps(loss: Loss) -> tuple[list[Step], bool]:
+def weight_symbol(label: str) -> Symbol:
+    """``xi``, or the weight of a named negative."""
+    return quantity("pair weight", XI + (f"_{{{label}}}" if label else ""), where={"negative": label})
+
+
+def targets_of(loss: Loss) -> list[tuple[Expr, str]]:
+    """The negatives with their labels; a free one where H is symbolic."""
+    return [(FREE_NEGATIVE, "j")] if loss.negatives is None else [(n, str(n)[2:]) for n in loss.negatives]
+
+
+def expansion_steps(loss: Loss) -> tuple[list[Step], bool, list[Basic]]:
     """Weights of the loss along ``r_+ = s^2 q_+``, ``r_k = rho_k + s a_k + s^2 q_k``, from the loss itself.
 
     Two steps for every negative, or for a free one where H is symbolic. The flag says whether no weight depends on
-    the distances (the simple loss).
+    the distances (the simple loss). The relations are the weights at s = 0, as functions of the distances r.
     """
-    targets = [(FREE_NEGATIVE, "j")] if loss.negatives is None else [(n, str(n)[2:]) for n in loss.negatives]
-    pairs = [_expansion(loss, target, label) for target, label in targets]
-    return [step for steps, _ in pairs for step in steps], all(constant for _, constant in pairs)
+    parts = [_expansion(loss, target, label) for target, label in targets_of(loss)]
+    steps = [step for steps, _, _ in parts for step in steps]
+    return steps, all(constant for _, constant, _ in parts), [relation for _, _, relation in parts]
+
+
+_CENTRES = IndexedBase(r"\rho", real=True)
 
 
 def _path(distance: Expr) -> Expr:
     """``rho_k + s a_k + s^2 q_k`` for the distance of the negative k."""
     names = (r"\rho", "a", "q")
     if isinstance(distance, Indexed):
-        parts = [sympy.IndexedBase(name, real=True)[distance.indices[0]] for name in names]
+        parts = [IndexedBase(name, real=True)[distance.indices[0]] for name in names]
     else:
         parts = [Symbol(f"{name}_{{{str(distance)[2:]}}}", real=True) for name in names]
     return parts[0] + SPREAD * parts[1] + SPREAD**2 * parts[2]
 
 
-def _expansion(loss: Loss, target: Expr, label: str) -> tuple[list[Step], bool]:
+def _expansion(loss: Loss, target: Expr, label: str) -> tuple[list[Step], bool, Basic]:
     """Order 0 and 1 in s of the weight ``-dL/dr_k`` of one negative."""
     quadratic, rest = Symbol("q_{+}", nonnegative=True), {SPREAD: sympy.S.Zero}
     weight = -derivative(loss.expression, target)
@@ -131,7 +241,7 @@ def _expansion(loss: Loss, target: Expr, label: str) -> tuple[list[Step], bool]:
     slopes = {sympy.diff(path, SPREAD).xreplace(rest) for path in paths.values()}
     steps = [
         Step(
-            equation(Symbol(rf"\xi_{{{label}}}", real=True), start),
+            equation(weight_symbol(label), start),
             why,
             decide_zero(linear_sums(start - linear_sums(quotient(other)))),
         ),
@@ -141,7 +251,10 @@ def _expansion(loss: Loss, target: Expr, label: str) -> tuple[list[Step], bool]:
             _linear_in(slope, slopes, quadratic),
         ),
     ]
-    return steps, slope == 0
+    single = loss.negatives is not None and len(loss.negatives) == 1
+    back = {path: pair_distance if single else d for d, path in at_rest.items() if isinstance(path, Symbol)}
+    shown_weight = equation(weight_symbol("" if single else label), start.xreplace(back | {_CENTRES: r}))
+    return steps, slope == 0, shown_weight
 
 
 def _linear_in(expression: Expr, slopes: set[Expr], absent: Symbol) -> Decision:
@@ -319,29 +432,16 @@ def leading(convention: str, single: bool, form: str) -> Moment:
 def leading_shown(convention: str, single: bool, form: str) -> MatrixExpr:
     """The leading term of one negative as it is displayed, factors not multiplied out."""
     number, left, difference = _mean_factors(convention, single)
-    weight = number * Symbol(rf"{XI}{'' if single else '_{k}'}", real=True)
+    weight = number * weight_symbol("" if single else "k")
     if form == "general":
         return factored(weight, left, difference)
     gaps = (letter("Kbar", ANCHOR) - letter("Kbar", NEGATIVE)).transposed()
     return sympy.MatMul(factored(weight, left, gaps), WEIGHT)
 
 
-def weight_shown(relation: Basic, single: bool) -> Basic:
-    """The weight of a negative at s = 0 as the statement shows it: a function of the distances r."""
-    names: dict[Basic, Basic] = {}
-    for atom in relation.atoms(Symbol, Indexed):
-        if isinstance(atom, Indexed) and atom.base == IndexedBase(r"\rho", real=True):
-            names[atom] = r[atom.indices[0]]
-        elif isinstance(atom, Symbol) and atom.name.startswith(r"\rho_{"):
-            names[atom] = pair_distance if single else negative(int(atom.name[len(r"\rho_{") : -1]))
-        elif single and isinstance(atom, Symbol) and atom.name.startswith(XI):
-            names[atom] = Symbol(XI, real=True)
-    return relation.xreplace(names)
-
-
 def order_shown(order: int) -> Basic:
     """``||theta|| = O(s^order)``."""
-    return equation(Symbol(r"\|\theta\|", nonnegative=True), sympy.Order(SPREAD**order))
+    return equation(RESIDUE_SIZE, sympy.Order(SPREAD**order))
 
 
 def shift_of_points(single: bool) -> Moment:
