@@ -243,6 +243,8 @@ def _is_positive(expr: Expr) -> bool:
 
 def decide_relation(relation: Basic) -> Decision:
     """Decide a relation on its own: an equation of scalars or explicit matrices, or a sign."""
+    if relation in (sympy.true, sympy.false):
+        return Decision(bool(relation), "SymPy's evaluation of the relation")
     if isinstance(relation, sympy.Equality):
         return decide_zero(relation.lhs - relation.rhs)
     if isinstance(relation, sympy.StrictGreaterThan | sympy.StrictLessThan):

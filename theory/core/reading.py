@@ -33,12 +33,17 @@ class NotReadError(Exception):
     """A part of a claim that has no meaning in this reading."""
 
 
+def with_meanings(relation: Basic, meanings: Mapping[Any, Any]) -> Basic:
+    """The relation with meanings put in, not evaluated."""
+    return relation.func(*(side.xreplace(dict(meanings)) for side in relation.args), evaluate=False)
+
+
 def identity_reading(meanings: Mapping[Any, Any], rates: Mapping[Any, MatrixExpr] | None = None) -> Reading:
     """Matrix equations of all sizes, with meanings for symbols and rates for what moves under ``Rate``."""
 
     def decide(relation: Basic) -> Decision:
         if not isinstance(relation, sympy.Equality):
-            return decide_relation(relation.xreplace(dict(meanings)))
+            return decide_relation(with_meanings(relation, meanings))
         left, right = (_along(side, rates or {}) for side in relation.args)
         return check_identity(left, right, meanings)
 
@@ -107,7 +112,7 @@ def explicit_reading(meanings: Mapping[Any, Any]) -> Reading:
 
     def decide(relation: Basic) -> Decision:
         if not isinstance(relation, sympy.Equality):
-            return decide_relation(relation.xreplace(dict(meanings)))
+            return decide_relation(with_meanings(relation, meanings))
         try:
             left, right = (explicit(side, meanings) for side in relation.args)
         except NotReadError as error:
@@ -158,6 +163,21 @@ def explicit(expr: Any, meanings: Mapping[Any, Any]) -> Any:
 
 Meaning = tuple[Moment, bool]
 """A moment, and whether it is an expectation: then its points are its own, and no product with another one is read."""
+
+
+def summed(relation: Basic, what: Basic) -> bool:
+    """Whether each term of the side that `what` does not stand on is a multiple of a sum over k."""
+    others = [side for side in relation.args if not side.has(what)]
+    terms = [part for side in others for part in (side.args if isinstance(side, MatAdd) else (side,))]
+    return all(isinstance(core_of(part)[1], SumOver) for part in terms)
+
+
+def core_of(expr: MatrixExpr) -> tuple[Expr, MatrixExpr]:
+    """A number and what it multiplies."""
+    if not isinstance(expr, MatMul):
+        return sympy.S.One, expr
+    number, factors = expr.as_coeff_matrices()
+    return number, factors[0] if len(factors) == 1 else MatMul(*factors)
 
 
 def moment_reading(

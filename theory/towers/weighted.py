@@ -138,9 +138,8 @@ class Series:
 
     def _moment(self, side: MatrixExpr) -> Moment:
         """One side, theta put to 0; all negatives are alike, so that their sum is read term by term."""
-        parts = [part for part in side.args if part != RESIDUE] if isinstance(side, sympy.MatAdd) else [side]
         total = Moment({})
-        for part in parts:
+        for part in _terms(side):
             plain = part.xreplace({ALL_NEGATIVES: sympy.S.One})
             if not self.single and not part.has(ALL_NEGATIVES) and not part.has(GRADIENT):
                 raise NotReadError("a term that is not summed over the negatives")
@@ -171,6 +170,14 @@ def _membership(loss: Loss) -> Step:
     """The loss belongs to the family, so that the pair weight is positive: the zero sum of statement 2."""
     membership = membership_of(loss)
     return Step(membership.steps[-1].expression, "zero sum and signs of statement 2", membership.decision)
+
+
+def _terms(side: MatrixExpr) -> list[MatrixExpr]:
+    """The terms of a side without those that are a number times theta, whose order is that of theta."""
+    factor, rest = side.as_coeff_mmul() if isinstance(side, sympy.MatMul) else (sympy.S.One, side)
+    terms = rest.args if isinstance(rest, sympy.MatAdd) else (rest,)
+    numbers = [term.as_coeff_mmul() if isinstance(term, sympy.MatMul) else (sympy.S.One, term) for term in terms]
+    return [sympy.MatMul(factor, term) for term, (_, core) in zip(terms, numbers, strict=True) if core != RESIDUE]
 
 
 def _claim(

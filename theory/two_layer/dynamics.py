@@ -25,10 +25,23 @@ from sympy import (
 )
 
 from hltm.base.errors import InputError
-from theory.core.decide import decide_zero
-from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict
+from theory.core.decide import ABSTAINED, Decision, combine
+from theory.core.claim import Claim, Reading, equation, reading, undecided
+from theory.core.derivation import Derivation, Step, stated
 from theory.core.expectation import GIVEN, Law, Letter, Moment, decide_moment, expect, letter
 from theory.core.notation import Expect, matrix, real
+from theory.core.reading import (
+    Meaning,
+    NotReadError,
+    SumOver,
+    core_of,
+    explicit,
+    identity_reading,
+    moment_reading,
+    same,
+    summed,
+    with_numbers,
+)
 from theory.towers.covariance import derive_covariance
 from theory.towers.dual_gradient import identity_step
 from theory.towers.network import checked_widths
@@ -36,8 +49,10 @@ from theory.two_layer.relations import (
     A_JJ,
     A_JK,
     ASSUMPTIONS,
+    COVARIANCE,
     FIRST,
     GATED,
+    HIDDEN,
     N0,
     N1,
     N2,
@@ -48,6 +63,7 @@ from theory.two_layer.relations import (
     OWN,
     OWN_RATE,
     SECOND,
+    SECOND_RATE,
     SLUG,
     block_relations,
     conserved_relation,
@@ -70,7 +86,7 @@ DROPS: Mapping[str, tuple[str, str]] = {
 T = Symbol("t", real=True)
 LAW = Law(means={"xj": "mj", "xk": "mk", "h": "hbar"})
 SHAPES: Mapping[str, tuple[int, int]] = {
-    **dict.fromkeys(("xj", "xk", "mj", "mk", "w1k", "h", "hbar"), (2, 1)),
+    **dict.fromkeys(("xj", "xk", "mj", "mk", "w1j", "w1k", "h", "hbar"), (2, 1)),
     **dict.fromkeys(("w2j", "w2k"), (3, 1)),
     "W2": (3, 2),
 }
@@ -170,16 +186,47 @@ def derive_block() -> Derivation:
         *_collect_steps(),
         *_second_layer_steps(),
     ]  # fmt: skip
-    difference = update - claim
-    residue = expect(difference, LAW)
-    decision = decide_moment(difference, residue, LAW, SHAPES)
+    second = constant("W2")
+    meanings = {
+        OWN_RATE: update, SECOND_RATE: second_update(), A_JK: covariance("mj", "mk"), COVARIANCE: covariance("mj", "mk"),
+        HIDDEN: covariance("hbar", "hbar"),
+    }
+    constants = {OWN: "w1j", OUT: "w2j", OTHER_OWN: "w1k", OTHER_OUT: "w2k"}
+    letters = {SECOND: second, **{symbol: constant(name) for symbol, name in constants.items()}}
+
+    def meaning(expr: object) -> Meaning | None:
+        return (meanings[expr], True) if expr in meanings else (letters[expr], False) if expr in letters else None
+
+    columns = frozenset(SHAPES) - {"W2"}
+    averaged = moment_reading(meaning, LAW, SHAPES, lambda moment: with_numbers(moment, columns))
+
+    def decide(relation: sympy.Basic) -> Decision:
+        """The rate of w_1j is a sum over k: what is not one is not compared with its generic term."""
+        if relation.has(OWN_RATE, SumOver) and not (relation.has(OWN_RATE) and summed(relation, OWN_RATE)):
+            return undecided(relation)
+        return averaged(Claim("", (relation,)))
+
+    read = reading(decide)
+    residue = expect(with_numbers(update - claim, columns), LAW)
     residual = ZeroMatrix(N0, 1) if not residue.terms else shown(residue)
     text = (
         "d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k, d W_2 = W_2 Cov_x[E_aug f_1], A_jk = Cov_x[E_aug x~_j, E_aug x~_k] "
         "(one-branch, simple loss), all sizes"
     )
-    statement = Statement(text, together(block_relations()), "one-branch")
-    return Derivation(SLUG, statement, ASSUMPTIONS, tuple(steps), residual, verdict(steps, decision))
+    claimed = Claim(text, block_relations(), ASSUMPTIONS, "one-branch")
+    return Derivation(SLUG, claimed, tuple(steps), residual, read)
+
+
+def covariance(first: str, second: str) -> Moment:
+    """``Cov_x[first, second]`` of two columns, y independent of x."""
+    return letter(first, "x") * letter(second, "x").transposed() - letter(first, "x") * letter(second, "y").transposed()
+
+
+def second_update() -> Moment:
+    """One-branch update of W_2 for one draw, ``f = W_2 f_1``."""
+    second = constant("W2")
+    here, plus, minus = (letter("h", *place) for place in (("x", "1"), ("x", "2"), ("x'", "1")))
+    return second * (here - minus) * here.transposed() - second * (here - plus) * here.transposed()
 
 
 def _mean(name: str, point: str) -> MatrixSymbol:
@@ -201,11 +248,7 @@ def _drawn() -> dict[MatrixExpr, MatrixExpr]:
 def _second_layer_steps() -> list[Step]:
     """``d W_2 = W_2 Cov_x[E_aug f_1]``, and the covariance in terms of A_jk."""
     second = constant("W2")
-    h = {place: letter("h", *place) for place in (("x", "1"), ("x", "2"), ("x'", "1"))}
-    here, plus, minus = h.values()
-    update = second * (here - minus) * here.transposed() - second * (here - plus) * here.transposed()
-    mean = letter("hbar", "x")
-    claim = second * mean * mean.transposed() - second * letter("hbar", "y") * mean.transposed()
+    update, claim = second_update(), second * covariance("hbar", "hbar")
     neurons = (("j", OWN, "x"), ("k", OTHER_OWN, "x"), ("k", OTHER_OWN, "y"))
     hidden = [MatMul(Transpose(weight), _mean(name, point)) for name, weight, point in neurons]
     return [
@@ -241,8 +284,12 @@ def derive_decoupled(drop: str | None = None) -> Derivation:
     text = "d w_1j = ||w_2j||^2 A_jj w_1j, d w_2j = (w_1j^T A_jj w_1j) w_2j"
     text += f" (one-branch), without: {DROPS[drop][1]}" if drop else ", where A_jk = 0 for j != k (one-branch)"
     kept = ASSUMPTIONS if drop else (*ASSUMPTIONS, DROPS["decoupling"][1])
-    statement = Statement(text, together(decoupled_relations()), "one-branch")
-    return Derivation(SLUG, statement, kept, tuple(steps), residual, verdict(steps, last.decision))
+    rates = {
+        OWN_RATE: A_JJ * OWN * (OUT.T * OUT) + left_over,
+        OUT_RATE: OUT * (OWN.T * A_JJ * OWN) + OTHER_OUT * (OWN.T * A_JK * OTHER_OWN),
+    }
+    claim = Claim(text, decoupled_relations(), kept, "one-branch")
+    return Derivation(SLUG, claim, tuple(steps), residual, identity_reading({**rates, **decoupling}))
 
 
 def derive_conserved(drop: str | None = None) -> Derivation:
@@ -284,8 +331,8 @@ def derive_conserved(drop: str | None = None) -> Derivation:
     assumptions = [ASSUMPTIONS[0], DROPS["homogeneity"][1], "the loss is a differentiable function of the outputs"]
     if drop:
         text, assumptions = f"{text}, without: {DROPS[drop][1]}", [assumptions[2]]
-    statement = Statement(text, conserved_relation())
-    return Derivation(SLUG, statement, tuple(assumptions), tuple(steps), residual, verdict(steps, last.decision))
+    read = identity_reading(homogeneous, {OWN: -first, OUT: -second})
+    return Derivation(SLUG, Claim(text, (conserved_relation(),), tuple(assumptions)), tuple(steps), residual, read)
 
 
 # The block form at given widths: a finite population in symbols, and its expected simple loss, differentiated.
@@ -311,6 +358,20 @@ class Population:
         copies = zip(self.q[point], self.gates[point], self.inputs[point], strict=True)
         parts = (weight * gate[neuron] * x for weight, gate, x in copies)
         return ImmutableDenseMatrix(sum(parts, start=zeros(self.first.cols, 1)))
+
+    def hidden_covariance(self) -> ImmutableDenseMatrix:
+        """``Cov_x[E_aug f_1]`` from the activations themselves, (n_1, n_1)."""
+        means = [
+            sum(
+                (q * g.multiply_elementwise(self.first * x) for q, g, x in zip(*rows, strict=True)),
+                start=zeros(self.first.rows, 1),
+            )
+            for rows in zip(self.q, self.gates, self.inputs, strict=True)
+        ]
+        square = zeros(self.first.rows)
+        average = sum((p * mean for p, mean in zip(self.p, means, strict=True)), start=zeros(self.first.rows, 1))
+        joint = sum((p * mean * mean.T for p, mean in zip(self.p, means, strict=True)), start=square)
+        return ImmutableDenseMatrix(joint - average * average.T)
 
     def gated_covariance(self, j: int, k: int) -> ImmutableDenseMatrix:
         """``A_jk = Cov_x(E_aug x~_j, E_aug x~_k)``, (n_0, n_0)."""
@@ -384,25 +445,60 @@ def derive_explicit(widths: object) -> Derivation:
     sizes = explicit_widths(widths)
     net = population(sizes)
     loss = expected_simple_loss(net)
-    steps, residuals = [], []
-    for layer, (weight, right) in enumerate(zip((net.first, net.second), block_form(net), strict=True), start=1):
-        left = weight.applyfunc(lambda entry: -sympy.diff(loss, entry) / 2)
-        difference = left - right
-        shown = matrix(rf"\nabla_{{W_{{{layer}}}}} \mathbb{{E}}[L_{{simp}}]", *weight.shape)
-        claim = matrix(rf"\dot{{W}}_{{{layer}}}", *weight.shape)
-        decision = decide_zero(difference)
-        why = f"layer {layer}: the expected loss is differentiated entry by entry at fixed gates; block form"
-        steps.append(Step(equation(-Rational(1, 2) * shown, claim), why, decision))
-        residuals += list(zeros(len(difference), 1) if decision else difference)
-    column = ImmutableDenseMatrix(residuals)
-    decision = decide_zero(column)
+    slopes = [weight.applyfunc(lambda entry: sympy.diff(loss, entry)) for weight in (net.first, net.second)]
+    read = explicit_block(net, slopes)
+    steps = [
+        stated(relation, f"{where}: the expected loss is differentiated entry by entry at fixed gates; block form", read)
+        for relation, where in zip(block_relations()[:2], ("w_1j, for every j", "W_2"), strict=True)
+    ]
+    differences = [-slope / 2 - right for slope, right in zip(slopes, block_form(net), strict=True)]
+    column = ImmutableDenseMatrix([entry for part in differences for entry in part])
     size = f"widths {sizes}, {POINTS} points, {COPIES} augmentations"
     text = (
         "-1/2 grad E[r_+ - r_-] = block form, d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k and "
         f"d W_2 = W_2 Cov_x[E_aug f_1] (one-branch), {size}"
     )
-    statement = Statement(text, together([*(step.expression for step in steps), *block_relations()]), "one-branch")
-    return Derivation(SLUG, statement, ASSUMPTIONS, tuple(steps), column, verdict(steps, decision))
+    claim = Claim(text, block_relations(), ASSUMPTIONS, "one-branch")
+    proved = all(step.proved for step in steps)
+    return Derivation(SLUG, claim, tuple(steps), 0 * column if proved else column, read)
+
+
+def explicit_block(net: Population, slopes: Sequence[ImmutableDenseMatrix]) -> Reading:
+    """The block form entry by entry: every neuron j, the sum over k written out; rates are half of the negative slopes."""
+    neurons = range(net.first.rows)
+    start = zeros(net.first.cols, 1)
+
+    def at(j: int, k: int | None) -> dict[MatrixExpr, ImmutableDenseMatrix]:
+        values = {
+            OWN: net.first[j, :].T, OUT: net.second[:, j], SECOND: net.second, OWN_RATE: -slopes[0][j, :].T / 2,
+            SECOND_RATE: -slopes[1] / 2, HIDDEN: net.hidden_covariance(),
+        }
+        if k is not None:
+            gated = net.gated_covariance(j, k)
+            values |= {OTHER_OWN: net.first[k, :].T, OTHER_OUT: net.second[:, k], A_JK: gated, COVARIANCE: gated}
+        return values
+
+    def side(expr: MatrixExpr, j: int) -> ImmutableDenseMatrix:
+        """One side for a neuron j; what stands outside of a sum over k knows no k."""
+        factor, core = core_of(expr)
+        if isinstance(core, SumOver):
+            return factor * sum((explicit(core.args[0], at(j, k)) for k in neurons), start=start)
+        return explicit(expr, at(j, None))
+
+    def decide(relation: sympy.Basic) -> Decision:
+        if not isinstance(relation, sympy.Equality):
+            return undecided(relation)
+        generic = relation.has(A_JK) and not relation.has(SumOver)
+        try:
+            pairs = [
+                tuple(explicit(part, at(j, k)) if generic else side(part, j) for part in relation.args)
+                for j, k in product(neurons, neurons if generic else (None,))
+            ]
+        except NotReadError as error:
+            return Decision(None, ABSTAINED, str(error))
+        return combine([same(left, right) for left, right in pairs])
+
+    return reading(decide)
 
 
 def explicit_widths(widths: object) -> tuple[int, int, int]:

@@ -4,12 +4,11 @@ Columns ``w_1j`` (n_0), ``w_2j`` (n_2), a dot for their change under the flow; `
 and k that is summed over.
 """
 
-from typing import Any
+from sympy import Basic, Transpose, ZeroMatrix
 
-from sympy import Basic, Expr, MatMul, MatrixExpr, Symbol, Transpose, ZeroMatrix
-
-from theory.core.derivation import equation
-from theory.core.notation import dimension, matrix
+from theory.core.claim import equation, quantity
+from theory.core.notation import dimension
+from theory.core.reading import Rate, SumOver
 
 SLUG = "two-layer-dynamics"
 ASSUMPTIONS = (
@@ -19,38 +18,41 @@ ASSUMPTIONS = (
 )
 
 N0, N1, N2 = dimension("0"), dimension("1"), dimension("2")
-FIRST, SECOND = matrix("W_{1}", N1, N0), matrix("W_{2}", N2, N1)
-OWN, OUT = matrix("w_{1j}", N0, 1), matrix("w_{2j}", N2, 1)
-OTHER_OWN, OTHER_OUT = matrix("w_{1k}", N0, 1), matrix("w_{2k}", N2, 1)
-OWN_RATE, OUT_RATE = matrix(r"\dot{w}_{1j}", N0, 1), matrix(r"\dot{w}_{2j}", N2, 1)
-GATED = matrix(r"\tilde{x}_{j}", N0, 1)
-A_JJ, A_JK = matrix("A_{jj}", N0, N0), matrix("A_{jk}", N0, N0)
-LINEAR = r"A_{jk}|_{\psi(p)=p}"
-"""``A_jk`` of linear neurons."""
+FIRST, SECOND = (
+    quantity("weights", f"W_{{{layer}}}", *shape, where={"layer": layer}) for layer, shape in ((1, (N1, N0)), (2, (N2, N1)))
+)
+OWN, OUT = (quantity("weights", f"w_{{{i}j}}", n, 1, where={"layer": i, "neuron": "j"}) for i, n in ((1, N0), (2, N2)))
+OTHER_OWN, OTHER_OUT = (
+    quantity("weights", f"w_{{{i}k}}", n, 1, where={"layer": i, "neuron": "k"}) for i, n in ((1, N0), (2, N2))
+)
+OWN_RATE, OUT_RATE = (
+    quantity("rate", rf"\dot{{w}}_{{{i}j}}", n, 1, where={"layer": i, "neuron": "j"}) for i, n in ((1, N0), (2, N2))
+)
+SECOND_RATE = quantity("rate", r"\dot{W}_{2}", N2, N1, where={"layer": 2})
+GATED = quantity("gated input", r"\tilde{x}_{j}", N0, 1, where={"neuron": "j"})
+A_JJ, A_JK = (
+    quantity("gated covariance", f"A_{{j{k}}}", N0, N0, where={"neuron": "j", "other": k}) for k in ("j", "k")
+)
+_MEAN = r"\mathbb{E}_{\mathrm{aug}}"
+HIDDEN = quantity("hidden covariance", rf"\operatorname{{Cov}}_{{x}}\left[{_MEAN} f_{{1}}\right]", N1, N1)
+COVARIANCE = quantity(
+    "covariance of gated means",
+    rf"\operatorname{{Cov}}_{{x}}\left[{_MEAN} \tilde{{x}}_{{j}}, {_MEAN} \tilde{{x}}_{{k}}\right]",
+    N0, N0, where={"neuron": "j", "other": "k"},
+)  # fmt: skip
 
 
-class Rate(MatrixExpr):  # type: ignore[misc]
-    """The derivative of a matrix by the time of the flow; prints as d/dt (...)."""
-
-    @property
-    def shape(self) -> tuple[Expr, Expr]:
-        rows, columns = self.args[0].shape
-        return rows, columns
-
-    def _latex(self, printer: Any) -> str:
-        return rf"\frac{{d}}{{dt}}\left({printer._print(self.args[0])}\right)"
+def linear_covariance(size: object) -> object:
+    """``A_jk`` of linear neurons."""
+    return quantity("gated covariance", r"A_{jk}|_{\psi(p)=p}", size, size, where={"activation": "linear"})
 
 
 def block_relations() -> tuple[Basic, ...]:
-    """``d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k``, ``d W_2 = W_2 Cov_x[E_aug f_1]``, and what A_jk is."""
-    coupling = Symbol(r"\sum_{k} (w_{2j}^{\top} w_{2k})", real=True)
-    mean = r"\mathbb{E}_{\mathrm{aug}}"
-    hidden = matrix(rf"\operatorname{{Cov}}_{{x}}\left[{mean} f_{{1}}\right]", N1, N1)
-    gated = rf"\operatorname{{Cov}}_{{x}}\left[{mean} \tilde{{x}}_{{j}}, {mean} \tilde{{x}}_{{k}}\right]"
+    """``d w_1j = sum_k A_jk w_1k (w_2j^T w_2k)``, ``d W_2 = W_2 Cov_x[E_aug f_1]``, and what A_jk is."""
     return (
-        equation(OWN_RATE, MatMul(coupling, A_JK, OTHER_OWN)),
-        equation(matrix(r"\dot{W}_{2}", N2, N1), SECOND * hidden),
-        equation(A_JK, matrix(gated, N0, N0)),
+        equation(OWN_RATE, SumOver(A_JK * OTHER_OWN * (Transpose(OUT) * OTHER_OUT))),
+        equation(SECOND_RATE, SECOND * HIDDEN),
+        equation(A_JK, COVARIANCE),
     )
 
 

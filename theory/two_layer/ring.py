@@ -10,10 +10,12 @@ import sympy
 from sympy import Eq, Expr, ImmutableDenseMatrix, Integer, Matrix, Rational, Symbol, ZeroMatrix, zeros
 
 from theory.core.decide import decide_zero
-from theory.core.derivation import Derivation, Statement, Step, equation, positive_step, together, verdict, zero_step
+from theory.core.claim import Claim, equation, quantity
+from theory.core.derivation import Derivation, Step, positive_step, zero_step
 from theory.core.notation import dimension, matrix
+from theory.core.reading import identity_reading
 from theory.towers.dual_gradient import identity_step
-from theory.two_layer.relations import ASSUMPTIONS, LINEAR, SLUG
+from theory.two_layer.relations import ASSUMPTIONS, SLUG, linear_covariance
 
 RINGS = (4, 5, 6, 7, 8)
 """Sizes of the ring that are written out."""
@@ -58,8 +60,25 @@ def derive_ring(drop: str | None = None) -> Derivation:
     text += ", without: the means coincide" if drop else f"; of a ReLU neuron it is not, 11 and 101 on rings of {RINGS}"
     assumptions = (ASSUMPTIONS[2], "two objects", *([] if drop else ["their augmentation means coincide"]))
     rings = [step.expression for step in steps if isinstance(step.expression, sympy.Gt)]
-    statement = Statement(text, together([equation(matrix(LINEAR, size, size), ZeroMatrix(size, size)), *rings]))
-    return Derivation(SLUG, statement, assumptions, tuple(steps), residual, verdict(steps, last.decision))
+    linear = linear_covariance(size)
+    claim = Claim(text, (equation(linear, ZeroMatrix(size, size)), *rings), assumptions)
+    coinciding = here if not drop else there
+    spread = share * (1 - share) * (here - coinciding) * (here - coinciding).T
+    read = identity_reading({linear: spread, **{activity(d): ring_variance(d) for d in RINGS}})
+    return Derivation(SLUG, claim, tuple(steps), residual, read)
+
+
+def activity(positions: int) -> Symbol:
+    """``w^T A_jj w`` of the neuron e_1 - e_2 on a ring."""
+    name = rf"w^{{\top}} A_{{jj}} w|_{{d={positions}}}"
+    return quantity("variance of the mean activation", name, where={"positions": positions})
+
+
+def ring_variance(positions: int) -> Expr:
+    """The same by the definition: the mean activations on the translations of both patterns, varied over the two."""
+    weight = Matrix(positions, 1, lambda i, _: Integer({0: 1, 1: -1}.get(i, 0)))
+    gaps = [gated_mean(translations(ones, positions), weight, Integer(0)) for ones in PATTERNS]
+    return (weight.T * (gaps[0] - gaps[1]))[0] ** 2 / 4
 
 
 def two_point_step() -> Step:
@@ -85,12 +104,10 @@ def ring_steps() -> list[Step]:
                 decide_zero(Matrix.vstack(means[0] - level, means[1] - level)),
             )
         )
-        weight = Matrix(positions, 1, lambda i, _: Integer({0: 1, 1: -1}.get(i, 0)))
-        gaps = [gated_mean(columns, weight, Integer(0)) for columns in objects]
-        variance = (weight.T * (gaps[0] - gaps[1]))[0] ** 2 / 4
+        variance = ring_variance(positions)
         steps.append(
             positive_step(
-                variance, Symbol(rf"w^{{\top}} A_{{jj}} w|_{{d={positions}}}", real=True),
+                variance, activity(positions),
                 f"ring of {positions}, ReLU neuron w = e_1 - e_2: its mean activation is 1/d on 11 and 2/d on 101, "
                 f"w^T A_jj w = 1/(4 d^2)",
             )
