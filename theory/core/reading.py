@@ -22,8 +22,8 @@ from sympy import (
     ZeroMatrix,
 )
 
-from theory.core.claim import Reading, reading, undecided
-from theory.core.decide import ABSTAINED, Decision, decide_relation, decide_zero
+from theory.core.claim import Claim, Reading, equation, reading, undecided
+from theory.core.decide import ABSTAINED, Decision, combine, decide_relation, decide_zero
 from theory.core.expectation import Law, Moment, Term, decide_moment, expect
 from theory.core.index_notation import check_identity
 from theory.core.notation import Expect, Vec, without_powers
@@ -43,6 +43,8 @@ def identity_reading(meanings: Mapping[Any, Any], rates: Mapping[Any, MatrixExpr
 
     def decide(relation: Basic) -> Decision:
         if not isinstance(relation, sympy.Equality):
+            return decide_relation(with_meanings(relation, meanings))
+        if not any(isinstance(side, MatrixExpr) for side in relation.args):
             return decide_relation(with_meanings(relation, meanings))
         left, right = (_along(side, rates or {}) for side in relation.args)
         return check_identity(left, right, meanings)
@@ -105,6 +107,36 @@ class SumOver(MatrixExpr):  # type: ignore[misc]
 
 
 # Explicit matrices.
+
+
+def defined_reading(target: Any, value: Any, meanings: Mapping[Any, Any], others: Reading | None = None) -> Reading:
+    """One symbol, whose value was derived, by symbols that the claim itself defines: ``V = o a a^T, o = ..., a = ...``.
+
+    A definition of a symbol with a meaning is decided like any equation; the definition of another one is put in, and
+    must be used.
+    """
+
+    def decide(claim: Claim) -> Decision:
+        own = {
+            relation.lhs: relation.rhs
+            for relation in claim.relations
+            if isinstance(relation, sympy.Equality) and relation.lhs.is_symbol and relation.lhs not in {target, *meanings}
+        }
+        decisions = []
+        for relation in claim.relations:
+            if not isinstance(relation, sympy.Equality):
+                decisions.append(undecided(relation) if others is None else others(Claim("", (relation,))))
+            elif relation.lhs in own:
+                if not any(other.rhs.has(relation.lhs) for other in claim.relations if other is not relation):
+                    decisions.append(undecided(relation))
+            else:
+                written = relation.rhs
+                for _ in own:
+                    written = written.xreplace(own)
+                decisions.append(explicit_reading({**meanings, target: value})(Claim("", (equation(relation.lhs, written),))))
+        return combine(decisions) if decisions else Decision(None, ABSTAINED, "nothing is claimed")
+
+    return decide
 
 
 def explicit_reading(meanings: Mapping[Any, Any]) -> Reading:

@@ -10,11 +10,12 @@ import sympy
 from sympy import (
     Basic,
     Expr,
+    Identity,
     ImmutableDenseMatrix,
     Integer,
     MatAdd,
     MatMul,
-    MatrixSymbol,
+    MatrixExpr,
     Mul,
     Rational,
     Symbol,
@@ -24,9 +25,14 @@ from sympy import (
 from hltm.base.checks import Node
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
-from theory.core.decide import POLYNOMIAL, Decision, combine, decide_zero
-from theory.core.derivation import Derivation, Statement, Step, equation, together, verdict, zero_step
-from theory.core.notation import Vec, reals
+from theory.core.claim import Claim, Reading, equation, quantity, reading, undecided
+from theory.core.decide import POINT, POLYNOMIAL, Decision, combine, decide_zero, describe, exact_points
+from theory.core.derivation import Derivation, Step, stated, zero_step
+from theory.core.expectation import Law, Letter, Moment, letter
+from theory.core.normal import quotient
+from theory.core.notation import Vec, dimension, reals
+from theory.core.reading import Meaning, defined_reading, explicit_reading, moment_reading
+from theory.towers.dual_gradient import identity_step
 from theory.trees.activation import activation_covariance, gap_vector, is_binary_at, selectivity
 from theory.trees.means import cross
 from theory.trees.symbols import ROW_LIMIT, TreeSymbols, binary_table, internal, matrix, path_below, tree_symbols
@@ -92,6 +98,11 @@ def _name(symbols: TreeSymbols, node: Node) -> str:
     return rf"\mathbb{{V}}_{{z_{{{root}}}}}\left[\mathbb{{E}}[f_{{{group}}} \mid z_{{{root}}}]\right]"
 
 
+def _covariance(symbols: TreeSymbols, node: Node, size: int) -> MatrixExpr:
+    """That covariance as a symbol."""
+    return quantity("activation covariance", _name(symbols, node), size, size, where={"node": symbols.texts[node]})
+
+
 def along_edge(mean: Expr, gap: Expr, table: list[list[Expr]]) -> list[Expr]:
     """Law of total expectation along a binary edge: E[f | parent = i] from E[f | child] = mean -+ gap."""
     return [law[0] * (mean - gap) + law[1] * (mean + gap) for law in table]
@@ -115,6 +126,7 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
         steps.append(Step(equation(shown, right), reason, decide_zero(high - low - right)))
         conditional.append((low, high))
     steps += _path_steps(symbols, node)
+    gaps = [_normal((high - low) / 2) for low, high in conditional]
     for place in reversed(path_below(tree, node)):
         table = general_table(symbols, place)
         conditional = [
@@ -131,30 +143,52 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
         relation = sympy.Le(Symbol(rf"\operatorname{{rank}} {_name(symbols, node)}", real=True), 1, evaluate=False)
         reason = "rank one at most: all 2 x 2 minors with the first row vanish"
         steps.append(Step(relation, reason, decide_zero(matrix([minors]))))
-    factored, steps_factored = _factors(symbols, node, claim)
+    relations, steps_factored = _factors(symbols, node, claim)
     text = "V_{z_0}[E[f | z_0]] = o_mu a_mu a_mu^T, o_mu = rho_{0mu}^2 (1 - rho_0^2), a_mu = [rho_{mu nu} s_nu]"
     needs = (MARKOV, "binary nodes, any tables")
-    left, named = cross(symbols.prior, means, means), Statement(text, factored)
-    return _conclude(named, needs, steps + steps_factored, left, claim, _name(symbols, node))
+    left, target = cross(symbols.prior, means, means), _covariance(symbols, node, claim.rows)
+    meanings = {_gaps(symbols, node, claim.rows): ImmutableDenseMatrix(gaps), _reach(symbols, node): _reached(symbols, node)}
+    read = defined_reading(target, left, meanings)
+    return _conclude(Claim(text, relations, needs), steps + steps_factored, left, claim, target, read)
 
 
-def _factors(symbols: TreeSymbols, node: Node, claim: ImmutableDenseMatrix) -> tuple[Basic, list[Step]]:
-    """``V = o_mu a_mu a_mu^T`` with both factors, and the step that multiplies them out."""
+def _gaps(symbols: TreeSymbols, node: Node, size: int) -> MatrixExpr:
+    return quantity("selectivity along edges", f"a_{{{symbols.texts[node]}}}", size, 1, where={"node": symbols.texts[node]})
+
+
+def _reach(symbols: TreeSymbols, node: Node) -> Expr:
+    """``rho_{0 mu}``, for a node that is not the root; with one edge it is that of the edge."""
     root, mu = symbols.texts[symbols.tree.root], symbols.texts[node]
+    return quantity("polarity of a path", rf"\rho_{{{root}\to {mu}}}", where={"from": root, "to": mu})
+
+
+def _reached(symbols: TreeSymbols, node: Node) -> Expr:
+    """``P(z_mu=1|z_0=1) - P(z_mu=1|z_0=0)`` by the law of total probability, edge by edge."""
+    low, high = Integer(0), Integer(1)
+    for place in path_below(symbols.tree, node):
+        table = general_table(symbols, place)
+        low, high = (_normal((1 - q) * table[0][1] + q * table[1][1]) for q in (low, high))
+    return _normal(high - low)
+
+
+def _factors(symbols: TreeSymbols, node: Node, claim: ImmutableDenseMatrix) -> tuple[tuple[Basic, ...], list[Step]]:
+    """``V = o_mu a_mu a_mu^T`` with both factors, and the step that multiplies them out."""
+    mu = symbols.texts[node]
     way, entries = [symbols.polarity(place) for place in path_below(symbols.tree, node)], gap_vector(symbols, node)
     spread, path = 1 - symbols.root_polarity**2, Mul(*way)
-    reach = Symbol(rf"\rho_{{{root}\to {mu}}}", real=True) if len(way) > 1 else path
-    o, a = Symbol(f"o_{{{mu}}}", nonnegative=True), MatrixSymbol(f"a_{{{mu}}}", len(entries), 1)
+    reach = _reach(symbols, node) if len(way) > 1 else path
+    o = quantity("strength", f"o_{{{mu}}}", where={"node": mu}, nonnegative=True)
+    a = _gaps(symbols, node, len(entries))
     column = ImmutableDenseMatrix(entries)
     product = MatMul(o, a, Transpose(a))
     relations = [
-        equation(MatrixSymbol(_name(symbols, node), *claim.shape), product),
+        equation(_covariance(symbols, node, claim.rows), product),
         equation(o, Mul(reach**2, spread)),
         *([equation(reach, path)] if len(way) > 1 else []),
         equation(a, column),
     ]
     result = decide_zero(matrix((path**2 * spread * column * column.T - claim).tolist()))
-    return together(relations), [Step(equation(product, claim), "both factors multiplied out", result)]
+    return tuple(relations), [Step(equation(product, claim), "both factors multiplied out", result)]
 
 
 def _difference(event: str, node: str) -> Symbol:
@@ -194,19 +228,18 @@ def _variance_steps(symbols: TreeSymbols) -> list[Step]:
 
 
 def _conclude(
-    statement: Statement,
-    needs: tuple[str, ...],
+    claim: Claim,
     steps: list[Step],
     left: ImmutableDenseMatrix,
-    claim: ImmutableDenseMatrix,
-    name: str,
+    formula: ImmutableDenseMatrix,
+    target: MatrixExpr,
+    read: Reading,
 ) -> Derivation:
-    """The derivation of a statement that ends in ``left = claim``."""
-    decision = decide_zero(left - claim)
-    relation = equation(MatrixSymbol(name, *claim.shape), claim)
-    steps = [*steps, Step(relation, "conditional means of all children, varied over z_0, entry by entry", decision)]
-    residual = sympy.ImmutableDenseMatrix.zeros(*claim.shape) if decision.value else left - claim
-    return Derivation(SLUG, statement, needs, tuple(steps), residual, verdict(steps, decision))
+    """The derivation of a claim about the covariance `target`, which is `left`; the formula is its closed form."""
+    why = "conditional means of all children, varied over z_0, entry by entry"
+    steps = [*steps, stated(equation(target, formula), why, explicit_reading({target: left}))]
+    residual = sympy.ImmutableDenseMatrix.zeros(*formula.shape) if steps[-1].proved else left - formula
+    return Derivation(SLUG, claim, tuple(steps), residual, read)
 
 
 def _derive_categorical(symbols: TreeSymbols, node: Node) -> Derivation:
@@ -223,27 +256,55 @@ def _derive_categorical(symbols: TreeSymbols, node: Node) -> Derivation:
         zero_step(joint - apart, form, "covariance over z_0 of two conditional means: x^T (diag pi - pi pi^T) y"),
         _kernel_step(kernel),
     ]
-    claim = activation_covariance(tree, node)
-    left = _by_paths(symbols, node)
+    formula = activation_covariance(tree, node)
+    below, path = _means_below(symbols, node), _path_table(symbols, node)
+    means = below
+    for place in reversed(path_below(tree, node)):  # law of total expectation, from the node up to the root
+        means = sympy.Matrix(symbols.table(place)) * means
+    left = cross(symbols.prior, means.tolist(), means.tolist())
     text = "V_{z_0}[E[f | z_0]] = F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F, of rank at most m_0 - 1"
     needs = (MARKOV, "finitely many states")
-    return _conclude(
-        Statement(text, _product(symbols, node, claim.rows)), needs, steps, left, claim, _name(symbols, node)
-    )
+    relations, chain, rank = _product(symbols, node, formula.rows)
+    target, weights = relations[0].lhs, sympy.Matrix(symbols.prior)
+    meanings = dict(zip(chain, (below, path) if node != tree.root else (below,), strict=False))
+    meanings[chain[-1]] = ImmutableDenseMatrix(sympy.diag(*weights) - weights * weights.T)
+    ranks = _rank_reading(rank, left, len(states) - 1)
+    read = defined_reading(target, left, {key: ImmutableDenseMatrix(value) for key, value in meanings.items()}, ranks)
+    return _conclude(Claim(text, relations, needs), steps, left, formula, target, read)
 
 
-def _product(symbols: TreeSymbols, node: Node, size: int) -> Basic:
-    """``F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F``, F the means of the children given z_mu, and its rank."""
+def _rank_reading(rank: Expr, value: ImmutableDenseMatrix, most: int) -> Reading:
+    """``rank V <= n``: true from m_0 - 1 on, by the kernel; refuted by the rank at an exact point."""
+
+    def decide(relation: Basic) -> Decision:
+        if not (isinstance(relation, sympy.LessThan) and relation.lhs == rank and relation.rhs.is_Integer):
+            return undecided(relation)
+        if relation.rhs >= most:
+            return Decision(True, POLYNOMIAL, "the kernel has rank m_0 - 1 at most")
+        generic, _ = next(iter(exact_points(sympy.Add(*value))))
+        found = value.xreplace(generic).rank()
+        if found > relation.rhs:
+            return Decision(False, POINT, f"at a generic point the rank is {found}")
+        return undecided(relation)
+
+    return reading(decide)
+
+
+def _product(symbols: TreeSymbols, node: Node, size: int) -> tuple[tuple[Basic, ...], list[MatrixExpr], Expr]:
+    """``F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F``, F the means of the children given z_mu, its symbols, its rank."""
     tree, root, mu = symbols.tree, symbols.texts[symbols.tree.root], symbols.texts[node]
     states, own = tree.cardinality(tree.root), tree.cardinality(node)
-    chain = [MatrixSymbol(f"F_{{{mu}}}", own, size)]
+    chain = [quantity("means given a latent", f"F_{{{mu}}}", own, size, where={"node": mu})]
     if node != tree.root:
-        chain.insert(0, MatrixSymbol(rf"T_{{{root}\to {mu}}}", states, own))
-    kernel = MatrixSymbol(r"\left(\operatorname{diag} \pi - \pi \pi^{T}\right)", states, states)
-    name = _name(symbols, node)
-    rank = sympy.Le(Symbol(rf"\operatorname{{rank}} {name}", real=True), states - 1, evaluate=False)
-    product = MatMul(*(Transpose(part) for part in reversed(chain)), kernel, *chain)
-    return together([equation(MatrixSymbol(name, size, size), product), rank])
+        chain.append(quantity("path table", rf"T_{{{root}\to {mu}}}", states, own, where={"from": root, "to": mu}))
+    kernel = quantity("kernel", r"\left(\operatorname{diag} \pi - \pi \pi^{T}\right)", states, states)
+    rank = quantity("rank", rf"\operatorname{{rank}} {_name(symbols, node)}", where={"node": mu})
+    product = MatMul(*(Transpose(part) for part in chain), kernel, *reversed(chain))
+    relations = (
+        equation(_covariance(symbols, node, size), product),
+        sympy.Le(rank, states - 1, evaluate=False),
+    )
+    return relations, [*chain, kernel], rank
 
 
 def _kernel_step(kernel: sympy.Matrix) -> Step:
@@ -254,29 +315,26 @@ def _kernel_step(kernel: sympy.Matrix) -> Step:
     return Step(relation, reason, result)
 
 
-def _by_paths(symbols: TreeSymbols, node: Node) -> ImmutableDenseMatrix:
-    """The same covariance with every product of tables taken from the root downwards."""
-    tree = symbols.tree
-    law = sympy.eye(tree.cardinality(tree.root))
-    for place in path_below(tree, node):
+def _path_table(symbols: TreeSymbols, node: Node) -> sympy.Matrix:
+    """``T_{0mu}``: tables multiplied from the root downwards."""
+    law = sympy.eye(symbols.tree.cardinality(symbols.tree.root))
+    for place in path_below(symbols.tree, node):
         law = law * sympy.Matrix(symbols.table(place))
-    columns = []
+    return law
+
+
+def _means_below(symbols: TreeSymbols, node: Node) -> sympy.Matrix:
+    """``F``: means of the children's neurons given the node, one column each."""
+    tree, columns = symbols.tree, []
     for child in tree.children(node):
         states = range(tree.cardinality(child))
         name = symbols.texts[child]
         values = [Symbol(f"e_{{{name};{j}}}", real=True) if tree.children(child) else Integer(j) for j in states]
-        columns.append(law * sympy.Matrix(symbols.table(child)) * sympy.Matrix(values))
-    means = sympy.Matrix.hstack(*columns)
-    prior = sympy.Matrix(symbols.prior)
-    result: ImmutableDenseMatrix = sympy.ImmutableDenseMatrix(means.T * (sympy.diag(*prior) - prior * prior.T) * means)
-    return result
+        columns.append(sympy.Matrix(symbols.table(child)) * sympy.Matrix(values))
+    return sympy.Matrix.hstack(*columns)
 
 
 # Consequences: the update of a node, one operator for all losses, decay with depth.
-
-
-def _matrices(name: str, rows: int, columns: int) -> sympy.Matrix:
-    return sympy.Matrix(rows, columns, lambda i, j: Symbol(f"{name}_{{{i}{j}}}", real=True))
 
 
 def derive_update(symbols: TreeSymbols, node: Node) -> Derivation:
@@ -284,12 +342,7 @@ def derive_update(symbols: TreeSymbols, node: Node) -> Derivation:
     tree = symbols.tree
     whole = all(len(tree.children(above)) == 1 for above in tree.path(tree.root, node)[:-1])
     names = [symbols.texts[node], *([] if whole else [r"\nu"])]
-    parts = []
-    for i in range(len(names)):
-        x, w = _matrices(f"x^{{{i}}}", 2, 1), _matrices(f"W^{{{i}}}", 2, 2)
-        jacobian = sympy.eye(2) if node == tree.root else _matrices(f"J^{{{i}}}", 2, 2)
-        parts.append((sympy.kronecker_product(x, jacobian.T), jacobian * w * x, sympy.Matrix(4, 1, list(w.T))))
-    steps = [_cut_step(names, parts), _bilinear_step(len(parts))]
+    steps = cut_steps()
     if tree.cardinality(tree.root) == 2:
         steps.append(_gap_step(symbols))
     end = (
@@ -297,53 +350,81 @@ def derive_update(symbols: TreeSymbols, node: Node) -> Derivation:
         if whole
         else "siblings add cross terms, so that the diagonal block alone is not the update"
     )
-    steps.append(_update_step(names, steps))
+    relation, read = _update(names)
+    reason = "both together: the update, one term a node of the cut; covariances of all sizes by the moment algebra"
+    steps.append(stated(relation, reason, read))
     text = f"2 Cov_x[Kbar_mu, fbar_L] = 2 sum_mu' Cov_x[Kbar_mu, Kbar_mu'] vec W_mu' (shared); {end}"
     needs = (
         MARKOV,
         "statement 3: the update is 2 Cov_x[Kbar_mu, fbar_L]",
         "piecewise-linear homogeneous activation, no biases",
     )
-    statement = Statement(text, steps[-1].expression, "shared")
-    return Derivation(SLUG, statement, needs, tuple(steps), Integer(0), verdict(steps, steps[-1].decision))
+    return Derivation(SLUG, Claim(text, (relation,), needs, "shared"), tuple(steps), None, read)
 
 
-def _cut_step(names: list[str], parts: list[tuple[sympy.Matrix, sympy.Matrix, sympy.Matrix]]) -> Step:
-    """``f_L = sum K^T vec W`` over a cut of one node or of a node and a sibling, 2 x 2 blocks in symbols."""
-    residual = sum((k.T * w - f for k, f, w in parts), start=sympy.zeros(2, 1))
-    products = [MatMul(MatrixSymbol(f"K_{{{n}}}", 4, 2).T, Vec(MatrixSymbol(f"W_{{{n}}}", 2, 2))) for n in names]
-    shown = products[0] if len(products) == 1 else MatAdd(*products)
-    reason = "vec identity at every node of a cut, a leaf with the columns that read it: f_L = sum of J W f = K^T vec W"
-    return Step(equation(MatrixSymbol("f_{L}", 2, 1), shown), reason, decide_zero(sympy.ImmutableDenseMatrix(residual)))
+def cut_steps() -> list[Step]:
+    """``f_L = sum K_nu^T vec W_nu`` over every cut of every tree: from the top node, one node replaced by its children.
+
+    Two children are shown, the others are alike; a leaf among them stays as its own term, with the columns that read it.
+    """
+    n_top, n, m_a, m_b, m = (dimension(name) for name in ("L", "\\mu", "a", "b", "\\nu"))
+    top, output = matrix_symbol("J_{0}", n_top, n_top), matrix_symbol("f_{L}", n_top, 1)
+    first, jac = matrix_symbol("p_{0}", n_top, 1), matrix_symbol(r"J_{\mu}", n_top, n)
+    sums, parts, definitions = [], [], {}
+    for name, size in (("a", m_a), ("b", m_b)):
+        weight, gate = matrix_symbol(rf"W_{{\mu {name}}}", n, size), matrix_symbol(f"D_{{{name}}}", size, size)
+        below, active, out = (matrix_symbol(f"{letter_}_{{{name}}}", *shape) for letter_, shape in
+                              (("p", (size, 1)), ("f", (size, 1)), ("J", (n_top, size))))  # fmt: skip
+        sums.append(weight * active)
+        parts.append(out * below)
+        definitions |= {active: gate * below, out: jac * weight * gate}
+    node, weight = matrix_symbol(r"f_{\nu}", m, 1), matrix_symbol(r"W_{\nu}", n, m)
+    above = matrix_symbol(r"J_{\nu}", n_top, n)
+    return [
+        identity_step(top * first, output, "the top node alone is a cut: no activation, so J_0 = I and f_L = p_0",
+                      {top: Identity(n_top), output: first}),
+        identity_step(jac * MatAdd(*sums), MatAdd(*parts),
+                      "a node replaced by its children, p_mu = sum W_mu,nu f_nu, f_nu = D_nu p_nu and J_nu = J_mu W_mu,nu D_nu: "
+                      "J_mu p_mu = sum J_nu p_nu, so that f_L is the sum of J p over every cut", definitions),
+        identity_step(sympy.KroneckerProduct(node, above.T).T * Vec(weight), above * weight * node,
+                      "vec identity at every node of the cut: K_nu^T vec W_nu = J_nu W_nu f = J_nu p_nu"),
+    ]  # fmt: skip
 
 
-def _update_step(names: list[str], steps: list[Step]) -> Step:
-    """``2 Cov_x[Kbar_mu, fbar_L]``, f_L written as the sum over the cut."""
-
-    def covariance(other: str, columns: int) -> MatrixSymbol:
-        first = rf"\bar{{K}}_{{{names[0]}}}"
-        return MatrixSymbol(rf"\operatorname{{Cov}}_{{x}}\left[{first}, {other}\right]", 4, columns)
-
-    terms = [MatMul(2, covariance(rf"\bar{{K}}_{{{n}}}", 4), Vec(MatrixSymbol(f"W_{{{n}}}", 2, 2))) for n in names]
-    left = MatMul(2, covariance(r"\bar{f}_{L}", 1))
-    reason = "both together, for every entry and augmentation mean: the update, one term a node of the cut"
-    decision = combine([step.decision for step in steps])
-    return Step(equation(left, terms[0] if len(terms) == 1 else MatAdd(*terms)), reason, decision)
+def matrix_symbol(name: str, rows: Expr, columns: Expr) -> MatrixExpr:
+    """A matrix symbol of a tree network."""
+    return sympy.MatrixSymbol(name, rows, columns)
 
 
-def _bilinear_step(count: int) -> Step:
-    """Cov[k, sum K^T w] by linearity, two states of x with any law, entries of K at either state."""
-    p = Symbol("p", real=True)
-    low, high = reals("k_0 k_1")
-    terms, total = [], [Integer(0), Integer(0)]
-    for i in range(count):
-        a, b = reals(f"h^{{{i}}}_0 h^{{{i}}}_1")
-        w = Symbol(f"w^{{{i}}}", real=True)
-        terms.append(_cov(p, (low, high), (a, b)) * w)
-        total = [total[0] + a * w, total[1] + b * w]
-    left = _cov(p, (low, high), (total[0], total[1]))
-    reason = "covariance is linear in its second argument: one term a node of the cut, the diagonal block among them"
-    return zero_step(left, sympy.Add(*terms), reason)
+def _update(names: list[str]) -> tuple[Basic, Reading]:
+    """``2 Cov_x[Kbar_mu, fbar_L]`` with ``f_L`` the sum over the cut: the relation, and what its symbols stand for."""
+    size, n_top = dimension("p"), dimension("L")
+    law = Law(means={})
+    shapes = {"f": (2, 1), **{f"K{i}": (3, 2) for i in range(len(names))}, **{f"w{i}": (3, 1) for i in range(len(names))}}
+    first = rf"\bar{{K}}_{{{names[0]}}}"
+
+    def covariance(other: str, columns: Expr) -> MatrixExpr:
+        name = rf"\operatorname{{Cov}}_{{x}}\left[{first}, {other}\right]"
+        return quantity("covariance of connections", name, size, columns, where={"node": names[0], "other": other})
+
+    def between(other: str) -> Moment:
+        here = letter("K0", "x")
+        return here * letter(other, "x").transposed() - here * letter(other, "y").transposed()
+
+    weights = [
+        Vec(quantity("weights", f"W_{{{name}}}", size / n_top, n_top, where={"node": name})) for name in names
+    ]
+    blocks = [covariance(rf"\bar{{K}}_{{{name}}}", size) for name in names]
+    output = covariance(r"\bar{f}_{L}", 1)
+    meanings: dict[Any, Meaning] = {block: (between(f"K{i}"), True) for i, block in enumerate(blocks)}
+    meanings |= {weight: (Moment.of(Letter(f"w{i}")), False) for i, weight in enumerate(weights)}
+    update = Moment({})
+    for i in range(len(names)):  # the cut put into the second argument, before the covariance is taken
+        update = update + between(f"K{i}") * Moment.of(Letter(f"w{i}"))
+    meanings[output] = (update, True)
+    terms = [MatMul(2, block, weight) for block, weight in zip(blocks, weights, strict=True)]
+    relation = equation(MatMul(2, output), terms[0] if len(terms) == 1 else MatAdd(*terms))
+    return relation, moment_reading(meanings.get, law, shapes)
 
 
 def _cov(p: Expr, left: tuple[Expr, Expr], right: tuple[Expr, Expr]) -> Expr:
@@ -376,7 +457,7 @@ def derive_losses(symbols: TreeSymbols, node: Node) -> Derivation:
     def gaps(a: list[Symbol], b: list[Symbol]) -> Expr:
         return Mul(Rational(1, 4), spread, (a[1] - a[0]) * (b[1] - b[0]))
 
-    operator = Symbol(rf"OP_{{{symbols.texts[node]};kh}}", real=True)
+    operator = quantity("operator entry", rf"OP_{{{symbols.texts[node]};kh}}", where={"node": symbols.texts[node]})
     steps = [
         zero_step(_cov(high, (k[0], k[1]), (h[0], h[1])), gaps(k, h),
                   "one entry of OP_mu = V_x[Kbar_mu]: (1 - rho_0^2)/4 DK DK^T over a binary z_0"),
@@ -385,13 +466,14 @@ def derive_losses(symbols: TreeSymbols, node: Node) -> Derivation:
         zero_step(weighted(f, g), 2 * apart * gaps(f, g),
                   "the same for E[xi (Kbar - Kbar')(fbar - fbar')], the general form of statement 4"),
     ]  # fmt: skip
-    decision = decide_zero(weighted(k, h) - 2 * apart * _cov(high, (k[0], k[1]), (h[0], h[1])))
-    relation = equation(Symbol(rf"V^{{\xi}}_{{{symbols.texts[node]};kh}}", real=True), 2 * apart * operator)
+    varied = quantity("weighted operator entry", rf"V^{{\xi}}_{{{symbols.texts[node]};kh}}", where={"node": symbols.texts[node]})
+    read = explicit_reading({varied: weighted(k, h), operator: _cov(high, (k[0], k[1]), (h[0], h[1]))})
+    relation = equation(varied, 2 * apart * operator)
     reason = "both steps together: one operator for the whole family, up to the factor xi(r(0,1))"
-    steps.append(Step(relation, reason, decision))
+    steps.append(stated(relation, reason, read))
     text = "V^xi_{x,x'}[Kbar_mu(x) - Kbar_mu(x')] = 2 xi(r(0,1)) OP_mu: losses differ in speed only, up to theta"
     needs = (MARKOV, "binary root, augmentation below it", "r between augmentation means, one negative")
-    return Derivation(SLUG, Statement(text, relation), needs, tuple(steps), Integer(0), verdict(steps, decision))
+    return Derivation(SLUG, Claim(text, (relation,), needs), tuple(steps), None, read)
 
 
 def decide_nonnegative(expr: Expr) -> Decision:
@@ -411,7 +493,7 @@ def derive_depth(symbols: TreeSymbols, node: Node) -> Derivation:
     first = Symbol(r"|\rho_{0}|", nonnegative=True)
     c, d = Symbol("c", nonnegative=True), Symbol("d", integer=True, nonnegative=True)
     t = Symbol("t", positive=True)
-    o = Symbol(rf"o_{{{symbols.texts[node]}}}", nonnegative=True)
+    o = quantity("strength", rf"o_{{{symbols.texts[node]}}}", where={"node": symbols.texts[node]}, nonnegative=True)
     after = Symbol("o_{d+1}", nonnegative=True)
     steps = [
         Step(sympy.Ge(1, 1 - first**2, evaluate=False), "depth 0: o_0 = 1 - rho_0^2 is at most 1",
@@ -423,12 +505,31 @@ def derive_depth(symbols: TreeSymbols, node: Node) -> Derivation:
              "c = 1/(1 + t), t > 0; Bernoulli by induction: (1 + t)^2 (1 + 2 d t) - 1 - 2 (d + 1) t is at least 0",
              decide_nonnegative(sympy.expand((1 + t) ** 2 * (1 + 2 * d * t) - (1 + 2 * (d + 1) * t)))),
     ]  # fmt: skip
-    limit = sympy.limit(1 / (1 + 2 * d * t), d, sympy.oo)
     steps.append(zero_step(sympy.Limit(1 / (1 + 2 * d * t), d, sympy.oo).doit(), Integer(0),
                            "0 <= o_mu <= 1/(1 + 2 d t), which tends to 0 with the depth d"))  # fmt: skip
     bounded = sympy.Ge(c ** (2 * depth), o, evaluate=False)
-    claimed = together([bounded, equation(sympy.Limit(c ** (2 * d), d, sympy.oo), Integer(0))])
-    decision = combine([step.decision for step in steps])
+    vanishing = equation(sympy.Limit(c ** (2 * d), d, sympy.oo), Integer(0))
     text = f"o_mu <= c^{2 * depth} at this node of depth {depth}, c^(2 d) -> 0 with the depth d"
     needs = (MARKOV, "every polarity on the way has absolute value at most c", "c < 1 for the limit")
-    return Derivation(SLUG, Statement(text, claimed), needs, tuple(steps), limit, verdict(steps, decision))
+    shares = [1 / (1 + Symbol(f"v_{{{i}}}", nonnegative=True)) for i in range(depth + 1)]
+    reached = Mul(*(c**2 * share**2 for share in shares[1:]), 1 - (1 - shares[0]) ** 2)
+
+    def decide(relation: Basic) -> Decision:
+        """An inequality with the polarities of the way as shares of c; the limit as it was derived."""
+        if isinstance(relation, sympy.Equality):
+            known = relation.lhs == vanishing.lhs and relation.rhs.is_number
+            return Decision(relation.rhs == 0, POLYNOMIAL, "the limit is 0") if known else undecided(relation)
+        if not isinstance(relation, sympy.GreaterThan | sympy.LessThan):
+            strict = isinstance(relation, sympy.StrictLessThan) and relation.lhs - relation.rhs == bounded.lhs - bounded.rhs
+            return Decision(False, POINT, f"c = 1/2, o = {Rational(1, 4) ** depth / 2}") if strict else undecided(relation)
+        difference = quotient((relation.gts - relation.lts).xreplace({o: reached}))
+        top, bottom = sympy.fraction(difference)
+        signs = [decide_nonnegative(sympy.expand(part)) for part in (top, bottom)]
+        if all(signs):
+            return signs[0]
+        for point, value in exact_points(difference.xreplace({c: 1 / (1 + t)})):
+            if value.is_negative:
+                return Decision(False, POINT, f"{describe(point)}: the difference is {value}")
+        return undecided(relation)
+
+    return Derivation(SLUG, Claim(text, (bounded, vanishing), needs), tuple(steps), None, reading(decide))
