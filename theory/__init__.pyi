@@ -1,10 +1,10 @@
 """Public names of `theory`: read by type checkers, and by lazy_loader when one of them is used first."""
 
+from .core.claim import Claim as Claim
 from .core.decide import Decision as Decision
 from .core.decide import decide_positive as decide_positive
 from .core.decide import decide_zero as decide_zero
 from .core.derivation import Derivation as Derivation
-from .core.derivation import Statement as Statement
 from .core.derivation import Step as Step
 from .latex.render import to_latex as to_latex
 from .losses.family import family_membership as family_membership

@@ -13,7 +13,8 @@ import sympy
 from sympy import MatAdd, MatMul
 
 from hltm.base.errors import InputError
-from theory.core.derivation import Derivation, Statement, Step
+from theory.core.claim import Claim
+from theory.core.derivation import Derivation, Step
 from theory.core.notation import END, PREAMBLE, SYMBOL_NAMES, Expect, plain
 from theory.latex.names import expanded, group_end, in_unicode
 
@@ -29,7 +30,7 @@ def to_latex(obj: object, form: str = "equation") -> str:
     Parameters
     ----------
     obj
-        ``Derivation``, SymPy expression, relation or (explicit or symbolic) matrix.
+        ``Derivation``, ``Claim``, SymPy expression, relation or (explicit or symbolic) matrix.
     form
         "equation": one equation environment (of a derivation: its statement). "align": one align environment
         (of a derivation: the statement and every step with its justification). "standalone": a document that
@@ -56,6 +57,8 @@ def to_latex(obj: object, form: str = "equation") -> str:
         raise InputError(f"form={form!r} of to_latex: must be one of {', '.join(FORMS)}")
     if isinstance(obj, Derivation):
         return _derivation(obj, form)
+    if isinstance(obj, Claim):
+        obj = obj.expression
     if not isinstance(obj, sympy.Basic | sympy.MatrixBase):
         raise InputError(f"object of type {type(obj).__name__} of to_latex: must be a Derivation or a SymPy object")
     lines = rows(obj.as_immutable() if isinstance(obj, sympy.MatrixBase) else obj)
@@ -66,7 +69,7 @@ def to_latex(obj: object, form: str = "equation") -> str:
 
 
 def _derivation(derivation: Derivation, form: str) -> str:
-    lines = rows(derivation.statement.expression)
+    lines = rows(derivation.claim.expression)
     if form == "equation":
         return _equation(lines)
     body = _align(lines, derivation.steps)
@@ -74,7 +77,7 @@ def _derivation(derivation: Derivation, form: str) -> str:
         return body
     status = "proved" if derivation.proved else "not proved"
     needs = "; ".join(derivation.assumptions)
-    head = rf"\noindent {plain(derivation.statement.text)} ({status}).\par"
+    head = rf"\noindent {plain(derivation.claim.text)} ({status}).\par"
     head += rf"\noindent Assumptions: {plain(needs)}.\par"
     return f"{PREAMBLE}{head}\n{body}\n{END}"
 
@@ -205,15 +208,10 @@ def step_latex(step: Step) -> str:
     return _display([*_reason(step), *_formula(step.expression)])
 
 
-def statement_latex(statement: Statement) -> str:
-    """The claimed relations, their lines aligned."""
-    return formula_latex(statement.expression)
-
-
 def derivation_latex(derivation: Derivation) -> str:
     """A derivation: what is claimed, then every step with its reason; very long ones are cut after a step."""
     status = "proved" if derivation.proved else "not proved"
-    lines = [words(f"{derivation.slug}: {status}"), *_formula(derivation.statement.expression)]
+    lines = [words(f"{derivation.slug}: {status}"), *_formula(derivation.claim.expression)]
     for number, step in enumerate(derivation.steps, start=1):
         block = [*_reason(step, f"{number}. "), *_formula(step.expression)]
         if sum(map(len, lines)) + sum(map(len, block)) > _TOTAL_LIMIT:

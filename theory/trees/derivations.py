@@ -479,6 +479,8 @@ def derive_losses(symbols: TreeSymbols, node: Node) -> Derivation:
 def decide_nonnegative(expr: Expr) -> Decision:
     """A polynomial with coefficients of no negative sign in nonnegative symbols is nonnegative."""
     generators = sorted(expr.free_symbols, key=str)
+    if not expr.is_polynomial(*generators):
+        return Decision(None, "abstained", "no polynomial")
     poly = sympy.Poly(expr, *generators) if generators else sympy.Poly(expr, Symbol("t", nonnegative=True))
     proved = all(s.is_nonnegative for s in generators) and all(c.is_nonnegative for c in poly.coeffs())
     detail = f"coefficients of one sign in {len(generators)} nonnegative generators"

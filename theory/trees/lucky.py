@@ -6,6 +6,7 @@ about any law with two moments; the leaky slope goes beyond the paper.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ from sympy import (
     Ge,
     IndexedBase,
     Integer,
+    MatAdd,
     MatMul,
     MatrixSymbol,
     Piecewise,
@@ -28,9 +30,12 @@ from sympy import (
 )
 
 from hltm.base.errors import InputError
-from theory.core.decide import ASSUMPTIONS, Decision, combine, decide_zero
-from theory.core.derivation import Derivation, Statement, Step, equation, positive_step, together, verdict, zero_step
+from theory.core.claim import Claim, equation, quantity, reading, undecided
+from theory.core.decide import ASSUMPTIONS, POINT, POLYNOMIAL, Decision, combine, decide_zero, describe, exact_points
+from theory.core.derivation import Derivation, Step, positive_step, zero_step
 from theory.core.notation import reals
+from theory.core.reading import identity_reading, with_meanings
+from theory.towers.dual_gradient import identity_step
 from theory.trees.derivations import MARKOV, decide_nonnegative
 from theory.trees.gap_law import exact
 
@@ -38,6 +43,7 @@ SLUG = "lucky-nodes"
 DIGIT_LIMIT = 10**6
 NEURONS = Symbol("n", integer=True, positive=True)
 """Number of neurons that a neuron reads."""
+_LEVEL = Symbol("t", real=True)
 _I = Symbol("i", integer=True, positive=True)
 _RANGE = (_I, 1, NEURONS)
 SIGN, SIZE = IndexedBase(r"\epsilon", real=True), IndexedBase("c", positive=True)
@@ -186,14 +192,18 @@ class OverSigns(Expr):  # type: ignore[misc]
         return inner
 
 
+TAIL = quantity("tail of the gap", r"\mathbb{P}[g_{j} \ge t]")
+
+
 def law_relations() -> tuple[Basic, ...]:
     """``P(g_j >= t)`` as a sum over signs of truncated powers, and the sizes c_i = 2 b |a_i| of its terms."""
-    t, b, entry = sympy.symbols(r"t b a_{i}", real=True)
+    b, entry = sympy.symbols(r"b a_{i}", real=True)
+    t = _LEVEL
     reach = Sum(SIGN[_I] * SIZE[_I], _RANGE) - t
     signed = OverSigns(Product(SIGN[_I], _RANGE) * sympy.Max(reach, 0) ** NEURONS)
     scale = 2**NEURONS * sympy.factorial(NEURONS) * Product(SIZE[_I], _RANGE)
     return (
-        equation(Symbol(r"\mathbb{P}[g_{j} \ge t]", real=True), signed / scale),
+        equation(TAIL, signed / scale),
         equation(SIZE[_I], 2 * b * sympy.Abs(entry)),
     )
 
@@ -205,11 +215,6 @@ def _nonnegative(names: str) -> list[Symbol]:
 def _at_least(left: Expr, right: Expr, difference: Expr, reason: str) -> Step:
     """A step ``left >= right``, decided on the difference written in symbols that are not negative."""
     return Step(Ge(left, right, evaluate=False), reason, decide_nonnegative(sympy.expand(difference)))
-
-
-def _finish(text: str, relation: sympy.Basic, needs: tuple[str, ...], steps: list[Step], residual: Expr) -> Derivation:
-    decision = combine([decide_zero(residual), *(step.decision for step in steps)])
-    return Derivation(SLUG, Statement(text, relation), needs, tuple(steps), residual, verdict(steps, decision))
 
 
 def _activation_steps(slope: Expr) -> list[Step]:
@@ -262,7 +267,8 @@ def _root_steps() -> list[Step]:
 
 def derive_strength(slope: Expr) -> Derivation:
     """``s_j >= a/2 (m_1 - m_0) + (1 - a)/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v)))``; a = 0 for ReLU."""
-    m_0, m_1, s = reals("m_{0} m_{1} s_{j}")
+    m_0, m_1 = (quantity("mean pre-activation", f"m_{{{z}}}", where={"state": z}) for z in (0, 1))
+    s = quantity("selectivity", "s_{j}", where={"neuron": "j"})
     v, jensen, cauchy, keep = _nonnegative("v u_{1} u_{0} 1-a")
     top, root = sympy.Max(m_1, 0), sympy.sqrt(m_0**2 + v)
     rest = 1 - slope
@@ -287,13 +293,31 @@ def derive_strength(slope: Expr) -> Derivation:
     text = "s_j >= a/2 (m_1 - m_0) + (1 - a) B, B = 1/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v)))"
     if slope == 0:
         text = "s_j >= 1/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v)))"
-    relation = Ge(s, bound, evaluate=False)
-    return _finish(text, relation, needs, steps, sympy.expand((given_1 - given_0) / 2 - bound - slack))
+    below = {slope: 1 - keep} if slope != 0 else {}
+    claim = Claim(text, (Ge(s, bound, evaluate=False),), needs)
+    return Derivation(SLUG, claim, tuple(steps), None, reading(partial(_above, {s: (given_1 - given_0) / 2}, below)))
+
+
+def _above(meanings: Mapping[Expr, Expr], below: Mapping[Expr, Expr], relation: Basic) -> Decision:
+    """An inequality: what is left of the difference has no negative term, or an exact point refutes it."""
+    if not isinstance(relation, sympy.core.relational.Relational) or isinstance(relation, sympy.Equality):
+        return undecided(relation)
+    written = with_meanings(relation, meanings)
+    difference = sympy.expand(written.gts - written.lts)
+    if isinstance(relation, sympy.GreaterThan | sympy.LessThan):
+        found = decide_nonnegative(sympy.expand(difference.xreplace(dict(below))))
+        if found:
+            return found
+    for point, value in exact_points(difference):
+        inside = all(0 <= point.get(s, 0) <= 1 for s in relation.free_symbols if s.name == "a")
+        if inside and (value.is_negative or (value == 0 and relation.rel_op in "<>")):
+            return Decision(False, POINT, f"at {describe(point)} the difference is {value}")
+    return undecided(relation)
 
 
 def derive_gap() -> Derivation:
     """``g_j = E[p_j|z_mu = 1] - E[p_j|z_mu = 0] = 2 w_j^T a_mu``."""
-    gap, moved, stated = Symbol("g_{j}", real=True), [], []
+    moved, stated = [], []
     steps = []
     for i in (1, 2):
         p_0, p_1, f_0, f_1, w = reals(f"p_{{0{i}}} p_{{1{i}}} F_{{0{i}}} F_{{1{i}}} w_{{{i}}}")
@@ -312,19 +336,41 @@ def derive_gap() -> Derivation:
     steps.append(
         zero_step(left, right, "p_j = w_j^T f is linear: one term for each neuron of the children, two are shown")
     )
-    weights, moved_by = (MatrixSymbol(name, NEURONS, 1) for name in ("w_{j}", r"a_{\mu}"))
-    above, below = reals(r"\mathbb{E}[p_{j}\mid{z_{\mu}=1}] \mathbb{E}[p_{j}\mid{z_{\mu}=0}]")
-    entry, rho, s = (Symbol(name, real=True) for name in (r"a_{\mu,k}", r"\rho_{\mu,\nu(k)}", "s_{k}"))
-    shown = [
-        equation(gap, sympy.Add(above, -below, evaluate=False)),
-        equation(MatrixSymbol("g_{j}", 1, 1), MatMul(2, Transpose(weights), moved_by)),
+    weights = quantity("weights", "w_{j}", NEURONS, 1, where={"neuron": "j"})
+    moved_by = quantity("selectivity along edges", r"a_{\mu}", NEURONS, 1)
+    gap = quantity("gap", "g_{j}", 1, 1, where={"neuron": "j"})
+    above, below = (
+        quantity("mean pre-activation", rf"\mathbb{{E}}[p_{{j}}\mid{{z_{{\mu}}={z}}}]", 1, 1, where={"state": z})
+        for z in (1, 0)
+    )
+    entry = quantity("selectivity along an edge", r"a_{\mu,k}")
+    rho, s = quantity("polarity", r"\rho_{\mu,\nu(k)}"), quantity("selectivity", "s_{k}", where={"neuron": "k"})
+    relations = (
+        equation(gap, MatAdd(above, -below)),
+        equation(gap, MatMul(2, Transpose(weights), moved_by)),
         equation(entry, rho * s),
-    ]
+    )
+    # For all sizes: the children's means given both states of z_mu, whose difference is 2 a_mu entry by entry.
+    high, low = (MatrixSymbol(rf"\mathbb{{E}}[f\mid{{z_{{\mu}}={z}}}]", NEURONS, 1) for z in (1, 0))
+    meanings: dict[Any, Any] = {
+        gap: weights.T * (high - low), above: weights.T * high, below: weights.T * low, moved_by: (high - low) / 2,
+    }  # fmt: skip
+    steps.append(
+        identity_step(
+            weights.T * high - weights.T * low, 2 * weights.T * moved_by,
+            "for every number of neurons: a_mu is half of what their means move by", meanings,
+        )
+    )  # fmt: skip
+    one, other, first, second = reals("p_{11} p_{01} F_{11} F_{01}")
+    meanings |= {
+        entry: ((1 - one) * second + one * first - (1 - other) * second - other * first) / 2,
+        rho: one - other, s: (first - second) / 2,
+    }  # fmt: skip
     needs = (MARKOV, "binary z_mu and children")
     text = (
         "g_j = E[p_j|z_mu = 1] - E[p_j|z_mu = 0] = 2 w_j^T a_mu, a_mu = [rho_{mu nu} s_k] over the children's neurons k"
     )
-    return _finish(text, together(shown), needs, steps, sympy.expand(left - right))
+    return Derivation(SLUG, Claim(text, relations, needs), tuple(steps), Integer(0), identity_reading(meanings))
 
 
 def derive_existence() -> Derivation:
@@ -348,36 +394,77 @@ def derive_existence() -> Derivation:
         "at least 1 - delta just for m >= log(delta)/log(1 - P_t)"
     )
     m, delta = Symbol("m", integer=True, positive=True), Symbol(r"\delta", positive=True)
-    P = Symbol(r"\mathbb{P}[\exists{j}: g_{j} \ge t]", real=True)
+    P = quantity("probability of a lucky neuron", r"\mathbb{P}[\exists{j}: g_{j} \ge t]")
     enough_shown = Ge(m, sympy.log(delta) / sympy.log(1 - p), evaluate=False)
-    shown = [
-        equation(p, Symbol(r"\mathbb{P}[g_{j} \ge t]", real=True)),
+    relations = (
+        equation(p, TAIL),
         equation(P, 1 - (1 - p) ** m),
         sympy.Equivalent(Ge(P, 1 - delta, evaluate=False), enough_shown),
-    ]
+    )
     needs = ("neurons iid at initialisation, a_mu given", "0 < P_t < 1", "0 < delta < 1")
-    return _finish(text, together(shown), needs, steps, Integer(0))
+    read = reading(partial(_existence, p, P, m))
+    return Derivation(SLUG, Claim(text, relations, needs), tuple(steps), None, read)
+
+
+def _existence(p: Expr, P: Expr, m: Expr, relation: Basic) -> Decision:
+    """P_t by its definition; P by induction over the neurons; the number of neurons by the logarithm of both sides."""
+    if isinstance(relation, sympy.Equality) and relation.lhs == p:
+        return decide_zero(relation.rhs.xreplace({TAIL: p}) - p)
+    if isinstance(relation, sympy.Equality) and relation.lhs == P and not relation.rhs.has(P):
+        here, further = relation.rhs, relation.rhs.xreplace({m: m + 1})
+        none = decide_zero(here.xreplace({m: Integer(0)}))
+        one = decide_zero(sympy.expand(here.xreplace({m: Integer(1)})) - p)
+        step = decide_zero(sympy.powsimp(sympy.expand(further - here - (1 - here) * p)))
+        return combine([none, one, step])
+    if isinstance(relation, sympy.Equivalent) and len(relation.args) == 2:
+        sides = {part.lhs: part.rhs for part in relation.args if isinstance(part, Ge)}
+        if set(sides) == {P, m}:
+            # 1 - (1 - p)^m >= 1 - d is m log(1 - p) <= log d, and log(1 - p) < 0.
+            return decide_zero(sympy.log(sympy.expand(1 - sides[P])) - sides[m] * sympy.log(1 - p))
+    return undecided(relation)
 
 
 def derive_law() -> Derivation:
     """The signed-power formula, by induction over the coefficients."""
-    r, t, y, k = reals("r t y K")
+    t, y, k, after, before = reals("t y K T S")
     c, x = sympy.symbols("c x", positive=True)
     n = Symbol("n", integer=True, positive=True)
-    mean = sympy.integrate(sympy.expand(k * (r + y - t) ** 2), (y, -c, c)) / (2 * c)
     steps = [
         zero_step(sympy.integrate(1 / (2 * c), (y, t, c)), ((c - t) - 0) / (2 * c),
                   "n = 1: P(c u >= t) = ((c - t)_+ - (-c - t)_+)/(2 c), inside [-c, c]"),
         zero_step(sympy.diff((x + y) ** (n + 1) / (n + 1), y), (x + y) ** n,
                   "(.)_+^(n+1)/(n+1) is an antiderivative of (.)_+^n, which is continuous at 0"),
-        zero_step(mean, k / (2 * c * 3) * ((r + c - t) ** 3 - (r - c - t) ** 3),
-                  "one more uniform u: E K (r + c u - t)_+^n is a difference of antiderivatives; shown for n = 2"),
+        zero_step(k / (2 * c) * (after / (n + 1) - before / (n + 1)), k / (2 * c * (n + 1)) * (after - before),
+                  "one more uniform u: E K (r + c u - t)_+^n = K/(2 c) times the difference of the antiderivative at both "
+                  "ends; T and S are (r + c - t)_+^(n+1) and (r - c - t)_+^(n+1), the signs +1 and -1 of the new term"),
         zero_step(1 / (2**n * sympy.factorial(n)) / (2 * (n + 1)), 1 / (2 ** (n + 1) * sympy.factorial(n + 1)),
                   "K = 1/(2^n n! prod c) times 1/(2 c (n + 1)) is K of n + 1"),
     ]  # fmt: skip
     text = "P(g >= t) = sum over signs (prod of signs) (sum_i sign_i c_i - t)_+^n / (2^n n! prod c_i), c_i = 2 b |a_i|"
     needs = ("w iid uniform on [-b, b]", "coefficients not zero")
-    return _finish(text, together(law_relations()), needs, steps, Integer(0))
+    relations = law_relations()
+    return Derivation(SLUG, Claim(text, relations, needs), tuple(steps), None, reading(partial(_law, relations)))
+
+
+def _law(derived: tuple[Basic, ...], relation: Basic) -> Decision:
+    """The law against what the induction gives, and at n = 1 and 2 against the areas themselves."""
+    for known in derived:
+        if isinstance(relation, sympy.Equality) and relation.lhs == known.lhs:
+            ratio = sympy.powsimp(relation.rhs / known.rhs)
+            if ratio == 1:
+                return Decision(True, POLYNOMIAL, "the law of the induction over n")
+            found = decide_zero(ratio - 1)
+            return found if relation.lhs != TAIL or found.value is None else _law_at_two(relation.rhs, found)
+    return undecided(relation)
+
+
+def _law_at_two(stated: Expr, found: Decision) -> Decision:
+    """The refuting point of a law: ``P(u_1 + u_2 >= 1) = 1/8`` for two uniforms on [-1, 1], by an area."""
+    values = {_LEVEL: Integer(1)} | {SIZE[i]: Integer(1) for i in (1, 2)}
+    value = stated.xreplace({NEURONS: Integer(2)}).doit().xreplace(values)
+    if value == Rational(1, 8):
+        return found
+    return Decision(False, POINT, f"at n = 2, c = (1, 1), t = 1 the law gives {value}, the area is 1/8")
 
 
 _WAYS: Mapping[str, Callable[[], Derivation]] = MappingProxyType(

@@ -1,6 +1,6 @@
 """The claim of a statement in LaTeX, from the derivations that prove it.
 
-The relations are those of `theory.Statement`, set by `theory.latex.render`. A relation of all derivations is shown
+The relations are those of `theory.Claim`, set by `theory.latex.render`. A relation of all derivations is shown
 once; one of a single derivation carries its name (the loss), one about an update its convention.
 """
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from theory import Derivation
 
-# Parts of the names of symbols for a change of weights.
-UPDATES = (r"\nabla", r"\dot")
+# Roles of symbols for a change of weights.
+UPDATES = ("expected gradient", "rate")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Claimed:
     def rows(self) -> list[tuple[sympy.Basic, str]]:
         """The relations in order, each with the words beside it."""
         options = self.options()
-        statements = [derivation.statement for derivation in self.derivations()]
+        statements = [derivation.claim for derivation in self.derivations()]
         every = [statement.relations for statement in statements]
         pairs = [(place, number) for number, relations in enumerate(every) for place in range(len(relations))]
         shown: dict[Any, str] = {}
@@ -73,5 +73,4 @@ def is_update(relation: sympy.Basic) -> bool:
     """Whether a relation says how weights change."""
     import sympy
 
-    names = [symbol.name for symbol in relation.atoms(sympy.Symbol, sympy.MatrixSymbol)]
-    return any(mark in name for mark in UPDATES for name in names)
+    return any(getattr(symbol, "role", "") in UPDATES for symbol in relation.atoms(sympy.Symbol, sympy.MatrixSymbol))

@@ -315,7 +315,7 @@ def as_derivation(slug: str, name: str, claim: Any) -> Derivation:
     if isinstance(claim, theory.Derivation):
         return claim
     decision = decide(claim, f"statement {slug!r}, symbolic, {name}")
-    expression = residual = sympy.sympify(claim, strict=True)
+    expression, residual = sympy.sympify(claim, strict=True), None
     justification = "an equation that SymPy evaluated when it was made (evaluate=False keeps both sides)"
     if isinstance(expression, sympy.Equality):
         residual = expression.lhs - expression.rhs
@@ -323,7 +323,7 @@ def as_derivation(slug: str, name: str, claim: Any) -> Derivation:
     if decision.value is True:
         residual = sympy.Integer(0)
     step = theory.Step(expression, justification, decision)
-    return theory.Derivation(slug, theory.Statement(name, expression), (), (step,), residual, decision)
+    return theory.Derivation(slug, theory.Claim(name, (expression,)), (step,), residual)
 
 
 def decide(claim: Any, place: str) -> Decision:

@@ -283,11 +283,11 @@ def derivation_view(derivation: Any) -> dict[str, Any]:
     from theory.latex.render import rows
 
     return {
-        "text": derivation.statement.text,
-        "claim": rows(derivation.statement.expression),
+        "text": derivation.claim.text,
+        "claim": rows(derivation.claim.expression),
         "assumptions": list(derivation.assumptions),
         "proved": derivation.proved,
-        "residual": _zero(derivation.residual) or rows(derivation.residual),
+        "residual": [] if derivation.residual is None else _zero(derivation.residual) or rows(derivation.residual),
         **_decision(derivation.decision),
         "steps": [
             {"justification": step.justification, "formula": rows(step.expression), **_decision(step.decision)}
