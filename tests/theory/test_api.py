@@ -36,7 +36,7 @@ def test_derivation_is_frozen_data():
     assert str(derivation.statement)
     undecided = dataclasses.replace(derivation.steps[0], decision=theory.Decision(None, "abstained"))
     assert not dataclasses.replace(derivation, steps=(undecided,)).proved
-    refuted = dataclasses.replace(derivation, decision=theory.Decision(False, "numeric point"))
+    refuted = dataclasses.replace(derivation, read=lambda claim: theory.Decision(False, "numeric point"))
     assert not refuted.proved
 
 

@@ -12,8 +12,14 @@ import theory
 from theory.core.decide import POINT, decide_zero
 from theory.core.index_notation import check_identity
 from theory.core.notation import Vec, matrix
-from theory.towers.dual_gradient import N_ABOVE, N_BELOW, N_TOP, N, connection_side, side
+from theory.towers.dual_gradient import N_ABOVE, N_BELOW, N_TOP, N, side
 from theory.towers.network import connection, gradient, jacobian, squared_distance, tower, vec
+
+
+def connection_side(first, second, layer):
+    """``K^b_1 (K^{f T}_1 vec W_1 - K^{f T}_2 vec W_2)`` of one layer."""
+    sides = [connection(net, layer).T * vec(net.weights[layer - 1]) for net in (first, second)]
+    return connection(first, layer, "backward") * (sides[0] - sides[1])
 
 
 @pytest.mark.parametrize("widths", [(3, 2, 2), (3, 3, 3, 2), (2, 1), (1, 1, 1, 1)])

@@ -9,7 +9,7 @@ import scipy.stats
 import sympy
 
 import theory
-from theory.core.derivation import relations_of, together
+from theory.core.claim import relations_of, together
 from theory.latex.render import rows
 from theory.trees.lucky import SIGN, SIZE, OverSigns
 

@@ -190,7 +190,7 @@ def test_the_bound_where_it_is_attained():
 def test_derivations(claim):
     found = theory.derive("lucky-nodes", claim=claim)
     assert found.proved
-    assert found.residual == 0
+    assert found.residual in (None, 0)
     assert len(found.steps) >= 2
     assert found.latex("standalone").startswith("\\documentclass")
     assert theory.derive(7, claim=claim).statement.text == found.statement.text

@@ -203,7 +203,7 @@ def test_large_operators_name_the_function():
 
 def test_written_out_hidden_layers_have_their_shapes():
     found = theory.derive(5, widths=(1, 2, 1))
-    shapes = {p.name: p.shape for step in found.steps for p in preorder_traversal(step.expression) if p.is_Matrix and
+    shapes = {p.name: p.shape for step in found.steps[:2] for p in preorder_traversal(step.expression) if p.is_Matrix and
               isinstance(p, MatrixSymbol)}  # fmt: skip
     assert {shape for name, shape in shapes.items() if name.endswith("W}_{1}")} == {(2, 1)}
     assert {shape for name, shape in shapes.items() if name.endswith("W}_{2}")} == {(1, 2)}

@@ -6,8 +6,9 @@ import pytest
 import sympy
 from sympy import Eq, Gt, Matrix, MatrixSymbol, Symbol, ZeroMatrix, preorder_traversal
 
+from theory.core.claim import Claim
 from theory.core.decide import ABSTAINED, ASSUMPTIONS, POINT, POLYNOMIAL, Decision
-from theory.core.derivation import Step, equation, positive_step, verdict, zero_step
+from theory.core.derivation import Derivation, Step, equation, positive_step, zero_step
 from theory.core.expectation import CONSTANT, GIVEN, Law, Letter, Moment, decide_moment, expect, letter
 from theory.core.index_notation import check_identity, refuting_instance
 from theory.core.notation import dimension, matrix
@@ -41,12 +42,15 @@ def test_signs_are_shown_of_a_symbol_and_decided_on_its_value():
     assert positive_step(-(1 + t), name, "why").decision.value is False
 
 
-def test_a_verdict_is_that_of_the_residual_unless_a_step_fails():
+def test_a_claim_is_decided_as_it_is_read_unless_a_step_fails():
     yes, other = Decision(True, POLYNOMIAL, "own"), Decision(True, ASSUMPTIONS, "of a step")
     no, open_ = Decision(False, POINT, "refuted"), Decision(None, ABSTAINED, "open")
 
     def steps(*decisions):
         return [Step(equation(x, x), "why", decision) for decision in decisions]
+
+    def verdict(steps, found):
+        return Derivation("a", Claim("b", (equation(x, x),)), tuple(steps), None, lambda claim: found).decision
 
     assert verdict(steps(other, other), yes) is yes
     assert verdict([], yes) is yes

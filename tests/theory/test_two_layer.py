@@ -177,8 +177,8 @@ def test_false_formulas_are_refuted(variant):
 
 
 def test_a_broken_formula_makes_the_derivation_fail(monkeypatch):
-    true = block_form
-    monkeypatch.setattr(two_layer_explicit, "block_form", lambda net: tuple(2 * side for side in true(net)))
+    true = two_layer_explicit.Population.gated_covariance
+    monkeypatch.setattr(two_layer_explicit.Population, "gated_covariance", lambda *place: 2 * true(*place))
     derivation = theory.derive("two-layer-dynamics", widths=(1, 1, 1))
     assert not derivation.proved
     assert derivation.decision.value is False

@@ -1,7 +1,7 @@
-"""The claim of a statement as one value: relations over typed symbols. Whatever is shown, decided or put to numbers is this.
+"""The claim of a statement as one value: relations over typed symbols, which are shown, decided and put to numbers.
 
-A typed symbol (`quantity`) is a SymPy symbol that carries what it stands for: a role, and where it stands (tower, layer,
-point, neuron). Its name only says how it prints; nothing is read out of a name.
+A typed symbol (`quantity`) is a SymPy symbol that carries what it stands for: a role, and where it stands (tower,
+layer, point, neuron). Its name only says how it prints; nothing is read out of a name.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,7 +37,7 @@ class ScalarQuantity(Symbol):  # type: ignore[misc]
 class MatrixQuantity(MatrixSymbol):  # type: ignore[misc]
     """A matrix symbol with a role and a place; see `quantity`."""
 
-    def __new__(cls, name: Any, rows: Any, columns: Any, role: Any, place: Any = sympy.Tuple()) -> Any:
+    def __new__(cls, name: Any, rows: Any, columns: Any, role: Any, place: Any = ()) -> Any:
         texts = [part if isinstance(part, Str) else Str(part) for part in (name, role)]
         sizes = [sympy.sympify(size, strict=True) for size in (rows, columns)]
         if not isinstance(place, sympy.Tuple):
@@ -58,8 +58,10 @@ class MatrixQuantity(MatrixSymbol):  # type: ignore[misc]
 Quantity = ScalarQuantity | MatrixQuantity
 
 
-def quantity(role: str, name: str, *shape: Expr | int, where: Mapping[str, Any] | None = None, **assumptions: bool) -> Any:
-    """A typed symbol: a scalar (real unless said otherwise), or with a shape a matrix.
+def quantity(
+    role: str, name: str, *shape: Expr | int, where: Mapping[str, Any] | None = None, **assumptions: bool
+) -> Any:
+    r"""A typed symbol: a scalar (real unless said otherwise), or with a shape a matrix.
 
     Parameters
     ----------
@@ -74,14 +76,17 @@ def quantity(role: str, name: str, *shape: Expr | int, where: Mapping[str, Any] 
 
     Examples
     --------
-    >>> rate = quantity("rate", r"\\dot{w}", where={"neuron": "j"})
-    >>> rate.role, rate.place, rate == Symbol(r"\\dot{w}", real=True)
+    >>> rate = quantity("rate", r"\dot{w}", where={"neuron": "j"})
+    >>> rate.role, rate.place, rate == Symbol(r"\dot{w}", real=True)
     ('rate', (('neuron', 'j'),), False)
     """
     place = tuple(sorted((where or {}).items()))
     if shape:
-        return MatrixQuantity(name, *shape, role, place)
-    return ScalarQuantity(name, role, tuple((key, str(value)) for key, value in place), **(assumptions or {"real": True}))
+        rows, columns = shape
+        return MatrixQuantity(name, rows, columns, role, place)
+    return ScalarQuantity(
+        name, role, tuple((key, str(value)) for key, value in place), **(assumptions or {"real": True})
+    )
 
 
 @dataclass(frozen=True)
@@ -213,7 +218,8 @@ def reading(decide: Callable[[Basic], Decision]) -> Reading:
     def decided(claim: Claim) -> Decision:
         if not claim.relations:
             return Decision(None, ABSTAINED, "nothing is claimed")
-        return combine([known(relation) for relation in claim.relations])
+        decisions = [known(relation) for relation in claim.relations]
+        return decisions[0] if len(decisions) == 1 else combine(decisions)
 
     return decided
 

@@ -58,8 +58,6 @@ class Decision:
 def combine(decisions: Iterable[Decision]) -> Decision:
     """Conjunction: refuted by the first refutation, proved only if every part is proved."""
     parts = list(decisions)
-    if len(parts) == 1:
-        return parts[0]
     for wanted in (False, None):
         for part in parts:
             if part.value is wanted:

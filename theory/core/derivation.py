@@ -5,7 +5,6 @@ The statements of arXiv 2010.00578 come out of ``theory.derive`` in this form; `
 derived for their symbols, and decides what is left.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 

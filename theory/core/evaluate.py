@@ -60,7 +60,9 @@ ARITHMETICS = {
 }
 
 
-def evaluate(relations: tuple[Basic, ...], values: Mapping[Basic, Any], arithmetic: str = "float64") -> tuple[Sides, ...]:
+def evaluate(
+    relations: tuple[Basic, ...], values: Mapping[Basic, Any], arithmetic: str = "float64"
+) -> tuple[Sides, ...]:
     """Both sides of every relation; see ``Claim.evaluate``."""
     if arithmetic not in ARITHMETICS:
         raise InputError(f"arithmetic={arithmetic!r:.40} of evaluate: must be one of {', '.join(ARITHMETICS)}")
@@ -80,7 +82,8 @@ class Place:
 
     def size(self, expr: Basic) -> int:
         """A dimension as an integer."""
-        return int(Fraction(self.of(expr)[0, 0]))
+        sizes = {symbol: Integer(int(self.values[symbol])) for symbol in expr.free_symbols if symbol in self.values}
+        return int(expr.xreplace(sizes))
 
     def symbol(self, symbol: Basic) -> Array:
         """The value that was given for a symbol."""
@@ -92,7 +95,9 @@ class Place:
         """An array of two axes; a number has shape (1, 1), a list is a column."""
         kind = float if self.arithmetic.name == "float64" else object
         result = np.asarray(entries, dtype=kind)
-        return result.reshape(len(result), -1) if result.ndim == 1 else result.reshape(1, 1) if not result.ndim else result
+        return (
+            result.reshape(len(result), -1) if result.ndim == 1 else result.reshape(1, 1) if not result.ndim else result
+        )
 
     def each(self, function: Callable[..., Any], *parts: Array) -> Array:
         """A function of scalars."""
@@ -104,7 +109,9 @@ def value(expr: Basic, place: Place) -> Array:
     """The value of one kind of expression; more kinds are registered with ``value.register``."""
     function = place.arithmetic.functions.get(expr.func)
     if function is None:
-        raise InputError(f"{type(expr).__name__} of evaluate: the {place.arithmetic.name} arithmetic has no such operation")
+        raise InputError(
+            f"{type(expr).__name__} of evaluate: the {place.arithmetic.name} arithmetic has no such operation"
+        )
     return place.each(function, *(place.of(part) for part in expr.args))
 
 
@@ -193,5 +200,7 @@ def _(expr: sympy.MatrixBase, place: Place) -> Array:
 @value.register(sympy.Sum)
 @value.register(sympy.Product)
 def _(expr: Basic, place: Place) -> Array:
-    sizes = {bound: Integer(place.size(bound)) for _, *ends in expr.limits for end in ends for bound in end.free_symbols}
+    sizes = {
+        bound: Integer(place.size(bound)) for _, *ends in expr.limits for end in ends for bound in end.free_symbols
+    }
     return place.of(expr.xreplace(sizes).doit())

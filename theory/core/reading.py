@@ -46,7 +46,10 @@ def identity_reading(meanings: Mapping[Any, Any], rates: Mapping[Any, MatrixExpr
             return decide_relation(with_meanings(relation, meanings))
         if not any(isinstance(side, MatrixExpr) for side in relation.args):
             return decide_relation(with_meanings(relation, meanings))
-        left, right = (_along(side, rates or {}) for side in relation.args)
+        try:
+            left, right = (_along(side, rates or {}) for side in relation.args)
+        except NotReadError as error:
+            return Decision(None, ABSTAINED, str(error))
         return check_identity(left, right, meanings)
 
     return reading(decide)
@@ -62,11 +65,11 @@ def _along(expr: MatrixExpr, rates: Mapping[Any, MatrixExpr]) -> MatrixExpr:
 
 
 def derivative_along(expr: MatrixExpr, rates: Mapping[Any, MatrixExpr]) -> MatrixExpr:
-    """The derivative of a matrix polynomial while symbols move at given rates: the product rule."""
+    """The derivative of a matrix polynomial whose symbols all move at given rates: the product rule."""
     expr = without_powers(expr)
     if expr in rates:
         return rates[expr]
-    if isinstance(expr, MatrixSymbol | ZeroMatrix | sympy.Identity):
+    if isinstance(expr, ZeroMatrix | sympy.Identity):
         return ZeroMatrix(*expr.shape)
     if isinstance(expr, MatAdd):
         return MatAdd(*(derivative_along(part, rates) for part in expr.args))
@@ -75,11 +78,17 @@ def derivative_along(expr: MatrixExpr, rates: Mapping[Any, MatrixExpr]) -> Matri
     if isinstance(expr, MatMul):
         scalar, factors = expr.as_coeff_matrices()
         terms = [
-            MatMul(scalar, *factors[:place], derivative_along(factor, rates), *factors[place + 1 :])
+            MatMul(
+                *(() if scalar == 1 else (scalar,)),
+                *factors[:place],
+                derivative_along(factor, rates),
+                *factors[place + 1 :],
+            )
             for place, factor in enumerate(factors)
         ]
-        return MatAdd(*(term for term in terms if not term.has(ZeroMatrix)) or (ZeroMatrix(*expr.shape),))
-    raise NotReadError(f"{type(expr).__name__} has no rate here")
+        kept = [term for term in terms if not term.has(ZeroMatrix)]
+        return MatAdd(*kept) if kept else ZeroMatrix(*expr.shape)
+    raise NotReadError(f"nothing is derived about the rate of {sympy.sstr(expr):.60}")
 
 
 class Rate(MatrixExpr):  # type: ignore[misc]
@@ -120,7 +129,9 @@ def defined_reading(target: Any, value: Any, meanings: Mapping[Any, Any], others
         own = {
             relation.lhs: relation.rhs
             for relation in claim.relations
-            if isinstance(relation, sympy.Equality) and relation.lhs.is_symbol and relation.lhs not in {target, *meanings}
+            if isinstance(relation, sympy.Equality)
+            and relation.lhs.is_symbol
+            and relation.lhs not in {target, *meanings}
         }
         decisions = []
         for relation in claim.relations:
@@ -133,7 +144,9 @@ def defined_reading(target: Any, value: Any, meanings: Mapping[Any, Any], others
                 written = relation.rhs
                 for _ in own:
                     written = written.xreplace(own)
-                decisions.append(explicit_reading({**meanings, target: value})(Claim("", (equation(relation.lhs, written),))))
+                decisions.append(
+                    explicit_reading({**meanings, target: value})(Claim("", (equation(relation.lhs, written),)))
+                )
         return combine(decisions) if decisions else Decision(None, ABSTAINED, "nothing is claimed")
 
     return decide

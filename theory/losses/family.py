@@ -12,8 +12,8 @@ import sympy
 from sympy import Expr, Sum, Symbol
 
 from hltm.base.errors import InputError
-from theory.core.decide import Decision, combine, decide_relation, decide_zero, describe, exact_points, value_at
 from theory.core.claim import Claim, equation, quantity, reading
+from theory.core.decide import Decision, combine, decide_relation, decide_zero, describe, exact_points, value_at
 from theory.core.derivation import Derivation, Step
 from theory.core.normal import linear_sums, quotient
 from theory.core.notation import H, j, negative, pair_distance, r_p
@@ -119,7 +119,9 @@ def _membership(loss: Loss) -> Derivation:
         """A sign of a slope as it was decided for the loss; anything else with the slopes put in."""
         for sign, found in known.items():
             if relation == sign or (found and relation == _turned(sign)):
-                return found if relation == sign else Decision(False, found.method, f"the opposite holds: {found.detail}")
+                return (
+                    found if relation == sign else Decision(False, found.method, f"the opposite holds: {found.detail}")
+                )
         written = relation.func(*(linear_sums(side.xreplace(meanings)) for side in relation.args), evaluate=False)
         return decide_relation(written)
 

@@ -56,7 +56,8 @@ def derive_covariance(convention: str = "shared", form: str = "operator", drop: 
     """Derive statement 3, or what is left of it with an assumption dropped."""
     law = law_without(drop)
     factor = 2 if convention == "shared" else 1
-    update, rule = _update(convention, drop), Moment.itself
+    update = _update(convention, drop)
+    rule: Callable[[Moment], Moment] = Moment.itself
     covariance, operator = (_covariance(name) for name in ("fbar", "Kbar"))
     end = covariance.scaled(factor)
     steps = [convention_step(convention), *_rule_steps(law, drop), _collect(update, end, law, convention, drop)]
@@ -77,9 +78,7 @@ def derive_covariance(convention: str = "shared", form: str = "operator", drop: 
     right = "V_x[Kbar] vec W" if form == "operator" else "Cov_x[Kbar, fbar]"
     text = f"-E[grad L_simp] = {'2 ' if factor == 2 else ''}{right}"
     text += f" ({convention})" + (f", without: {DROPS[drop]}" if drop else "")
-    return Derivation(
-        "covariance-operator", Claim(text, (relation,), kept, convention), tuple(steps), residual, read
-    )
+    return Derivation("covariance-operator", Claim(text, (relation,), kept, convention), tuple(steps), residual, read)
 
 
 def _covariance(second: str) -> Moment:

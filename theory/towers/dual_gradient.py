@@ -24,8 +24,8 @@ from sympy import (
     ZeroMatrix,
 )
 
-from theory.core.decide import decide_zero
 from theory.core.claim import quantity
+from theory.core.decide import decide_zero
 from theory.core.derivation import Claim, Derivation, Step, equation, stated
 from theory.core.index_notation import check_identity
 from theory.core.notation import Vec, dimension, matrix
@@ -94,7 +94,11 @@ def claim_of_layer(first: Tower, layer: int) -> Basic:
 
 
 def _layer_steps(
-    first: Tower, second: Tower, layer: int, left: ImmutableDenseMatrix, meanings: dict[MatrixExpr, ImmutableDenseMatrix]
+    first: Tower,
+    second: Tower,
+    layer: int,
+    left: ImmutableDenseMatrix,
+    meanings: dict[MatrixExpr, ImmutableDenseMatrix],
 ) -> list[Step]:
     """Chain rule and homogeneity of both towers at one layer; what the symbols of its claim stand for is added."""
     shape = first.weights[layer - 1].shape
@@ -363,7 +367,8 @@ def _claim(first: Side, second: Side, output: str) -> tuple[MatrixExpr, MatrixEx
         forward = [_connection(f"K^{{f}}_{{{i},l}}", i) for i in (1, 2)]
         backward = _connection("K^{b}_{1,l}", 1, "backward connection")
         scaled = [
-            quantity("forward Jacobian", f"J^{{f}}_{{{i},l}}", N_TOP, N, where={"tower": i, "layer": "l"}) for i in (1, 2)
+            quantity("forward Jacobian", f"J^{{f}}_{{{i},l}}", N_TOP, N, where={"tower": i, "layer": "l"})
+            for i in (1, 2)
         ]
         meanings = {tower.output: raw / tower.norm for tower, raw in lemma.items()}
         meanings |= {jac: tower.jacobian / tower.norm for jac, tower in zip(scaled, towers, strict=True)}

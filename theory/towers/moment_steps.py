@@ -23,7 +23,11 @@ _HERE = {"layer": "l"}
 WEIGHT = Vec(quantity("weights", "W_{l}", dimension("l"), dimension("l-1"), where=_HERE))
 GRADIENT = quantity("expected gradient", r"\mathbb{E}\left[\nabla_{W_{l}} L\right]", SIZE, 1, where=_HERE)
 GRADIENT_SIMPLE = quantity(
-    "expected gradient", r"\mathbb{E}\left[\nabla_{W_{l}} L_{\mathrm{simp}}\right]", SIZE, 1, where={"loss": "simple", **_HERE}
+    "expected gradient",
+    r"\mathbb{E}\left[\nabla_{W_{l}} L_{\mathrm{simp}}\right]",
+    SIZE,
+    1,
+    where={"loss": "simple", **_HERE},
 )
 V_PLAIN = quantity("covariance operator", r"\mathbb{V}_{x}\left[\bar{K}_{l}(x)\right]", SIZE, SIZE, where=_HERE)
 COVARIANCE = quantity(
@@ -149,7 +153,11 @@ def read_as(meanings: Mapping[Any, Moment], law: Law, rule: Callable[[Moment], M
 
 
 def moment_step(
-    left: Moment, right: Moment, law: Law, why: str, display: tuple[MatrixExpr | None, MatrixExpr | None] = (None, None),
+    left: Moment,
+    right: Moment,
+    law: Law,
+    why: str,
+    display: tuple[MatrixExpr | None, MatrixExpr | None] = (None, None),
     rule: Callable[[Moment], Moment] = Moment.itself,
 ) -> Step:
     """A step ``E[left] = E[right]``, decided by the algebra's normal form under a rule; ``display``: how it prints."""

@@ -20,7 +20,7 @@ from theory.core.derivation import Derivation, Step
 from theory.core.expectation import Law, Letter, Moment, Term, decide_moment, expect, letter
 from theory.core.normal import linear_sums, quotient
 from theory.core.notation import negative, pair_distance, r, r_p
-from theory.core.reading import Meaning, NotReadError, moment_of
+from theory.core.reading import Meaning, NotReadError, core_of, moment_of
 from theory.losses.family import membership_of
 from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, loss_of
 from theory.towers.dual_gradient import convention_step
@@ -88,9 +88,7 @@ def derive_weighted(
 class Series:
     """What the symbols of the claim stand for, graded by the powers of the spread s."""
 
-    def __init__(
-        self, loss: Loss, law: Law, convention: str, single: bool, distances: str, homogeneous: bool
-    ) -> None:
+    def __init__(self, loss: Loss, law: Law, convention: str, single: bool, distances: str, homogeneous: bool) -> None:
         self.loss, self.law, self.single = loss, law, single
         self.update = negative_pair(convention, single) - positive_pair(convention)
         self.rule = with_homogeneity if homogeneous else Moment.itself
@@ -174,10 +172,9 @@ def _membership(loss: Loss) -> Step:
 
 def _terms(side: MatrixExpr) -> list[MatrixExpr]:
     """The terms of a side without those that are a number times theta, whose order is that of theta."""
-    factor, rest = side.as_coeff_mmul() if isinstance(side, sympy.MatMul) else (sympy.S.One, side)
+    factor, rest = core_of(side)
     terms = rest.args if isinstance(rest, sympy.MatAdd) else (rest,)
-    numbers = [term.as_coeff_mmul() if isinstance(term, sympy.MatMul) else (sympy.S.One, term) for term in terms]
-    return [sympy.MatMul(factor, term) for term, (_, core) in zip(terms, numbers, strict=True) if core != RESIDUE]
+    return [sympy.MatMul(factor, term) for term in terms if core_of(term)[1] != RESIDUE]
 
 
 def _claim(

@@ -26,10 +26,9 @@ from hltm.base.checks import Node
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
 from theory.core.claim import Claim, Reading, equation, quantity, reading, undecided
-from theory.core.decide import POINT, POLYNOMIAL, Decision, combine, decide_zero, describe, exact_points
+from theory.core.decide import POINT, POLYNOMIAL, Decision, decide_zero, describe, exact_points
 from theory.core.derivation import Derivation, Step, stated, zero_step
 from theory.core.expectation import Law, Letter, Moment, letter
-from theory.core.normal import quotient
 from theory.core.notation import Vec, dimension, reals
 from theory.core.reading import Meaning, defined_reading, explicit_reading, moment_reading
 from theory.towers.dual_gradient import identity_step
@@ -147,13 +146,18 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
     text = "V_{z_0}[E[f | z_0]] = o_mu a_mu a_mu^T, o_mu = rho_{0mu}^2 (1 - rho_0^2), a_mu = [rho_{mu nu} s_nu]"
     needs = (MARKOV, "binary nodes, any tables")
     left, target = cross(symbols.prior, means, means), _covariance(symbols, node, claim.rows)
-    meanings = {_gaps(symbols, node, claim.rows): ImmutableDenseMatrix(gaps), _reach(symbols, node): _reached(symbols, node)}
+    meanings = {
+        _gaps(symbols, node, claim.rows): ImmutableDenseMatrix(gaps),
+        _reach(symbols, node): _reached(symbols, node),
+    }
     read = defined_reading(target, left, meanings)
     return _conclude(Claim(text, relations, needs), steps + steps_factored, left, claim, target, read)
 
 
 def _gaps(symbols: TreeSymbols, node: Node, size: int) -> MatrixExpr:
-    return quantity("selectivity along edges", f"a_{{{symbols.texts[node]}}}", size, 1, where={"node": symbols.texts[node]})
+    return quantity(
+        "selectivity along edges", f"a_{{{symbols.texts[node]}}}", size, 1, where={"node": symbols.texts[node]}
+    )
 
 
 def _reach(symbols: TreeSymbols, node: Node) -> Expr:
@@ -370,9 +374,10 @@ def cut_steps() -> list[Step]:
     n_top, n, m_a, m_b, m = (dimension(name) for name in ("L", "\\mu", "a", "b", "\\nu"))
     top, output = matrix_symbol("J_{0}", n_top, n_top), matrix_symbol("f_{L}", n_top, 1)
     first, jac = matrix_symbol("p_{0}", n_top, 1), matrix_symbol(r"J_{\mu}", n_top, n)
-    sums, parts, definitions = [], [], {}
+    sums, parts = [], []
+    definitions: dict[MatrixExpr, MatrixExpr] = {}
     for name, size in (("a", m_a), ("b", m_b)):
-        weight, gate = matrix_symbol(rf"W_{{\mu {name}}}", n, size), matrix_symbol(f"D_{{{name}}}", size, size)
+        weight, gate = matrix_symbol(f"W_{{{name}}}", n, size), matrix_symbol(f"D_{{{name}}}", size, size)
         below, active, out = (matrix_symbol(f"{letter_}_{{{name}}}", *shape) for letter_, shape in
                               (("p", (size, 1)), ("f", (size, 1)), ("J", (n_top, size))))  # fmt: skip
         sums.append(weight * active)
@@ -384,7 +389,7 @@ def cut_steps() -> list[Step]:
         identity_step(top * first, output, "the top node alone is a cut: no activation, so J_0 = I and f_L = p_0",
                       {top: Identity(n_top), output: first}),
         identity_step(jac * MatAdd(*sums), MatAdd(*parts),
-                      "a node replaced by its children, p_mu = sum W_mu,nu f_nu, f_nu = D_nu p_nu and J_nu = J_mu W_mu,nu D_nu: "
+                      "a node replaced by its children, p_mu = sum W_nu f_nu, f_nu = D_nu p_nu and J_nu = J_mu W_nu D_nu: "
                       "J_mu p_mu = sum J_nu p_nu, so that f_L is the sum of J p over every cut", definitions),
         identity_step(sympy.KroneckerProduct(node, above.T).T * Vec(weight), above * weight * node,
                       "vec identity at every node of the cut: K_nu^T vec W_nu = J_nu W_nu f = J_nu p_nu"),
@@ -398,23 +403,28 @@ def matrix_symbol(name: str, rows: Expr, columns: Expr) -> MatrixExpr:
 
 def _update(names: list[str]) -> tuple[Basic, Reading]:
     """``2 Cov_x[Kbar_mu, fbar_L]`` with ``f_L`` the sum over the cut: the relation, and what its symbols stand for."""
-    size, n_top = dimension("p"), dimension("L")
+    children = dimension("ch")  # neurons that a node reads
+    sizes = [dimension(name) * children for name in names]
     law = Law(means={})
-    shapes = {"f": (2, 1), **{f"K{i}": (3, 2) for i in range(len(names))}, **{f"w{i}": (3, 1) for i in range(len(names))}}
+    shapes = {
+        "f": (2, 1),
+        **{f"K{i}": (3, 2) for i in range(len(names))},
+        **{f"w{i}": (3, 1) for i in range(len(names))},
+    }
     first = rf"\bar{{K}}_{{{names[0]}}}"
 
     def covariance(other: str, columns: Expr) -> MatrixExpr:
         name = rf"\operatorname{{Cov}}_{{x}}\left[{first}, {other}\right]"
-        return quantity("covariance of connections", name, size, columns, where={"node": names[0], "other": other})
+        return quantity("covariance of connections", name, sizes[0], columns, where={"node": names[0], "other": other})
 
     def between(other: str) -> Moment:
         here = letter("K0", "x")
         return here * letter(other, "x").transposed() - here * letter(other, "y").transposed()
 
     weights = [
-        Vec(quantity("weights", f"W_{{{name}}}", size / n_top, n_top, where={"node": name})) for name in names
+        Vec(quantity("weights", f"W_{{{name}}}", dimension(name), children, where={"node": name})) for name in names
     ]
-    blocks = [covariance(rf"\bar{{K}}_{{{name}}}", size) for name in names]
+    blocks = [covariance(rf"\bar{{K}}_{{{name}}}", size) for name, size in zip(names, sizes, strict=True)]
     output = covariance(r"\bar{f}_{L}", 1)
     meanings: dict[Any, Meaning] = {block: (between(f"K{i}"), True) for i, block in enumerate(blocks)}
     meanings |= {weight: (Moment.of(Letter(f"w{i}")), False) for i, weight in enumerate(weights)}
@@ -466,7 +476,9 @@ def derive_losses(symbols: TreeSymbols, node: Node) -> Derivation:
         zero_step(weighted(f, g), 2 * apart * gaps(f, g),
                   "the same for E[xi (Kbar - Kbar')(fbar - fbar')], the general form of statement 4"),
     ]  # fmt: skip
-    varied = quantity("weighted operator entry", rf"V^{{\xi}}_{{{symbols.texts[node]};kh}}", where={"node": symbols.texts[node]})
+    varied = quantity(
+        "weighted operator entry", rf"V^{{\xi}}_{{{symbols.texts[node]};kh}}", where={"node": symbols.texts[node]}
+    )
     read = explicit_reading({varied: weighted(k, h), operator: _cov(high, (k[0], k[1]), (h[0], h[1]))})
     relation = equation(varied, 2 * apart * operator)
     reason = "both steps together: one operator for the whole family, up to the factor xi(r(0,1))"
@@ -513,19 +525,23 @@ def derive_depth(symbols: TreeSymbols, node: Node) -> Derivation:
     vanishing = equation(sympy.Limit(c ** (2 * d), d, sympy.oo), Integer(0))
     text = f"o_mu <= c^{2 * depth} at this node of depth {depth}, c^(2 d) -> 0 with the depth d"
     needs = (MARKOV, "every polarity on the way has absolute value at most c", "c < 1 for the limit")
-    shares = [1 / (1 + Symbol(f"v_{{{i}}}", nonnegative=True)) for i in range(depth + 1)]
-    reached = Mul(*(c**2 * share**2 for share in shares[1:]), 1 - (1 - shares[0]) ** 2)
+    # By the steps o_mu is a share of c^(2 d), from 0 to 1: 1 where each polarity of the way is c and rho_0 = 0.
+    reached = c ** (2 * depth) / (1 + Symbol("v", nonnegative=True))
 
     def decide(relation: Basic) -> Decision:
-        """An inequality with the polarities of the way as shares of c; the limit as it was derived."""
+        """An inequality with o_mu as a share of c^(2 d); the limit as it was derived."""
         if isinstance(relation, sympy.Equality):
             known = relation.lhs == vanishing.lhs and relation.rhs.is_number
             return Decision(relation.rhs == 0, POLYNOMIAL, "the limit is 0") if known else undecided(relation)
         if not isinstance(relation, sympy.GreaterThan | sympy.LessThan):
-            strict = isinstance(relation, sympy.StrictLessThan) and relation.lhs - relation.rhs == bounded.lhs - bounded.rhs
-            return Decision(False, POINT, f"c = 1/2, o = {Rational(1, 4) ** depth / 2}") if strict else undecided(relation)
-        difference = quotient((relation.gts - relation.lts).xreplace({o: reached}))
-        top, bottom = sympy.fraction(difference)
+            strict = (
+                isinstance(relation, sympy.StrictLessThan) and relation.lhs - relation.rhs == bounded.lhs - bounded.rhs
+            )
+            return (
+                Decision(False, POINT, f"c = 1/2, o = {Rational(1, 4) ** depth / 2}") if strict else undecided(relation)
+            )
+        difference = (relation.gts - relation.lts).xreplace({o: reached})
+        top, bottom = sympy.fraction(sympy.together(difference))
         signs = [decide_nonnegative(sympy.expand(part)) for part in (top, bottom)]
         if all(signs):
             return signs[0]

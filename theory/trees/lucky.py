@@ -435,7 +435,7 @@ def derive_law() -> Derivation:
         zero_step(sympy.diff((x + y) ** (n + 1) / (n + 1), y), (x + y) ** n,
                   "(.)_+^(n+1)/(n+1) is an antiderivative of (.)_+^n, which is continuous at 0"),
         zero_step(k / (2 * c) * (after / (n + 1) - before / (n + 1)), k / (2 * c * (n + 1)) * (after - before),
-                  "one more uniform u: E K (r + c u - t)_+^n = K/(2 c) times the difference of the antiderivative at both "
+                  "one more uniform u: E K (r + c u - t)_+^n = K/(2 c) times the antiderivative between its "
                   "ends; T and S are (r + c - t)_+^(n+1) and (r - c - t)_+^(n+1), the signs +1 and -1 of the new term"),
         zero_step(1 / (2**n * sympy.factorial(n)) / (2 * (n + 1)), 1 / (2 ** (n + 1) * sympy.factorial(n + 1)),
                   "K = 1/(2^n n! prod c) times 1/(2 c (n + 1)) is K of n + 1"),

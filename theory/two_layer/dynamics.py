@@ -25,8 +25,8 @@ from sympy import (
 )
 
 from hltm.base.errors import InputError
+from theory.core.claim import Claim, Reading, equation, quantity, reading, undecided
 from theory.core.decide import ABSTAINED, Decision, combine
-from theory.core.claim import Claim, Reading, equation, reading, undecided
 from theory.core.derivation import Derivation, Step, stated
 from theory.core.expectation import GIVEN, Law, Letter, Moment, decide_moment, expect, letter
 from theory.core.notation import Expect, matrix, real
@@ -188,7 +188,10 @@ def derive_block() -> Derivation:
     ]  # fmt: skip
     second = constant("W2")
     meanings = {
-        OWN_RATE: update, SECOND_RATE: second_update(), A_JK: covariance("mj", "mk"), COVARIANCE: covariance("mj", "mk"),
+        OWN_RATE: update,
+        SECOND_RATE: second_update(),
+        A_JK: covariance("mj", "mk"),
+        COVARIANCE: covariance("mj", "mk"),
         HIDDEN: covariance("hbar", "hbar"),
     }
     constants = {OWN: "w1j", OUT: "w2j", OTHER_OWN: "w1k", OTHER_OUT: "w2k"}
@@ -448,7 +451,13 @@ def derive_explicit(widths: object) -> Derivation:
     slopes = [weight.applyfunc(lambda entry: sympy.diff(loss, entry)) for weight in (net.first, net.second)]
     read = explicit_block(net, slopes)
     steps = [
-        stated(relation, f"{where}: the expected loss is differentiated entry by entry at fixed gates; block form", read)
+        stated(relation, f"rate of W_{layer} under the one-branch flow, half of the negative gradient", read)
+        for layer, relation in enumerate(rate_relations(net), start=1)
+    ]
+    steps += [
+        stated(
+            relation, f"{where}: the expected loss is differentiated entry by entry at fixed gates; block form", read
+        )
         for relation, where in zip(block_relations()[:2], ("w_1j, for every j", "W_2"), strict=True)
     ]
     differences = [-slope / 2 - right for slope, right in zip(slopes, block_form(net), strict=True)]
@@ -458,20 +467,42 @@ def derive_explicit(widths: object) -> Derivation:
         "-1/2 grad E[r_+ - r_-] = block form, d w_1j = sum_k (w_2j^T w_2k) A_jk w_1k and "
         f"d W_2 = W_2 Cov_x[E_aug f_1] (one-branch), {size}"
     )
-    claim = Claim(text, block_relations(), ASSUMPTIONS, "one-branch")
+    claim = Claim(text, (*rate_relations(net), *block_relations()), ASSUMPTIONS, "one-branch")
     proved = all(step.proved for step in steps)
     return Derivation(SLUG, claim, tuple(steps), 0 * column if proved else column, read)
 
 
+def rate_relations(net: Population) -> tuple[sympy.Basic, ...]:
+    """``d W_l = -1/2 grad E[L_simp]`` of both layers."""
+    relations = []
+    for layer, weight in enumerate((net.first, net.second), start=1):
+        where = {"layer": layer}
+        name = rf"\nabla_{{W_{{{layer}}}}} \mathbb{{E}}[L_{{simp}}]"
+        rate = quantity("rate", rf"\dot{{W}}_{{{layer}}}", *weight.shape, where=where)
+        relations.append(
+            equation(rate, -Rational(1, 2) * quantity("expected gradient", name, *weight.shape, where=where))
+        )
+    return tuple(relations)
+
+
 def explicit_block(net: Population, slopes: Sequence[ImmutableDenseMatrix]) -> Reading:
-    """The block form entry by entry: every neuron j, the sum over k written out; rates are half of the negative slopes."""
-    neurons = range(net.first.rows)
+    """The block form entry by entry: every neuron j, the sum over k written out; rates are -1/2 of the slopes."""
+    neurons, hidden = range(net.first.rows), net.hidden_covariance()
     start = zeros(net.first.cols, 1)
+    whole: dict[MatrixExpr, ImmutableDenseMatrix] = {}
+    for relation, slope in zip(rate_relations(net), slopes, strict=True):
+        (gradient,) = relation.rhs.atoms(MatrixSymbol)
+        whole |= {relation.lhs: -slope / 2, gradient: slope}
 
     def at(j: int, k: int | None) -> dict[MatrixExpr, ImmutableDenseMatrix]:
         values = {
-            OWN: net.first[j, :].T, OUT: net.second[:, j], SECOND: net.second, OWN_RATE: -slopes[0][j, :].T / 2,
-            SECOND_RATE: -slopes[1] / 2, HIDDEN: net.hidden_covariance(),
+            OWN: net.first[j, :].T,
+            OUT: net.second[:, j],
+            SECOND: net.second,
+            OWN_RATE: -slopes[0][j, :].T / 2,
+            SECOND_RATE: -slopes[1] / 2,
+            HIDDEN: hidden,
+            **whole,
         }
         if k is not None:
             gated = net.gated_covariance(j, k)

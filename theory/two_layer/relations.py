@@ -19,7 +19,8 @@ ASSUMPTIONS = (
 
 N0, N1, N2 = dimension("0"), dimension("1"), dimension("2")
 FIRST, SECOND = (
-    quantity("weights", f"W_{{{layer}}}", *shape, where={"layer": layer}) for layer, shape in ((1, (N1, N0)), (2, (N2, N1)))
+    quantity("weights", f"W_{{{layer}}}", *shape, where={"layer": layer})
+    for layer, shape in ((1, (N1, N0)), (2, (N2, N1)))
 )
 OWN, OUT = (quantity("weights", f"w_{{{i}j}}", n, 1, where={"layer": i, "neuron": "j"}) for i, n in ((1, N0), (2, N2)))
 OTHER_OWN, OTHER_OUT = (

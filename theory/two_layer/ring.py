@@ -9,8 +9,8 @@ from itertools import product
 import sympy
 from sympy import Eq, Expr, ImmutableDenseMatrix, Integer, Matrix, Rational, Symbol, ZeroMatrix, zeros
 
-from theory.core.decide import decide_zero
 from theory.core.claim import Claim, equation, quantity
+from theory.core.decide import decide_zero
 from theory.core.derivation import Derivation, Step, positive_step, zero_step
 from theory.core.notation import dimension, matrix
 from theory.core.reading import identity_reading
