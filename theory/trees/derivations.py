@@ -295,7 +295,7 @@ def _rank_reading(rank: Expr, value: ImmutableDenseMatrix, most: int) -> Reading
 
 
 def _product(symbols: TreeSymbols, node: Node, size: int) -> tuple[tuple[Basic, ...], list[MatrixExpr], Expr]:
-    """``F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F``, F the means of the children given z_mu, its symbols, its rank."""
+    """``F^T T_{0mu}^T (diag pi - pi pi^T) T_{0mu} F``, F the children's means given z_mu; its symbols; its rank."""
     tree, root, mu = symbols.tree, symbols.texts[symbols.tree.root], symbols.texts[node]
     states, own = tree.cardinality(tree.root), tree.cardinality(node)
     chain = [quantity("means given a latent", f"F_{{{mu}}}", own, size, where={"node": mu})]
@@ -367,9 +367,9 @@ def derive_update(symbols: TreeSymbols, node: Node) -> Derivation:
 
 
 def cut_steps() -> list[Step]:
-    """``f_L = sum K_nu^T vec W_nu`` over every cut of every tree: from the top node, one node replaced by its children.
+    """``f_L = sum K_nu^T vec W_nu`` over every cut of every tree: from the top node, a node replaced by its children.
 
-    Two children are shown, the others are alike; a leaf among them stays as its own term, with the columns that read it.
+    Two children are shown, the others are alike; a leaf stays as a term of its own, with the columns that read it.
     """
     n_top, n, m_a, m_b, m = (dimension(name) for name in ("L", "\\mu", "a", "b", "\\nu"))
     top, output = matrix_symbol("J_{0}", n_top, n_top), matrix_symbol("f_{L}", n_top, 1)
@@ -389,7 +389,7 @@ def cut_steps() -> list[Step]:
         identity_step(top * first, output, "the top node alone is a cut: no activation, so J_0 = I and f_L = p_0",
                       {top: Identity(n_top), output: first}),
         identity_step(jac * MatAdd(*sums), MatAdd(*parts),
-                      "a node replaced by its children, p_mu = sum W_nu f_nu, f_nu = D_nu p_nu and J_nu = J_mu W_nu D_nu: "
+                      "a node replaced by its children, p_mu = sum W_nu f_nu, f_nu = D_nu p_nu, J_nu = J_mu W_nu D_nu: "
                       "J_mu p_mu = sum J_nu p_nu, so that f_L is the sum of J p over every cut", definitions),
         identity_step(sympy.KroneckerProduct(node, above.T).T * Vec(weight), above * weight * node,
                       "vec identity at every node of the cut: K_nu^T vec W_nu = J_nu W_nu f = J_nu p_nu"),
