@@ -16,6 +16,7 @@ CALLED = {
         "theory.core.derivation",
         "theory.latex.render",
     ): "Derivation.latex() and _repr_html_ render; a derivation needs no LaTeX",
+    ("theory.core.claim", "theory.latex.render"): "Claim.latex() renders too, by the same module",
 }
 
 

@@ -246,8 +246,8 @@ def test_a_step_that_is_no_gradient_step_turns_trained_red(fresh, monkeypatch):
 def test_a_broken_derivation_turns_symbolic_red(monkeypatch):
     from theory.two_layer import dynamics
 
-    true = dynamics.block_form
-    monkeypatch.setattr(dynamics, "block_form", lambda net: tuple(-side for side in true(net)))
+    true = dynamics.Population.gated_covariance
+    monkeypatch.setattr(dynamics.Population, "gated_covariance", lambda *place: -true(*place))
     assert theorem5.symbolic(Context()).status == "refuted"
 
 
