@@ -47,6 +47,7 @@ from .towers.product import covariance_operator_product as covariance_operator_p
 from .training.loop import Failure as Failure
 from .training.loop import TrainingTrace as TrainingTrace
 from .training.train import train as train
+from .trees.groups import group_correlations as group_correlations
 from .trees.metrics import Correlations as Correlations
 from .trees.metrics import absolute_correlation as absolute_correlation
 from .trees.metrics import ceilings as ceilings
@@ -63,6 +64,7 @@ from .trees.operator import tree_covariance_operator as tree_covariance_operator
 from .trees.operator import tree_factors as tree_factors
 from .trees.operator import tree_population_gradient as tree_population_gradient
 from .trees.operator import tree_update as tree_update
+from .trees.readout import multiple_correlation as multiple_correlation
 from .trees.sampling import RootContrasts as RootContrasts
 from .trees.sampling import TreeSampler as TreeSampler
 from .trees.sampling import activation_bounds as activation_bounds

@@ -62,7 +62,7 @@ def train_and_measure(
 def _levels(
     before: "TreeNetwork", trace: "TrainingTrace", tree: HLTM, samples: int, seed: int
 ) -> list[dict[str, Any]] | None:
-    """Correlations and shares of the ceiling by level; None for latents of more than two states."""
+    """Correlations of neurons and groups, shares of the ceiling, by level; None for latents of more than two states."""
     from numeric.trees.metrics import ceilings, correlations, level_means, share_of_ceiling
 
     if any(tree.cardinality(node) != 2 for node in tree.nodes):
@@ -76,6 +76,8 @@ def _levels(
         {
             "level": level + 1, "before": first.by_level[:, level].tolist(), "after": last.by_level[:, level].tolist(),
             "ceiling": top[level].item(), "share": share[:, level].tolist(),
+            "group_before": first.group_by_level[:, level].tolist(),
+            "group_after": last.group_by_level[:, level].tolist(),
         }
         for level in range(max(last.heights))
     ]  # fmt: skip
@@ -112,13 +114,14 @@ def _tables(report: Mapping[str, Any]) -> list[Any]:
         losses.add_row(str(record["step"]), *cells, str(record["dead"]))
     if report["levels"] is None:
         return [losses, "no correlations: they are of latents and leaves with two states, and the tree has others"]
-    title = "best |correlation| of a neuron with its latent"
+    title = "correlation with the latent: best neuron (before, after, share of the ceiling) and whole group"
     levels = Table(
-        "level", "before", "after", "ceiling", "share",
-        title=f"{title}, mean over nodes and networks; level 1 is next to the leaves",
+        "level", "before", "after", "ceiling", "share", "group before", "group after",
+        title=f"{title}; mean over nodes and networks, level 1 is next to the leaves",
     )  # fmt: skip
     for row in report["levels"]:
-        means = [sum(row[name]) / len(row[name]) for name in ("before", "after", "share")]
+        names = ("before", "after", "share", "group_before", "group_after")
+        means = [sum(row[name]) / len(row[name]) for name in names]
         numbers = [f"{value:.4f}" for value in (*means[:2], row["ceiling"])]
-        levels.add_row(str(row["level"]), *numbers, f"{means[2]:.1%}")
+        levels.add_row(str(row["level"]), *numbers, f"{means[2]:.1%}", *(f"{value:.4f}" for value in means[3:]))
     return [losses, levels]

@@ -1,9 +1,9 @@
 """Metrics of tree networks: correlations of neurons with latents, their ceilings, norms of covariance operators.
 
-Correlations are per neuron, of the best neuron of a node, and their mean over a level. Variances are two-pass in
-double precision: a one-pass variance in single precision cancels for a nearly constant neuron. A neuron that is
-constant up to rounding has correlation 0 and is counted. A ceiling is the best correlation that a function of the
-leaves below a node can have. All are estimates from samples, drawn apart from those of training.
+Correlations are per neuron, of the best neuron of a node, of its whole group, and their mean over a level. Variances
+are two-pass in double precision: a one-pass variance in single precision cancels for a nearly constant neuron. A neuron
+that is constant up to rounding has correlation 0 and is counted. A ceiling is the best correlation that a function of
+the leaves below a node can have. All are estimates from samples, drawn apart from those of training.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +22,7 @@ from numeric.towers.network import slices
 from numeric.trees.network import TreeNetwork
 from numeric.trees.operator import identity_at, pull_back, run
 from numeric.trees.plan import Block, gathered, own_rows
+from numeric.trees.readout import multiple_correlation
 from numeric.trees.streams import TripleSampler, same_shape
 
 PURPOSE = 2  # of the draws: apart from those of training
@@ -41,6 +42,9 @@ class Correlations:
         ``(E, |N_mu|)``: absolute correlation of every neuron with ``z_mu``; 0 for a constant one.
     best : Tensor
         ``(E, latents)``: that of the best neuron of each node.
+    group : Tensor
+        ``(E, latents)``: that of the best linear combination of all neurons of each node, read with noise of 0.1 of
+        their mean variance (:func:`numeric.multiple_correlation`).
     constant : Tensor
         ``(E, latents)``: how many neurons were constant.
     heights : tuple of int
@@ -60,6 +64,7 @@ class Correlations:
     nodes: tuple[Node, ...]
     neurons: dict[Node, Tensor]
     best: Float[Tensor, "E latents"]
+    group: Float[Tensor, "E latents"]
     constant: Int[Tensor, "E latents"]
     heights: tuple[int, ...]
     samples: int
@@ -72,6 +77,11 @@ class Correlations:
     def by_level(self) -> Float[Tensor, "E levels"]:
         """Mean of the best over the nodes of each level, level 1 first."""
         return level_means(self.best, self.heights)
+
+    @property
+    def group_by_level(self) -> Float[Tensor, "E levels"]:
+        """Mean of the groups over the nodes of each level, level 1 first."""
+        return level_means(self.group, self.heights)
 
 
 def level_means(values: Float[Tensor, "*lead latents"], heights: Sequence[int]) -> Float[Tensor, "*lead levels"]:
@@ -222,7 +232,7 @@ def correlations(
     *,
     step: int = 0,
 ) -> Correlations:
-    """Measure the absolute correlation of every neuron with the latent of its node, on fresh samples.
+    """Measure the correlation of every neuron, and of every group, with the latent of its node, on fresh samples.
 
     Parameters
     ----------
@@ -264,19 +274,25 @@ def correlations(
     number = {node: index for index, node in enumerate(tree.nodes)}
     values: dict[Node, list[Tensor]] = {node: [] for node in tree.latents}
     flags: dict[Node, list[Tensor]] = {node: [] for node in tree.latents}
+    groups: dict[Node, list[Tensor]] = {node: [] for node in tree.latents}
     for fresh in fresh_samples(network, sources, streams, count, 3 * network.plan.neurons):
         levels = fresh.network.levels(fresh.leaves.mT)
         for level, activations in zip(network.plan.levels, levels, strict=True):
             for block in level.blocks:
                 latent = fresh.states[:, [number[node] for node in block.nodes]]
-                result, dull = _correlation(own_rows(block, activations), latent)
+                rows = own_rows(block, activations)
+                result, dull = _correlation(rows, latent)
+                whole = multiple_correlation(rows, latent)
                 for place, node in enumerate(block.nodes):
                     values[node].append(result[:, place])
                     flags[node].append(dull[:, place])
+                    groups[node].append(whole[:, place])
     neurons = {node: torch.cat(parts) for node, parts in values.items()}
     best = torch.stack([each.amax(-1) for each in neurons.values()], dim=-1)
     constant = torch.stack([torch.cat(parts).sum(-1) for parts in flags.values()], dim=-1)
-    return Correlations(tree.latents, neurons, best, constant, latent_heights(tree), -(-count // _TOWERS) * _TOWERS)
+    group = torch.stack([torch.cat(parts) for parts in groups.values()], dim=-1)
+    heights, drawn = latent_heights(tree), -(-count // _TOWERS) * _TOWERS
+    return Correlations(tree.latents, neurons, best, group, constant, heights, drawn)
 
 
 # Ceilings of correlations
