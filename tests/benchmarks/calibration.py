@@ -25,6 +25,7 @@ CHECKS = {
     "drawn weights": ("lucky-nodes", ("tree",)),
     "initialisation": ("lucky-nodes", ("initialisation",)),
     "amplification": ("lucky-nodes", ("amplification",)),
+    "emergence": ("lucky-nodes", ("emergence",)),
 }
 
 
@@ -42,7 +43,8 @@ def main() -> int:
     assert set(CHECKS) == set(statistics.SHARES)
     wrong = 0
     for name, (slug, sources) in CHECKS.items():
-        kind = "trained" if name in ("drift", "rates", "sampled covariance, trained", "amplification") else "float"
+        trained = ("drift", "rates", "sampled covariance, trained", "amplification", "emergence")
+        kind = "trained" if name in trained else "float"
         checks = [
             check
             for check in entry(slug).load().checks

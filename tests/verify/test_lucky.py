@@ -21,7 +21,15 @@ from verify.engine.statement import Context
 from verify.registry import entry
 from verify.tolerance.statistics import dkw_bound, proportion_interval
 from verify.training import lucky as training_lucky
-from verify.training.lucky import Plan, Training, amplification, amplified, bound_along_training, emergence
+from verify.training.lucky import (
+    Plan,
+    Training,
+    amplification,
+    amplified,
+    below_ceiling,
+    bound_along_training,
+    emergence,
+)
 from verify.trees import lucky, lucky_floats, samples
 from verify.trees.enumeration import Enumeration
 from verify.trees.lucky import STATED, TRAINED_VARIANTS, VARIANTS, Claim
@@ -290,10 +298,73 @@ def test_amplification_of_noise_holds_zero():
 
 
 def test_a_lower_ceiling_is_broken_through(training, monkeypatch):
-    assert emergence({10: training}, "emergence").status == "holds"
+    assert below_ceiling({10: training}, "ceiling").status == "holds"
     true = training_lucky.ceiling
     monkeypatch.setattr(training_lucky, "ceiling", lambda tree, node: 0.9 * true(tree, node))
-    assert emergence({10: training}, "emergence").status == "refuted"
+    assert below_ceiling({10: training}, "ceiling").status == "refuted"
+
+
+COMPLETE = hltm.complete_tree(depth=2, branching=2, polarity=0.75)
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """Not much fewer steps than those of a run: the groups of the root fall in some networks before they rise."""
+    return training_lucky.trained_networks(COMPLETE, Plan(ensemble=64, steps=100, record_every=100, seed=5))
+
+
+def test_emergence_holds_where_it_is_predicted(linear):
+    found = emergence({10: linear}, "emergence")
+    assert found.status == "holds", found.detail
+    assert (found.instances, found.kind) == (64, "trained")
+    assert "width 10, level 2: " in found.detail
+    assert "54 rises are enough" in found.detail
+
+
+def test_emergence_is_refuted_without_training_and_backwards(linear):
+    first, last = linear.networks[0], linear.networks[-1]
+    still = emergence({10: Training((0, 100), (first, first))}, "emergence")
+    assert still.status == "refuted"
+    assert still.detail.count(": 0 of 64 rise") == 2
+    assert emergence({10: Training((0, 100), (last, first))}, "emergence").status == "refuted"
+
+
+def test_emergence_is_refuted_by_ascent_of_the_loss():
+    """The sign of the update changed: the same networks, loss and steps."""
+    network = numeric.TreeNetwork(COMPLETE, 10, seed=5, ensemble=64, sigma_w=0.3)
+    leaves = hltm.leaf_population(COMPLETE)
+    population = numeric.FinitePopulation(leaves.points, leaves.point_weights, leaves.augmentation_weights)
+    now = network
+    for _ in range(10):
+        update = numeric.tree_population_gradient(now, population, "infonce", tau=0.5)
+        weights = {node: now.weights[node] - 0.5 * update[node] for node in COMPLETE.latents}
+        now = numeric.TreeNetwork.from_weights(COMPLETE, weights)
+    found = emergence({10: Training((0, 10), (network, now))}, "emergence")
+    assert found.status == "refuted", found.detail
+
+
+def test_emergence_is_refuted_with_normalised_outputs_and_the_simple_loss():
+    """The finding of docs/findings.md: there the groups of the root fall."""
+    network = numeric.TreeNetwork(COMPLETE, 10, output="normalized", ensemble=64)
+    trace = numeric.train(network, loss="simple", lr=0.5, steps=50, record_every=50, mode="exact")
+    found = emergence({10: Training((0, 50), (network, trace.network))}, "emergence")
+    assert found.status == "refuted", found.detail
+
+
+def test_emergence_abstains_in_between(linear, monkeypatch):
+    """Half of the networks trained, half not."""
+    own = training_lucky.group_levels
+
+    def half(network, noise=0.1):
+        return np.where(np.arange(64)[:, None] < 32, own(network, noise), own(linear.networks[0], noise))
+
+    monkeypatch.setattr(training_lucky, "group_levels", half)
+    assert emergence({10: linear}, "emergence").status == "abstained"
+
+
+def test_few_networks_cannot_decide():
+    few = training_lucky.trained_networks(COMPLETE, Plan(ensemble=8, steps=10, record_every=10))
+    assert emergence({10: few}, "emergence").status == "abstained"
 
 
 def test_training_is_descent_on_the_exact_loss():

@@ -1,5 +1,6 @@
 """Exponents, intervals, bounds and decisions, against laws whose order is known and against values made another way."""
 
+import math
 from fractions import Fraction
 
 import mpmath
@@ -15,11 +16,14 @@ from verify.tolerance.statistics import (
     detected,
     dkw_bound,
     dkw_detected,
+    fewest_rises,
     judge_order,
+    judge_signs,
     local_exponent,
     mean_interval,
     order_effect,
     proportion_interval,
+    sign_effect,
     standard_errors,
 )
 
@@ -161,6 +165,32 @@ def test_the_smallest_error_of_an_order_that_is_refuted():
     effect = order_effect(Interval(2.0, 2.0 - half, 2.0 + half, level), 0.1, count)
     shift = (effect - 0.1) / error
     assert abs(noncentral_tail(standard_errors(1 - level, count - 1), count - 1, shift) - POWER) < 1e-7
+
+
+@pytest.mark.parametrize("rate", [1e-2, 1e-6, 2e-8])
+@pytest.mark.parametrize("trials", [1, 5, 24, 64])
+def test_the_sign_test_is_the_binomial_sum(trials, rate):
+    """Against sums of integers over a power of two; a law of 1/2 is decided as rarely as the rate allows."""
+    tails = [sum(math.comb(trials, k) for k in range(n, trials + 1)) for n in range(trials + 2)]
+    holds = [n for n in range(trials + 1) if Fraction(tails[n], 2**trials) <= Fraction(rate)]
+    assert fewest_rises(trials, rate) == (holds[0] if holds else trials + 1)
+    for rises in range(trials + 1):
+        expected = "holds" if rises in holds else "refuted" if trials - rises in holds else "abstained"
+        assert judge_signs(rises, trials, rate) == expected
+    share = sign_effect(trials, rate, 0.9)
+    if not holds:
+        assert share == 0
+    else:
+        refuted = sum(
+            math.comb(trials, k) * share**k * (1 - share) ** (trials - k) for k in range(trials - holds[0] + 1)
+        )
+        assert refuted == pytest.approx(0.9, rel=1e-9)
+
+
+@pytest.mark.parametrize(("rises", "trials"), [(-1, 5), (6, 5), (0, 0)])
+def test_rises_are_among_the_trials(rises, trials):
+    with pytest.raises(ValueError, match="must be between 0 of the trials and all of them"):
+        judge_signs(rises, trials, 0.1)
 
 
 def test_rates_of_checks_add_up():

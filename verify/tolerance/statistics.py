@@ -30,6 +30,7 @@ SHARES: Mapping[str, Fraction] = MappingProxyType(
         "drawn weights": Fraction(3, 32),  # statement 7 on trees, those of the property search included
         "initialisation": Fraction(2, 32),  # statement 7 on new networks
         "amplification": Fraction(1, 32),  # statement 7: two intervals
+        "emergence": Fraction(1, 32),  # statement 7: a sign test for each width and level
     }
 )
 """Parts of the false-alarm rate of a run, by check; they add up to less than one."""
@@ -126,6 +127,37 @@ def order_evidence(
         worst_residual=max(abs(interval.low - claimed), abs(interval.high - claimed)), tolerance=margin,
         detail=f"{what} {interval}, claimed {claimed} +- {margin}; refutes {effect}{note}", effect=effect,
     )  # fmt: skip
+
+
+def judge_signs(rises: int, trials: int, false_alarm: float) -> Literal["holds", "refuted", "abstained"]:
+    """Sign test of whether a rise is more likely than not.
+
+    With probability 1/2 or less so many rises, or more, are rarer than the false-alarm rate where it holds; with 1/2 or
+    more so few, or fewer, are rarer where it is refuted. What does not change is no rise.
+    """
+    from scipy.stats import binom
+
+    if not 0 <= rises <= trials or trials < 1:
+        raise ValueError(f"{rises} of {trials}: must be between 0 of the trials and all of them, at least one")
+    if binom.sf(rises - 1, trials, 0.5) <= false_alarm:
+        return "holds"
+    return "refuted" if binom.cdf(rises, trials, 0.5) <= false_alarm else "abstained"
+
+
+def fewest_rises(trials: int, false_alarm: float) -> int:
+    """Smallest number of rises with which `judge_signs` holds; one more than the trials where none is enough."""
+    from scipy.stats import binom
+
+    return int(binom.isf(false_alarm, trials, 0.5)) + 1
+
+
+def sign_effect(trials: int, false_alarm: float, power: float = POWER) -> float:
+    """Largest probability of a rise that `judge_signs` refutes with that probability; 0 where it refutes nothing."""
+    from scipy.stats import beta
+
+    most = trials - fewest_rises(trials, false_alarm)
+    # P(Bin(n, p) <= k) falls with p; it is a beta distribution function.
+    return float(beta.isf(power, most + 1, trials - most)) if most >= 0 else 0.0
 
 
 def dkw_detected(samples: int, false_alarm: float, power: float = POWER) -> float:
