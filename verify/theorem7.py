@@ -17,9 +17,9 @@ Evidence
     ceiling (of any function of the leaves, trained or not); a rise of the correlation of the whole group, by a sign
     test over networks with linear outputs, InfoNCE and small initial weights.
 Not covered
-    Emergence with normalised outputs, where groups fall, or large initial weights. Amplification is a tendency of small
-    initial weights: where the outputs start far apart (sigma_w = 1), training shrinks the largest selectivities, though
-    their order is kept.
+    Emergence with normalised outputs (groups of a shallow tree fall), on uneven trees, or at large initial weights.
+    Amplification is a tendency of small initial weights: where the outputs start far apart (sigma_w = 1), training
+    shrinks the largest selectivities, though their order is kept.
 Source
     arXiv 2010.00578, the section on over-parametrisation; form and proofs are this project's own.
 """
@@ -247,7 +247,8 @@ STATEMENT = Statement(
     stated=CLAIMED,
     assumptions=names(LUCKY_ASSUMPTIONS),
     not_covered=(
-        "emergence with normalised outputs, where groups fall",
+        "emergence with normalised outputs, where groups of a shallow tree fall",
+        "emergence on trees with uneven tables",
         "emergence and amplification at large initial weights, where selectivities shrink",
     ),
     source="arXiv 2010.00578, the section on over-parametrisation",

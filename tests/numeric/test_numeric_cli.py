@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 import hltm
@@ -53,7 +54,8 @@ def test_train_gives_one_document(tree):
     assert result.stderr == ""
     assert document["records"][-1]["step"] == 20
     assert [row["level"] for row in document["levels"]] == [1, 2]
-    assert all(0 <= value <= 1 for row in document["levels"] for value in row["after"])
+    for name in ("before", "after", "group_before", "group_after"):
+        assert all(0 <= value <= 1 for row in document["levels"] for value in row[name])
 
 
 def test_train_of_categorical_latents_has_no_correlations(tmp_path):
@@ -178,3 +180,23 @@ def test_measured_results_are_ranked_among_ours(value, code, words, tmp_path):
     assert result.returncode == code, result.stderr
     assert words in result.stdout
     assert (tmp_path / "out" / "agreement.csv").read_text().count("\n") == 1 + 2 * 2 * 2
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("output", "best", "group"),
+    [("linear", (0.767, 0.809), (0.796, 0.813)), ("normalized", (0.703, 0.686), (0.762, 0.748))],
+)
+def test_the_numbers_of_the_readme(tmp_path, output, best, group):
+    """Correlations of the root, mean over the eight networks of the README's command; 12,800 samples each."""
+    from numeric.training.report import train_and_measure
+
+    hltm.save(hltm.complete_tree(depth=2, branching=2, polarity=0.8), tmp_path / "tree.json")
+    training = {
+        "loss": "infonce", "tau": 0.1, "lr": 0.1, "batch": 128, "steps": 1000, "seed": 0, "negatives": 1,
+        "mode": "sampled", "optimizer": "sgd",
+    }  # fmt: skip
+    network = {"width": 10, "output": output, "seed": 0, "ensemble": 8}
+    row = train_and_measure(tmp_path / "tree.json", network, training, 12_800, None, "cpu")["levels"][-1]
+    for names, expected in ((("before", "after"), best), (("group_before", "group_after"), group)):
+        assert [np.mean(row[name]) for name in names] == pytest.approx(expected, abs=2e-3)

@@ -242,9 +242,9 @@ def group_levels(network: TreeNetwork, noise: float = GROUP_NOISE) -> np.ndarray
 def emergence(trainings: dict[int, Training], source: str) -> Evidence:
     """A group's correlation with its latent rises in most networks: a sign test for each level and width.
 
-    Refuted where significantly fewer than half rise, undecided in between. Predicted for linear outputs, InfoNCE and
-    small initial weights: the expected update lies mostly along the gap (statement 6: the operator of the top node has
-    rank one), so that this direction gathers the variance of the group.
+    Refuted where significantly fewer than half rise, undecided in between. Predicted for linear outputs, InfoNCE,
+    symmetric trees and small initial weights: the expected update lies mostly along the gap (statement 6: the operator
+    of the top node has rank one), so that this direction gathers the variance of the group.
     """
     levels = max(numeric.latent_heights(next(iter(trainings.values())).networks[0].tree))
     rate = allowed("emergence", levels * len(trainings))
