@@ -70,7 +70,7 @@ def _levels(
     first, last = (correlations(each, tree, samples, seed) for each in (before, trace.network))
     # A seed that no member has.
     ceiling = ceilings(tree, samples, seed + before.ensemble, before.device)
-    share = level_means(share_of_ceiling(last.best, ceiling), last.heights)
+    share = level_means(share_of_ceiling(last.best, ceiling.expand_as(last.best)), last.heights)
     top = level_means(ceiling, last.heights)[0]
     return [
         {
