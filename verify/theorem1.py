@@ -35,7 +35,7 @@ from verify.instances import samples
 from verify.instances.instance import PairInstance
 from verify.strategies import pair_instances
 from verify.tolerance import rounding
-from verify.towers import figures, tower
+from verify.towers import figures, relations, tower
 from verify.towers.assumptions import TOWERS
 from verify.towers.autograd import measure_normalized
 from verify.towers.population import pair_gradient
@@ -217,6 +217,7 @@ STATEMENT = Statement(
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),
+        Check("exact", "claim", relations.pairs),
         *(Check("float", source, partial(floats, source)) for source in ("toy", "tree", "digits")),
         Check("float", "toy, digits", normalized),
         Check("property", "search", properties),

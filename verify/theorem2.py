@@ -36,7 +36,7 @@ from verify.instances import samples
 from verify.instances.instance import LossInstance
 from verify.strategies import loss_instances
 from verify.tolerance.rounding import UNIT_ROUNDOFF
-from verify.towers import balls, figures
+from verify.towers import balls, figures, relations
 from verify.towers.assumptions import LOSSES, TEMPERATURE
 
 SLUG = "contrastive-losses"
@@ -290,6 +290,7 @@ STATEMENT = Statement(
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),
+        Check("exact", "claim", relations.losses),
         Check("float", "toy", floats),
         Check("float", "toy, derived", meeting),
         Check("property", "search", properties),

@@ -37,7 +37,7 @@ from verify.instances.in_torch import arrays_of, population_of, weights_of
 from verify.instances.instance import PopulationInstance, SimplePopulationInstance
 from verify.strategies import population_instances
 from verify.tolerance import rounding
-from verify.towers import tower
+from verify.towers import relations, tower
 from verify.towers.assumptions import SIMPLE
 from verify.towers.autograd import compare, compare_scheme, matrices, operator_updates
 from verify.towers.population import (
@@ -233,6 +233,7 @@ STATEMENT = Statement(
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),
+        Check("exact", "claim", relations.simple),
         *(Check("float", source, partial(floats, source)) for source in ("toy", "tree", "digits")),
         Check("float", "toy, one-branch", one_branch),
         Check("float", "toy, general", general_evidence),

@@ -39,7 +39,7 @@ from verify.instances import samples
 from verify.instances.instance import PopulationInstance
 from verify.strategies import population_instances
 from verify.tolerance import rounding
-from verify.towers import autograd, balls
+from verify.towers import autograd, balls, relations
 from verify.towers.assumptions import WEIGHTED
 from verify.towers.autograd import compare, operator_updates
 from verify.towers.population import exact_ensemble
@@ -229,6 +229,7 @@ STATEMENT = Statement(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),
         Check("exact", "toy, order", certified_orders),
+        Check("exact", "claim", relations.weighted),
         *(Check("float", source, partial(floats, source)) for source in ("toy", "tree", "digits")),
         *(Check("float", f"{source}, augmented", partial(augmented, source)) for source in ("toy", "tree", "digits")),
         Check("float", "toy, order 2", partial(orders, "means", 2, "toy")),

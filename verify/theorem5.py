@@ -36,7 +36,7 @@ from verify.engine.search import searched
 from verify.engine.statement import Check, Context, PaperRelation, Statement
 from verify.strategies import LOSSES
 from verify.training.towers import CHECKPOINTS, along, descend, drift_order, horizon
-from verify.two_layer import figures, measures, samples
+from verify.two_layer import figures, measures, relations, samples
 from verify.two_layer.assumptions import ASSUMPTIONS
 from verify.two_layer.formulas import VARIANTS
 from verify.two_layer.measures import measure_exact, measure_float, measure_trained
@@ -200,6 +200,8 @@ STATEMENT = Statement(
         Check("exact", "signs", exact_decoupled),
         Check("exact", "ring, linear", exact_rings),
         Check("exact", "ring, ReLU", exact_detectors),
+        Check("exact", "claim", relations.block),
+        Check("exact", "claim, signs", relations.decoupled),
         *(Check("float", source, partial(floats, source)) for source in ("toy", "tree", "digits")),
         Check("property", "search", properties),
         *(Check("trained", source, partial(trained, source)) for source in ("toy", "tree")),

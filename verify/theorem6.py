@@ -39,7 +39,7 @@ from verify.engine.statement import Check, Context, PaperRelation, Statement
 from verify.instances.instance import TreeInstance
 from verify.strategies import tree_instances
 from verify.training import figures, trees
-from verify.trees import samples
+from verify.trees import relations, samples
 from verify.trees.agreement import (
     four_ways,
     measure_exact,
@@ -164,6 +164,7 @@ STATEMENT = Statement(
         Check("symbolic", "proof", symbolic),
         Check("exact", "tree", exact),
         Check("exact", "tree, derived", derived),
+        Check("exact", "claim", relations.activations),
         Check("float", "tree", floats),
         Check("float", "tree, large", large),
         Check("float", "tree, sampled", sampled),

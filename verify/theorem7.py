@@ -56,7 +56,7 @@ from verify.training.lucky import (
     trained_networks,
     training_trees,
 )
-from verify.trees import lucky_floats, samples
+from verify.trees import lucky_floats, relations, samples
 from verify.trees.agreement import enumeration
 from verify.trees.assumptions import LUCKY_ASSUMPTIONS
 from verify.trees.lucky import (
@@ -263,6 +263,7 @@ STATEMENT = Statement(
         Check("exact", "tree", exact),
         Check("exact", "tree, derived", derived),
         Check("exact", "law of the gap", laws),
+        Check("exact", "claim", relations.gaps),
         Check("float", "tree", floats),
         Check("float", "initialisation", initialisations),
         Check("property", "search", properties),

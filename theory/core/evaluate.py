@@ -7,8 +7,8 @@ the two sides says something. One formula serves the three arithmetics.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import reduce, singledispatch
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from flint import arb, fmpq
 from sympy import Basic, Integer, MatrixSymbol, Rational, Symbol
 
 from hltm.base.errors import InputError
-from theory.core.notation import Vec
+from theory.core.claim import MatrixQuantity, ScalarQuantity
+from theory.core.notation import Expect, Vec
+from theory.core.reading import SumOver
 
 Array = Any
 """A NumPy array of two axes, of fractions, balls or float64."""
@@ -37,12 +39,8 @@ class Arithmetic:
     """How numbers are made, and the functions that the arithmetic has."""
 
     name: str
-    number: Callable[[Fraction], Any]
+    number: Callable[[fmpq], Any]
     functions: Mapping[Any, Callable[..., Any]]
-
-
-def _ball(value: Fraction) -> arb:
-    return arb(fmpq(value.numerator, value.denominator))
 
 
 _COMMON: dict[Any, Callable[..., Any]] = {sympy.Abs: abs}
@@ -50,14 +48,20 @@ ARITHMETICS = {
     "rational": Arithmetic("rational", lambda value: value, _COMMON | {sympy.Max: max, sympy.Min: min}),
     "ball": Arithmetic(
         "ball",
-        _ball,
+        arb,
         _COMMON
         | {sympy.exp: lambda x: x.exp(), sympy.log: lambda x: x.log(), sympy.Max: lambda *x: reduce(arb.max, x)},
     ),
     "float64": Arithmetic(
-        "float64", float, _COMMON | {sympy.exp: math.exp, sympy.log: math.log, sympy.Max: max, sympy.Min: min}
+        "float64",
+        lambda value: int(value.p) / int(value.q),
+        _COMMON | {sympy.exp: math.exp, sympy.log: math.log, sympy.Max: max, sympy.Min: min},
     ),
 }
+
+
+def _rational(value: Any) -> fmpq:
+    return value if isinstance(value, fmpq) else fmpq(value.numerator, value.denominator)
 
 
 def evaluate(
@@ -71,10 +75,18 @@ def evaluate(
 
 
 class Place:
-    """Values of symbols, and the arithmetic in which expressions are worked out."""
+    """Values of symbols, and the arithmetic in which expressions are worked out.
 
-    def __init__(self, values: Mapping[Basic, Any], arithmetic: Arithmetic) -> None:
-        self.values, self.arithmetic = values, arithmetic
+    A value may be a function of a dictionary: of the points of an expectation, by their names, and of the neuron k of a
+    sum. The probabilities of the points are the value of `Expect`, the number of neurons that of `SumOver`.
+    """
+
+    def __init__(self, values: Mapping[Any, Any], arithmetic: Arithmetic, at: Mapping[str, int] | None = None) -> None:
+        self.values, self.arithmetic, self.at = values, arithmetic, at or {}
+
+    def where(self, **at: int) -> "Place":
+        """The same with further points, or a neuron, chosen."""
+        return Place(self.values, self.arithmetic, {**self.at, **at})
 
     def of(self, expr: Basic) -> Array:
         """The value of an expression, an array of two axes."""
@@ -89,12 +101,15 @@ class Place:
         """The value that was given for a symbol."""
         if symbol not in self.values:
             raise InputError(f"values of evaluate: {sympy.sstr(symbol)} has none")
-        return self.array(self.values[symbol])
+        found = self.values[symbol]
+        return self.array(found(self.at) if callable(found) else found)
 
     def array(self, entries: Any) -> Array:
         """An array of two axes; a number has shape (1, 1), a list is a column."""
         kind = float if self.arithmetic.name == "float64" else object
         result = np.asarray(entries, dtype=kind)
+        if self.arithmetic.name == "rational":
+            result = np.asarray(np.frompyfunc(_rational, 1, 1)(result), dtype=object)
         return (
             result.reshape(len(result), -1) if result.ndim == 1 else result.reshape(1, 1) if not result.ndim else result
         )
@@ -129,7 +144,7 @@ def _(expr: Basic, place: Place) -> Array:
 
 @value.register(Rational)
 def _(expr: Rational, place: Place) -> Array:
-    return place.array(place.arithmetic.number(Fraction(int(expr.p), int(expr.q))))
+    return place.array(place.arithmetic.number(fmpq(int(expr.p), int(expr.q))))
 
 
 @value.register(sympy.Add)
@@ -163,9 +178,11 @@ def _(expr: sympy.Pow, place: Place) -> Array:
     if exponent == Rational(1, 2) and place.arithmetic.name != "rational":
         return place.each(lambda x: x.sqrt() if isinstance(x, arb) else math.sqrt(x), base)
     power = place.of(exponent)[0, 0]
-    if place.arithmetic.name == "rational" and power.denominator != 1:
-        raise InputError("Pow of evaluate: the rational arithmetic has no roots")
-    return place.each(lambda x: x ** (int(power) if power == int(power) else power), base)
+    if place.arithmetic.name == "rational":
+        if power.q != 1:
+            raise InputError("Pow of evaluate: the rational arithmetic has no roots")
+        power = int(power.p)
+    return place.each(lambda x: x**power, base)
 
 
 @value.register(sympy.Transpose)
@@ -188,13 +205,31 @@ def _(expr: Vec, place: Place) -> Array:
 def _(expr: Basic, place: Place) -> Array:
     rows, columns = (place.size(size) for size in expr.shape)
     one = int(isinstance(expr, sympy.Identity))
-    entries = [[place.arithmetic.number(Fraction(one * (i == j))) for j in range(columns)] for i in range(rows)]
+    entries = [[place.arithmetic.number(fmpq(one * (i == j))) for j in range(columns)] for i in range(rows)]
     return place.array(entries)
 
 
 @value.register(sympy.MatrixBase)
 def _(expr: sympy.MatrixBase, place: Place) -> Array:
     return place.array([[place.of(entry)[0, 0] for entry in row] for row in expr.tolist()])
+
+
+@value.register(Expect)
+def _(expr: Expect, place: Place) -> Array:
+    law = place.values[Expect]
+    typed = expr.atoms(MatrixQuantity, ScalarQuantity)
+    names = sorted({point for symbol in typed for point in dict(symbol.place).get("point", "").split()})
+    total = None
+    for points in product(range(len(law)), repeat=len(names)):
+        chance = reduce(lambda a, b: a * b, (law[point] for point in points))
+        part = place.where(**dict(zip(names, points, strict=True))).of(expr.args[0]) * chance
+        total = part if total is None else total + part
+    return total
+
+
+@value.register(SumOver)
+def _(expr: SumOver, place: Place) -> Array:
+    return reduce(lambda a, b: a + b, (place.where(k=k).of(expr.args[0]) for k in range(place.values[SumOver])))
 
 
 @value.register(sympy.Sum)

@@ -197,7 +197,8 @@ def _claim(
 
 def weight_symbol(label: str) -> Symbol:
     """``xi``, or the weight of a named negative."""
-    return quantity("pair weight", XI + (f"_{{{label}}}" if label else ""), where={"negative": label})
+    where = {"negative": label, "point": f"{ANCHOR} {NEGATIVE}"}
+    return quantity("pair weight", XI + (f"_{{{label}}}" if label else ""), where=where)
 
 
 def targets_of(loss: Loss) -> list[tuple[Expr, str]]:

@@ -278,14 +278,23 @@ def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
     if not options:
         raise ValueError(f"no derivation of {slug!r} was asked for")
     names = [", ".join(f"{key}={value}" for key, value in option.items()) or "as stated" for option in options]
-    derivations = (theory.derive(slug, **option) for option in options)
-    return symbolic_evidence(zip(names, derivations, strict=True), len(options), "derivation")
+    derivations = [theory.derive(slug, **option) for option in options]
+    found = symbolic_evidence(zip(names, derivations, strict=True), len(options), "derivation")
+    if found.status != "holds":
+        return found
+    # A proof that also proves what is false says nothing: one false relation each, another one for each derivation.
+    for number, (name, derivation) in enumerate(zip(names, derivations, strict=True)):
+        mutants = list(derivation.claim.mutants().items())
+        change, mutant = mutants[number % len(mutants)]
+        if derivation.decides(mutant).value is True:
+            return replace(found, status="refuted", detail=f"{name}: proves the false relation {change!r} too")
+    return replace(found, detail=f"{found.detail}; none proves a false relation that was tried on it")
 
 
 def symbolic_evidence(derivations: Iterable[tuple[str, Derivation]], count: int, noun: str) -> Evidence:
     """Symbolic evidence of named derivations, `count` in all, up to the first that is not proved.
 
-    A derivation with a step that is decided false refutes; one with an undecided step abstains.
+    A derivation whose claim, or a step of it, is decided false refutes; one with an undecided one abstains.
     """
     methods: list[str] = []
     result: list[Derivation] = []
