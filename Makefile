@@ -26,9 +26,10 @@ slow: $(VENV)/.test
 	$(PYTEST) .pytest_cache/slow.xml -m slow tests
 	$(BIN)/python .ci/slow .pytest_cache/fast.xml .pytest_cache/slow.xml
 
-# Simulations of which `make check` runs one cheap seed, and the calibration of the checks that draw.
-nightly: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist worksteal -m nightly
+# Simulations of which `make check` runs one cheap seed, the thorough profile on a cluster, and the calibration of the
+# checks that draw.
+nightly: $(VENV)/.cluster
+	$(BIN)/python -m pytest -n auto --dist worksteal -m nightly tests tests/sweep/faults
 	$(BIN)/python tests/benchmarks/calibration.py
 
 # What `.ci/run` needs, the libraries of `test` and of its extras, by one call of pip: six take half a minute.

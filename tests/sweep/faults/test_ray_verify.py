@@ -33,6 +33,7 @@ def test_the_verdicts_are_those_of_one_process(cluster, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.nightly
 def test_the_thorough_profile_as_a_command(cluster, tmp_path):
     """Of one statement, whose search is short; the others take hours."""
     code = (
