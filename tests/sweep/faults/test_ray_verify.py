@@ -7,6 +7,8 @@ import sys
 import time
 from dataclasses import replace
 
+import pytest
+
 from hltm.base.cluster import RayEngine, stay_on_loopback
 from verify.engine import cluster as verify_cluster
 from verify.engine.statement import Context
