@@ -154,7 +154,7 @@ def _decide_scalars(left: Expr, right: Expr) -> Decision:
         return Decision(True, POLYNOMIAL, f"{decision.detail}, as rational functions")
     if decision.value is True and decision.method == SIMPLIFY:
         return Decision(True, SIMPLIFY, "simplify gives 0")
-    return decision
+    return Decision(decision.value, decision.method, decision.detail.replace(" the value is ", ": left - right = "))
 
 
 # Matrices.

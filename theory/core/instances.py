@@ -4,7 +4,7 @@ Matrices are lists of rows of rationals and are multiplied, inverted and stacked
 the index notation, so that an instance is independent of a proof. Instances refute; they never prove.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from random import Random
 from typing import Any
@@ -51,6 +51,8 @@ class Instance:
         """The value of a matrix symbol."""
         if symbol not in self.matrices:
             rows, columns = (self.size(d) for d in symbol.shape)
+            if rows * columns > ENTRY_LIMIT:
+                raise NoInstanceError("a matrix that is too large")
             draw = self._random
             self.matrices[symbol] = [[Fraction(draw.choice(_ENTRIES)) for _ in range(columns)] for _ in range(rows)]
         return self.matrices[symbol]
@@ -294,7 +296,7 @@ def refuting_instance(left: Any, right: Any, unwrap: Callable[[str], str] = str)
             continue
         evaluated += 1
         if differ(*sides):
-            _shrink(left, right, at)
+            shrink(at, lambda here: _refutes(left, right, here))
             sides = _both(left, right, at)
             return unwrap(describe_instance(at, sizes) + _describe_sides(*(sides or ("?", "?")))), evaluated
         if not at.matrices and not at.scalars:
@@ -304,6 +306,11 @@ def refuting_instance(left: Any, right: Any, unwrap: Callable[[str], str] = str)
     return None, evaluated
 
 
+def _refutes(left: Any, right: Any, at: Instance) -> bool:
+    sides = _both(left, right, at)
+    return sides is not None and differ(*sides)
+
+
 def _both(left: Any, right: Any, at: Instance) -> tuple[Any, Any] | None:
     try:
         return value_of(left, at), value_of(right, at)
@@ -311,8 +318,8 @@ def _both(left: Any, right: Any, at: Instance) -> tuple[Any, Any] | None:
         return None
 
 
-def _shrink(left: Any, right: Any, at: Instance) -> None:
-    """Put zeros and ones into the matrices wherever the sides go on to differ."""
+def shrink(at: Instance, violates: Callable[[Instance], bool]) -> None:
+    """Put zeros and ones into the matrices of an instance wherever it goes on to violate a claim."""
     places = [(rows, i, j) for rows in at.matrices.values() for i, row in enumerate(rows) for j in range(len(row))]
     if len(places) > 30:
         return
@@ -322,8 +329,7 @@ def _shrink(left: Any, right: Any, at: Instance) -> None:
             if kept == simple:
                 break
             rows[i][j] = simple
-            sides = _both(left, right, at)
-            if sides is not None and differ(*sides):
+            if violates(at):
                 break
             rows[i][j] = kept
 
@@ -356,7 +362,3 @@ def _describe_sides(left: Any, right: Any) -> str:
     i, j = next((i, j) for i, row in enumerate(rows[0]) for j, x in enumerate(row) if _distinct(x, rows[1][i][j]))
     return f": entry ({i}, {j}) left = {show(rows[0][i][j])}, right = {show(rows[1][i][j])}"
 
-
-def values_of(at: Instance) -> Mapping[Any, Any]:
-    """The values of an instance by symbol."""
-    return {**at.scalars, **at.matrices}
