@@ -12,7 +12,7 @@ from sympy import Expr, Float, Identity, MatAdd, MatMul, MatPow, MatrixBase, Mat
 from theory.core import decide
 from theory.core.cases import decide_by_cases, has_pieces
 from theory.core.decide import ABSTAINED, POINT, POLYNOMIAL, SIMPLIFY, Decision, combine
-from theory.core.explicit import explicit_sides
+from theory.core.explicit import entries_agree
 from theory.core.instances import NoInstanceError, instances, refuting_instance, symbols_of
 from theory.core.matrix_form import MatrixForms, difference, has_matrices
 from theory.core.networks import UndecidedError
@@ -179,8 +179,8 @@ def _decide_matrices(left: Side, right: Side) -> Decision:
     mismatch = _shape_witness(left, right)
     if mismatch is not None:
         return mismatch
-    reason, proof = _prove(left, right)
     witness, evaluated = refuting_instance(left, right)
+    reason, proof = _prove(left, right, witness is not None)
     return _verdict(proof, reason, witness, evaluated, _inverts(left) or _inverts(right))
 
 
@@ -220,22 +220,23 @@ def _shape_witness(left: Side, right: Side) -> Decision | None:
     raise UndecidedError(f"shapes {shapes[0]} and {shapes[1]} are not known to agree")
 
 
-def _prove(left: Side, right: Side) -> tuple[str, bool]:
-    """Whether a method proves the equality, and what it found or missed."""
+def _prove(left: Side, right: Side, witnessed: bool) -> tuple[str, bool]:
+    """Whether a method proves the equality, and what it found or missed; entries only where nothing refutes."""
     try:
         reason, proof = _by_index_notation(left, right)
     except UndecidedError as missing:
         reason, proof = str(missing), False
     if proof:
         return reason, True
+    if witnessed:
+        return reason, False
     try:
-        sides = explicit_sides(left, right)
+        entries = entries_agree(left, right)
     except UndecidedError as missing:
         return f"index notation: {reason}; entries: {missing}", False
-    entries = [*zip(*(side.flat() if isinstance(side, MatrixBase) else [side] for side in sides), strict=True)]
-    if all(_decide_scalars(a, b).value is True for a, b in entries):
-        return f"{len(entries)} entries at the given sizes", True
-    return f"index notation: {reason}; the entries at the given sizes are not proved equal", False
+    if entries is not None:
+        return f"{entries} entries at the given sizes", True
+    return f"index notation: {reason}; the entries at the given sizes differ", False
 
 
 def _by_index_notation(left: Side, right: Side) -> tuple[str, bool]:
@@ -275,8 +276,8 @@ def _decide_free(left: Expr, right: Expr) -> Decision:
         taken.add(name)
         names[symbol] = MatrixSymbol(name, size, size)
     sides = [_as_matrix(side, names, size) for side in (left, right)]
-    reason, proof = _prove(*sides)
     witness, evaluated = refuting_instance(*sides, unwrap=lambda text: text.replace("_n = ", "n = ", 1))
+    reason, proof = _prove(*sides, witness is not None)
     return _verdict(
         proof, f"square matrices of any size in place of the symbols: {reason}", witness, evaluated,
         any(_inverts(side) for side in sides),
