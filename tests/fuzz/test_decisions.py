@@ -27,7 +27,7 @@ SHAPES = {
 SQUARE = {"n": "ABC", "m": "DE"}
 
 
-class Singular(Exception):
+class SingularError(Exception):
     """An instance has no value."""
 
 
@@ -60,7 +60,12 @@ def random_matrix(rng, rows, columns, depth, inverses=True):
     if kind == "transpose":
         return ("transpose", shape, random_matrix(rng, columns, rows, depth - 1, inverses))
     if kind == "scale":
-        return ("scale", shape, rng.choice([2, -1, 3, Fraction(1, 2)]), random_matrix(rng, rows, columns, depth - 1, inverses))
+        return (
+            "scale",
+            shape,
+            rng.choice([2, -1, 3, Fraction(1, 2)]),
+            random_matrix(rng, rows, columns, depth - 1, inverses),
+        )
     if kind == "hadamard" and rng.random() < 0.5:
         return ("hadamard", shape, *(random_matrix(rng, rows, columns, depth - 1, inverses) for _ in range(2)))
     if kind == "inverse" and rows == columns and inverses:
@@ -88,7 +93,8 @@ def random_root(rng, depth, inverses=True):
     if kind == "vec":
         inner = [rng.choice("nm") for _ in range(2)]
         a, x, b = (
-            random_matrix(rng, *ends, depth - 2, False) for ends in ((rows, inner[0]), (inner[0], inner[1]), (inner[1], columns))
+            random_matrix(rng, *ends, depth - 2, False)
+            for ends in ((rows, inner[0]), (inner[0], inner[1]), (inner[1], columns))
         )
         product = ("mul", rows + columns, ("mul", rows + inner[1], a, x), b)
         return ("vec", "v", product)
@@ -271,10 +277,15 @@ def minor_determinant(a):
 def cofactor_inverse(a):
     value = minor_determinant(a)
     if value == 0:
-        raise Singular
+        raise SingularError
     size = len(a)
     minors = [[np.delete(np.delete(a, i, axis=0), j, axis=1) for i in range(size)] for j in range(size)]
-    return np.array([[Fraction((-1) ** (i + j)) * minor_determinant(minors[i][j]) / value for j in range(size)] for i in range(size)])
+    return np.array(
+        [
+            [Fraction((-1) ** (i + j)) * minor_determinant(minors[i][j]) / value for j in range(size)]
+            for i in range(size)
+        ]
+    )
 
 
 def evaluate(t, values):
@@ -282,7 +293,12 @@ def evaluate(t, values):
     if op == "symbol":
         return values[parts[0]]
     if op == "identity":
-        return np.array([[Fraction(int(i == j)) for j in range(values["sizes"][shape[0]])] for i in range(values["sizes"][shape[0]])])
+        return np.array(
+            [
+                [Fraction(int(i == j)) for j in range(values["sizes"][shape[0]])]
+                for i in range(values["sizes"][shape[0]])
+            ]
+        )
     if op == "number":
         return Fraction(parts[0])
     if op == "scale":
@@ -317,7 +333,7 @@ def told_apart(left, right, rng, sizes):
         values = random_values(rng, *sizes[attempt % len(sizes)])
         try:
             a, b = evaluate(left, values), evaluate(right, values)
-        except Singular:
+        except SingularError:
             continue
         tried += 1
         if np.any(np.asarray(a != b)):
@@ -337,7 +353,9 @@ def to_sympy(t, symbols):
         return rational(parts[0])
     if op == "scale":
         part = to_sympy(parts[1], symbols)
-        return sympy.MatMul(rational(parts[0]), part) if isinstance(part, sympy.MatrixExpr) else rational(parts[0]) * part
+        return (
+            sympy.MatMul(rational(parts[0]), part) if isinstance(part, sympy.MatrixExpr) else rational(parts[0]) * part
+        )
     args = [to_sympy(part, symbols) for part in parts]
     match op:
         case "add" | "mul" if isinstance(args[0], sympy.MatrixExpr):  # without SymPy's own rewriting
@@ -351,7 +369,11 @@ def to_sympy(t, symbols):
         case "transpose":
             return sympy.Transpose(args[0])
         case "inverse":
-            return args[0] ** -1 if isinstance(args[0], sympy.Expr) and not isinstance(args[0], sympy.MatrixExpr) else sympy.Inverse(args[0])
+            return (
+                args[0] ** -1
+                if isinstance(args[0], sympy.Expr) and not isinstance(args[0], sympy.MatrixExpr)
+                else sympy.Inverse(args[0])
+            )
         case "kronecker":
             return sympy.KroneckerProduct(*args)
         case "trace":
@@ -568,7 +590,7 @@ def scalar_value(t, values):
             return args[0] * args[1]
         case "/":
             if args[1] == 0:
-                raise Singular
+                raise SingularError
             return args[0] / args[1]
         case "max":
             return max(args)
@@ -609,7 +631,7 @@ def scalars_differ(left, right, rng):
         try:
             if scalar_value(left, values) != scalar_value(right, values):
                 return True
-        except Singular:
+        except SingularError:
             continue
     return False
 
@@ -654,7 +676,9 @@ def nonnegative_scalar(rng):
 
 
 def random_polynomial(rng):
-    terms = [("*", rng.randint(-3, 3), rng.choice(["x", "y", "z", 1, ("*", "x", "y")])) for _ in range(rng.randint(1, 3))]
+    terms = [
+        ("*", rng.randint(-3, 3), rng.choice(["x", "y", "z", 1, ("*", "x", "y")])) for _ in range(rng.randint(1, 3))
+    ]
     return reduce(lambda a, b: ("+", a, b), terms)
 
 
@@ -663,10 +687,7 @@ def test_inequalities():
     for seed in range(EXAMPLES):
         rng = Random(f"order {seed}")
         true = rng.random() < 0.5
-        if rng.random() < 0.25:
-            claim = semidefinite_claim(rng, true)
-        else:
-            claim = scalar_claim(rng, true)
+        claim = semidefinite_claim(rng, true) if rng.random() < 0.25 else scalar_claim(rng, true)
         tally.add(seed, true, lambda claim=claim: theory.decide_order(claim), claim)
     tally.report("inequalities")
 

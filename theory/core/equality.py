@@ -6,19 +6,33 @@ non-commutative symbols are replaced by square matrices of one generic size. Bot
 compares them. What no method covers abstains, and names what was missing. A refutation shows its witness.
 """
 
+from typing import TypeAlias
+
 import sympy
-from sympy import Expr, Float, Identity, MatAdd, MatMul, MatPow, MatrixBase, MatrixExpr, MatrixSymbol, Symbol, ZeroMatrix
+from sympy import (
+    Expr,
+    Float,
+    Identity,
+    MatAdd,
+    MatMul,
+    MatPow,
+    MatrixBase,
+    MatrixExpr,
+    MatrixSymbol,
+    Symbol,
+    ZeroMatrix,
+)
 
 from theory.core import decide
 from theory.core.cases import decide_by_cases, has_pieces
 from theory.core.decide import ABSTAINED, POINT, POLYNOMIAL, SIMPLIFY, Decision, combine
 from theory.core.explicit import entries_agree
-from theory.core.instances import NoInstanceError, instances, refuting_instance, symbols_of
+from theory.core.instances import NoInstanceError, instances, refuting_instance
 from theory.core.matrix_form import MatrixForms, difference, has_matrices
 from theory.core.networks import UndecidedError
 from theory.core.normal import UNDEFINED, linear_sums
 
-Side = Expr | MatrixBase
+Side: TypeAlias = Expr | MatrixBase
 OPERATION_LIMIT = 3000
 
 
@@ -51,7 +65,7 @@ def decide_equal(left: Side, right: Side) -> Decision:
     >>> decide_equal(sympy.trace(A * B), sympy.trace(B * A)).value
     True
     >>> decide_equal(A * A.T, A.T * A).detail
-    'at n = 2, A = [[0, 1], [0, 0]]: left = [[1, 0], [0, 0]], right = [[0, 0], [0, 1]]'
+    'at n = 2, A = [[0, 0], [1, 0]]: left = [[0, 0], [0, 1]], right = [[1, 0], [0, 0]]'
     """
     first, second = _side(left), _side(right)
     try:
@@ -94,14 +108,15 @@ def decide_zero(expr: Side) -> Decision:
 
 
 def _side(value: Side) -> Side:
-    return value.as_immutable() if isinstance(value, MatrixBase) else sympy.sympify(value, strict=True)
+    side: Side = value.as_immutable() if isinstance(value, MatrixBase) else sympy.sympify(value, strict=True)
+    return side
 
 
 def require_exact(*sides: Side) -> None:
     """Abstain on floating-point numbers and undefined values, which no method here is exact for."""
     for side in sides:
         if not isinstance(side, Expr | MatrixBase):
-            raise UndecidedError(f"{str(side):.60} is neither a scalar nor a matrix")
+            raise UndecidedError(f"{side!s:.60} is neither a scalar nor a matrix")
         inexact = side.atoms(Float) | {value for value in UNDEFINED if side.has(value)}
         if inexact:
             raise UndecidedError(f"{min(inexact, key=str)} is not an exact number")
@@ -143,6 +158,7 @@ def _decide_scalars(left: Expr, right: Expr) -> Decision:
     if left == right:
         return Decision(True, POLYNOMIAL, "both sides are one expression")
     gap = sympy.Add(left, sympy.Mul(-1, right, evaluate=False), evaluate=False)
+    gap = gap if gap.free_symbols else left - right
     decision = decide.decide_zero(gap)
     if has_pieces(gap) and decision.value is not False and decision.method != POLYNOMIAL:
         decision = decide_by_cases(decide.vanishing_symbols(left - right))
@@ -275,12 +291,12 @@ def _decide_free(left: Expr, right: Expr) -> Decision:
             name += "'"
         taken.add(name)
         names[symbol] = MatrixSymbol(name, size, size)
-    sides = [_as_matrix(side, names, size) for side in (left, right)]
-    witness, evaluated = refuting_instance(*sides, unwrap=lambda text: text.replace("_n = ", "n = ", 1))
-    reason, proof = _prove(*sides, witness is not None)
+    left, right = (_as_matrix(side, names, size) for side in (left, right))
+    witness, evaluated = refuting_instance(left, right, lambda text: text.replace("_n = ", "n = ", 1))
+    reason, proof = _prove(left, right, witness is not None)
     return _verdict(
         proof, f"square matrices of any size in place of the symbols: {reason}", witness, evaluated,
-        any(_inverts(side) for side in sides),
+        _inverts(left) or _inverts(right),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ raises `UndecidedError`.
 
 from collections.abc import Callable
 from functools import reduce
+from typing import TypeAlias
 
 import sympy
 from sympy import Expr, MatrixBase, MatrixExpr, MatrixSymbol
@@ -23,7 +24,7 @@ POWER_LIMIT = 6
 WORK_LIMIT = 200_000  # products of terms
 Rows = list[list[PolyElement]]
 Value = tuple[Rows, PolyElement]
-Side = Expr | MatrixBase
+Side: TypeAlias = Expr | MatrixBase
 
 
 def entries_agree(left: Side, right: Side) -> int | None:

@@ -59,7 +59,7 @@ def _require_real(gap: Expr) -> None:
         sympy.Abs, sympy.Max, sympy.Min, sympy.sign, sympy.Heaviside, sympy.Piecewise
     )
     if not rational and gap.is_extended_real is not True:
-        raise UndecidedError(f"{str(gap):.60} is not known to be real")
+        raise UndecidedError(f"{gap!s:.60} is not known to be real")
 
 
 def _prove(gap: Expr, strict: bool) -> tuple[str | None, str]:
@@ -86,7 +86,16 @@ def _prove_by_cases(gap: Expr, strict: bool) -> tuple[str | None, str]:
 # Points.
 
 
-def _candidates(gap: Expr) -> Iterator[dict[Expr, Expr]]:
+def _candidates(left: Expr, right: Expr) -> Iterator[dict[Expr, Expr]]:
+    """Points that may refute, with a value for every symbol of either side."""
+    gap = left - right
+    cancelled = sorted((left.free_symbols | right.free_symbols) - gap.free_symbols, key=str)
+    filled = {s: next((v for v in GRID if admissible(s, v)), sympy.S.Zero) for s in cancelled}
+    for point in _points(gap):
+        yield {**filled, **point}
+
+
+def _points(gap: Expr) -> Iterator[dict[Expr, Expr]]:
     symbols = sorted(gap.free_symbols, key=str)
     if len(GRID) ** len(symbols) <= GRID_LIMIT:
         points = sorted(product(GRID, repeat=len(symbols)), key=lambda p: sum(GRID.index(x) for x in p))
@@ -103,15 +112,15 @@ def _candidates(gap: Expr) -> Iterator[dict[Expr, Expr]]:
 
 def _refuting_point(high: Expr, low: Expr, strict: bool, names: tuple[str, str]) -> str | None:
     gap = high - low
-    for point in _candidates(gap):
+    for point in _candidates(high, low):
         if not all(admissible(symbol, value) for symbol, value in point.items() if isinstance(symbol, Symbol)):
             continue
         value = _value(gap, point)
         if value is None or not value.is_real:
             continue
         if value < -_TINY or (value.is_Rational and (value < 0 or (strict and value == 0))):
-            sides = [_value(side, point) for side in (high, low)]
-            if all(side is not None and side.is_finite for side in sides):
+            sides = [side for side in (_value(high, point), _value(low, point)) if side is not None]
+            if len(sides) == 2:
                 texts = [str(side) if side.is_Rational else str(side.n(10)) for side in sides]
                 shown = sorted(f"{name} = {text}" for name, text in zip(names, texts, strict=True))
                 return f"at {describe(point)}: {', '.join(shown)}"
@@ -135,7 +144,7 @@ def decide_unequal(left: Expr, right: Expr) -> Decision:
         return Decision(True, ASSUMPTIONS, "is_zero of the difference")
     if gap.is_zero:
         return Decision(False, ASSUMPTIONS, "at every point both sides are equal")
-    for point in (*_candidates(gap), *_zeros(gap)):
+    for point in (*_candidates(left, right), *_zeros(gap)):
         allowed = all(admissible(s, v) for s, v in point.items() if isinstance(s, Symbol))
         if allowed and _value(gap, point) == 0 and _value(left, point) is not None:
             return Decision(False, POINT, f"at {describe(point)}: left = right = {_value(left, point)}")

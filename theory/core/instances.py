@@ -256,7 +256,10 @@ _HANDLERS: tuple[tuple[type, Callable[[MatrixExpr, Instance], Rows]], ...] = (
     (sympy.HadamardProduct, _hadamard),
     (sympy.HadamardPower, _hadamard_power),
     (sympy.Identity, lambda expr, at: _unit(at.size(expr.shape[0]))),
-    (sympy.ZeroMatrix, lambda expr, at: [[Fraction(0)] * at.size(expr.shape[1]) for _ in range(at.size(expr.shape[0]))]),
+    (
+        sympy.ZeroMatrix,
+        lambda expr, at: [[Fraction(0)] * at.size(expr.shape[1]) for _ in range(at.size(expr.shape[0]))],
+    ),
     (sympy.OneMatrix, lambda expr, at: [[Fraction(1)] * at.size(expr.shape[1]) for _ in range(at.size(expr.shape[0]))]),
     (Vec, lambda expr, at: [[x] for column in zip(*_matrix(expr.args[0], at), strict=True) for x in column]),
 )
@@ -361,4 +364,3 @@ def _describe_sides(left: Any, right: Any) -> str:
         return f": left is {len(rows[0])} x {len(rows[0][0])}, right is {len(rows[1])} x {len(rows[1][0])}"
     i, j = next((i, j) for i, row in enumerate(rows[0]) for j, x in enumerate(row) if _distinct(x, rows[1][i][j]))
     return f": entry ({i}, {j}) left = {show(rows[0][i][j])}, right = {show(rows[1][i][j])}"
-

@@ -37,6 +37,7 @@ from theory.core.networks import (
     DELTA,
     ONE,
     Alphabet,
+    Factor,
     Form,
     Index,
     Term,
@@ -254,7 +255,11 @@ class MatrixForms:
             return self._trace(expr.arg)
         if isinstance(expr, Determinant):
             return self._determinant(expr.arg)
-        if isinstance(expr, MatrixElement) and isinstance(expr.parent, MatrixSymbol) and not has_matrices(expr.i + expr.j):
+        if (
+            isinstance(expr, MatrixElement)
+            and isinstance(expr.parent, MatrixSymbol)
+            and not has_matrices(expr.i + expr.j)
+        ):
             return self.alphabet.scalar(("entry", expr))
         if isinstance(expr, Add | Mul | Pow | sympy.Function) and not isinstance(expr, MatrixExpr):
             return expr.func(*(self.scalar(part) for part in expr.args))
@@ -266,7 +271,7 @@ class MatrixForms:
             raise UndecidedError("the trace of a matrix whose rows and columns have different index structures")
         indices = tuple(self.alphabet.dummy(size) for size in rows)
         # An index that a delta uses up twice is counted by the vector of ones.
-        ones = [(ONE, (index,)) for index in indices]
+        ones: list[Factor] = [(ONE, (index,)) for index in indices]
         closed = collect([(c, f + ones) for c, f in self.terms(arg, indices, indices)], self.alphabet)
         return sympy.Add(*closed.values())
 

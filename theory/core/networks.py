@@ -129,7 +129,9 @@ def contract(coefficient: Expr, factors: Iterable[Factor]) -> Term:
     """Use up Kronecker deltas and vectors of ones; a dummy in nothing else is its dimension."""
     pending = list(factors)
     while True:
-        usable = next((f for f in pending if f[0] == DELTA and f[1][0] != f[1][1] and not (f[1][0].free and f[1][1].free)), None)
+        usable = next(
+            (f for f in pending if f[0] == DELTA and f[1][0] != f[1][1] and not (f[1][0].free and f[1][1].free)), None
+        )
         if usable is None:
             break
         pending.remove(usable)

@@ -53,7 +53,7 @@ def decide_order(relation: sympy.Basic) -> Decision:
     >>> decide_order(sympy.Ge(x**2 + y**2, 2 * x * y)).value
     True
     >>> decide_order(sympy.Gt(x**2 + y**2, 2 * x * y)).detail
-    'at x = 1, y = 1: left = 2, right = 2'
+    'at x = 0, y = 0: left = 0, right = 0'
     """
     claim = sympy.sympify(relation, strict=True)
     try:

@@ -60,7 +60,7 @@ class PositiveSemidefinite(BooleanFunction):  # type: ignore[misc]
     nargs = 1
 
     @classmethod
-    def eval(cls, matrix: Any) -> None:
+    def eval(cls, _matrix: Any) -> None:
         """Leave the claim as it stands."""
         return
 
@@ -72,7 +72,7 @@ def decide_semidefinite(matrix: MatrixExpr | MatrixBase) -> Decision:
     """Decide whether a matrix is positive semidefinite."""
     require_exact(matrix)
     if not isinstance(matrix, MatrixBase | MatrixExpr):
-        raise UndecidedError(f"{str(matrix):.60} is not a matrix")
+        raise UndecidedError(f"{matrix!s:.60} is not a matrix")
     gap = sympy.expand(matrix.shape[0] - matrix.shape[1])
     if gap != 0:
         if gap.is_zero is False:
@@ -109,7 +109,9 @@ def _decide_minors(matrix: MatrixBase) -> Decision:
             minor = sympy.factor(matrix.extract(list(chosen), list(chosen)).det(method="berkowitz"))
             decision = decide_sign(minor, sympy.S.Zero, strict=False)
             if decision.value is False:
-                return Decision(False, POINT, f"the principal minor of rows {list(chosen)} is negative {decision.detail}")
+                return Decision(
+                    False, POINT, f"the principal minor of rows {list(chosen)} is negative {decision.detail}"
+                )
             if decision.value is None:
                 missing = missing or f"the principal minor of rows {list(chosen)}: {decision.detail}"
             count += 1

@@ -6,7 +6,7 @@ variable (Sturm), or by a Gram matrix that an exact elimination shows to be posi
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from math import lcm, prod
 from typing import NamedTuple
 
@@ -246,7 +246,7 @@ def quadratic_directions(expr: Expr, symbols: Sequence[Symbol]) -> Iterator[dict
         return
     try:
         poly = Poly(expr, *symbols)
-        if poly.total_degree() > 2 or not poly.domain.is_QQ and not poly.domain.is_ZZ:
+        if poly.total_degree() > 2 or not (poly.domain.is_QQ or poly.domain.is_ZZ):
             return
     except sympy.PolynomialError:
         return
@@ -277,5 +277,5 @@ def root_neighbours(expr: Expr, symbol: Symbol) -> Iterator[dict[Expr, Expr]]:
     except (sympy.PolynomialError, NotImplementedError, sympy.polys.polyerrors.DomainError):
         return
     marks = sorted({*ends, *([min(ends) - 1, max(ends) + 1] if ends else [0])})
-    for mark in [*marks, *((a + b) / 2 for a, b in zip(marks, marks[1:], strict=False))]:
+    for mark in [*marks, *((a + b) / 2 for a, b in pairwise(marks))]:
         yield {symbol: sympy.sympify(mark)}
