@@ -157,8 +157,9 @@ def _decide_entries(left: MatrixBase, right: MatrixBase) -> Decision:
 def _decide_scalars(left: Expr, right: Expr) -> Decision:
     if left == right:
         return Decision(True, POLYNOMIAL, "both sides are one expression")
-    gap = sympy.Add(left, sympy.Mul(-1, right, evaluate=False), evaluate=False)
-    gap = gap if gap.free_symbols else left - right
+    gap = left - right  # of numbers; symbols of both sides are kept apart
+    if right.free_symbols:
+        gap = sympy.Add(left, sympy.Mul(-1, right, evaluate=False), evaluate=False)
     decision = decide.decide_zero(gap)
     if has_pieces(gap) and decision.value is not False and decision.method != POLYNOMIAL:
         decision = decide_by_cases(decide.vanishing_symbols(left - right))
