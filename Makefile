@@ -77,7 +77,8 @@ dist: $(VENV)/.release
 bench: $(VENV)/.interop
 	$(BIN)/python tests/benchmarks/run.py
 
-# Ten minutes and more of hostile losses, tree files and replay files; `make test` tries 300 of each kind.
+# Ten minutes and more of hostile losses, tree files and replay files, and 20,000 random relations; `make check` tries
+# 300 of each kind of file and 500 of each kind of relation.
 FUZZ_EXAMPLES ?= 50000
 fuzz: $(VENV)/.test
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -n auto tests/fuzz

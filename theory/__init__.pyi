@@ -3,9 +3,12 @@
 from .core.claim import Claim as Claim
 from .core.decide import Decision as Decision
 from .core.decide import decide_positive as decide_positive
-from .core.decide import decide_zero as decide_zero
 from .core.derivation import Derivation as Derivation
 from .core.derivation import Step as Step
+from .core.equality import decide_equal as decide_equal
+from .core.equality import decide_zero as decide_zero
+from .core.order import decide_order as decide_order
+from .core.semidefinite import PositiveSemidefinite as PositiveSemidefinite
 from .latex.render import to_latex as to_latex
 from .losses.family import family_membership as family_membership
 from .losses.family import pair_weight as pair_weight

@@ -2,7 +2,8 @@
 
 The order is: SymPy's assumptions, the polynomial normal form (with ``exp`` of monomials and roots as
 generators), ``simplify``, exact rational points. Points may refute; they never prove. Where nothing decides,
-the decision abstains. Every residual of statements 1 to 4 (arXiv 2010.00578) goes through here.
+the decision abstains. Every residual of statements 1 to 4 (arXiv 2010.00578) goes through here. This module
+decides commutative scalars, and explicit matrices of them; `theory.core.equality` decides the rest.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,19 +12,25 @@ from fractions import Fraction as Exact
 from random import Random
 
 import sympy
-from sympy import Basic, Expr, Indexed, Integer, MatrixBase, Rational, Symbol
+from sympy import Basic, Expr, Indexed, Integer, MatrixBase, MatrixExpr, Rational, Symbol
 from sympy.core.function import AppliedUndef
 
 from theory.core.normal import Normaliser, NotExactError
 
 POLYNOMIAL, SIMPLIFY, ASSUMPTIONS = "polynomial normal form", "simplify", "assumptions"
 POINT, ABSTAINED = "numeric point", "abstained"
+CASES, SIGNS = "case splitting", "exact signs"
 _SIMPLIFY_LIMIT = 300
 _POINTS = 12
 _CORNERS = (Integer(1), Integer(0))
 _DIGITS = 40
 _PRINTED_BITS = 256
 _THRESHOLD = sympy.Float(10) ** -20
+_BITS = 67  # a result of evalf with fewer correct bits than 20 digits is cancellation
+_WITHOUT_VALUE = (
+    sympy.nan, sympy.zoo, sympy.oo, AppliedUndef, sympy.Derivative, sympy.Subs, sympy.Integral, sympy.Limit, sympy.Sum,
+    sympy.Product, MatrixExpr,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,10 +42,10 @@ class Decision:
     value
         True (proved), False (refuted) or None (abstained).
     method
-        "polynomial normal form", "simplify", "assumptions", "numeric point" or "abstained". A numeric point
-        never comes with True.
+        "polynomial normal form", "simplify", "assumptions", "case splitting", "exact signs", "numeric point" or
+        "abstained". A numeric point never comes with True.
     detail
-        What was found: the number of generators, the refuting point.
+        The number of generators, the refuting point or instance, or what was missing.
 
     Examples
     --------
@@ -62,7 +69,7 @@ def combine(decisions: Iterable[Decision]) -> Decision:
         for part in parts:
             if part.value is wanted:
                 return part
-    order = (SIMPLIFY, POLYNOMIAL, ASSUMPTIONS)
+    order = (SIMPLIFY, CASES, SIGNS, POLYNOMIAL, ASSUMPTIONS)
     method = next((m for m in order if any(p.method == m for p in parts)), POLYNOMIAL)
     return Decision(True, method, f"{len(parts)} parts, each proved")
 
@@ -83,15 +90,31 @@ def exact_points(expr: Expr, count: int = _POINTS) -> Iterator[tuple[dict[Expr, 
             if symbol in indices:
                 chosen[symbol] = Integer(1)
             elif getattr(symbol, "is_integer", None):
-                chosen[symbol] = Integer(random.randint(1, 3))
+                chosen[symbol] = _allowed(symbol, Integer(random.randint(1, 3)))
         value = expr.xreplace(chosen)
         value = value.doit() if value.has(sympy.Sum, sympy.Product) else value
         labels = {node.base.label for node in value.atoms(Indexed)}
         atoms = (value.atoms(Indexed) | value.free_symbols) - labels
         for atom in sorted(atoms - {a for a in atoms if not isinstance(a, Symbol | Indexed)}, key=str):
             inside = corner is not None and (corner != 0 or not (atom.is_positive or atom.is_negative))
-            chosen[atom] = corner if inside and not atom.is_nonpositive else _random_value(atom, random)
-        yield chosen, value_at(value, chosen)
+            inside = inside and not atom.is_nonpositive and admissible(atom, corner)
+            chosen[atom] = corner if inside else _allowed(atom, _random_value(atom, random))
+        if None not in chosen.values():
+            yield chosen, value_at(value, chosen)
+
+
+def admissible(symbol: Expr, value: Expr) -> bool:
+    """Whether a value has every property that is assumed of a symbol."""
+    facts = symbol.assumptions0 if isinstance(symbol, Symbol) else {}
+    return all(getattr(value, f"is_{fact}", None) is wanted for fact, wanted in facts.items())
+
+
+def _allowed(symbol: Expr, value: Rational) -> Rational | None:
+    """The value if the symbol may take it, else the first other one that it may take, or None."""
+    if admissible(symbol, value):
+        return value
+    others = (-value, *(sign * Integer(n) for n in (2, 3, 4, 1, 5, 0) for sign in (1, -1)))
+    return next((other for other in others if admissible(symbol, other)), None)
 
 
 def value_at(expr: Expr, point: dict[Expr, Rational]) -> Expr:
@@ -110,14 +133,16 @@ def _random_value(symbol: Expr, random: Random) -> Rational:
     return Rational(size.numerator, size.denominator) * (-1 if negative else 1)
 
 
-def _number(value: Expr) -> Expr | None:
+def exact_number(value: Expr) -> Expr | None:
     """The value as a number that is certainly the stated one to 20 digits, or None."""
     if value.is_Rational:
         return value
-    if value.free_symbols or value.has(sympy.nan, sympy.zoo, sympy.oo, AppliedUndef, sympy.Derivative, sympy.Subs):
+    if value.free_symbols or value.has(*_WITHOUT_VALUE):
         return None
     number = sympy.N(value, _DIGITS)
-    return number if number.is_number and number.is_finite else None
+    if not (number.is_number and number.is_finite):
+        return None
+    return number if all(part.is_Rational or part._prec >= _BITS for part in number.atoms(sympy.Number)) else None
 
 
 def describe(point: dict[Expr, Rational]) -> str:
@@ -129,7 +154,7 @@ def describe(point: dict[Expr, Rational]) -> str:
 
 def _refuting_point(expr: Expr) -> str | None:
     for point, value in exact_points(expr):
-        number = _number(value)
+        number = exact_number(value)
         if number is not None and (number != 0 if number.is_Rational else abs(number) > _THRESHOLD):
             short = number.is_Rational and max(int(number.p).bit_length(), int(number.q).bit_length()) <= _PRINTED_BITS
             return f"at {describe(point)} the value is {number if short else number.n(10)}"
@@ -143,7 +168,7 @@ def decide_zero(expr: Expr | MatrixBase) -> Decision:
     ----------
     expr
         SymPy expression or explicit matrix. Floating-point numbers make the decision abstain: they are not
-        exact.
+        exact. So do non-commutative symbols and matrix expressions, which have no polynomial normal form.
 
     Returns
     -------
@@ -168,10 +193,19 @@ def decide_zero(expr: Expr | MatrixBase) -> Decision:
     return _decide_entries([sympy.sympify(expr, strict=True)])
 
 
+def vanishing_symbols(expr: Expr) -> Expr:
+    """The expression with 0 for every symbol that is assumed to be zero."""
+    zeros = {s: sympy.S.Zero for s in expr.free_symbols if s.is_zero}
+    return expr.xreplace(zeros) if zeros else expr
+
+
 def _decide_entries(entries: list[Expr]) -> Decision:
-    pending = [e for e in entries if e != 0]
+    pending = [e for e in (vanishing_symbols(e) for e in entries) if e != 0]
     if not pending:
         return Decision(True, POLYNOMIAL, "0")
+    for expr in pending:
+        if not expr.is_commutative or isinstance(expr, MatrixExpr):
+            return Decision(None, ABSTAINED, f"{expr} does not commute: it has no polynomial normal form")
     try:
         normaliser = Normaliser(pending)
         numerators = [normaliser.normal(e)[0] for e in pending]
@@ -211,6 +245,8 @@ def decide_positive(expr: Expr) -> Decision:
     >>> decide_positive(t - 1).value
     False
     """
+    if not expr.is_commutative or isinstance(expr, MatrixExpr):
+        return Decision(None, ABSTAINED, f"{expr} is not a commutative scalar: it has no sign")
     if expr.is_positive:
         return Decision(True, ASSUMPTIONS, "is_positive of the expression")
     try:
@@ -223,7 +259,7 @@ def decide_positive(expr: Expr) -> Decision:
     if positive and numerator and len(signs) == 1:
         return Decision(True, POLYNOMIAL, f"coefficients of one sign in {len(normaliser.keys)} positive generators")
     for point, value in exact_points(expr):
-        number = _number(value)
+        number = exact_number(value)
         if number is None or not number.is_real:
             continue
         if number == 0 or number < -_THRESHOLD:

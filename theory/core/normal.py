@@ -48,6 +48,8 @@ def canonical_sum(node: sympy.Sum) -> sympy.Sum:
         return node
     index, low, high = node.limits[0]
     dummy = Symbol("k_", integer=True)
+    if dummy in node.free_symbols:
+        return node
     return sympy.Sum(node.function.xreplace({index: dummy}), (dummy, low, high))
 
 
@@ -275,6 +277,8 @@ def linear_sums(expression: Expr) -> Expr:
 
 def _linear_sum(node: Sum) -> Expr:
     index, low, high = node.limits[0]
+    if k in node.free_symbols or not (low - 1).is_nonnegative:  # k is positive, and must not be captured
+        return node
     summand = node.function.xreplace({index: k})
     try:
         normaliser = Normaliser([summand], follow_signs=False)

@@ -96,7 +96,8 @@ def user_statement(
     exact : callable ``(instance, at) -> arrays``, optional
         The measured quantity in rationals; `theory` computes its side with ``at.exact``. Any difference refutes.
     symbolic : callable, optional
-        Returns what SymPy must prove: an equation, a `theory.Derivation`, or a list or mapping of them.
+        Returns what must be proved: an equation (``sympy.Eq``, of scalars or matrices), an inequality, a
+        `theory.PositiveSemidefinite`, a `theory.Derivation`, or a list or mapping of them.
     tolerance : float or callable of the instance, optional
         Largest difference of the float sides; by default it is measured with float32 probes.
     checks : list of Check, optional
@@ -291,7 +292,7 @@ def property_evidence(sides: UserSides, stages: Stages, context: Context) -> Evi
 
 
 def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) -> Evidence:
-    """Symbolic evidence of a user's claims: equations and derivations that SymPy must prove."""
+    """Symbolic evidence of a user's claims: relations and derivations that must be proved."""
     try:
         with redirect_stdout(sys.stderr):
             result = claims()
@@ -307,36 +308,53 @@ def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) ->
 
 
 def as_derivation(slug: str, name: str, claim: Any) -> Derivation:
-    """A claim as a derivation: an equation is one of a single step."""
+    """A claim as a derivation: a relation is one of a single step."""
     import sympy
 
     import theory
+    from theory.core.claim import reading
 
     if isinstance(claim, theory.Derivation):
         return claim
-    decision = decide(claim, f"statement {slug!r}, symbolic, {name}")
-    expression, residual = sympy.sympify(claim, strict=True), None
-    justification = "an equation that SymPy evaluated when it was made (evaluate=False keeps both sides)"
-    if isinstance(expression, sympy.Equality):
-        residual = expression.lhs - expression.rhs
-        justification = "as stated, left side minus right side is 0"
-    if decision.value is True:
-        residual = sympy.Integer(0)
+    place = f"statement {slug!r}, symbolic, {name}"
+    decision = decide(claim, place)
+    expression = sympy.sympify(claim, strict=True)
+    justification = "as stated, both sides compared"
+    if expression in (sympy.true, sympy.false):
+        justification = "a relation that SymPy evaluated when it was made (evaluate=False keeps both sides)"
+    residual = sympy.Integer(0) if decision.value is True else _residual(expression)
     step = theory.Step(expression, justification, decision)
-    return theory.Derivation(slug, theory.Claim(name, (expression,)), (step,), residual)
+    read = reading(partial(decide, place=place))
+    return theory.Derivation(slug, theory.Claim(name, (expression,)), (step,), residual, read)
+
+
+def _residual(expression: Any) -> Any:
+    """Left side minus right side of an equation; None for a relation of another kind."""
+    import sympy
+
+    if not isinstance(expression, sympy.Equality):
+        return None
+    try:
+        return expression.lhs - expression.rhs
+    except (TypeError, sympy.matrices.exceptions.ShapeError):
+        return None
 
 
 def decide(claim: Any, place: str) -> Decision:
-    """Decide an equation, or take SymPy's decision if it has already evaluated it."""
+    """Decide a relation, or take SymPy's decision if it has already evaluated it."""
     import sympy
+    from sympy.core.relational import Relational
 
     import theory
 
     if isinstance(claim, bool) or claim in (sympy.true, sympy.false):
         return theory.Decision(bool(claim), "SymPy's evaluation of the equation")
     if isinstance(claim, sympy.Equality):
-        return theory.decide_zero(claim.lhs - claim.rhs)
-    raise InputError(f"{place}: {claim!r:.60}: must be an equation (sympy.Eq) or a theory.Derivation")
+        return theory.decide_equal(claim.lhs, claim.rhs)
+    if isinstance(claim, Relational | theory.PositiveSemidefinite):
+        return theory.decide_order(claim)
+    allowed = "an equation (sympy.Eq), an inequality (sympy.Ge, Gt, Le, Lt, Ne), a theory.PositiveSemidefinite"
+    raise InputError(f"{place}: {claim!r:.60}: must be {allowed} or a theory.Derivation")
 
 
 def assumptions_of(
