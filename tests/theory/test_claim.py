@@ -12,10 +12,11 @@ from sympy import Eq, Identity, MatMul, Order, Symbol, Transpose
 import hltm
 import theory
 from hltm.base.errors import InputError
-from theory.core.claim import Claim, equation, quantity, relations_of, together
-from theory.core.index_notation import check_identity
-from theory.core.notation import Vec, dimension
-from theory.core.reading import NotReadError, Rate, SumOver, derivative_along
+from theory.core.claim import Claim, equation, relations_of, together
+from theory.core.equality import check_identity
+from theory.core.notation import Rate, SumOver, Vec, dimension
+from theory.core.quantity import quantity
+from theory.core.reading import NotReadError, derivative_along
 
 CATEGORICAL = hltm.random_tree(5, seed=0, cardinality=(3, 3))
 DEEP = hltm.complete_tree(3, 2, polarity=0.5)

@@ -10,7 +10,7 @@ from sympy import KroneckerProduct, Matrix, Transpose
 
 import theory
 from theory.core.decide import POINT, decide_zero
-from theory.core.index_notation import check_identity
+from theory.core.equality import check_identity
 from theory.core.notation import Vec, matrix
 from theory.towers.dual_gradient import N_ABOVE, N_BELOW, N_TOP, N, side
 from theory.towers.network import connection, gradient, jacobian, squared_distance, tower, vec

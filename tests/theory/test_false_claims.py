@@ -9,10 +9,10 @@ from sympy import Function, Rational, Symbol, exp
 
 import hltm
 import theory
-from theory.core import index_notation
+from theory.core import equality
 from theory.core.decide import ABSTAINED, ASSUMPTIONS, POINT, POLYNOMIAL, SIMPLIFY, decide_positive, decide_zero
 from theory.core.derivation import zero_step
-from theory.core.index_notation import check_identity
+from theory.core.equality import check_identity
 from theory.core.notation import H, Vec, dimension, k, matrix, negative, r, r_p, tau
 from theory.losses.loss import loss_of
 from theory.towers import dual_gradient
@@ -37,15 +37,15 @@ def test_a_term_too_many_on_either_side_is_refuted():
 
 def test_an_instance_and_the_normal_form_have_to_agree(monkeypatch):
     """Equal forms that an instance refutes prove nothing; forms that differ where no instance refutes neither."""
-    monkeypatch.setattr(index_notation, "refuting_instance", lambda *_: "at n = 2")
+    monkeypatch.setattr(equality, "refuting_instance", lambda *_: ("at n = 2", 1))
     found = check_identity(A + B, B + A)
     assert (found.value, found.method, found.detail) == (
         None,
         ABSTAINED,
-        "index notation and an instance disagree: at n = 2",
+        "a proof (index notation, 2 monomials) and an instance disagree: at n = 2",
     )
     assert check_identity(A + B, A).value is False
-    monkeypatch.setattr(index_notation, "refuting_instance", lambda *_: None)
+    monkeypatch.setattr(equality, "refuting_instance", lambda *_: (None, 4))
     assert check_identity(A + B, B + A).value is True
     open_ = check_identity(A + B, A)
     assert (open_.value, open_.method) == (None, ABSTAINED)

@@ -12,7 +12,7 @@ from fractions import Fraction as Exact
 from random import Random
 
 import sympy
-from sympy import Basic, Expr, Indexed, Integer, MatrixBase, MatrixExpr, Rational, Symbol
+from sympy import Expr, Indexed, Integer, MatrixBase, MatrixExpr, Rational, Symbol
 from sympy.core.function import AppliedUndef
 
 from theory.core.normal import Normaliser, NotExactError
@@ -273,14 +273,3 @@ def _is_positive(expr: Expr) -> bool:
         _, low, high = expr.limits[0]
         return bool(expr.function.is_positive and (high - low).is_nonnegative)
     return bool(expr.is_positive)
-
-
-def decide_relation(relation: Basic) -> Decision:
-    """Decide a relation on its own: an equation of scalars or explicit matrices, or a sign."""
-    if relation in (sympy.true, sympy.false):
-        return Decision(bool(relation), "SymPy's evaluation of the relation")
-    if isinstance(relation, sympy.Equality):
-        return decide_zero(relation.lhs - relation.rhs)
-    if isinstance(relation, sympy.StrictGreaterThan | sympy.StrictLessThan):
-        return decide_positive(relation.gts - relation.lts)
-    return Decision(None, ABSTAINED, f"{type(relation).__name__} is not decided here")

@@ -11,7 +11,8 @@ from functools import cached_property
 import sympy
 
 from theory.core.claim import Claim, Reading, equation, reading, together
-from theory.core.decide import Decision, combine, decide_positive, decide_relation, decide_zero
+from theory.core.decide import Decision, combine, decide_positive, decide_zero
+from theory.core.order import decide_relation
 
 __all__ = ("Claim", "Derivation", "Step", "equation", "positive_step", "stated", "together", "zero_step")
 

@@ -6,6 +6,7 @@ non-commutative symbols are replaced by square matrices of one generic size. Bot
 compares them. What no method covers abstains, and names what was missing. A refutation shows its witness.
 """
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import sympy
@@ -72,6 +73,14 @@ def decide_equal(left: Side, right: Side) -> Decision:
         return _decide(first, second)
     except UndecidedError as missing:
         return Decision(None, ABSTAINED, str(missing))
+
+
+def check_identity(left: Side, right: Side, definitions: Mapping[Expr, Expr] | None = None) -> Decision:
+    """Decide an equality under definitions or hypotheses ``symbol = expression``, put in until none is left."""
+    given = dict(definitions or {})
+    for _ in range(len(given) + 1):
+        left, right = left.xreplace(given), right.xreplace(given)
+    return decide_equal(left, right)
 
 
 def decide_zero(expr: Side) -> Decision:

@@ -17,9 +17,8 @@ from flint import arb, fmpq
 from sympy import Basic, Integer, MatrixSymbol, Rational, Symbol
 
 from hltm.base.errors import InputError
-from theory.core.claim import MatrixQuantity, ScalarQuantity
-from theory.core.notation import Expect, Vec
-from theory.core.reading import SumOver
+from theory.core.notation import Expect, SumOver, Vec
+from theory.core.quantity import MatrixQuantity, ScalarQuantity
 
 Array = Any
 """A NumPy array of two axes, of fractions, balls or float64."""

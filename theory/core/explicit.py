@@ -127,7 +127,7 @@ class EntryRing:
             return self._power(expr)
         if isinstance(expr, sympy.MatMul):
             coefficient, factors = expr.as_coeff_matrices()
-            scale, below = self._scalar(sympy.sympify(coefficient))
+            scale, below = self._scalar(sympy.sympify(coefficient, strict=True))
             rows, bottom = reduce(self._product, map(self._matrix, factors))
             return [[self.times(scale, x) for x in row] for row in rows], self.times(below, bottom)
         parts = [self._matrix(part) for part in expr.args]

@@ -69,7 +69,7 @@ def symbols_of(*claims: sympy.Basic) -> tuple[list[Symbol], set[Symbol]]:
     """The scalar symbols of claims in a fixed order, and those of them that are dimensions."""
     matrices = {node for claim in claims for node in claim.atoms(MatrixSymbol)}
     shaped = {node for claim in claims for node in claim.atoms(MatrixExpr) if hasattr(node, "shape")}
-    sizes = {s for node in matrices | shaped for d in node.shape for s in sympy.sympify(d).free_symbols}
+    sizes = {s for node in matrices | shaped for d in node.shape for s in sympy.sympify(d, strict=True).free_symbols}
     names = {s for claim in claims for s in claim.free_symbols if isinstance(s, Symbol)}
     return sorted(names | sizes, key=lambda s: (s.name, str(sorted(s.assumptions0.items())))), sizes
 
@@ -174,7 +174,7 @@ def product(left: Rows, right: Rows) -> Rows:
 
 def _product(expr: MatrixExpr, at: Instance) -> Rows:
     coefficient, parts = expr.as_coeff_matrices()
-    scale = _scalar(sympy.sympify(coefficient), at)
+    scale = _scalar(sympy.sympify(coefficient, strict=True), at)
     result = _matrix(parts[-1], at)
     for part in reversed(parts[:-1]):
         result = product(_matrix(part, at), result)

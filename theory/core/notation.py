@@ -113,3 +113,27 @@ class Expect(MatrixExpr):  # type: ignore[misc]
 
     def _latex(self, printer: Any) -> str:
         return rf"\mathbb{{E}}\left[{printer._print(self.args[0])}\right]"
+
+
+class Rate(MatrixExpr):  # type: ignore[misc]
+    """The derivative of a matrix by the time of the flow; prints as d/dt (...)."""
+
+    @property
+    def shape(self) -> tuple[Expr, Expr]:
+        rows, columns = self.args[0].shape
+        return rows, columns
+
+    def _latex(self, printer: Any) -> str:
+        return rf"\frac{{d}}{{dt}}\left({printer._print(self.args[0])}\right)"
+
+
+class SumOver(MatrixExpr):  # type: ignore[misc]
+    """The sum of a matrix expression over a neuron k that is written generically; prints as sum_k."""
+
+    @property
+    def shape(self) -> tuple[Expr, Expr]:
+        rows, columns = self.args[0].shape
+        return rows, columns
+
+    def _latex(self, printer: Any) -> str:
+        return rf"\sum_{{k}} {printer._print(self.args[0])}"

@@ -128,3 +128,14 @@ def _violates(high: Expr, low: Expr, strict: bool, at: Instance) -> bool:
     if not all(isinstance(value, Fraction) for value in values):
         return False
     return bool(values[0] < values[1] or (strict and values[0] == values[1]))
+
+
+def decide_relation(relation: sympy.Basic) -> Decision:
+    """Decide a relation of any kind on its own; what SymPy has evaluated already is taken at its word."""
+    if relation in (sympy.true, sympy.false):
+        return Decision(bool(relation), "SymPy's evaluation of the relation")
+    if isinstance(relation, Eq):
+        return decide_equal(relation.lhs, relation.rhs)
+    if isinstance(relation, Ge | Gt | Le | Lt | Ne | PositiveSemidefinite):
+        return decide_order(relation)
+    return Decision(None, ABSTAINED, f"{type(relation).__name__} is not decided here")

@@ -23,10 +23,11 @@ from sympy import (
 )
 
 from theory.core.claim import Claim, Reading, equation, reading, undecided
-from theory.core.decide import ABSTAINED, Decision, combine, decide_relation, decide_zero
+from theory.core.decide import ABSTAINED, Decision, combine, decide_zero
+from theory.core.equality import check_identity
 from theory.core.expectation import Law, Moment, Term, decide_moment, expect
-from theory.core.index_notation import check_identity
-from theory.core.notation import Expect, Vec, without_powers
+from theory.core.notation import Expect, Rate, SumOver, Vec, without_powers
+from theory.core.order import decide_relation
 
 
 class NotReadError(Exception):
@@ -89,30 +90,6 @@ def derivative_along(expr: MatrixExpr, rates: Mapping[Any, MatrixExpr]) -> Matri
         kept = [term for term in terms if not term.has(ZeroMatrix)]
         return MatAdd(*kept) if kept else ZeroMatrix(*expr.shape)
     raise NotReadError(f"nothing is derived about the rate of {sympy.sstr(expr):.60}")
-
-
-class Rate(MatrixExpr):  # type: ignore[misc]
-    """The derivative of a matrix by the time of the flow; prints as d/dt (...)."""
-
-    @property
-    def shape(self) -> tuple[Expr, Expr]:
-        rows, columns = self.args[0].shape
-        return rows, columns
-
-    def _latex(self, printer: Any) -> str:
-        return rf"\frac{{d}}{{dt}}\left({printer._print(self.args[0])}\right)"
-
-
-class SumOver(MatrixExpr):  # type: ignore[misc]
-    """The sum of a matrix expression over a neuron k that is written generically; prints as sum_k."""
-
-    @property
-    def shape(self) -> tuple[Expr, Expr]:
-        rows, columns = self.args[0].shape
-        return rows, columns
-
-    def _latex(self, printer: Any) -> str:
-        return rf"\sum_{{k}} {printer._print(self.args[0])}"
 
 
 # Explicit matrices.

@@ -278,4 +278,4 @@ def root_neighbours(expr: Expr, symbol: Symbol) -> Iterator[dict[Expr, Expr]]:
         return
     marks = sorted({*ends, *([min(ends) - 1, max(ends) + 1] if ends else [0])})
     for mark in [*marks, *((a + b) / 2 for a, b in pairwise(marks))]:
-        yield {symbol: sympy.sympify(mark)}
+        yield {symbol: sympy.sympify(mark, strict=True)}

@@ -12,11 +12,13 @@ import sympy
 from sympy import Expr, Sum, Symbol
 
 from hltm.base.errors import InputError
-from theory.core.claim import Claim, equation, quantity, reading
-from theory.core.decide import Decision, combine, decide_relation, decide_zero, describe, exact_points, value_at
+from theory.core.claim import Claim, equation, reading
+from theory.core.decide import Decision, combine, decide_zero, describe, exact_points, value_at
 from theory.core.derivation import Derivation, Step
 from theory.core.normal import linear_sums, quotient
 from theory.core.notation import H, j, negative, pair_distance, r_p
+from theory.core.order import decide_relation
+from theory.core.quantity import quantity
 from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, indexed_form, loss_of
 from theory.losses.signs import domain_decision, sign_decisions
 

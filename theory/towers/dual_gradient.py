@@ -24,11 +24,11 @@ from sympy import (
     ZeroMatrix,
 )
 
-from theory.core.claim import quantity
 from theory.core.decide import decide_zero
 from theory.core.derivation import Claim, Derivation, Step, equation, stated
-from theory.core.index_notation import check_identity
+from theory.core.equality import check_identity
 from theory.core.notation import Vec, dimension, matrix
+from theory.core.quantity import quantity
 from theory.core.reading import explicit, explicit_reading, identity_reading
 from theory.towers.network import Tower, checked_widths, connection, gradient, jacobian, squared_distance, tower, vec
 

@@ -11,10 +11,11 @@ from typing import Any
 import sympy
 from sympy import Expr, MatAdd, MatMul, MatrixExpr, Symbol, Transpose
 
-from theory.core.claim import MatrixQuantity, Reading, equation, quantity
+from theory.core.claim import Reading, equation
 from theory.core.derivation import Step
 from theory.core.expectation import CONSTANT, GIVEN, Law, Letter, Moment, Term, Word, decide_moment, expect, letter
 from theory.core.notation import Expect, Vec, dimension
+from theory.core.quantity import MatrixQuantity, quantity
 from theory.core.reading import Meaning, moment_reading
 
 SIZE = dimension("l") * dimension("l-1")

@@ -14,12 +14,13 @@ from itertools import product
 import sympy
 from sympy import Basic, Expr, Indexed, IndexedBase, MatrixExpr, Rational, Symbol, ZeroMatrix
 
-from theory.core.claim import Claim, equation, quantity, undecided
+from theory.core.claim import Claim, equation, undecided
 from theory.core.decide import ABSTAINED, POINT, POLYNOMIAL, Decision, combine, decide_positive, decide_zero
 from theory.core.derivation import Derivation, Step
 from theory.core.expectation import Law, Letter, Moment, Term, decide_moment, expect, letter
 from theory.core.normal import linear_sums, quotient
 from theory.core.notation import negative, pair_distance, r, r_p
+from theory.core.quantity import quantity
 from theory.core.reading import Meaning, NotReadError, core_of, moment_of
 from theory.losses.family import membership_of
 from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, loss_of

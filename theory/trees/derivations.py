@@ -25,11 +25,12 @@ from sympy import (
 from hltm.base.checks import Node
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
-from theory.core.claim import Claim, Reading, equation, quantity, reading, undecided
+from theory.core.claim import Claim, Reading, equation, reading, undecided
 from theory.core.decide import POINT, POLYNOMIAL, Decision, decide_zero, describe, exact_points
 from theory.core.derivation import Derivation, Step, stated, zero_step
 from theory.core.expectation import Law, Letter, Moment, letter
 from theory.core.notation import Vec, dimension, reals
+from theory.core.quantity import quantity
 from theory.core.reading import Meaning, defined_reading, explicit_reading, moment_reading
 from theory.towers.dual_gradient import identity_step
 from theory.trees.activation import activation_covariance, gap_vector, is_binary_at, selectivity

@@ -30,10 +30,11 @@ from sympy import (
 )
 
 from hltm.base.errors import InputError
-from theory.core.claim import Claim, equation, quantity, reading, undecided
+from theory.core.claim import Claim, equation, reading, undecided
 from theory.core.decide import ASSUMPTIONS, POINT, POLYNOMIAL, Decision, combine, decide_zero, describe, exact_points
 from theory.core.derivation import Derivation, Step, positive_step, zero_step
 from theory.core.notation import reals
+from theory.core.quantity import quantity
 from theory.core.reading import identity_reading, with_meanings
 from theory.towers.dual_gradient import identity_step
 from theory.trees.derivations import MARKOV, decide_nonnegative

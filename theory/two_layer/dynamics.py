@@ -25,15 +25,15 @@ from sympy import (
 )
 
 from hltm.base.errors import InputError
-from theory.core.claim import Claim, Reading, equation, quantity, reading, undecided
+from theory.core.claim import Claim, Reading, equation, reading, undecided
 from theory.core.decide import ABSTAINED, Decision, combine
 from theory.core.derivation import Derivation, Step, stated
 from theory.core.expectation import GIVEN, Law, Letter, Moment, decide_moment, expect, letter
-from theory.core.notation import Expect, matrix, real
+from theory.core.notation import Expect, SumOver, matrix, real
+from theory.core.quantity import quantity
 from theory.core.reading import (
     Meaning,
     NotReadError,
-    SumOver,
     core_of,
     explicit,
     identity_reading,

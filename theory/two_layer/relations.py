@@ -6,9 +6,9 @@ and k that is summed over.
 
 from sympy import Basic, Transpose, ZeroMatrix
 
-from theory.core.claim import equation, quantity
-from theory.core.notation import dimension
-from theory.core.reading import Rate, SumOver
+from theory.core.claim import equation
+from theory.core.notation import Rate, SumOver, dimension
+from theory.core.quantity import quantity
 
 SLUG = "two-layer-dynamics"
 ASSUMPTIONS = (

@@ -9,10 +9,11 @@ from itertools import product
 import sympy
 from sympy import Eq, Expr, ImmutableDenseMatrix, Integer, Matrix, Rational, Symbol, ZeroMatrix, zeros
 
-from theory.core.claim import Claim, equation, quantity
+from theory.core.claim import Claim, equation
 from theory.core.decide import decide_zero
 from theory.core.derivation import Derivation, Step, positive_step, zero_step
 from theory.core.notation import dimension, matrix
+from theory.core.quantity import quantity
 from theory.core.reading import identity_reading
 from theory.towers.dual_gradient import identity_step
 from theory.two_layer.relations import ASSUMPTIONS, SLUG, linear_covariance

@@ -34,7 +34,7 @@ def _is_instant(relation: Any) -> bool:
     """Whether a relation is about numbers of one instance."""
     import sympy
 
-    from theory.core.reading import Rate
+    from theory.core.notation import Rate
 
     return not relation.has(sympy.Order, sympy.Limit, Rate) and not isinstance(relation, sympy.Equivalent)
 

@@ -73,7 +73,7 @@ def hidden_covariance(neurons: Neurons) -> Array:
 
 def measure(form: str, instance: PopulationInstance) -> Measurement:
     """Every neuron j; relations about a pair j, k for every k."""
-    from theory.core.reading import SumOver
+    from theory.core.notation import SumOver
 
     gradient, _ = simple_loss_gradient(instance)
     neurons = exact_neurons(instance)
