@@ -59,11 +59,6 @@ class PositiveSemidefinite(BooleanFunction):  # type: ignore[misc]
 
     nargs = 1
 
-    @classmethod
-    def eval(cls, _matrix: Any) -> None:
-        """Leave the claim as it stands."""
-        return
-
     def _latex(self, printer: Any) -> str:
         return rf"{printer._print(self.args[0])} \succeq 0"
 
