@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 
+from hltm.base.checks import Node
 from hltm.base.errors import InputError
+from hltm.tree import HLTM
 from theory.core.derivation import Derivation
 from theory.losses.family import derive_family
 from theory.towers.covariance import DROPS, derive_covariance
@@ -14,6 +16,7 @@ from theory.towers.weighted import derive_weighted
 from theory.trees.derivations import CLAIMS, derive_latent
 from theory.trees.lucky import CLAIMS as LUCKY_CLAIMS
 from theory.trees.lucky import derive_lucky
+from theory.trees.operator_claims import OPERATOR_CLAIMS, derive_operator_claim
 from theory.two_layer.dynamics import CLAIMS as TWO_LAYER_CLAIMS
 from theory.two_layer.dynamics import DROPS as TWO_LAYER_DROPS
 from theory.two_layer.dynamics import derive_two_layer
@@ -33,6 +36,12 @@ class Entry:
 
 def _dual_gradient(widths: object = None, output: str = "linear") -> Derivation:
     return derive_all_sizes(output) if widths is None else derive_widths(widths, output)
+
+
+def _latent(tree: HLTM | None = None, node: Node | None = None, claim: str = "activation") -> Derivation:
+    if claim in OPERATOR_CLAIMS:
+        return derive_operator_claim(tree, node, claim)
+    return derive_latent(tree, node, claim)
 
 
 _CONVENTION = ("shared", "one-branch")
@@ -59,7 +68,7 @@ STATEMENTS: Mapping[str, Entry] = MappingProxyType(
         "two-layer-dynamics": Entry(
             5, derive_two_layer, {"claim": TWO_LAYER_CLAIMS, "widths": None, "drop": (None, *TWO_LAYER_DROPS)}
         ),
-        "activation-covariance": Entry(6, derive_latent, {"tree": None, "node": None, "claim": CLAIMS}),
+        "activation-covariance": Entry(6, _latent, {"tree": None, "node": None, "claim": (*CLAIMS, *OPERATOR_CLAIMS)}),
         "lucky-nodes": Entry(7, derive_lucky, {"claim": LUCKY_CLAIMS}),
     }
 )
@@ -84,13 +93,13 @@ def derive(slug: str | int, **options: object) -> Derivation:
         for symbolic H), ``convention``, ``form``, ``order`` (claimed order of theta in the spread; None for
         the true one). two-layer-dynamics: ``claim`` ("block", "decoupled", "conserved", "ring"), ``widths``
         (``(n_0, n_1, n_2)`` writes the block form out), ``drop``. activation-covariance: ``tree``, ``node``
-        (without them a small tree), ``claim`` ("activation", "update", "losses", "depth"). lucky-nodes: ``claim``
-        ("strength", "leaky", "gap", "existence", "law").
+        (without them a small tree), ``claim`` ("activation", "update", "losses", "depth", "operator" of linear
+        neurons or the top node, "walsh"). lucky-nodes: ``claim`` ("strength", "leaky", "gap", "existence", "law").
 
     Returns
     -------
     Derivation
-        With ``.statement .assumptions .steps .residual .decision .proved .latex()``.
+        With ``.claim .decides(claim) .proved .decision .assumptions .steps .residual .latex()``.
 
     Raises
     ------

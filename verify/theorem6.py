@@ -70,11 +70,13 @@ CLAIMED = Claimed(SLUG, lambda: [{"tree": named_tree(), "node": "μ"}])
 
 
 def symbolic(context: Context) -> Evidence:
-    """Derivations: activations of the claim and of a two-level tree; update of a node; one operator; o_mu -> 0."""
+    """Derivations: activations, operators of linear neurons and of the top node, Walsh form, update, losses, depth."""
     tree = hltm.complete_tree(depth=2, branching=2, polarity=0.5)
     nodes = (tree.root, tree.children(tree.root)[0])
     options: list[dict[str, Any]] = [*map(dict, CLAIMED.options()), *({"tree": tree, "node": node} for node in nodes)]
-    return proof_evidence(SLUG, options + [{"claim": claim} for claim in ("update", "losses", "depth")])
+    options += [{"claim": "operator", "tree": tree, "node": node} for node in nodes]
+    claims = ("update", "losses", "depth", "operator", "walsh")
+    return proof_evidence(SLUG, options + [{"claim": claim} for claim in claims])
 
 
 def exact(context: Context) -> Evidence:

@@ -34,6 +34,10 @@ CASES = [
     *[(6, {"claim": claim}) for claim in ("activation", "update", "losses", "depth")],
     *[(6, {"claim": claim, "tree": DEEP, "node": 6}) for claim in ("activation", "update", "losses", "depth")],
     *[(6, {"claim": "activation", "tree": CATEGORICAL, "node": node}) for node in (0, 4)],
+    (6, {"claim": "operator"}),
+    (6, {"claim": "walsh"}),
+    *[(6, {"claim": "operator", "tree": DEEP, "node": node}) for node in (0, 1, 6)],
+    (6, {"claim": "walsh", "tree": hltm.complete_tree(2, 2, polarity=0.5)}),
     *[(7, {"claim": claim}) for claim in ("strength", "leaky", "gap", "existence", "law")],
 ]  # fmt: skip
 

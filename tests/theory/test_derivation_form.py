@@ -55,7 +55,7 @@ CASES = [
       for c, count in (("shared", None), ("one-branch", None), ("shared", 2))],
     *[("two-layer-dynamics", {"claim": claim}) for claim in ("block", "decoupled", "conserved", "ring")],
     ("two-layer-dynamics", {"widths": (1, 2, 1)}),
-    *[("activation-covariance", {"claim": claim}) for claim in ("activation", "update", "losses", "depth")],
+    *[("activation-covariance", {"claim": claim}) for claim in ("activation", "update", "losses", "depth", "operator")],
     *[("lucky-nodes", {"claim": claim}) for claim in ("strength", "leaky", "gap", "existence", "law")],
 ]  # fmt: skip
 # Fonts and brackets say nothing of what a letter stands for.

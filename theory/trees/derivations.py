@@ -125,7 +125,7 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
         right = 2 * symbols.polarity(child) * s
         steps.append(Step(equation(shown, right), reason, decide_zero(high - low - right)))
         conditional.append((low, high))
-    steps += _path_steps(symbols, node)
+    steps += path_steps(symbols, node)
     gaps = [_normal((high - low) / 2) for low, high in conditional]
     for place in reversed(path_below(tree, node)):
         table = general_table(symbols, place)
@@ -149,7 +149,7 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
     left, target = cross(symbols.prior, means, means), _covariance(symbols, node, claim.rows)
     meanings = {
         _gaps(symbols, node, claim.rows): ImmutableDenseMatrix(gaps),
-        _reach(symbols, node): _reached(symbols, node),
+        reach_symbol(symbols, node): reached(symbols, node),
     }
     read = defined_reading(target, left, meanings)
     return _conclude(Claim(text, relations, needs), steps + steps_factored, left, claim, target, read)
@@ -161,13 +161,13 @@ def _gaps(symbols: TreeSymbols, node: Node, size: int) -> MatrixExpr:
     )
 
 
-def _reach(symbols: TreeSymbols, node: Node) -> Expr:
+def reach_symbol(symbols: TreeSymbols, node: Node) -> Expr:
     """``rho_{0 mu}``, for a node that is not the root; with one edge it is that of the edge."""
     root, mu = symbols.texts[symbols.tree.root], symbols.texts[node]
     return quantity("polarity of a path", rf"\rho_{{{root}\to {mu}}}", where={"from": root, "to": mu})
 
 
-def _reached(symbols: TreeSymbols, node: Node) -> Expr:
+def reached(symbols: TreeSymbols, node: Node) -> Expr:
     """``P(z_mu=1|z_0=1) - P(z_mu=1|z_0=0)`` by the law of total probability, edge by edge."""
     low, high = Integer(0), Integer(1)
     for place in path_below(symbols.tree, node):
@@ -181,7 +181,7 @@ def _factors(symbols: TreeSymbols, node: Node, claim: ImmutableDenseMatrix) -> t
     mu = symbols.texts[node]
     way, entries = [symbols.polarity(place) for place in path_below(symbols.tree, node)], gap_vector(symbols, node)
     spread, path = 1 - symbols.root_polarity**2, Mul(*way)
-    reach = _reach(symbols, node) if len(way) > 1 else path
+    reach = reach_symbol(symbols, node) if len(way) > 1 else path
     o = quantity("strength", f"o_{{{mu}}}", where={"node": mu}, nonnegative=True)
     a = _gaps(symbols, node, len(entries))
     column = ImmutableDenseMatrix(entries)
@@ -207,7 +207,7 @@ def _normal(expr: Expr) -> Expr:
     return sympy.Poly(expr, *sorted(expr.free_symbols, key=str)).as_expr() if expr.free_symbols else expr
 
 
-def _path_steps(symbols: TreeSymbols, node: Node) -> list[Step]:
+def path_steps(symbols: TreeSymbols, node: Node) -> list[Step]:
     """``rho_{0v} = rho_{0u} rho_{uv}``, one step an edge, with any law of u given z_0."""
     start = Symbol("p", real=True)
     reach: Expr = Integer(1)
@@ -349,7 +349,7 @@ def derive_update(symbols: TreeSymbols, node: Node) -> Derivation:
     names = [symbols.texts[node], *([] if whole else [r"\nu"])]
     steps = cut_steps()
     if tree.cardinality(tree.root) == 2:
-        steps.append(_gap_step(symbols))
+        steps.append(gap_step(symbols))
     end = (
         "every leaf is below this node, so that the diagonal block is the whole update"
         if whole
@@ -445,7 +445,7 @@ def _cov(p: Expr, left: tuple[Expr, Expr], right: tuple[Expr, Expr]) -> Expr:
     return (1 - p) * a * c + p * b * d - ((1 - p) * a + p * b) * ((1 - p) * c + p * d)
 
 
-def _gap_step(symbols: TreeSymbols) -> Step:
+def gap_step(symbols: TreeSymbols) -> Step:
     low, high, first, second = reals("k_0 k_1 f_0 f_1")
     left = _cov(symbols.prior[1], (low, high), (first, second))
     right = Mul(Rational(1, 4), 1 - symbols.root_polarity**2, (high - low) * (second - first))
