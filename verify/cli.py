@@ -66,7 +66,7 @@ Only = Annotated[KindName | None, typer.Option(help="Run this kind of evidence a
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only what does not hold; no progress.")]
 Ray = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Spread searches and training over a Ray cluster.")]
 Images = Annotated[Path | None, typer.Option(metavar="DIR", help="Results of an image experiment for the report.")]
-Variants = Annotated[bool, typer.Option("--variants", help="Refute and shrink every false variant instead.")]
+Variants = Annotated[bool, typer.Option("--variants", help="Refute and shrink every mutant instead.")]
 Assumptions = Annotated[bool, typer.Option("--assumptions", help="Drop every assumption in turn instead.")]
 
 OWN_RUNS_HERE = "must be left out; only the statements of the paper go to a cluster, whose nodes have no file of yours"
@@ -109,7 +109,7 @@ def with_run_options(command: Callable[..., Job | None]) -> Callable[..., Job | 
 def verify(
     output: Output, options: Options, context: typer.Context, ray: Ray = None, images: Images = None
 ) -> Job | None:
-    """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, false variants.
+    """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, mutants.
 
     One statement: python -m verify.theorem1 to python -m verify.theorem7, with the same options but --ray and --images.
     """

@@ -1,4 +1,4 @@
-"""Run statements, their false variants or their assumptions, and write the results.
+"""Run statements, their mutants or their assumptions, and write the results.
 
 Results are printed even if a file cannot be written. Ctrl-C ends a run with the results that are complete: they are
 printed and written as usual, with `--report` or `--bundle` as a partial report; then the exit code is 130.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from verify.report.view import Attached, Request
 
 EXIT = {"holds": 0, "refuted": 1, "abstained": 3}
-# Processes that look for counterexamples to false variants.
+# Processes that look for counterexamples to mutants.
 WORKERS = 2
 COUNTEREXAMPLES = "counterexamples"
 
@@ -109,7 +109,7 @@ class Options:
     profile, device, seed
         As in `Context`; the device may be `auto`.
     variants, assumptions : bool
-        Refute the false variants, or drop the assumptions, in place of a run of everything.
+        Refute the mutants, or drop the assumptions, in place of a run of everything.
     only : kind of evidence, optional
         Run this kind and no other.
     own, ray : optional
@@ -232,7 +232,7 @@ def until_interrupted(run: Callable[[Progress], Iterator[Item]], output: Output)
 
 
 def run_variants(entries: Sequence[Entry], output: Output, context: Context, options: Options) -> Run:
-    """Refute every false variant and shrink the counterexamples."""
+    """Refute every mutant and shrink the counterexamples."""
     from verify.engine.runner import refutations, variants_result
     from verify.engine.saved import check_folder
     from verify.report.documents import print_variants, variants_json
@@ -242,14 +242,14 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context, opt
         check_folder(folder)
     workers = min(WORKERS, os.cpu_count() or 1)
     rows, interrupted = until_interrupted(lambda progress: refutations(entries, context, progress, workers), output)
-    # A statement without a false variant has nothing that could have failed.
+    # A statement without a mutant has nothing that could have failed.
     bare = [entry.slug for entry in entries if not entry.load().variants]
 
     def show(attached: Attached) -> None:
         if rows or not interrupted:
             print_variants(output.console(), rows, str(folder), output.quiet)
         for slug in bare:
-            output.console().print(f"{slug}: there is no false variant to refute", soft_wrap=True, markup=False)
+            output.console().print(f"{slug}: there is no mutant to refute", soft_wrap=True, markup=False)
 
     verdicts = {"refuted": "holds", "survived": "refuted", "open": "abstained"}
     return Run(
@@ -356,7 +356,7 @@ def save(attached: Attached, files: Mapping[str, bytes], options: Options) -> At
             return False
         return True
 
-    # In a run of everything the counterexamples to false variants are not shrunk, and not saved.
+    # In a run of everything the counterexamples to mutants are not shrunk, and not saved.
     variants = attached.variants if options.variants else {}
     return replace(
         attached,

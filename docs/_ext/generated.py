@@ -89,7 +89,7 @@ def running(check: Check) -> str:
 
 
 def statement(argument: str, body: str) -> str:
-    """A statement as the registry has it: claim, assumptions, evidence, false variants, what is not covered."""
+    """A statement as the registry has it: claim, assumptions, evidence, mutants, what is not covered."""
     from theory.latex.render import for_browsers
 
     found = entry(argument.strip()).load()
@@ -106,7 +106,7 @@ def statement(argument: str, body: str) -> str:
     lines += ["**Not covered**", "", *(f"* {plain(text)}" for text in found.not_covered), ""]
     lines += ["**Evidence**", "", "| kind | instances from | function |", "|---|---|---|"]
     lines += [f"| {check.kind} | {plain(check.source)} | {link(running(check))} |" for check in found.checks]
-    lines += ["", "**False variants**, each of which the evidence has to refute", ""]
+    lines += ["", "**Mutants**, each of which the evidence has to refute", ""]
     lines += ["| name | the change | refuted by |", "|---|---|---|"]
     lines += [f"| `{v.name}` | {plain(v.change)} | {', '.join(v.caught_by)} |" for v in found.variants]
     return "\n".join([*lines, "", *dropped(found), *measuring(found)]) + "\n"

@@ -1,6 +1,6 @@
 """What a user waits for: commands in a process of their own, from prompt to prompt, against the bars of the project.
 
-A run counts as correct if every statement holds (or every false variant is refuted). The page, its figures and the PDF
+A run counts as correct if every statement holds (or every mutant is refuted). The page, its figures and the PDF
 of a report are the difference of two runs, with a report and without; the shortest of a few runs counts, taking turns.
 """
 
@@ -67,7 +67,7 @@ def verifying(folder: Path) -> list[Result]:
 
 
 def refuting(folder: Path) -> list[Result]:
-    """Every false variant refuted and shrunk."""
+    """Every mutant refuted and shrunk."""
     taken, done = seconds("-m", "verify", "--variants", "--json", "-", cwd=folder)
     variants = json.loads(done.stdout)["variants"] if done.stdout else []
     wrong = sum(len(variant["refuted_by"]) == 0 for variant in variants) + max(0, 60 - len(variants))

@@ -180,7 +180,7 @@ def test_the_parts_of_a_statement_are_in_order(shared):
     assert len(sections) == 7
     for section in sections:
         titles = section.locator("h3").all_inner_texts()
-        order = ["Statement", "Assumptions", "Evidence", "Derivation", "Figures", "False variants"]
+        order = ["Statement", "Assumptions", "Evidence", "Derivation", "Figures", "Mutants"]
         assert [title for title in titles if title in order] == order
         tops = section.evaluate("s => [...s.querySelectorAll('h2, h3')].map(e => e.getBoundingClientRect().top)")
         assert tops == sorted(tops)

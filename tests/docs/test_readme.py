@@ -44,7 +44,7 @@ def test_its_links_lead_somewhere():
 
 
 def test_its_table_counts_what_a_run_counts():
-    """What is drawn is counted by a run; proofs, false variants and assumptions are counted here."""
+    """What is drawn is counted by a run; proofs, mutants and assumptions are counted here."""
     rows = {cells[0]: cells[1:] for cells in (re.findall(r"[^│]+", line) for line in TEXT.splitlines() if "│" in line)}
     rows = {
         name.strip(): [int(re.search(r"\d+", cell)[0]) for cell in cells if "holds" in cell]

@@ -1,4 +1,4 @@
-"""Statement 1: derivations at given widths and for all sizes, against exact finite differences and false variants."""
+"""Statement 1: derivations at given widths and for all sizes, against exact finite differences and mutants."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""The index-notation checker: true identities for all sizes pass, false variants do not."""
+"""The index-notation checker: true identities for all sizes pass, mutants do not."""
 
 import pytest
 import sympy

@@ -1,4 +1,4 @@
-"""Activation covariances in closed form: exact small examples, false variants, derivations."""
+"""Activation covariances in closed form: exact small examples, mutants, derivations."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Statement 5: derivations, against exact finite differences of two-layer networks, and false variants of the formulas."""
+"""Statement 5: derivations, against exact finite differences of two-layer networks, and mutants of the formulas."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""The Walsh form against enumeration in fractions, its false variants, its speed and its limits."""
+"""The Walsh form against enumeration in fractions, its mutants, its speed and its limits."""
 
 import subprocess
 import sys

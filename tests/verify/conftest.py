@@ -16,5 +16,5 @@ def vectors():
 
 @pytest.fixture(scope="session")
 def counterexamples():
-    """Folder of the pinned counterexamples of the false variants."""
+    """Folder of the pinned counterexamples of the mutants."""
     return DATA / "counterexamples"

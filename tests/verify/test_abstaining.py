@@ -67,7 +67,7 @@ MEASURES = {"exact": lambda i, c: REFUTED, "float": lambda i, c: REFUTED}
     ids=["holds", "abstains", "every instance undecided", "refuted", "variants alone"],
 )
 def test_the_exit_code_of_a_run(run, checks, code, word):
-    # Every instance refutes the false variant, so that the variants themselves decide nothing here.
+    # Every instance refutes the mutant, so that the variants themselves decide nothing here.
     found, printed = run(checks=checks, variants=(FALSE,), measures=MEASURES)
     assert found == code, printed
     assert word in printed
@@ -76,13 +76,13 @@ def test_the_exit_code_of_a_run(run, checks, code, word):
 def test_a_statement_without_false_variants_abstains(run):
     found, printed = run(checks=(check("holds"),))
     assert found == 3
-    assert "there is no false variant" in printed
+    assert "there is no mutant" in printed
 
 
 def test_variants_of_a_statement_that_has_none_abstain(run):
     found, printed = run("--variants", checks=())
     assert found == 3
-    assert "there is no false variant to refute" in printed
+    assert "there is no mutant to refute" in printed
 
 
 def test_the_document_says_that_it_abstained(run):

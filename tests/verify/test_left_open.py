@@ -84,7 +84,7 @@ def test_a_variant_has_one_of_three_outcomes(refuted_by, undecided, status):
     row = Refutation(statement, statement.variants[0], refuted_by, None, None, 7, undecided)
     assert row.status == status
     line = variants_line([row])
-    assert line.startswith("1 false variant: ")
+    assert line.startswith("1 mutant: ")
     name = statement.variants[0].name
     assert line.endswith({"refuted": "all refuted", "survived": f"1 survives: {name}", "open": f"1 left open: {name}"}[status])  # fmt: skip
     assert {"open": "left open", "survived": "survives"}.get(status, "refuted by") in row._repr_html_()
@@ -103,7 +103,7 @@ def test_the_report_and_the_terminal_say_left_open(tmp_path):
     assert '<span class="status abstained">? left open</span></td><td>none' in page
     assert "left open" in (tmp_path / "out" / "report.tex").read_text()
     result = call(tmp_path, mute, "--variants", "--json", "variants.json")
-    assert "1 false variant: 1 left open: mute" in result.stdout
+    assert "1 mutant: 1 left open: mute" in result.stdout
     (row,) = json.loads((tmp_path / "variants.json").read_text())["variants"]
     assert row["status"] == "open"
 

@@ -1,4 +1,4 @@
-"""False variants: each is refuted, by every kind that it names, on a pinned counterexample of at most 2 layers and width 3."""
+"""Mutants: each is refuted, by every kind that it names, on a pinned counterexample of at most 2 layers and width 3."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Run statements: their checks in order, their false variants and assumptions, and replays of saved instances.
+"""Run statements: their checks in order, their mutants and assumptions, and replays of saved instances.
 
 Functions here compute and return; they print nothing and write nothing.
 """
@@ -54,7 +54,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Refutation:
-    """The outcome for a false variant: the kinds that refuted it, and the counterexample (None: it survived)."""
+    """The outcome for a mutant: the kinds that refuted it, and the counterexample (None: it survived)."""
 
     statement: Statement
     variant: Variant
@@ -115,7 +115,7 @@ def run(
 
 
 def all_checks(statement: Statement) -> tuple[Check, ...]:
-    """The checks of a statement, those of its false variants and assumptions last."""
+    """The checks of a statement, those of its mutants and assumptions last."""
     checks = [*statement.checks, Check("variants", "search", partial(variants_evidence, statement))]
     if statement.drops:
         checks.append(Check("assumptions", "instances", partial(assumption.evidence, statement.drops)))
@@ -171,7 +171,7 @@ def refute(
 
 
 def variants_evidence(statement: Statement, context: Context) -> Evidence:
-    """Refute every false variant, without shrinking; the first survivor ends the search."""
+    """Refute every mutant, without shrinking; the first survivor ends the search."""
     result: list[Refutation] = []
     for variant in statement.variants:
         result.append(refute(statement, variant, context, shrink=False))
@@ -181,26 +181,26 @@ def variants_evidence(statement: Statement, context: Context) -> Evidence:
 
 
 def variants_summary(statement: Statement, refutations: tuple[Refutation, ...]) -> Evidence:
-    """The evidence of the searches for counterexamples to false variants."""
+    """The evidence of the searches for counterexamples to mutants."""
     survivor = next((row for row in refutations if row.survived), None)
     evidence = partial(Evidence, "variants", source="search", refutations=refutations)
     if survivor is not None:
         name = survivor.variant.name
         if survivor.open:
-            detail = f"no instance could be decided for the false variant {name!r}"
+            detail = f"no instance could be decided for the mutant {name!r}"
             return evidence("abstained", abstained=survivor.undecided, variant=name, detail=detail)
         missing = ", ".join(sorted(set(survivor.variant.caught_by) - set(survivor.refuted_by)))
-        detail = f"the false variant {name!r} survives {missing}"
+        detail = f"the mutant {name!r} survives {missing}"
         return evidence("refuted", instances=len(statement.variants), variant=name, detail=detail)
     if not statement.variants:
-        return evidence("abstained", detail="there is no false variant to refute")
+        return evidence("abstained", detail="there is no mutant to refute")
     tried = counted(sum(row.tried for row in refutations), "instance")
-    detail = f"{counted(len(statement.variants), 'false variant')} refuted, {tried} tried"
+    detail = f"{counted(len(statement.variants), 'mutant')} refuted, {tried} tried"
     return evidence("holds", instances=len(statement.variants), detail=detail)
 
 
 def variants_result(statement: Statement, refutations: Sequence[Refutation]) -> Result:
-    """The result for the false variants of a statement, of all statements' refutations, complete or not."""
+    """The result for the mutants of a statement, of all statements' refutations, complete or not."""
     rows = tuple(row for row in refutations if row.statement.slug == statement.slug)
     evidence = variants_summary(statement, rows)
     complete = len(rows) == len(statement.variants)
@@ -222,7 +222,7 @@ def assumptions_result(statement: Statement, outcomes: Sequence[tuple[Statement,
 def refutations(
     entries: Sequence[Entry], context: Context, progress: Progress = SILENT, workers: int = 1
 ) -> Iterator[Refutation]:
-    """Refute and shrink every false variant of every entry, in order."""
+    """Refute and shrink every mutant of every entry, in order."""
     progress.start(None, "loading the statements")
     statements = [entry.load() for entry in entries]
     chosen = [(statement, variant) for statement in statements for variant in statement.variants]

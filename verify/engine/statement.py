@@ -1,4 +1,4 @@
-"""Statements as data: text, checks, false variants and assumptions.
+"""Statements as data: text, checks, mutants and assumptions.
 
 A check is a function of a `Context`, so that a user's own statement runs in the same way as those of the paper.
 """
@@ -198,7 +198,7 @@ class Statement:
     measures : mapping
         Kind of evidence to a function ``(instance, claim) -> Measurement``; claim None is the statement itself.
     variants : tuple of Variant
-        False variants.
+        Mutants.
     drops : tuple of Assumption
         Assumptions, each with a way to drop it.
     figures : callable, optional

@@ -320,7 +320,7 @@ ROW_NAME_LENGTH = 30
 
 
 def separation(figure: Figure, data: FigureData) -> None:
-    """Residual over tolerance, a row for the statement and each false variant."""
+    """Residual over tolerance, a row for the statement and each mutant."""
     names, ratio = data.texts("claim"), data.numbers("ratio")
     claims = list(dict.fromkeys(names))
     figure.set_size_inches(WIDTH, 0.9 + 0.27 * len(claims))

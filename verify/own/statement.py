@@ -224,7 +224,7 @@ def type_of_instances(strategy: Any, name: str) -> type:
 def variants_of(
     variants: Mapping[str, Side] | Sequence[Variant], kinds: tuple[Kind, ...], name: str
 ) -> tuple[Variant, ...]:
-    """The false variants; one that is a plain function must be refuted by every kind of evidence."""
+    """The mutants; one that is a plain function must be refuted by every kind of evidence."""
     if isinstance(variants, Mapping):
         result = []
         for key, side in variants.items():

@@ -153,7 +153,7 @@ class Report:
 
 
 def counterexamples(request: Request, results: Sequence[Result]) -> tuple[Attached, dict[str, bytes]]:
-    """Counterexamples to statements and false variants, as files that `replay` reads."""
+    """Counterexamples to statements and mutants, as files that `replay` reads."""
     rows: dict[tuple[str, int], str] = {}
     variants: dict[tuple[str, str], str] = {}
     files: dict[str, bytes] = {}

@@ -61,7 +61,7 @@ def results_json(context: Context, results: Sequence[Result], files: Mapping[tup
 def variants_json(
     context: Context, refutations: Sequence[Refutation], files: Mapping[tuple[str, str], str]
 ) -> dict[str, Any]:
-    """The document of a run over the false variants."""
+    """The document of a run over the mutants."""
     rows = [
         {
             "variant": row.variant.name,
@@ -173,12 +173,12 @@ def print_results(
 
 
 def print_variants(console: Console, refutations: Sequence[Refutation], folder: str, quiet: bool) -> None:
-    """Print the false variants and the kinds of evidence that refute them."""
+    """Print the mutants and the kinds of evidence that refute them."""
     from rich.markup import escape
     from rich.table import Table
 
     names = [row.variant.name for row in refutations]
-    table = Table(title="False variants", title_justify="left")
+    table = Table(title="Mutants", title_justify="left")
     table.add_column("", overflow="fold", max_width=SLUG_WIDTH)
     # Names are copied, so they stay whole as long as there is room beside them.
     table.add_column("variant", overflow="fold", min_width=min(NAME_WIDTH, max(map(len, names), default=1)))
@@ -201,12 +201,12 @@ def print_variants(console: Console, refutations: Sequence[Refutation], folder: 
 
 
 def variants_line(refutations: Sequence[Refutation]) -> str:
-    """Count the false variants and name those that are not refuted."""
+    """Count the mutants and name those that are not refuted."""
     survivors = [row.variant.name for row in refutations if row.status == "survived"]
     undecided = [row.variant.name for row in refutations if row.status == "open"]
     parts = [f"{len(survivors)} survive{'s' * (len(survivors) == 1)}: {', '.join(survivors)}"] if survivors else []
     parts += [f"{len(undecided)} left open: {', '.join(undecided)}"] if undecided else []
-    return f"{counted(len(refutations), 'false variant')}: {'; '.join(parts) or 'all refuted'}"
+    return f"{counted(len(refutations), 'mutant')}: {'; '.join(parts) or 'all refuted'}"
 
 
 def _refuting(row: Refutation) -> str:

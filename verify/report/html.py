@@ -153,7 +153,7 @@ NEGATED: Mapping[str, str] = MappingProxyType({"=": "≠", ">": "≤", ">=": "<"
 VARIANT_WORDS: Mapping[str, str] = MappingProxyType(
     {"refuted": "refuted", "survived": "survives", "open": "left open", "not-run": "not run"}
 )
-# A false variant that is refuted is as it should be.
+# A mutant that is refuted is as it should be.
 VARIANT_CLASS: Mapping[str, str] = MappingProxyType(
     {"refuted": "holds", "survived": "refuted", "open": "abstained", "not-run": "not-run"}
 )
@@ -220,7 +220,7 @@ def fact(value: float | int | str) -> str:
 
 
 def shrunk_note(shrunk: bool) -> str:
-    """The sentence on the counterexamples of false variants."""
+    """The sentence on the counterexamples of mutants."""
     return "Counterexamples are " + ("shrunk." if shrunk else "as found, not shrunk (--variants shrinks them).")
 
 

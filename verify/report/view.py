@@ -42,7 +42,7 @@ def headline(results: Sequence[Result], request: Request) -> str:
     else:
         parts = [f"{', '.join(_name(r.statement) for r in rows)} {word}" for word, rows in groups.items() if rows]
         words = f"{'; '.join(parts)}. {holding} of {len(results)} hold."
-    only = {"": request.only, "variants": "false variants", "assumptions": "dropped assumptions"}[request.mode]
+    only = {"": request.only, "variants": "mutants", "assumptions": "dropped assumptions"}[request.mode]
     return f"{words} This says the evidence of one kind only: {only}." if only else words
 
 
@@ -62,7 +62,7 @@ def facts(results: Sequence[Result]) -> list[dict[str, str]]:
     refutations = [r for row in rows for r in row.refutations]
     number = sum(len(result.statement.variants) for result in results)
     refuted = sum(not r.survived for r in refutations)
-    values["false variants refuted"] = f"{refuted} of {number}"
+    values["mutants refuted"] = f"{refuted} of {number}"
     outcomes = [outcome for row in rows for outcome in row.outcomes]
     number = sum(len(result.statement.drops) for result in results)
     counts = [(word, sum(o.finding == word for o in outcomes)) for word in ("necessary", "not shown necessary")]

@@ -27,7 +27,7 @@ LOSSES: tuple[tuple[str, str, dict[str, float]], ...] = (
 def separation(
     measure: Callable[[Any, Any], Measurement], variants: Sequence[Variant], context: Context
 ) -> tuple[FigureData, ...]:
-    """Residuals of the statement and of its false variants in units of the tolerance."""
+    """Residuals of the statement and of its mutants in units of the tolerance."""
     wanted = context.pick(quick=PAIRS, thorough=5 * PAIRS)
     drawn = samples.smooth_populations(context.seed + 7, wanted, ("simple",))
     pairs = list(islice(samples.pairs_of(drawn, context.seed + 7, 1), wanted))
@@ -42,21 +42,21 @@ def separation(
     facts = {
         "instances": len(pairs),
         "largest ratio of the statement": max(stated, default=0.0),
-        "median ratio of the false variants": float(np.median(false)) if false else 0.0,
+        "median ratio of the mutants": float(np.median(false)) if false else 0.0,
         "lowest ratio drawn": LOWEST,
     }
     caption = (
         f"Automatic differentiation of r against the formula in float64, on {len(pairs)} pairs of Gaussian towers "
         "(ReLU, leaky ReLU and linear in turn): largest residual of all layers over what rounding can explain of it. "
-        f"The largest ratio of the statement is {max(stated, default=0.0):.2g}. Where a false variant lies below 1 it "
+        f"The largest ratio of the statement is {max(stated, default=0.0):.2g}. Where a mutant lies below 1 it "
         "agrees with the statement on that pair (a linear network has no gates, say). Smaller "
         f"ratios than {LOWEST:g} are drawn there. No error bars: every point is one deterministic comparison."
     )
     columns = table(("claim", "instance", "residual", "tolerance", "ratio"), rows)
-    title = "Theorem 1 and its false variants, in units of the tolerance"
+    title = "Theorem 1 and its mutants, in units of the tolerance"
     alt = (
         f"Points in rows on a logarithmic axis: the statement at most at {facts['largest ratio of the statement']:.1e} "
-        f"of the tolerance, {len(variants)} false variants around {facts['median ratio of the false variants']:.0e}."
+        f"of the tolerance, {len(variants)} mutants around {facts['median ratio of the mutants']:.0e}."
     )
     name = "dual-gradient-separation"
     return (FigureData(name, "separation", title, caption, columns, facts, command(1, context), alt),)

@@ -1,6 +1,6 @@
 """Finite populations: expected gradients by central differences, and ensembles of towers with their means.
 
-The gradients are exact oracles. The ensembles feed the formulas of statements 3 and 4 and their false variants, in
+The gradients are exact oracles. The ensembles feed the formulas of statements 3 and 4 and their mutants, in
 exact rationals or in float64 on the numbers of `numeric`.
 """
 

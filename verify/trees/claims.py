@@ -1,4 +1,4 @@
-"""The closed forms of statement 6 at a latent node, in polarities and selectivities, and false variants of them.
+"""The closed forms of statement 6 at a latent node, in polarities and selectivities, and mutants of them.
 
 A formula takes a `Node` and returns a matrix, or None where it makes no claim: the binary forms do not apply to a
 categorical tree, the Walsh form does not apply to tables that are not symmetric.
@@ -236,7 +236,7 @@ STATED = Claim(
 )
 
 
-# False variants of statement 6, one line changed in each: the same measurements must refute them.
+# Mutants of statement 6, one line changed in each: the same measurements must refute them.
 
 
 def only(quantity: str, formula: Formula) -> Claim:

@@ -1,4 +1,4 @@
-"""Statement 7: its formulas, false variants of them, and their check in exact rationals.
+"""Statement 7: its formulas, mutants of them, and their check in exact rationals.
 
 A bound is written ``line - factor sqrt(radicand)``, so that it can be decided exactly by squaring, and evaluated on
 tensors as well as on rationals.

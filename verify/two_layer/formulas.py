@@ -1,4 +1,4 @@
-"""Statement 5's formulas in any arithmetic, and false variants of them.
+"""Statement 5's formulas in any arithmetic, and mutants of them.
 
 `Neurons` holds the weights, and the gated inputs x~_j = d_j x of every augmented point. The
 formulas use only `+`, `*` and `@`, so that they serve exact rationals and float64 alike.

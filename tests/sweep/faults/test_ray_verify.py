@@ -64,7 +64,7 @@ def test_the_thorough_profile_as_a_command(cluster, tmp_path):
 
 
 class FalseWorker:
-    """Says of one part of one search that a false variant is the statement; everything else takes a minute and more."""
+    """Says of one part of one search that a mutant is the statement; everything else takes a minute and more."""
 
     def prepare(self):
         return verify_cluster.CheckWorker().prepare()
@@ -85,7 +85,7 @@ class FalseWorker:
 
 
 def test_a_counterexample_anywhere_ends_the_rest_and_is_shrunk_here(cluster):
-    """The statement that is run here is the false variant, and so is the one that the cluster searches."""
+    """The statement that is run here is the mutant, and so is the one that the cluster searches."""
     stay_on_loopback(cluster.address)  # Ray reads it when it is imported
     from ray import cloudpickle
 
