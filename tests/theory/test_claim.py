@@ -234,3 +234,32 @@ def test_what_cannot_be_worked_out_is_one_line(values, arithmetic, message):
 def test_an_array_of_another_shape_is_refused():
     with pytest.raises(InputError, match=r"^values of evaluate: A has shape \(3, 3\), must have \(2, 3\)$"):
         Claim("c", (equation(A, A),)).evaluate({A: np.eye(3), **SIZES})
+
+
+def test_an_inverse_is_not_its_matrix_with_a_sign():
+    """A power that is none of a product has no reading: it must not be read as a product with its exponent."""
+    derived = theory.derive(3)
+    (relation,) = derived.claim.relations
+    (operator,) = (s for s in derived.claim.quantities if getattr(s, "role", "") == "covariance operator")
+    for power in (-1, Symbol("m", integer=True)):
+        wrong = Eq(relation.lhs, relation.rhs.xreplace({operator: sympy.MatPow(operator, power)}), evaluate=False)
+        assert derived.decides(derived.claim.replace(relations=(wrong,))).value is None
+
+
+def test_the_sum_over_negatives_is_taken_once():
+    derived = theory.derive(4, loss="infonce", negatives=2)
+    update = derived.claim.relations[0]
+    (over,) = (s for s in derived.claim.quantities if getattr(s, "role", "") == "sum over the negatives")
+    for factor in (over**2, 1 / over, sympy.S.One):
+        parts = (Eq(update.lhs, update.rhs.xreplace({over: factor}), evaluate=False), *derived.claim.relations[1:])
+        assert derived.decides(derived.claim.replace(relations=parts)).value is not True, factor
+
+
+@pytest.mark.parametrize("claim", ["strength", "leaky"])
+def test_a_bound_is_refuted_only_where_a_law_attains_it(claim):
+    """The bound is attained: the same bound plus something is refuted, less something is proved."""
+    derived = theory.derive(7, claim=claim)
+    (relation,) = derived.claim.relations
+    for change, wanted in ((sympy.Rational(1, 10), False), (sympy.Rational(-1, 10), True)):
+        moved = sympy.Ge(relation.lhs, relation.rhs + change, evaluate=False)
+        assert derived.decides(derived.claim.replace(relations=(moved,))).value is wanted

@@ -238,14 +238,11 @@ def moment_of(expr: Basic, meaning: Callable[[Basic], Meaning | None]) -> Meanin
     if isinstance(expr, Transpose):
         moment, mean = moment_of(expr.arg, meaning)
         return moment.transposed(), mean
-    parts = [
-        _number(part, moment_of(part, meaning))
-        for part in without_powers(expr).args
-        if isinstance(expr, MatAdd | MatMul | sympy.Add | sympy.Mul | sympy.MatPow)
-    ]
-    if not parts:
+    written = without_powers(expr)  # an inverse is a power too, and stays one
+    if not isinstance(written, MatAdd | MatMul | sympy.Add | sympy.Mul):
         raise NotReadError(f"nothing is derived about {sympy.sstr(expr):.60}")
-    if isinstance(expr, MatAdd | sympy.Add):
+    parts = [_number(part, moment_of(part, meaning)) for part in written.args]
+    if isinstance(written, MatAdd | sympy.Add):
         return reduce(lambda a, b: a + b, (moment for moment, _ in parts)), any(mean for _, mean in parts)
     if sum(mean for _, mean in parts) > 1:
         raise NotReadError("a product of expectations")

@@ -139,10 +139,12 @@ class Series:
         """One side, theta put to 0; all negatives are alike, so that their sum is read term by term."""
         total = Moment({})
         for part in _terms(side):
-            plain = part.xreplace({ALL_NEGATIVES: sympy.S.One})
-            if not self.single and not part.has(ALL_NEGATIVES) and not part.has(GRADIENT):
-                raise NotReadError("a term that is not summed over the negatives")
-            total = total + moment_of(plain, self._meaning)[0]
+            number, core = core_of(part)
+            if not self.single and not core.has(GRADIENT):
+                number = number / ALL_NEGATIVES
+            if number.has(ALL_NEGATIVES) or core.has(ALL_NEGATIVES):
+                raise NotReadError("a term that is not summed once over the negatives")
+            total = total + moment_of(sympy.MatMul(number, core), self._meaning)[0]
         return total
 
     def _meaning(self, expr: Basic) -> Meaning | None:

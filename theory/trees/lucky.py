@@ -296,11 +296,17 @@ def derive_strength(slope: Expr) -> Derivation:
         text = "s_j >= 1/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v)))"
     below = {slope: 1 - keep} if slope != 0 else {}
     claim = Claim(text, (Ge(s, bound, evaluate=False),), needs)
-    return Derivation(SLUG, claim, tuple(steps), None, reading(partial(_above, {s: (given_1 - given_0) / 2}, below)))
+    # Both differences can be 0 at once: of a law with one value in state 1, and of one with values A and -A in state 0.
+    sharp = {jensen: Integer(0), cauchy: Integer(0)}
+    return Derivation(
+        SLUG, claim, tuple(steps), None, reading(partial(_above, {s: (given_1 - given_0) / 2}, below, sharp))
+    )
 
 
-def _above(meanings: Mapping[Expr, Expr], below: Mapping[Expr, Expr], relation: Basic) -> Decision:
-    """An inequality: what is left of the difference has no negative term, or an exact point refutes it."""
+def _above(
+    meanings: Mapping[Expr, Expr], below: Mapping[Expr, Expr], sharp: Mapping[Expr, Expr], relation: Basic
+) -> Decision:
+    """An inequality: the difference has no negative term, or an exact point that a law has refutes it."""
     if not isinstance(relation, sympy.core.relational.Relational) or isinstance(relation, sympy.Equality):
         return undecided(relation)
     written = with_meanings(relation, meanings)
@@ -309,8 +315,8 @@ def _above(meanings: Mapping[Expr, Expr], below: Mapping[Expr, Expr], relation: 
         found = decide_nonnegative(sympy.expand(difference.xreplace(dict(below))))
         if found:
             return found
-    for point, value in exact_points(difference):
-        inside = all(0 <= point.get(s, 0) <= 1 for s in relation.free_symbols if s.name == "a")
+    for point, value in exact_points(difference.xreplace(dict(sharp))):
+        inside = all(0 <= point.get(s, 0) <= 1 for s in below)
         if inside and (value.is_negative or (value == 0 and relation.rel_op in "<>")):
             return Decision(False, POINT, f"at {describe(point)} the difference is {value}")
     return undecided(relation)
