@@ -50,9 +50,6 @@ class MatrixQuantity(MatrixSymbol):  # type: ignore[misc]
         return tuple((key.name, value.name) for key, value in self.args[4].args)
 
 
-Quantity = ScalarQuantity | MatrixQuantity
-
-
 def quantity(
     role: str, name: str, *shape: Expr | int, where: Mapping[str, Any] | None = None, **assumptions: bool
 ) -> Any:
