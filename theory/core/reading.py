@@ -199,7 +199,10 @@ def core_of(expr: MatrixExpr) -> tuple[Expr, MatrixExpr]:
     if not isinstance(expr, MatMul):
         return sympy.S.One, expr
     number, factors = expr.as_coeff_matrices()
-    return number, factors[0] if len(factors) == 1 else MatMul(*factors)
+    if len(factors) != 1:
+        return number, MatMul(*factors)
+    inner, core = core_of(factors[0])
+    return number * inner, core
 
 
 def moment_reading(
