@@ -3,7 +3,6 @@
 import html
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -77,20 +76,6 @@ def test_a_report_on_other_statements_has_no_such_table():
     data = shown(bare)
     assert 'id="what-the-paper-says"' not in page(data, {})
     assert "What the paper says" not in document(data)
-
-
-def test_the_documentation_has_the_table():
-    sys.path.insert(0, str(ROOT / "docs" / "_ext"))
-    try:
-        generated = pytest.importorskip("generated", exc_type=ImportError)
-    finally:
-        sys.path.pop(0)
-    text = generated.relations("", "")
-    for entry in REGISTRY:
-        row = entry.load().relation_to_paper
-        assert f"| [{entry.heading}](/mathematics/{entry.slug}.md) | {generated.plain(row.relation)} |" in text
-        assert generated.plain(row.difference) in text
-    assert "```{relations}\n```" in (ROOT / "docs" / "mathematics" / "index.md").read_text(encoding="utf-8")
 
 
 def test_only_the_papers_numbers_are_called_theorems():
