@@ -162,6 +162,8 @@ def infeasible(constraints: Constraints, strictly: bool = False) -> bool:
         form = linear_form(constraint.expression)
         if form is None:
             continue
+        if not form and constraint.kind != ">":
+            continue  # 0 >= 0 leaves nothing out
         strict = constraint.kind == ">" or (strictly and constraint.kind == ">=")
         rows.append((form, strict))
         if constraint.kind == "=":

@@ -220,7 +220,8 @@ def _decide_entries(entries: list[Expr]) -> Decision:
 
 def _decide_rest(expr: Expr, free: bool, terms: int) -> Decision:
     point = _refuting_point(expr)
-    if free:
+    # Assumptions may leave a symbol few values (an even prime is 2): there a nonzero form needs a point.
+    if free and (point or not any(symbol.is_prime or symbol.is_zero for symbol in expr.free_symbols)):
         return Decision(False, POLYNOMIAL, f"{terms} terms remain" + (f"; {point}" if point else ""))
     if point:
         return Decision(False, POINT, point)

@@ -11,7 +11,7 @@ from functools import cached_property
 import sympy
 
 from theory.core.claim import Claim, Reading, equation, reading, together
-from theory.core.decide import Decision, combine, decide_positive, decide_zero
+from theory.core.decide import ABSTAINED, Decision, combine, decide_positive, decide_zero
 from theory.core.order import decide_relation
 
 __all__ = ("Claim", "Derivation", "Step", "equation", "positive_step", "stated", "together", "zero_step")
@@ -106,9 +106,20 @@ class Derivation:
         >>> [derived.decides(wrong).value for wrong in derived.claim.mutants().values()]
         [False, False]
         """
-        found = self.read(claim)
+        found = self._read(claim)
         worst = combine([*(step.decision for step in self.steps), found])
         return found if worst.value is True else worst
+
+    def _read(self, claim: Claim) -> Decision:
+        if claim.convention != self.claim.convention:
+            return Decision(None, ABSTAINED, f"convention {claim.convention!r}: derived is {self.claim.convention!r}")
+        missing = [text for text in self.claim.assumptions if text not in claim.assumptions]
+        if missing:
+            return Decision(None, ABSTAINED, f"the derivation assumes: {missing[0]}")
+        try:
+            return self.read(claim)
+        except (AttributeError, TypeError, ValueError, NotImplementedError, sympy.PolynomialError) as error:
+            return Decision(None, ABSTAINED, f"the claim cannot be read: {type(error).__name__}: {error!s:.60}")
 
     @cached_property
     def decision(self) -> Decision:

@@ -24,6 +24,7 @@ from sympy import (
     ZeroMatrix,
 )
 
+from hltm.base.errors import InputError
 from theory.core import decide
 from theory.core.cases import decide_by_cases, has_pieces
 from theory.core.decide import ABSTAINED, POINT, POLYNOMIAL, SIMPLIFY, Decision, combine
@@ -45,7 +46,7 @@ def decide_equal(left: Side, right: Side) -> Decision:
     left, right
         Scalars, explicit matrices, or matrix expressions of symbolic or given size: products, sums, transposes,
         traces, determinants, inverses, integer powers, Kronecker and Hadamard products, ``vec``. Non-commutative
-        symbols stand for elements of any algebra. Shapes must agree; 0 stands for a zero matrix too.
+        symbols stand for square matrices of one size, whatever it is. Shapes must agree; 0 is a zero matrix too.
 
     Returns
     -------
@@ -73,6 +74,8 @@ def decide_equal(left: Side, right: Side) -> Decision:
         return _decide(first, second)
     except UndecidedError as missing:
         return Decision(None, ABSTAINED, str(missing))
+    except (AttributeError, TypeError, NotImplementedError) as error:  # an operation that no method here knows
+        return Decision(None, ABSTAINED, f"{type(error).__name__}: {error!s:.60}")
 
 
 def check_identity(left: Side, right: Side, definitions: Mapping[Expr, Expr] | None = None) -> Decision:
@@ -117,7 +120,10 @@ def decide_zero(expr: Side) -> Decision:
 
 
 def _side(value: Side) -> Side:
-    side: Side = value.as_immutable() if isinstance(value, MatrixBase) else sympy.sympify(value, strict=True)
+    try:
+        side: Side = value.as_immutable() if isinstance(value, MatrixBase) else sympy.sympify(value, strict=True)
+    except sympy.SympifyError:
+        raise InputError(f"side={value!r:.60} of a decision: must be a SymPy expression or matrix") from None
     return side
 
 

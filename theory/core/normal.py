@@ -48,7 +48,8 @@ def canonical_sum(node: sympy.Sum) -> sympy.Sum:
         return node
     index, low, high = node.limits[0]
     dummy = Symbol("k_", integer=True)
-    if dummy in node.free_symbols:
+    # The name must not stand inside, free or bound; and the index must run over integers.
+    if dummy in node.atoms(Symbol) or not (low.is_integer and high.is_integer):
         return node
     return sympy.Sum(node.function.xreplace({index: dummy}), (dummy, low, high))
 

@@ -98,18 +98,21 @@ def derivative_along(expr: MatrixExpr, rates: Mapping[Any, MatrixExpr]) -> Matri
 def defined_reading(target: Any, value: Any, meanings: Mapping[Any, Any], others: Reading | None = None) -> Reading:
     """One symbol, whose value was derived, by symbols that the claim itself defines: ``V = o a a^T, o = ..., a = ...``.
 
-    A definition of a symbol with a meaning is decided like any equation; the definition of another one is put in, and
-    must be used.
+    A definition of a symbol with a meaning is decided like any equation. Another typed symbol is defined once, not by
+    itself, and used; its definition is put in.
     """
 
     def decide(claim: Claim) -> Decision:
-        own = {
-            relation.lhs: relation.rhs
+        defining = [
+            relation
             for relation in claim.relations
             if isinstance(relation, sympy.Equality)
-            and relation.lhs.is_symbol
+            and hasattr(relation.lhs, "role")
             and relation.lhs not in {target, *meanings}
-        }
+        ]
+        own = {relation.lhs: relation.rhs for relation in defining}
+        if len(own) < len(defining):
+            return Decision(None, ABSTAINED, "a symbol is defined twice")
         decisions = []
         for relation in claim.relations:
             if not isinstance(relation, sympy.Equality):
@@ -121,6 +124,10 @@ def defined_reading(target: Any, value: Any, meanings: Mapping[Any, Any], others
                 written = relation.rhs
                 for _ in own:
                     written = written.xreplace(own)
+                atoms = written.atoms(sympy.Symbol, MatrixSymbol)
+                loose = [s for s in atoms if hasattr(s, "role") and s not in {target, *meanings}]
+                if loose:
+                    return Decision(None, ABSTAINED, f"{loose[0]} is not defined, or by itself")
                 decisions.append(
                     explicit_reading({**meanings, target: value})(Claim("", (equation(relation.lhs, written),)))
                 )
@@ -188,10 +195,11 @@ Meaning = tuple[Moment, bool]
 
 
 def summed(relation: Basic, what: Basic) -> bool:
-    """Whether each term of the side that `what` does not stand on is a multiple of a sum over k."""
-    others = [side for side in relation.args if not side.has(what)]
-    terms = [part for side in others for part in (side.args if isinstance(side, MatAdd) else (side,))]
-    return all(isinstance(core_of(part)[1], SumOver) for part in terms)
+    """Whether one side is a multiple of `what`, and each term of the other one of a sum over k."""
+    sides = sorted(relation.args, key=lambda side: core_of(side)[1] != what)
+    terms = sides[1].args if isinstance(sides[1], MatAdd) else (sides[1],)
+    sums = [core_of(part)[1] for part in terms]
+    return core_of(sides[0])[1] == what and all(isinstance(s, SumOver) and not s.has(what) for s in sums)
 
 
 def core_of(expr: MatrixExpr) -> tuple[Expr, MatrixExpr]:
@@ -217,7 +225,10 @@ def moment_reading(
         if not isinstance(relation, sympy.Equality):
             return undecided(relation)
         try:
-            left, right = (rule(moment_of(side, meaning)[0]) for side in relation.args)
+            sides = [moment_of(side, meaning) for side in relation.args]
+            if not all(mean or not _is_random(moment) for moment, mean in sides):
+                raise NotReadError("a side that is no expectation")
+            left, right = (rule(moment) for moment, _ in sides)
         except NotReadError as error:
             return Decision(None, ABSTAINED, str(error))
         return decide_moment(left - right, expect(left - right, law), law, shapes)
@@ -237,6 +248,8 @@ def moment_of(expr: Basic, meaning: Callable[[Basic], Meaning | None]) -> Meanin
     if isinstance(expr, Expect):
         return moment_of(expr.args[0], meaning)[0], True
     if isinstance(expr, SumOver):
+        if expr.args[0].has(SumOver):
+            raise NotReadError("a sum over k inside of another")
         return moment_of(expr.args[0], meaning)
     if isinstance(expr, Transpose):
         moment, mean = moment_of(expr.arg, meaning)
@@ -245,11 +258,20 @@ def moment_of(expr: Basic, meaning: Callable[[Basic], Meaning | None]) -> Meanin
     if not isinstance(written, MatAdd | MatMul | sympy.Add | sympy.Mul):
         raise NotReadError(f"nothing is derived about {sympy.sstr(expr):.60}")
     parts = [_number(part, moment_of(part, meaning)) for part in written.args]
+    means = [mean for _, mean in parts]
+    if any(means) and any(_is_random(moment) and not mean for moment, mean in parts):
+        raise NotReadError("an expectation beside what is random")
     if isinstance(written, MatAdd | sympy.Add):
         return reduce(lambda a, b: a + b, (moment for moment, _ in parts)), any(mean for _, mean in parts)
-    if sum(mean for _, mean in parts) > 1:
+    if sum(means) > 1:
         raise NotReadError("a product of expectations")
     return reduce(lambda a, b: a * b, (moment for moment, _ in parts)), any(mean for _, mean in parts)
+
+
+def _is_random(moment: Moment) -> bool:
+    """Whether a letter of a moment depends on a point."""
+    words = (word for term in moment.terms for word in (term.word, *term.scalars))
+    return any(item.labels for word in words for item in word)
 
 
 def _number(expr: Basic, meaning: Meaning) -> Meaning:

@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Any
 
 import sympy
-from sympy import Expr, MatrixBase, MatrixExpr
+from sympy import Expr, MatrixBase, MatrixExpr, Symbol
 from sympy.logic.boolalg import BooleanFunction
 
 from theory.core.decide import ABSTAINED, POINT, SIGNS, Decision
@@ -81,6 +81,9 @@ def decide_semidefinite(matrix: MatrixExpr | MatrixBase) -> Decision:
 def _decide_explicit(matrix: MatrixBase) -> Decision:
     if matrix.shape[0] > SIZE_LIMIT:
         raise UndecidedError(f"a matrix of more than {SIZE_LIMIT} rows")
+    for entry in matrix.flat():
+        if entry.has(sympy.I) or any(isinstance(s, Symbol) and not s.is_real for s in entry.free_symbols):
+            raise UndecidedError(f"entry {entry!s:.40} is not known to be real (real=True)")
     symmetric = decide_equal(matrix, matrix.T)
     if symmetric.value is not True:
         detail = f"the matrix is {'not' if symmetric.value is False else 'not known to be'} symmetric: "

@@ -100,10 +100,13 @@ class Series:
     def read(self, claim: Claim) -> Decision:
         """Every relation of a claim; the order of the residue says how far the update is compared."""
         orders = [part.rhs.expr for part in claim.relations if isinstance(part.rhs, sympy.Order)]
-        power = sympy.degree(orders[0], SPREAD) if len(orders) == 1 else 0
+        known = orders[0].is_polynomial(SPREAD) if len(orders) == 1 else False
+        power = int(sympy.degree(orders[0], SPREAD)) if known else 0
         decisions = []
         for relation in claim.relations:
-            if relation.has(RESIDUE):
+            if not isinstance(relation, sympy.Equality) or (relation.has(RESIDUE) and not relation.has(GRADIENT)):
+                decisions.append(undecided(relation))
+            elif relation.has(RESIDUE):
                 decisions += [self._decide_update(relation, order) for order in range(min(power, EXPANDED))]
             elif isinstance(relation.rhs, sympy.Order):
                 decisions.append(self._decide_order(relation, power))
@@ -176,8 +179,8 @@ def _membership(loss: Loss) -> Step:
 def _terms(side: MatrixExpr) -> list[MatrixExpr]:
     """The terms of a side without those that are a number times theta, whose order is that of theta."""
     factor, rest = core_of(side)
-    terms = rest.args if isinstance(rest, sympy.MatAdd) else (rest,)
-    return [sympy.MatMul(factor, term) for term in terms if core_of(term)[1] != RESIDUE]
+    terms = [sympy.MatMul(factor, term) for term in (rest.args if isinstance(rest, sympy.MatAdd) else (rest,))]
+    return [term for term in terms if core_of(term)[1] != RESIDUE or not core_of(term)[0].is_Rational]
 
 
 def _claim(

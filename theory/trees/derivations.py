@@ -533,7 +533,7 @@ def derive_depth(symbols: TreeSymbols, node: Node) -> Derivation:
         """An inequality with o_mu as a share of c^(2 d); the limit as it was derived."""
         if isinstance(relation, sympy.Equality):
             known = relation.lhs == vanishing.lhs and relation.rhs.is_number
-            return Decision(relation.rhs == 0, POLYNOMIAL, "the limit is 0") if known else undecided(relation)
+            return decide_zero(relation.rhs) if known else undecided(relation)
         if not isinstance(relation, sympy.GreaterThan | sympy.LessThan):
             strict = (
                 isinstance(relation, sympy.StrictLessThan) and relation.lhs - relation.rhs == bounded.lhs - bounded.rhs

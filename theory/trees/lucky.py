@@ -425,7 +425,7 @@ def _existence(p: Expr, P: Expr, m: Expr, relation: Basic) -> Decision:
         return combine([none, one, step])
     if isinstance(relation, sympy.Equivalent) and len(relation.args) == 2:
         sides = {part.lhs: part.rhs for part in relation.args if isinstance(part, Ge)}
-        if set(sides) == {P, m}:
+        if set(sides) == {P, m} and sympy.expand(1 - sides[P]).is_positive:
             # 1 - (1 - p)^m >= 1 - d is m log(1 - p) <= log d, and log(1 - p) < 0.
             return decide_zero(sympy.log(sympy.expand(1 - sides[P])) - sides[m] * sympy.log(1 - p))
     return undecided(relation)

@@ -334,7 +334,14 @@ def derive_conserved(drop: str | None = None) -> Derivation:
     assumptions = [ASSUMPTIONS[0], DROPS["homogeneity"][1], "the loss is a differentiable function of the outputs"]
     if drop:
         text, assumptions = f"{text}, without: {DROPS[drop][1]}", [assumptions[2]]
-    read = identity_reading(homogeneous, {OWN: -first, OUT: -second})
+    flow = identity_reading(homogeneous, {OWN: -first, OUT: -second})
+
+    def decide(relation: sympy.Basic) -> Decision:
+        """Rates are those of the part of one input: only what is claimed of the weights alone holds for their sum."""
+        weights = relation.atoms(MatrixSymbol) <= {OWN, OUT}
+        return flow(Claim("", (relation,))) if weights else undecided(relation)
+
+    read = reading(decide)
     return Derivation(SLUG, Claim(text, (conserved_relation(),), tuple(assumptions)), tuple(steps), residual, read)
 
 
