@@ -84,8 +84,8 @@ def interrupts_blocked() -> Iterator[None]:
 
 
 def limited(seconds: float) -> AbstractContextManager[None]:
-    """Raise `OutOfTimeError` inside the block after that many seconds."""
-    return _alarm(lambda: True, seconds, 0.0)
+    """Raise `OutOfTimeError` inside the block after that many seconds, again and again: one may be lost, as below."""
+    return _alarm(lambda: True, seconds, LOOK_SECONDS)
 
 
 def cancel_when(over: Callable[[], bool]) -> AbstractContextManager[None]:

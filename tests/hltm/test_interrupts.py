@@ -36,6 +36,19 @@ def test_a_condition_is_looked_at_again_after_an_inner_limit():
         spin(5)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_limit_that_is_lost_in_a_callback_comes_again():
+    """Python drops what is raised while an object is finalised."""
+
+    class Lost:
+        def __del__(self):
+            spin(0.1)
+
+    with pytest.raises(OutOfTimeError), limited(0.05):  # noqa: PT012
+        Lost()
+        spin(5)
+
+
 def test_timer_and_handler_are_as_before():
     before = signal.getsignal(signal.SIGALRM)
     with pytest.raises(OutOfTimeError), limited(0.01):
