@@ -14,6 +14,7 @@ from multiprocessing import resource_tracker
 from types import FrameType
 
 LOOK_SECONDS = 0.25  # between two calls of the condition of `cancel_when`
+SHORTEST = 0.002  # seconds: an alarm must not come before the block is entered, where nothing would stop the timer
 
 
 class OutOfTimeError(BaseException):
@@ -110,7 +111,7 @@ def _alarm(over: Callable[[], bool], delay: float, interval: float) -> Iterator[
             raise OutOfTimeError
 
     before = signal.signal(signal.SIGALRM, look)
-    left, period = signal.setitimer(signal.ITIMER_REAL, max(delay, 1e-6), interval)
+    left, period = signal.setitimer(signal.ITIMER_REAL, max(delay, SHORTEST), interval)
     try:
         try:
             yield
@@ -120,7 +121,10 @@ def _alarm(over: Callable[[], bool], delay: float, interval: float) -> Iterator[
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         if left:  # of a block around this one
-            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - begun), 1e-6), period)
+            rest = left - (time.monotonic() - begun)
+            signal.setitimer(signal.ITIMER_REAL, max(rest, SHORTEST), period)
+            if rest <= 0:
+                signal.raise_signal(signal.SIGALRM)
 
 
 def _in_main_thread() -> bool:
