@@ -110,7 +110,7 @@ def _split(expr: Expr) -> list[tuple[Constraints, dict[Basic, Basic]]]:
     if isinstance(piece, Abs):
         return [((Constraint(e, ">="),), {piece: e}), ((Constraint(-e, ">="),), {piece: -e})]
     values = (1, 0, -1) if isinstance(piece, sign) else (1, piece.args[1], 0)
-    return [(c, {piece: sympy.sympify(v)}) for c, v in zip(_three(e), values, strict=True)]
+    return [(c, {piece: sympy.sympify(v, strict=True)}) for c, v in zip(_three(e), values, strict=True)]
 
 
 def _split_condition(piece: Piecewise) -> list[tuple[Constraints, dict[Basic, Basic]]]:

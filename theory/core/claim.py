@@ -152,7 +152,7 @@ def reading(decide: Callable[[Basic], Decision]) -> Reading:
 
 
 def undecided(relation: Basic) -> Decision:
-    """The decision of a relation that a derivation says nothing about."""
+    """Abstain on a relation without a derivation."""
     return Decision(None, ABSTAINED, f"nothing is derived about {sympy.sstr(relation):.80}")
 
 
