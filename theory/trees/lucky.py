@@ -377,7 +377,9 @@ def derive_gap() -> Derivation:
     text = (
         "g_j = E[p_j|z_mu = 1] - E[p_j|z_mu = 0] = 2 w_j^T a_mu, a_mu = [rho_{mu nu} s_k] over the children's neurons k"
     )
-    return Derivation(SLUG, Claim(text, relations, needs), tuple(steps), Integer(0), identity_reading(meanings))
+    return Derivation(
+        SLUG, Claim(text, relations, needs), tuple(steps), sympy.expand(left - right), identity_reading(meanings)
+    )
 
 
 def derive_existence() -> Derivation:

@@ -282,7 +282,7 @@ def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
     found = symbolic_evidence(zip(names, derivations, strict=True), len(options), "derivation")
     if found.status != "holds":
         return found
-    # A method that also proves a false relation is unsound: try one mutant on each derivation, a different one each time.
+    # A method that also proves a false relation is unsound: one mutant is tried on each derivation, in rotation.
     for number, (name, derivation) in enumerate(zip(names, derivations, strict=True)):
         mutants = list(derivation.claim.mutants().items())
         change, mutant = mutants[number % len(mutants)]
