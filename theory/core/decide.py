@@ -162,31 +162,7 @@ def _refuting_point(expr: Expr) -> str | None:
 
 
 def decide_zero(expr: Expr | MatrixBase) -> Decision:
-    """Decide whether an expression, or every entry of a matrix, is identically zero.
-
-    Parameters
-    ----------
-    expr
-        SymPy expression or explicit matrix. Floating-point numbers make the decision abstain: they are not
-        exact. So do non-commutative symbols and matrix expressions, which have no polynomial normal form.
-
-    Returns
-    -------
-    Decision
-        True by proof, False by a nonzero normal form in free symbols or by an exact point, None otherwise.
-
-    Source
-    ------
-    The residuals of statements 1 to 4 of arXiv 2010.00578.
-
-    Examples
-    --------
-    >>> from sympy.abc import x, y
-    >>> decide_zero((x + y)**2 - x**2 - 2*x*y - y**2)
-    Decision(value=True, method='polynomial normal form', detail='0 in 2 generators')
-    >>> decide_zero(x - y).value
-    False
-    """
+    """Decide a commutative scalar or explicit matrix by its normal form; `theory.core.equality` is the public entry."""
     if isinstance(expr, MatrixBase):
         entries = list(dict.fromkeys(expr.flat()))
         return _decide_entries(entries)
