@@ -20,11 +20,10 @@ Source
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 
-import numeric
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -35,11 +34,11 @@ from verify.instances import samples
 from verify.instances.instance import PairInstance
 from verify.strategies import pair_instances
 from verify.tolerance import rounding
-from verify.towers import figures, relations, tower
+from verify.towers import autograd, figures, relations, tower
 from verify.towers.assumptions import TOWERS
 from verify.towers.autograd import measure_normalized
 from verify.towers.population import pair_gradient
-from verify.towers.tower import Array, Tower, connection, exact_tower, float_towers, measure_differences, tensors, vec
+from verify.towers.tower import Array, Tower, connection, exact_tower, measure_differences, vec
 from verify.training.towers import pairs_along
 
 SLUG = "dual-gradient"
@@ -106,35 +105,10 @@ def measure_exact(instance: PairInstance, formula: Formula | None = None) -> Mea
     )
 
 
-@lru_cache(maxsize=512)
-def float_sides(instance: PairInstance, device: str) -> tuple[list[Array], Tower, Tower, list[Array], bool]:
-    """Autograd gradients, both towers from `numeric`, tolerances per layer, and whether a gate is near its kink."""
-    import torch
-
-    x_1, x_2 = (torch.tensor(x, dtype=torch.float64, device=device) for x in (instance.x_1, instance.x_2))
-    first, second = (tensors(weights, device) for weights in (instance.weights_1, instance.weights_2))
-    gradient = [g.cpu().numpy() for g in numeric.pair_gradient(first, second, x_1, x_2, instance.slope)]
-    one = float_towers(instance.weights_1, [instance.x_1], instance.slope, device)[0]
-    two = float_towers(instance.weights_2, [instance.x_2], instance.slope, device)[0]
-    bounds, near = tolerances(instance, one, two)
-    return gradient, one, two, bounds, near
-
-
-def tolerances(instance: PairInstance, one: Tower, two: Tower) -> tuple[list[Array], bool]:
-    """Rounding-error bounds of both sides together, per layer and entry."""
-    b_1 = rounding.magnitudes(one.weights, np.array([instance.x_1]), instance.slope)
-    b_2 = rounding.magnitudes(two.weights, np.array([instance.x_2]), instance.slope)
-    # Either side is J_1^T (f_1 - f_2) f_{1,l-1}^T, whether f is summed directly or as K^T vec W.
-    roundings = 2 * (b_1.roundings + b_2.roundings) + 8
-    u = b_1.output + b_2.output
-    bounds = [2 * rounding.gamma(roundings) * vec(b_1.contract(layer, u)) for layer in range(1, one.depth + 1)]
-    return bounds, bool(b_1.near_kink.any() or b_2.near_kink.any())
-
-
 @rounding.quiet
 def measure_float(instance: PairInstance, formula: Formula | None = None, device: str = "cpu") -> Measurement:
     """Automatic differentiation against the formula on `numeric`'s connections, in float64."""
-    gradient, one, two, bounds, near = float_sides(instance, device)
+    gradient, one, two, bounds, near = autograd.pair_sides(instance, device)
     worst = Measurement(0.0, float(max(b.max() for b in bounds)))
     for layer, bound in enumerate(bounds, start=1):
         difference = np.abs(vec(gradient[layer - 1]) - (formula or stated)(one, two, layer))
@@ -217,7 +191,8 @@ STATEMENT = Statement(
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),
-        Check("exact", "claim", relations.pairs),
+        Check("exact", "claim", partial(relations.pairs, "rational")),
+        Check("float", "claim", partial(relations.pairs, "float64")),
         *(Check("float", source, partial(floats, source)) for source in ("toy", "tree", "digits")),
         Check("float", "toy, digits", normalized),
         Check("property", "search", properties),

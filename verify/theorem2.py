@@ -290,7 +290,8 @@ STATEMENT = Statement(
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),
-        Check("exact", "claim", relations.losses),
+        Check("exact", "claim", partial(relations.losses, "ball")),
+        Check("float", "claim", partial(relations.losses, "float64")),
         Check("float", "toy", floats),
         Check("float", "toy, derived", meeting),
         Check("property", "search", properties),

@@ -233,7 +233,8 @@ STATEMENT = Statement(
     checks=(
         Check("symbolic", "proof", symbolic),
         Check("exact", "toy", exact),
-        Check("exact", "claim", relations.simple),
+        Check("exact", "claim", partial(relations.simple, "rational")),
+        Check("float", "claim", partial(relations.simple, "float64")),
         *(Check("float", source, partial(floats, source)) for source in ("toy", "tree", "digits")),
         Check("float", "toy, one-branch", one_branch),
         Check("float", "toy, general", general_evidence),

@@ -171,11 +171,11 @@ def test_a_bug_in_the_connections_turns_the_run_red(monkeypatch):
     monkeypatch.setattr(
         numeric, "connection_factors", broken_kron(numeric.towers.connection.connection_factors), raising=False
     )
-    theorem1.float_sides.cache_clear()
+    autograd.pair_sides.cache_clear()
     try:
         found = theorem1.floats("toy", Context())
     finally:
-        theorem1.float_sides.cache_clear()
+        autograd.pair_sides.cache_clear()
     assert found.status == "refuted"
     assert found.counterexample is not None
 

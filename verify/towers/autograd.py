@@ -1,7 +1,7 @@
 """Statements 1, 3 and 4 in floating point: automatic differentiation against formulas, within rounding-error bounds.
 
-Besides the update of a population and the candidates for it: the pair form of statement 4, which holds at any spread,
-l2-normalised outputs of statement 1, and the key identity ``K_l^T vec W_l = f_L``.
+Besides the update of a population and the candidates for it: the pair of towers of statement 1, and its l2-normalised
+outputs; the pair form of statement 4, which holds at any spread; the key identity ``K_l^T vec W_l = f_L``.
 """
 
 from __future__ import annotations
@@ -165,6 +165,34 @@ def update(instance: PopulationInstance, device: str) -> tuple[np.ndarray, ...]:
 def measure(instance: PopulationInstance, device: str = "cpu") -> Measurement:
     """Automatic differentiation of the literal sum against the pair form, with augmentation."""
     return compare(instance, {"pair form": update(instance, device)}, device)
+
+
+# Statement 1: a pair of towers.
+
+
+@lru_cache(maxsize=512)
+def pair_sides(instance: PairInstance, device: str) -> tuple[list[Array], Tower, Tower, list[Array], bool]:
+    """Autograd gradients, both towers from `numeric`, tolerances per layer, and whether a gate is near its kink."""
+    import torch
+
+    x_1, x_2 = (torch.tensor(x, dtype=torch.float64, device=device) for x in (instance.x_1, instance.x_2))
+    first, second = (tensors(weights, device) for weights in (instance.weights_1, instance.weights_2))
+    gradient = [g.cpu().numpy() for g in numeric.pair_gradient(first, second, x_1, x_2, instance.slope)]
+    one = float_towers(instance.weights_1, [instance.x_1], instance.slope, device)[0]
+    two = float_towers(instance.weights_2, [instance.x_2], instance.slope, device)[0]
+    bounds, near = pair_bounds(instance, one, two)
+    return gradient, one, two, bounds, near
+
+
+def pair_bounds(instance: PairInstance, one: Tower, two: Tower) -> tuple[list[Array], bool]:
+    """Rounding-error bounds of both sides together, per layer and entry."""
+    b_1 = rounding.magnitudes(one.weights, np.array([instance.x_1]), instance.slope)
+    b_2 = rounding.magnitudes(two.weights, np.array([instance.x_2]), instance.slope)
+    # Either side is J_1^T (f_1 - f_2) f_{1,l-1}^T, whether f is summed directly or as K^T vec W.
+    roundings = 2 * (b_1.roundings + b_2.roundings) + 8
+    u = b_1.output + b_2.output
+    bounds = [2 * rounding.gamma(roundings) * vec(b_1.contract(layer, u)) for layer in range(1, one.depth + 1)]
+    return bounds, bool(b_1.near_kink.any() or b_2.near_kink.any())
 
 
 # The reversible extension of statement 1, l2-normalised outputs: forward connection J/||u||, backward P J/||u||.

@@ -1,18 +1,25 @@
-"""The derived relations of statements 1 to 4 on instances: in rationals, and in balls where there are exponentials."""
+"""The derived relations of statements 1 to 4 on instances: in rationals, in balls, in float64.
+
+Balls stand where there are exponentials. In float64 gradients come from automatic
+differentiation, with their bounds.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from verify.engine.evidence import Evidence, Measurement
+from verify.engine.evidence import Evidence, Kind, Measurement
 from verify.engine.statement import Context
 from verify.instances import samples
 from verify.instances.instance import LossInstance, PairInstance, PopulationInstance
-from verify.towers import balls
+from verify.tolerance.running import Bounded
+from verify.towers import autograd, balls
 from verify.towers.population import (
     Ensemble,
     exact_ensemble,
@@ -22,10 +29,11 @@ from verify.towers.population import (
     weighted_sum,
 )
 from verify.towers.tower import Array, Tower, connection, exact_tower, vec
-from verify.towers.values import claim_evidence, compared, differences, measure_balls, measure_rationals
+from verify.towers.values import MEASURES, claim_evidence, compared, differences
 from verify.towers.weighted import stated_weights
 
 BITS = 256
+UNDERFLOWS = 600  # exp of less is not representable with all bits
 WRITTEN = 3  # negatives that a derivation writes out one by one (`theory.losses.loss.FEW`)
 PAIR_ROLES = ("gradient", "connection", "weights", "activation", "Jacobian", "output", "squared distance")
 SIMPLE_ROLES = ("expected gradient", "covariance operator", "covariance", "weights")
@@ -45,20 +53,45 @@ def claim_of(slug: str, roles: tuple[str, ...], **options: Any) -> tuple[Any, An
 
 
 def evidence(
-    pairs: Sequence[tuple[Any, Any]], instances: Any, measure: Callable[[Any], Measurement], at_least: int
+    arithmetic: str,
+    pairs: Sequence[tuple[Any, Any]],
+    instances: Any,
+    measure: Callable[[Any], Measurement],
+    count: int,
 ) -> Evidence:
-    """Evidence from pairs of a claim and what of it is compared."""
+    """Evidence from pairs of a claim and what of it is compared, on at least `count` instances.
+
+    In float64 half of them do: near a kink, and of a slope that is smaller than its error, nothing is decided.
+    """
     kept = sum(len(pair[1].relations) for pair in pairs)
-    return claim_evidence([pair[0] for pair in pairs], kept, instances, measure, at_least)
+    kind: Kind = "float" if arithmetic == "float64" else "exact"
+    at_least = -(-count // 2) if kind == "float" else count
+    return claim_evidence(kind, [pair[0] for pair in pairs], kept, instances, measure, at_least)
+
+
+def bounded_arrays(values: Sequence[Array], bounds: Sequence[Array]) -> list[Array]:
+    """Arrays of float64 with entrywise bounds of their errors."""
+    with_error = np.frompyfunc(lambda value, error: Bounded(float(value), float(error)), 2, 1)
+    return [with_error(value, bound) for value, bound in zip(values, bounds, strict=True)]
+
+
+NEAR_KINK = Measurement(0.0, math.inf, False, "a gate is near its kink")
 
 
 # Statement 1.
 
 
-def measure_pair(instance: PairInstance) -> Measurement:
-    """The gradient by central differences, connections and outputs by the recursion, in rationals."""
+def measure_pair(instance: PairInstance, arithmetic: str, device: str = "cpu") -> Measurement:
+    """The gradient by central differences or automatic differentiation, connections and outputs by the recursion."""
     _, claim = claim_of("dual-gradient", PAIR_ROLES)
-    gradient, _ = pair_gradient(instance)
+    if arithmetic == "float64":
+        found, _, _, bounds, near = autograd.pair_sides(instance, device)
+        if near:
+            return NEAR_KINK
+        shaped = [bound.reshape(side.shape, order="F") for side, bound in zip(found, bounds, strict=True)]
+        gradient = bounded_arrays(found, shaped)
+    else:
+        gradient, _ = pair_gradient(instance)
     towers = {
         "1": exact_tower(instance.weights_1, instance.x_1, instance.slope),
         "2": exact_tower(instance.weights_2, instance.x_2, instance.slope),
@@ -66,9 +99,10 @@ def measure_pair(instance: PairInstance) -> Measurement:
 
     def parts() -> Iterator[tuple[Array, str]]:
         for layer in range(1, len(gradient) + 1):
-            yield from differences(claim, pair_roles(towers, gradient, layer), {}, f" at layer {layer}")
+            values = pair_roles(towers, gradient, layer)
+            yield from differences(claim, values, {}, f" at layer {layer}", arithmetic)
 
-    return measure_rationals(parts())
+    return MEASURES[arithmetic](parts())
 
 
 def pair_roles(towers: dict[str, Tower], gradient: Sequence[Array], layer: int) -> dict[str, Callable[..., Any]]:
@@ -84,17 +118,20 @@ def pair_roles(towers: dict[str, Tower], gradient: Sequence[Array], layer: int) 
     }
 
 
-def pairs(context: Context) -> Evidence:
+def pairs(arithmetic: str, context: Context) -> Evidence:
     """Statement 1 on random rational networks."""
     count = context.pick(quick=12, thorough=200)
     found = [claim_of("dual-gradient", PAIR_ROLES)]
-    return evidence(found, samples.toy_pairs(context.seed + 7, count), measure_pair, count)
+    drawn = samples.toy_pairs(context.seed + 7, count)
+    return evidence(
+        arithmetic, found, drawn, partial(measure_pair, arithmetic=arithmetic, device=context.device), count
+    )
 
 
 # Statement 2.
 
 
-def measure_loss(instance: LossInstance) -> Measurement:
+def measure_loss(instance: LossInstance, arithmetic: str) -> Measurement:
     """Loss and slopes by power series over balls, against the loss and the relations of its slopes."""
     from sympy import Symbol
 
@@ -114,35 +151,52 @@ def measure_loss(instance: LossInstance) -> Measurement:
             Symbol("r_p", nonnegative=True): distances[0],
             **{Symbol(name, nonnegative=True): r for name, r in zip(names[1:], distances[1:], strict=True)},
         }
-        return measure_balls(differences(claim, roles, further, arithmetic="ball"))
+        return MEASURES[arithmetic](differences(claim, roles, further, arithmetic=arithmetic))
 
 
-def losses(context: Context) -> Evidence:
-    """Statement 2 at random distances."""
+def losses(arithmetic: str, context: Context) -> Evidence:
+    """Statement 2 at random distances; in float64 at those where exp(-r/tau), of which losses are made, is above 0."""
     count = context.pick(quick=12, thorough=200)
-    drawn = [one for one in samples.toy_losses(context.seed + 7, 4 * count) if len(one.r_neg) <= WRITTEN][:count]
+    every = (one for one in samples.toy_losses(context.seed + 7, 8 * count) if len(one.r_neg) <= WRITTEN)
+    if arithmetic == "float64":
+        every = (one for one in every if max(one.r_pos, *one.r_neg) < UNDERFLOWS * one.options.get("tau", math.inf))
+    drawn = list(islice(every, count))
     shapes = dict.fromkeys((instance.loss, len(instance.r_neg)) for instance in drawn)
     found = [claim_of("contrastive-losses", LOSS_ROLES, loss=loss, negatives=number) for loss, number in shapes]
-    return evidence(found, drawn, measure_loss, count)
+    return evidence(arithmetic, found, drawn, partial(measure_loss, arithmetic=arithmetic), count)
 
 
 # Statement 3.
 
 
-def measure_simple(instance: PopulationInstance) -> Measurement:
-    """The gradient by central differences, operator and covariance by enumeration, in rationals; shared convention."""
-    gradient, _ = simple_loss_gradient(instance)
+def measure_simple(instance: PopulationInstance, arithmetic: str, device: str = "cpu") -> Measurement:
+    """The gradient by central differences or automatic differentiation, operator and covariance by enumeration.
+
+    The convention is the shared one.
+    """
     ensemble = exact_ensemble(instance)
+    if arithmetic == "float64":
+        found = float_gradient(instance, device)
+        if found is None:
+            return NEAR_KINK
+        gradient = found
+    else:
+        gradient, _ = simple_loss_gradient(instance)
 
     def parts() -> Iterator[tuple[Array, str]]:
         for form in ("operator", "general"):
             _, claim = claim_of("covariance-operator", SIMPLE_ROLES, form=form)
             for layer in range(1, ensemble.depth + 1):
-                yield from differences(
-                    claim, simple_roles(ensemble, gradient, layer), {}, f" ({form}) at layer {layer}"
-                )
+                values = simple_roles(ensemble, gradient, layer)
+                yield from differences(claim, values, {}, f" ({form}) at layer {layer}", arithmetic)
 
-    return measure_rationals(parts())
+    return MEASURES[arithmetic](parts())
+
+
+def float_gradient(instance: PopulationInstance, device: str) -> list[Array] | None:
+    """The expected gradient by automatic differentiation, with the bounds of its error; None near a kink."""
+    update, bounds, near = autograd.autograd_update(instance, device)
+    return None if near else bounded_arrays([-side for side in update], bounds)
 
 
 def simple_roles(ensemble: Ensemble, gradient: Sequence[Array], layer: int) -> dict[str, Callable[..., Any]]:
@@ -165,25 +219,35 @@ def simple_roles(ensemble: Ensemble, gradient: Sequence[Array], layer: int) -> d
     }
 
 
-def simple(context: Context) -> Evidence:
+def simple(arithmetic: str, context: Context) -> Evidence:
     """Statement 3 on random rational populations."""
     count = context.pick(quick=10, thorough=150)
     found = [claim_of("covariance-operator", SIMPLE_ROLES, form=form) for form in ("operator", "general")]
-    return evidence(found, samples.toy_populations(context.seed + 7, count), measure_simple, count)
+    drawn = samples.toy_populations(context.seed + 7, count)
+    return evidence(
+        arithmetic, found, drawn, partial(measure_simple, arithmetic=arithmetic, device=context.device), count
+    )
 
 
 # Statement 4.
 
 
-def measure_weighted(instance: PopulationInstance) -> Measurement:
-    """Without augmentation theta is 0: the gradient in balls against the derived leading term; and the derived weight.
+def measure_weighted(instance: PopulationInstance, arithmetic: str, device: str = "cpu") -> Measurement:
+    """Without augmentation theta is 0: the gradient against the derived leading term; and the derived weight.
 
     The weight by hand is a third reading of it. What theta is with augmentation is measured by the check of the orders.
     """
     from sympy import Symbol
 
     options = instance.options
-    ensemble, gradient = exact_ensemble(instance), balls.expected_gradient(instance, BITS)
+    ensemble = exact_ensemble(instance)
+    if arithmetic == "float64":
+        found = float_gradient(instance, device)
+        if found is None:
+            return NEAR_KINK
+        gradient = found
+    else:
+        gradient = balls.expected_gradient(instance, BITS)
     with balls.precision(BITS):
         tau, margin = balls.to_ball(options.get("tau", 0.1)), balls.to_ball(options.get("margin", 0.0))
 
@@ -204,13 +268,13 @@ def measure_weighted(instance: PopulationInstance) -> Measurement:
                     roles = weighted_roles(ensemble, layer, lambda at: xi(distance[at["x"]][at["x_k"]]))
                     values = {**roles, "expected gradient": lambda _, of=layer: vec(gradient[of - 1])}
                     place = further | expectation(ensemble)
-                    yield from differences(lead, values, place, f" ({form}) at layer {layer}", "ball")
+                    yield from differences(lead, values, place, f" ({form}) at layer {layer}", arithmetic)
                 for r in {entry for row in distance for entry in row}:
                     values = {"pair weight": lambda _, r=r: xi(r)}
                     place = {**further, Symbol("r", nonnegative=True): balls.to_ball(r)}
-                    yield from differences(weight, values, place, " (weight)", "ball")
+                    yield from differences(weight, values, place, " (weight)", arithmetic)
 
-        return measure_balls(parts())
+        return MEASURES[arithmetic](parts())
 
 
 def expectation(ensemble: Ensemble) -> dict[Any, Any]:
@@ -237,7 +301,7 @@ def _balls(matrix: Array) -> Array:
     return np.vectorize(balls.to_ball, otypes=[object])(matrix)
 
 
-def weighted(context: Context) -> Evidence:
+def weighted(arithmetic: str, context: Context) -> Evidence:
     """Statement 4 on random populations without augmentation, all losses."""
     count = context.pick(quick=6, thorough=60)
     names = ("simple", "triplet", "infonce")
@@ -246,4 +310,6 @@ def weighted(context: Context) -> Evidence:
         for loss in names for form in ("operator", "general")
     ]  # fmt: skip
     drawn = samples.toy_populations(context.seed + 7, count, names, augmentations=1, layers=2)
-    return evidence(found, drawn, measure_weighted, count)
+    return evidence(
+        arithmetic, found, drawn, partial(measure_weighted, arithmetic=arithmetic, device=context.device), count
+    )

@@ -1,5 +1,7 @@
 """The derived relation of a statement on instances: both sides worked out from values of its typed symbols.
 
+In rationals or balls, and once more in float64, where every value carries a bound of its rounding error.
+
 `theory` says what is related, and computes no value; values come from oracles (what a gradient is) and from the
 recursions of `verify`. A relation of which an instance has no values (an order, a limit, a rank) is left out, and the
 evidence says how many were compared.
@@ -7,12 +9,15 @@ evidence says how many were compared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from flint import fmpq
+import numpy as np
+from flint import arb, fmpq
 
-from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.evidence import Evidence, Kind, Measurement, tally
+from verify.tolerance.running import Bounded, bounded
 from verify.towers import balls
 from verify.towers.tower import Array, measure_differences
 
@@ -52,12 +57,40 @@ def differences(
     import sympy
 
     typed = {symbol: roles[symbol.role](dict(symbol.place)) for symbol in claim.quantities if hasattr(symbol, "role")}
-    for number, sides in enumerate(claim.evaluate({**typed, **further}, arithmetic), start=1):
+    values = {**typed, **further}
+    if arithmetic == "float64":
+        values = {symbol: in_float64(value) for symbol, value in values.items()}
+    for number, sides in enumerate(claim.evaluate(values, arithmetic), start=1):
         difference = sides.left - sides.right
         if not isinstance(sides.relation, sympy.Equality):
             signed = difference if sides.relation.gts == sides.relation.lhs else -difference
-            difference = signed * 0 if bool(signed[0, 0] > 0) else signed + (signed == 0)
+            difference = lacking(signed)
         yield difference, f"relation {number}{where}"
+
+
+def lacking(signed: Array) -> Array:
+    """What a number lacks of being above zero: 0 where it is, and more than nothing where it is not."""
+    number = signed[0, 0]
+    if not isinstance(number, Bounded):
+        return signed * 0 if bool(number > 0) else signed + (signed == 0)
+    # Within its error nothing is decided.
+    if abs(number.value) <= number.error:
+        return np.array([[Bounded(0.0, math.inf)]], dtype=object)
+    return np.array([[Bounded(min(number.value, 0.0), 0.0)]], dtype=object)
+
+
+def in_float64(value: Any) -> Any:
+    """A value rounded to float64 with the bound of that rounding; of functions and lists what they hold."""
+    if callable(value):
+        return lambda at: in_float64(value(at))
+    if isinstance(value, int | Bounded):
+        return value
+    if isinstance(value, fmpq):
+        return Bounded.rounded(int(value.p) / int(value.q))
+    if isinstance(value, arb):
+        return Bounded.rounded(float(value.mid()), 2.0, float(value.rad()))
+    entries = np.asarray(value, dtype=object)
+    return np.frompyfunc(in_float64, 1, 1)(entries)
 
 
 def measure_rationals(parts: Parts) -> Measurement:
@@ -70,10 +103,35 @@ def measure_balls(parts: Parts) -> Measurement:
     return balls.measure_zeros((entry, where) for part, where in parts for entry in part.ravel())
 
 
+def measure_floats(parts: Parts) -> Measurement:
+    """Differences in float64, each within its own bound."""
+    every = [
+        Measurement(abs(entry.value), entry.error, detail=where)
+        for part, where in parts
+        for entry in map(bounded, part.flat)
+    ]
+    known = [one for one in every if one.status != "abstained"]
+    worst = max(known, key=lambda one: (one.severity, one.tolerance), default=Measurement(0.0, 0.0, False, "no bound"))
+    if worst.status == "refuted" or len(known) == len(every):
+        return worst
+    open_ = next(one for one in every if one.status == "abstained")
+    return Measurement(worst.residual, math.inf, False, f"the rounding error of {open_.detail} has no bound")
+
+
+MEASURES: Mapping[str, Callable[[Parts], Measurement]] = {
+    "rational": measure_rationals, "ball": measure_balls, "float64": measure_floats,
+}  # fmt: skip
+
+
 def claim_evidence(
-    claims: Iterable[Any], kept: int, instances: Iterable[Any], measure: Callable[[Any], Measurement], at_least: int
+    kind: Kind,
+    claims: Iterable[Any],
+    kept: int,
+    instances: Iterable[Any],
+    measure: Callable[[Any], Measurement],
+    at_least: int,
 ) -> Evidence:
     """Evidence from the derived relations, `kept` of all of which are compared."""
     total = sum(len(claim.relations) for claim in claims)
     detail = f"the derived relation, both sides from values of its symbols; {kept} of {total} relations have values"
-    return tally("exact", SOURCE, instances, measure, at_least=at_least, detail=detail)
+    return tally(kind, SOURCE, instances, measure, at_least=at_least, detail=detail)

@@ -1,8 +1,9 @@
-"""The derived relations of statements 6 and 7 on trees, in rationals: values by enumeration."""
+"""The derived relations of statements 6 and 7 on trees, in rationals and in float64: values by enumeration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from verify.engine.statement import Context
 from verify.instances.instance import TreeInstance
 from verify.towers.relations import claim_of, evidence
 from verify.towers.tower import Array
-from verify.towers.values import compared, differences, measure_rationals
+from verify.towers.values import MEASURES, compared, differences
 from verify.trees import lucky, samples
 from verify.trees.agreement import enumeration, selections
 from verify.trees.enumeration import Enumeration
@@ -26,7 +27,7 @@ ACTIVATION_ROLES = (
 GAP_ROLES = ("gap", "mean pre-activation", "weights", "selectivity along edges")
 
 
-def measure_activation(instance: TreeInstance) -> Measurement:
+def measure_activation(arithmetic: str, instance: TreeInstance) -> Measurement:
     """The activation covariance at every latent node, one neuron of every child: first ones, then last ones."""
     import theory
 
@@ -40,9 +41,9 @@ def measure_activation(instance: TreeInstance) -> Measurement:
             for neurons, selectivities in selections(moments, node):
                 values = activation_roles(moments, node, neurons)
                 further = {symbol: exact(value) for symbol, value in {**symbols, **selectivities}.items()}
-                yield from differences(claim, values, further, f" at {node!r}")
+                yield from differences(claim, values, further, f" at {node!r}", arithmetic)
 
-    return measure_rationals(parts())
+    return MEASURES[arithmetic](parts())
 
 
 def exact(value: Any) -> fmpq:
@@ -83,7 +84,7 @@ def inputs_given(moments: Enumeration, node: Any) -> Array:
     return np.array(rows, dtype=object)
 
 
-def measure_gap(instance: TreeInstance) -> Measurement:
+def measure_gap(arithmetic: str, instance: TreeInstance) -> Measurement:
     """The gap of every neuron of every node with two states whose children have two."""
     moments = enumeration(instance)
     _, claim = claim_of("lucky-nodes", GAP_ROLES, claim="gap")
@@ -102,10 +103,10 @@ def measure_gap(instance: TreeInstance) -> Measurement:
                 }
                 yield from differences(claim, values, {}, f" of neuron {neuron.index} at {node!r}")
 
-    return measure_rationals(parts())
+    return MEASURES[arithmetic](parts())
 
 
-def activations(context: Context) -> Evidence:
+def activations(arithmetic: str, context: Context) -> Evidence:
     """Statement 6 on trees of every kind."""
     import theory
 
@@ -116,11 +117,12 @@ def activations(context: Context) -> Evidence:
         for node in instance.tree.latents:
             claim = theory.derive("activation-covariance", tree=instance.tree, node=node).claim
             pairs.append((claim, compared(claim, ACTIVATION_ROLES)))
-    return evidence(pairs, drawn, measure_activation, len(drawn))
+    return evidence(arithmetic, pairs, drawn, partial(measure_activation, arithmetic), len(drawn))
 
 
-def gaps(context: Context) -> Evidence:
+def gaps(arithmetic: str, context: Context) -> Evidence:
     """Statement 7, the gap, on trees of every kind."""
     each = context.pick(quick=3, thorough=30)
     drawn = samples.of_kinds(context.seed + 7, each, KINDS)
-    return evidence([claim_of("lucky-nodes", GAP_ROLES, claim="gap")], drawn, measure_gap, each)
+    found = [claim_of("lucky-nodes", GAP_ROLES, claim="gap")]
+    return evidence(arithmetic, found, drawn, partial(measure_gap, arithmetic), each)

@@ -1,8 +1,9 @@
-"""The derived relations of statement 5 on instances, in rationals: the block form, and the decoupled one."""
+"""The derived relations of statement 5 on instances, in rationals and in float64: the block and the decoupled form."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from verify.instances.instance import PopulationInstance
 from verify.towers.population import simple_loss_gradient, weighted_sum
 from verify.towers.relations import claim_of, evidence
 from verify.towers.tower import Array
-from verify.towers.values import differences, measure_rationals
+from verify.towers.values import MEASURES, differences
 from verify.two_layer import samples
 from verify.two_layer.formulas import Neurons, exact_neurons
 
@@ -71,7 +72,7 @@ def hidden_covariance(neurons: Neurons) -> Array:
     return weighted_sum([np.outer(row, row) for row in rows], neurons.p) - np.outer(mean, mean)
 
 
-def measure(form: str, instance: PopulationInstance) -> Measurement:
+def measure(form: str, arithmetic: str, instance: PopulationInstance) -> Measurement:
     """Every neuron j; relations about a pair j, k for every k."""
     from theory.core.notation import SumOver
 
@@ -90,10 +91,10 @@ def measure(form: str, instance: PopulationInstance) -> Measurement:
                 )
                 for k in range(count if pair else 1):
                     values = found if not pair else {role: fixed(of, k) for role, of in found.items()}
-                    for difference, _ in differences(one, values, {SumOver: count}):
+                    for difference, _ in differences(one, values, {SumOver: count}, arithmetic=arithmetic):
                         yield difference, f"relation {number} of neuron {j}"
 
-    return measure_rationals(parts())
+    return MEASURES[arithmetic](parts())
 
 
 def fixed(of: Callable[..., Any], k: int) -> Callable[..., Any]:
@@ -106,15 +107,17 @@ def fixed(of: Callable[..., Any], k: int) -> Callable[..., Any]:
     return value
 
 
-def block(context: Context) -> Evidence:
+def block(arithmetic: str, context: Context) -> Evidence:
     """The block form on random rational populations with the simple loss."""
     count = context.pick(quick=4, thorough=80)
     drawn = samples.toys(context.seed + 7, count, ("simple",))
-    return evidence([claim_of(SLUG, ROLES, claim="block")], drawn, lambda one: measure("block", one), count)
+    found = [claim_of(SLUG, ROLES, claim="block")]
+    return evidence(arithmetic, found, drawn, partial(measure, "block", arithmetic), count)
 
 
-def decoupled(context: Context) -> Evidence:
+def decoupled(arithmetic: str, context: Context) -> Evidence:
     """The decoupled form on populations that decouple."""
     count = context.pick(quick=4, thorough=40)
     drawn = samples.decoupling(context.seed + 7, count)
-    return evidence([claim_of(SLUG, ROLES, claim="decoupled")], drawn, lambda one: measure("decoupled", one), count)
+    found = [claim_of(SLUG, ROLES, claim="decoupled")]
+    return evidence(arithmetic, found, drawn, partial(measure, "decoupled", arithmetic), count)
