@@ -21,12 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.rewrites import right, rows_stacked, scaled, times
 from verify.engine.runner import proof_evidence
 from verify.engine.search import searched
 from verify.engine.statement import Check, Context, PaperRelation, Statement, Variant
@@ -82,15 +84,63 @@ def half_missing(one: Tower, two: Tower, layer: int) -> Array:
     return stated(one, two, layer) * 2
 
 
+# Mutants as rewrites of the claim.
+
+OF_THE_NETWORK = "what the connection is made of changes, which the claim has one symbol for"
+
+
+def second_tower(side: Any, factor: int) -> Any:
+    """``K_1 (K_1^T w_1 + factor K_2^T w_2)``."""
+    import sympy
+
+    front, difference = side.args
+    own, other = sorted(difference.args, key=lambda term: not term.has(front))
+    rest = [scaled(other, -factor)] if factor else []
+    return sympy.MatMul(front, sympy.MatAdd(own, *rest) if rest else own)
+
+
+def in_front(side: Any) -> Any:
+    """The connection of the second tower in front."""
+    from sympy import MatMul, MatrixSymbol
+
+    front, difference = side.args
+    connections = {symbol for symbol in difference.atoms(MatrixSymbol) if symbol.role == "connection"}
+    return MatMul((connections - {front}).pop(), difference)
+
+
 VARIANTS = (
-    Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", with_connection(tower.swapped)),
-    Variant("row-stacking", "vec by rows in place of columns", row_stacked),
-    Variant("second-tower-sign", "K_1 (K_1^T w_1 + K_2^T w_2)", with_second(factor=1)),
-    Variant("second-tower-dropped", "K_1 K_1^T w_1: K_2 left out", with_second(factor=0)),
-    Variant("second-tower-in-front", "K_2 in front in place of K_1", with_second(in_front=True)),
-    Variant("jacobian-after-gate", "J_l = d f_L / d f_l in place of d f_L / d p_l", with_connection(tower.after_gate)),
-    Variant("gate-on-top", "an activation on the top layer", with_connection(tower.gate_on_top)),
-    Variant("half-missing", "r = ||f_1 - f_2||^2 without its 1/2", half_missing),
+    Variant(
+        "kronecker-order",
+        "K = J^T kron f in place of f kron J^T",
+        with_connection(tower.swapped),
+        rewrite=right(lambda k: k.func(*reversed(k.args)), 3),
+    ),
+    Variant("row-stacking", "vec by rows in place of columns", row_stacked, rewrite=right(rows_stacked)),
+    Variant(
+        "second-tower-sign",
+        "K_1 (K_1^T w_1 + K_2^T w_2)",
+        with_second(factor=1),
+        rewrite=right(lambda side: second_tower(side, 1)),
+    ),
+    Variant(
+        "second-tower-dropped",
+        "K_1 K_1^T w_1: K_2 left out",
+        with_second(factor=0),
+        rewrite=right(lambda side: second_tower(side, 0)),
+    ),
+    Variant(
+        "second-tower-in-front", "K_2 in front in place of K_1", with_second(in_front=True), rewrite=right(in_front)
+    ),
+    Variant(
+        "jacobian-after-gate",
+        "J_l = d f_L / d f_l in place of d f_L / d p_l",
+        with_connection(tower.after_gate),
+        rewrite=OF_THE_NETWORK,
+    ),
+    Variant(
+        "gate-on-top", "an activation on the top layer", with_connection(tower.gate_on_top), rewrite=OF_THE_NETWORK
+    ),
+    Variant("half-missing", "r = ||f_1 - f_2||^2 without its 1/2", half_missing, rewrite=times(2, 2)),
 )
 
 

@@ -29,6 +29,7 @@ import numeric
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.rewrites import left, turned
 from verify.engine.runner import proof_evidence
 from verify.engine.search import searched
 from verify.engine.statement import Check, Context, PaperRelation, Statement, Variant
@@ -78,15 +79,49 @@ def halves(d: Sequence[Any]) -> list[Any]:
     return [sum(d[1:], d[0] * 0) / 2 + d[0]]
 
 
+ANOTHER_LOSS = "another loss has a derivation of its own (python -m verify loss), which refutes that it is a member"
+
+
+def repulsion(side: Any, change: Callable[[Any], Any]) -> Any:
+    """The sum over the negatives, changed."""
+    from sympy import Sum
+
+    return side.replace(lambda part: isinstance(part, Sum), change)
+
+
 VARIANTS = (
-    Variant("sum-with-minus", "dL/dr_+ - sum_k dL/dr_k = 0", Claim(zero=lambda d: [d[0] - sum(d[1:], d[0] * 0)])),
-    Variant("sum-halved", "dL/dr_+ + 1/2 sum_k dL/dr_k = 0", Claim(zero=halves)),
-    Variant("attraction-negative", "dL/dr_+ < 0", Claim(positive=lambda d: [-d[0]])),
-    Variant("repulsion-positive", "dL/dr_k > 0", Claim(positive=lambda d: list(d[1:]))),
-    Variant("only-first-negative", "dL/dr_+ + dL/dr_1 = 0 for every H", Claim(zero=lambda d: [d[0] + d[1]])),
-    Variant("hinge-is-strict", "the hinge triplet is a member", Claim(loss=hinge)),
-    Variant("quadratic-negative", "r_+ - r_-^2 is a member", Claim(loss=lambda p, n, _: p - n[0] * n[0])),
-    Variant("no-repulsion", "r_+ alone is a member", Claim(loss=lambda p, n, _: p + n[0] * 0)),
+    Variant(
+        "sum-with-minus",
+        "dL/dr_+ - sum_k dL/dr_k = 0",
+        Claim(zero=lambda d: [d[0] - sum(d[1:], d[0] * 0)]),
+        rewrite=left(lambda side: repulsion(side, lambda total: -total), 4).of(loss="infonce"),
+    ),
+    Variant(
+        "sum-halved",
+        "dL/dr_+ + 1/2 sum_k dL/dr_k = 0",
+        Claim(zero=halves),
+        rewrite=left(lambda side: repulsion(side, lambda total: total / 2), 4).of(loss="infonce"),
+    ),
+    Variant(
+        "attraction-negative", "dL/dr_+ < 0", Claim(positive=lambda d: [-d[0]]), rewrite=turned(2).of(loss="infonce")
+    ),
+    Variant(
+        "repulsion-positive", "dL/dr_k > 0", Claim(positive=lambda d: list(d[1:])), rewrite=turned(3).of(loss="infonce")
+    ),
+    Variant(
+        "only-first-negative",
+        "dL/dr_+ + dL/dr_1 = 0 for every H",
+        Claim(zero=lambda d: [d[0] + d[1]]),
+        rewrite=left(lambda side: repulsion(side, lambda total: total.function), 4).of(loss="infonce"),
+    ),
+    Variant("hinge-is-strict", "the hinge triplet is a member", Claim(loss=hinge), rewrite=ANOTHER_LOSS),
+    Variant(
+        "quadratic-negative",
+        "r_+ - r_-^2 is a member",
+        Claim(loss=lambda p, n, _: p - n[0] * n[0]),
+        rewrite=ANOTHER_LOSS,
+    ),
+    Variant("no-repulsion", "r_+ alone is a member", Claim(loss=lambda p, n, _: p + n[0] * 0), rewrite=ANOTHER_LOSS),
 )
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,7 @@ import numeric
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
+from verify.engine.rewrites import right, rows_stacked, times, without_assumption
 from verify.engine.runner import proof_evidence
 from verify.engine.search import searched
 from verify.engine.statement import Check, Context, PaperRelation, Statement, Variant
@@ -81,7 +83,7 @@ def with_connection(k: Connection) -> Callable[[Ensemble, int], Array]:
     )
 
 
-def times(factor: int, divisor: int = 1) -> Callable[[Ensemble, int], Array]:
+def scaled(factor: int, divisor: int = 1) -> Callable[[Ensemble, int], Array]:
     """The formula with another factor in place of 2."""
     return lambda ensemble, layer: stated(ensemble, layer) * factor / (2 * divisor)
 
@@ -112,17 +114,34 @@ def row_stacked(ensemble: Ensemble, layer: int) -> Array:
     return covariance(values, ensemble.p, tower.row_stacked(ensemble.towers[0][0], layer)) * 2
 
 
+ONE_SYMBOL = "what the operator is made of changes, which the claim has one symbol for"
+
 VARIANTS = (
-    Variant("not-averaged", "V[K] in place of V[Kbar]", Claim(not_averaged)),
-    Variant("second-moment", "E[Kbar Kbar^T] in place of the covariance", Claim(second_moment)),
-    Variant("factor-two-missing", "V vec W for the shared gradient", Claim(times(1))),
-    Variant("factor-two-doubled", "4 V vec W for the shared gradient", Claim(times(4))),
-    Variant("sign", "-2 V vec W: descent taken for ascent", Claim(times(-2))),
-    Variant("uniform-points", "point weights left out of the covariance", Claim(uniform_points)),
-    Variant("kronecker-order", "K = J^T kron f in place of f kron J^T", Claim(with_connection(tower.swapped))),
-    Variant("row-stacking", "vec by rows in place of columns", Claim(row_stacked)),
-    Variant("dependent-augmentations", "x_1 and x_+ share one augmentation", Claim(stated, "dependent-augmentations")),
-    Variant("x1-not-augmented", "x_1 is shown without augmentation", Claim(stated, "x1-not-augmented")),
+    Variant("not-averaged", "V[K] in place of V[Kbar]", Claim(not_averaged), rewrite=ONE_SYMBOL),
+    Variant("second-moment", "E[Kbar Kbar^T] in place of the covariance", Claim(second_moment), rewrite=ONE_SYMBOL),
+    Variant("factor-two-missing", "V vec W for the shared gradient", Claim(scaled(1)), rewrite=times(Fraction(1, 2))),
+    Variant("factor-two-doubled", "4 V vec W for the shared gradient", Claim(scaled(4)), rewrite=times(2)),
+    Variant("sign", "-2 V vec W: descent taken for ascent", Claim(scaled(-2)), rewrite=times(-1)),
+    Variant("uniform-points", "point weights left out of the covariance", Claim(uniform_points), rewrite=ONE_SYMBOL),
+    Variant(
+        "kronecker-order",
+        "K = J^T kron f in place of f kron J^T",
+        Claim(with_connection(tower.swapped)),
+        rewrite=ONE_SYMBOL,
+    ),
+    Variant("row-stacking", "vec by rows in place of columns", Claim(row_stacked), rewrite=right(rows_stacked)),
+    Variant(
+        "dependent-augmentations",
+        "x_1 and x_+ share one augmentation",
+        Claim(stated, "dependent-augmentations"),
+        rewrite=without_assumption("x_1 and x_+ are independent given x"),
+    ),
+    Variant(
+        "x1-not-augmented",
+        "x_1 is shown without augmentation",
+        Claim(stated, "x1-not-augmented"),
+        rewrite=without_assumption("x_1 is an augmentation of x, of the same law as x_+"),
+    ),
 )
 
 

@@ -23,13 +23,10 @@ Source
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
-import networkx as nx
-
 import hltm
-from hltm import HLTM
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, tally
@@ -50,23 +47,13 @@ from verify.trees.agreement import (
     with_effect,
 )
 from verify.trees.assumptions import ASSUMPTIONS
-from verify.trees.claims import VARIANTS
+from verify.trees.claims import VARIANTS, named_node
 
 SLUG = "activation-covariance"
 KINDS = ("symmetric", "general", "categorical", "extreme")
 
 
-@lru_cache
-def named_tree() -> HLTM:
-    """A node of two latent children, two edges below the root, any tables: every symbol of the claim is in its form."""
-    graph = nx.DiGraph([("0", "λ"), ("λ", "μ"), ("μ", "ν"), ("μ", "κ"), ("ν", "a"), ("κ", "b")])
-    graph.nodes["0"]["prior"] = [0.5, 0.5]
-    for edge in graph.edges:
-        graph.edges[edge]["transition"] = [[0.75, 0.25], [0.5, 0.5]]
-    return HLTM(graph)
-
-
-CLAIMED = Claimed(SLUG, lambda: [{"tree": named_tree(), "node": "μ"}])
+CLAIMED = Claimed(SLUG, lambda: [named_node()])
 
 
 def symbolic(context: Context) -> Evidence:

@@ -1,9 +1,19 @@
-"""Evidence from the derived relation: it holds as it stands, and turns red for every false relation that has values."""
+"""Evidence from the derived relation: it holds as it stands, and turns red for every false relation that has values.
+
+The mutants of the statements are rewrites of it: no derivation proves one, and numbers refute them.
+"""
+
+import re
+from dataclasses import replace
 
 import pytest
 
+import theory
 from theory import derive
-from verify.engine.statement import Context
+from verify.engine import rewrites, runner
+from verify.engine.rewrites import Rewrite
+from verify.engine.statement import Context, Variant
+from verify.registry import REGISTRY
 from verify.towers import relations as towers
 from verify.towers.values import compared
 from verify.trees import relations as trees
@@ -107,11 +117,6 @@ def test_a_claim_without_values_is_an_error():
 
 
 def test_a_derivation_that_proves_a_false_relation_too_is_refuted(monkeypatch):
-    from dataclasses import replace
-
-    import theory
-    from verify.engine import runner
-
     true = derive("covariance-operator")
     assert "none proves a false relation" in runner.proof_evidence("covariance-operator", [{}]).detail
     blind = replace(true, read=lambda claim, _found=true.decision: _found)
@@ -119,3 +124,107 @@ def test_a_derivation_that_proves_a_false_relation_too_is_refuted(monkeypatch):
     found = runner.proof_evidence("covariance-operator", [{}])
     assert found.status == "refuted"
     assert found.detail == "as stated: proves the false relation 'times 7' too"
+
+
+# Mutants of the statements.
+
+STATEMENTS = {entry.slug: entry.load() for entry in REGISTRY}
+EVERY = [(slug, variant) for slug, statement in STATEMENTS.items() for variant in statement.variants]
+REWRITTEN = [(slug, variant) for slug, variant in EVERY if isinstance(variant.rewrite, Rewrite)]
+# What a derivation cannot refute, because it assumes more, knows less, or is about another convention.
+NOT_REFUTED = {
+    ("covariance-operator", "row-stacking"): "nothing is derived about Vec",
+    ("covariance-operator", "dependent-augmentations"): "the derivation assumes",
+    ("covariance-operator", "x1-not-augmented"): "the derivation assumes",
+    ("weighted-covariance-operator", "third-order"): r"coefficients from s\^2 on are not derived",
+    ("two-layer-dynamics", "decoupled-without-decoupling"): "the derivation assumes",
+    ("two-layer-dynamics", "factor-two-missing"): "convention 'shared'",
+    ("lucky-nodes", "normal-law"): "erfc",
+}
+
+
+def named(pairs):
+    return [pytest.param(slug, variant, id=f"{slug}-{variant.name}") for slug, variant in pairs]
+
+
+def test_every_mutant_is_a_rewrite_or_says_why_not():
+    assert len(EVERY) == 65
+    assert len(REWRITTEN) == 47
+    assert set(NOT_REFUTED) < {(slug, variant.name) for slug, variant in REWRITTEN}
+    for slug, variant in EVERY:
+        assert isinstance(variant.rewrite, Rewrite) or len(variant.rewrite) > 20, (slug, variant.name)
+
+
+@pytest.mark.parametrize(("slug", "variant"), named(REWRITTEN))
+def test_no_derivation_proves_a_mutant(slug, variant):
+    wrong, decision = variant.rewrite.decided(slug)
+    derivation = derive(slug, **variant.rewrite.options())
+    assert wrong != derivation.claim
+    assert derivation.proved
+    if decision.value is None:
+        assert re.search(NOT_REFUTED[slug, variant.name], decision.detail), decision
+    else:
+        assert decision.value is False
+        assert (slug, variant.name) not in NOT_REFUTED
+
+
+def numbers_of(slug, variant):
+    """The checks that put numbers to what a mutant changes, and what they compare then: module, check, options, claim."""
+    options = dict(variant.rewrite.options())
+    for of, roles, given, name in FIXED:
+        known = given | ({"distances": "means"} if of.startswith("weighted") else {})
+        if of != slug or not options.items() <= known.items():
+            continue
+        claim = derive(slug, **given).claim
+        wrong = variant.rewrite.change(claim)
+        kept = compared(wrong, roles)
+        if kept.relations != compared(claim, roles).relations and len(kept.relations) == len(
+            compared(claim, roles).relations
+        ):
+            yield name, given, kept
+
+
+COMPARED = [(slug, variant) for slug, variant in REWRITTEN if any(numbers_of(slug, variant))]
+
+
+def test_what_is_compared_of_the_mutants():
+    assert len(COMPARED) >= 15
+
+
+@pytest.mark.parametrize(("slug", "variant"), named(COMPARED))
+def test_numbers_refute_a_mutant(monkeypatch, slug, variant):
+    for name, given, wrong in numbers_of(slug, variant):
+        module, check, exact = CHECKS[name]
+        true = module.claim_of
+
+        def patched(asked, of, given=given, wrong=wrong, true=true, **options):
+            whole, kept = true(asked, of, **options)
+            return (whole, wrong) if options == given else (whole, kept)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "claim_of", patched)
+            assert any(check(exact, Context(seed=seed)).status == "refuted" for seed in range(5)), given
+
+
+def test_a_derivation_that_proves_a_mutant_is_refuted(monkeypatch):
+    statement = STATEMENTS["covariance-operator"]
+    true = derive("covariance-operator")
+    blind = replace(true, read=lambda claim, _found=true.decision: _found)
+    rows = tuple(
+        runner.Refutation(statement, variant, variant.caught_by, None, None, 1) for variant in statement.variants
+    )
+    found = runner.variants_summary(statement, rows)
+    assert found.status == "holds"
+    assert found.detail.endswith("; of 6 rewrites of a derived claim the derivation refutes 3 and proves none")
+    monkeypatch.setattr(theory, "derive", lambda *_, **__: blind, raising=False)
+    found = runner.variants_summary(statement, rows)
+    assert (found.status, found.detail) == ("refuted", "the derivation proves the mutant 'factor-two-missing'")
+
+
+def test_a_rewrite_that_changes_nothing_is_an_error():
+    with pytest.raises(ValueError, match="changes nothing"):
+        rewrites.right(lambda side: side).decided("covariance-operator")
+
+
+def test_a_variant_of_a_user_needs_no_rewrite():
+    assert Variant("sign", "-x", len).rewrite == ""

@@ -17,12 +17,14 @@ from verify.engine import assumptions as assumption
 from verify.engine import html
 from verify.engine.evidence import Evidence, Kind, Measurement, Verdict, counted, evidence_table, timed, verdict
 from verify.engine.processes import map_in_processes
+from verify.engine.rewrites import Rewrite
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.registry import REGISTRY, Entry
 from verify.registry import entry as known_entry
 
 if TYPE_CHECKING:
     from theory import Derivation
+    from theory.core.decide import Decision
 
 NOT_RUN: tuple[tuple[Kind, str], ...] = (
     ("trained", "nothing that changes along training is claimed, or it is not covered"),
@@ -68,6 +70,12 @@ class Refutation:
     def survived(self) -> bool:
         """Whether a kind of evidence that must refute the variant did not."""
         return set(self.refuted_by) != set(self.variant.caught_by)
+
+    @property
+    def derived(self) -> Decision | None:
+        """What the derivation decides about the mutant; None where it is no rewrite of a claim."""
+        rewrite = self.variant.rewrite
+        return rewrite.decided(self.statement.slug)[1] if isinstance(rewrite, Rewrite) else None
 
     @property
     def open(self) -> bool:
@@ -194,8 +202,16 @@ def variants_summary(statement: Statement, refutations: tuple[Refutation, ...]) 
         return evidence("refuted", instances=len(statement.variants), variant=name, detail=detail)
     if not statement.variants:
         return evidence("abstained", detail="there is no mutant to refute")
+    rewritten = [(row.variant.name, row.derived) for row in refutations if row.derived is not None]
+    for name, decision in rewritten:
+        if decision.value is True:
+            detail = f"the derivation proves the mutant {name!r}"
+            return evidence("refuted", instances=len(statement.variants), variant=name, detail=detail)
     tried = counted(sum(row.tried for row in refutations), "instance")
     detail = f"{counted(len(statement.variants), 'mutant')} refuted, {tried} tried"
+    if rewritten:
+        number = sum(decision.value is False for _, decision in rewritten)
+        detail += f"; of {len(rewritten)} rewrites of a derived claim the derivation refutes {number} and proves none"
     return evidence("holds", instances=len(statement.variants), detail=detail)
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from verify.engine.evidence import Evidence, Kind, Measurement
+from verify.engine.rewrites import Rewrite
 from verify.figures.data import FigureData
 from verify.registry import heading
 
@@ -89,6 +90,8 @@ class Variant:
         Kinds of evidence that must refute it, at least two where two measure what it changes.
     one_kind : str
         Reason where only one kind measures it.
+    rewrite : Rewrite or str
+        The mutant as a rewrite of a claim that `theory` decides, or why it is none.
 
     Examples
     --------
@@ -101,6 +104,7 @@ class Variant:
     claim: Any
     caught_by: tuple[Kind, ...] = ("exact", "float")
     one_kind: str = ""
+    rewrite: Rewrite | str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -72,11 +72,21 @@ def variants_json(
             "survived": row.survived,
             "status": row.status,
             "counterexample": files.get((row.statement.slug, row.variant.name)),
+            "derivation": derived_text(row),
             **({"one_kind": row.variant.one_kind} if row.variant.one_kind else {}),
         }
         for row in refutations
     ]
     return {**header(context), "statements": [], "variants": rows}
+
+
+def derived_text(row: Refutation) -> str:
+    """What the derivation says of a mutant, or why it says nothing."""
+    decision = row.derived
+    if decision is None:
+        return str(row.variant.rewrite) or "no derivation"
+    word = {True: "proved", False: "refuted", None: "not proved"}[decision.value]
+    return f"{word}: {decision.detail or decision.method}"
 
 
 def replay_json(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from flint import arb, arb_series, fmpq
 
 from verify.engine.evidence import Measurement
+from verify.engine.rewrites import exchanged, right
 from verify.engine.statement import Variant
 from verify.instances.instance import PopulationInstance
 from verify.towers import balls
@@ -55,24 +57,48 @@ class Claim:
 
 STATED = Claim()
 
+
+def leading(side: Any, factor: Any) -> Any:
+    """Another factor of the first term; theta as it is."""
+    from sympy import MatAdd, MatMul, Rational
+
+    first, *others = sorted(side.args, key=lambda term: not isinstance(term, MatMul))
+    return MatAdd(MatMul(Rational(factor), first), *others)
+
+
+def next_order(order: Any) -> Any:
+    """``O(s^{n+1})`` for ``O(s^n)``."""
+    return order.func(order.expr * order.variables[0], *order.args[1:])
+
+
 VARIANTS = (
-    Variant("unweighted", "V in place of V^xi", Claim(lambda _, r, tau, *_rest: [tau / tau for _ in r])),
+    Variant("unweighted", "V in place of V^xi", Claim(lambda _, r, tau, *_rest: [tau / tau for _ in r]),
+            rewrite=right(lambda xi: xi**0, 2).of(loss="infonce")),
     Variant("xi-wrong-sign", "xi(-r) in place of xi(r)",
-            Claim(lambda loss, r, *rest: stated_weights(loss, [-distance for distance in r], *rest))),
+            Claim(lambda loss, r, *rest: stated_weights(loss, [-distance for distance in r], *rest)),
+            rewrite=exchanged(lambda s: {"r": -s["r"]}, 2).of(loss="infonce")),
     Variant("xi-of-two-r", "xi(2r): r without its 1/2",
-            Claim(lambda loss, r, *rest: stated_weights(loss, [distance * 2 for distance in r], *rest))),
+            Claim(lambda loss, r, *rest: stated_weights(loss, [distance * 2 for distance in r], *rest)),
+            rewrite=exchanged(lambda s: {"r": 2 * s["r"]}, 2).of(loss="infonce")),
     Variant("tau-inverted", "r tau in place of r / tau",
-            Claim(lambda loss, r, tau, *rest: stated_weights(loss, r, 1 / tau, *rest))),
+            Claim(lambda loss, r, tau, *rest: stated_weights(loss, r, 1 / tau, *rest)),
+            rewrite=exchanged(lambda s: {"tau": 1 / s["tau"]}, 2).of(loss="infonce")),
     Variant("xi-not-normalised", "exp(-r/tau) without 1 + exp(-r/tau)",
-            Claim(lambda _, r, tau, margin, exp: [exp((margin - distance) / tau) for distance in r])),
+            Claim(lambda _, r, tau, margin, exp: [exp((margin - distance) / tau) for distance in r]),
+            rewrite=right(lambda xi: 1 / (1 / xi - 1), 2).of(loss="infonce")),
     Variant("margin-dropped", "r_0 left out of xi",
-            Claim(lambda loss, r, tau, margin, exp: stated_weights(loss, r, tau, margin * 0, exp))),
-    Variant("half-for-shared", "1/2 V^xi vec W for the shared gradient", Claim(factor=0.5)),
-    Variant("doubled", "2 V^xi vec W for the shared gradient", Claim(factor=2.0)),
+            Claim(lambda loss, r, tau, margin, exp: stated_weights(loss, r, tau, margin * 0, exp)),
+            rewrite=exchanged(lambda _: {"r_0": 0}, 2).of(loss="triplet")),
+    Variant("half-for-shared", "1/2 V^xi vec W for the shared gradient", Claim(factor=0.5),
+            rewrite=right(lambda side: leading(side, Fraction(1, 2))).of(loss="infonce")),
+    Variant("doubled", "2 V^xi vec W for the shared gradient", Claim(factor=2.0),
+            rewrite=right(lambda side: leading(side, 2)).of(loss="infonce")),
     Variant("second-order-between-points",
             "theta of second order with r between unaugmented points, for every augmentation",
-            Claim(distances="points")),
-    Variant("third-order", "theta of third order with r between augmentation means", Claim(order=3)),
+            Claim(distances="points"),
+            rewrite=right(next_order, 3).of(loss="triplet", distances="points")),
+    Variant("third-order", "theta of third order with r between augmentation means", Claim(order=3),
+            rewrite=right(next_order, 3).of(loss="infonce")),
 )  # fmt: skip
 
 

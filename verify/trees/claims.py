@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from fractions import Fraction
+from functools import cached_property, lru_cache, partial
 from itertools import product
 from typing import Any
 
+import networkx as nx
 import numpy as np
 from flint import fmpq
 
+from hltm import HLTM
+from verify.engine.rewrites import Rewrite, right, times
 from verify.engine.statement import Variant
 from verify.towers.tower import Array, vec
 from verify.trees.enumeration import Enumeration
@@ -262,18 +266,83 @@ def half_top_update(node: Node) -> Array | None:
     return block_update(node) / fmpq(2) if node.top else None
 
 
+# Mutants as rewrites of the claim.
+
+
+@lru_cache
+def named_node() -> dict[str, Any]:
+    """A node of two latent children, two edges below the root, any tables: every symbol of the claim is in its form."""
+    graph = nx.DiGraph([("0", "λ"), ("λ", "μ"), ("μ", "ν"), ("μ", "κ"), ("ν", "a"), ("κ", "b")])
+    graph.nodes["0"]["prior"] = [0.5, 0.5]
+    for edge in graph.edges:
+        graph.edges[edge]["transition"] = [[0.75, 0.25], [0.5, 0.5]]
+    return {"tree": HLTM(graph), "node": "μ"}
+
+
+def at_node(rewrite: Rewrite) -> Rewrite:
+    """A rewrite of the claim of that node."""
+    return Rewrite(rewrite.change, named_node)
+
+
+def squared(strength: Any, *, path: int, root: int) -> Any:
+    """``rho_{0mu}^path (1 - rho_0^root)``."""
+    from sympy import Pow
+
+    powers = sorted(strength.atoms(Pow), key=lambda power: power in strength.args)
+    return strength.xreplace({power: power.base**n for power, n in zip(powers, (root, path), strict=True)})
+
+
+def without_polarities(vector: Any) -> Any:
+    """The entries of a_mu without their polarities."""
+    from sympy import Mul
+
+    def kept(entry: Any) -> Any:
+        return Mul(*(s for s in entry.free_symbols if getattr(s, "role", "") == "selectivity along edges"))
+
+    return vector.applyfunc(kept)
+
+
+def jacobian_transposed(operator: Any) -> Any:
+    """``J J^T`` for ``J^T J``."""
+    from sympy import MatMul, Transpose
+
+    def is_gram(part: Any) -> bool:
+        return isinstance(part, MatMul) and part.args[0] == Transpose(part.args[-1])
+
+    return operator.replace(is_gram, lambda part: MatMul(part.args[-1], part.args[0]))
+
+
+def even_edges(total: Any) -> Any:
+    """The edges with an even number of leaves below for those with an odd one."""
+    from sympy import Mul
+
+    edges = {s for s in total.free_symbols if getattr(s, "role", "") != "Walsh coefficient"}
+    kept = [(term, term.free_symbols & edges) for term in total.args]
+    return total.func(*(term / Mul(*odd) * Mul(*(edges - odd)) for term, odd in kept))
+
+
 VARIANTS = (
     Variant("rho-not-squared", "rho_{0mu} in place of rho_{0mu}^2",
-            false_activation(lambda n: n.path_polarity() * (1 - n.rho_0**2))),
+            false_activation(lambda n: n.path_polarity() * (1 - n.rho_0**2)),
+            rewrite=at_node(right(lambda o: squared(o, path=1, root=2), 2))),
     Variant("root-not-squared", "1 - rho_0 in place of 1 - rho_0^2",
-            false_activation(lambda n: n.path_polarity() ** 2 * (1 - n.rho_0))),
+            false_activation(lambda n: n.path_polarity() ** 2 * (1 - n.rho_0)),
+            rewrite=at_node(right(lambda o: squared(o, path=2, root=1), 2))),
     Variant("edge-left-out", "the first edge of the path left out",
-            false_activation(lambda n: n.path_polarity(skip=1) ** 2 * (1 - n.rho_0**2))),
-    Variant("s-without-half", "s_k without its 1/2", false_activation(o, partial(Node.a, scale=2))),
-    Variant("a-without-rho", "a_mu = [s_k] without rho_{mu nu}", false_activation(o, partial(Node.a, with_rho=False))),
-    Variant("jacobian-transposed", "J J^T in place of J^T J", only("operator", transposed)),
-    Variant("walsh-even-sets", "even |S| kept", only("operator", partial(walsh_operator, odd_sets=False))),
-    Variant("walsh-even-edges", "edges with even counts", only("operator", partial(walsh_operator, odd_edges=False))),
-    Variant("block-is-all", "2 OP_mu vec W_mu below the top node", only("update", block_update)),
-    Variant("one-branch-for-shared", "OP vec W at the top node for the shared update", only("update", half_top_update)),
+            false_activation(lambda n: n.path_polarity(skip=1) ** 2 * (1 - n.rho_0**2)),
+            rewrite=at_node(right(lambda path: path.args[-1], 3))),
+    Variant("s-without-half", "s_k without its 1/2", false_activation(o, partial(Node.a, scale=2)),
+            rewrite=at_node(times(2, 4))),
+    Variant("a-without-rho", "a_mu = [s_k] without rho_{mu nu}", false_activation(o, partial(Node.a, with_rho=False)),
+            rewrite=at_node(right(without_polarities, 4))),
+    Variant("jacobian-transposed", "J J^T in place of J^T J", only("operator", transposed),
+            rewrite=right(jacobian_transposed).of(claim="operator")),
+    Variant("walsh-even-sets", "even |S| kept", only("operator", partial(walsh_operator, odd_sets=False)),
+            rewrite="coefficients of sets of even size are no symbols of the claim"),
+    Variant("walsh-even-edges", "edges with even counts", only("operator", partial(walsh_operator, odd_edges=False)),
+            rewrite=right(even_edges).of(claim="walsh")),
+    Variant("block-is-all", "2 OP_mu vec W_mu below the top node", only("update", block_update),
+            rewrite="the claim is about a node above which there is none; below it the derived update has cross terms"),
+    Variant("one-branch-for-shared", "OP vec W at the top node for the shared update", only("update", half_top_update),
+            rewrite=times(Fraction(1, 2)).of(claim="update")),
 )  # fmt: skip

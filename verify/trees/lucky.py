@@ -19,6 +19,7 @@ from flint import fmpq, fmpq_poly
 
 import theory
 from verify.engine.evidence import Kind, Measurement
+from verify.engine.rewrites import exchanged, right, times
 from verify.engine.statement import Variant
 from verify.instances.instance import TreeInstance
 from verify.trees.agreement import enumeration
@@ -121,18 +122,77 @@ def doubled(m: Moments) -> tuple[Any, Any, Any]:
     return 2 * line, 2 * factor, radicand
 
 
+# Mutants as rewrites of the claim.
+
+THE_RANGE = "the range b of the weights is a symbol of the claim"
+
+
+def root_to_mean(bound: Any) -> Any:
+    """``max(m_0, 0)`` for ``sqrt(m_0^2 + v)``."""
+    from sympy import Max, Pow, Rational
+
+    def is_root(part: Any) -> bool:
+        return isinstance(part, Pow) and part.exp == Rational(1, 2)
+
+    m_0 = next(s for s in bound.free_symbols if dict(getattr(s, "place", ())).get("state") == "0")
+    return bound.replace(is_root, lambda _: Max(0, m_0))
+
+
+def half_the_gap(bound: Any) -> Any:
+    """``(m_1 - m_0)/2``."""
+    means = {dict(s.place)["state"]: s for s in bound.free_symbols if "state" in dict(getattr(s, "place", ()))}
+    return (means["1"] - means["0"]) / 2
+
+
+def normal_tail(tail: Any) -> Any:
+    """``erfc(t/sqrt(2 V))/2`` with the variance of the gap, ``V = sum_i c_i^2/3``."""
+    import sympy
+
+    t = next(s for s in tail.free_symbols if s.name == "t")
+    c, i, n = (
+        next(s for s in tail.atoms(kind) if str(s) == name)
+        for kind, name in ((sympy.Indexed, "c[i]"), (sympy.Symbol, "i"), (sympy.Symbol, "n"))
+    )
+    return sympy.erfc(t / sympy.sqrt(2 * sympy.Sum(c**2 / 3, (i, 1, n)))) / 2
+
+
+def every_one(existence: Any) -> Any:
+    """``P_t^m`` for ``1 - (1 - P_t)^m``."""
+    from sympy import Pow
+
+    (power,) = existence.atoms(Pow)
+    return (1 - power.base) ** power.exp
+
+
 ALL: tuple[Kind, ...] = ("exact", "float", "trained")
 BOUND_VARIANTS = (
     Variant(
-        "variance-left-out", "sqrt(m_0^2) in place of sqrt(m_0^2 + v)", Claim(bound=lambda m: with_variance(m, 0)), ALL
+        "variance-left-out",
+        "sqrt(m_0^2) in place of sqrt(m_0^2 + v)",
+        Claim(bound=lambda m: with_variance(m, 0)),
+        ALL,
+        rewrite=exchanged(lambda _: {"v": 0}).of(claim="strength"),
     ),
-    Variant("mean-for-root", "max(m_0, 0) in place of sqrt(m_0^2 + v)", Claim(bound=mean_for_root), ALL),
-    Variant("bound-without-half", "the bound without its 1/2", Claim(bound=doubled), ALL),
+    Variant(
+        "mean-for-root",
+        "max(m_0, 0) in place of sqrt(m_0^2 + v)",
+        Claim(bound=mean_for_root),
+        ALL,
+        rewrite=right(root_to_mean).of(claim="strength"),
+    ),
+    Variant(
+        "bound-without-half",
+        "the bound without its 1/2",
+        Claim(bound=doubled),
+        ALL,
+        rewrite=times(2).of(claim="strength"),
+    ),
     Variant(
         "half-the-gap",
         "s_j >= g_j / 2, as for linear neurons",
         Claim(bound=lambda m: ((m.m_1 - m.m_0) / 2, m.m_0 * 0, m.m_0 * 0)),
         ALL,
+        rewrite=right(half_the_gap).of(claim="strength"),
     ),
 )
 TRAINED_VARIANTS = (
@@ -146,11 +206,31 @@ TRAINED_VARIANTS = (
     ),
 )
 VARIANTS = (
-    Variant("normal-law", "a normal law of the same variance, claimed exact", Claim(survival=normal_survival)),
-    Variant("range-without-root-three", "b = sigma_w n^(-1/2)", Claim(bound_squared=lambda n: Fraction(1, n))),
-    Variant("range-over-n", "b = sigma_w / n", Claim(bound_squared=lambda n: Fraction(1, n**2))),
-    Variant("gap-without-two", "g_j = w_j^T a_mu", Claim(gap=lambda w, a: w @ a)),
-    Variant("every-neuron-lucky", "P^m in place of 1 - (1 - P)^m", Claim(existence=lambda p, m: p**m)),
+    Variant(
+        "normal-law",
+        "a normal law of the same variance, claimed exact",
+        Claim(survival=normal_survival),
+        rewrite=right(normal_tail).of(claim="law"),
+    ),
+    Variant(
+        "range-without-root-three",
+        "b = sigma_w n^(-1/2)",
+        Claim(bound_squared=lambda n: Fraction(1, n)),
+        rewrite=THE_RANGE,
+    ),
+    Variant("range-over-n", "b = sigma_w / n", Claim(bound_squared=lambda n: Fraction(1, n**2)), rewrite=THE_RANGE),
+    Variant(
+        "gap-without-two",
+        "g_j = w_j^T a_mu",
+        Claim(gap=lambda w, a: w @ a),
+        rewrite=times(Fraction(1, 2), 2).of(claim="gap"),
+    ),
+    Variant(
+        "every-neuron-lucky",
+        "P^m in place of 1 - (1 - P)^m",
+        Claim(existence=lambda p, m: p**m),
+        rewrite=right(every_one, 2).of(claim="existence"),
+    ),
     *BOUND_VARIANTS,
 )
 

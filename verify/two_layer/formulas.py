@@ -16,6 +16,7 @@ from flint import fmpq
 
 import numeric
 from verify.engine.evidence import Kind
+from verify.engine.rewrites import in_convention, left, right, without_assumption
 from verify.engine.statement import Variant
 from verify.instances.in_torch import arrays_of, weights_of
 from verify.instances.instance import PopulationInstance
@@ -169,17 +170,84 @@ class Claim:
 
 
 STATED = Claim()
+ONE_SYMBOL = "what A_jk is made of changes, which the claim has one symbol for"
+
+
+def with_plus(difference: Any) -> Any:
+    """The sum of two squares for their difference."""
+    from sympy import MatAdd, MatMul
+
+    return MatAdd(*(MatMul(-1, term).doit() if term.as_coeff_mmul()[0] < 0 else term for term in difference.args))
+
+
+def identity(zero: Any) -> Any:
+    """The identity in place of a zero matrix."""
+    from sympy import Identity
+
+    return Identity(zero.shape[0])
+
+
+def block_transposed(total: Any) -> Any:
+    """``A_jk^T`` for ``A_jk`` in the sum over k."""
+    from sympy import MatrixSymbol, Transpose
+
+    blocks = [symbol for symbol in total.atoms(MatrixSymbol) if symbol.role == "gated covariance"]
+    return total.xreplace({block: Transpose(block) for block in blocks})
+
+
 VARIANTS = (
-    Variant("decoupled-without-decoupling", "A_jk left out for j != k", Claim(decoupled), ALL),
-    Variant("conserved-with-plus", "||w_1j||^2 + ||w_2j||^2 is conserved", replace(STATED, sign=1), ALL),
-    Variant("absolute-coupling", "|w_2j^T w_2k| in place of w_2j^T w_2k", Claim(absolute_coupling), ALL),
-    Variant("second-moment", "E[m_j m_k^T] in place of the covariance", Claim(second_moment), ALL),
-    Variant("factor-two-missing", "the one-branch form for the shared update", Claim(half), ALL),
-    Variant("gates-dropped", "A_jk = Cov_x(E_aug x, E_aug x)", Claim(ungated), ALL),
-    Variant("not-averaged", "A_jk without the average over augmentations", Claim(not_averaged), ALL),
-    Variant("block-transposed", "A_kj in place of A_jk", Claim(transposed), ALL),
-    Variant("linear-neurons-separate", "linear neurons part what has one mean", replace(STATED, separates=True), ALL),
     Variant(
-        "descent-conserves", "conserved at a finite learning rate too", replace(STATED, drift=0), ("exact", "trained")
+        "decoupled-without-decoupling",
+        "A_jk left out for j != k",
+        Claim(decoupled),
+        ALL,
+        rewrite=without_assumption("A_jk = 0 for j != k").of(claim="decoupled"),
+    ),
+    Variant(
+        "conserved-with-plus",
+        "||w_1j||^2 + ||w_2j||^2 is conserved",
+        replace(STATED, sign=1),
+        ALL,
+        rewrite=left(lambda rate: rate.func(with_plus(rate.args[0]))).of(claim="conserved"),
+    ),
+    Variant(
+        "absolute-coupling",
+        "|w_2j^T w_2k| in place of w_2j^T w_2k",
+        Claim(absolute_coupling),
+        ALL,
+        rewrite="the absolute value of a product of two columns is no matrix expression of SymPy",
+    ),
+    Variant("second-moment", "E[m_j m_k^T] in place of the covariance", Claim(second_moment), ALL, rewrite=ONE_SYMBOL),
+    Variant(
+        "factor-two-missing",
+        "the one-branch form for the shared update",
+        Claim(half),
+        ALL,
+        rewrite=in_convention("shared").of(claim="block"),
+    ),
+    Variant("gates-dropped", "A_jk = Cov_x(E_aug x, E_aug x)", Claim(ungated), ALL, rewrite=ONE_SYMBOL),
+    Variant(
+        "not-averaged", "A_jk without the average over augmentations", Claim(not_averaged), ALL, rewrite=ONE_SYMBOL
+    ),
+    Variant(
+        "block-transposed",
+        "A_kj in place of A_jk",
+        Claim(transposed),
+        ALL,
+        rewrite=right(block_transposed).of(claim="block"),
+    ),
+    Variant(
+        "linear-neurons-separate",
+        "linear neurons part what has one mean",
+        replace(STATED, separates=True),
+        ALL,
+        rewrite=right(identity).of(claim="ring"),
+    ),
+    Variant(
+        "descent-conserves",
+        "conserved at a finite learning rate too",
+        replace(STATED, drift=0),
+        ("exact", "trained"),
+        rewrite="the claim is about the flow; a step of descent has no relation in it",
     ),
 )
