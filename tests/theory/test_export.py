@@ -307,3 +307,23 @@ def test_a_pipe_is_refused(tmp_path):
     assert result.returncode == 2
     assert "is no regular file" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+@pytest.mark.parametrize("what", ["activation", "operator"])
+def test_what_is_exported_is_the_claim(monkeypatch, what, number):
+    """A relation that is changed in the claim is changed in the export, and a paper with the true one has drifted."""
+    from theory.paper import export
+
+    tree = named([("0", "λ"), ("λ", "μ"), ("μ", "a"), ("μ", "b")], symmetric=False)
+    derived = theory.derive("activation-covariance", tree=tree, node="μ")
+    relations = export.factored(export.tree_symbols(tree), "μ")
+    assert derived.claim.relations == relations
+    paper = formula(tree, "μ", what)
+    wrong = relations[number]
+    right = 7 * wrong.rhs if number else sympy.MatMul(7, *wrong.rhs.args)
+    changed = (*relations[:number], sympy.Eq(wrong.lhs, right, evaluate=False), *relations[number + 1 :])
+    assert not derived.decides(derived.claim.replace(relations=changed)).value
+    monkeypatch.setattr(export, "factored", lambda *_: changed)
+    assert formula(tree, "μ", what) != paper
+    assert "has drifted" in drift(paper, tree, "μ", what)

@@ -5,7 +5,7 @@ with the label ``eq:covop:<what>:<node>``. `drift` finds that label in a paper a
 (arXiv 2010.00578).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -17,7 +17,8 @@ from theory.core.notation import END, PREAMBLE
 from theory.latex.names import MACROS, expanded, macros, require_tex
 from theory.latex.render import FORMS, plain_tex
 from theory.paper.drift import Tokens, argument, content, definition_of, definitions, display, joined, tokens
-from theory.trees.activation import gap_vector, is_binary_at, selectivity
+from theory.trees.activation import is_binary_at, selectivity
+from theory.trees.derivations import factored
 from theory.trees.symbols import (
     TreeSymbols,
     entry_index,
@@ -151,6 +152,7 @@ def _listed(start: str, items: Sequence[Item], end: str) -> list[Item]:
 
 
 def _head(what: str, name: str, factors: Sequence[str]) -> Row:
+    """The first row: of the operator of linear neurons with its Jacobian."""
     if what == "activation":
         return Row(rf"\covopactivationcov{{{name}}}", factors)
     jacobians = [rf"\otimes \covopjacobian{{{name}}}^{{\top}}", rf"\covopjacobian{{{name}}}"]
@@ -158,19 +160,28 @@ def _head(what: str, name: str, factors: Sequence[str]) -> Row:
 
 
 def _binary(symbols: TreeSymbols, node: Node, what: str) -> list[Row]:
-    """``o a a^T`` with o and a written out."""
-    tree, name = symbols.tree, symbols.texts[node]
-    names = _macro_names(symbols, node)
-    square = [rf"\covopstrength{{{name}}}", rf"\covopgap{{{name}}}", rf"\covopgap{{{name}}}^{{\top}}"]
-    polarities = [rf"{names[symbols.polarity(child)]}^{{2}}" for child in path_below(tree, node)]
-    root = plain_tex(1 - symbols.root_polarity**2, names)
-    factors = [rf"\bigl({root}\bigr)" if polarities else root, *polarities]
-    vector = [_factors(entry, names) for entry in gap_vector(symbols, node, None)]
+    """The relations of the claim, the polarity of the path written out."""
+    name, names = symbols.texts[node], _macro_names(symbols, node)
+    product, strength, *reach, vector = factored(symbols, node)
+    macro = {strength.lhs: rf"\covopstrength{{{name}}}", vector.lhs: rf"\covopgap{{{name}}}"}
+    order = [symbols.root_polarity, *(symbols.polarity(child) for child in path_below(symbols.tree, node))]
+    o = strength.rhs.xreplace({one.lhs: one.rhs for one in reach})
+    factors = sorted(sympy.Mul.make_args(o), key=lambda factor: min(map(order.index, factor.free_symbols), default=-1))
+    shown = [plain_tex(factor, names) for factor in factors]
+    if len(factors) > 1:
+        shown = [rf"\bigl({text}\bigr)" if factor.is_Add else text for factor, text in zip(factors, shown, strict=True)]
     return [
-        _head(what, name, square),
-        Row(rf"\covopstrength{{{name}}}", factors),
-        Row(rf"\covopgap{{{name}}}", _listed(r"\bigl(", vector, r"\bigr)^{\top}")),
+        _head(what, name, [_of(part, macro) for part in product.rhs.args]),
+        Row(macro[strength.lhs], shown),
+        Row(macro[vector.lhs], _listed(r"\bigl(", [_factors(entry, names) for entry in vector.rhs], r"\bigr)^{\top}")),
     ]
+
+
+def _of(part: sympy.Basic, macro: Mapping[sympy.Basic, str]) -> str:
+    """A factor of a product of symbols that have macros."""
+    if isinstance(part, sympy.Transpose):
+        return rf"{_of(part.arg, macro)}^{{\top}}"
+    return macro[part] if part in macro else plain_tex(part, {})
 
 
 def _factors(expression: sympy.Expr, names: dict[sympy.Symbol, str]) -> tuple[str, ...]:

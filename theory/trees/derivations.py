@@ -143,7 +143,7 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
         relation = sympy.Le(Symbol(rf"\operatorname{{rank}} {_name(symbols, node)}", real=True), 1, evaluate=False)
         reason = "rank one at most: all 2 x 2 minors with the first row vanish"
         steps.append(Step(relation, reason, decide_zero(matrix([minors]))))
-    relations, steps_factored = _factors(symbols, node, claim)
+    relations = factored(symbols, node)
     text = "V_{z_0}[E[f | z_0]] = o_mu a_mu a_mu^T, o_mu = rho_{0mu}^2 (1 - rho_0^2), a_mu = [rho_{mu nu} s_nu]"
     needs = (MARKOV, "binary nodes, any tables")
     left, target = cross(symbols.prior, means, means), _covariance(symbols, node, claim.rows)
@@ -152,7 +152,8 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
         reach_symbol(symbols, node): reached(symbols, node),
     }
     read = defined_reading(target, left, meanings)
-    return _conclude(Claim(text, relations, needs), steps + steps_factored, left, claim, target, read)
+    steps.append(_multiplied_out(relations, claim))
+    return _conclude(Claim(text, relations, needs), steps, left, claim, target, read)
 
 
 def _gaps(symbols: TreeSymbols, node: Node, size: int) -> MatrixExpr:
@@ -176,24 +177,29 @@ def reached(symbols: TreeSymbols, node: Node) -> Expr:
     return _normal(high - low)
 
 
-def _factors(symbols: TreeSymbols, node: Node, claim: ImmutableDenseMatrix) -> tuple[tuple[Basic, ...], list[Step]]:
-    """``V = o_mu a_mu a_mu^T`` with both factors, and the step that multiplies them out."""
+def factored(symbols: TreeSymbols, node: Node) -> tuple[Basic, ...]:
+    """What is claimed at a node of two states: ``V = o_mu a_mu a_mu^T``, o_mu, rho_{0 mu} below two edges, a_mu."""
     mu = symbols.texts[node]
-    way, entries = [symbols.polarity(place) for place in path_below(symbols.tree, node)], gap_vector(symbols, node)
-    spread, path = 1 - symbols.root_polarity**2, Mul(*way)
-    reach = reach_symbol(symbols, node) if len(way) > 1 else path
+    way = [symbols.polarity(place) for place in path_below(symbols.tree, node)]
+    entries = gap_vector(symbols, node)
     o = quantity("strength", f"o_{{{mu}}}", where={"node": mu}, nonnegative=True)
     a = _gaps(symbols, node, len(entries))
-    column = ImmutableDenseMatrix(entries)
-    product = MatMul(o, a, Transpose(a))
-    relations = [
-        equation(_covariance(symbols, node, claim.rows), product),
-        equation(o, Mul(reach**2, spread)),
-        *([equation(reach, path)] if len(way) > 1 else []),
-        equation(a, column),
-    ]
-    result = decide_zero(matrix((path**2 * spread * column * column.T - claim).tolist()))
-    return tuple(relations), [Step(equation(product, claim), "both factors multiplied out", result)]
+    reach = reach_symbol(symbols, node) if len(way) > 1 else Mul(*way)
+    return (
+        equation(_covariance(symbols, node, len(entries)), MatMul(o, a, Transpose(a))),
+        equation(o, Mul(reach**2, 1 - symbols.root_polarity**2)),
+        *([equation(reach, Mul(*way))] if len(way) > 1 else []),
+        equation(a, ImmutableDenseMatrix(entries)),
+    )
+
+
+def _multiplied_out(relations: tuple[Basic, ...], claim: ImmutableDenseMatrix) -> Step:
+    """The step that puts the factors of a claim together."""
+    product, strength, *_, vector = (relation.rhs for relation in relations)
+    reaches = {relation.lhs: relation.rhs for relation in relations[2:-1]}
+    o = strength.xreplace(reaches)
+    result = decide_zero(matrix((o * vector * vector.T - claim).tolist()))
+    return Step(equation(product, claim), "both factors multiplied out", result)
 
 
 def _difference(event: str, node: str) -> Symbol:
