@@ -1,6 +1,7 @@
-"""The command line of `theory`: `python -m theory latex`, formulas of a tree for a paper, and the check for drift.
+"""The command line of `theory`: formulas of a tree for a paper, with a check for drift; a proof assistant's checks.
 
-Exit codes: 0 written or unchanged, 1 the formula in the paper has drifted, 2 wrong input or usage.
+Exit codes: 0 written, unchanged, or accepted; 1 the formula in the paper has drifted, or the compiler rejects a file;
+2 wrong input or usage; 3 nothing could be decided.
 """
 
 import enum
@@ -83,6 +84,68 @@ def run(path: Path | None, name: str | None, what: str, form: str, out: Path | N
         return deliver(result or "", out)
     sys.stdout.write((result or f"{check}: unchanged") + "\n")
     return 0 if result is None else 1
+
+
+kernel = typer.Typer(add_completion=False, rich_markup_mode=None, help="Theorems and identities for a proof assistant.")
+app.add_typer(kernel, name="kernel")
+
+
+@kernel.command("export")
+def kernel_export(
+    slug: Annotated[str, typer.Argument(help="A statement: its number or its slug.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A folder, made where it is not there.")],
+) -> Job:
+    """Write the identities that the derivations of a statement decide; needs no compiler."""
+    return lambda: write_identities(slug, out)
+
+
+@kernel.command("check")
+def kernel_check(
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Files of `kernel export`.")] = None,
+    record: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was accepted, by hash.")] = None,
+) -> Job:
+    """Compile all theorems and the identities of every statement, or the exported files of a folder."""
+    return lambda: compile_all(folder, record)
+
+
+def write_identities(slug: str, out: Path) -> int:
+    """Write the files of a statement, and say what was left out."""
+    with deferred_interrupt():
+        from theory.kernel.export import exports
+        from theory.registry import slug_of
+    from hltm.base.atomic import reason, write
+
+    name = slug_of(slug)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--out {str(out)!r}: cannot be made: {reason(error)}") from None
+    for number, exported in enumerate(exports(name), start=1):
+        target = out / f"{name.replace('-', '_')}_{number}.v"
+        write(target, exported.text.encode())
+        left = f", {len(exported.left_out)} left out ({', '.join(exported.reasons)})" if exported.left_out else ""
+        sys.stdout.write(f"{target}: {exported.name}: {len(exported.lemmas)} lemmas{left}\n")
+    return 0
+
+
+def compile_all(folder: Path | None, record: Path | None) -> int:
+    """Compile, print a line for each file, and return the exit code."""
+    from theory.kernel import rocq
+
+    found = rocq.compiler()
+    if found is None:
+        sys.stderr.write(f"no compiler: neither coqc nor rocq is on the path; Debian: {rocq.INSTALL}\n")
+        return 3
+    with shown() as progress:
+        rows = rocq.all_files(found, progress) if folder is None else rocq.files_of(found, folder, progress)
+        for row in rows:
+            sys.stdout.write(f"{row.outcome.status:9} {row.outcome.seconds:6.1f} s  {row.name}: {row.says}\n")
+    if record is not None:
+        from hltm.base.atomic import write
+
+        write(record, rocq.as_record(rows).encode())
+    statuses = {row.outcome.status for row in rows}
+    return 1 if "rejected" in statuses else 3 if "timeout" in statuses else 0
 
 
 def read_paper(path: Path) -> str:

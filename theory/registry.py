@@ -117,8 +117,8 @@ def derive(slug: str | int, **options: object) -> Derivation:
     >>> derive("covariance-operator").decision.value
     True
     """
-    entry = _entry(slug)
-    name = next(key for key, value in STATEMENTS.items() if value is entry)
+    name = slug_of(slug)
+    entry = STATEMENTS[name]
     for option, value in options.items():
         if option not in entry.options:
             hint = _near(option, entry.options)
@@ -130,10 +130,11 @@ def derive(slug: str | int, **options: object) -> Derivation:
     return entry.derive(**options)
 
 
-def _entry(slug: object) -> Entry:
+def slug_of(slug: object) -> str:
+    """The slug of a statement, by its slug or its number."""
     for name, entry in STATEMENTS.items():
         if not isinstance(slug, bool) and (slug == name or slug == entry.number or slug == str(entry.number)):
-            return entry
+            return name
     hint = _near(slug, STATEMENTS)
     raise InputError(f"slug={slug!r} of derive: must be one of {', '.join(STATEMENTS)}{hint}")
 

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction as Exact
 from random import Random
+from typing import Any
 
 import sympy
 from sympy import Expr, Indexed, Integer, MatrixBase, MatrixExpr, Rational, Symbol
 from sympy.core.function import AppliedUndef
 
 from theory.core.normal import Normaliser, NotExactError
+from theory.core.record import note_identity
 
 POLYNOMIAL, SIMPLIFY, ASSUMPTIONS = "polynomial normal form", "simplify", "assumptions"
 POINT, ABSTAINED = "numeric point", "abstained"
@@ -161,12 +163,23 @@ def _refuting_point(expr: Expr) -> str | None:
     return None
 
 
-def decide_zero(expr: Expr | MatrixBase) -> Decision:
-    """Decide a commutative scalar or explicit matrix by its normal form; `theory.core.equality` is the public entry."""
-    if isinstance(expr, MatrixBase):
-        entries = list(dict.fromkeys(expr.flat()))
-        return _decide_entries(entries)
-    return _decide_entries([sympy.sympify(expr, strict=True)])
+def decide_zero(expr: Expr | MatrixBase, sides: tuple[Any, Any] | None = None) -> Decision:
+    """Decide a commutative scalar or explicit matrix by its normal form; `theory.core.equality` is the public entry.
+
+    `sides` are the two that the expression is the difference of, for who records what is decided.
+    """
+    entries = expr.flat() if isinstance(expr, MatrixBase) else [sympy.sympify(expr, strict=True)]
+    decision = _decide_entries(list(dict.fromkeys(entries)))
+    left, right = (_entries(side, len(entries)) for side in sides or (expr, Integer(0)))
+    for one, other in zip(left, right, strict=True):
+        if one != other:
+            note_identity(one, other, decision.value is True, decision.method)
+    return decision
+
+
+def _entries(side: Any, count: int) -> list[Expr]:
+    """Entries of a matrix; a scalar, of which 0 stands for a matrix of zeros."""
+    return list(side.flat()) if isinstance(side, MatrixBase) else [sympy.sympify(side, strict=True)] * count
 
 
 def vanishing_symbols(expr: Expr) -> Expr:

@@ -161,7 +161,7 @@ def stated(relation: sympy.Basic, justification: str, read: Reading) -> Step:
 
 def zero_step(left: sympy.Expr, right: sympy.Expr, justification: str) -> Step:
     """A step ``left = right`` of scalar or explicit matrix expressions, decided by ``decide_zero``."""
-    return Step(equation(left, right), justification, decide_zero(left - right))
+    return Step(equation(left, right), justification, decide_zero(left - right, (left, right)))
 
 
 def positive_step(expression: sympy.Expr, shown: sympy.Expr, justification: str) -> Step:

@@ -175,7 +175,7 @@ def _decide_scalars(left: Expr, right: Expr) -> Decision:
     gap = left - right  # of numbers; symbols of both sides are kept apart
     if right.free_symbols:
         gap = sympy.Add(left, sympy.Mul(-1, right, evaluate=False), evaluate=False)
-    decision = decide.decide_zero(gap)
+    decision = decide.decide_zero(gap, (left, right))
     if has_pieces(gap) and decision.value is not False and decision.method != POLYNOMIAL:
         decision = decide_by_cases(decide.vanishing_symbols(left - right))
     if decision.value is None and gap.has(sympy.Sum):

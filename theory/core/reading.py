@@ -159,8 +159,8 @@ def same(left: Any, right: Any) -> Decision:
     if hasattr(left, "shape") and hasattr(right, "shape"):
         if left.shape != right.shape:
             return Decision(False, "shapes", f"shapes {left.shape} and {right.shape}")
-        return decide_zero(left - right)
-    return decide_zero(left if right == 0 else right if left == 0 else left - right)
+        return decide_zero(left - right, (left, right))
+    return decide_zero(left if right == 0 else right if left == 0 else left - right, (left, right))
 
 
 def explicit(expr: Any, meanings: Mapping[Any, Any]) -> Any:

@@ -121,13 +121,15 @@ def _layer_steps(
                 equation(Vec(grad), shown),
                 f"chain rule of layer {layer} at fixed gates, then vec(A X B) = (B^T kron A) vec X; "
                 "the left side is differentiated entry by entry",
-                decide_zero(left - outer),
+                decide_zero(left - outer, (left, outer)),
             )
         )
     for net, weight, conn, out in zip((first, second), weights, forward, outputs, strict=True):
         product = connection(net, layer).T * vec(net.weights[layer - 1])
         why = "homogeneity: J_l p_l = f_L, and the vec identity"
-        steps.append(Step(equation(conn.T * Vec(weight), out), why, decide_zero(product - net.output)))
+        steps.append(
+            Step(equation(conn.T * Vec(weight), out), why, decide_zero(product - net.output, (product, net.output)))
+        )
     return steps
 
 

@@ -13,6 +13,7 @@ from sympy import Expr, ImmutableDenseMatrix, Matrix
 
 from hltm.base.errors import InputError
 from theory.core.notation import real
+from theory.core.record import differentiated
 
 TERM_LIMITS = {"linear": 100_000, "normalized": 300}
 """Largest estimated number of monomials of the gradients that is written out (a few seconds), by output."""
@@ -123,4 +124,4 @@ def squared_distance(first: Tower, second: Tower) -> Expr:
 
 def gradient(distance: Expr, weight: Matrix) -> ImmutableDenseMatrix:
     """``vec(dr/dW)`` at fixed gates, by differentiation with respect to every entry."""
-    return vec(weight.applyfunc(lambda entry: sympy.diff(distance, entry)))
+    return vec(weight.applyfunc(lambda entry: differentiated(distance, entry)))

@@ -42,6 +42,7 @@ from theory.core.reading import (
     summed,
     with_numbers,
 )
+from theory.core.record import differentiated
 from theory.towers.covariance import derive_covariance
 from theory.towers.dual_gradient import identity_step
 from theory.towers.network import checked_widths
@@ -455,7 +456,7 @@ def derive_explicit(widths: object) -> Derivation:
     sizes = explicit_widths(widths)
     net = population(sizes)
     loss = expected_simple_loss(net)
-    slopes = [weight.applyfunc(lambda entry: sympy.diff(loss, entry)) for weight in (net.first, net.second)]
+    slopes = [weight.applyfunc(lambda entry: differentiated(loss, entry)) for weight in (net.first, net.second)]
     read = explicit_block(net, slopes)
     steps = [
         stated(relation, f"rate of W_{layer} under the one-branch flow, half of the negative gradient", read)

@@ -1,0 +1,295 @@
+"""The compiler of the proof assistant: what it accepts of the theorems and of exported identities, on what axioms.
+
+A file is accepted where the compiler ends with exit status 0; a theorem also needs the axioms that
+``Print Assumptions`` names to be among `ALLOWED`. Nothing else is read from what the compiler prints. Results are kept
+by the SHA-256 of the file, of the checker and of the version of the compiler; `record.json` holds those of the machine
+that tested a release.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from hltm.base.atomic import reason, write
+from hltm.base.errors import InputError
+from hltm.base.progress import SILENT, Progress
+
+HERE = Path(__file__).parent
+CHECKER = ("Reflect.v", "ReflectReals.v", "ReflectField.v")
+ASSUMPTIONS = "Assumptions.v"
+RECORD = "record.json"
+LIMIT = 600.0
+"""Seconds that the compiler may take for one file."""
+INSTALL = "apt-get install coq libcoq-mathcomp-algebra libcoq-mathcomp-algebra-tactics libcoq-coquelicot"
+ALLOWED = frozenset(
+    {
+        "ClassicalDedekindReals.sig_not_dec",
+        "ClassicalDedekindReals.sig_forall_dec",
+        "FunctionalExtensionality.functional_extensionality_dep",
+        "Classical_Prop.classic",
+    }
+)
+"""Axioms of the real numbers of Coq's standard library, of function extensionality and of classical logic."""
+
+Status = Literal["accepted", "rejected", "timeout"]
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A compiler: the words that start it, and its version."""
+
+    command: tuple[str, ...]
+    version: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the compiler said of a file: status, seconds, the end of its message, and its version."""
+
+    status: Status
+    seconds: float
+    detail: str
+    version: str
+
+
+@cache
+def compiler() -> Compiler | None:
+    """The compiler on the path: ``coqc``, or ``rocq compile`` from version 9 on."""
+    for name, words in (("coqc", ("coqc",)), ("rocq", ("rocq", "compile"))):
+        path = shutil.which(name)
+        if path is None:
+            continue
+        with suppress(OSError, subprocess.SubprocessError):
+            asked = subprocess.run(  # noqa: S603
+                [path, "--print-version"], capture_output=True, text=True, timeout=60, check=True
+            )
+            return Compiler((path, *words[1:]), asked.stdout.split()[0])
+    return None
+
+
+def modules() -> list[str]:
+    """The files of the theorems, each after those it needs, as ``_CoqProject`` lists them."""
+    lines = (HERE / "_CoqProject").read_text(encoding="utf-8").split()
+    return [line for line in lines if line.endswith(".v")]
+
+
+def digest(parts: Iterable[str]) -> str:
+    """SHA-256 of texts, each with its length."""
+    result = hashlib.sha256()
+    for part in parts:
+        content = part.encode()
+        result.update(f"{len(content)}\n".encode() + content)
+    return result.hexdigest()
+
+
+@cache
+def sources(names: tuple[str, ...]) -> str:
+    """SHA-256 of files of this folder."""
+    return digest((HERE / name).read_text(encoding="utf-8") for name in names)
+
+
+def key_of(text: str) -> str:
+    """The key of an exported file: it changes with the file and with the checker."""
+    return digest((sources(CHECKER), text))
+
+
+def theorems_key() -> str:
+    """The key of all theorems."""
+    return sources((*modules(), ASSUMPTIONS))
+
+
+def cache_folder() -> Path | None:
+    """Where results are kept; None where nothing can be written."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "covop" / "kernel"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder
+
+
+def known(key: str, version: str) -> Outcome | None:
+    """A result of an earlier run of this version on this machine."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    try:
+        return Outcome(**json.loads((folder / f"{key}-{version}.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def keep(key: str, outcome: Outcome) -> None:
+    """Keep a result for later runs; a time-out is tried again."""
+    folder = cache_folder()
+    if folder is not None and outcome.status != "timeout":
+        with suppress(InputError):
+            write(folder / f"{key}-{outcome.version}.json", json.dumps(asdict(outcome)).encode())
+
+
+@cache
+def recorded() -> Mapping[str, str]:
+    """Keys that the release was tested with, each with the version of the compiler that accepted it."""
+    try:
+        found = json.loads((HERE / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(key): str(version) for key, version in found.items()}
+
+
+def compile_file(found: Compiler, folder: Path, name: str, library: Path, limit: float = LIMIT) -> Outcome:
+    """Compile one file of a folder, with the compiled modules of a library."""
+    start = time.monotonic()
+    words = [*found.command, "-q", "-w", "none", "-Q", str(library), "Covop", name]
+    try:
+        ended = subprocess.run(  # noqa: S603
+            words, cwd=folder, capture_output=True, text=True, errors="replace", timeout=limit, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome("timeout", limit, f"{name}: not decided within {limit:g} s", found.version)
+    seconds = time.monotonic() - start
+    if ended.returncode == 0:
+        return Outcome("accepted", seconds, ended.stdout, found.version)
+    message = " ".join((ended.stderr or ended.stdout).split())
+    return Outcome("rejected", seconds, f"{name}: {message[-400:]}", found.version)
+
+
+def library(found: Compiler, names: Sequence[str]) -> tuple[Path, Outcome]:
+    """The compiled modules in a folder that is made once: complete, or not there."""
+    base = cache_folder() or Path(tempfile.mkdtemp(prefix="covop-kernel-"))
+    target = base / f"library-{sources(tuple(names))[:24]}-{found.version}"
+    if target.is_dir():
+        return target, Outcome("accepted", 0.0, "", found.version)
+    work = Path(tempfile.mkdtemp(prefix="library-", dir=base))
+    total = 0.0
+    try:
+        for name in names:
+            shutil.copyfile(HERE / name, work / name)
+            outcome = compile_file(found, work, name, work)
+            total += outcome.seconds
+            if outcome.status != "accepted":
+                return work, outcome
+        with suppress(OSError):  # another process was faster
+            work.rename(target)
+        return target, Outcome("accepted", total, "", found.version)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def check_text(found: Compiler, text: str, limit: float = LIMIT) -> Outcome:
+    """What the compiler says of an exported file, from an earlier run where there is one."""
+    key = key_of(text)
+    outcome = known(key, found.version)
+    if outcome is None:
+        place, outcome = library(found, CHECKER)
+        if outcome.status == "accepted":
+            with tempfile.TemporaryDirectory(prefix="covop-kernel-") as folder:
+                Path(folder, "Exported.v").write_text(text, encoding="utf-8")
+                outcome = compile_file(found, Path(folder), "Exported.v", place, limit)
+            keep(key, outcome)
+    return outcome
+
+
+def check_theorems(found: Compiler) -> Outcome:
+    """Compile all theorems and hold their axioms against `ALLOWED`; from an earlier run where there is one."""
+    key = theorems_key()
+    outcome = known(key, found.version)
+    if outcome is None:
+        place, outcome = library(found, modules())
+        if outcome.status == "accepted":
+            with tempfile.TemporaryDirectory(prefix="covop-kernel-") as folder:
+                shutil.copyfile(HERE / ASSUMPTIONS, Path(folder, ASSUMPTIONS))
+                printed = compile_file(found, Path(folder), ASSUMPTIONS, place)
+            outcome = with_axioms(printed, outcome.seconds)
+            keep(key, outcome)
+    return outcome
+
+
+def with_axioms(printed: Outcome, seconds: float) -> Outcome:
+    """The outcome of all theorems, from what ``Print Assumptions`` printed of each."""
+    if printed.status != "accepted":
+        return printed
+    axioms = axioms_of(printed.detail)
+    total = seconds + printed.seconds
+    strange = sorted(axioms - ALLOWED)
+    if strange:
+        return Outcome("rejected", total, f"the axiom {strange[0]} is not allowed", printed.version)
+    return Outcome("accepted", total, ", ".join(sorted(axioms)), printed.version)
+
+
+def axioms_of(printed: str) -> set[str]:
+    """Names that ``Print Assumptions`` printed: what begins a line, but for its two headings."""
+    lines = (line for line in printed.splitlines() if line and not line[0].isspace())
+    headings = ("Axioms:", "Closed under the global context")
+    return {line.split()[0] for line in lines if line not in headings}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A file, or all theorems together: a name, what it says, its key and its outcome."""
+
+    name: str
+    says: str
+    key: str
+    outcome: Outcome
+
+
+def all_files(found: Compiler, progress: Progress = SILENT) -> list[Row]:
+    """All theorems, and the identities of every statement at their default sizes."""
+    from theory.kernel.export import exports
+    from theory.registry import STATEMENTS
+
+    progress.step("compiling the theorems")
+    outcome = check_theorems(found)
+    axioms = f"; axioms: {outcome.detail}" if outcome.status == "accepted" else f"; {outcome.detail}"
+    rows = [Row("theorems", f"{len(modules())} files{axioms}", theorems_key(), outcome)]
+    for slug in STATEMENTS:
+        progress.step(f"identities of {slug}")
+        for exported in exports(slug):
+            outcome = check_text(found, exported.text)
+            says = f"{len(exported.lemmas)} lemmas" if outcome.status == "accepted" else outcome.detail
+            rows.append(Row(exported.name, says, key_of(exported.text), outcome))
+    return rows
+
+
+def files_of(found: Compiler, folder: Path, progress: Progress = SILENT) -> list[Row]:
+    """The files of a folder, by their names."""
+    from theory.kernel.export import lemmas_of
+
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".v" and path.is_file())
+    except (OSError, ValueError) as error:
+        raise InputError(f"folder {str(folder)!r}: cannot be read: {reason(error)}") from None
+    if not paths:
+        raise InputError(f"folder {str(folder)!r}: has no file of the suffix .v")
+    rows = []
+    for path in paths:
+        progress.step(f"compiling {path.name}")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InputError(f"file {str(path)!r}: cannot be read: {reason(error)}") from None
+        count = len(lemmas_of(text, str(path)))
+        outcome = check_text(found, text)
+        says = f"{count} lemmas" if outcome.status == "accepted" else outcome.detail
+        rows.append(Row(path.name, says, key_of(text), outcome))
+    return rows
+
+
+def as_record(rows: Sequence[Row]) -> str:
+    """Keys of what was accepted, with the version of the compiler, as JSON."""
+    found = {row.key: row.outcome.version for row in rows if row.outcome.status == "accepted"}
+    return json.dumps(dict(sorted(found.items())), indent=1) + "\n"
