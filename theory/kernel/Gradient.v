@@ -56,6 +56,12 @@ Proof. by move=> pa pb; case: (leP a b) => [le|/ltW le]; [exists a | exists b]. 
 Lemma half_gt0 a : 0 < a -> 0 < a / 2%:R.
 Proof. by move=> pa; rewrite mulr_gt0 // invr_gt0 ltr0n. Qed.
 
+Lemma norm_bound m n (M : 'M[R]_(m, n)) i j : `|M i j| <= \sum_i \sum_j `|M i j|.
+Proof.
+rewrite (bigD1 i) //= (bigD1 j) //= -addrA -[X in X <= _]addr0; apply: le_add => //.
+by apply: addr_ge0; apply: sumr_ge0 => *; rewrite ?sumr_ge0.
+Qed.
+
 End Order.
 
 Section Derivative.

@@ -28,6 +28,10 @@ Definition mean (V : lmodType R) (F : T -> V) : V := \sum_t w t *: F t.
 Lemma mean_ext (V : lmodType R) (F G : T -> V) : F =1 G -> mean F = mean G.
 Proof. by move=> E; apply: eq_bigr => t _; rewrite E. Qed.
 
+(* For numbers. *)
+Lemma mean_ext_num (F G : T -> R) : F =1 G -> mean (F : T -> R^o) = mean (G : T -> R^o).
+Proof. by move=> E; apply: eq_bigr => t _; rewrite E. Qed.
+
 Lemma mean_add (V : lmodType R) (F G : T -> V) : mean (fun t => F t + G t) = mean F + mean G.
 Proof. by rewrite /mean -big_split; apply: eq_bigr => t _; rewrite scalerDr. Qed.
 

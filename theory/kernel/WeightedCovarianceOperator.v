@@ -171,12 +171,6 @@ Qed.
 Lemma square_norm (s : R) : s ^+ 2 = `|s| * `|s|.
 Proof. by rewrite -normrM -expr2 ger0_norm ?sqr_ge0. Qed.
 
-Lemma norm_bound m n (M : 'M[R]_(m, n)) i j : `|M i j| <= \sum_i \sum_j `|M i j|.
-Proof.
-rewrite (bigD1 i) //= (bigD1 j) //= -addrA -[X in X <= _]addr0; apply: le_add => //.
-by apply: addr_ge0; apply: sumr_ge0 => *; rewrite ?sumr_ge0.
-Qed.
-
 (* (s d + O(s^2)) (U0 + s U1 + s^2 U2) = s d U0 + O(s^2) *)
 Lemma second_order_product m n (D : R -> R) (d : R) (U0 U1 U2 : 'M[R]_(m, n)) :
   (exists C : R, forall s, `|s| <= 1 -> `|D s - s * d| <= C * s ^+ 2) ->
