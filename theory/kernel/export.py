@@ -255,8 +255,8 @@ Open Scope list_scope.
 _COMMENT = re.compile(r"\(\*.*?\*\)", re.DOTALL)
 _LEMMA = re.compile(r"Lemma (\w+) : [\w\s()\[\];,%-]+ = true\.\s+Proof\. vm_compute; reflexivity\. Qed\.\s*")
 _OPENING = re.compile(
-    r"\s*From Coq Require Import List\.\s+From Covop Require Import [\w ]+\.\s+Import ListNotations\.\s+"
-    r"Open Scope list_scope\.\s*"
+    r"\s*From Coq Require Import List\.\s+From Covop Require Import Reflect( ReflectReals ReflectField)?\.\s+"
+    r"Import ListNotations\.\s+Open Scope list_scope\.\s*"
 )
 
 
@@ -265,8 +265,10 @@ def lemmas_of(text: str, place: str) -> list[str]:
 
     The compiler accepts what is admitted, and runs what a file tells it to load.
     """
+    # Comments nest, and a string in one may hide its end: what is exported has neither.
+    plain = '"' not in text and not any("(*" in found[0][2:] for found in _COMMENT.finditer(text))
     code = _COMMENT.sub("", text)
-    opening = _OPENING.match(code)
+    opening = _OPENING.match(code) if plain else None
     names, at = [], opening.end() if opening else 0
     while opening and (found := _LEMMA.match(code, at)):
         names.append(found[1])
