@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from warm import processed
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded
+os.environ.setdefault("COVOP_ROCQ", "")  # runs are the same with and without a proof assistant; tests/kernel has one
 collect_ignore_glob = ["*/*_worker.py", "*/watch/*"]  # programs that tests start, in which doctests are not looked for
 SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").split())
 

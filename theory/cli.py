@@ -132,6 +132,8 @@ def compile_all(folder: Path | None, record: Path | None) -> int:
     """Compile, print a line for each file, and return the exit code."""
     from theory.kernel import rocq
 
+    if folder is not None and record is not None:
+        raise InputError("--record with a folder: it is about the theorems; give one of them")
     found = rocq.compiler()
     if found is None:
         sys.stderr.write(f"no compiler: neither coqc nor rocq is on the path; Debian: {rocq.INSTALL}\n")
@@ -140,11 +142,11 @@ def compile_all(folder: Path | None, record: Path | None) -> int:
         rows = rocq.all_files(found, progress) if folder is None else rocq.files_of(found, folder, progress)
         for row in rows:
             sys.stdout.write(f"{row.outcome.status:9} {row.outcome.seconds:6.1f} s  {row.name}: {row.says}\n")
-    if record is not None:
+    statuses = {row.outcome.status for row in rows}
+    if record is not None and statuses == {"accepted"}:
         from hltm.base.atomic import write
 
-        write(record, rocq.as_record(rows).encode())
-    statuses = {row.outcome.status for row in rows}
+        write(record, rocq.as_record(rows[0]).encode())
     return 1 if "rejected" in statuses else 3 if "timeout" in statuses else 0
 
 

@@ -40,6 +40,7 @@ class KindName(enum.StrEnum):
     """A kind of evidence."""
 
     symbolic = "symbolic"
+    kernel = "kernel"
     exact = "exact"
     float_ = "float"
     property_ = "property"

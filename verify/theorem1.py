@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from verify.engine import kernel
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -240,6 +241,8 @@ STATEMENT = Statement(
     ),
     checks=(
         Check("symbolic", "proof", symbolic),
+        Check("kernel", "theorem", partial(kernel.theorems, SLUG)),
+        Check("kernel", "identities", partial(kernel.identities, SLUG)),
         Check("exact", "toy", exact),
         Check("exact", "claim", partial(relations.pairs, "rational")),
         Check("float", "claim", partial(relations.pairs, "float64")),

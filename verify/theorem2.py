@@ -26,6 +26,7 @@ import numpy as np
 from flint import arb
 
 import numeric
+from verify.engine import kernel
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -324,6 +325,8 @@ STATEMENT = Statement(
     ),
     checks=(
         Check("symbolic", "proof", symbolic),
+        Check("kernel", "theorem", partial(kernel.theorems, SLUG)),
+        Check("kernel", "identities", partial(kernel.identities, SLUG)),
         Check("exact", "toy", exact),
         Check("exact", "claim", partial(relations.losses, "ball")),
         Check("float", "claim", partial(relations.losses, "float64")),

@@ -27,6 +27,7 @@ from functools import partial
 from typing import Any
 
 import numeric
+from verify.engine import kernel
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -251,6 +252,8 @@ STATEMENT = Statement(
     ),
     checks=(
         Check("symbolic", "proof", symbolic),
+        Check("kernel", "theorem", partial(kernel.theorems, SLUG)),
+        Check("kernel", "identities", partial(kernel.identities, SLUG)),
         Check("exact", "toy", exact),
         Check("exact", "claim", partial(relations.simple, "rational")),
         Check("float", "claim", partial(relations.simple, "float64")),

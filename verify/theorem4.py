@@ -29,6 +29,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from verify.engine import kernel
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -227,6 +228,8 @@ STATEMENT = Statement(
     ),
     checks=(
         Check("symbolic", "proof", symbolic),
+        Check("kernel", "theorem", partial(kernel.theorems, SLUG)),
+        Check("kernel", "identities", partial(kernel.identities, SLUG)),
         Check("exact", "toy", exact),
         Check("exact", "toy, order", certified_orders),
         Check("exact", "claim", partial(relations.weighted, "ball")),

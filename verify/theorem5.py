@@ -28,6 +28,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from verify.engine import kernel
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -196,6 +197,8 @@ STATEMENT = Statement(
     ),
     checks=(
         Check("symbolic", "proof", symbolic),
+        Check("kernel", "theorem", partial(kernel.theorems, SLUG)),
+        Check("kernel", "identities", partial(kernel.identities, SLUG)),
         Check("exact", "toy", exact),
         Check("exact", "signs", exact_decoupled),
         Check("exact", "ring, linear", exact_rings),

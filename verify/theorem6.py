@@ -27,6 +27,7 @@ from functools import partial
 from typing import Any
 
 import hltm
+from verify.engine import kernel
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, tally
@@ -151,6 +152,8 @@ STATEMENT = Statement(
     ),
     checks=(
         Check("symbolic", "proof", symbolic),
+        Check("kernel", "theorem", partial(kernel.theorems, SLUG)),
+        Check("kernel", "identities", partial(kernel.identities, SLUG)),
         Check("exact", "tree", exact),
         Check("exact", "tree, derived", derived),
         Check("exact", "claim", partial(relations.activations, "rational")),

@@ -33,6 +33,7 @@ from functools import partial
 
 import hltm
 import theory
+from verify.engine import kernel
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
 from verify.engine.evidence import Evidence, Measurement, tally
@@ -260,6 +261,8 @@ STATEMENT = Statement(
     ),
     checks=(
         Check("symbolic", "proof", symbolic),
+        Check("kernel", "theorem", partial(kernel.theorems, SLUG)),
+        Check("kernel", "identities", partial(kernel.identities, SLUG)),
         Check("exact", "tree", exact),
         Check("exact", "tree, derived", derived),
         Check("exact", "law of the gap", laws),

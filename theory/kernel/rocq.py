@@ -28,8 +28,14 @@ from hltm.base.progress import SILENT, Progress
 
 HERE = Path(__file__).parent
 CHECKER = ("Reflect.v", "ReflectReals.v", "ReflectField.v")
-ASSUMPTIONS = "Assumptions.v"
+SOUND = (
+    "Reflect.polynomial_identity", "Reflect.taylor_identity", "ReflectReals.real_identity",
+    "ReflectReals.polynomial_derivative", "ReflectReals.taylor_derivative", "ReflectField.field_identity",
+    "ReflectField.gradient_identity",
+)  # fmt: skip
+"""The theorems that make the checker sound."""
 RECORD = "record.json"
+COMPILER = "COVOP_ROCQ"  # the compiler in place of those on the path; empty for none
 LIMIT = 600.0
 """Seconds that the compiler may take for one file."""
 INSTALL = "apt-get install coq libcoq-mathcomp-algebra libcoq-mathcomp-algebra-tactics libcoq-coquelicot"
@@ -66,16 +72,18 @@ class Outcome:
 
 @cache
 def compiler() -> Compiler | None:
-    """The compiler on the path: ``coqc``, or ``rocq compile`` from version 9 on."""
-    for name, words in (("coqc", ("coqc",)), ("rocq", ("rocq", "compile"))):
-        path = shutil.which(name)
+    """The compiler on the path: ``coqc``, or ``rocq compile`` from version 9 on; or the one that COVOP_ROCQ names."""
+    chosen = os.environ.get(COMPILER)
+    known = (("coqc", ()), ("rocq", ("compile",)))
+    for name, words in known if chosen is None else ((chosen, known[-1][1] if "rocq" in chosen else ()),):
+        path = shutil.which(name) if name else None
         if path is None:
             continue
         with suppress(OSError, subprocess.SubprocessError):
             asked = subprocess.run(  # noqa: S603
                 [path, "--print-version"], capture_output=True, text=True, timeout=60, check=True
             )
-            return Compiler((path, *words[1:]), asked.stdout.split()[0])
+            return Compiler((path, *words), asked.stdout.split()[0])
     return None
 
 
@@ -107,7 +115,18 @@ def key_of(text: str) -> str:
 
 def theorems_key() -> str:
     """The key of all theorems."""
-    return sources((*modules(), ASSUMPTIONS))
+    return digest((sources(tuple(modules())), assumptions()))
+
+
+def assumptions() -> str:
+    """A file that prints the axioms of every theorem that a statement, or the checker, names."""
+    from theory.kernel.theorems import THEOREMS
+
+    named = [f"{one.file}.{one.name}" for covered in THEOREMS.values() for one in covered.theorems]
+    names = list(dict.fromkeys([*named, *SOUND]))
+    files = dict.fromkeys(name.split(".")[0] for name in names)
+    lines = [f"From Covop Require {' '.join(files)}.", *(f"Print Assumptions {name}." for name in names)]
+    return "\n".join(lines) + "\n"
 
 
 def cache_folder() -> Path | None:
@@ -142,7 +161,7 @@ def keep(key: str, outcome: Outcome) -> None:
 
 @cache
 def recorded() -> Mapping[str, str]:
-    """Keys that the release was tested with, each with the version of the compiler that accepted it."""
+    """What the release was tested with: the key of all theorems, and the version of the compiler that accepted them."""
     try:
         found = json.loads((HERE / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -211,8 +230,8 @@ def check_theorems(found: Compiler) -> Outcome:
         place, outcome = library(found, modules())
         if outcome.status == "accepted":
             with tempfile.TemporaryDirectory(prefix="covop-kernel-") as folder:
-                shutil.copyfile(HERE / ASSUMPTIONS, Path(folder, ASSUMPTIONS))
-                printed = compile_file(found, Path(folder), ASSUMPTIONS, place)
+                Path(folder, "Assumptions.v").write_text(assumptions(), encoding="utf-8")
+                printed = compile_file(found, Path(folder), "Assumptions.v", place)
             outcome = with_axioms(printed, outcome.seconds)
             keep(key, outcome)
     return outcome
@@ -289,7 +308,6 @@ def files_of(found: Compiler, folder: Path, progress: Progress = SILENT) -> list
     return rows
 
 
-def as_record(rows: Sequence[Row]) -> str:
-    """Keys of what was accepted, with the version of the compiler, as JSON."""
-    found = {row.key: row.outcome.version for row in rows if row.outcome.status == "accepted"}
-    return json.dumps(dict(sorted(found.items())), indent=1) + "\n"
+def as_record(row: Row) -> str:
+    """The key of all theorems with the compiler that accepted them, as JSON."""
+    return json.dumps({"compiler": row.outcome.version, "theorems": row.key}, indent=1) + "\n"

@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from verify.engine import html
 
-Kind = Literal["symbolic", "exact", "float", "property", "trained", "variants", "assumptions"]
+Kind = Literal["symbolic", "kernel", "exact", "float", "property", "trained", "variants", "assumptions"]
 Status = Literal["holds", "refuted", "abstained", "not-run"]
 Verdict = Literal["holds", "refuted", "abstained"]
 
-KINDS: tuple[Kind, ...] = ("symbolic", "exact", "float", "property", "trained", "variants", "assumptions")
+KINDS: tuple[Kind, ...] = ("symbolic", "kernel", "exact", "float", "property", "trained", "variants", "assumptions")
 COLUMNS = ("evidence", "source", "status", "n", "residual", "tolerance", "what")
 
 

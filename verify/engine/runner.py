@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from theory.core.decide import Decision
 
 NOT_RUN: tuple[tuple[Kind, str], ...] = (
+    ("kernel", "nothing that a proof assistant can check is claimed"),
     ("trained", "nothing that changes along training is claimed, or it is not covered"),
     ("assumptions", "no assumption is given with a way of dropping it"),
 )

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
-from verify.engine import runner
+from verify.engine import kernel, runner
 from verify.engine.assumptions import Sides, of_measurement
 from verify.engine.evidence import Evidence, Kind, Measurement, tally
 from verify.engine.statement import Assumption, Check, Context, Statement, Variant
@@ -252,6 +252,7 @@ def standard_checks(sides: UserSides, stages: Stages, symbolic: Callable[[], Any
     rows = []
     if symbolic is not None:
         rows.append(Check("symbolic", "proof", partial(symbolic_evidence, sides.slug, symbolic)))
+        rows.append(Check("kernel", "identities", partial(kernel_evidence, sides.slug, symbolic)))
     if sides.exact is not None:
         rows.append(Check("exact", "drawn", partial(exact_evidence, sides, stages)))
     rows.append(Check("float", "drawn", partial(float_evidence, sides, stages)))
@@ -305,6 +306,11 @@ def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) ->
         return Evidence("symbolic", "abstained", "proof", detail="nothing was claimed")
     derivations = ((str(name), as_derivation(slug, str(name), claim)) for name, claim in result.items())
     return runner.symbolic_evidence(derivations, len(result), "claim")
+
+
+def kernel_evidence(slug: str, claims: Callable[[], Any], context: Context) -> Evidence:
+    """What a proof assistant says of the identities that a user's claims come down to."""
+    return kernel.compiled(slug, lambda: symbolic_evidence(slug, claims, context))
 
 
 def as_derivation(slug: str, name: str, claim: Any) -> Derivation:
