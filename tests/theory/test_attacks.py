@@ -1,5 +1,6 @@
 """Claims that a reading must not prove, and decisions that must not be wrong: found by attack, each of one kind."""
 
+import networkx as nx
 import pytest
 import sympy
 from sympy import (
@@ -26,7 +27,7 @@ import theory
 from hltm.base.errors import InputError
 from theory.core.claim import equation
 from theory.core.notation import Expect, Rate, SumOver
-from theory.core.quantity import MatrixQuantity
+from theory.core.quantity import MatrixQuantity, quantity, slack_symbol
 from theory.towers.weighted import RESIDUE, SPREAD
 from theory.two_layer.relations import A_JK, GATED, N2, OTHER_OUT, OTHER_OWN, OUT, OWN, OWN_RATE
 
@@ -62,8 +63,12 @@ def test_a_symbol_is_defined_once_and_not_by_itself():
     assert read(derived, product, strength, gaps, equation(first, second), equation(second, first)) is not True
     scaled = equation(strength.lhs, strength.rhs.xreplace({first: first / 7}))
     assert read(derived, product, scaled, gaps, equation(first, 7 * first)) is not True
-    assert read(derived, product, gaps) is None
-    assert read(derived, product, equation(strength.lhs, strength.lhs), gaps) is None
+    # The strength has a meaning of its own; another symbol has none that the claim does not give it.
+    assert read(derived, product, gaps) is True
+    other = product.xreplace({strength.lhs: quantity("strength", "z")})
+    assert read(derived, other, gaps) is None
+    z = quantity("strength", "z")
+    assert read(derived, other, equation(z, z), gaps) is None
 
 
 def test_the_sum_over_k_stands_once_and_on_one_side():
@@ -192,3 +197,122 @@ def test_nothing_is_proved_of_trees_by_symbols_of_other_trees():
     one = theory.derive(6, tree=hltm.complete_tree(2, 2, polarity=0.5), node=1)
     other = theory.derive(6, tree=hltm.complete_tree(3, 2, polarity=0.5), node=3)
     assert read(one, *other.claim.relations) is not True
+
+
+# Claims altered from outside: another place, a symbol of the same print, definitions in a ring.
+
+
+def altered(derivation, *relations):
+    return derivation.decides(derivation.claim.replace(relations=relations))
+
+
+def role(relation, name):
+    found = [s for s in relation.atoms(sympy.Symbol, sympy.MatrixSymbol) if getattr(s, "role", "") == name]
+    return sorted(found, key=sympy.default_sort_key)
+
+
+@pytest.mark.parametrize("options", [{}, {"form": "general"}, {"distances": "points"}, {"negatives": 2}], ids=str)
+@pytest.mark.parametrize("place", [{"layer": "m"}, {"tower": "2"}], ids=str)
+def test_the_mean_connection_of_another_layer_is_not_that_of_the_claim(options, place):
+    derived = theory.derive(4, **options)
+    first, *others = derived.claim.relations
+    for count in (1, 2):
+        moved = {
+            s: quantity(s.role, s.name, *s.shape, where={**dict(s.place), **place})
+            for s in role(first, "mean connection")[:count]
+        }
+        wrong = first.func(*(side.xreplace(moved) for side in first.args), evaluate=False)
+        assert wrong != first
+        assert altered(derived, wrong, *others).value is None
+
+
+@pytest.mark.parametrize(("claim", "name"), [("strength", "u_{1}"), ("strength", "u_{0}"), ("leaky", "u_{1}")])
+def test_what_a_derivation_puts_in_cannot_be_named(claim, name):
+    derived = theory.derive(7, claim=claim)
+    (bound,) = derived.claim.relations
+    for named in (Symbol(name, nonnegative=True), slack_symbol(name)):
+        more = sympy.Ge(bound.lhs, bound.rhs + named / 2, evaluate=False)
+        assert not altered(derived, more)
+
+
+def test_the_share_of_the_depth_cannot_be_named():
+    tree = hltm.complete_tree(2, 2, polarity=0.5)
+    derived = theory.derive(6, claim="depth", tree=tree, node=1)
+    bound, limit = derived.claim.relations
+    (c,) = (s for s in bound.free_symbols if s.name == "c")
+    for named in (Symbol("v", nonnegative=True), slack_symbol("v")):
+        assert not altered(derived, sympy.Ge(c**2 / (1 + named), bound.rhs, evaluate=False), limit)
+
+
+def path_of_two():
+    graph = nx.DiGraph([("0", "λ"), ("λ", "μ"), ("μ", "a"), ("μ", "b")])
+    graph.nodes["0"]["prior"] = [0.5, 0.5]
+    for edge in graph.edges:
+        graph.edges[edge]["transition"] = [[0.75, 0.25], [0.5, 0.5]]
+    return hltm.HLTM(graph)
+
+
+def test_definitions_are_no_ring_and_no_strength_but_its_own():
+    derived = theory.derive(6, tree=path_of_two(), node="μ")
+    first, strength, reach, gap = derived.claim.relations
+    v, o, a = first.lhs, strength.lhs, gap.lhs
+    z, w = quantity("z", "z"), quantity("w", "w")
+    full = Eq(v, MatMul(strength.rhs, a, a.T), evaluate=False)
+    assert altered(derived, full, reach, gap)
+    assert altered(derived, Eq(v, MatMul(z, a, a.T), evaluate=False), Eq(z, o), strength, reach, gap)
+    for wrong in (
+        (full, Eq(o, 7 * z), Eq(z, o)),
+        (full, Eq(o, 7 * strength.rhs), Eq(z, o * w), Eq(w, z / o)),
+        (Eq(v, MatMul(-1, o, a, a.T), evaluate=False), Eq(o, -strength.rhs)),
+        (Eq(v, MatMul(7, o, a, a.T), evaluate=False), Eq(o, strength.rhs / 7)),
+        (Eq(v, MatMul(z, a, a.T), evaluate=False), Eq(z, 7 * o), strength),
+    ):
+        assert not altered(derived, *wrong, reach, gap)
+
+
+def test_a_witness_lies_where_the_symbols_do():
+    tree = hltm.complete_tree(2, 2, polarity=0.5)
+    for options in ({"claim": "operator", "tree": tree, "node": 1}, {"claim": "walsh"}, {"claim": "losses"}):
+        derived = theory.derive(6, **options)
+        (relation, *_) = derived.claim.relations
+        polarities = [s for s in relation.free_symbols if s.name.startswith((r"\rho", r"\xi"))]
+        assert polarities
+        for symbol in polarities:
+            inside = sympy.Ge(1 - symbol**2, 0, evaluate=False)
+            assert altered(derived, *derived.claim.relations, inside).value is not False
+            outside = sympy.Ge(symbol**2 - 1, 0, evaluate=False)
+            assert altered(derived, outside).value is False
+    decoupled = theory.derive(5, claim="decoupled")
+    (block,) = role(decoupled.claim.relations[0], "gated covariance")
+    for true in (Eq(block, block.T, evaluate=False), theory.PositiveSemidefinite(block)):
+        assert altered(decoupled, *decoupled.claim.relations, true).value is not False
+    existence = theory.derive(7, claim="existence")
+    tail, lucky, number = existence.claim.relations
+    (m,) = (s for s in lucky.rhs.free_symbols if s.name == "m")
+    for right in (1 - sympy.Abs(1 - tail.lhs) ** m, 1 - sympy.Max(1 - tail.lhs, 0) ** m):
+        assert altered(existence, tail, Eq(lucky.lhs, right, evaluate=False), number).value is not False
+    assert altered(existence, tail, Eq(lucky.lhs, lucky.rhs.xreplace({tail.lhs: tail.rhs}), evaluate=False), number)
+
+
+def test_the_entries_of_a_law_sum_to_one():
+    graph = nx.DiGraph([("0", "μ"), ("μ", "a"), ("μ", "b")])
+    for node in graph:
+        graph.nodes[node]["cardinality"] = 3
+    graph.nodes["0"]["prior"] = [0.5, 0.25, 0.25]
+    for edge in graph.edges:
+        graph.edges[edge]["transition"] = [[0.5, 0.25, 0.25]] * 3
+    derived = theory.derive(6, tree=hltm.HLTM(graph), node="μ")
+    assert derived.proved
+    first, rank = derived.claim.relations
+    (kernel,), (path,) = role(first, "kernel"), role(first, "path table")
+    ones = sympy.ones(3, 1)
+    assert altered(derived, first, rank, Eq(kernel * ones, sympy.zeros(3, 1), evaluate=False))
+    assert altered(derived, first, rank, Eq(path * ones, ones, evaluate=False))
+    assert altered(derived, first, rank, Eq(path * ones, 2 * ones, evaluate=False)).value is False
+
+
+def test_a_false_step_refutes_no_other_claim():
+    derived = theory.derive(5, drop="homogeneity")
+    assert derived.decision.value is False
+    found = altered(derived, Eq(sympy.S.Zero, sympy.S.Zero, evaluate=False))
+    assert (found.value, found.method) == (None, "abstained")

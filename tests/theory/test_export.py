@@ -220,7 +220,7 @@ def test_bad_usage(arguments, fragment, tmp_path, in_process):
 
 def test_no_command_is_one_line_that_names_what_there_is(tmp_path):
     result = run(cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (2, "error: Missing command; there are latex\n")
+    assert (result.returncode, result.stderr) == (2, "error: Missing command; there are latex, kernel\n")
 
 
 def test_align_has_one_number():

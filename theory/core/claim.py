@@ -98,7 +98,7 @@ class Claim:
                 result[full] = replace(self, relations=changed)
         return result
 
-    def evaluate(self, values: Mapping[Basic, Any], arithmetic: str = "float64") -> tuple[Any, ...]:
+    def evaluate(self, values: Mapping[Basic, Any], arithmetic: Any = "float64") -> tuple[Any, ...]:
         """Both sides of every relation, computed from values of its symbols (see ``theory.core.evaluate``).
 
         Parameters
@@ -106,7 +106,7 @@ class Claim:
         values
             Numbers or arrays of the symbols: fractions for "rational", balls (``flint.arb``) for "ball".
         arithmetic
-            "rational", "ball" or "float64".
+            "rational", "ball" or "float64", or an `Arithmetic` of one's own.
 
         Returns
         -------

@@ -17,6 +17,7 @@ from sympy import Expr, Indexed, Integer, MatrixBase, MatrixExpr, Rational, Symb
 from sympy.core.function import AppliedUndef
 
 from theory.core.normal import Normaliser, NotExactError
+from theory.core.quantity import range_of
 from theory.core.record import note_identity
 
 POLYNOMIAL, SIMPLIFY, ASSUMPTIONS = "polynomial normal form", "simplify", "assumptions"
@@ -106,7 +107,10 @@ def exact_points(expr: Expr, count: int = _POINTS) -> Iterator[tuple[dict[Expr, 
 
 
 def admissible(symbol: Expr, value: Expr) -> bool:
-    """Whether a value has every property that is assumed of a symbol."""
+    """Whether a value has every property that is assumed of a symbol, and lies in its range."""
+    ends = range_of(symbol)
+    if ends is not None and not (value.is_Rational and ends[0] < value < ends[1]):
+        return False
     facts = symbol.assumptions0 if isinstance(symbol, Symbol) else {}
     return all(getattr(value, f"is_{fact}", None) is wanted for fact, wanted in facts.items())
 
@@ -128,6 +132,9 @@ def value_at(expr: Expr, point: dict[Expr, Rational]) -> Expr:
 
 
 def _random_value(symbol: Expr, random: Random) -> Rational:
+    ends = range_of(symbol)
+    if ends is not None:
+        return ends[0] + (ends[1] - ends[0]) * Rational(random.randint(1, 15), 16)
     size = Exact(random.randint(1, 9), random.randint(1, 5))
     if symbol.is_integer:
         size = Exact(random.randint(1, 5))

@@ -13,6 +13,7 @@ import sympy
 from theory.core.claim import Claim, Reading, equation, reading, together
 from theory.core.decide import ABSTAINED, Decision, combine, decide_positive, decide_zero
 from theory.core.order import decide_relation
+from theory.core.quantity import Ranges, within
 
 __all__ = ("Claim", "Derivation", "Step", "equation", "positive_step", "stated", "together", "zero_step")
 
@@ -71,6 +72,8 @@ class Derivation:
         claim is a chain of steps without one difference.
     read
         How a claim about these symbols is decided; by its relations alone where nothing is said.
+    ranges
+        Ends between which symbols lie: a witness has values there.
 
     Examples
     --------
@@ -85,6 +88,7 @@ class Derivation:
     steps: tuple[Step, ...]
     residual: sympy.Basic | None = None
     read: Reading = field(default=reading(decide_relation), compare=False, repr=False)
+    ranges: Ranges = field(default_factory=dict, compare=False, repr=False)
 
     def decides(self, claim: Claim) -> Decision:
         """Whether the steps decide a claim about the same symbols: proved, refuted, or neither.
@@ -107,8 +111,14 @@ class Derivation:
         [False, False]
         """
         found = self._read(claim)
-        worst = combine([*(step.decision for step in self.steps), found])
-        return found if worst.value is True else worst
+        if not self.steps:
+            return found
+        chain = combine([step.decision for step in self.steps])
+        if chain.value is True:
+            return found
+        if chain.value is False and claim != self.claim:
+            return Decision(None, ABSTAINED, f"a step of the derivation is false: {chain.detail}")
+        return chain
 
     def _read(self, claim: Claim) -> Decision:
         if claim.convention != self.claim.convention:
@@ -117,7 +127,8 @@ class Derivation:
         if missing:
             return Decision(None, ABSTAINED, f"the derivation assumes: {missing[0]}")
         try:
-            return self.read(claim)
+            with within(self.ranges):
+                return self.read(claim)
         except (AttributeError, TypeError, ValueError, NotImplementedError, sympy.PolynomialError) as error:
             return Decision(None, ABSTAINED, f"the claim cannot be read: {type(error).__name__}: {error!s:.60}")
 

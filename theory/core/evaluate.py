@@ -21,7 +21,7 @@ from theory.core.notation import Expect, SumOver, Vec
 from theory.core.quantity import MatrixQuantity, ScalarQuantity
 
 Array = Any
-"""A NumPy array of two axes, of fractions, balls or float64; of objects where numbers have an `error`."""
+"""A NumPy array of two axes, of fractions, balls or float64."""
 
 
 @dataclass(frozen=True)
@@ -40,30 +40,29 @@ class Arithmetic:
     name: str
     number: Callable[[fmpq], Any]
     functions: Mapping[Any, Callable[..., Any]]
-
-
-def _method(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of plain floats, or of numbers that have it as a method (balls, numbers with an error)."""
-
-    def of(*numbers: Any) -> Any:
-        # float64 of NumPy has methods of these names, about arrays.
-        if all(isinstance(number, float) for number in numbers):
-            return plain(*numbers)
-        first, *others = sorted(numbers, key=lambda number: isinstance(number, float))
-        return reduce(lambda a, b: getattr(a, name)(b), others, first) if others else getattr(first, name)()
-
-    return of
+    kind: type = object
 
 
 _COMMON: dict[Any, Callable[..., Any]] = {sympy.Abs: abs}
-_ORDERED = {sympy.Max: _method("max", max), sympy.Min: _method("min", min)}
-_REAL = {sympy.exp: _method("exp", math.exp), sympy.log: _method("log", math.log)}
 ARITHMETICS = {
     "rational": Arithmetic("rational", lambda value: value, _COMMON | {sympy.Max: max, sympy.Min: min}),
-    "ball": Arithmetic("ball", arb, _COMMON | _ORDERED | _REAL),
-    "float64": Arithmetic("float64", lambda value: int(value.p) / int(value.q), _COMMON | _ORDERED | _REAL),
-}
-_ROOT = _method("sqrt", math.sqrt)
+    "ball": Arithmetic(
+        "ball",
+        arb,
+        _COMMON
+        | {
+            sympy.exp: lambda x: x.exp(), sympy.log: lambda x: x.log(), sympy.sqrt: lambda x: x.sqrt(),
+            sympy.Max: lambda *x: reduce(arb.max, x), sympy.Min: lambda *x: reduce(arb.min, x),
+        },
+    ),
+    "float64": Arithmetic(
+        "float64",
+        lambda value: int(value.p) / int(value.q),
+        _COMMON
+        | {sympy.exp: math.exp, sympy.log: math.log, sympy.sqrt: math.sqrt, sympy.Max: max, sympy.Min: min},
+        kind=float,
+    ),
+}  # fmt: skip
 
 
 def _rational(value: Any) -> fmpq:
@@ -71,12 +70,13 @@ def _rational(value: Any) -> fmpq:
 
 
 def evaluate(
-    relations: tuple[Basic, ...], values: Mapping[Basic, Any], arithmetic: str = "float64"
+    relations: tuple[Basic, ...], values: Mapping[Basic, Any], arithmetic: "str | Arithmetic" = "float64"
 ) -> tuple[Sides, ...]:
     """Both sides of every relation; see ``Claim.evaluate``."""
-    if arithmetic not in ARITHMETICS:
+    chosen = arithmetic if isinstance(arithmetic, Arithmetic) else ARITHMETICS.get(arithmetic)
+    if chosen is None:
         raise InputError(f"arithmetic={arithmetic!r:.40} of evaluate: must be one of {', '.join(ARITHMETICS)}")
-    place = Place(values, ARITHMETICS[arithmetic])
+    place = Place(values, chosen)
     return tuple(Sides(relation, *(place.of(side) for side in relation.args)) for relation in relations)
 
 
@@ -112,9 +112,7 @@ class Place:
 
     def array(self, entries: Any) -> Array:
         """An array of two axes; a number has shape (1, 1), a list is a column."""
-        result = np.asarray(entries, dtype=object)
-        if self.arithmetic.name == "float64" and not any(hasattr(entry, "error") for entry in result.flat):
-            result = result.astype(float)
+        result: Array = np.asarray(entries, dtype=self.arithmetic.kind)
         if self.arithmetic.name == "rational":
             result = np.asarray(np.frompyfunc(_rational, 1, 1)(result), dtype=object)
         return (
@@ -182,8 +180,9 @@ def _(expr: sympy.Pow, place: Place) -> Array:
         return value(sympy.exp(exponent, evaluate=False), place)
     if isinstance(exponent, Integer):
         return place.each(lambda x: x ** int(exponent), base)
-    if exponent == Rational(1, 2) and place.arithmetic.name != "rational":
-        return place.each(_ROOT, base)
+    root = place.arithmetic.functions.get(sympy.sqrt)
+    if exponent == Rational(1, 2) and root is not None:
+        return place.each(root, base)
     power = place.of(exponent)[0, 0]
     if place.arithmetic.name == "rational":
         if power.q != 1:

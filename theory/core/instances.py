@@ -15,6 +15,7 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 
 from theory.core.decide import admissible, exact_number
 from theory.core.notation import Vec
+from theory.core.quantity import is_own_covariance, range_of
 
 Rows = list[list[Any]]
 ENTRY_LIMIT = 900
@@ -40,6 +41,8 @@ class Instance:
             if symbol in sizes:
                 wanted = [_SIZES[(number + attempt) % 4], *random.sample((1, 2, 3, 4, 5, 6), 6)]
                 candidates = [sympy.Integer(n) for n in (wanted if attempt else [2, 3, *wanted])]
+            elif (ends := range_of(symbol)) is not None:
+                candidates = [ends[0] + (ends[1] - ends[0]) * Rational(random.randint(1, 15), 16) for _ in range(12)]
             else:
                 candidates = [Rational(random.randint(-4, 5), random.choice((1, 1, 2, 3))) for _ in range(12)]
             value = next((v for v in candidates if admissible(symbol, v) and (symbol in sizes or v != 0)), None)
@@ -54,7 +57,9 @@ class Instance:
             if rows * columns > ENTRY_LIMIT:
                 raise NoInstanceError("a matrix that is too large")
             draw = self._random
-            self.matrices[symbol] = [[Fraction(draw.choice(_ENTRIES)) for _ in range(columns)] for _ in range(rows)]
+            drawn = [[Fraction(draw.choice(_ENTRIES)) for _ in range(columns)] for _ in range(rows)]
+            # A covariance of one vector with itself is positive semidefinite.
+            self.matrices[symbol] = product(drawn, _transposed(drawn)) if is_own_covariance(symbol) else drawn
         return self.matrices[symbol]
 
     def size(self, dimension: Expr) -> int:

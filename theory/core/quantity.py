@@ -4,7 +4,10 @@ A role (a noun of the field) and a place (tower, layer, point, neuron) are data 
 prints, and nothing is read out of it. Symbols of one name and different roles are different.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import sympy
@@ -79,3 +82,45 @@ def quantity(
     return ScalarQuantity(
         name, role, tuple((key, str(value)) for key, value in place), **(assumptions or {"real": True})
     )
+
+
+_SLACK = "slack"
+_COVARIANCES = {"hidden covariance", "covariance operator"}
+
+
+def is_own_covariance(symbol: Basic) -> bool:
+    """Whether a matrix is the covariance of one vector with itself, which is positive semidefinite."""
+    if not isinstance(symbol, MatrixQuantity):
+        return False
+    where = dict(symbol.place)
+    own = symbol.role == "gated covariance" and "neuron" in where and where["neuron"] == where.get("other")
+    return own or symbol.role in _COVARIANCES
+
+
+def slack_symbol(name: str) -> Any:
+    """What is left over in an inequality, not negative; a derivation puts it in, and a claim about it is not read."""
+    return quantity(_SLACK, name, nonnegative=True)
+
+
+def has_slack(relation: Basic) -> bool:
+    """Whether a relation names what only a derivation puts in."""
+    return any(symbol.role == _SLACK for symbol in relation.atoms(ScalarQuantity))
+
+
+Ranges = Mapping[Expr, tuple[Expr | int, Expr | int]]
+_RANGES: ContextVar[Ranges] = ContextVar("ranges", default=MappingProxyType({}))
+
+
+@contextmanager
+def within(ranges: Ranges) -> Iterator[None]:
+    """Inside the block a witness has values of these symbols strictly between their two ends."""
+    token = _RANGES.set(ranges)
+    try:
+        yield
+    finally:
+        _RANGES.reset(token)
+
+
+def range_of(symbol: Expr) -> tuple[Expr | int, Expr | int] | None:
+    """The ends between which the value of a symbol lies, where there are any."""
+    return _RANGES.get().get(symbol)

@@ -117,20 +117,21 @@ def defined_reading(target: Any, value: Any, meanings: Mapping[Any, Any], others
         for relation in claim.relations:
             if not isinstance(relation, sympy.Equality):
                 decisions.append(undecided(relation) if others is None else others(Claim("", (relation,))))
-            elif relation.lhs in own:
+                continue
+            written = relation.rhs
+            for _ in own:
+                written = written.xreplace(own)
+            atoms = written.atoms(sympy.Symbol, MatrixSymbol)
+            loose = [s for s in atoms if hasattr(s, "role") and s not in {target, *meanings}]
+            if loose:
+                return Decision(None, ABSTAINED, f"{loose[0]} is not defined, or by itself")
+            if relation.lhs in own:
                 if not any(other.rhs.has(relation.lhs) for other in claim.relations if other is not relation):
                     decisions.append(undecided(relation))
-            else:
-                written = relation.rhs
-                for _ in own:
-                    written = written.xreplace(own)
-                atoms = written.atoms(sympy.Symbol, MatrixSymbol)
-                loose = [s for s in atoms if hasattr(s, "role") and s not in {target, *meanings}]
-                if loose:
-                    return Decision(None, ABSTAINED, f"{loose[0]} is not defined, or by itself")
-                decisions.append(
-                    explicit_reading({**meanings, target: value})(Claim("", (equation(relation.lhs, written),)))
-                )
+                continue
+            decisions.append(
+                explicit_reading({**meanings, target: value})(Claim("", (equation(relation.lhs, written),)))
+            )
         return combine(decisions) if decisions else Decision(None, ABSTAINED, "nothing is claimed")
 
     return decide

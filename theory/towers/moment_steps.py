@@ -85,7 +85,8 @@ def _matrix(item: Letter) -> MatrixExpr:
     else:
         name = f"{_NAMES[item.name]}({_place(*item.labels[0])})"
         (point, copy), shape = item.labels[0], (SIZE, N_TOP) if SHAPES[item.name] == (2, 2) else (N_TOP, 1)
-        base = quantity(_ROLES[item.name], name, *shape, where={"point": point, "copy": copy})
+        layer = "l" if shape[0] == SIZE else "L"
+        base = quantity(_ROLES[item.name], name, *shape, where={"point": point, "copy": copy, "layer": layer})
     return Transpose(base) if item.transposed else base
 
 
@@ -140,7 +141,10 @@ def letter_of(expr: object) -> Meaning | None:
         return Moment.of(Letter(CONSTANT)), False
     if isinstance(expr, MatrixQuantity) and expr.role in _LETTERS:
         where = dict(expr.place)
-        return letter(_LETTERS[expr.role], where["point"], where["copy"]), False
+        name, label = _LETTERS[expr.role], (where["point"], where["copy"])
+        # A symbol of another layer, tower or print is another one, about which nothing is derived.
+        if expr == _matrix(Letter(name, (label,))):
+            return letter(name, *label), False
     return None
 
 

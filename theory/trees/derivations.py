@@ -4,6 +4,7 @@ Conditional means are followed edge by edge with general tables (an offset m bes
 Source: arXiv 2010.00578, statement 6; the update, the losses and the categorical form go beyond the paper.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import sympy
@@ -30,7 +31,7 @@ from theory.core.decide import POINT, POLYNOMIAL, Decision, decide_zero, describ
 from theory.core.derivation import Derivation, Step, stated, zero_step
 from theory.core.expectation import Law, Letter, Moment, letter
 from theory.core.notation import Vec, dimension, reals
-from theory.core.quantity import quantity
+from theory.core.quantity import Ranges, has_slack, quantity, slack_symbol
 from theory.core.reading import Meaning, defined_reading, explicit_reading, moment_reading
 from theory.towers.dual_gradient import identity_step
 from theory.trees.activation import activation_covariance, gap_vector, is_binary_at, selectivity
@@ -150,10 +151,11 @@ def _derive_binary(symbols: TreeSymbols, node: Node) -> Derivation:
     meanings = {
         _gaps(symbols, node, claim.rows): ImmutableDenseMatrix(gaps),
         reach_symbol(symbols, node): reached(symbols, node),
+        relations[1].lhs: reached(symbols, node) ** 2 * 4 * Mul(*symbols.prior),
     }
     read = defined_reading(target, left, meanings)
     steps.append(_multiplied_out(relations, claim))
-    return _conclude(Claim(text, relations, needs), steps, left, claim, target, read)
+    return _conclude(Claim(text, relations, needs), steps, left, claim, target, read, symbols.ranges)
 
 
 def _gaps(symbols: TreeSymbols, node: Node, size: int) -> MatrixExpr:
@@ -245,12 +247,13 @@ def _conclude(
     formula: ImmutableDenseMatrix,
     target: MatrixExpr,
     read: Reading,
+    ranges: Ranges,
 ) -> Derivation:
     """The derivation of a claim about the covariance `target`, which is `left`; the formula is its closed form."""
     why = "conditional means of all children, varied over z_0, entry by entry"
     steps = [*steps, stated(equation(target, formula), why, explicit_reading({target: left}))]
     residual = sympy.ImmutableDenseMatrix.zeros(*formula.shape) if steps[-1].proved else left - formula
-    return Derivation(SLUG, claim, tuple(steps), residual, read)
+    return Derivation(SLUG, claim, tuple(steps), residual, read, ranges)
 
 
 def _derive_categorical(symbols: TreeSymbols, node: Node) -> Derivation:
@@ -280,8 +283,19 @@ def _derive_categorical(symbols: TreeSymbols, node: Node) -> Derivation:
     meanings = dict(zip(chain, (below, path) if node != tree.root else (below,), strict=False))
     meanings[chain[-1]] = ImmutableDenseMatrix(sympy.diag(*weights) - weights * weights.T)
     ranks = _rank_reading(rank, left, len(states) - 1)
-    read = defined_reading(target, left, {key: ImmutableDenseMatrix(value) for key, value in meanings.items()}, ranks)
-    return _conclude(Claim(text, relations, needs), steps, left, formula, target, read)
+    read = summing_to_one(
+        symbols.sums, target, left, {key: ImmutableDenseMatrix(value) for key, value in meanings.items()}, ranks
+    )
+    return _conclude(Claim(text, relations, needs), steps, left, formula, target, read, symbols.ranges)
+
+
+def summing_to_one(
+    sums: Mapping[Expr, Expr], target: Any, value: Any, meanings: Mapping[Any, Any], others: Reading
+) -> Reading:
+    """`defined_reading` where the entries of every law sum to one, in the claim and in what was derived."""
+    given = {key: meaning.xreplace(sums) for key, meaning in meanings.items()}
+    inner = defined_reading(target, value.xreplace(sums), given, others)
+    return lambda claim: inner(claim.replace(relations=tuple(one.xreplace(sums) for one in claim.relations)))
 
 
 def _rank_reading(rank: Expr, value: ImmutableDenseMatrix, most: int) -> Reading:
@@ -492,7 +506,8 @@ def derive_losses(symbols: TreeSymbols, node: Node) -> Derivation:
     steps.append(stated(relation, reason, read))
     text = "V^xi_{x,x'}[Kbar_mu(x) - Kbar_mu(x')] = 2 xi(r(0,1)) OP_mu: losses differ in speed only, up to theta"
     needs = (MARKOV, "binary root, augmentation below it", "r between augmentation means, one negative")
-    return Derivation(SLUG, Claim(text, (relation,), needs), tuple(steps), None, read)
+    ranges = symbols.ranges | dict.fromkeys((same, apart), (Integer(0), Integer(1)))
+    return Derivation(SLUG, Claim(text, (relation,), needs), tuple(steps), None, read, ranges)
 
 
 def decide_nonnegative(expr: Expr) -> Decision:
@@ -533,7 +548,7 @@ def derive_depth(symbols: TreeSymbols, node: Node) -> Derivation:
     text = f"o_mu <= c^{2 * depth} at this node of depth {depth}, c^(2 d) -> 0 with the depth d"
     needs = (MARKOV, "every polarity on the way has absolute value at most c", "c < 1 for the limit")
     # By the steps o_mu is a share of c^(2 d), from 0 to 1: 1 where each polarity of the way is c and rho_0 = 0.
-    reached = c ** (2 * depth) / (1 + Symbol("v", nonnegative=True))
+    reached = c ** (2 * depth) / (1 + slack_symbol("v"))
 
     def decide(relation: Basic) -> Decision:
         """An inequality with o_mu as a share of c^(2 d); the limit as it was derived."""
@@ -547,6 +562,8 @@ def derive_depth(symbols: TreeSymbols, node: Node) -> Derivation:
             return (
                 Decision(False, POINT, f"c = 1/2, o = {Rational(1, 4) ** depth / 2}") if strict else undecided(relation)
             )
+        if has_slack(relation):
+            return undecided(relation)
         difference = (relation.gts - relation.lts).xreplace({o: reached})
         top, bottom = sympy.fraction(sympy.together(difference))
         signs = [decide_nonnegative(sympy.expand(part)) for part in (top, bottom)]
@@ -557,4 +574,6 @@ def derive_depth(symbols: TreeSymbols, node: Node) -> Derivation:
                 return Decision(False, POINT, f"{describe(point)}: the difference is {value}")
         return undecided(relation)
 
-    return Derivation(SLUG, Claim(text, (bounded, vanishing), needs), tuple(steps), None, reading(decide))
+    return Derivation(
+        SLUG, Claim(text, (bounded, vanishing), needs), tuple(steps), None, reading(decide), symbols.ranges
+    )

@@ -34,7 +34,7 @@ from theory.core.claim import Claim, equation, reading, undecided
 from theory.core.decide import ASSUMPTIONS, POINT, POLYNOMIAL, Decision, combine, decide_zero, describe, exact_points
 from theory.core.derivation import Derivation, Step, positive_step, zero_step
 from theory.core.notation import reals
-from theory.core.quantity import quantity
+from theory.core.quantity import has_slack, quantity, slack_symbol
 from theory.core.reading import identity_reading, with_meanings
 from theory.towers.dual_gradient import identity_step
 from theory.trees.derivations import MARKOV, decide_nonnegative
@@ -270,7 +270,8 @@ def derive_strength(slope: Expr) -> Derivation:
     """``s_j >= a/2 (m_1 - m_0) + (1 - a)/2 (max(m_1, 0) - 1/2 (m_0 + sqrt(m_0^2 + v)))``; a = 0 for ReLU."""
     m_0, m_1 = (quantity("mean pre-activation", f"m_{{{z}}}", where={"state": z}) for z in (0, 1))
     s = quantity("selectivity", "s_{j}", where={"neuron": "j"})
-    v, jensen, cauchy, keep = _nonnegative("v u_{1} u_{0} 1-a")
+    v = Symbol("v", nonnegative=True)
+    jensen, cauchy, keep = map(slack_symbol, ("u_{1}", "u_{0}", "1-a"))
     top, root = sympy.Max(m_1, 0), sympy.sqrt(m_0**2 + v)
     rest = 1 - slope
     given_1 = slope * m_1 + rest * (top + jensen)
@@ -308,6 +309,8 @@ def _above(
 ) -> Decision:
     """An inequality: the difference has no negative term, or an exact point that a law has refutes it."""
     if not isinstance(relation, sympy.core.relational.Relational) or isinstance(relation, sympy.Equality):
+        return undecided(relation)
+    if has_slack(relation):
         return undecided(relation)
     written = with_meanings(relation, meanings)
     difference = sympy.expand(written.gts - written.lts)
@@ -378,8 +381,9 @@ def derive_gap() -> Derivation:
         "g_j = E[p_j|z_mu = 1] - E[p_j|z_mu = 0] = 2 w_j^T a_mu, a_mu = [rho_{mu nu} s_k] over the children's neurons k"
     )
     return Derivation(
-        SLUG, Claim(text, relations, needs), tuple(steps), sympy.expand(left - right), identity_reading(meanings)
-    )
+        SLUG, Claim(text, relations, needs), tuple(steps), sympy.expand(left - right), identity_reading(meanings),
+        dict.fromkeys((one, other), (Integer(0), Integer(1))),
+    )  # fmt: skip
 
 
 def derive_existence() -> Derivation:
@@ -412,7 +416,8 @@ def derive_existence() -> Derivation:
     )
     needs = ("neurons iid at initialisation, a_mu given", "0 < P_t < 1", "0 < delta < 1")
     read = reading(partial(_existence, p, P, m))
-    return Derivation(SLUG, Claim(text, relations, needs), tuple(steps), None, read)
+    ranges = dict.fromkeys((p, delta), (Integer(0), Integer(1)))
+    return Derivation(SLUG, Claim(text, relations, needs), tuple(steps), None, read, ranges)
 
 
 def _existence(p: Expr, P: Expr, m: Expr, relation: Basic) -> Decision:
@@ -420,7 +425,8 @@ def _existence(p: Expr, P: Expr, m: Expr, relation: Basic) -> Decision:
     if isinstance(relation, sympy.Equality) and relation.lhs == p:
         return decide_zero(relation.rhs.xreplace({TAIL: p}) - p)
     if isinstance(relation, sympy.Equality) and relation.lhs == P and not relation.rhs.has(P):
-        here, further = relation.rhs, relation.rhs.xreplace({m: m + 1})
+        here = relation.rhs.xreplace({TAIL: p})
+        further = here.xreplace({m: m + 1})
         none = decide_zero(here.xreplace({m: Integer(0)}))
         one = decide_zero(sympy.expand(here.xreplace({m: Integer(1)})) - p)
         step = decide_zero(sympy.powsimp(sympy.expand(further - here - (1 - here) * p)))
@@ -452,7 +458,11 @@ def derive_law() -> Derivation:
     text = "P(g >= t) = sum over signs (prod of signs) (sum_i sign_i c_i - t)_+^n / (2^n n! prod c_i), c_i = 2 b |a_i|"
     needs = ("w iid uniform on [-b, b]", "coefficients not zero")
     relations = law_relations()
-    return Derivation(SLUG, Claim(text, relations, needs), tuple(steps), None, reading(partial(_law, relations)))
+    (b,) = (symbol for symbol in relations[1].rhs.free_symbols if symbol.name == "b")
+    ranges = {b: (Integer(0), Integer(4))}
+    return Derivation(
+        SLUG, Claim(text, relations, needs), tuple(steps), None, reading(partial(_law, relations)), ranges
+    )
 
 
 def _law(derived: tuple[Basic, ...], relation: Basic) -> Decision:

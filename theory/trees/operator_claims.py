@@ -109,7 +109,9 @@ def derive_operator(symbols: TreeSymbols, node: Node) -> Derivation:
     text = "OP_mu = rho_{0mu}^2 (1 - rho_0^2) a_mu a_mu^T kron J_mu^T J_mu"
     text += ", J = I at the top node, any activation below it" if top else ", linear neurons"
     needs = (MARKOV, "binary nodes, any tables", "no activation on the top node" if top else "linear neurons")
-    return Derivation(SLUG, Claim(text, tuple(relations), needs, "one-branch"), tuple(steps), None, read)
+    return Derivation(
+        SLUG, Claim(text, tuple(relations), needs, "one-branch"), tuple(steps), None, read, symbols.ranges
+    )
 
 
 def _selectivity_step() -> Step:
@@ -150,7 +152,7 @@ def derive_walsh(symbols: TreeSymbols) -> Derivation:
     steps = [*_parity_steps(), stated(relation, "all functions of the leaves of this tree, by enumeration", read)]
     text = "E[g|z_0=1] - E[g|z_0=0] = 2 sum over odd S of ghat(S) prod_{e in T(S)} rho_e, on this tree"
     needs = (MARKOV, "symmetric binary tables", "T(S): the edges with an odd number of leaves of S below")
-    return Derivation(SLUG, Claim(text, (relation,), needs), tuple(steps), None, read)
+    return Derivation(SLUG, Claim(text, (relation,), needs), tuple(steps), None, read, symbols.ranges)
 
 
 def _parity_steps() -> list[Step]:

@@ -75,6 +75,34 @@ class TreeSymbols:
         return [[Rational(p) if self.numbers else self.entry(node, i, j) for j, p in enumerate(row)]
                 for i, row in enumerate(rows)]  # fmt: skip
 
+    @property
+    def ranges(self) -> dict[Expr, tuple[Expr, Expr]]:
+        """Ends between which the parameters of a tree lie, as a box inside of what its tables may be."""
+        one = Integer(1)
+        edges = [node for node in self.tree.nodes if node != self.tree.root]
+        result: dict[Expr, tuple[Expr, Expr]] = {}
+        if self.tree.cardinality(self.tree.root) == 2:
+            result[self.root_polarity] = (-one, one)
+        else:
+            result |= dict.fromkeys(self.prior, (Integer(0), one / len(self.prior)))
+        for node in edges:
+            if is_binary_edge(self.tree, node):
+                # |rho| + |m| is at most 1.
+                end = one if self.offset(node) == 0 else one / 2
+                result |= dict.fromkeys({self.polarity(node), self.offset(node)} - {Integer(0)}, (-end, end))
+            else:
+                for row in self.table(node):
+                    result |= dict.fromkeys(row, (Integer(0), one / len(row)))
+        return result
+
+    @property
+    def sums(self) -> dict[Expr, Expr]:
+        """The last entry of a law as 1 less the others, for every law whose entries are symbols."""
+        laws = [] if self.tree.cardinality(self.tree.root) == 2 else [self.prior]
+        edges = [node for node in self.tree.nodes if node != self.tree.root]
+        laws += [row for node in edges if not is_binary_edge(self.tree, node) for row in self.table(node)]
+        return {last: 1 - sympy.Add(*others) for *others, last in laws}
+
     def entry(self, node: Node, i: int, j: int) -> Symbol:
         """The symbol of one table entry."""
         return Symbol(f"T_{{{self.edge(node)};{entry_index(i, j, max(i, j) >= 10)}}}", real=True)

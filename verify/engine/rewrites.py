@@ -69,7 +69,7 @@ def times(factor: Any, number: int = 1) -> Rewrite:
 
 
 def scaled(side: Any, factor: Any) -> Any:
-    """A number times an expression, matrix or scalar; of a sum its first term."""
+    """A number times an expression, matrix or scalar."""
     import sympy
 
     number = sympy.Rational(factor)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,7 +72,7 @@ class Refutation:
         """Whether a kind of evidence that must refute the variant did not."""
         return set(self.refuted_by) != set(self.variant.caught_by)
 
-    @property
+    @cached_property
     def derived(self) -> Decision | None:
         """What the derivation decides about the mutant; None where it is no rewrite of a claim."""
         rewrite = self.variant.rewrite

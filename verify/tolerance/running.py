@@ -18,8 +18,8 @@ from verify.tolerance.rounding import UNIT_ROUNDOFF
 # one unit in the last place.
 _INFLATED = 1.0 + 16 * UNIT_ROUNDOFF
 _LIBM = 2.0
-# Half a unit of what underflows, rounded up.
-_SMALLEST = 5e-324
+# Room for everything that underflows, in a value and in its bound.
+_SMALLEST = 2.0**-1060
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +82,19 @@ class Bounded:
             return power if exponent >= 0 else 1.0 / power
         return (bounded(exponent) * self.log()).exp()
 
+    def __rpow__(self, base: Any) -> Bounded:
+        return bounded(base) ** self
+
     def __abs__(self) -> Bounded:
         return Bounded(abs(self.value), self.error)
 
     def exp(self) -> Bounded:
         """The exponential."""
-        if self.value + self.error > 700:
+        if not self.value + self.error < 700:
             return Bounded(math.inf, math.inf)
         value = math.exp(self.value)
-        return Bounded.rounded(value, _LIBM, value * math.expm1(self.error))
+        # The exponential bends upwards: its slope at the upper end bounds both sides.
+        return Bounded.rounded(value, _LIBM, self.error * math.exp(self.value + self.error) * (1 + 2.0**-40))
 
     def log(self) -> Bounded:
         """The natural logarithm."""
@@ -117,5 +121,7 @@ class Bounded:
 
 
 def bounded(value: Any) -> Bounded:
-    """A number with its bound; a plain one is taken as exact."""
-    return value if isinstance(value, Bounded) else Bounded(float(value))
+    """A number with its bound; a float is exact, an integer as far as float64 has it."""
+    if isinstance(value, Bounded):
+        return value
+    return Bounded.rounded(float(value)) if isinstance(value, int) and abs(value) > 2**53 else Bounded(float(value))

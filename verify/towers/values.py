@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, reduce
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from verify.towers import balls
 from verify.towers.tower import Array, measure_differences
 
 SOURCE = "claim"
+USELESS = 1e-6  # a bound that is larger, against the sides or 1, decides nothing
 Roles = Mapping[str, Callable[[dict[str, str]], Any]]
 Parts = Iterable[tuple[Array, str]]
 
@@ -41,7 +43,7 @@ def _is_instant(relation: Any) -> bool:
 
     from theory.core.notation import Rate
 
-    return not relation.has(sympy.Order, sympy.Limit, Rate) and not isinstance(relation, sympy.Equivalent)
+    return not relation.has(sympy.Order, sympy.Limit, Rate) and not isinstance(relation, sympy.Equivalent | sympy.Ne)
 
 
 def _roles(relation: Any) -> set[str]:
@@ -53,28 +55,58 @@ def _roles(relation: Any) -> set[str]:
 def differences(
     claim: Any, roles: Roles, further: Mapping[Any, Any], where: str = "", arithmetic: str = "rational"
 ) -> Iterator[tuple[Array, str]]:
-    """Left side minus right side of every relation; of a strict inequality 0 where it holds, else what it lacks."""
+    """Left side minus right side of every relation; of an inequality 0 where it holds, else what it lacks."""
     import sympy
+
+    from theory.core.notation import SumOver
 
     typed = {symbol: roles[symbol.role](dict(symbol.place)) for symbol in claim.quantities if hasattr(symbol, "role")}
     values = {**typed, **further}
     if arithmetic == "float64":
-        values = {symbol: in_float64(value) for symbol, value in values.items()}
-    for number, sides in enumerate(claim.evaluate(values, arithmetic), start=1):
+        values = {symbol: value if symbol is SumOver else in_float64(value) for symbol, value in values.items()}
+    chosen = with_bounds() if arithmetic == "float64" else arithmetic
+    for number, sides in enumerate(claim.evaluate(values, chosen), start=1):
         difference = sides.left - sides.right
         if not isinstance(sides.relation, sympy.Equality):
             signed = difference if sides.relation.gts == sides.relation.lhs else -difference
-            difference = lacking(signed)
+            difference = lacking(signed, strict=isinstance(sides.relation, sympy.Gt | sympy.Lt))
+        elif arithmetic == "float64":
+            difference = useful(difference, sides.left, sides.right)
         yield difference, f"relation {number}{where}"
 
 
-def lacking(signed: Array) -> Array:
-    """What a number lacks of being above zero: 0 where it is, and more than nothing where it is not."""
+@cache
+def with_bounds() -> Any:
+    """Float64 with a bound of the error of every number."""
+    import sympy
+
+    from theory.core.evaluate import Arithmetic
+
+    functions: dict[Any, Callable[..., Any]] = {
+        sympy.Abs: abs, sympy.exp: Bounded.exp, sympy.log: Bounded.log, sympy.sqrt: Bounded.sqrt,
+        sympy.Max: lambda *x: reduce(Bounded.max, x), sympy.Min: lambda *x: reduce(Bounded.min, x),
+    }  # fmt: skip
+    return Arithmetic("float64 with error bounds", in_float64, functions)
+
+
+def useful(difference: Array, left: Array, right: Array) -> Array:
+    """Differences of which a bound that is not small against the sides, or against 1, says nothing."""
+
+    def kept(gap: Bounded, one: Bounded, other: Bounded) -> Bounded:
+        size = max(1.0, abs(one.value), abs(other.value))
+        return gap if gap.error <= USELESS * size else Bounded(gap.value, math.inf)
+
+    return np.frompyfunc(kept, 3, 1)(difference, left, right)
+
+
+def lacking(signed: Array, strict: bool) -> Array:
+    """What a number lacks of being above zero, or of not being below: 0 where it is so."""
     number = signed[0, 0]
     if not isinstance(number, Bounded):
-        return signed * 0 if bool(number > 0) else signed + (signed == 0)
+        holds = bool(number > 0) or (not strict and bool(number == 0))
+        return signed * 0 if holds else signed + (signed == 0)
     # Within its error nothing is decided.
-    if abs(number.value) <= number.error:
+    if not abs(number.value) > number.error:
         return np.array([[Bounded(0.0, math.inf)]], dtype=object)
     return np.array([[Bounded(min(number.value, 0.0), 0.0)]], dtype=object)
 
@@ -83,12 +115,14 @@ def in_float64(value: Any) -> Any:
     """A value rounded to float64 with the bound of that rounding; of functions and lists what they hold."""
     if callable(value):
         return lambda at: in_float64(value(at))
-    if isinstance(value, int | Bounded):
-        return value
     if isinstance(value, fmpq):
-        return Bounded.rounded(int(value.p) / int(value.q))
+        exact = (value.p * value.q).bit_length() <= 53 and value.q & (value.q - 1) == 0
+        number = int(value.p) / int(value.q)
+        return Bounded(number) if exact else Bounded.rounded(number)
     if isinstance(value, arb):
         return Bounded.rounded(float(value.mid()), 2.0, float(value.rad()))
+    if isinstance(value, Bounded | int | float | np.number):
+        return bounded(value if isinstance(value, Bounded | int) else float(value))
     entries = np.asarray(value, dtype=object)
     return np.frompyfunc(in_float64, 1, 1)(entries)
 

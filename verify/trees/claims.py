@@ -17,7 +17,7 @@ import networkx as nx
 import numpy as np
 from flint import fmpq
 
-from hltm import HLTM
+from hltm import HLTM, complete_tree
 from verify.engine.rewrites import Rewrite, right, times
 from verify.engine.statement import Variant
 from verify.towers.tower import Array, vec
@@ -279,6 +279,18 @@ def named_node() -> dict[str, Any]:
     return {"tree": HLTM(graph), "node": "μ"}
 
 
+@lru_cache
+def below_the_top() -> dict[str, Any]:
+    """The update of a node that has a sibling."""
+    tree = complete_tree(depth=2, branching=2, polarity=0.5)
+    return {"claim": "update", "tree": tree, "node": tree.children(tree.root)[0]}
+
+
+def first_term(total: Any) -> Any:
+    """The diagonal block alone."""
+    return total.args[0]
+
+
 def at_node(rewrite: Rewrite) -> Rewrite:
     """A rewrite of the claim of that node."""
     return Rewrite(rewrite.change, named_node)
@@ -294,12 +306,13 @@ def squared(strength: Any, *, path: int, root: int) -> Any:
 
 def without_polarities(vector: Any) -> Any:
     """The entries of a_mu without their polarities."""
-    from sympy import Mul
+    from sympy import Integer
 
-    def kept(entry: Any) -> Any:
-        return Mul(*(s for s in entry.free_symbols if getattr(s, "role", "") == "selectivity along edges"))
+    from theory.trees.symbols import tree_symbols
 
-    return vector.applyfunc(kept)
+    tree, node = named_node().values()
+    symbols = tree_symbols(tree)
+    return vector.xreplace({symbols.polarity(child): Integer(1) for child in tree.children(node)})
 
 
 def jacobian_transposed(operator: Any) -> Any:
@@ -342,7 +355,7 @@ VARIANTS = (
     Variant("walsh-even-edges", "edges with even counts", only("operator", partial(walsh_operator, odd_edges=False)),
             rewrite=right(even_edges).of(claim="walsh")),
     Variant("block-is-all", "2 OP_mu vec W_mu below the top node", only("update", block_update),
-            rewrite="the claim is about a node above which there is none; below it the derived update has cross terms"),
+            rewrite=Rewrite(right(first_term).change, below_the_top)),
     Variant("one-branch-for-shared", "OP vec W at the top node for the shared update", only("update", half_top_update),
             rewrite=times(Fraction(1, 2)).of(claim="update")),
 )  # fmt: skip
