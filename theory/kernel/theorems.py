@@ -53,8 +53,11 @@ THEOREMS: Mapping[str, Covered] = MappingProxyType(
                     relu_dual_gradient="the gradient of (leaky) ReLU towers where no pre-activation is 0",
                     relu_dual_gradient_shared="the same where both towers share their weights",
                 ),
+                *_of(
+                    "NormalizedOutput",
+                    dual_gradient_normalized="the form with backward and forward connections of l2-normalised outputs",
+                ),
             ),
-            "normalised outputs",
         ),
         "contrastive-losses": Covered(
             _of(
@@ -104,7 +107,17 @@ THEOREMS: Mapping[str, Covered] = MappingProxyType(
             + _of("LatentTree", markov="total expectation along a path, from the joint law of the tree"),
             "the Walsh form; the update of a node",
         ),
-        "lucky-nodes": Covered((), "the law of the gap, existence and strength"),
+        "lucky-nodes": Covered(
+            _of(
+                "LuckyNodes",
+                preactivation_gap="the gap of a neuron is 2 w_j^T a_mu",
+                lucky_nodes="the probability that one of m neurons is lucky",
+                strength="the bound of the selectivity, every finite law",
+                strength_leaky="the same of leaky ReLU",
+            )
+            + _of("NeuronsNeeded", neurons_needed="how many neurons are enough"),
+            "the law of the gap",
+        ),
     }
 )
 """Theorems of the seven statements."""
