@@ -318,9 +318,7 @@ def test_a_large_tree(tmp_path):
 def test_a_reader_that_leaves_in_the_middle_of_a_table(tmp_path):
     read, write = os.pipe()
     os.close(read)
-    result = subprocess.run(
-        [sys.executable, *SHORT], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True
-    )
+    result = subprocess.run([sys.executable, *SHORT], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert result.returncode == 141
     assert result.stderr == ""
