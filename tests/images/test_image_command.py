@@ -11,6 +11,8 @@ from warm import processed
 SMALL = ["--seeds", "2", "--epochs", "2", "--batch", "32", "--width", "4", "--hidden", "6", "--outputs", "5", "--subset", "64",
          "--device", "cpu", "--quiet", "--negatives", "4"]  # fmt: skip
 
+LIBRARIES = ("kornia", "sklearn.datasets", "torch._dynamo")  # what a training on images imports
+
 
 def run(*arguments, before=""):
     """Run the command in a process that first runs some code."""
@@ -18,7 +20,8 @@ def run(*arguments, before=""):
         Path(folder, "begun.py").write_text(
             f"{before}\nimport sys; sys.argv[0] = 'numeric'\nfrom numeric.cli import main; main()"
         )
-        return processed("begun", "experiment", "images", *arguments, cwd=folder, timeout=600)
+        words = ("begun", "experiment", "images", *arguments)
+        return processed(*words, libraries=LIBRARIES, cwd=folder, timeout=600)
 
 
 @pytest.fixture(scope="module")
