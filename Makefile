@@ -7,6 +7,9 @@ CONSTRAINTS ?= .ci/constraints.txt
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
+# Container images often set it; every process of the tests would compile its modules anew, pytest's assertions included.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Not in parallel: both tiers take all cores.
 .NOTPARALLEL:
 .PHONY: verify test check slow nightly install docs interop browser test-cluster sweep-demo lint audit dist bench experiment images fuzz mutation clean

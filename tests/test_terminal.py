@@ -28,6 +28,8 @@ SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
 COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3|4|9|10)[0-7][;m0-9]*m")
 # Statement 5 takes long enough for a bar, and has checks of every kind.
 SLOW = ["-m", "verify.theorem5"]
+# Loads torch, which is enough for a bar.
+SHORT = ["-m", "verify.theorem2", "--only", "exact"]
 COUNT = re.compile(rb" \d+/\d+ \d+:\d\d")
 
 
@@ -162,7 +164,7 @@ def test_the_bar_is_one_line_at_every_width(tmp_path):
     ids=["quiet", "dumb", "not compatible"],
 )
 def test_no_bar(options, environment, tmp_path):
-    terminal = Terminal(["-m", "verify.theorem2", *options], tmp_path, **environment)
+    terminal = Terminal([*SHORT, *options], tmp_path, **environment)
     assert terminal.end() == 0, terminal.text
     assert HIDE_CURSOR not in terminal.text
     assert "\r\x1b" not in terminal.text
@@ -171,9 +173,17 @@ def test_no_bar(options, environment, tmp_path):
         assert terminal.text == ""
 
 
+def test_a_bar_where_nothing_is_against_it(tmp_path):
+    """What the tests above and below look for would be there."""
+    terminal = Terminal(SHORT, tmp_path)
+    assert terminal.end() == 0, terminal.text
+    assert HIDE_CURSOR in terminal.text
+    assert "\r\x1b" in terminal.text
+
+
 def test_no_bar_in_a_file_even_where_colour_is_forced(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "verify.theorem2"], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, *SHORT], cwd=tmp_path, capture_output=True, text=True,
         env={**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color"},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -182,7 +192,7 @@ def test_no_bar_in_a_file_even_where_colour_is_forced(tmp_path):
 
 
 def test_no_codes_at_all_in_pipes(tmp_path):
-    result = subprocess.run([sys.executable, "-m", "verify.theorem2"], cwd=tmp_path, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, *SHORT], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert "\x1b" not in result.stdout
@@ -195,7 +205,7 @@ def test_colours_are_there_without_it(whole):
 def test_the_document_alone_on_stdout_and_no_colours(tmp_path):
     """With `--json -` the bar and the tables go to the terminal, the document into the pipe."""
     with (tmp_path / "out").open("w") as out:
-        terminal = Terminal([*SLOW, "--json", "-"], tmp_path, stdout=out, NO_COLOR="1")
+        terminal = Terminal([*SLOW, "--only", "trained", "--json", "-"], tmp_path, stdout=out, NO_COLOR="1")
         assert terminal.end() == 0, terminal.text
     assert json.loads((tmp_path / "out").read_text())["statements"][0]["verdict"] == "holds"
     assert re.search(COUNT, terminal.output)
@@ -308,9 +318,7 @@ def test_a_large_tree(tmp_path):
 def test_a_reader_that_leaves_in_the_middle_of_a_table(tmp_path):
     read, write = os.pipe()
     os.close(read)
-    result = subprocess.run(
-        [sys.executable, "-m", "verify.theorem2"], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True
-    )
+    result = subprocess.run([sys.executable, *SHORT], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert result.returncode == 141
     assert result.stderr == ""

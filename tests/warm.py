@@ -35,10 +35,14 @@ FIXED = ("OMP_NUM_THREADS", "PYTHONHASHSEED", "PYTHONWARNINGS")  # read when an 
 class Server:
     """Forks a process for every command; it ends when its input does."""
 
-    def __init__(self):
+    def __init__(self, libraries):
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.environment
+            [sys.executable, __file__, *libraries],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self.environment,
         )
 
     def run(self, *arguments, cwd, env=None, timeout=300):
@@ -69,16 +73,16 @@ class Server:
 
 
 @cache
-def server():
-    """The server of this process."""
-    started = Server()
+def server(libraries):
+    """The server of this process that has these libraries loaded beside `LIBRARIES`."""
+    started = Server(libraries)
     atexit.register(started.close)
     return started
 
 
-def processed(*arguments, **options):
+def processed(*arguments, libraries=(), **options):
     """Run ``python -m`` with these arguments: see `Server.run`."""
-    return server().run(*arguments, **options)
+    return server(libraries).run(*arguments, **options)
 
 
 def wait(child, timeout):
@@ -96,7 +100,7 @@ def wait(child, timeout):
 
 def serve():
     """Answer requests; returns in the child, with its request."""
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *sys.argv[1:]):
         __import__(name)
     for line in sys.stdin:
         request = json.loads(line)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import urllib.parse
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def server(report, tmp_path_factory):
         process.stdout.close()
 
 
-@pytest.fixture(params=["file", "http"])
+@pytest.fixture(scope="session", params=["file", "http"])
 def address(request, report):
     """Where the page is: both ways of opening it."""
     if request.param == "file":
@@ -91,8 +92,8 @@ class Opened:
         return self.page
 
 
-@pytest.fixture
-def opened(browser):
+@contextmanager
+def fresh_profiles(browser):
     """Open an address in a fresh profile; at the end nothing may have gone wrong."""
     contexts = []
     pages = []
@@ -115,6 +116,20 @@ def opened(browser):
     for context in contexts:
         context.close()
     assert [page.said for page in pages if page.said] == []
+
+
+@pytest.fixture
+def opened(browser):
+    """Open an address for one test."""
+    with fresh_profiles(browser) as go:
+        yield go
+
+
+@pytest.fixture(scope="module")
+def opened_once(browser):
+    """Open an address for all tests of a file, which must leave the page as it is."""
+    with fresh_profiles(browser) as go:
+        yield go
 
 
 @pytest.fixture(scope="session")

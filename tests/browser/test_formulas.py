@@ -5,9 +5,9 @@ import pytest
 BOX = "const box = e => e.getBoundingClientRect();"
 
 
-@pytest.fixture
-def page(address, opened):
-    return opened(address).unfold()
+@pytest.fixture(scope="module")
+def page(address, opened_once):
+    return opened_once(address).unfold()
 
 
 def wrong(page, selector, condition):

@@ -261,18 +261,27 @@ def test_a_keyboard_reaches_the_statements(report, opened):
 
 @pytest.fixture(scope="module")
 def printed(browser, report):
-    """The page on A4, folds as a reader has left them, and what becomes of it."""
+    """The page on A4, folds as a reader has left them, and the sheets: width, text, horizontal places of the text."""
     page = browser.new_page(viewport={"width": 717, "height": 1000})  # A4 less the margins of a print dialogue
     page.goto((report / "index.html").as_uri())
     pdf = page.pdf(format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "10mm"))
     page.emulate_media(media="print")
-    yield page, pypdf.PdfReader(io.BytesIO(pdf))
+    sheets = []
+    for sheet in pypdf.PdfReader(io.BytesIO(pdf)).pages:
+        places = []
+        text = sheet.extract_text(
+            visitor_text=lambda text, cm, tm, font, size, held=places: (
+                held.append(cm[0] * tm[4] + cm[4]) if text.strip() else None
+            )
+        )
+        sheets.append((float(sheet.mediabox.width), text, places))
+    yield page, sheets
     page.close()
 
 
 def test_paper_has_what_is_folded(printed):
-    page, pdf = printed
-    text = re.sub(r"\s+", "", "".join(sheet.extract_text() for sheet in pdf.pages))
+    page, sheets = printed
+    text = re.sub(r"\s+", "", "".join(text for _, text, _ in sheets))
     folded = page.evaluate("() => [...document.querySelectorAll('details.step > p')].map(e => e.textContent)")
     assert len(folded) > 50
     assert text.count("Decidedby") >= len([line for line in folded if "Decided by" in line])
@@ -310,16 +319,10 @@ def test_paper_has_whole_formulas(printed):
 
 
 def test_paper_is_not_overrun(printed):
-    page, pdf = printed
+    page, sheets = printed
     assert page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
     wide = page.evaluate("""() => [...document.querySelectorAll('table, figure, svg, pre, code, p')].filter(
       e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => e.outerHTML.slice(0, 90))""")
     assert wide == []
-    for sheet in pdf.pages:
-        places = []
-        sheet.extract_text(
-            visitor_text=lambda text, cm, tm, font, size, held=places: (
-                held.append(cm[0] * tm[4] + cm[4]) if text.strip() else None
-            )
-        )
-        assert all(0 <= x <= float(sheet.mediabox.width) for x in places)
+    for paper, _, places in sheets:
+        assert all(0 <= x <= paper for x in places)

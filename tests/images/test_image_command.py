@@ -2,21 +2,26 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
+import tempfile
+from pathlib import Path
 
 import pytest
+from warm import processed
 
 SMALL = ["--seeds", "2", "--epochs", "2", "--batch", "32", "--width", "4", "--hidden", "6", "--outputs", "5", "--subset", "64",
          "--device", "cpu", "--quiet", "--negatives", "4"]  # fmt: skip
 
+LIBRARIES = ("kornia", "sklearn.datasets", "torch._dynamo")  # what a training on images imports
 
-def run(*arguments, before="", **options):
-    code = f"{before}\nimport sys; sys.argv = ['numeric', *sys.argv[1:]]\nfrom numeric.cli import main; main()"
-    command = [sys.executable, "-c", code, "experiment", "images", *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, **options)
+
+def run(*arguments, before=""):
+    """Run the command in a process that first runs some code."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "begun.py").write_text(
+            f"{before}\nimport sys; sys.argv[0] = 'numeric'\nfrom numeric.cli import main; main()"
+        )
+        words = ("begun", "experiment", "images", *arguments)
+        return processed(*words, libraries=LIBRARIES, cwd=folder, timeout=600)
 
 
 @pytest.fixture(scope="module")

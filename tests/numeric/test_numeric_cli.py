@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from warm import processed
 
 import hltm
 
@@ -19,11 +21,8 @@ def command(*arguments):
     return [sys.executable, "-m", "numeric", *map(str, arguments)]
 
 
-def run(*arguments, **options):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, env=environment, timeout=300, check=False, **options
-    )
+def run(*arguments):
+    return processed("numeric", *arguments, cwd=Path.cwd())
 
 
 @pytest.fixture
@@ -144,7 +143,9 @@ def test_what_is_wrong_is_one_line(arguments, words, tree, in_process):
 
 
 def test_in_a_process_of_its_own_it_is_one_line_too(tree):
-    wrong_in_one_line(run("train", "--tree", tree, "--width", 0, cwd=tree.parent), "width=0", tree)
+    words = command("train", "--tree", tree, "--width", 0)
+    result = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=tree.parent)
+    wrong_in_one_line(result, "width=0", tree)
 
 
 def wrong_in_one_line(result, words, tree):

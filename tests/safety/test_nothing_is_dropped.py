@@ -20,7 +20,7 @@ def test_an_option_before_a_command_is_refused(in_process, option, command):
 
 def test_what_a_bundle_names_can_be_replayed(tmp_path, warm):
     """Its counterexamples lie beside it as well, where the printed place says."""
-    done = warm("verify.theorem1", "--variants", "--bundle", "b.zip", cwd=tmp_path)
+    done = warm("verify.theorem2", "--variants", "--bundle", "b.zip", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "counterexamples to replay in counterexamples" in done.stdout
     saved = sorted((tmp_path / "counterexamples").glob("*.json"))

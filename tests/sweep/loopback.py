@@ -85,6 +85,7 @@ class Loopback:
         command = [
             sys.executable, "-c", _START, "start", *where, "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}",
             f"--object-store-memory={_STORE_BYTES}", "--disable-usage-stats", "--block",
+            "--include-log-monitor=false",  # sends what workers print to a driver, and no driver here reads it
             *(["--include-dashboard=false"] if head else []),
         ]  # fmt: skip
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "120"}
