@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Not in parallel: both tiers take all cores.
 .NOTPARALLEL:
-.PHONY: verify test check slow nightly install docs interop browser test-cluster sweep-demo lint audit dist bench experiment images fuzz mutation clean
+.PHONY: verify test check slow nightly install docs prove interop browser test-cluster sweep-demo lint audit dist bench experiment images fuzz mutation clean
 
 REPORT ?= report
 verify: $(VENV)/.run
@@ -32,7 +32,7 @@ slow: $(VENV)/.test
 # Simulations of which `make check` runs one cheap seed, the thorough profile on a cluster, and the calibration of the
 # checks that draw.
 nightly: $(VENV)/.cluster
-	$(BIN)/python -m pytest -n auto --dist worksteal -m nightly tests tests/sweep/faults
+	$(BIN)/python -m pytest -n auto --dist worksteal -m nightly tests tests/kernel tests/sweep/faults
 	$(BIN)/python tests/benchmarks/calibration.py
 
 # What `.ci/run` needs, the libraries of `test` and of its extras, by one call of pip: six take half a minute.
@@ -44,6 +44,11 @@ install: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
 	PYTHONPATH=docs/_ext $(BIN)/python -m pytest -p no:cacheprovider --doctest-modules docs/_ext
+
+# Theorems and exported identities by the Rocq compiler, which must be installed, and every third of their mutants.
+prove: $(VENV)/.test
+	$(BIN)/python -m theory kernel check
+	$(BIN)/python -m pytest -n auto --dist worksteal tests/kernel
 
 # Outside oracles: pgmpy and pyAgrum read the BIF files that hltm writes and compute the same conditional moments.
 interop: $(VENV)/.interop
