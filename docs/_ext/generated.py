@@ -1,7 +1,7 @@
 """Parts of pages that are written by the code they speak of, so that nothing is typed twice.
 
 A fence ```` ```{statement} SLUG ```` in a page is replaced by Markdown when Sphinx reads the page; likewise
-``checked``, ``not-covered``, ``checking-modules``, ``derivation``, ``symbols``, ``relations``, ``measured`` and
+``checked``, ``not-covered``, ``kernel``, ``checking-modules``, ``derivation``, ``symbols``, ``relations``, ``measured`` and
 ``command-line``.
 """
 
@@ -106,10 +106,41 @@ def statement(argument: str, body: str) -> str:
     lines += ["**Not covered**", "", *(f"* {plain(text)}" for text in found.not_covered), ""]
     lines += ["**Evidence**", "", "| kind | instances from | function |", "|---|---|---|"]
     lines += [f"| {check.kind} | {plain(check.source)} | {link(running(check))} |" for check in found.checks]
+    lines += ["", *proved_for_all_sizes(found.slug)]
     lines += ["", "**Mutants**, each of which the evidence has to refute", ""]
     lines += ["| name | the change | refuted by |", "|---|---|---|"]
     lines += [f"| `{v.name}` | {plain(v.change)} | {', '.join(v.caught_by)} |" for v in found.variants]
     return "\n".join([*lines, "", *dropped(found), *measuring(found)]) + "\n"
+
+
+def proved_for_all_sizes(slug: str) -> list[str]:
+    """The theorems of a statement as the files of the proof assistant have them."""
+    from theory.kernel.theorems import THEOREMS
+
+    covered = THEOREMS[slug]
+    lines = ["**Theorems for all sizes**, in Rocq (`make prove`)", ""]
+    for theorem in covered.theorems:
+        lines += [f"`{theorem.name}` in `theory/kernel/{theorem.file}.v`: {plain(theorem.says)}.", ""]
+        lines += ["```coq", theorem.text, "```", ""]
+    return [*lines, f"No theorem is about: {plain(covered.missing)}.", ""] if covered.missing else lines
+
+
+def kernel(argument: str, body: str) -> str:
+    """What a proof assistant checks of every statement: for all sizes, at given sizes, and not."""
+    from theory.kernel.export import defaults
+    from theory.kernel.theorems import THEOREMS
+
+    lines = ["| statement | for all sizes | at given sizes | not |", "|---|---|---|---|"]
+    for known in REGISTRY:
+        covered = THEOREMS[known.slug]
+        names = ", ".join(f"`{theorem.name}`" for theorem in covered.theorems)
+        given = [
+            ", ".join(f"{name}={value}" for name, value in one.items() if name != "tree") or "as stated"
+            for one in defaults(known.slug)
+        ]
+        row = f"[{known.heading}](/mathematics/{known.slug}.md) | {names} | {plain('; '.join(given))}"
+        lines.append(f"| {row} | {plain(covered.missing or 'nothing')} |")
+    return "\n".join(lines) + "\n"
 
 
 def dropped(found: Statement) -> list[str]:
@@ -281,6 +312,7 @@ def replace(app: Sphinx, docname: str, source: list[str]) -> None:
         "checking-modules": partial(checking_modules, pages),
         "command-line": command_line,
         "derivation": derivation,
+        "kernel": kernel,
         "measured": measured,
         "not-covered": not_covered,
         "relations": relations,
