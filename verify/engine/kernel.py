@@ -1,8 +1,8 @@
 """Evidence of a proof assistant: theorems for all sizes, and identities that derivations decide at given sizes.
 
 A run compiles no theorem: it takes what ``python -m theory kernel check`` (or ``make prove``) found on this machine
-for the very files and this compiler. Where there is no compiler, or nothing was checked yet, the evidence is *not-run*,
-with what to type; and with "accepted when this release was tested" where the record of the release has the same hash.
+for the very files and this compiler. Without a compiler, or where nothing was checked yet, the evidence has not run,
+and says what to type, and that the theorems were accepted when the release was tested where its record has their hash.
 """
 
 from __future__ import annotations
