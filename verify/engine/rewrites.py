@@ -21,7 +21,7 @@ class Rewrite:
     --------
     >>> wrong, decision = times(7).decided("covariance-operator")
     >>> str(wrong.relations[0].rhs)[:3], decision.value
-    ('14*', False)
+    ('7*(', False)
     """
 
     change: Callable[[Claim], Claim]
