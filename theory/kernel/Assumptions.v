@@ -7,7 +7,7 @@
 From Covop Require Reflect ReflectReals ReflectField.
 From Covop Require Vec Gradient DualGradient Relu NormalizedOutput.
 From Covop Require ContrastiveLosses Population CovarianceOperator WeightedCovarianceOperator ByolUpdate.
-From Covop Require TwoLayer LatentTree ActivationCovariance LuckyNodes NeuronsNeeded.
+From Covop Require TwoLayer LatentTree ActivationCovariance BinaryRoot LuckyNodes NeuronsNeeded.
 
 (* Conventions *)
 Print Assumptions Vec.vec_mul.
@@ -41,6 +41,7 @@ Print Assumptions CovarianceOperator.variance_psd.
 Print Assumptions CovarianceOperator.variance_symmetric.
 Print Assumptions ByolUpdate.byol_update.
 Print Assumptions ByolUpdate.byol_update_general.
+Print Assumptions ByolUpdate.byol_predictor.
 
 (* Statement 4, weighted-covariance-operator *)
 Print Assumptions WeightedCovarianceOperator.weighted_covariance_operator.
@@ -61,6 +62,9 @@ Print Assumptions LatentTree.markov.
 Print Assumptions ActivationCovariance.activation_covariance.
 Print Assumptions ActivationCovariance.categorical_covariance.
 Print Assumptions ActivationCovariance.categorical_rank.
+Print Assumptions BinaryRoot.binary_root_operator.
+Print Assumptions BinaryRoot.binary_root_rank.
+Print Assumptions BinaryRoot.binary_root_losses.
 
 (* Statement 7, lucky-nodes *)
 Print Assumptions LuckyNodes.lucky_nodes.

@@ -5,8 +5,8 @@
    Theorem: expect_update (the expected product of connection and output differences, point by point).
    Page: docs/mathematics/conventions.md.
 
-   A point x of X has the augmentations a of A with the weights q x a; what a network makes of augmentation a of the point
-   x is F x a.  Weights may be negative here: the identities use only that they sum to 1. *)
+   A point x of X has the augmentations a of A with the weights q x a; F x a is what a network makes of
+   augmentation a of x.  Weights may be negative here: the identities use only that they sum to 1. *)
 
 From mathcomp Require Import all_ssreflect all_algebra ring.
 From Covop Require Import Vec Gradient.
@@ -293,7 +293,8 @@ Lemma derivative_mean (f : T -> R -> R) (d : T -> R) : (forall t, is_derivative 
   is_derivative (fun s => mean w (fun t => f t s : R^o)) (mean w (d : T -> R^o)).
 Proof. by move=> D; apply: derivative_sum => t; apply: derivative_scale. Qed.
 
-Lemma gradient_mean m n (F : T -> 'M[R]_(m, n) -> R) W (G : T -> 'M[R]_(m, n)) : (forall t, is_gradient (F t) W (G t)) ->
+Lemma gradient_mean m n (F : T -> 'M[R]_(m, n) -> R) W (G : T -> 'M[R]_(m, n)) :
+  (forall t, is_gradient (F t) W (G t)) ->
   is_gradient (fun V => mean w (fun t => F t V : R^o)) W (mean w G).
 Proof. by move=> H dW; rewrite -mean_inner; apply: derivative_mean => t; apply: H. Qed.
 

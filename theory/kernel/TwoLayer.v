@@ -284,11 +284,13 @@ Qed.
 
 (* When A_jk = 0: what a neuron does not read has a gated mean that is the same for all objects, and the gated means of
    what the two neurons read are uncorrelated over the objects. *)
-Definition correlation (F G : X -> R) : R := mean p (fun x => F x * G x : R^o) - mean p (F : X -> R^o) * mean p (G : X -> R^o).
+Definition correlation (F G : X -> R) : R :=
+  mean p (fun x => F x * G x : R^o) - mean p (F : X -> R^o) * mean p (G : X -> R^o).
 
 Theorem uncorrelated_inputs j k (reads : 'I_n1 -> pred 'I_n0) :
   (forall l i, ~~ reads l i -> forall x y, gated_mean l x i 0 = gated_mean l y i 0) ->
-  (forall i i', reads j i -> reads k i' -> correlation (fun x => gated_mean j x i 0) (fun x => gated_mean k x i' 0) = 0) ->
+  (forall i i', reads j i -> reads k i' ->
+    correlation (fun x => gated_mean j x i 0) (fun x => gated_mean k x i' 0) = 0) ->
   gated_cov j k = 0.
 Proof.
 move=> unread read; apply/matrixP=> i i'.
@@ -333,7 +335,8 @@ Definition balance (W1 : 'M[R]_(n1, n0)) (W2 : 'M[R]_(n2, n1)) j : R :=
 
 (* One radius for finitely many conditions. *)
 Lemma uniform (T : finType) (P : T -> R -> Prop) :
-  (forall i, exists2 r, 0 < r & forall t, `|t| < r -> P i t) -> exists2 r, 0 < r & forall t, `|t| < r -> forall i, P i t.
+  (forall i, exists2 r, 0 < r & forall t, `|t| < r -> P i t) ->
+  exists2 r, 0 < r & forall t, `|t| < r -> forall i, P i t.
 Proof.
 move=> H; suff [r pr Hr] : exists2 r, 0 < r & forall t, `|t| < r -> forall i, i \in enum T -> P i t.
   by exists r => // t small i; apply: Hr; rewrite ?mem_enum.
@@ -404,7 +407,8 @@ Proof.
 move=> dW; rewrite inner_unvec -inner_outputs; apply: differential_chain => [|c i].
   by rewrite scale0r addr0.
 have H := relu_is_connection (slope := slope) (lo := LInput R n0)
-  (u := UAbove W2 (UTop R n2)) (W := W1) (input := fun (i : 'I_N) (_ : unit) => col i inputs) (fun i _ => conj (smooth i) I) i tt dW c.
+  (u := UAbove W2 (UTop R n2)) (W := W1)
+  (input := fun (i : 'I_N) (_ : unit) => col i inputs) (fun i _ => conj (smooth i) I) i tt dW c.
 by rewrite [X in is_derivative _ X]mxE; apply: derivative_ext H => t; rewrite [RHS]mxE.
 Qed.
 

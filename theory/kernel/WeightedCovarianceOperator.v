@@ -186,7 +186,8 @@ have le_s (x y : R) : `|x| <= y -> `|s * x| <= y.
 have bound1 : `|U1 i j + s * U2 i j| <= B U1 + B U2.
   by apply: le_trans (norm_add _ _) _; apply: le_add; [|apply: le_s]; apply: norm_bound.
 have bound0 : `|U0 i j + s * U1 i j + s ^+ 2 * U2 i j| <= B U0 + B U1 + B U2.
-  apply: le_trans (norm_add _ _) _; apply: le_add; last by rewrite expr2 -mulrA; apply: (le_s); apply: (le_s); apply: norm_bound.
+  apply: le_trans (norm_add _ _) _; apply: le_add; last by rewrite expr2 -mulrA; apply: (le_s); apply: (le_s);
+    apply: norm_bound.
   by apply: le_trans (norm_add _ _) _; apply: le_add; [|apply: le_s]; apply: norm_bound.
 apply: le_trans (norm_add _ _) _; rewrite [X in _ <= X]mulrDl; apply: le_add.
   rewrite normrM [X in _ <= X]mulrAC; apply: (le_mul2 _ _ (H s le) bound0); exact: normr_ge0.
@@ -226,9 +227,9 @@ Let curve x x' (a1 ap am : A) : R :=
 Lemma excess_spread s x x' a1 ap am : excess (spread_output s) x x' a1 ap am
   = distance (fbar x) (fbar x') + (s * slope x x' a1 am + s ^+ 2 * curve x x' a1 ap am).
 Proof.
-have split_ y c : spread_output s x a1 - spread_output s y c = (fbar x - fbar y) + s *: (phi x a1 - phi y c).
+have splitE y c : spread_output s x a1 - spread_output s y c = (fbar x - fbar y) + s *: (phi x a1 - phi y c).
   by rewrite /spread_output opprD addrACA -scalerBr.
-rewrite /excess /distance !split_ subrr add0r inner_line innerZl innerZr /slope /curve; by field.
+rewrite /excess /distance !splitE subrr add0r inner_line innerZl innerZr /slope /curve; by field.
 Qed.
 
 Lemma given_slope x x' : given q x x' (fun a1 _ am => slope x x' a1 am : R^o) = 0.
