@@ -41,7 +41,7 @@ Proof. by rewrite inner_vec unvecK. Qed.
 Lemma unvec_iff (v : 'cV[R]_(n * h)) (G : 'M[R]_(h, n)) : G = unvec v <-> vec G = v.
 Proof. by split=> [->|E]; [apply: unvecK|apply: (@vec_inj R); rewrite unvecK]. Qed.
 
-Theorem distance_connection f g W K K' : is_connection f W K -> is_connection g W K' ->
+Lemma distance_connection f g W K K' : is_connection f W K -> is_connection g W K' ->
   is_gradient (fun V => distance (f V) (g V)) W (unvec ((K - K') *m (f W - g W))).
 Proof.
 move=> Hf Hg dW.

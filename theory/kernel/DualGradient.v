@@ -139,7 +139,7 @@ Proof. by rewrite /connection kronc_tr_vec homogeneity. Qed.
 Definition backward n0 n h m (b : below R n0 n) (a : above R m h) x (g : 'cV[R]_m) : 'M[R]_(h, n) :=
   (jacobian a)^T *m g *m (activation b x)^T.
 
-Theorem vec_backward n0 n h m (b : below R n0 n) (a : above R m h) x g :
+Lemma vec_backward n0 n h m (b : below R n0 n) (a : above R m h) x g :
   vec (backward b a x g) = connection b a x *m g.
 Proof. exact: vec_mul_col. Qed.
 

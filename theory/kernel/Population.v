@@ -225,7 +225,7 @@ rewrite /within /bar /here /there !mulmxBl !mulmxBr.
 by do 6!move: (mean _ _) => ?; apply/matrixP=> i j; rewrite !mxE; ring.
 Qed.
 
-Theorem expect_update_one_branch x x' : given x x' (update_one_branch x x') = bar K x *m (bar f x - bar f x').
+Lemma expect_update_one_branch x x' : given x x' (update_one_branch x x') = bar K x *m (bar f x - bar f x').
 Proof.
 rewrite (@given_ext _ _ _ _ (fun a1 ap am => K x a1 *m f x ap - K x a1 *m f x' am)) => [|a1 ap am].
   by rewrite given_add given_opp (given_first_plus x x' (K x) (f x)) (given_first_minus x x' (K x) (f x')) mulmxBr.
@@ -251,7 +251,7 @@ by rewrite !mulmxBl !mulmxBr; apply/matrixP=> r s; rewrite !mxE; ring.
 Qed.
 
 (* Any symmetric weight of the pair. *)
-Theorem expect_weighted (c : X -> X -> R) : (forall x x', c x x' = c x' x) ->
+Lemma expect_weighted (c : X -> X -> R) : (forall x x', c x x' = c x' x) ->
   expect (fun x x' a1 ap am => c x x' *: update x x' a1 ap am)
   = pairs (fun x x' => c x x' *: ((bar K x - bar K x') *m (bar f x - bar f x'))).
 Proof.
@@ -265,14 +265,14 @@ rewrite -(given_map (f := fun v => c x x' *: v)) => [|u v|d v]; last 2 first.
 by rewrite expect_update scalerDr scalerBr /I [c x' x]sym.
 Qed.
 
-Theorem expect_shared : expect update = cov (bar K) (bar f) *+ 2.
+Lemma expect_shared : expect update = cov (bar K) (bar f) *+ 2.
 Proof.
 rewrite -pairs_cov -(@pairs_ext _ (fun x x' => 1 *: ((bar K x - bar K x') *m (bar f x - bar f x')))) => [|x x'].
   by rewrite -(expect_weighted (c := fun _ _ => 1)) //; apply: expect_ext => *; rewrite scale1r.
 by rewrite scale1r.
 Qed.
 
-Theorem expect_one_branch : expect update_one_branch = cov (bar K) (bar f).
+Lemma expect_one_branch : expect update_one_branch = cov (bar K) (bar f).
 Proof.
 rewrite /expect (pairs_ext expect_update_one_branch).
 rewrite (@pairs_ext _ _ (fun x x' => bar K x *m bar f x - bar K x *m bar f x')) => [|x x']; last by rewrite mulmxBr.

@@ -64,7 +64,7 @@ Definition weighted_variance : 'M[R]_N := pairs p (fun x x' =>
 Lemma distanceC (u v : 'cV[R]_m) : distance u v = distance v u.
 Proof. by rewrite /distance -[in RHS]opprB innerNl innerNr opprK. Qed.
 
-Theorem frozen_weights :
+Lemma frozen_weights :
   expect p q (fun x x' a1 ap am => xi (excess x x' a1 ap am) *: update K f x x' a1 ap am) = leading + theta.
 Proof.
 rewrite /leading -(expect_weighted p q_total K f (c := fun x x' => xi (mean_distance x x'))) => [|x x'].
