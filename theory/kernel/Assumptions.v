@@ -45,7 +45,9 @@ Print Assumptions ByolUpdate.byol_predictor.
 
 (* Statement 4, weighted-covariance-operator *)
 Print Assumptions WeightedCovarianceOperator.weighted_covariance_operator.
+Print Assumptions WeightedCovarianceOperator.weighted_covariance_operator_one_branch.
 Print Assumptions WeightedCovarianceOperator.weighted_covariance_operator_general.
+Print Assumptions WeightedCovarianceOperator.weighted_covariance_operator_general_one_branch.
 Print Assumptions WeightedCovarianceOperator.residue_second_order.
 
 (* Statement 5, two-layer-dynamics *)

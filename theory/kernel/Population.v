@@ -265,6 +265,19 @@ rewrite -(given_map (f := fun v => c x x' *: v)) => [|u v|d v]; last 2 first.
 by rewrite expect_update scalerDr scalerBr /I [c x' x]sym.
 Qed.
 
+Lemma expect_weighted_one_branch (c : X -> X -> R) : (forall x x', c x x' = c x' x) ->
+  expect (fun x x' a1 ap am => c x x' *: update_one_branch x x' a1 ap am) *+ 2
+  = pairs (fun x x' => c x x' *: ((bar K x - bar K x') *m (bar f x - bar f x'))).
+Proof.
+move=> sym; pose H x x' := c x x' *: (bar K x *m (bar f x - bar f x')).
+have -> : expect (fun x x' a1 ap am => c x x' *: update_one_branch x x' a1 ap am) = pairs H.
+  apply: pairs_ext => x x'; rewrite /H -expect_update_one_branch (given_map (f := fun v => c x x' *: v)) => [//|u v|d v].
+    by rewrite scalerDr.
+  by rewrite !scalerA mulrC.
+rewrite mulr2n -[X in _ + X]pairs_swap -pairs_add; apply: pairs_ext => x x'.
+by rewrite /H [c x' x]sym -scalerDr mulmxBl -[bar f x' - bar f x]opprB mulmxN.
+Qed.
+
 Lemma expect_shared : expect update = cov (bar K) (bar f) *+ 2.
 Proof.
 rewrite -pairs_cov -(@pairs_ext _ (fun x x' => 1 *: ((bar K x - bar K x') *m (bar f x - bar f x')))) => [|x x'].

@@ -7,8 +7,8 @@
    Theorems: field_identity, gradient_identity.  Page: docs/mathematics/conventions.md.  Data format: Reflect.v.
 
    relations is a list of pairs (l, r) that say l = r, where l is a monomial such as P (X 5) 2; they are used n times at
-   most as rewrite rules from left to right.  divided must contain every d of every D d in a and in b, in the very
-   words of a and b; no element of divided may vanish identically, since the identity would say nothing then. *)
+   most as rewrite rules from left to right.  divided must contain every d of every D d in a and in b, written as
+   in a and b; no element of divided may vanish identically, since the identity would say nothing then. *)
 
 From Coq Require Import QArith Qreals Reals List Bool Setoid Lia Ring_polynom Ring_theory Field_theory InitialRing.
 From Coq Require RealField.
