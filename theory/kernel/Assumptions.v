@@ -67,6 +67,7 @@ Print Assumptions ActivationCovariance.categorical_rank.
 Print Assumptions BinaryRoot.binary_root_operator.
 Print Assumptions BinaryRoot.binary_root_rank.
 Print Assumptions BinaryRoot.binary_root_losses.
+Print Assumptions BinaryRoot.linear_operator.
 
 (* Statement 7, lucky-nodes *)
 Print Assumptions LuckyNodes.lucky_nodes.

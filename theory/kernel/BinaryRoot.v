@@ -4,11 +4,17 @@
 
    and the leading operator of every loss of r_+ - r_- is 2 xi(r(0, 1)) times the same matrix: losses differ in
    speed, not in direction.  Points are the two states of the root, augmentations the states of the rest of the tree.
-   Theorems: binary_root_operator, binary_root_rank, binary_root_losses.
+   Where the network above the node is linear, K = f kron J^T with the same J everywhere (at the top J = I, for every
+   network),
+
+     OP_mu = o_mu a_mu a_mu^T kron J^T J
+
+   Theorems: binary_root_operator, binary_root_rank, binary_root_losses, linear_operator.
    Page: docs/mathematics/activation-covariance.md. *)
 
 From mathcomp Require Import all_ssreflect all_algebra ring.
 From Covop Require Import Vec Gradient DualGradient Population CovarianceOperator WeightedCovarianceOperator.
+From Covop Require Import LatentTree ActivationCovariance.
 
 Set Implicit Arguments.
 Unset Strict Implicit.
@@ -68,3 +74,67 @@ by rewrite !scalerA -scalerDl; congr (_ *: _); ring.
 Qed.
 
 End BinaryRoot.
+
+(* Connections f kron J^T with one Jacobian J for all inputs. *)
+Section Linear.
+
+Variables (R : realFieldType) (n h m : nat) (J : 'M[R]_(m, h)).
+
+Lemma kronc_gram (u w : 'cV[R]_n) : kronc u J^T *m (kronc w J^T)^T = kron (u *m w^T) (J^T *m J).
+Proof.
+apply/matrixP=> k l; rewrite -[k]at_slow_fast -[l]at_slow_fast kronE.
+rewrite !mxE big_ord1 !mxE mulr_sumr; apply: eq_bigr => c _.
+by rewrite !mxE !slow_at !fast_at mulrACA.
+Qed.
+
+Lemma kron_sub (M N : 'M[R]_n) (B : 'M[R]_h) : kron (M - N) B = kron M B - kron N B.
+Proof. by apply/matrixP=> i j; rewrite !mxE mulrBl. Qed.
+
+Variables (X A : finType) (p : X -> R) (q : X -> A -> R) (v : X -> A -> 'cV[R]_n).
+
+Lemma variance_kron : variance p q (fun x a => kronc (v x a) J^T)
+  = kron (cov p (bar q v) (fun x => (bar q v x)^T)) (J^T *m J).
+Proof.
+have kron_bar x : bar q (fun x a => kronc (v x a) J^T) x = kronc (bar q v x) J^T.
+  by rewrite /bar (mean_map (q x) (f := fun u => kronc u J^T)) // => [u w|c w];
+    apply/matrixP=> i j; rewrite !mxE ?mulrDl ?mulrA.
+have kron_mean : mean p (fun x => kronc (bar q v x) J^T) = kronc (mean p (bar q v)) J^T.
+  by rewrite (mean_map p (f := fun u => kronc u J^T)) // => [u w|c w];
+    apply/matrixP=> i j; rewrite !mxE ?mulrDl ?mulrA.
+have -> : variance p q (fun x a => kronc (v x a) J^T)
+    = mean p (fun x => kron (bar q v x *m (bar q v x)^T) (J^T *m J))
+      - kron (mean p (bar q v) *m (mean p (bar q v))^T) (J^T *m J).
+  rewrite /variance /cov (mean_ext p kron_bar) kron_mean; congr (_ - _).
+    by apply: mean_ext => x; rewrite !kron_bar kronc_gram.
+  rewrite -kronc_gram; congr (_ *m _); rewrite -kron_mean -mean_tr; apply: mean_ext => x.
+  by rewrite kron_bar.
+have -> : mean p (fun x => kron (bar q v x *m (bar q v x)^T) (J^T *m J))
+    = kron (mean p (fun x => bar q v x *m (bar q v x)^T)) (J^T *m J).
+  by rewrite (mean_map p (f := fun M => kron M (J^T *m J))) // => [u w|c w];
+    apply/matrixP=> i j; rewrite !mxE ?mulrDl ?mulrA.
+by rewrite /cov mean_tr kron_sub.
+Qed.
+
+End Linear.
+
+Section Tree.
+
+Variables (R : realFieldType) (prior : bool -> R) (F : forest R [finType of bool]) (mu : node F).
+Variables (n h m : nat) (nu : 'I_n -> child (below mu)) (f : forall k, bool -> states (beneath (nu k)) -> R).
+Hypotheses (prior_total : prior true + prior false = 1) (proper_F : proper F).
+
+(* The population of the tree: given z_0 = i, the children's neurons have the means of the joint law. *)
+Variables (A : finType) (q : bool -> A -> R) (v : bool -> A -> 'cV[R]_n) (J : 'M[R]_(m, h)).
+Hypothesis tree_means : forall i k, bar q v i k 0 = mean_given_root f k i.
+
+Theorem linear_operator : variance prior q (fun i a => kronc (v i a) J^T)
+  = (path_polarity mu ^+ 2 * (1 - root_polarity prior ^+ 2)) *: kron (a_mu f *m (a_mu f)^T) (J^T *m J).
+Proof.
+have E : cov prior (bar q v) (fun i => (bar q v i)^T) = covariance_over_root prior f.
+  apply/matrixP=> k l; rewrite [RHS]mxE /cov_root /expect_root /cov [LHS]mxE [X in _ + X]mxE; congr (_ - _).
+    rewrite mean_entry; apply: eq_bigr => i _; congr (_ * _); by rewrite !mxE big_ord1 !mxE !tree_means.
+  rewrite mxE big_ord1 !mean_entry; congr (_ * _); apply: eq_bigr => i _; by rewrite ?mxE tree_means.
+rewrite variance_kron E activation_covariance //; apply/matrixP=> i j; by rewrite !mxE mulrA.
+Qed.
+
+End Tree.
