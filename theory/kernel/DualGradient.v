@@ -7,8 +7,8 @@
    Page: docs/mathematics/dual-gradient.md; conventions.md for the network and its connection.
 
    A network is cut at the layer l under study into what lies below it (from x to f_{l-1}), W_l, and what lies above it
-   (from p_l to f_L).  Theorem cut_anywhere: every layer of every network is met in this way.  Gates are given data here;
-   Relu.v derives them from the pre-activations. *)
+   (from p_l to f_L).  Theorem cut_anywhere: every layer of every network is met in this way.  Gates are given data
+   here; Relu.v derives them from the pre-activations. *)
 
 From mathcomp Require Import all_ssreflect all_algebra.
 From Covop Require Import Vec Gradient.

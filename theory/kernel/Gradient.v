@@ -5,9 +5,9 @@
    Definition: is_gradient.  Theorem: gradient_unique (no other matrix does this).
    Page: docs/mathematics/conventions.md.
 
-   The numbers are any ordered field in the sense of MathComp (realFieldType: the rationals, the real algebraic numbers),
-   so that no axiom is needed.  Coq's own real numbers are such a field only with an axiom of choice, which is not used.
-   Below are the rules of differentiation that the other files use. *)
+   The numbers are any ordered field in the sense of MathComp (realFieldType: the rationals, the real algebraic
+   numbers), so that no axiom is needed.  Coq's own real numbers are such a field only with an axiom of choice, which is
+   not used.  Below are the rules of differentiation that the other files use. *)
 
 From mathcomp Require Import all_ssreflect all_algebra ring.
 From Covop Require Import Vec.

@@ -271,7 +271,8 @@ Lemma expect_weighted_one_branch (c : X -> X -> R) : (forall x x', c x x' = c x'
 Proof.
 move=> sym; pose H x x' := c x x' *: (bar K x *m (bar f x - bar f x')).
 have -> : expect (fun x x' a1 ap am => c x x' *: update_one_branch x x' a1 ap am) = pairs H.
-  apply: pairs_ext => x x'; rewrite /H -expect_update_one_branch (given_map (f := fun v => c x x' *: v)) => [//|u v|d v].
+  apply: pairs_ext => x x'; rewrite /H -expect_update_one_branch.
+  rewrite (given_map (f := fun v => c x x' *: v)) => [//|u v|d v].
     by rewrite scalerDr.
   by rewrite !scalerA mulrC.
 rewrite mulr2n -[X in _ + X]pairs_swap -pairs_add; apply: pairs_ext => x x'.
