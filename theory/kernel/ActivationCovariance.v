@@ -1,6 +1,7 @@
 (* Statement 6 (activation-covariance), arXiv 2010.00578: neurons of a latent tree, from the joint law.
 
-     V_{z_0}[ E[f_{N_mu^ch} | z_0] ] = o_mu a_mu a_mu^T,    o_mu = rho_{0 mu}^2 (1 - rho_0^2),    a_mu = [rho_{mu nu(k)} s_k]
+     V_{z_0}[ E[f_{N_mu^ch} | z_0] ] = o_mu a_mu a_mu^T,    o_mu = rho_{0 mu}^2 (1 - rho_0^2),
+       a_mu = [rho_{mu nu(k)} s_k]
 
    for every binary tree and every node mu of it, tables symmetric or not; neuron k is any function of the states of
    a child of mu and of what is below it, s_k is half the gap of its two conditional means.

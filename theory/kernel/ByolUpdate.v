@@ -4,7 +4,11 @@
 
    where f~ = f - E f over points and augmentations; the gradient flows through this mean and not through the target f'.
    For 0 < c < 1 the first term is c (1 - c) times the operator of statement 3: contrast without negatives.
-   Theorems: byol_update ((leaky) ReLU towers), byol_update_general (every differentiable network).
+   Without centring, with any linear predictor P and any target f' = K'^T vec W' that is held fixed:
+
+     - E[grad_W L] = E_x[Kbar P^T Kbar'^T] vec W' - E_x[Kbar P^T P Kbar^T] vec W - E_x V_aug[K P^T] vec W
+
+   Theorems: byol_update ((leaky) ReLU towers), byol_update_general (every differentiable network), byol_predictor.
    Page: docs/mathematics/covariance-operator.md for the operator. *)
 
 From mathcomp Require Import all_ssreflect all_algebra ring.
@@ -126,6 +130,55 @@ by rewrite E overall_centred cov_centred scalerDr opprB mulrBr mulr1 -expr2 scal
 Qed.
 
 End General.
+
+(* A linear predictor P on the online tower, no centring, a target that does not move. *)
+Section Predictor.
+
+Variables (h n m : nat) (f : 'M[R]_(h, n) -> X -> A -> 'cV[R]_m) (W : 'M[R]_(h, n)) (P : 'M[R]_m).
+Variable K : X -> A -> 'M[R]_(n * h, m).
+Hypothesis connected : forall x a, is_connection (fun V => f V x a) W (K x a).
+Hypothesis homogeneous : forall x a, f W x a = (K x a)^T *m vec W.
+Variables (N' : nat) (K' : X -> A -> 'M[R]_(N', m)) (w' : 'cV[R]_N').
+
+Definition predictor_loss (V : 'M[R]_(h, n)) : R :=
+  positive_pairs (fun x a1 ap => distance (P *m f V x a1) ((K' x ap)^T *m w') : R^o).
+
+Let KP x a : 'M[R]_(n * h, m) := K x a *m P^T.
+
+Lemma connection_predictor x a : is_connection (fun V => P *m f V x a) W (KP x a).
+Proof.
+move=> dW k; rewrite trmx_mul trmxK -mulmxA mxE.
+have D := derivative_sum (index_enum _) (fun l => derivative_scale (P k l) (connected x a dW l)).
+by apply: derivative_ext D => t; rewrite mxE.
+Qed.
+
+Theorem byol_predictor G : is_gradient predictor_loss W G <->
+  - vec G = mean p (fun x => bar q K x *m P^T *m (bar q K' x)^T) *m w'
+    - mean p (fun x => bar q K x *m P^T *m P *m (bar q K x)^T) *m vec W - variance_within KP *m vec W.
+Proof.
+pose D x a1 ap := unvec ((KP x a1 - 0) *m (P *m f W x a1 - (K' x ap)^T *m w')).
+have H : is_gradient predictor_loss W (positive_pairs D).
+  by do 3!(apply: gradient_mean => ?); apply: distance_connection (connection_predictor _ _) (connection_const _ W).
+apply: iff_trans (gradient_iff _ H) _; set v := _ - _ - _; suff <- : - vec (positive_pairs D) = v.
+  by split=> [->//|/oppr_inj/vec_inj].
+have barKP x : bar q KP x = bar q K x *m P^T by rewrite /bar mean_mulr.
+have E : vec (positive_pairs D) = overall (fun x a => KP x a *m (KP x a)^T) *m vec W
+    - mean p (fun x => bar q KP x *m (bar q K' x)^T) *m w'.
+  rewrite /positive_pairs /overall -mean_vec -!mean_mulr -mean_sub; apply: mean_ext => x.
+  rewrite -mean_vec /bar -!mulmxA -!mean_mulr -mean_sub; apply: mean_ext => a1.
+  rewrite -mean_vec -mean_tr -mean_mulr -mean_mull -[X in X - _](mean_const (q_total x)) -mean_sub.
+  by apply: mean_ext => ap; rewrite unvecK subr0 mulmxBr homogeneous /KP trmx_mul trmxK !mulmxA.
+have withinE : variance_within KP = overall (fun x a => KP x a *m (KP x a)^T)
+    - mean p (fun x => bar q K x *m P^T *m P *m (bar q K x)^T).
+  rewrite /variance_within /cov_within /overall -mean_sub; apply: mean_ext => x; rewrite /within; congr (_ - _).
+  have -> : bar q (fun y a => (KP y a)^T) x = (bar q KP x)^T by apply: mean_tr.
+  by rewrite barKP trmx_mul trmxK !mulmxA.
+rewrite E /v withinE mulmxBl opprB; have -> : mean p (fun x => bar q KP x *m (bar q K' x)^T)
+  = mean p (fun x => bar q K x *m P^T *m (bar q K' x)^T) by apply: mean_ext => x; rewrite barKP.
+by rewrite opprB addrA subrK.
+Qed.
+
+End Predictor.
 
 Section Relu.
 

@@ -2,8 +2,8 @@
 
      dL/dr_+ > 0,    dL/dr_k < 0,    dL/dr_+ + sum_k dL/dr_k = 0
 
-   for the simple loss, the soft triplet loss and InfoNCE, for every number of negatives (the first two averaged over the
-   negatives).  Derivatives are those of real analysis (Coquelicot's is_derive).
+   for the simple loss, the soft triplet loss and InfoNCE, for every number of negatives (the first two are averaged
+   over the negatives).  Derivatives are those of real analysis (Coquelicot's is_derive).
    Theorem: contrastive_losses; pair_weight_expansion: the pair weight 1/(1 + exp(u/tau)) of the soft triplet loss and
    InfoNCE has the expansion that statement 4 asks for.
    Pages: docs/mathematics/contrastive-losses.md, weighted-covariance-operator.md.
@@ -103,7 +103,8 @@ Lemma derive_infonce_neg E (f : R -> R) x d : 0 < E -> 0 < f x -> is_derive f x 
 Proof.
   intros P Q D; auto_derive.
   - repeat split; try lra; [exists d; exact D|apply Rmult_lt_0_compat; [exact P|apply Rinv_0_lt_compat; lra]].
-  - replace (Derive (fun t => f t) x) with d by (symmetry; apply is_derive_unique; exact D); unfold Rdiv; field; repeat split; lra.
+  - replace (Derive (fun t => f t) x) with d by (symmetry; apply is_derive_unique; exact D); unfold Rdiv; field;
+    repeat split; lra.
 Qed.
 
 Lemma infonce_in_family : in_family infonce h.
@@ -150,7 +151,8 @@ Lemma triplet_in_family : in_family triplet h.
 Proof.
   intros rp r; generalize negatives_pos; set (H := INR (S h)); intros Hp.
   assert (Ip : 0 < / H) by (apply Rinv_0_lt_compat; exact Hp).
-  exists (sum (fun k => sigmoid (rp - r k + r0)) h * / H), (fun j => (- / H) * sigmoid (rp - r j + r0)); refine (conj _ (conj _ (conj _ (conj _ _)))).
+  exists (sum (fun k => sigmoid (rp - r k + r0)) h * / H), (fun j => (- / H) * sigmoid (rp - r j + r0));
+    refine (conj _ (conj _ (conj _ (conj _ _)))).
   - unfold triplet; fold H.
     apply (is_derive_scal_l (fun t => sum (fun k => tau * ln (1 + exp ((t - r k + r0) / tau))) h) rp
       (sum (fun k => sigmoid (rp - r k + r0)) h) (/ H)).
@@ -161,7 +163,8 @@ Proof.
     apply (is_derive_scal_l (fun t => sum (fun k => tau * ln (1 + exp ((rp - set_at r j t k + r0) / tau))) h) (r j)
       (- sigmoid (rp - r j + r0)) (/ H)).
     apply (derive_negative (fun u => tau * ln (1 + exp ((rp - u + r0) / tau)))); [exact le|].
-    generalize (exp_pos ((rp - r j + r0) / tau)); intros P; unfold sigmoid; auto_derive; unfold Rdiv, Rminus in *; [lra|field; lra].
+    generalize (exp_pos ((rp - r j + r0) / tau)); intros P; unfold sigmoid; auto_derive; unfold Rdiv, Rminus in *;
+      [lra|field; lra].
   - apply Rmult_lt_0_compat; [apply sum_pos; intros; apply sigmoid_pos|exact Ip].
   - intros j _; generalize (Rmult_lt_0_compat _ _ Ip (sigmoid_pos (rp - r j + r0))); lra.
   - rewrite sum_scal; ring.
@@ -172,7 +175,7 @@ Proof. exact (conj simple_in_family (conj triplet_in_family infonce_in_family)).
 
 End Losses.
 
-(* The pair weight of ell(u) = tau ln(1 + exp(u/tau)), u = r_+ - r_- : InfoNCE with one negative, and the soft triplet loss
+(* The pair weight of ell(u) = tau ln(1 + exp(u/tau)), u = r_+ - r_-: InfoNCE with one negative; soft triplet loss
    with u + r_0 for u. *)
 Section PairWeight.
 

@@ -41,7 +41,7 @@ Proof. by rewrite inner_vec unvecK. Qed.
 Lemma unvec_iff (v : 'cV[R]_(n * h)) (G : 'M[R]_(h, n)) : G = unvec v <-> vec G = v.
 Proof. by split=> [->|E]; [apply: unvecK|apply: (@vec_inj R); rewrite unvecK]. Qed.
 
-Theorem distance_connection f g W K K' : is_connection f W K -> is_connection g W K' ->
+Lemma distance_connection f g W K K' : is_connection f W K -> is_connection g W K' ->
   is_gradient (fun V => distance (f V) (g V)) W (unvec ((K - K') *m (f W - g W))).
 Proof.
 move=> Hf Hg dW.
@@ -232,8 +232,9 @@ Hypothesis smooth : forall x a, smooth_at slope lo u W (input x a).
 Lemma relu_is_connection x a : is_connection (fun V => relu_output V x a) W (relu_connections x a).
 Proof.
 move=> dW k; have [e pe H] := relu_fixed_gates dW (smooth x a).
-apply: (derivative_local (f := fun t => (relu_net slope lo u W (input x a) + t *: ((relu_connections x a)^T *m vec dW)) k 0)).
-  exists e => // t small; rewrite /relu_output (H t small) forward_line -relu_forward.
+pose line t := relu_net slope lo u W (input x a) + t *: ((relu_connections x a)^T *m vec dW).
+apply: (derivative_local (f := fun t => line t k 0)).
+  exists e => // t small; rewrite /relu_output /line (H t small) forward_line -relu_forward.
   by rewrite /relu_connections /relu_connection /connection kronc_tr_vec.
 by apply: derivative_ext (derivative_linear (relu_net slope lo u W (input x a) k 0) _) => t; rewrite !mxE.
 Qed.

@@ -7,8 +7,8 @@
    Page: docs/mathematics/dual-gradient.md; conventions.md for the network and its connection.
 
    A network is cut at the layer l under study into what lies below it (from x to f_{l-1}), W_l, and what lies above it
-   (from p_l to f_L).  Lemma cut_anywhere: every layer of every network is met in this way.  Gates are given data here;
-   Relu.v derives them from the pre-activations. *)
+   (from p_l to f_L).  Theorem cut_anywhere: every layer of every network is met in this way.  Gates are given data
+   here; Relu.v derives them from the pre-activations. *)
 
 From mathcomp Require Import all_ssreflect all_algebra.
 From Covop Require Import Vec Gradient.
@@ -65,7 +65,7 @@ by exists h, W, (Above d W' a).
 Qed.
 
 (* Every layer l + 1 <= L of every network is the marked layer of a cut. *)
-Lemma cut_anywhere m n0 (N : net m n0) l : (l < depth N)%N ->
+Theorem cut_anywhere m n0 (N : net m n0) l : (l < depth N)%N ->
   exists n h (b : below n0 n) (W : 'M[R]_(h, n)) (a : above m h), N = plug b W a /\ layers_below b = l.
 Proof.
 suff: forall n (N' : net m n) (b : below n0 n) k, N = graft b N' -> layers_below b = k -> (l < k + depth N')%N ->
@@ -139,7 +139,7 @@ Proof. by rewrite /connection kronc_tr_vec homogeneity. Qed.
 Definition backward n0 n h m (b : below R n0 n) (a : above R m h) x (g : 'cV[R]_m) : 'M[R]_(h, n) :=
   (jacobian a)^T *m g *m (activation b x)^T.
 
-Theorem vec_backward n0 n h m (b : below R n0 n) (a : above R m h) x g :
+Lemma vec_backward n0 n h m (b : below R n0 n) (a : above R m h) x g :
   vec (backward b a x g) = connection b a x *m g.
 Proof. exact: vec_mul_col. Qed.
 

@@ -5,8 +5,9 @@
    Definition: is_gradient.  Theorem: gradient_unique (no other matrix does this).
    Page: docs/mathematics/conventions.md.
 
-   The numbers are any ordered field (the rationals, the algebraic reals, a field of reals), so that nothing is assumed.
-   Below are the rules of differentiation that the other files use. *)
+   The numbers are any ordered field in the sense of MathComp (realFieldType: the rationals, the real algebraic
+   numbers), so that no axiom is needed.  Coq's own real numbers are such a field only with an axiom of choice, which is
+   not used.  Below are the rules of differentiation that the other files use. *)
 
 From mathcomp Require Import all_ssreflect all_algebra ring.
 From Covop Require Import Vec.
@@ -48,7 +49,8 @@ Lemma add_gt0 a b : 0 < a -> 0 <= b -> 0 < a + b.
 Proof. by move=> a_gt0 b_ge0; apply: lt_le_trans a_gt0 _; rewrite -subr_ge0 addrAC subrr add0r. Qed.
 
 Lemma norm_add x y : `|x + y| <= `|x| + `|y|.
-Proof. by have := ler_norm_sum (index_enum [finType of bool]) (fun i : bool => if i then x else y) xpredT; rewrite !big_bool. Qed.
+Proof. by have := ler_norm_sum (index_enum [finType of bool]) (fun i : bool => if i then x else y) xpredT;
+  rewrite !big_bool. Qed.
 
 Lemma smaller a b : 0 < a -> 0 < b -> exists2 r, 0 < r & r <= a /\ r <= b.
 Proof. by move=> pa pb; case: (leP a b) => [le|/ltW le]; [exists a | exists b]. Qed.

@@ -8,7 +8,7 @@
    Theorems: lucky_nodes (existence), preactivation_gap, strength, strength_leaky.  NeuronsNeeded.v has the number of
    neurons.  Page: docs/mathematics/lucky-nodes.md.
 
-   Laws are finite here: weights that are not negative and sum to 1.  The law of the gap of uniform weights is not part of
+   Laws are finite here: weights that are not negative and sum to 1.  The law of the gap of uniform weights is not in
    this file. *)
 
 From mathcomp Require Import all_ssreflect all_algebra ring.
@@ -40,7 +40,8 @@ Theorem lucky_nodes m (lucky : pred T) :
 Proof.
 have -> : 1 - probability w lucky = \sum_t (if lucky t then 0 else w t).
   by rewrite -total (bigID lucky) /= /probability addrAC subrr add0r big_mkcond; apply: eq_bigr => t _; case: (lucky t).
-have -> : (\sum_t (if lucky t then 0 else w t)) ^+ m = \sum_(s : {ffun 'I_m -> T} | ~~ [exists j, lucky (s j)]) independent s.
+have -> : (\sum_t (if lucky t then 0 else w t)) ^+ m
+    = \sum_(s : {ffun 'I_m -> T} | ~~ [exists j, lucky (s j)]) independent s.
   rewrite -[m in LHS]card_ord -prodr_const bigA_distr_bigA /= [RHS]big_mkcond; apply: eq_bigr => s _.
   case: ifP => [/existsPn none|/negbFE/existsP [j yes]]; last by rewrite (bigD1 j) //= yes mul0r.
   by apply: eq_bigr => j _; rewrite (negPf (none j)).
@@ -93,7 +94,8 @@ Hypothesis variance_le : average law0 (fun t => p t ^+ 2) - m0 ^+ 2 <= v.
 Definition strength_of (slope : R) : R :=
   (average law1 (fun t => phi slope (p t)) - average law0 (fun t => phi slope (p t))) / 2%:R.
 
-Lemma average_le law (g h : T -> R) : (forall t, 0 <= law t) -> (forall t, g t <= h t) -> average law g <= average law h.
+Lemma average_le law (g h : T -> R) : (forall t, 0 <= law t) -> (forall t, g t <= h t) ->
+  average law g <= average law h.
 Proof. by move=> pos le; apply: ler_sum => t _; apply: le_mul. Qed.
 
 Lemma average_const law c : \sum_t law t = 1 -> average law (fun _ => c) = c.
@@ -161,7 +163,8 @@ Proof.
 move=> le1; have -> : strength_of slope = slope / 2%:R * (m1 - m0) + (1 - slope) * strength_of 0.
   have E law : average law (fun t => phi slope (p t))
       = slope * average law p + (1 - slope) * average law (fun t => phi 0 (p t)).
-    rewrite -!average_scale -average_add; apply: eq_bigr => t _; congr (_ * _); rewrite /phi mul0r; case: ifP => _; ring.
+    rewrite -!average_scale -average_add; apply: eq_bigr => t _; congr (_ * _); rewrite /phi mul0r; case: ifP => _;
+      ring.
   rewrite /strength_of !E; move: (average law1 (fun t => phi 0 (p t))) (average law0 (fun t => phi 0 (p t))) => a b.
   by field.
 by apply: le_add; [exact: lexx|apply: le_mul; [rewrite subr_ge0|exact: strength]].

@@ -1,6 +1,7 @@
 (* Statement 1 (dual-gradient) with l2-normalised outputs f_L = u / ||u||, u = p_L.
 
-     vec (dr/dW_1) = K^b_1 (K^f_1^T vec W_1 - K^f_2^T vec W_2),    K^f = K / ||u||,    K^b = K P / ||u||,    P = I - f_L f_L^T
+     vec (dr/dW_1) = K^b_1 (K^f_1^T vec W_1 - K^f_2^T vec W_2),    K^f = K / ||u||,    K^b = K P / ||u||,
+       P = I - f_L f_L^T
 
    where K is the connection of the network without normalisation and u_1 is not 0.
    Theorem: dual_gradient_normalized ((leaky) ReLU towers of any two shapes).
@@ -55,7 +56,8 @@ rewrite normrM !normrV ?unitfE ?expf_neq0 // normrX.
 have -> : 2%:R / `|x| ^+ 3 = `|x| ^- 2 * (`|x| / 2%:R)^-1 by field; rewrite gt_eqF.
 apply: le_mul; first by rewrite invr_ge0 exprn_ge0.
 have ph := half_gt0 px; have pxs := lt_le_trans ph far.
-rewrite -subr_ge0; have -> : (`|x| / 2%:R)^-1 - `|x + s|^-1 = (`|x + s| - `|x| / 2%:R) * ((`|x| / 2%:R)^-1 * `|x + s|^-1).
+rewrite -subr_ge0; have -> : (`|x| / 2%:R)^-1 - `|x + s|^-1
+    = (`|x + s| - `|x| / 2%:R) * ((`|x| / 2%:R)^-1 * `|x + s|^-1).
   by field; rewrite !gt_eqF.
 by rewrite mulr_ge0 ?subr_ge0 // mulr_ge0 // invr_ge0 ltW.
 Qed.
@@ -147,12 +149,12 @@ have -> : ((backward_connection K u)^T *m vec dW) k 0 =
   rewrite /backward_connection linearZ /= -scalemxAl trmx_mul projection_sym -mulmxA -/d mxE.
   have -> : (projection u *m d) k 0 = d k 0 - norm u ^- 2 * (inner u d * u k 0).
     rewrite mulmxBl mul1mx mxE [X in _ + X]mxE -mulmxA; congr (_ - _).
-    have id_ : (u^T *m d) 0 0 = inner u d.
+    have dotE : (u^T *m d) 0 0 = inner u d.
       by rewrite innerE mxE; apply: eq_bigr => l _; rewrite big_ord1 mxE.
-    have nT : ((normalize u)^T *m d) 0 0 = (norm u)^-1 * inner u d.
-      by rewrite /normalize linearZ /= -scalemxAl mxE id_.
-    have nk : normalize u k 0 = (norm u)^-1 * u k 0 by rewrite mxE.
-    rewrite mxE big_ord1 nT -[normalize u k _]/(normalize u k 0) nk; move: (inner u d) (u k 0) => z y.
+    have transposeE : ((normalize u)^T *m d) 0 0 = (norm u)^-1 * inner u d.
+      by rewrite /normalize linearZ /= -scalemxAl mxE dotE.
+    have entryE : normalize u k 0 = (norm u)^-1 * u k 0 by rewrite mxE.
+    rewrite mxE big_ord1 transposeE -[normalize u k _]/(normalize u k 0) entryE; move: (inner u d) (u k 0) => z y.
     by field; rewrite gt_eqF.
   move: (inner u d) (d k 0) (u k 0) => z y x; by field; rewrite gt_eqF.
 by apply: derivative_ext D => t; rewrite /normalize mxE.
@@ -176,7 +178,8 @@ Theorem dual_gradient_normalized m n1 n h (lo1 : lower R n1 n) (W1 : 'M[R]_(h, n
       *m ((forward_connection K1 p1)^T *m vec W1 - (forward_connection K2 p2)^T *m vec W2).
 Proof.
 move=> p1 p2 K1 K2 smooth nz.
-have C : is_connection (fun V => relu_net slope lo1 u1 V x1) W1 K1 := relu_is_connection (slope := slope) (lo := lo1) (u := u1) (W := W1)
+have C : is_connection (fun V => relu_net slope lo1 u1 V x1) W1 K1 :=
+  relu_is_connection (slope := slope) (lo := lo1) (u := u1) (W := W1)
   (input := fun _ _ : unit => x1) (fun _ _ => smooth) tt tt.
 have N := normalize_connection (f := fun V => relu_net slope lo1 u1 V x1) nz C.
 have H := distance_connection N (connection_const (normalize p2) W1).

@@ -5,8 +5,8 @@
    Theorem: expect_update (the expected product of connection and output differences, point by point).
    Page: docs/mathematics/conventions.md.
 
-   A point x of X has the augmentations a of A with the weights q x a; what a network makes of augmentation a of the point
-   x is F x a.  Weights may be negative here: the identities use only that they sum to 1. *)
+   A point x of X has the augmentations a of A with the weights q x a; F x a is what a network makes of
+   augmentation a of x.  Weights may be negative here: the identities use only that they sum to 1. *)
 
 From mathcomp Require Import all_ssreflect all_algebra ring.
 From Covop Require Import Vec Gradient.
@@ -225,7 +225,7 @@ rewrite /within /bar /here /there !mulmxBl !mulmxBr.
 by do 6!move: (mean _ _) => ?; apply/matrixP=> i j; rewrite !mxE; ring.
 Qed.
 
-Theorem expect_update_one_branch x x' : given x x' (update_one_branch x x') = bar K x *m (bar f x - bar f x').
+Lemma expect_update_one_branch x x' : given x x' (update_one_branch x x') = bar K x *m (bar f x - bar f x').
 Proof.
 rewrite (@given_ext _ _ _ _ (fun a1 ap am => K x a1 *m f x ap - K x a1 *m f x' am)) => [|a1 ap am].
   by rewrite given_add given_opp (given_first_plus x x' (K x) (f x)) (given_first_minus x x' (K x) (f x')) mulmxBr.
@@ -251,7 +251,7 @@ by rewrite !mulmxBl !mulmxBr; apply/matrixP=> r s; rewrite !mxE; ring.
 Qed.
 
 (* Any symmetric weight of the pair. *)
-Theorem expect_weighted (c : X -> X -> R) : (forall x x', c x x' = c x' x) ->
+Lemma expect_weighted (c : X -> X -> R) : (forall x x', c x x' = c x' x) ->
   expect (fun x x' a1 ap am => c x x' *: update x x' a1 ap am)
   = pairs (fun x x' => c x x' *: ((bar K x - bar K x') *m (bar f x - bar f x'))).
 Proof.
@@ -265,14 +265,28 @@ rewrite -(given_map (f := fun v => c x x' *: v)) => [|u v|d v]; last 2 first.
 by rewrite expect_update scalerDr scalerBr /I [c x' x]sym.
 Qed.
 
-Theorem expect_shared : expect update = cov (bar K) (bar f) *+ 2.
+Lemma expect_weighted_one_branch (c : X -> X -> R) : (forall x x', c x x' = c x' x) ->
+  expect (fun x x' a1 ap am => c x x' *: update_one_branch x x' a1 ap am) *+ 2
+  = pairs (fun x x' => c x x' *: ((bar K x - bar K x') *m (bar f x - bar f x'))).
+Proof.
+move=> sym; pose H x x' := c x x' *: (bar K x *m (bar f x - bar f x')).
+have -> : expect (fun x x' a1 ap am => c x x' *: update_one_branch x x' a1 ap am) = pairs H.
+  apply: pairs_ext => x x'; rewrite /H -expect_update_one_branch.
+  rewrite (given_map (f := fun v => c x x' *: v)) => [//|u v|d v].
+    by rewrite scalerDr.
+  by rewrite !scalerA mulrC.
+rewrite mulr2n -[X in _ + X]pairs_swap -pairs_add; apply: pairs_ext => x x'.
+by rewrite /H [c x' x]sym -scalerDr mulmxBl -[bar f x' - bar f x]opprB mulmxN.
+Qed.
+
+Lemma expect_shared : expect update = cov (bar K) (bar f) *+ 2.
 Proof.
 rewrite -pairs_cov -(@pairs_ext _ (fun x x' => 1 *: ((bar K x - bar K x') *m (bar f x - bar f x')))) => [|x x'].
   by rewrite -(expect_weighted (c := fun _ _ => 1)) //; apply: expect_ext => *; rewrite scale1r.
 by rewrite scale1r.
 Qed.
 
-Theorem expect_one_branch : expect update_one_branch = cov (bar K) (bar f).
+Lemma expect_one_branch : expect update_one_branch = cov (bar K) (bar f).
 Proof.
 rewrite /expect (pairs_ext expect_update_one_branch).
 rewrite (@pairs_ext _ _ (fun x x' => bar K x *m bar f x - bar K x *m bar f x')) => [|x x']; last by rewrite mulmxBr.
@@ -293,7 +307,8 @@ Lemma derivative_mean (f : T -> R -> R) (d : T -> R) : (forall t, is_derivative 
   is_derivative (fun s => mean w (fun t => f t s : R^o)) (mean w (d : T -> R^o)).
 Proof. by move=> D; apply: derivative_sum => t; apply: derivative_scale. Qed.
 
-Lemma gradient_mean m n (F : T -> 'M[R]_(m, n) -> R) W (G : T -> 'M[R]_(m, n)) : (forall t, is_gradient (F t) W (G t)) ->
+Lemma gradient_mean m n (F : T -> 'M[R]_(m, n) -> R) W (G : T -> 'M[R]_(m, n)) :
+  (forall t, is_gradient (F t) W (G t)) ->
   is_gradient (fun V => mean w (fun t => F t V : R^o)) W (mean w G).
 Proof. by move=> H dW; rewrite -mean_inner; apply: derivative_mean => t; apply: H. Qed.
 

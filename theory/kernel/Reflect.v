@@ -67,14 +67,14 @@ Definition normal (e : expr) : Pol Q := norm_aux 0%Q 1%Q plus times minus Qopp Q
 Definition check (a b : expr) : bool := polynomial a && polynomial b && Peq Qeq_bool (normal a) (normal b).
 
 (* Substitution of an expression for a variable, and whether a variable occurs. *)
-Fixpoint subst (i : positive) (by_ e : expr) : expr :=
+Fixpoint subst (i : positive) (value e : expr) : expr :=
   match e with
-  | X j => if Pos.eqb j i then by_ else X j
+  | X j => if Pos.eqb j i then value else X j
   | K n d => K n d
-  | A a b => A (subst i by_ a) (subst i by_ b)
-  | M a b => M (subst i by_ a) (subst i by_ b)
-  | P a n => P (subst i by_ a) n
-  | D a => D (subst i by_ a)
+  | A a b => A (subst i value a) (subst i value b)
+  | M a b => M (subst i value a) (subst i value b)
+  | P a n => P (subst i value a) n
+  | D a => D (subst i value a)
   end.
 
 Fixpoint occurs (i : positive) (e : expr) : bool :=
@@ -146,7 +146,8 @@ Definition values T (v : positive -> T) (n : positive) : list T :=
 Lemma nth_values T d (v : positive -> T) n p : (p <= n)%positive -> BinList.nth d p (values T v n) = v p.
 Proof.
   intros le; assert (lt : (pred (Pos.to_nat p) < Pos.to_nat n)%nat) by lia.
-  rewrite nth_of_list; unfold values; rewrite nth_indep with (d' := v (Pos.of_nat 0)); [|now rewrite map_length, seq_length].
+  rewrite nth_of_list; unfold values; rewrite nth_indep with (d' := v (Pos.of_nat 0));
+    [|now rewrite map_length, seq_length].
   rewrite (map_nth (fun k => v (Pos.of_nat k))), seq_nth by exact lt.
   f_equal; rewrite <- (Pos2Nat.id p) at 2; f_equal; lia.
 Qed.

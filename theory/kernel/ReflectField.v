@@ -7,8 +7,8 @@
    Theorems: field_identity, gradient_identity.  Page: docs/mathematics/conventions.md.  Data format: Reflect.v.
 
    relations is a list of pairs (l, r) that say l = r, where l is a monomial such as P (X 5) 2; they are used n times at
-   most as rewrite rules from left to right.  divided must contain every d of every D d in a and in b, in the very
-   words of a and b; no element of divided may vanish identically, since the identity would say nothing then. *)
+   most as rewrite rules from left to right.  divided must contain every d of every D d in a and in b, written as
+   in a and b; no element of divided may vanish identically, since the identity would say nothing then. *)
 
 From Coq Require Import QArith Qreals Reals List Bool Setoid Lia Ring_polynom Ring_theory Field_theory InitialRing.
 From Coq Require RealField.
@@ -116,10 +116,12 @@ Lemma relations_hold v k l : proper l = true -> holds v l ->
   interp_PElist 0%R 1%R Rplus Rmult Rminus Ropp eq Q2R id_phi_N (pow_N 1%R Rmult) (values R v k) (relations_of l).
 Proof.
   induction l as [|[p q] l IH]; [now intros|].
-  change (proper ((p, q) :: l)) with (polynomial p && polynomial q && proper l); rewrite 2andb_true_iff; intros [[Pp Pq] Pl] H le.
+  change (proper ((p, q) :: l)) with (polynomial p && polynomial q && proper l); rewrite 2andb_true_iff;
+    intros [[Pp Pq] Pl] H le.
   inversion H as [|? ? E Hl]; subst; simpl in E.
   assert (here : ring_value (values R v k) (to_ring p) = ring_value (values R v k) (to_ring q)).
-  { destruct (le (p, q) (or_introl eq_refl)); rewrite <- 2(eval_to_ring R 0%R 1%R Rplus Rmult Rminus Ropp Rinv Q2R) by trivial.
+  { destruct (le (p, q) (or_introl eq_refl));
+    rewrite <- 2(eval_to_ring R 0%R 1%R Rplus Rmult Rminus Ropp Rinv Q2R) by trivial.
     exact E. }
   specialize (IH Pl Hl (fun r Hr => le r (or_intror Hr))); destruct l; [exact here|exact (conj here IH)].
 Qed.
@@ -127,7 +129,8 @@ Qed.
 Fixpoint largest_in (l : list relation) : positive :=
   match l with [] => 1%positive | r :: l => Pos.max (Pos.max (largest (fst r)) (largest (snd r))) (largest_in l) end.
 
-Lemma largest_in_le l r : In r l -> (largest (fst r) <= largest_in l)%positive /\ (largest (snd r) <= largest_in l)%positive.
+Lemma largest_in_le l r : In r l ->
+  (largest (fst r) <= largest_in l)%positive /\ (largest (snd r) <= largest_in l)%positive.
 Proof. induction l as [|s l IH]; simpl; [easy|]; intros [->|H]; [lia|specialize (IH H); lia]. Qed.
 
 Theorem field_identity n l divided a b : check_field n l divided a b = true ->
@@ -183,7 +186,8 @@ Fail Example sum_of_inverses_wrong : check_field 0 [] [X 1; X 2; M (X 1) (X 2)]
 Definition radius : roots := [(3%positive, A (P (X 1) 2) (P (X 2) 2))].
 
 Lemma direction_derivative :
-  check_gradient 4 radius [X 3; M (K 2 1) (X 3); P (X 3) 3] 1 (M (X 1) (D (X 3))) (M (P (X 2) 2) (D (P (X 3) 3))) = true.
+  check_gradient 4 radius [X 3; M (K 2 1) (X 3); P (X 3) 3] 1
+    (M (X 1) (D (X 3))) (M (P (X 2) 2) (D (P (X 3) 3))) = true.
 Proof. vm_compute; reflexivity. Qed.
 
 Fail Example direction_derivative_wrong :

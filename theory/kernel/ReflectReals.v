@@ -3,7 +3,8 @@
      check a b = true       ->  a = b for all real values of the variables
      derivative roots i e    =  the partial derivative of e by variable i, with real analysis as the judge
 
-   Theorems: real_identity, partial_derivative, polynomial_derivative, taylor_derivative.  Page: docs/mathematics/conventions.md.
+   Theorems: real_identity, partial_derivative, polynomial_derivative, taylor_derivative.
+   Page: docs/mathematics/conventions.md.
    Data format: Reflect.v.  A root is a variable of its own: the pair (k, e) in a list of roots says X k = sqrt e, where
    e contains no variable of a root. *)
 

@@ -284,29 +284,32 @@ Qed.
 
 (* When A_jk = 0: what a neuron does not read has a gated mean that is the same for all objects, and the gated means of
    what the two neurons read are uncorrelated over the objects. *)
-Definition correlation (F G : X -> R) : R := mean p (fun x => F x * G x : R^o) - mean p (F : X -> R^o) * mean p (G : X -> R^o).
+Definition scalar_cov (F G : X -> R) : R :=
+  mean p (fun x => F x * G x : R^o) - mean p (F : X -> R^o) * mean p (G : X -> R^o).
 
 Theorem uncorrelated_inputs j k (reads : 'I_n1 -> pred 'I_n0) :
-  (forall l i, ~~ reads l i -> forall x y, gated_mean l x i 0 = gated_mean l y i 0) ->
-  (forall i i', reads j i -> reads k i' -> correlation (fun x => gated_mean j x i 0) (fun x => gated_mean k x i' 0) = 0) ->
+  (forall i, ~~ reads j i -> forall x y, gated_mean j x i 0 = gated_mean j y i 0) ->
+  (forall i, ~~ reads k i -> forall x y, gated_mean k x i 0 = gated_mean k y i 0) ->
+  (forall i i', reads j i -> reads k i' ->
+    scalar_cov (fun x => gated_mean j x i 0) (fun x => gated_mean k x i' 0) = 0) ->
   gated_cov j k = 0.
 Proof.
-move=> unread read; apply/matrixP=> i i'.
-have -> : gated_cov j k i i' = correlation (fun x => gated_mean j x i 0) (fun x => gated_mean k x i' 0).
-  rewrite /gated_cov /cov /correlation [LHS]mxE [X in _ + X]mxE; congr (_ - _).
+move=> unread_j unread_k read; apply/matrixP=> i i'.
+have -> : gated_cov j k i i' = scalar_cov (fun x => gated_mean j x i 0) (fun x => gated_mean k x i' 0).
+  rewrite /gated_cov /cov /scalar_cov [LHS]mxE [X in _ + X]mxE; congr (_ - _).
     by rewrite mean_entry; apply: mean_ext_num => x; rewrite mxE big_ord1 mxE.
   by rewrite mxE big_ord1 !mean_entry; congr (_ * _); apply: mean_ext_num => x; rewrite mxE.
 rewrite [RHS]mxE.
-have const (F G : X -> R) : (forall x y, F x = F y) -> correlation F G = 0 /\ correlation G F = 0.
+have const (F G : X -> R) : (forall x y, F x = F y) -> scalar_cov F G = 0 /\ scalar_cov G F = 0.
   move=> same; have Fx x : F =1 (fun _ => F x) by move=> y; apply: same.
   have E x : mean p (F : X -> R^o) = F x by rewrite (mean_ext_num p (Fx x)) mean_const.
   have EG : mean p (fun x => F x * G x : R^o) = mean p (F : X -> R^o) * mean p (G : X -> R^o).
-    rewrite -[RHS]/((mean p (F : X -> R^o)) *: (mean p (G : X -> R^o)))  -mean_scale.
+    rewrite -[RHS]/((mean p (F : X -> R^o)) *: (mean p (G : X -> R^o))) -mean_scale.
     by apply: mean_ext_num => x; rewrite (E x).
-  split; rewrite /correlation ?EG ?subrr //.
+  split; rewrite /scalar_cov ?EG ?subrr //.
   rewrite [X in _ - X]mulrC -EG; apply/eqP; rewrite subr_eq0; apply/eqP; apply: mean_ext_num => x; exact: mulrC.
-case Ri: (reads j i); last by apply: (const _ _ _).1; apply: unread; rewrite Ri.
-case Ri': (reads k i'); last by apply: (const _ _ _).2; apply: unread; rewrite Ri'.
+case Ri: (reads j i); last by apply: (const _ _ _).1; apply: unread_j; rewrite Ri.
+case Ri': (reads k i'); last by apply: (const _ _ _).2; apply: unread_k; rewrite Ri'.
 exact: read.
 Qed.
 
@@ -333,7 +336,8 @@ Definition balance (W1 : 'M[R]_(n1, n0)) (W2 : 'M[R]_(n2, n1)) j : R :=
 
 (* One radius for finitely many conditions. *)
 Lemma uniform (T : finType) (P : T -> R -> Prop) :
-  (forall i, exists2 r, 0 < r & forall t, `|t| < r -> P i t) -> exists2 r, 0 < r & forall t, `|t| < r -> forall i, P i t.
+  (forall i, exists2 r, 0 < r & forall t, `|t| < r -> P i t) ->
+  exists2 r, 0 < r & forall t, `|t| < r -> forall i, P i t.
 Proof.
 move=> H; suff [r pr Hr] : exists2 r, 0 < r & forall t, `|t| < r -> forall i, i \in enum T -> P i t.
   by exists r => // t small i; apply: Hr; rewrite ?mem_enum.
@@ -404,7 +408,8 @@ Proof.
 move=> dW; rewrite inner_unvec -inner_outputs; apply: differential_chain => [|c i].
   by rewrite scale0r addr0.
 have H := relu_is_connection (slope := slope) (lo := LInput R n0)
-  (u := UAbove W2 (UTop R n2)) (W := W1) (input := fun (i : 'I_N) (_ : unit) => col i inputs) (fun i _ => conj (smooth i) I) i tt dW c.
+  (u := UAbove W2 (UTop R n2)) (W := W1)
+  (input := fun (i : 'I_N) (_ : unit) => col i inputs) (fun i _ => conj (smooth i) I) i tt dW c.
 by rewrite [X in is_derivative _ X]mxE; apply: derivative_ext H => t; rewrite [RHS]mxE.
 Qed.
 

@@ -5,7 +5,8 @@
    Theorem: vec_mul (and vec_mul_col, kronc_tr_vec for a column in place of a matrix).
    Page: docs/mathematics/conventions.md.
 
-   Entry (b, a) of W sits at index a * n_l + b of vec W, and (P kron Q) has P a i * Q b j at row (a, b), column (i, j). *)
+   Entry (b, a) of W sits at index a * n_l + b of vec W, and (P kron Q) has P a i * Q b j at row (a, b), column (i,
+   j). *)
 
 From mathcomp Require Import all_ssreflect all_algebra.
 

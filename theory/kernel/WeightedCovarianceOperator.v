@@ -2,10 +2,12 @@
 
      - E[grad_W L] = V^xi_{x,x'}[Kbar(x) - Kbar(x')] vec W + theta,     xi = dL/dr_+
 
-   with xi at the distance of the augmentation means, over every finite population, shared convention.  The general form
-   E[xi (Kbar - Kbar')(fbar - fbar')] + theta holds for every differentiable network.  theta is written out, and it is
+   with xi at the distance of the augmentation means, over every finite population, shared convention; one branch has
+   half of the first term.  The general form E[xi (Kbar - Kbar')(fbar - fbar')] + theta holds for every differentiable
+   network.  theta is written out, and it is
    of second order in the spread of the augmentation: |theta| <= C s^2 where K = Kbar + s kappa and f = fbar + s phi.
-   Theorems: weighted_covariance_operator, weighted_covariance_operator_general, residue_second_order.
+   Theorems: weighted_covariance_operator, weighted_covariance_operator_one_branch (ReLU towers),
+   weighted_covariance_operator_general (and _one_branch), residue_second_order.
    Page: docs/mathematics/weighted-covariance-operator.md.
 
    The loss is L = ell (r_+ - r_-), as the soft triplet loss and InfoNCE with one negative are. *)
@@ -39,6 +41,11 @@ Definition expected_loss (V : 'M[R]_(h, n)) : R :=
   expect p q (fun x x' a1 ap am =>
     ell (distance (f V x a1) (f V x ap) - distance (f V x a1) (f V x' am)) : R^o).
 
+(* The same with the weights V in the tower of x_1 alone, W in those of x_+ and x_-. *)
+Definition expected_loss_one_branch (W V : 'M[R]_(h, n)) : R :=
+  expect p q (fun x x' a1 ap am =>
+    ell (distance (f V x a1) (f W x ap) - distance (f V x a1) (f W x' am)) : R^o).
+
 End Loss.
 
 Section Residue.
@@ -53,6 +60,9 @@ Definition mean_distance x x' : R := distance (bar q f x) (bar q f x').
 Definition theta : 'cV[R]_N := expect p q (fun x x' a1 ap am =>
   (xi (excess x x' a1 ap am) - xi (mean_distance x x')) *: update K f x x' a1 ap am).
 
+Definition theta_one_branch : 'cV[R]_N := expect p q (fun x x' a1 ap am =>
+  (xi (excess x x' a1 ap am) - xi (mean_distance x x')) *: update_one_branch K f x x' a1 ap am).
+
 (* E[xi (Kbar - Kbar')(fbar - fbar')] *)
 Definition leading : 'cV[R]_N := pairs p (fun x x' =>
   xi (mean_distance x x') *: ((bar q K x - bar q K x') *m (bar q f x - bar q f x'))).
@@ -64,11 +74,21 @@ Definition weighted_variance : 'M[R]_N := pairs p (fun x x' =>
 Lemma distanceC (u v : 'cV[R]_m) : distance u v = distance v u.
 Proof. by rewrite /distance -[in RHS]opprB innerNl innerNr opprK. Qed.
 
-Theorem frozen_weights :
+Lemma frozen_weights :
   expect p q (fun x x' a1 ap am => xi (excess x x' a1 ap am) *: update K f x x' a1 ap am) = leading + theta.
 Proof.
 rewrite /leading -(expect_weighted p q_total K f (c := fun x x' => xi (mean_distance x x'))) => [|x x'].
   by rewrite /theta -expect_add; apply: expect_ext => *; rewrite -scalerDl addrC subrK.
+by rewrite /mean_distance distanceC.
+Qed.
+
+Lemma frozen_weights_one_branch :
+  expect p q (fun x x' a1 ap am => xi (excess x x' a1 ap am) *: update_one_branch K f x x' a1 ap am)
+  = 2%:R^-1 *: leading + theta_one_branch.
+Proof.
+rewrite /leading -(expect_weighted_one_branch p q_total K f (c := fun x x' => xi (mean_distance x x'))) => [|x x'].
+  rewrite -scaler_nat scalerA mulVf ?pnatr_eq0 // scale1r.
+  by rewrite /theta_one_branch -expect_add; apply: expect_ext => *; rewrite -scalerDl addrC subrK.
 by rewrite /mean_distance distanceC.
 Qed.
 
@@ -97,6 +117,21 @@ apply: iff_trans (gradient_iff _ H) _; rewrite -frozen_weights.
 set E := expect p q _; set E' := expect p q _; suff -> : E' = - vec E by split=> [->//|/oppr_inj/vec_inj].
 rewrite vec_expect -expect_opp; apply: expect_ext => x x' a1 ap am.
 by rewrite vecZ vecB !unvecK opprB -scalerN opprB.
+Qed.
+
+(* One branch: half of the leading term. *)
+Theorem weighted_covariance_operator_general_one_branch G :
+  is_gradient (expected_loss_one_branch f W) W G
+  <-> - vec G = 2%:R^-1 *: leading K (f W) + theta_one_branch K (f W).
+Proof.
+pose D x a y c := unvec ((K x a - 0) *m (f W x a - f W y c)).
+have H := gradient_expect p q (fun x x' a1 ap am => gradient_chain (gradient_sub
+  (distance_connection (connected x a1) (connection_const (f W x ap) W))
+  (distance_connection (connected x a1) (connection_const (f W x' am) W)))).
+apply: iff_trans (gradient_iff _ H) _; rewrite -frozen_weights_one_branch.
+set E := expect p q _; set E' := expect p q _; suff -> : E' = - vec E by split=> [->//|/oppr_inj/vec_inj].
+rewrite vec_expect -expect_opp; apply: expect_ext => x x' a1 ap am.
+by rewrite vecZ vecB !unvecK !subr0 opprB -scalerN opprB.
 Qed.
 
 Hypothesis homogeneous : forall x a, f W x a = (K x a)^T *m vec W.
@@ -128,6 +163,16 @@ Theorem weighted_covariance_operator G :
 Proof.
 move=> f K; rewrite -leading_is_operator => [|x a]; last by rewrite /f /relu_output -relu_key_identity.
 exact: weighted_covariance_operator_general (relu_is_connection smooth) G.
+Qed.
+
+Theorem weighted_covariance_operator_one_branch G :
+  let f := relu_output slope input lo u in
+  let K := relu_connections slope input lo u W in
+  is_gradient (expected_loss_one_branch f W) W G
+  <-> - vec G = 2%:R^-1 *: (weighted_variance K (f W) *m vec W) + theta_one_branch K (f W).
+Proof.
+move=> f K; rewrite -leading_is_operator => [|x a]; last by rewrite /f /relu_output -relu_key_identity.
+exact: weighted_covariance_operator_general_one_branch (relu_is_connection smooth) G.
 Qed.
 
 End Relu.
@@ -186,7 +231,8 @@ have le_s (x y : R) : `|x| <= y -> `|s * x| <= y.
 have bound1 : `|U1 i j + s * U2 i j| <= B U1 + B U2.
   by apply: le_trans (norm_add _ _) _; apply: le_add; [|apply: le_s]; apply: norm_bound.
 have bound0 : `|U0 i j + s * U1 i j + s ^+ 2 * U2 i j| <= B U0 + B U1 + B U2.
-  apply: le_trans (norm_add _ _) _; apply: le_add; last by rewrite expr2 -mulrA; apply: (le_s); apply: (le_s); apply: norm_bound.
+  apply: le_trans (norm_add _ _) _; apply: le_add; last by rewrite expr2 -mulrA; apply: (le_s); apply: (le_s);
+    apply: norm_bound.
   by apply: le_trans (norm_add _ _) _; apply: le_add; [|apply: le_s]; apply: norm_bound.
 apply: le_trans (norm_add _ _) _; rewrite [X in _ <= X]mulrDl; apply: le_add.
   rewrite normrM [X in _ <= X]mulrAC; apply: (le_mul2 _ _ (H s le) bound0); exact: normr_ge0.
@@ -226,9 +272,9 @@ Let curve x x' (a1 ap am : A) : R :=
 Lemma excess_spread s x x' a1 ap am : excess (spread_output s) x x' a1 ap am
   = distance (fbar x) (fbar x') + (s * slope x x' a1 am + s ^+ 2 * curve x x' a1 ap am).
 Proof.
-have split_ y c : spread_output s x a1 - spread_output s y c = (fbar x - fbar y) + s *: (phi x a1 - phi y c).
+have splitE y c : spread_output s x a1 - spread_output s y c = (fbar x - fbar y) + s *: (phi x a1 - phi y c).
   by rewrite /spread_output opprD addrACA -scalerBr.
-rewrite /excess /distance !split_ subrr add0r inner_line innerZl innerZr /slope /curve; by field.
+rewrite /excess /distance !splitE subrr add0r inner_line innerZl innerZr /slope /curve; by field.
 Qed.
 
 Lemma given_slope x x' : given q x x' (fun a1 _ am => slope x x' a1 am : R^o) = 0.
