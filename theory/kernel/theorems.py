@@ -80,11 +80,13 @@ THEOREMS: Mapping[str, Covered] = MappingProxyType(
             _of(
                 "WeightedCovarianceOperator",
                 weighted_covariance_operator="the weighted operator and the residue of (leaky) ReLU towers, any loss",
+                weighted_covariance_operator_one_branch="the same through one branch",
                 weighted_covariance_operator_general="any differentiable network",
+                weighted_covariance_operator_general_one_branch="the same through one branch",
                 residue_second_order="the residue is of second order in the spread, with r between augmentation means",
             )
             + _of("ContrastiveLosses", pair_weight_expansion="the pair weight of the soft triplet loss and of InfoNCE"),
-            "more than one negative; populations that are not finite",
+            "more than one negative; the order between unaugmented points; populations that are not finite",
         ),
         "two-layer-dynamics": Covered(
             _of(
@@ -104,8 +106,15 @@ THEOREMS: Mapping[str, Covered] = MappingProxyType(
                 categorical_covariance="the form of more states",
                 categorical_rank="its rank",
             )
-            + _of("LatentTree", markov="total expectation along a path, from the joint law of the tree"),
-            "the Walsh form; the update of a node",
+            + _of("LatentTree", markov="total expectation along a path, from the joint law of the tree")
+            + _of(
+                "BinaryRoot",
+                binary_root_operator="the operator is (1 - rho_0^2)/4 DK DK^T for a root of two states",
+                binary_root_rank="its rank",
+                binary_root_losses="one operator for all losses, up to a factor",
+                linear_operator="the operator of linear neurons, o_mu a_mu a_mu^T kron J^T J",
+            ),
+            "the Walsh form; the cross terms in the update of a node; the decay with depth",
         ),
         "lucky-nodes": Covered(
             _of(
