@@ -1,8 +1,8 @@
 """Parts of pages that are written by the code they speak of, so that nothing is typed twice.
 
 A fence ```` ```{statement} SLUG ```` in a page is replaced by Markdown when Sphinx reads the page; likewise
-``checked``, ``not-covered``, ``kernel``, ``checking-modules``, ``derivation``, ``symbols``, ``relations``, ``measured`` and
-``command-line``.
+``checked``, ``not-covered``, ``kernel``, ``checking-modules``, ``derivation``, ``symbols``, ``relations``, ``measured``
+and ``command-line``.
 """
 
 import importlib
