@@ -112,6 +112,7 @@ def write_identities(slug: str, out: Path) -> int:
     """Write the files of a statement, and say what was left out."""
     with deferred_interrupt():
         from theory.kernel.export import exports
+        from theory.kernel.rocq import counted
         from theory.registry import slug_of
     from hltm.base.atomic import reason, write
 
@@ -124,7 +125,7 @@ def write_identities(slug: str, out: Path) -> int:
         target = out / f"{name.replace('-', '_')}_{number}.v"
         write(target, exported.text.encode())
         left = f", {len(exported.left_out)} left out ({', '.join(exported.reasons)})" if exported.left_out else ""
-        sys.stdout.write(f"{target}: {exported.name}: {len(exported.lemmas)} lemmas{left}\n")
+        sys.stdout.write(f"{target}: {exported.name}: {counted(len(exported.lemmas))}{left}\n")
     return 0
 
 

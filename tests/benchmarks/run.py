@@ -28,6 +28,7 @@ NAMES = (
     "images",
     "sweep",
     "commands",
+    "kernel",
 )
 
 

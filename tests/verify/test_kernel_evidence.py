@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import sympy
 
 import verify
@@ -12,13 +13,20 @@ from theory.registry import STATEMENTS
 from verify.engine import kernel
 from verify.engine.statement import Context
 
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    """Nothing that an earlier run has kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
 SLUG = "lucky-nodes"
 FOUND = rocq.Compiler(("coqc",), "8.16.1")
 
 
 def test_without_a_compiler_nothing_runs_and_says_what_to_install(monkeypatch):
     monkeypatch.setattr(rocq, "compiler", lambda: None)
-    monkeypatch.setattr("theory.kernel.export.exports", None)
+    monkeypatch.setattr(rocq, "listed", None)
     for found in (kernel.theorems(SLUG, Context()), kernel.identities(SLUG, Context()), kernel.compiled("a", None)):
         assert (found.kind, found.status) == ("kernel", "not-run")
         assert "no compiler: apt-get install coq" in found.detail
@@ -123,3 +131,13 @@ def test_files_name_their_page():
         pages = re.findall(r"Pages?:\s+(docs/[\w/.-]+\.md)", text)
         assert pages, name
         assert all((root / page).is_file() for page in pages), pages
+
+
+def test_files_are_derived_once_for_the_same_code(monkeypatch):
+    outcomes(monkeypatch, "accepted")
+    first = kernel.identities(SLUG, Context())
+    monkeypatch.setattr("theory.kernel.export.exports", None)
+    assert kernel.identities(SLUG, Context()) == first
+    monkeypatch.setattr(sympy, "__version__", "another")
+    with pytest.raises(TypeError):
+        kernel.identities(SLUG, Context())

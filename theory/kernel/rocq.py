@@ -11,20 +11,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from hltm.base.atomic import reason, write
 from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from theory.kernel.export import Exported
 
 HERE = Path(__file__).parent
 CHECKER = ("Reflect.v", "ReflectReals.v", "ReflectField.v")
@@ -193,19 +199,42 @@ def library(found: Compiler, names: Sequence[str]) -> tuple[Path, Outcome]:
     if target.is_dir():
         return target, Outcome("accepted", 0.0, "", found.version)
     work = Path(tempfile.mkdtemp(prefix="library-", dir=base))
-    total = 0.0
+    start = time.monotonic()
     try:
         for name in names:
             shutil.copyfile(HERE / name, work / name)
-            outcome = compile_file(found, work, name, work)
-            total += outcome.seconds
-            if outcome.status != "accepted":
-                return work, outcome
+        failed = next((one for one in _compiled(found, work, names) if one.status != "accepted"), None)
+        if failed is not None:
+            return work, failed
         with suppress(OSError):  # another process was faster
             work.rename(target)
-        return target, Outcome("accepted", total, "", found.version)
+        return target, Outcome("accepted", time.monotonic() - start, "", found.version)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _compiled(found: Compiler, folder: Path, names: Sequence[str]) -> Iterator[Outcome]:
+    """Compile files on all cores, each when those it needs are compiled; a failure ends it."""
+    order = TopologicalSorter({name: needed(name) & set(names) for name in names})
+    order.prepare()
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        running: dict[Future[Outcome], str] = {}
+        while order.is_active():
+            running |= {pool.submit(compile_file, found, folder, name, folder): name for name in order.get_ready()}
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                outcome = future.result()
+                yield outcome
+                if outcome.status != "accepted":
+                    return
+                order.done(running.pop(future))
+
+
+@cache
+def needed(name: str) -> set[str]:
+    """The files of this folder that a file requires."""
+    text = (HERE / name).read_text(encoding="utf-8")
+    lines = re.findall(r"^From Covop Require (?:Import |Export )?([\w\s]+)\.", text, re.MULTILINE)
+    return {f"{word}.v" for line in lines for word in line.split()}
 
 
 def check_text(found: Compiler, text: str, limit: float = LIMIT) -> Outcome:
@@ -257,6 +286,44 @@ def axioms_of(printed: str) -> set[str]:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """An exported file without its text: name, key, and how many lemmas, derivatives among them, it has and lacks."""
+
+    name: str
+    key: str
+    lemmas: int
+    derivatives: int
+    left_out: int
+
+    @classmethod
+    def of(cls, exported: Exported) -> Listed:
+        """What is listed of a file."""
+        derivatives = sum(lemma.kind.startswith("derivative") for lemma in exported.lemmas)
+        count, left = len(exported.lemmas), len(exported.left_out)
+        return cls(exported.name, key_of(exported.text), count, derivatives, left)
+
+
+def listed(slug: str) -> list[Listed]:
+    """The exported files of a statement; derived anew only where `theory` or SymPy has changed since the last time."""
+    import sympy
+
+    code = [path.read_text(encoding="utf-8") for path in sorted(HERE.parent.rglob("*.py"))]
+    key = digest((sources(CHECKER), sympy.__version__, slug, *code))
+    folder = cache_folder()
+    place = folder / f"files-{key}.json" if folder else None
+    if place is not None:
+        with suppress(OSError, ValueError, TypeError):
+            return [Listed(**row) for row in json.loads(place.read_text(encoding="utf-8"))]
+    from theory.kernel.export import exports
+
+    rows = [Listed.of(one) for one in exports(slug)]
+    if place is not None:
+        with suppress(InputError):
+            write(place, json.dumps([asdict(row) for row in rows]).encode())
+    return rows
+
+
+@dataclass(frozen=True)
 class Row:
     """A file, or all theorems together: a name, what it says, its key and its outcome."""
 
@@ -275,13 +342,22 @@ def all_files(found: Compiler, progress: Progress = SILENT) -> list[Row]:
     outcome = check_theorems(found)
     axioms = f"; axioms: {outcome.detail}" if outcome.status == "accepted" else f"; {outcome.detail}"
     rows = [Row("theorems", f"{len(modules())} files{axioms}", theorems_key(), outcome)]
-    for slug in STATEMENTS:
-        progress.step(f"identities of {slug}")
-        for exported in exports(slug):
-            outcome = check_text(found, exported.text)
-            says = f"{len(exported.lemmas)} lemmas" if outcome.status == "accepted" else outcome.detail
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        files = []
+        for slug in STATEMENTS:
+            progress.step(f"identities of {slug}")
+            files += [(one, pool.submit(check_text, found, one.text)) for one in exports(slug)]
+        progress.step("compiling the identities")
+        for exported, future in files:
+            outcome = future.result()
+            says = counted(len(exported.lemmas)) if outcome.status == "accepted" else outcome.detail
             rows.append(Row(exported.name, says, key_of(exported.text), outcome))
     return rows
+
+
+def counted(lemmas: int) -> str:
+    """A number of lemmas."""
+    return f"{lemmas} lemma{'' if lemmas == 1 else 's'}"
 
 
 def files_of(found: Compiler, folder: Path, progress: Progress = SILENT) -> list[Row]:
@@ -303,7 +379,7 @@ def files_of(found: Compiler, folder: Path, progress: Progress = SILENT) -> list
             raise InputError(f"file {str(path)!r}: cannot be read: {reason(error)}") from None
         count = len(lemmas_of(text, str(path)))
         outcome = check_text(found, text)
-        says = f"{count} lemmas" if outcome.status == "accepted" else outcome.detail
+        says = counted(count) if outcome.status == "accepted" else outcome.detail
         rows.append(Row(path.name, says, key_of(text), outcome))
     return rows
 

@@ -14,8 +14,7 @@ from verify.engine.evidence import Evidence, counted
 from verify.engine.statement import Context
 
 if TYPE_CHECKING:
-    from theory.kernel.export import Exported
-    from theory.kernel.rocq import Compiler, Outcome
+    from theory.kernel.rocq import Compiler, Listed, Outcome
 
 CHECK = "python -m theory kernel check"
 
@@ -58,12 +57,10 @@ def identities(slug: str, context: Context) -> Evidence:
     found = rocq.compiler()
     if found is None:
         return Evidence("kernel", "not-run", "identities", detail=f"no compiler: {rocq.INSTALL}")
-    from theory.kernel.export import exports
-
-    files = exports(slug)
+    files = rocq.listed(slug)
     if not any(file.lemmas for file in files):
         return Evidence("kernel", "not-run", "identities", detail="nothing is decided by a polynomial normal form")
-    return of_outcomes(files, [rocq.known(rocq.key_of(file.text), found.version) for file in files])
+    return of_outcomes(files, [rocq.known(file.key, found.version) for file in files])
 
 
 def compiled(title: str, run: Any) -> Evidence:
@@ -78,13 +75,13 @@ def compiled(title: str, run: Any) -> Evidence:
     if not file.lemmas:
         reason = ", ".join(file.reasons) or "nothing is decided by a polynomial normal form"
         return Evidence("kernel", "not-run", "identities", detail=reason)
-    return of_outcomes([file], [rocq.check_text(found, file.text, limit=60.0)])
+    return of_outcomes([rocq.Listed.of(file)], [rocq.check_text(found, file.text, limit=60.0)])
 
 
-def of_outcomes(files: Sequence[Exported], outcomes: Sequence[Outcome | None]) -> Evidence:
+def of_outcomes(files: Sequence[Listed], outcomes: Sequence[Outcome | None]) -> Evidence:
     """The evidence of exported files: one that is rejected refutes, one that is not decided abstains."""
-    count = sum(len(file.lemmas) for file in files)
-    left = sum(len(file.left_out) for file in files)
+    count = sum(file.lemmas for file in files)
+    left = sum(file.left_out for file in files)
     for file, outcome in zip(files, outcomes, strict=True):
         if outcome is not None and outcome.status == "rejected":
             detail = f"{file.name}: SymPy decides what Rocq {outcome.version} rejects: {outcome.detail}"
@@ -97,7 +94,7 @@ def of_outcomes(files: Sequence[Exported], outcomes: Sequence[Outcome | None]) -
         return Evidence("kernel", "abstained", "identities", abstained=count, detail=f"{late[0]}: out of time")
     done = [outcome for outcome in outcomes if outcome is not None]
     seconds = sum(outcome.seconds for outcome in done)
-    derivatives = sum(lemma.kind.startswith("derivative") for file in files for lemma in file.lemmas)
+    derivatives = sum(file.derivatives for file in files)
     identities = f"{count - derivatives} identit{'y' if count - derivatives == 1 else 'ies'}"
     detail = f"{identities}, {counted(derivatives, 'derivative')} at given sizes"
     detail += f"; Rocq {done[0].version}, compiled in {seconds:.1f} s" + (f"; {left} left out" if left else "")
