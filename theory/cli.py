@@ -5,6 +5,7 @@ Exit codes: 0 written, unchanged, or accepted; 1 the formula in the paper has dr
 """
 
 import enum
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -92,11 +93,12 @@ app.add_typer(kernel, name="kernel")
 
 @kernel.command("export")
 def kernel_export(
-    slug: Annotated[str, typer.Argument(help="A statement: its number or its slug.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A folder, made where it is not there.")],
+    slug: Annotated[str | None, typer.Argument(help="A statement: its number or its slug.")] = None,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own statements; the file is run.")] = None,
 ) -> Job:
-    """Write the identities that the derivations of a statement decide; needs no compiler."""
-    return lambda: write_identities(slug, out)
+    """Write the identities that the derivations of a statement, or your own claims, decide; needs no compiler."""
+    return lambda: write_identities(slug, file, out)
 
 
 @kernel.command("check")
@@ -108,21 +110,25 @@ def kernel_check(
     return lambda: compile_all(folder, record)
 
 
-def write_identities(slug: str, out: Path) -> int:
-    """Write the files of a statement, and say what was left out."""
+def write_identities(slug: str | None, file: Path | None, out: Path) -> int:
+    """Write the files of a statement, or of a user's statements, and say what was left out."""
+    if (slug is None) == (file is None):
+        raise InputError("kernel export: give a statement, or --file with your own; one of the two")
     with deferred_interrupt():
-        from theory.kernel.export import exports
+        from theory.kernel.export import exports, exports_of_file
         from theory.kernel.rocq import counted
         from theory.registry import slug_of
     from hltm.base.atomic import reason, write
 
-    name = slug_of(slug)
+    name = slug_of(slug) if file is None else file.stem
+    found = exports(name) if file is None else exports_of_file(file)
+    stem = re.sub(r"\W", "_", name)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise InputError(f"--out {str(out)!r}: cannot be made: {reason(error)}") from None
-    for number, exported in enumerate(exports(name), start=1):
-        target = out / f"{name.replace('-', '_')}_{number}.v"
+    for number, exported in enumerate(found, start=1):
+        target = out / f"{stem}_{number}.v"
         write(target, exported.text.encode())
         left = f", {len(exported.left_out)} left out ({', '.join(exported.reasons)})" if exported.left_out else ""
         sys.stdout.write(f"{target}: {exported.name}: {counted(len(exported.lemmas))}{left}\n")

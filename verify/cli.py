@@ -160,7 +160,7 @@ def run(
 
 def run_own(file: Path, output: Output, options: Options) -> int:
     """Run the statements of a user's file and return the exit code."""
-    from verify.own.file import attribute_errors_to, load_statements
+    from verify.own.statement import attribute_errors_to, load_statements
 
     with attribute_errors_to(file):
         return execute(load_statements(file), output, options)
@@ -216,7 +216,7 @@ def run_replay(file: Path, device: str, output: Output, statements: Path | None 
     """Measure one saved instance by every kind of evidence, and give the exit code."""
     from verify.engine.runner import replay as measure
     from verify.engine.saved import read_instance
-    from verify.own.file import load_statements
+    from verify.own.statement import load_statements
     from verify.report.documents import replay_json
 
     output.check()

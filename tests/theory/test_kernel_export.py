@@ -271,3 +271,54 @@ def test_commands(in_process, tmp_path, monkeypatch):
     for arguments in (("nowhere",), (".",)):
         done = in_process("theory", "kernel", "check", *arguments)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+OWN = """
+import sympy
+from dataclasses import dataclass
+from hypothesis import strategies as st
+from verify import JsonInstance, user_statement
+
+@dataclass(frozen=True)
+class Number(JsonInstance):
+    a: float
+
+x, y = sympy.symbols("x y", real=True)
+S = user_statement(
+    title="a square", claim="(x + y)^2", slug="square",
+    theory=lambda i, at: at.array(i.a) ** 2, numeric=lambda i, at: at.array(i.a) * at.array(i.a),
+    strategy=st.builds(Number, st.integers(-5000, 5000).map(float)), variants={"half": lambda i, at: at.array(i.a)},
+    symbolic=lambda: sympy.Eq((x + y) ** 2, x**2 + 2 * x * y + y**2, evaluate=False),
+)
+"""
+
+
+def test_statements_of_a_user_are_exported(in_process, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    done = in_process("theory", "kernel", "export", "--file", "mine.py", "--out", "k")
+    assert (done.returncode, done.stdout) == (0, "k/mine_1.v: square: 1 lemma\n"), done.stderr
+    text = (tmp_path / "k" / "mine_1.v").read_text()
+    first, second = (parsed(side) for side in sides(text))
+    values = {1: Fraction(2), 2: Fraction(-3)}
+    assert valued(first, values) == valued(second, values) == 1
+    assert depth(first) < depth(second)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--file", "no.py"), "error: file 'no.py': does not exist"),
+        (("--file", "empty.py"), "error: file 'empty.py': defines no statement with symbolic claims"),
+        (("--file", "broken.py"), "error: file 'broken.py', line 1: ZeroDivisionError: division by zero"),
+        ((), "error: kernel export: give a statement, or --file with your own; one of the two"),
+        (("1", "--file", "empty.py"), "error: kernel export: give a statement, or --file with your own"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_line(in_process, tmp_path, arguments, message):
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "broken.py").write_text("1 / 0")
+    done = in_process("theory", "kernel", "export", *arguments, "--out", "k")
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "k").exists()

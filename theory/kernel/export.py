@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import lcm
+from pathlib import Path
 from typing import Any
 
 import sympy
 from sympy import Expr, Indexed, Integer, Rational, Symbol
 
 from hltm.base.errors import InputError
+from hltm.base.userfile import run_file
 from theory.core.decide import POLYNOMIAL
 from theory.core.record import Derivative, Identity, Record, recorded
 
@@ -311,6 +313,19 @@ def exports(slug: str) -> list[Exported]:
         return derive(slug, **options).decision
 
     return [export(titled(slug, options), partial(run, options)) for options in defaults(slug)]
+
+
+def exports_of_file(path: Path) -> list[Exported]:
+    """The identities that the symbolic claims of a user's statements come down to; the file is run.
+
+    A statement (``verify.user_statement``) is what has a slug and checks; that of kind "symbolic" decides its claims.
+    """
+    values = list(vars(run_file(path)).values())
+    found = {one.slug: one for one in values if hasattr(one, "slug") and hasattr(one, "checks")}
+    runs = {slug: check.run for slug, one in found.items() for check in one.checks if check.kind == "symbolic"}
+    if not runs:
+        raise InputError(f"file {str(path)!r}: defines no statement with symbolic claims")
+    return [export(slug, partial(run, None)) for slug, run in runs.items()]
 
 
 def titled(slug: str, options: Mapping[str, Any]) -> str:
