@@ -154,7 +154,7 @@ def compile_all(folder: Path | None, record: Path | None) -> int:
         from hltm.base.atomic import write
 
         write(record, rocq.as_record(rows[0]).encode())
-    return 1 if "rejected" in statuses else 3 if "timeout" in statuses else 0
+    return 1 if "rejected" in statuses else 3 if statuses != {"accepted"} else 0
 
 
 def read_paper(path: Path) -> str:

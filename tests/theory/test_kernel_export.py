@@ -17,7 +17,7 @@ from theory.core.decide import POLYNOMIAL, decide_zero
 from theory.core.record import Identity, Record, differentiated, recorded
 from theory.kernel import export as kernel
 from theory.kernel import rocq
-from theory.registry import STATEMENTS
+from theory.registry import STATEMENTS, derive
 
 X, Y, T = (Symbol(name, positive=True) for name in ("x", "y", "t"))
 
@@ -180,7 +180,7 @@ def test_every_statement_is_exported_and_its_lemmas_hold_in_fractions(slug):
             values = {number: Fraction(rng.randint(-4, 4), rng.randint(1, 3)) for number in range(1, 60)}
             assert valued(left, values) == valued(right, values), (exported.name, lemma.name)
             count += 1
-    # Statement 3 is decided by moments, statement 2 and 4 by rational functions of exponentials.
+    # Statement 3 is decided by moments, statements 2 and 4 by rational functions of exponentials.
     assert count > 0 or slug in ("contrastive-losses", "covariance-operator", "weighted-covariance-operator")
 
 
@@ -229,8 +229,11 @@ def test_an_exported_file_is_read_back():
         OPENING + "(* (* *)" + TAIL + "(* *) *)",
         OPENING + "Definition check := fun _ _ : expr => true." + TAIL,
         OPENING.replace("Reflect.", "Reflect Evil.") + TAIL,
+        OPENING + TAIL.replace("check (X 1) (X 1)", "true"),
+        OPENING,
+        OPENING + "(*" * 20_000,
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_a_file_with_anything_else_is_refused(text):
     with pytest.raises(InputError, match=r"^file 'f': must hold what `kernel export` writes, and nothing else"):
@@ -253,13 +256,130 @@ def test_axioms_are_the_names_that_begin_a_line():
         "Classical_Prop.classic", "ClassicalDedekindReals.sig_forall_dec", "mine",
     }  # fmt: skip
     outcome = rocq.with_axioms(rocq.Outcome("accepted", 1.0, printed, "8"), 2.0)
-    assert (outcome.status, outcome.detail) == ("rejected", "the axiom mine is not allowed")
+    assert (outcome.status, outcome.detail) == ("failed", "the axiom mine is not allowed")
+
+
+def test_the_axioms_of_every_theorem_are_printed():
+    count = rocq.assumptions().count("Print Assumptions")
+    closed = "Closed under the global context\n"
+    for printed, status in ((closed * count, "accepted"), (closed * (count - 1), "failed"), ("", "failed")):
+        assert rocq.with_axioms(rocq.Outcome("accepted", 1.0, printed, "8"), 0.0).status == status
+
+
+@pytest.mark.parametrize("program", ["/bin/true", "/bin/echo", "/bin/false", "/nowhere", ""])
+def test_what_is_no_compiler_is_none(monkeypatch, program):
+    monkeypatch.setenv("COVOP_ROCQ", program)
+    rocq.compiler.cache_clear()
+    assert rocq.compiler() is None
+    rocq.compiler.cache_clear()
+
+
+def script(folder, name, body):
+    path = folder / name
+    path.write_text(f'#!/bin/sh\nif [ "$1" = --print-version ]; then echo 8.16.1 4.13; exit 0; fi\n{body}\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("exit 0", "accepted"),
+        ('echo \'Error: Unable to unify "true" with "false".\' >&2; exit 1', "rejected"),
+        ("echo 'Cannot find a physical path bound to logical path Reflect' >&2; exit 1", "failed"),
+        ("echo 'Out of memory.' >&2; exit 1", "failed"),
+        ("kill -9 $$", "failed"),
+        ("exit 129", "failed"),
+        ("exit 1", "failed"),
+    ],
+)
+def test_only_a_lemma_that_is_false_is_rejected(monkeypatch, tmp_path, body, status):
+    """What goes wrong otherwise is not kept either."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = script(
+        tmp_path,
+        "rocq-8.16-coqc",
+        "case $* in *Exported.v) ;; *) for last; do :; done; touch ${last%.v}.vo; exit 0;; esac\n" + body,
+    )
+    found = rocq.Compiler((str(path),), "8.16.1")
+    assert rocq.check_text(found, OPENING + TAIL).status == status
+    kept = rocq.known(rocq.key_of(OPENING + TAIL), "8.16.1")
+    assert (kept is not None) == (status in ("accepted", "rejected"))
+
+
+def test_the_name_of_the_program_decides_how_it_is_called(monkeypatch, tmp_path):
+    folder = tmp_path / "rocq-9"
+    folder.mkdir()
+    for name, words in (("coqc", ()), ("rocq", ("compile",))):
+        path = script(folder, name, "exit 0")
+        monkeypatch.setenv("COVOP_ROCQ", str(path))
+        rocq.compiler.cache_clear()
+        assert rocq.compiler() == rocq.Compiler((str(path), *words), "8.16.1")
+    rocq.compiler.cache_clear()
+
+
+def test_a_library_is_whole_or_made_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = rocq.Compiler((str(script(tmp_path, "coqc", "for last; do :; done; touch ${last%.v}.vo")),), "8.16.1")
+    place, outcome = rocq.library(found, rocq.CHECKER)
+    assert outcome.status == "accepted"
+    for name in (rocq.COMPLETE, "Reflect.vo"):
+        (place / name).unlink()
+        again, outcome = rocq.library(found, rocq.CHECKER)
+        assert (again, outcome.status) == (place, "accepted")
+        assert (place / name).is_file()
+
+
+def test_without_a_place_to_keep_anything(monkeypatch, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    if os.geteuid() != 0:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(closed))
+        assert rocq.cache_folder() is None
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert rocq.cache_folder() is None
+    found = rocq.Compiler((str(script(tmp_path, "coqc", "for last; do :; done; touch ${last%.v}.vo")),), "8.16.1")
+    assert rocq.check_text(found, OPENING + TAIL).status == "accepted"
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", "no json", '{"status": "whatever", "seconds": 1, "detail": "", "version": "8"}']
+)
+def test_what_is_kept_in_another_form_is_not_read(monkeypatch, tmp_path, content):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (rocq.cache_folder() / "key-8.json").write_text(content)
+    assert rocq.known("key", "8") is None
+
+
+def test_an_exponential_below_a_root_is_left_out():
+    root = sqrt(1 + exp(X))
+    record = Record()
+    record.identities[Identity(root * (1 + root), root + 1 + exp(X), True, POLYNOMIAL)] = None
+    assert kernel.written("t", record).reasons == ["a root of what is no polynomial"]
+
+
+def test_decisions_of_other_kinds_are_counted():
+    from sympy import MatrixSymbol
+
+    from theory import decide_equal
+
+    n = Symbol("n", integer=True, positive=True)
+    a, b = MatrixSymbol("A", n, n), MatrixSymbol("B", n, n)
+    exported = kernel.export(
+        "t", lambda: (decide_equal((a * b).T, b.T * a.T), decide_equal((X + Y) ** 2, X**2 + 2 * X * Y + Y**2))
+    )
+    assert len(exported.lemmas) == 1
+    assert exported.reasons == ["an identity of matrices of symbolic size"]
+    assert "an identity of moments" in kernel.export("t", lambda: derive("covariance-operator").decision).reasons
 
 
 def test_commands(in_process, tmp_path, monkeypatch):
     done = in_process("theory", "kernel", "export", "7", "--out", "lucky")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[0] == "lucky/lucky_nodes_1.v: lucky-nodes, claim=gap: 3 lemmas"
+    assert done.stdout.splitlines()[0] == (
+        "lucky/lucky_nodes_1.v: lucky-nodes, claim=gap: 3 lemmas, 3 left out (an identity of matrices of symbolic size)"
+    )
     assert sorted(path.name for path in (tmp_path / "lucky").iterdir()) == [f"lucky_nodes_{n}.v" for n in (1, 2, 3, 4)]
     done = in_process("theory", "kernel", "export", "9", "--out", "lucky")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -18,7 +18,7 @@ from sympy.core.function import AppliedUndef
 
 from theory.core.normal import Normaliser, NotExactError
 from theory.core.quantity import range_of
-from theory.core.record import note_identity
+from theory.core.record import note_identity, note_other
 
 POLYNOMIAL, SIMPLIFY, ASSUMPTIONS = "polynomial normal form", "simplify", "assumptions"
 POINT, ABSTAINED = "numeric point", "abstained"
@@ -242,6 +242,7 @@ def decide_positive(expr: Expr) -> Decision:
     >>> decide_positive(t - 1).value
     False
     """
+    note_other("a sign")
     if not expr.is_commutative or isinstance(expr, MatrixExpr):
         return Decision(None, ABSTAINED, f"{expr} is not a commutative scalar: it has no sign")
     if expr.is_positive:

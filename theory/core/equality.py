@@ -33,6 +33,7 @@ from theory.core.instances import NoInstanceError, instances, refuting_instance
 from theory.core.matrix_form import MatrixForms, difference, has_matrices
 from theory.core.networks import UndecidedError
 from theory.core.normal import UNDEFINED, linear_sums
+from theory.core.record import note_other
 
 Side: TypeAlias = Expr | MatrixBase
 OPERATION_LIMIT = 3000
@@ -144,8 +145,10 @@ def _decide(left: Side, right: Side) -> Decision:
     if isinstance(left, MatrixBase) and isinstance(right, MatrixBase):
         return _decide_entries(left, right)
     if has_matrices(left) or has_matrices(right):
+        note_other("an identity of matrices of symbolic size")
         return _decide_matrices(*_same_kind(left, right))
     if not (left.is_commutative and right.is_commutative):
+        note_other("an identity of symbols that do not commute")
         return _decide_free(left, right)
     return _decide_scalars(left, right)
 

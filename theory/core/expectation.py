@@ -22,6 +22,7 @@ import sympy
 from sympy import Expr
 
 from theory.core.decide import ABSTAINED, POINT, POLYNOMIAL, Decision
+from theory.core.record import note_other
 
 Label = tuple[str, str]
 GIVEN = ""
@@ -353,6 +354,7 @@ class Population:
 
 def decide_moment(difference: Moment, normal: Moment, law: Law, shapes: Mapping[str, tuple[int, int]]) -> Decision:
     """Decide that the expectation of a moment is zero."""
+    note_other("an identity of moments")
     point = _refutation(difference, law, shapes)
     if not normal.terms and point is None:
         return Decision(True, POLYNOMIAL, "0 in the normal form of the moment algebra")

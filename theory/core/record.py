@@ -1,5 +1,6 @@
 """The scalar identities and derivatives that a derivation decides, collected for the export to a proof assistant."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,6 +34,7 @@ class Record:
 
     identities: dict[Identity, None] = field(default_factory=dict)
     derivatives: dict[Derivative, None] = field(default_factory=dict)
+    others: Counter[str] = field(default_factory=Counter)
 
 
 _RECORD: ContextVar[Record | None] = ContextVar("record", default=None)
@@ -54,6 +56,13 @@ def note_identity(left: Expr, right: Expr, proved: bool, method: str) -> None:
     record = _RECORD.get()
     if record is not None:
         record.identities.setdefault(Identity(left, right, proved, method))
+
+
+def note_other(what: str) -> None:
+    """Count a decision that is no identity of scalars, where somebody collects."""
+    record = _RECORD.get()
+    if record is not None:
+        record.others[what] += 1
 
 
 def differentiated(function: Expr, variable: Symbol) -> Expr:

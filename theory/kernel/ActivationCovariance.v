@@ -6,7 +6,7 @@
    for every binary tree and every node mu of it, tables symmetric or not; neuron k is any function of the states of
    a child of mu and of what is below it, s_k is half the gap of its two conditional means.
    Theorems: activation_covariance; categorical_covariance and categorical_rank (any number of states: rank below the
-   number of states of the root).  Page: docs/mathematics/activation-covariance.md. *)
+   largest number of states in the tree).  Page: docs/mathematics/activation-covariance.md. *)
 
 From mathcomp Require Import all_ssreflect all_algebra ring.
 From Covop Require Import LatentTree.
@@ -157,7 +157,7 @@ rewrite !E spread_cov /cov_root /expect_root; congr (_ - _); last congr (_ * _);
   apply: eq_bigr => i _; by rewrite !mxE.
 Qed.
 
-(* Rank at most m_0 - 1. *)
+(* Rank below the number of states, which all nodes share. *)
 Theorem categorical_rank : (\rank (covariance_over_root prior f) <= m)%N.
 Proof.
 rewrite categorical_covariance; apply: leq_trans (mxrankM_maxl _ _) _; apply: leq_trans (mxrankM_maxl _ _) _.

@@ -1,11 +1,11 @@
 r"""Identities and derivatives of a derivation as data for the reflexive checker of ``theory/kernel/Reflect*.v``.
 
 A derivation is run with a record of what it decides; both sides of every scalar identity are written as expression
-trees before anything cancels, and every derivative that SymPy took becomes a certificate of its own. Only printing is
-trusted: symbols become numbered variables, which a comment maps back. Square roots become variables with the relation
-that defines them, and each ``exp(m/q)`` of a monomial m a variable, so that ``exp(a + b) = exp(a) exp(b)`` is used by
-the printing. Other functions, sums over a symbolic bound, and what SymPy decided by other means than a normal form are
-left out, with the reason.
+trees as the derivation handed them over, and the derivatives that it took by SymPy become certificates of their own.
+Only printing is trusted: symbols become numbered variables, which a comment maps back. Square roots become variables
+with the relation that defines them, and each ``exp(m/q)`` of a monomial m a variable, so that
+``exp(a + b) = exp(a) exp(b)`` is used by the printing. Other functions, sums over a symbolic bound, moments, matrices
+of symbolic size, signs, and what SymPy decided by other means than a normal form are left out, with the reason.
 """
 
 from __future__ import annotations
@@ -109,10 +109,10 @@ class Writer:
 
     def root(self, base: Expr) -> str:
         """The variable that stands for the square root of a polynomial."""
+        if base.has(sympy.exp) or any(not p.exp.is_Integer or p.exp.is_negative for p in base.atoms(sympy.Pow)):
+            raise NotExportedError("a root of what is no polynomial")
         inner = Writer(dict(self.numbers))
         inner.write(base)
-        if inner.roots or base.has(sympy.exp) or any(p.exp.is_negative for p in base.atoms(sympy.Pow)):
-            raise NotExportedError("a root of what is no polynomial")
         for atom in inner.numbers:
             self.variable(atom)
         text = self.variable(sympy.sqrt(base))
@@ -185,6 +185,10 @@ def divisors(text: str) -> list[str]:
     return list(found)
 
 
+def _left_out(what: str) -> Lemma:
+    raise NotExportedError(what)
+
+
 def identity_lemma(name: str, identity: Identity) -> Lemma:
     """The lemma of an identity."""
     if identity.method != POLYNOMIAL:
@@ -255,7 +259,10 @@ Open Scope list_scope.
 
 
 _COMMENT = re.compile(r"\(\*.*?\*\)", re.DOTALL)
-_LEMMA = re.compile(r"Lemma (\w+) : [\w\s()\[\];,%-]+ = true\.\s+Proof\. vm_compute; reflexivity\. Qed\.\s*")
+_LEMMA = re.compile(
+    r"Lemma (\w+) : check(?:_field|_derivative|_gradient)?\s[\w\s()\[\];,%-]+ = true\.\s+"
+    r"Proof\. vm_compute; reflexivity\. Qed\.\s*"
+)
 _OPENING = re.compile(
     r"\s*From Coq Require Import List\.\s+From Covop Require Import Reflect( ReflectReals ReflectField)?\.\s+"
     r"Import ListNotations\.\s+Open Scope list_scope\.\s*"
@@ -268,14 +275,15 @@ def lemmas_of(text: str, place: str) -> list[str]:
     The compiler accepts what is admitted, and runs what a file tells it to load.
     """
     # Comments nest, and a string in one may hide its end: what is exported has neither.
-    plain = '"' not in text and not any("(*" in found[0][2:] for found in _COMMENT.finditer(text))
+    plain = '"' not in text and text.count("(*") == text.count("*)")
+    plain = plain and not any("(*" in found[0][2:] for found in _COMMENT.finditer(text))
     code = _COMMENT.sub("", text)
     opening = _OPENING.match(code) if plain else None
     names, at = [], opening.end() if opening else 0
     while opening and (found := _LEMMA.match(code, at)):
         names.append(found[1])
         at = found.end()
-    if opening is None or at < len(code):
+    if opening is None or at < len(code) or not names:
         near = code[at : at + 60].split("\n")[0]
         raise InputError(f"file {place!r}: must hold what `kernel export` writes, and nothing else; got {near!r}")
     return names
@@ -294,7 +302,7 @@ def defaults(slug: str) -> list[dict[str, Any]]:
             {"widths": (1, 2, 2), "output": "normalized"},
         ],
         "contrastive-losses": [{"loss": "triplet", "negatives": 1}, {"loss": "infonce", "negatives": 3}],
-        "covariance-operator": [{}],
+        "covariance-operator": [],  # decided by moments
         "weighted-covariance-operator": [{"loss": "triplet"}, {"loss": "infonce"}],
         "two-layer-dynamics": [{"widths": (2, 2, 1)}, {"claim": "ring"}],
         "activation-covariance": [
@@ -357,6 +365,9 @@ def written(title: str, record: Record) -> Exported:
 
 
 def _candidates(record: Record) -> Iterator[tuple[str, Callable[[], Lemma]]]:
+    for what, count in record.others.items():
+        for _ in range(count):
+            yield what, partial(_left_out, what)
     for number, derivative in enumerate(record.derivatives, start=1):
         yield f"d/d{derivative.variable}", partial(derivative_lemma, f"derivative_{number}", derivative)
     for number, identity in enumerate(record.identities, start=1):

@@ -8,6 +8,7 @@ that tested a release.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -42,6 +43,9 @@ SOUND = (
 """The theorems that make the checker sound."""
 RECORD = "record.json"
 COMPILER = "COVOP_ROCQ"  # the compiler in place of those on the path; empty for none
+KEPT = ("accepted", "rejected")
+FALSE = "Unable to unify"  # what the compiler says of a lemma whose computation ends in false
+COMPLETE = "complete"  # a file that is written last
 LIMIT = 600.0
 """Seconds that the compiler may take for one file."""
 INSTALL = "apt-get install coq libcoq-mathcomp-algebra libcoq-mathcomp-algebra-tactics libcoq-coquelicot"
@@ -55,7 +59,9 @@ ALLOWED = frozenset(
 )
 """Axioms of the real numbers of Coq's standard library, of function extensionality and of classical logic."""
 
-Status = Literal["accepted", "rejected", "timeout"]
+HEADINGS = ("Axioms:", "Closed under the global context")
+Status = Literal["accepted", "rejected", "timeout", "failed"]
+"""Rejected is said of a file that the compiler has read and found wrong; failed of anything else that went wrong."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def compiler() -> Compiler | None:
     """The compiler on the path: ``coqc``, or ``rocq compile`` from version 9 on; or the one that COVOP_ROCQ names."""
     chosen = os.environ.get(COMPILER)
     known = (("coqc", ()), ("rocq", ("compile",)))
-    for name, words in known if chosen is None else ((chosen, known[-1][1] if "rocq" in chosen else ()),):
+    for name, words in known if chosen is None else ((chosen, known[Path(chosen).name.startswith("rocq")][1]),):
         path = shutil.which(name) if name else None
         if path is None:
             continue
@@ -89,7 +95,8 @@ def compiler() -> Compiler | None:
             asked = subprocess.run(  # noqa: S603
                 [path, "--print-version"], capture_output=True, text=True, timeout=60, check=True
             )
-            return Compiler((path, *words), asked.stdout.split()[0])
+            if version := re.match(r"\d+\.\d+[\w.+]*", asked.stdout):
+                return Compiler((path, *words), version[0])
     return None
 
 
@@ -121,7 +128,7 @@ def key_of(text: str) -> str:
 
 def theorems_key() -> str:
     """The key of all theorems."""
-    return digest((sources(tuple(modules())), assumptions()))
+    return digest((sources(tuple(modules())), assumptions(), *sorted(ALLOWED)))
 
 
 def assumptions() -> str:
@@ -137,13 +144,21 @@ def assumptions() -> str:
 
 def cache_folder() -> Path | None:
     """Where results are kept; None where nothing can be written."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "covop" / "kernel"
     try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = base / "covop" / "kernel"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # no home
         return None
-    return folder
+    return folder if os.access(folder, os.W_OK) else None
+
+
+@cache
+def scratch() -> Path:
+    """A folder for compiled modules that ends with the process, where nothing can be kept."""
+    folder = tempfile.mkdtemp(prefix="covop-kernel-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def known(key: str, version: str) -> Outcome | None:
@@ -152,15 +167,16 @@ def known(key: str, version: str) -> Outcome | None:
     if folder is None:
         return None
     try:
-        return Outcome(**json.loads((folder / f"{key}-{version}.json").read_text(encoding="utf-8")))
+        found = Outcome(**json.loads((folder / f"{key}-{version}.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+    return found if found.status in KEPT and found.version == version else None
 
 
 def keep(key: str, outcome: Outcome) -> None:
-    """Keep a result for later runs; a time-out is tried again."""
+    """Keep a result for later runs; what the compiler did not decide is tried again."""
     folder = cache_folder()
-    if folder is not None and outcome.status != "timeout":
+    if folder is not None and outcome.status in KEPT:
         with suppress(InputError):
             write(folder / f"{key}-{outcome.version}.json", json.dumps(asdict(outcome)).encode())
 
@@ -189,14 +205,17 @@ def compile_file(found: Compiler, folder: Path, name: str, library: Path, limit:
     if ended.returncode == 0:
         return Outcome("accepted", seconds, ended.stdout, found.version)
     message = " ".join((ended.stderr or ended.stdout).split())
-    return Outcome("rejected", seconds, f"{name}: {message[-400:]}", found.version)
+    # 1 is the compiler's own verdict; it may still be about a module that is missing, or about memory.
+    false = ended.returncode == 1 and FALSE in message
+    detail = f"{name}: {message[-400:] or f'ended with code {ended.returncode}'}"
+    return Outcome("rejected" if false else "failed", seconds, detail, found.version)
 
 
 def library(found: Compiler, names: Sequence[str]) -> tuple[Path, Outcome]:
     """The compiled modules in a folder that is made once: complete, or not there."""
-    base = cache_folder() or Path(tempfile.mkdtemp(prefix="covop-kernel-"))
+    base = cache_folder() or scratch()
     target = base / f"library-{sources(tuple(names))[:24]}-{found.version}"
-    if target.is_dir():
+    if whole(target, names):
         return target, Outcome("accepted", 0.0, "", found.version)
     work = Path(tempfile.mkdtemp(prefix="library-", dir=base))
     start = time.monotonic()
@@ -206,11 +225,19 @@ def library(found: Compiler, names: Sequence[str]) -> tuple[Path, Outcome]:
         failed = next((one for one in _compiled(found, work, names) if one.status != "accepted"), None)
         if failed is not None:
             return work, failed
+        (work / COMPLETE).touch()
+        if target.is_dir() and not whole(target, names):
+            shutil.rmtree(target, ignore_errors=True)
         with suppress(OSError):  # another process was faster
             work.rename(target)
         return target, Outcome("accepted", time.monotonic() - start, "", found.version)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def whole(folder: Path, names: Sequence[str]) -> bool:
+    """Whether every file is compiled in a folder, and the last step was taken."""
+    return (folder / COMPLETE).is_file() and all((folder / name).with_suffix(".vo").is_file() for name in names)
 
 
 def _compiled(found: Compiler, folder: Path, names: Sequence[str]) -> Iterator[Outcome]:
@@ -274,15 +301,17 @@ def with_axioms(printed: Outcome, seconds: float) -> Outcome:
     total = seconds + printed.seconds
     strange = sorted(axioms - ALLOWED)
     if strange:
-        return Outcome("rejected", total, f"the axiom {strange[0]} is not allowed", printed.version)
+        return Outcome("failed", total, f"the axiom {strange[0]} is not allowed", printed.version)
+    told = sum(line in HEADINGS for line in printed.detail.splitlines())
+    if told != (count := assumptions().count("Print Assumptions")):
+        return Outcome("failed", total, f"the axioms of {told} of {count} theorems were printed", printed.version)
     return Outcome("accepted", total, ", ".join(sorted(axioms)), printed.version)
 
 
 def axioms_of(printed: str) -> set[str]:
     """Names that ``Print Assumptions`` printed: what begins a line, but for its two headings."""
     lines = (line for line in printed.splitlines() if line and not line[0].isspace())
-    headings = ("Axioms:", "Closed under the global context")
-    return {line.split()[0] for line in lines if line not in headings}
+    return {line.split()[0] for line in lines if line not in HEADINGS}
 
 
 @dataclass(frozen=True)
@@ -294,20 +323,23 @@ class Listed:
     lemmas: int
     derivatives: int
     left_out: int
+    divided: bool
 
     @classmethod
     def of(cls, exported: Exported) -> Listed:
         """What is listed of a file."""
         derivatives = sum(lemma.kind.startswith("derivative") for lemma in exported.lemmas)
+        divided = any("rational" in lemma.kind for lemma in exported.lemmas)
         count, left = len(exported.lemmas), len(exported.left_out)
-        return cls(exported.name, key_of(exported.text), count, derivatives, left)
+        return cls(exported.name, key_of(exported.text), count, derivatives, left, divided)
 
 
 def listed(slug: str) -> list[Listed]:
     """The exported files of a statement; derived anew only where `theory` or SymPy has changed since the last time."""
     import sympy
 
-    code = [path.read_text(encoding="utf-8") for path in sorted(HERE.parent.rglob("*.py"))]
+    packages = (HERE.parent, HERE.parent.parent / "hltm")
+    code = [path.read_text(encoding="utf-8") for package in packages for path in sorted(package.rglob("*.py"))]
     key = digest((sources(CHECKER), sympy.__version__, slug, *code))
     folder = cache_folder()
     place = folder / f"files-{key}.json" if folder else None
@@ -370,16 +402,18 @@ def files_of(found: Compiler, folder: Path, progress: Progress = SILENT) -> list
         raise InputError(f"folder {str(folder)!r}: cannot be read: {reason(error)}") from None
     if not paths:
         raise InputError(f"folder {str(folder)!r}: has no file of the suffix .v")
-    rows = []
+    texts = {}
     for path in paths:
-        progress.step(f"compiling {path.name}")
         try:
-            text = path.read_text(encoding="utf-8")
+            texts[path] = path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise InputError(f"file {str(path)!r}: cannot be read: {reason(error)}") from None
-        count = len(lemmas_of(text, str(path)))
+    counts = {path: len(lemmas_of(text, str(path))) for path, text in texts.items()}
+    rows = []
+    for path, text in texts.items():
+        progress.step(f"compiling {path.name}")
         outcome = check_text(found, text)
-        says = counted(count) if outcome.status == "accepted" else outcome.detail
+        says = counted(counts[path]) if outcome.status == "accepted" else outcome.detail
         rows.append(Row(path.name, says, key_of(text), outcome))
     return rows
 

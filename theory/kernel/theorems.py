@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 HERE = Path(__file__).parent
+_SENTENCE = re.compile(r"^(Section|End|Variables?|Hypothes[ie]s|Context)\b.*?\.$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,19 @@ class Theorem:
 
     @property
     def text(self) -> str:
-        """The statement of the theorem as the file has it, up to its proof."""
+        """The theorem as the file has it, up to its proof, under the variables and hypotheses of its sections."""
         source = (HERE / f"{self.file}.v").read_text(encoding="utf-8")
         start = source.index(f"\nTheorem {self.name} ") + 1
-        return source[start : source.index("\nProof.", start)]
+        given: list[list[str]] = [[]]
+        for sentence in _SENTENCE.finditer(source, 0, start):
+            if sentence[1] == "Section":
+                given.append([])
+            elif sentence[1] == "End":
+                given.pop()
+            else:
+                given[-1].append(sentence[0])
+        lines = [line for section in given for line in section]
+        return "\n".join([*lines, source[start : source.index("\nProof.", start)]])
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ THEOREMS: Mapping[str, Covered] = MappingProxyType(
             (
                 *_of(
                     "DualGradient",
-                    dual_gradient="the gradient of the squared distance of two gated towers, whatever their shapes",
+                    dual_gradient="the gradient of two towers with given gates, whatever their shapes",
                     dual_gradient_shared="the same where both towers share their weights",
                     key_identity="K_l^T vec W_l = f_L",
                 ),
@@ -55,7 +66,7 @@ THEOREMS: Mapping[str, Covered] = MappingProxyType(
                 ),
                 *_of(
                     "NormalizedOutput",
-                    dual_gradient_normalized="the form with backward and forward connections of l2-normalised outputs",
+                    dual_gradient_normalized="l2-normalised outputs, none 0, no pre-activation 0",
                 ),
             ),
         ),
@@ -68,64 +79,74 @@ THEOREMS: Mapping[str, Covered] = MappingProxyType(
         "covariance-operator": Covered(
             _of(
                 "CovarianceOperator",
-                covariance_operator="the expected gradient of (leaky) ReLU towers, shared convention",
+                covariance_operator="(leaky) ReLU towers where no pre-activation is 0, shared convention",
                 covariance_operator_one_branch="the same through one branch",
                 covariance_operator_general="any differentiable network: 2 Cov_x[Kbar, fbar]",
                 covariance_operator_general_one_branch="the same through one branch",
-                variance_psd="the operator is positive semidefinite",
+                variance_psd="the operator is positive semidefinite where no weight of a point is negative",
+            )
+            + _of(
+                "ByolUpdate",
+                byol_update="beyond it, a predictor c: c(1-c) V[Kbar] - c^2 E V_aug[K]",
+                byol_predictor="the same with any linear predictor and any fixed target",
             ),
             "populations that are not finite; the law of a minibatch",
         ),
         "weighted-covariance-operator": Covered(
             _of(
                 "WeightedCovarianceOperator",
-                weighted_covariance_operator="the weighted operator and the residue of (leaky) ReLU towers, any loss",
+                weighted_covariance_operator="a loss of r_+ - r_-, (leaky) ReLU, no pre-activation 0",
                 weighted_covariance_operator_one_branch="the same through one branch",
                 weighted_covariance_operator_general="any differentiable network",
                 weighted_covariance_operator_general_one_branch="the same through one branch",
-                residue_second_order="the residue is of second order in the spread, with r between augmentation means",
+                residue_second_order="O(s^2) for K = Kbar + s kappa, f = fbar + s phi, r between means",
             )
-            + _of("ContrastiveLosses", pair_weight_expansion="the pair weight of the soft triplet loss and of InfoNCE"),
-            "more than one negative; the order between unaugmented points; populations that are not finite",
+            + _of(
+                "ContrastiveLosses",
+                pair_weight_expansion="the sigmoid pair weight meets that hypothesis, on the reals",
+            ),
+            "more than one negative; a spread in which Kbar or the gates move; the order between unaugmented points; "
+            "that the reals of the exponentials are a field of the operator's theorem; infinite populations",
         ),
         "two-layer-dynamics": Covered(
             _of(
                 "TwoLayer",
-                two_layer_dynamics="the block form of both layers, one-branch",
+                two_layer_dynamics="the block form of both layers, one-branch, where no pre-activation is 0",
                 two_layer_decoupled="the decoupled form where A_jk = 0",
                 uncorrelated_inputs="when A_jk = 0",
-                two_layer_conserved="the flow conserves ||w_1j||^2 - ||w_2j||^2 for every differentiable loss",
+                two_layer_conserved="the rate of ||w_1j||^2 - ||w_2j||^2 is 0 where no pre-activation is 0",
                 two_layer_step="what a step of descent changes of it",
             ),
-            "rings",
+            "rings; conservation across a kink, and what a rate of 0 says of an interval of time",
         ),
         "activation-covariance": Covered(
             _of(
                 "ActivationCovariance",
                 activation_covariance="o_mu a_mu a_mu^T from the joint law, every tree of two states",
                 categorical_covariance="the form of more states",
-                categorical_rank="its rank",
+                categorical_rank="its rank is below the largest number of states",
             )
             + _of("LatentTree", markov="total expectation along a path, from the joint law of the tree")
             + _of(
                 "BinaryRoot",
                 binary_root_operator="the operator is (1 - rho_0^2)/4 DK DK^T for a root of two states",
                 binary_root_rank="its rank",
-                binary_root_losses="one operator for all losses, up to a factor",
-                linear_operator="the operator of linear neurons, o_mu a_mu a_mu^T kron J^T J",
+                binary_root_losses="the leading operator of a loss of r_+ - r_- is a multiple of it",
+                linear_operator="f kron J^T with one J, the means of the tree: o_mu a_mu a_mu^T kron J^T J",
             ),
-            "the Walsh form; the cross terms in the update of a node; the decay with depth",
+            "the Walsh form; the cross terms in the update of a node; the decay with depth; the rank where the root "
+            "has fewer states than others",
         ),
         "lucky-nodes": Covered(
             _of(
                 "LuckyNodes",
                 preactivation_gap="the gap of a neuron is 2 w_j^T a_mu",
-                lucky_nodes="the probability that one of m neurons is lucky",
+                lucky_nodes="the probability that one of m neurons is lucky, weights of any finite law",
                 strength="the bound of the selectivity, every finite law",
                 strength_leaky="the same of leaky ReLU",
             )
             + _of("NeuronsNeeded", neurons_needed="how many neurons are enough"),
-            "the law of the gap",
+            "the law of the gap; existence for weights of a density; amplification and emergence, which are measured",
         ),
     }
 )

@@ -17,6 +17,7 @@ from sympy.concrete.delta import deltasummation
 
 from hltm.base.errors import InputError
 from theory.core.notation import H, j, k, negative, r, r_0, r_p, tau
+from theory.core.record import differentiated
 
 _RANGE = (k, 1, H)
 CANONICAL: Mapping[str, Expr] = MappingProxyType(
@@ -133,7 +134,7 @@ def derivative(expression: Expr, distance: Expr) -> Expr:
     For ``r[j]`` with a free index j, 1 <= j <= H, only the term k = j of a sum over the negatives stays:
     SymPy's derivative of an indexed symbol is a Kronecker delta, which is summed out.
     """
-    result = sympy.diff(expression, distance)
+    result = differentiated(expression, distance)
     if not isinstance(distance, Indexed):
         return result
     deltas = [node for node in result.atoms(Sum) if node.has(sympy.KroneckerDelta)]

@@ -34,8 +34,11 @@ def theorems(slug: str, context: Context) -> Evidence:
     if outcome is not None and outcome.status == "accepted":
         detail = f"{says}; Rocq {outcome.version}, axioms {outcome.detail or 'none'}"
         return Evidence("kernel", "holds", "theorem", len(known.theorems), detail=detail)
-    if outcome is not None and outcome.status == "rejected":
-        return Evidence("kernel", "refuted", "theorem", detail=f"Rocq {outcome.version} rejects {outcome.detail}")
+    if outcome is not None:
+        # A proof that does not compile refutes no statement.
+        return Evidence(
+            "kernel", "abstained", "theorem", abstained=1, detail=f"a proof does not compile: {outcome.detail}"
+        )
     return Evidence("kernel", "not-run", "theorem", detail=f"{says}; {missing(found)}")
 
 
@@ -86,16 +89,19 @@ def of_outcomes(files: Sequence[Listed], outcomes: Sequence[Outcome | None]) -> 
         if outcome is not None and outcome.status == "rejected":
             detail = f"{file.name}: SymPy decides what Rocq {outcome.version} rejects: {outcome.detail}"
             return Evidence("kernel", "refuted", "identities", count, detail=detail)
-    pending = [file.name for file, outcome in zip(files, outcomes, strict=True) if outcome is None]
-    if pending:
+    if None in outcomes:
         return Evidence("kernel", "not-run", "identities", detail=f"{CHECK} compiles {counted(count, 'lemma')}")
-    late = [file.name for file, outcome in zip(files, outcomes, strict=True) if outcome and outcome.status == "timeout"]
-    if late:
-        return Evidence("kernel", "abstained", "identities", abstained=count, detail=f"{late[0]}: out of time")
+    for file, outcome in zip(files, outcomes, strict=True):
+        if outcome is not None and outcome.status != "accepted":
+            detail = f"{file.name}: not decided: {outcome.detail}"
+            return Evidence("kernel", "abstained", "identities", abstained=count, detail=detail)
     done = [outcome for outcome in outcomes if outcome is not None]
     seconds = sum(outcome.seconds for outcome in done)
     derivatives = sum(file.derivatives for file in files)
     identities = f"{count - derivatives} identit{'y' if count - derivatives == 1 else 'ies'}"
     detail = f"{identities}, {counted(derivatives, 'derivative')} at given sizes"
-    detail += f"; Rocq {done[0].version}, compiled in {seconds:.1f} s" + (f"; {left} left out" if left else "")
+    detail += ", where no divisor is 0" if any(file.divided for file in files) else ""
+    detail += f"; Rocq {done[0].version}, compiled in {seconds:.1f} s" + (
+        f"; {counted(left, 'decision')} left out" if left else ""
+    )
     return Evidence("kernel", "holds", "identities", count, detail=detail)
