@@ -120,6 +120,20 @@ def test_claims_of_a_user_are_compiled(monkeypatch):
     assert found.status == "not-run"
 
 
+def test_the_identities_of_a_loss_are_compiled(monkeypatch):
+    from verify.loss.check import check_loss
+
+    rows = {row.kind: row for row in check_loss("tau*log(1 + exp((r_p - r_1)/tau))").evidence}
+    assert set(rows) == {"symbolic", "float"}
+    monkeypatch.setattr(rocq, "compiler", lambda: FOUND)
+    for status, verdict in (("accepted", "holds"), ("rejected", "refuted"), ("failed", "abstained")):
+        monkeypatch.setattr(rocq, "check_text", lambda *_, s=status, **__: rocq.Outcome(s, 0.5, "why", "8.16.1"))
+        report = check_loss("tau*log(1 + exp((r_p - r_1)/tau))")
+        rows = {row.kind: row for row in report.evidence}
+        assert rows["kernel"].status == report.verdict == verdict
+        assert rows["kernel"].instances > 0 or status == "failed"
+
+
 def test_theorems_are_quoted_from_their_files():
     for covered in THEOREMS.values():
         for theorem in covered.theorems:

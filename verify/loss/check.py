@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hltm.base.errors import InputError
 from hltm.base.interrupts import OutOfTimeError, limited
 from hltm.base.progress import SILENT, Progress
-from verify.engine import html
+from verify.engine import html, kernel
 from verify.engine.evidence import Evidence, Status, Verdict, evidence_table, verdict
 from verify.engine.statement import Context
 from verify.report.documents import header
@@ -183,7 +183,13 @@ def _statement_4(
     report["evidence"] = (measured,)
     progress.step("statement 4 in symbols")
     general, count = (loss, len(weights)) if written is None else (written, None)
-    derivation = theory.derive("weighted-covariance-operator", loss=general.expression, negatives=count)
+
+    def decided() -> Derivation:
+        found = theory.derive("weighted-covariance-operator", loss=general.expression, negatives=count)
+        found.decides(found.claim)
+        return found
+
+    derivation = decided()
     report["derivation"] = derivation
     refuted = derivation.decision.value is False
     status: Status = "holds" if derivation.proved else "refuted" if refuted else "abstained"
@@ -191,6 +197,10 @@ def _statement_4(
     if loss.expression.has(sympy.Max) and status == "holds":
         status, detail = "abstained", f"{KINK}; away from it: {detail}"
     report["evidence"] = (Evidence("symbolic", status, "proof", 1, detail=detail), measured)
+    progress.step("identities by a proof assistant")
+    checked = kernel.compiled("a loss", decided)
+    if checked.status != "not-run":
+        report["evidence"] = (report["evidence"][0], checked, measured)
 
 
 def loss_json(context: Context, report: LossReport) -> dict[str, Any]:
