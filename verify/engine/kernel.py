@@ -32,7 +32,8 @@ def theorems(slug: str, context: Context) -> Evidence:
     found = rocq.compiler()
     outcome = rocq.known(rocq.theorems_key(), found.version) if found else None
     if outcome is not None and outcome.status == "accepted":
-        detail = f"{says}; Rocq {outcome.version}, axioms {outcome.detail or 'none'}"
+        axioms = "on the axioms of Coq's reals, extensionality and classical logic" if outcome.detail else "on no axiom"
+        detail = f"{says}; Rocq {outcome.version}, {axioms}"
         return Evidence("kernel", "holds", "theorem", len(known.theorems), detail=detail)
     if outcome is not None:
         # A proof that does not compile refutes no statement.
