@@ -11,7 +11,7 @@ from sympy import Expr, Symbol, diff
 
 @dataclass(frozen=True)
 class Identity:
-    """``left = right`` of commutative scalars, as they were before anything cancelled, and whether it was proved."""
+    """``left = right`` of commutative scalars, as a derivation handed them over, and whether it was proved."""
 
     left: Expr
     right: Expr

@@ -81,7 +81,7 @@ def variants_json(
 
 
 def derived_text(row: Refutation) -> str:
-    """What the derivation says of a mutant, or why it says nothing."""
+    """What the derivation decides about a mutant, or why it is no rewrite of a claim."""
     decision = row.derived
     if decision is None:
         return str(row.variant.rewrite) or "no derivation"

@@ -90,7 +90,7 @@ def with_bounds() -> Any:
 
 
 def useful(difference: Array, left: Array, right: Array) -> Array:
-    """Differences of which a bound that is not small against the sides, or against 1, says nothing."""
+    """Differences with an infinite bound in place of one that is not small against the sides, or against 1."""
 
     def kept(gap: Bounded, one: Bounded, other: Bounded) -> Bounded:
         size = max(1.0, abs(one.value), abs(other.value))
