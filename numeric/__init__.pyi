@@ -9,6 +9,9 @@ from .studies.paper.report import summary as summary
 from .studies.paper.run import run_study as run_study
 from .studies.paper.settings import Study as Study
 from .studies.paper.settings import study_tree as study_tree
+from .towers.byol import byol_gradient as byol_gradient
+from .towers.byol import byol_loss as byol_loss
+from .towers.byol import byol_update as byol_update
 from .towers.checks import check_device as check_device
 from .towers.checks import check_slope as check_slope
 from .towers.checks import check_weights as check_weights

@@ -1,8 +1,9 @@
-"""``theory.derive``: the derivations by canonical name (statements 1 to 7, arXiv 2010.00578)."""
+"""``theory.derive``: the derivations by canonical name (statements 1 to 7, arXiv 2010.00578, and packs)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from types import MappingProxyType
 
 from hltm.base.checks import Node
@@ -29,7 +30,7 @@ class Entry:
     An option maps to the values that are allowed, or to None where the derivation itself checks the value.
     """
 
-    number: int
+    number: int | None
     derive: Callable[..., Derivation]
     options: Mapping[str, tuple[object, ...] | None]
 
@@ -72,7 +73,24 @@ STATEMENTS: Mapping[str, Entry] = MappingProxyType(
         "lucky-nodes": Entry(7, derive_lucky, {"claim": LUCKY_CLAIMS}),
     }
 )
-"""The statements that can be derived."""
+"""The seven statements."""
+PACKS: Mapping[str, str] = MappingProxyType(
+    {
+        "byol-update": "theory.packs.byol",
+    }
+)
+"""Statements of other papers, and of other versions of the paper: the module of each, which has ``PARTS`` and ``derive``.
+
+A part is one formula; modules are imported when they are asked for.
+"""
+
+
+def entry_of(slug: str) -> Entry:
+    """What derives a statement, or a pack."""
+    if slug in STATEMENTS:
+        return STATEMENTS[slug]
+    module = import_module(PACKS[slug])
+    return Entry(None, module.derive, {"part": tuple(module.PARTS)})
 
 
 def derive(slug: str | int, **options: object) -> Derivation:
@@ -95,6 +113,7 @@ def derive(slug: str | int, **options: object) -> Derivation:
         (``(n_0, n_1, n_2)`` writes the block form out), ``drop``. activation-covariance: ``tree``, ``node``
         (without them a small tree), ``claim`` ("activation", "update", "losses", "depth", "operator" of linear
         neurons or the top node, "walsh"). lucky-nodes: ``claim`` ("strength", "leaky", "gap", "existence", "law").
+        Statements of other papers, "byol-update" and the others of ``theory.PACKS``: ``part``, one formula of them.
 
     Returns
     -------
@@ -118,7 +137,7 @@ def derive(slug: str | int, **options: object) -> Derivation:
     True
     """
     name = slug_of(slug)
-    entry = STATEMENTS[name]
+    entry = entry_of(name)
     for option, value in options.items():
         if option not in entry.options:
             hint = _near(option, entry.options)
@@ -132,11 +151,13 @@ def derive(slug: str | int, **options: object) -> Derivation:
 
 def slug_of(slug: object) -> str:
     """The slug of a statement, by its slug or its number."""
-    for name, entry in STATEMENTS.items():
-        if not isinstance(slug, bool) and (slug == name or slug == entry.number or slug == str(entry.number)):
+    known = [*STATEMENTS, *PACKS]
+    numbers = {name: (entry.number, str(entry.number)) for name, entry in STATEMENTS.items()}
+    for name in known:
+        if not isinstance(slug, bool) and slug in (name, *numbers.get(name, ())):
             return name
-    hint = _near(slug, STATEMENTS)
-    raise InputError(f"slug={slug!r} of derive: must be one of {', '.join(STATEMENTS)}{hint}")
+    hint = _near(slug, known)
+    raise InputError(f"slug={slug!r} of derive: must be one of {', '.join(known)}{hint}")
 
 
 def _near(value: object, known: "Mapping[str, object] | list[str]") -> str:

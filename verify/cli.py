@@ -26,7 +26,7 @@ from hltm.base.errors import InputError
 from hltm.base.interrupts import deferred_interrupt, ignore_interrupts
 from hltm.base.progress import shown
 from verify.commands import EXIT, Options, Output, execute, make_context
-from verify.registry import REGISTRY, entry
+from verify.registry import PACKS, REGISTRY, Entry, entry
 
 
 class ProfileName(enum.StrEnum):
@@ -247,17 +247,50 @@ def conclude(output: Output, lines: Sequence[str], name: str, verdict: str) -> i
     return EXIT[verdict]
 
 
+def of_entries(entries: Sequence[Entry], help_text: str, name: str) -> Callable[..., Job | None]:
+    """The command that checks some statements."""
+
+    def command(output: Output, options: Options) -> Job:
+        return partial(execute, entries, output, replace(options, single=len(entries) == 1))
+
+    command.__name__, command.__doc__ = name.replace("-", "_"), help_text
+    return with_run_options(command)
+
+
+for known in (*REGISTRY, *PACKS):
+    app.command(known.slug)(of_entries((known,), f"Check {known.title}.", known.slug))
+
+
+@app.command("verify")
+@with_run_options
+def verify_command(
+    output: Output,
+    options: Options,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[SLUG|N ...]", help="Slugs or numbers; without one, all seven.")
+    ] = None,
+) -> Job:
+    """Check some statements, by slug or number."""
+    entries = REGISTRY if not names else tuple(dict.fromkeys(entry(name) for name in names))
+    return partial(execute, entries, output, replace(options, single=len(entries) == 1))
+
+
 def run_statement(slug: str) -> None:
     """Entry point of `python -m verify.theoremN`: the same options, one statement."""
-    single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     chosen = entry(slug)
+    run_entries((chosen,), f"Check {chosen.heading}, {chosen.title}.", f"python -m verify.theorem{chosen.theorem}")
 
-    def one(output: Output, options: Options) -> Job:
-        return partial(execute, (chosen,), output, replace(options, single=True))
 
-    one.__doc__ = f"Check {chosen.heading}, {chosen.title}."
-    single.command()(with_run_options(one))
-    leave(single, f"python -m verify.theorem{chosen.theorem}")
+def run_packs() -> None:
+    """Entry point of `python -m verify.packs`: the statements of other papers."""
+    run_entries(PACKS, "Check the statements of other papers.", "python -m verify.packs")
+
+
+def run_entries(entries: Sequence[Entry], help_text: str, name: str) -> None:
+    """Run a command that checks these statements."""
+    single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    single.command()(of_entries(entries, help_text, "check"))
+    leave(single, name)
 
 
 def leave(application: typer.Typer, name: str) -> None:

@@ -58,11 +58,16 @@ REGISTRY: tuple[Entry, ...] = (
 )
 
 
+PACKS: tuple[Entry, ...] = (Entry("byol-update", None, "BYOL: predictor, target and zero mean", "verify.packs.byol"),)
+"""Statements of other papers, and of other versions of the paper; none of them is called a theorem."""
+
+
 def entry(name: str) -> Entry:
-    for candidate in REGISTRY:
-        if name in (candidate.slug, str(candidate.theorem), f"theorem{candidate.theorem}"):
+    for candidate in (*REGISTRY, *PACKS):
+        numbers = () if candidate.theorem is None else (str(candidate.theorem), f"theorem{candidate.theorem}")
+        if name in (candidate.slug, *numbers):
             return candidate
-    slugs = [candidate.slug for candidate in REGISTRY]
+    slugs = [candidate.slug for candidate in (*REGISTRY, *PACKS)]
     near = difflib.get_close_matches(name, slugs, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise InputError(f"statement={name!r}: must be one of {', '.join(slugs)}{hint}")

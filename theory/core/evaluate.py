@@ -5,7 +5,7 @@ the two sides says something. One formula serves the three arithmetics.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce, singledispatch
 from itertools import product
@@ -17,7 +17,7 @@ from flint import arb, fmpq
 from sympy import Basic, Integer, MatrixSymbol, Rational, Symbol
 
 from hltm.base.errors import InputError
-from theory.core.notation import Expect, SumOver, Vec
+from theory.core.notation import AugmentationCovariance, Covariance, Expect, SumOver, Vec
 from theory.core.quantity import MatrixQuantity, ScalarQuantity
 
 Array = Any
@@ -222,14 +222,57 @@ def _(expr: sympy.MatrixBase, place: Place) -> Array:
 
 @value.register(Expect)
 def _(expr: Expect, place: Place) -> Array:
-    law = place.values[Expect]
-    typed = expr.atoms(MatrixQuantity, ScalarQuantity)
-    names = sorted({point for symbol in typed for point in dict(symbol.place).get("point", "").split()})
+    return _mean(expr.args[0], place, _copies(expr))
+
+
+@value.register(Covariance)
+def _(expr: Covariance, place: Place) -> Array:
+    first, second = expr.args
+    copies = _copies(expr)
+    together = _mean(sympy.MatMul(first, sympy.Transpose(second)), place, copies)
+    return together - _mean(first, place, copies) @ _mean(second, place, copies).T
+
+
+@value.register(AugmentationCovariance)
+def _(expr: AugmentationCovariance, place: Place) -> Array:
+    first, second = expr.args
+    copies = _copies(expr)
+    points = sorted({point for point, _ in copies})
     total = None
-    for points in product(range(len(law)), repeat=len(names)):
-        chance = reduce(lambda a, b: a * b, (law[point] for point in points))
-        part = place.where(**dict(zip(names, points, strict=True))).of(expr.args[0]) * chance
+    for chance, at in _everywhere(points, place):
+        here = place.where(**at)
+        a, b = (_mean(part, here, copies, given=True) for part in (first, second))
+        part = (_mean(sympy.MatMul(first, sympy.Transpose(second)), here, copies, given=True) - a @ b.T) * chance
         total = part if total is None else total + part
+    return total
+
+
+def _copies(expr: Basic) -> list[tuple[str, str]]:
+    """The points of an expression, each with a copy of its augmentation or without."""
+    typed = [dict(symbol.place) for symbol in expr.atoms(MatrixQuantity, ScalarQuantity)]
+    return sorted({(point, at.get("copy", "")) for at in typed for point in at.get("point", "").split()})
+
+
+def _everywhere(points: list[str], place: Place) -> Iterator[tuple[Any, dict[str, int]]]:
+    """Every assignment of points, with its probability."""
+    law = place.values[Expect]
+    for chosen in product(range(len(law)), repeat=len(points)):
+        yield reduce(lambda a, b: a * b, (law[point] for point in chosen), 1), dict(zip(points, chosen, strict=True))
+
+
+def _mean(expr: Basic, place: Place, copies: list[tuple[str, str]], given: bool = False) -> Array:
+    """The mean over points and augmentations, or over augmentations alone where the points are given."""
+    points = sorted({point for point, _ in copies})
+    drawn = [(point, copy) for point, copy in copies if copy]
+    total = None
+    for chance, at in [(1, {})] if given else _everywhere(points, place):
+        here = place.where(**at)
+        rows = [place.values[AugmentationCovariance][here.at[point]] for point, _ in drawn]
+        for chosen in product(*(range(len(row)) for row in rows)):
+            weight = reduce(lambda a, b: a * b, (row[n] for row, n in zip(rows, chosen, strict=True)), chance)
+            names = {f"{point} {copy}": n for (point, copy), n in zip(drawn, chosen, strict=True)}
+            part = here.where(**names).of(expr) * weight
+            total = part if total is None else total + part
     return total
 
 

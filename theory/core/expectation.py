@@ -8,7 +8,7 @@ their names do not matter. A dropped assumption switches its rule off, and the s
 left.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import reduce
@@ -29,6 +29,8 @@ GIVEN = ""
 """The copy of a quantity that depends on its point only."""
 CONSTANT = "w"
 """Name of the letter vec W: deterministic, no label."""
+FRESH = "~"
+"""Mark of a point or a copy that is an independent one of the same law."""
 POINTS, COPIES, SEEDS = 3, 2, 2
 
 
@@ -112,21 +114,52 @@ class Moment:
         """Words reversed, letters transposed."""
         return Moment.collect((Term(flipped(t.word), t.scalars), c) for t, c in self.terms.items())
 
-    def replaced(self, name: str, word: "tuple[tuple[str, bool], ...]") -> "Moment":
-        """Replace a letter by a product of letters (name, transposed) at the same label ("w" has none)."""
+    @property
+    def labels(self) -> set[Label]:
+        """Labels of all letters."""
+        return {label for term in self.terms for item in _letters(term) for label in item.labels}
+
+    def relabelled(self, name: Callable[[Label], Label]) -> "Moment":
+        """Other labels for all letters."""
+
+        def rename(word: Word) -> Word:
+            return tuple(item._replace(labels=tuple(map(name, item.labels))) for item in word)
+
+        return Moment.collect((Term(rename(t.word), tuple(map(rename, t.scalars))), c) for t, c in self.terms.items())
+
+    def apart_from(self, other: "Moment") -> "Moment":
+        """The same at points that are independent of those of another moment."""
+        taken = {point for point, _ in other.labels}
+        names: dict[str, str] = {}
+        for point in sorted({point for point, _ in self.labels}):
+            fresh = point
+            while fresh in taken:
+                fresh += FRESH
+            names[point] = fresh
+            taken.add(fresh)
+        return self.relabelled(lambda label: (names[label[0]], label[1]))
+
+    def other_augmentation(self) -> "Moment":
+        """The same at independent augmentations of the same points."""
+        return self.relabelled(lambda label: (label[0], label[1] + FRESH if label[1] != GIVEN else GIVEN))
+
+    def replaced(
+        self, name: str, word: "tuple[tuple[str, bool], ...]", fixed: tuple[str, ...] = (CONSTANT,)
+    ) -> "Moment":
+        """Replace a letter by a product of letters (name, transposed) at the same label; `fixed` ones have none."""
         return Moment.collect(
-            (Term(_replace(t.word, name, word), tuple(_replace(s, name, word) for s in t.scalars)), c)
+            (Term(_replace(t.word, name, word, fixed), tuple(_replace(s, name, word, fixed) for s in t.scalars)), c)
             for t, c in self.terms.items()
         )
 
 
-def _replace(word: Word, name: str, by: "tuple[tuple[str, bool], ...]") -> Word:
+def _replace(word: Word, name: str, by: "tuple[tuple[str, bool], ...]", fixed: tuple[str, ...]) -> Word:
     result: list[Letter] = []
     for letter in word:
         if letter.name != name:
             result.append(letter)
             continue
-        new = tuple(Letter(n, letter.labels if n != CONSTANT else (), flip) for n, flip in by)
+        new = tuple(Letter(n, () if n in fixed else letter.labels, flip) for n, flip in by)
         result.extend(flipped(new) if letter.transposed else new)
     return tuple(result)
 
@@ -349,6 +382,8 @@ class Population:
         return total
 
     def _word(self, word: Word, where: Mapping[str, int], copies: Mapping[Label, int]) -> np.ndarray:
+        if not word:
+            return np.array([[Fraction(1)]], dtype=object)
         return reduce(np.dot, [self._value(item, where, copies) for item in word])
 
 

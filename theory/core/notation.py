@@ -137,3 +137,35 @@ class SumOver(MatrixExpr):  # type: ignore[misc]
 
     def _latex(self, printer: Any) -> str:
         return rf"\sum_{{k}} {printer._print(self.args[0])}"
+
+
+class Covariance(MatrixExpr):  # type: ignore[misc]
+    """``Cov_x[A, B] = E_x[A B^T] - E_x[A] E_x[B]^T`` over the points; prints as V_x[A] where A is B."""
+
+    @property
+    def shape(self) -> tuple[Expr, Expr]:
+        first, second = self.args
+        return first.shape[0], second.shape[0]
+
+    def _latex(self, printer: Any) -> str:
+        return _covariance_latex(self, printer, r"\mathbb{V}_{x}", r"\operatorname{Cov}_{x}")
+
+
+class AugmentationCovariance(MatrixExpr):  # type: ignore[misc]
+    """``E_x Cov_aug[A, B] = E[A B^T] - E[A (B')^T]``, B' at an independent augmentation of the same point."""
+
+    @property
+    def shape(self) -> tuple[Expr, Expr]:
+        first, second = self.args
+        return first.shape[0], second.shape[0]
+
+    def _latex(self, printer: Any) -> str:
+        names = r"\mathbb{V}_{\mathrm{aug}}", r"\operatorname{Cov}_{\mathrm{aug}}"
+        return r"\mathbb{E}_{x}" + _covariance_latex(self, printer, *names)
+
+
+def _covariance_latex(expr: MatrixExpr, printer: Any, own: str, name: str) -> str:
+    first, second = expr.args
+    if first == second:
+        return rf"{own}\left[{printer._print(first)}\right]"
+    return rf"{name}\left[{printer._print(first)}, {printer._print(second)}\right]"

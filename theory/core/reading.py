@@ -25,8 +25,8 @@ from sympy import (
 from theory.core.claim import Claim, Reading, equation, reading, undecided
 from theory.core.decide import ABSTAINED, Decision, combine, decide_zero
 from theory.core.equality import check_identity
-from theory.core.expectation import Law, Moment, Term, decide_moment, expect
-from theory.core.notation import Expect, Rate, SumOver, Vec, without_powers
+from theory.core.expectation import FRESH, Law, Moment, Term, decide_moment, expect
+from theory.core.notation import AugmentationCovariance, Covariance, Expect, Rate, SumOver, Vec, without_powers
 from theory.core.order import decide_relation
 
 
@@ -226,9 +226,12 @@ def moment_reading(
         if not isinstance(relation, sympy.Equality):
             return undecided(relation)
         try:
-            sides = [moment_of(side, meaning) for side in relation.args]
+            sides = [_number(side, moment_of(side, meaning)) for side in relation.args]
             if not all(mean or not _is_random(moment) for moment, mean in sides):
                 raise NotReadError("a side that is no expectation")
+            bound = law.dependent_points or law.other_law
+            if bound and any(FRESH in point for moment, _ in sides for point, _ in moment.labels):
+                raise NotReadError("a product of expectations under this law of the points")
             left, right = (rule(moment) for moment, _ in sides)
         except NotReadError as error:
             return Decision(None, ABSTAINED, str(error))
@@ -248,6 +251,12 @@ def moment_of(expr: Basic, meaning: Callable[[Basic], Meaning | None]) -> Meanin
         return Moment({Term(()): expr}), False
     if isinstance(expr, Expect):
         return moment_of(expr.args[0], meaning)[0], True
+    if isinstance(expr, Covariance | AugmentationCovariance):
+        first, second = (moment_of(part, meaning)[0] for part in expr.args)
+        second = second.transposed()
+        over_points = isinstance(expr, Covariance)
+        other = second.apart_from(first) if over_points else second.other_augmentation()
+        return first * second - first * other, True
     if isinstance(expr, SumOver):
         if expr.args[0].has(SumOver):
             raise NotReadError("a sum over k inside of another")
@@ -255,6 +264,11 @@ def moment_of(expr: Basic, meaning: Callable[[Basic], Meaning | None]) -> Meanin
     if isinstance(expr, Transpose):
         moment, mean = moment_of(expr.arg, meaning)
         return moment.transposed(), mean
+    if isinstance(expr, sympy.Pow) and expr.exp.is_Integer and expr.exp > 1:
+        base = _number(expr.base, moment_of(expr.base, meaning))
+        if base[1] or _is_random(base[0]):
+            raise NotReadError("a power of what is random")
+        return reduce(lambda a, b: a * b, [base[0]] * int(expr.exp)), False
     written = without_powers(expr)  # an inverse is a power too, and stays one
     if not isinstance(written, MatAdd | MatMul | sympy.Add | sympy.Mul):
         raise NotReadError(f"nothing is derived about {sympy.sstr(expr):.60}")
@@ -263,10 +277,10 @@ def moment_of(expr: Basic, meaning: Callable[[Basic], Meaning | None]) -> Meanin
     if any(means) and any(_is_random(moment) and not mean for moment, mean in parts):
         raise NotReadError("an expectation beside what is random")
     if isinstance(written, MatAdd | sympy.Add):
-        return reduce(lambda a, b: a + b, (moment for moment, _ in parts)), any(mean for _, mean in parts)
-    if sum(means) > 1:
-        raise NotReadError("a product of expectations")
-    return reduce(lambda a, b: a * b, (moment for moment, _ in parts)), any(mean for _, mean in parts)
+        return reduce(lambda a, b: a + b, (moment for moment, _ in parts)), any(means)
+    # Expectations have points of their own; the factors inside of one share theirs.
+    times = (lambda a, b: a * b.apart_from(a)) if any(means) else Moment.__mul__
+    return reduce(times, (moment for moment, _ in parts)), any(means)
 
 
 def _is_random(moment: Moment) -> bool:

@@ -310,6 +310,10 @@ def defaults(slug: str) -> list[dict[str, Any]]:
         ],
         "lucky-nodes": [{"claim": claim} for claim in ("gap", "existence", "strength", "law")],
     }  # fmt: skip
+    from theory.registry import PACKS, entry_of
+
+    if slug in PACKS:
+        return [{"part": part} for part in entry_of(slug).options["part"] or ()]
     return options[slug]
 
 

@@ -368,7 +368,7 @@ class Row:
 def all_files(found: Compiler, progress: Progress = SILENT) -> list[Row]:
     """All theorems, and the identities of every statement at their default sizes."""
     from theory.kernel.export import exports
-    from theory.registry import STATEMENTS
+    from theory.registry import PACKS, STATEMENTS
 
     progress.step("compiling the theorems")
     outcome = check_theorems(found)
@@ -376,7 +376,7 @@ def all_files(found: Compiler, progress: Progress = SILENT) -> list[Row]:
     rows = [Row("theorems", f"{len(modules())} files{axioms}", theorems_key(), outcome)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         files = []
-        for slug in STATEMENTS:
+        for slug in (*STATEMENTS, *PACKS):
             progress.step(f"identities of {slug}")
             files += [(one, pool.submit(check_text, found, one.text)) for one in exports(slug)]
         progress.step("compiling the identities")

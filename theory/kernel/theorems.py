@@ -45,6 +45,9 @@ class Covered:
     missing: str = ""
 
 
+NONE = Covered((), "a pack without a theorem of its own")
+
+
 def _of(file: str, **says: str) -> tuple[Theorem, ...]:
     return tuple(Theorem(file, name, words) for name, words in says.items())
 

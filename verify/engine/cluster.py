@@ -23,7 +23,7 @@ from verify.engine.evidence import Evidence, Kind, Measurement, timed
 from verify.engine.runner import Result, all_checks, not_run
 from verify.engine.runner import run as run_here
 from verify.engine.statement import Check, Context, Part, Statement
-from verify.registry import REGISTRY, Entry
+from verify.registry import PACKS, REGISTRY, Entry
 from verify.registry import entry as known_entry
 
 REMOTE: tuple[Kind, ...] = ("property", "trained")
@@ -74,7 +74,7 @@ def work_items(statements: Sequence[Statement], context: Context, only: Kind | N
     """Work for the cluster: trained checks first, for they take long, and a part of every search for each lane."""
     trained, searches = [], []
     for number, statement in enumerate(statements):
-        if not any(entry.slug == statement.slug for entry in REGISTRY):
+        if not any(entry.slug == statement.slug for entry in (*REGISTRY, *PACKS)):
             continue
         for index, check in enumerate(all_checks(statement)):
             if check.kind not in REMOTE or only not in (None, check.kind):

@@ -22,9 +22,9 @@ CHECK = "python -m theory kernel check"
 def theorems(slug: str, context: Context) -> Evidence:
     """The theorems of a statement, for all sizes, as they were compiled here."""
     from theory.kernel import rocq
-    from theory.kernel.theorems import THEOREMS
+    from theory.kernel.theorems import NONE, THEOREMS
 
-    known = THEOREMS[slug]
+    known = THEOREMS.get(slug, NONE)
     names = ", ".join(theorem.name for theorem in known.theorems)
     says = f"all sizes: {names}" + (f"; not covered: {known.missing}" if known.missing else "")
     if not known.theorems:

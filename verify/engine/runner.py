@@ -19,7 +19,7 @@ from verify.engine.evidence import Evidence, Kind, Measurement, Verdict, counted
 from verify.engine.processes import map_in_processes
 from verify.engine.rewrites import Rewrite
 from verify.engine.statement import Check, Context, Statement, Variant
-from verify.registry import REGISTRY, Entry
+from verify.registry import PACKS, REGISTRY, Entry
 from verify.registry import entry as known_entry
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def refutations(
     statements = [entry.load() for entry in entries]
     chosen = [(statement, variant) for statement in statements for variant in statement.variants]
     progress.start(len(chosen))
-    if workers == 1 or not all(entry in REGISTRY for entry in entries):
+    if workers == 1 or not all(entry in (*REGISTRY, *PACKS) for entry in entries):
         for statement, variant in chosen:
             progress.step(f"{statement.slug}: {variant.name}")
             yield refute(statement, variant, context, shrink=True)

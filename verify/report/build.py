@@ -22,7 +22,7 @@ from verify.engine.processes import helpers
 from verify.engine.runner import Result
 from verify.engine.saved import evidence_name, instance_document, instance_name, json_bytes, read_json
 from verify.engine.statement import Statement
-from verify.registry import REGISTRY, Entry, entry
+from verify.registry import PACKS, REGISTRY, Entry, entry
 from verify.report.tex import SECONDS, Pdf, failing_statement, run_pdflatex
 from verify.report.tex import document as latex
 from verify.report.view import Attached, Request, view
@@ -56,7 +56,11 @@ def draw_in_background(
 
     Figures of few statements, of a user's own, or without a second processor are drawn when they are asked for.
     """
-    if len(entries) < SEVERAL or (os.cpu_count() or 1) == 1 or not all(entry in REGISTRY for entry in entries):
+    if (
+        len(entries) < SEVERAL
+        or (os.cpu_count() or 1) == 1
+        or not all(entry in (*REGISTRY, *PACKS) for entry in entries)
+    ):
         yield partial(figures, context)
         return
     with helpers(1) as send:

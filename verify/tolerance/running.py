@@ -85,6 +85,9 @@ class Bounded:
     def __rpow__(self, base: Any) -> Bounded:
         return bounded(base) ** self
 
+    def __int__(self) -> int:
+        return int(self.value)
+
     def __abs__(self) -> Bounded:
         return Bounded(abs(self.value), self.error)
 

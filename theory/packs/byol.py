@@ -1,0 +1,433 @@
+"""The BYOL part of the paper (arXiv 2010.00578, versions 1 to 3): predictor, target network, zero mean, BatchNorm.
+
+``L = E 1/2 ||P f(x_1; W) - sg f(x_+; W')||^2`` with a linear predictor P, whose gradient flows through x_1 only (sg stops
+it). K is the connection of the online tower without predictor, K' that of the target, whatever its weights W' are.
+Every formula is an identity of expectations over independent augmentations, decided by the moment algebra.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+from sympy import Basic, MatMul, MatrixExpr, Transpose
+
+from theory.core.alphabet import Alphabet, Kind
+from theory.core.claim import Claim, equation
+from theory.core.derivation import Derivation, Step, stated
+from theory.core.expectation import Law, Letter, Moment
+from theory.core.notation import AugmentationCovariance, Covariance, Expect, Vec, dimension
+from theory.core.quantity import quantity
+from theory.towers.dual_gradient import homogeneity_steps, identity_step, side
+from theory.towers.moment_steps import N_TOP, SIZE, WEIGHT, connections, outputs
+
+INDEPENDENT = "x_1 and x_+ are independent augmentations of x"
+STOPPED = "no gradient flows through the target f(x_+; W')"
+LINEAR = "the predictor is linear"
+HOMOGENEOUS = "f_L = K_l^T vec W_l (no biases, piecewise-linear homogeneous activation)"
+SAME = "the target has the weights of the online tower, W' = W"
+OPTIMAL = "P minimises the expected loss at these weights: E[grad_P L] = 0"
+
+_HERE = {"layer": "l"}
+_TARGET = {"tower": "target"}
+TARGET_WEIGHT = Vec(quantity("target weights", "W'_{l}", dimension("l"), dimension("l-1"), where={**_HERE, **_TARGET}))
+PREDICTOR = quantity("predictor", "P", N_TOP, N_TOP)
+SCALE = quantity("scale of the predictor", "c")
+TOP_WEIGHT = quantity("weights of the top layer", "W_{L}", N_TOP, dimension("L-1"), where={"layer": "L"})
+INVERSE = quantity("inverse deviation", r"\sigma^{-1}", nonnegative=True)
+LETTERS = Alphabet(
+    {
+        "K": connections("connection", "K_{l}"),
+        "Kbar": connections("mean connection", r"\bar{K}_{l}"),
+        "f": outputs("output", "f_{L}"),
+        "fbar": outputs("mean output", r"\bar{f}_{L}"),
+        "K'": Kind("target connection", "K'_{l}", (SIZE, N_TOP), _HERE),
+        "Kbar'": Kind("mean target connection", r"\bar{K}'_{l}", (SIZE, N_TOP), _HERE),
+        "f'": Kind("target output", "f'_{L}", (N_TOP, 1), {"layer": "L"}),
+        "fbar'": Kind("mean target output", r"\bar{f}'_{L}", (N_TOP, 1), {"layer": "L"}),
+        "g": Kind("descent direction at the output", "g", (N_TOP, 1), {"layer": "L"}),
+        "gbar": Kind("mean descent direction", r"\bar{g}", (N_TOP, 1), {"layer": "L"}),
+        "h": Kind("activation below the top", "f_{L-1}", (dimension("L-1"), 1), {"layer": "L-1"}),
+        "hbar": Kind("mean activation below the top", r"\bar{f}_{L-1}", (dimension("L-1"), 1), {"layer": "L-1"}),
+        "w": Kind("weights", fixed=WEIGHT),
+        "w'": Kind("target weights", fixed=TARGET_WEIGHT),
+        "P": Kind("predictor", fixed=PREDICTOR),
+        "V": Kind("weights of the top layer", fixed=TOP_WEIGHT),
+        "c": Kind("scale of the predictor", fixed=SCALE),
+        # One neuron in front of BatchNorm, at the members of a batch: pre-activation, its derivative, what comes down.
+        "p": Kind("pre-activation", "p"),
+        "q": Kind("normalised pre-activation", r"\hat{p}"),
+        "d": Kind("derivative of the pre-activation", r"\dot{p}"),
+        "e": Kind("gradient above the normalisation", "g"),
+        "s": Kind("inverse deviation", fixed=INVERSE),
+    },
+    {dimension("l"): 2, dimension("l-1"): 1, N_TOP: 2, dimension("L-1"): 2},
+)
+MEANS = {"K": "Kbar", "f": "fbar", "K'": "Kbar'", "f'": "fbar'", "g": "gbar", "h": "hbar"}
+LAW = Law(means=MEANS)
+BATCH_LAW = Law()
+"""The members of a batch are the points, drawn uniformly; their two views are not averaged."""
+L = LETTERS.moment
+FIXED = ("w", "w'", "P", "V", "c")
+
+
+def gradient(loss: str, shown: str = "L", of: str = "W_{l}", shape: tuple[Any, Any] = (SIZE, 1)) -> Any:
+    """The expected gradient of a form of the loss."""
+    role = "expected gradient" if of == "W_{l}" else f"expected gradient by {of}"
+    return quantity(role, rf"\mathbb{{E}}\left[\nabla_{{{of}}} {shown}\right]", *shape, where={"loss": loss})
+
+
+PLAIN = gradient("plain")
+CENTRED = gradient("centred", r"\tilde{L}")
+DETACHED = gradient("detached", r"\tilde{L}_{\mathrm{detached}}")
+CENTRED_ANY = gradient("centred, any predictor", r"\tilde{L}^{q}")
+DETACHED_ANY = gradient("detached, any predictor", r"\tilde{L}^{q}_{\mathrm{detached}}")
+BATCH = gradient("batch", r"L_{\mathrm{batch}}")
+BY_PREDICTOR = gradient("plain", of="P", shape=(N_TOP, N_TOP))
+BY_TOP = gradient("plain", of="W_{L}", shape=(N_TOP, dimension("L-1")))
+
+
+def homogeneous(moment: Moment) -> Moment:
+    """Replace outputs of both towers by connection and weights."""
+    for output, connection, weights in (("f", "K", "w"), ("f'", "K'", "w'")):
+        for bar in ("", "bar"):
+            names = (output.replace("f", f"f{bar}"), connection.replace("K", f"K{bar}"))
+            moment = moment.replaced(names[0], ((names[1], True), (weights, False)), FIXED)
+    return moment
+
+
+def top_layer(moment: Moment) -> Moment:
+    """Replace the output by the top layer, ``f_L = W_L f_(L-1)``."""
+    for name, below in (("f", "h"), ("fbar", "hbar")):
+        moment = moment.replaced(name, (("V", False), (below, False)), FIXED)
+    return moment
+
+
+def scaled_predictor(moment: Moment, scale: tuple[Letter, ...] = (Letter("c"),)) -> Moment:
+    """The predictor c I (I without a scale), and the online weights in the target."""
+    pairs = []
+    for term, coefficient in moment.terms.items():
+        word = tuple(item for item in term.word if item.name != "P")
+        inside = [tuple(item for item in scalar if item.name != "P") for scalar in term.scalars]
+        removed = sum(item.name == "P" for w in (term.word, *term.scalars) for item in w)
+        scalars = (*inside, *((scale,) * removed if scale else ()))
+        pairs.append((term._replace(word=word, scalars=scalars), coefficient))
+    result = Moment.collect(pairs)
+    for name in ("K'", "f'"):
+        for bar in ("", "bar"):
+            letter = name.replace("'", f"{bar}'")
+            result = result.replaced(letter, ((letter.replace("'", ""), False),), FIXED)
+    return result.replaced("w'", (("w", False),), FIXED)
+
+
+def error(point: str = "x") -> Moment:
+    """``f'(x_+) - P f(x_1)``, along which the output descends."""
+    return L("f'", point, "2") - L("P") * L("f", point, "1")
+
+
+def centred_error() -> Moment:
+    """The same with the expectation of each tower's output subtracted."""
+    target = L("f'", "x", "2") - L("f'", "v", "1")
+    return target - L("P") * (L("f", "x", "1") - L("f", "u", "1"))
+
+
+K1 = L("K", "x", "1")
+FALLS = K1 * L("P").transposed() * error()
+FALLS_CENTRED = (K1 - L("K", "t", "1")) * L("P").transposed() * centred_error()
+FALLS_DETACHED = K1 * L("P").transposed() * centred_error()
+
+
+def symbol(name: str, copy: str = "", point: str = "x") -> Any:
+    """The typed symbol of a letter."""
+    return LETTERS.symbol(name, point, copy)
+
+
+def through_predictor(name: str, copy: str = "") -> MatrixExpr:
+    """``K P^T``, the connection of the tower with its predictor."""
+    return MatMul(symbol(name, copy), Transpose(PREDICTOR))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One formula: relations, what its symbols stand for, the rule of homogeneity if it is used, and what is assumed."""
+
+    text: str
+    relations: tuple[Basic, ...]
+    meanings: Mapping[Any, Moment]
+    assumptions: tuple[str, ...]
+    steps: Callable[[], list[Step]]
+    rule: Callable[[Moment], Moment] = Moment.itself
+    law: Law = LAW
+
+
+def chain_steps() -> list[Step]:
+    """The chain rule through the predictor, for one draw of x_1 and x_+."""
+    change = quantity("change of the output", r"df_{L}", N_TOP, 1)
+    target, online = symbol("f'", "2"), symbol("f", "1")
+    fall = Transpose(target - PREDICTOR * online) * PREDICTOR * change
+    move = quantity("change of the weights", r"\operatorname{vec}(dW_{l})", SIZE, 1)
+    return [
+        identity_step(
+            fall,
+            Transpose(through_predictor("K", "1") * (target - PREDICTOR * online)) * move,
+            "chain rule, df_L = K_l^T vec(dW_l) (statement 1), the target is held: -dr = <K P^T (f' - P f), vec dW>",
+            {change: Transpose(symbol("K", "1")) * move},
+        )
+    ]
+
+
+def tower_steps() -> list[Step]:
+    """The tower rule on the two words of the gradient, and the split of the second one."""
+    far = K1 * L("P").transposed() * L("f'", "x", "2")
+    near = K1 * L("P").transposed() * L("P") * L("f", "x", "1")
+    means = L("Kbar") * L("P").transposed()
+    other = K1 * L("P").transposed() * L("P") * L("f", "x", "2")
+    tower = "tower rule: x_1 and x_+ are independent given x"
+    return [
+        LETTERS.step(far, means * L("fbar'"), LAW, tower),
+        LETTERS.step(other, means * L("P") * L("fbar"), LAW, f"{tower}; the same for two augmentations of one tower"),
+        LETTERS.step(FALLS, far - near, LAW, "the two terms of the gradient"),
+    ]
+
+
+def homogeneity() -> list[Step]:
+    return homogeneity_steps(side("1"))
+
+
+def centring_steps() -> list[Step]:
+    """What the subtracted means contribute."""
+    far = (K1 - L("K", "t", "1")) * L("P").transposed() * (L("f'", "x", "2") - L("f'", "v", "1"))
+    apart = L("Kbar") * L("P").transposed() * (L("fbar'") - L("fbar'", "y"))
+    return [
+        LETTERS.step(far, apart, LAW, "the means are of independent points: of four terms two cancel"),
+        LETTERS.step(FALLS_CENTRED, FALLS_DETACHED, LAW, "the error has mean 0, so the gradient through the mean is 0"),
+    ]
+
+
+def norm_steps() -> list[Step]:
+    """``d||W||^2/dt`` as a mean square."""
+    square = (L("f", "x", "1") - L("f", "x", "2")).transposed() * (L("f", "x", "1") - L("f", "x", "2"))
+    deviation = L("f", "x", "1").transposed() * (L("f", "x", "1") - L("f", "x", "2"))
+    why = "exchange of the two augmentations: E <f(x_1), f(x_1) - f(x_+)> = 1/2 E ||f(x_1) - f(x_+)||^2"
+    return [LETTERS.step(deviation, square.scaled(sympy.Rational(1, 2)), LAW, why)]
+
+
+def no_steps() -> list[Step]:
+    """A part whose steps are its relations."""
+    return []
+
+
+def batch_norm_steps() -> list[Step]:
+    """The derivative of the normalised pre-activation of a batch, which is a uniform population."""
+    return [
+        LETTERS.step(
+            L("q") * (L("d") - L("d", "y")),
+            L("q") * L("d"),
+            BATCH_LAW,
+            "the mean of the normalised pre-activation is 0, so the mean of its derivative does not count",
+            rule=centred_batch,
+        )
+    ]
+
+
+def centred_batch(moment: Moment) -> Moment:
+    """A normalised pre-activation is ``(p - mean p)/sigma``; its letter is centred by an independent member."""
+    pairs: list[Moment] = []
+    for term, coefficient in moment.terms.items():
+        product = Moment({term._replace(scalars=()): coefficient})
+        for number, scalar in enumerate(term.scalars):
+            item = scalar[0]
+            if item.name != "q":
+                product = product * Moment.of(*scalar).as_scalar()
+                continue
+            point = item.labels[0][0]
+            product = product * L("s") * (L("p", point) - L("p", f"{point}-{number}"))
+        pairs.append(product)
+    return sum(pairs, Moment({}))
+
+
+_SQUARES = (K1 * L("P").transposed(), L("Kbar") * L("P").transposed())
+_INTRA = AugmentationCovariance(through_predictor("K", "1"), through_predictor("K", "1"))
+_INTRA_PLAIN = AugmentationCovariance(symbol("K", "1"), symbol("K", "1"))
+_SECOND = Expect(MatMul(through_predictor("Kbar"), Transpose(through_predictor("Kbar"))))
+_CROSS = Expect(MatMul(through_predictor("Kbar"), Transpose(symbol("Kbar'"))))
+_SECOND_PLAIN = Expect(MatMul(symbol("Kbar"), Transpose(symbol("Kbar"))))
+_VARIANCE = Covariance(through_predictor("Kbar"), through_predictor("Kbar"))
+_COVARIANCE = Covariance(through_predictor("Kbar"), symbol("Kbar'"))
+_MEAN = Expect(through_predictor("Kbar"))
+_DIFFERENCE = symbol("f", "1") - symbol("f", "2")
+_NORM_RATE = quantity("rate of the squared norm", r"\frac{d}{dt} \|W_{l}\|_F^2", 1, 1)
+_PAIRING = quantity("pairing with the gradient", r"\langle W_{l}, \mathbb{E}[\nabla_{W_{l}} L] \rangle", 1, 1)
+_PREDICTOR_PAIRING = quantity("predictor pairing", r"\langle P, \mathbb{E}[\nabla_{P} L] \rangle", 1, 1)
+_BATCH_RATE = quantity("derivative of the normalised batch", r"\frac{1}{N}\sum_{i} g_i \dot{\hat{p}}_i", 1, 1)
+_OWN_RATE = quantity(
+    "derivative of the normalised batch along itself", r"\frac{1}{N}\sum_{i} g_i \dot{\hat{p}}_i\big|_{\dot{p}=p}", 1, 1
+)
+_C2 = SCALE**2
+
+
+def _parts() -> dict[str, Part]:
+    towers = (INDEPENDENT, STOPPED, LINEAR)
+    operator = (*towers, HOMOGENEOUS)
+    plain = {PLAIN: FALLS.scaled(-1)}
+    centred = {CENTRED: FALLS_CENTRED.scaled(-1)}
+    by_predictor = error() * L("f", "x", "1").transposed()
+    falls_any = (K1 - L("K", "t", "1")) * L("g", "x", "1")
+    held_any = K1 * L("g", "x", "1")
+    p, q, d, e = (symbol(name) for name in ("p", "q", "d", "e"))
+
+    def moved(by: str) -> Moment:
+        """``g`` times the derivative of the normalised pre-activation where the pre-activation moves by a letter."""
+        own = L("e") * (L(by) - L(by, "u"))
+        return L("s") * (own - L("e") * L("q") * L("q", "v") * (L(by, "v") - L(by, "w")))
+
+    square = Expect(MatMul(Transpose(_DIFFERENCE), _DIFFERENCE))
+    return {
+        "general": Part(
+            "any differentiable network: -E[grad] = E_x[Kbar P^T fbar'] - E[K P^T P f]",
+            (
+                equation(
+                    -PLAIN,
+                    Expect(through_predictor("Kbar") * symbol("fbar'"))
+                    - Expect(through_predictor("K", "1") * PREDICTOR * symbol("f", "1")),
+                ),
+            ),
+            plain, towers, lambda: [*chain_steps(), *tower_steps()],
+        ),
+        "update": Part(
+            "-E[grad] = -E_x V_aug[K P^T] vec W - E_x[Kbar P^T P Kbar^T] vec W + E_x[Kbar P^T Kbar'^T] vec W'",
+            (equation(-PLAIN, -_INTRA * WEIGHT - _SECOND * WEIGHT + _CROSS * TARGET_WEIGHT),),
+            plain, operator, lambda: [*chain_steps(), *tower_steps(), *homogeneity()], homogeneous,
+        ),
+        "predictor": Part(
+            "-E[grad_P] = E_x[fbar' fbar^T] - P E[f f^T]",
+            (
+                equation(
+                    -BY_PREDICTOR,
+                    Expect(symbol("fbar'") * Transpose(symbol("fbar")))
+                    - PREDICTOR * Expect(symbol("f", "1") * Transpose(symbol("f", "1"))),
+                ),
+            ),
+            {BY_PREDICTOR: by_predictor.scaled(-1)}, towers, no_steps,
+        ),
+        "without-predictor": Part(
+            "P = I, W' = W: -E[grad] = -E_x V_aug[K] vec W, and d||W||^2/dt = -E||f(x_1) - f(x_+)||^2 is never positive",
+            (
+                equation(-PLAIN, -_INTRA_PLAIN * WEIGHT),
+                equation(_NORM_RATE, -square),
+            ),
+            {
+                PLAIN: scaled_predictor(FALLS, ()).scaled(-1),
+                _NORM_RATE: (L("w").transposed() * scaled_predictor(FALLS, ())).scaled(2),
+            },
+            (INDEPENDENT, STOPPED, SAME, HOMOGENEOUS), lambda: [*norm_steps(), *homogeneity()], homogeneous,
+        ),
+        "scaled-predictor": Part(
+            "P = cI, W' = W: -E[grad] = c(1-c) E_x[Kbar Kbar^T] vec W - c^2 E_x V_aug[K] vec W",
+            (equation(-PLAIN, SCALE * (1 - SCALE) * _SECOND_PLAIN * WEIGHT - _C2 * _INTRA_PLAIN * WEIGHT),),
+            {PLAIN: scaled_predictor(FALLS).scaled(-1)}, (INDEPENDENT, STOPPED, SAME, HOMOGENEOUS),
+            lambda: [*tower_steps(), *homogeneity()], homogeneous,
+        ),
+        "zero-mean": Part(
+            "outputs minus their means: -E[grad] = -E_x V_aug[K P^T] vec W - V_x[Kbar P^T] vec W + Cov_x[Kbar P^T, Kbar'] vec W'",
+            (equation(-CENTRED, -_INTRA * WEIGHT - _VARIANCE * WEIGHT + _COVARIANCE * TARGET_WEIGHT),),
+            centred, operator, lambda: [*centring_steps(), *homogeneity()], homogeneous,
+        ),
+        "zero-mean-term": Part(
+            "what zero mean adds to the update: E[K P^T] (E[K P^T]^T vec W - E[K']^T vec W')",
+            (
+                equation(
+                    PLAIN - CENTRED,
+                    _MEAN * (Transpose(_MEAN) * WEIGHT - Transpose(Expect(symbol("Kbar'"))) * TARGET_WEIGHT),
+                ),
+            ),
+            plain | centred, operator, lambda: [*centring_steps(), *homogeneity()], homogeneous,
+        ),
+        "implicit-contrast": Part(
+            "zero mean, P = cI, W' = W: -E[grad] = c(1-c) V_x[Kbar] vec W - c^2 E_x V_aug[K] vec W",
+            (
+                equation(
+                    -CENTRED,
+                    SCALE * (1 - SCALE) * Covariance(symbol("Kbar"), symbol("Kbar")) * WEIGHT
+                    - _C2 * _INTRA_PLAIN * WEIGHT,
+                ),
+            ),
+            {CENTRED: scaled_predictor(FALLS_CENTRED).scaled(-1)}, (INDEPENDENT, STOPPED, SAME, HOMOGENEOUS),
+            lambda: [*centring_steps(), *homogeneity()], homogeneous,
+        ),
+        "detached-mean": Part(
+            "the gradient through the mean is 0 behind a linear predictor, and -E[K] E[g] behind any other one",
+            (
+                equation(-CENTRED, -DETACHED),
+                equation(
+                    DETACHED_ANY - CENTRED_ANY,
+                    -Expect(symbol("Kbar")) * Expect(symbol("g", "1")),
+                ),
+            ),
+            centred
+            | {
+                DETACHED: FALLS_DETACHED.scaled(-1),
+                CENTRED_ANY: falls_any.scaled(-1),
+                DETACHED_ANY: held_any.scaled(-1),
+            },
+            (INDEPENDENT, STOPPED, "both towers are centred"), centring_steps,
+        ),
+        "batch": Part(
+            "one batch of pairs, batch means per view: the zero-mean update with sums over the batch, exactly",
+            (
+                equation(
+                    -BATCH,
+                    Covariance(through_predictor("K"), symbol("K'")) * TARGET_WEIGHT
+                    - Covariance(through_predictor("K"), through_predictor("K")) * WEIGHT,
+                ),
+            ),
+            {
+                BATCH: ((L("K") - L("K", "t")) * L("P").transposed()
+                * (L("P") * (L("f") - L("f", "u")) - (L("f'") - L("f'", "v"))))
+            },
+            (STOPPED, LINEAR, HOMOGENEOUS), homogeneity, homogeneous, BATCH_LAW,
+        ),
+        "batch-norm": Part(
+            "BatchNorm: mean(g dphat) = mean(dp (g - mean g - phat mean(phat g)))/sigma, and 0 along p where s^2 V[p] = 1",
+            (
+                equation(_BATCH_RATE, INVERSE * (Covariance(d, e) - Expect(d * q) * Expect(q * e))),
+                equation(_OWN_RATE, INVERSE * Covariance(p, e) - INVERSE**3 * Covariance(p, p) * Covariance(p, e)),
+            ),
+            {_BATCH_RATE: moved("d"), _OWN_RATE: moved("p")},
+            ("phat = s (p - mean p) with 1/s^2 = mean (p - mean p)^2 over the batch, plus a constant",),
+            batch_norm_steps, centred_batch, BATCH_LAW,
+        ),
+        "optimal-predictor": Part(
+            "<W_l, E[grad]> = <P, E[grad_P]> at every layer: 0 at the optimal P, so that no norm moves",
+            (equation(_PAIRING, _PREDICTOR_PAIRING),),
+            {
+                _PAIRING: (L("w").transposed() * FALLS).scaled(-1),
+                _PREDICTOR_PAIRING: (L("f", "x", "1").transposed() * L("P").transposed() * error()).scaled(-1),
+            },
+            (STOPPED, LINEAR, HOMOGENEOUS), homogeneity, homogeneous,
+        ),
+        "top-layer": Part(
+            "E[grad_{W_L}] W_L^T = P^T E[grad_P]: 0 at the optimal P, so that W_L W_L^T is conserved",
+            (equation(BY_TOP * Transpose(TOP_WEIGHT), Transpose(PREDICTOR) * BY_PREDICTOR),),
+            {
+                BY_TOP: (L("P").transposed() * error() * L("h", "x", "1").transposed()).scaled(-1),
+                BY_PREDICTOR: by_predictor.scaled(-1),
+            },
+            (STOPPED, LINEAR), no_steps, top_layer,
+        ),
+    }  # fmt: skip
+
+
+PARTS: tuple[str, ...] = (
+    "update", "general", "predictor", "without-predictor", "scaled-predictor", "zero-mean", "zero-mean-term",
+    "implicit-contrast", "detached-mean", "batch", "batch-norm", "optimal-predictor", "top-layer",
+)  # fmt: skip
+"""The formulas."""
+
+
+def derive(part: str = "update") -> Derivation:
+    """Derive one formula of the pack."""
+    chosen = _parts()[part]
+    read = LETTERS.read_as(chosen.meanings, chosen.law, chosen.rule)
+    steps = [*chosen.steps(), *(stated(one, "the claim, word by word", read) for one in chosen.relations)]
+    return Derivation("byol-update", Claim(chosen.text, chosen.relations, chosen.assumptions), tuple(steps), None, read)
