@@ -1,10 +1,12 @@
 """BYOL on a finite population: the exact expected gradient by autograd, and its operator form.
 
-``L = E 1/2 ||P f(x_1; W) - sg f(x_+; W')||^2`` over independent augmentations of a point, with a linear predictor P and a
-target network that no gradient reaches. With zero mean each tower's expected output is subtracted first.
+``L = E 1/2 ||P f(x_1; W) - sg f(x_+; W')||^2`` over independent augmentations of a point, with a linear predictor P and
+a target network that no gradient reaches. With zero mean each tower's expected output is subtracted first.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hltm.base.errors import InputError
-from numeric.towers.checks import Real, Weights, as_floating, check_finite, check_single
+from numeric.towers.checks import Real, Weights, as_floating, as_number, check_finite, check_single, is_integer
 from numeric.towers.connection import connections
 from numeric.towers.network import forward, unvec, vec
 from numeric.towers.populations import FinitePopulation
@@ -139,8 +141,8 @@ def byol_update(
 ) -> list[Tensor]:
     """Operator form of the expected BYOL update, by dense connections.
 
-    ``-E_x V_aug[K P^T] vec W - E_x[Kbar P^T P Kbar^T] vec W + E_x[Kbar P^T Kbar'^T] vec W'``; with the mean subtracted the
-    two second moments over x become (co)variances.
+    ``-E_x V_aug[K P^T] vec W - E_x[Kbar P^T P Kbar^T] vec W + E_x[Kbar P^T Kbar'^T] vec W'``; with the mean subtracted
+    the two second moments over x become (co)variances.
 
     Parameters
     ----------
@@ -190,6 +192,181 @@ def byol_update(
         push = torch.einsum("mpn,mqn,m,q->p", average, average, p, column)
         update.append(unvec(pull - push - inside, layer.shape[-2]))
     return update
+
+
+def optimal_predictor(
+    weights: Weights, population: FinitePopulation, target: Weights | None = None, slope: Real = 0.0
+) -> Float[Tensor, "n_L n_L"]:
+    """The linear predictor of least loss, ``E[fbar' fbar^T] E[f f^T]^{-1}``.
+
+    Parameters
+    ----------
+    weights, population, target, slope
+        As in :func:`byol_gradient`.
+
+    Returns
+    -------
+    Tensor
+        ``(n_L, n_L)``.
+
+    Raises
+    ------
+    InputError
+        Where the second moment of the outputs is singular.
+
+    Source
+    ------
+    Pack byol-update; Tang et al. (2022).
+
+    Examples
+    --------
+    >>> optimal_predictor([[[1.0]]], FinitePopulation([[[1.0], [3.0]]])).tolist()
+    [[0.8]]
+    """
+    online, other, _ = _checked(weights, target, None, population)
+    f, g = (forward(tower, population.flat_points, slope) for tower in (online, other))
+    second = torch.einsum("n,ni,nj->ij", population.flat_weights, f, f)
+    cross = torch.einsum("m,mi,mj->ij", population.point_weights, population.mean(g), population.mean(f))
+    if int(torch.linalg.matrix_rank(second)) < len(second):
+        raise InputError(f"second moment of the outputs: has rank below {len(second)}, so no single optimum")
+    solved: Tensor = torch.linalg.solve(second.T, cross.T).T
+    return solved
+
+
+@dataclass(frozen=True, eq=False)
+class ByolTrace:
+    """What a run of :func:`descend_byol` recorded, R records; record 0 is the start.
+
+    Attributes
+    ----------
+    steps : tuple of int
+        How many steps had been taken at each record.
+    weights, target : tuple of Tensor
+        Online and target weights, ``(R, n_l, n_{l-1})`` for each layer.
+    predictor : Tensor
+        ``(R, n_L, n_L)``.
+    losses : Tensor
+        Expected loss, ``(R,)``.
+    diverged_at : int or None
+        The first step after which a number was not finite; the records end before it.
+    """
+
+    steps: tuple[int, ...]
+    weights: tuple[Float[Tensor, "R _ _"], ...]
+    target: tuple[Float[Tensor, "R _ _"], ...]
+    predictor: Float[Tensor, "R n_L n_L"]
+    losses: Float[Tensor, " R"]
+    diverged_at: int | None = None
+
+    @property
+    def norms(self) -> Float[Tensor, "R L"]:
+        """Squared Frobenius norms of the layers."""
+        return torch.stack([layer.square().sum(dim=(1, 2)) for layer in self.weights], dim=1)
+
+
+def descend_byol(
+    weights: Weights,
+    population: FinitePopulation,
+    lr: Real,
+    steps: int,
+    *,
+    predictor: Any = None,
+    predictor_lr: Real = 0.0,
+    optimal: bool = False,
+    ema: Real = 0.0,
+    mean: str = "kept",
+    every: int = 1,
+    slope: Real = 0.0,
+) -> ByolTrace:
+    """Gradient descent on the exact expected BYOL loss, with a predictor and an EMA target, in float64.
+
+    Parameters
+    ----------
+    weights : sequence of arrays
+        Online weights at the start; the target starts there too.
+    population : FinitePopulation
+        Points and augmentations with their weights.
+    lr : float
+        Learning rate of the online weights.
+    steps : int
+        Number of steps.
+    predictor : array, optional
+        The predictor at the start; the identity by default.
+    predictor_lr : float
+        Its learning rate; 0 keeps it.
+    optimal : bool
+        Replace the predictor by the optimal one before every step.
+    ema : float
+        Share of the old target that is kept at each step, in [0, 1]; 0: the target is the online network.
+    mean : str
+        As in :func:`byol_loss`.
+    every : int
+        A record is kept at the start, after every so many steps, and at the end.
+    slope : float
+        Slope of the activation below zero.
+
+    Returns
+    -------
+    ByolTrace
+        Steps, weights of both towers, predictor and losses of the records.
+
+    Raises
+    ------
+    InputError
+        Invalid inputs; a start whose loss is not finite.
+
+    Source
+    ------
+    arXiv 2010.00578 versions 1 to 3; pack byol-update.
+
+    Examples
+    --------
+    >>> trace = descend_byol([[[1.0]]], FinitePopulation([[[1.0], [3.0]]]), lr=0.1, steps=2)
+    >>> [round(float(norm), 4) for norm in trace.norms[:, 0]]
+    [1.0, 0.81, 0.6561]
+    """
+    rate, slow = as_number(lr), as_number(predictor_lr)
+    kept = as_number(ema)
+    if not rate > 0:
+        raise InputError(f"lr={lr!r:.40}: must be positive and finite")
+    if not (slow >= 0 and math.isfinite(slow)):
+        raise InputError(f"predictor_lr={predictor_lr!r:.40}: must be finite and not negative")
+    if not 0 <= kept <= 1:
+        raise InputError(f"ema={ema!r:.40}: must lie in [0, 1]")
+    for name, number, least in (("steps", steps, 0), ("every", every, 1)):
+        if not is_integer(number, least):
+            raise InputError(f"{name}={number!r:.40}: must be an integer >= {least}")
+    exact = population.to(population.points.device, torch.float64)
+    first = [layer.detach().to(torch.float64) for layer in check_single(weights)]
+    size = first[-1].shape[-2]
+    start = torch.eye(size, dtype=torch.float64, device=first[0].device) if predictor is None else predictor
+    online, target, matrix = _checked(first, first, start, exact)
+    assert matrix is not None  # noqa: S101 (a matrix was given)
+    records: list[tuple[int, list[Tensor], list[Tensor], Tensor, Tensor]] = []
+    for step in range(steps + 1):
+        if optimal:
+            matrix = optimal_predictor(online, exact, target, slope)
+        layers, by_predictor = byol_gradient(online, exact, matrix, target, slope, mean)
+        value = byol_loss(
+            forward(online, exact.flat_points, slope), forward(target, exact.flat_points, slope), exact, matrix, mean
+        )
+        if not all(bool(torch.isfinite(each).all()) for each in (value, matrix, *online, *layers)):
+            if not records:
+                raise InputError(f"loss of the starting weights: is {float(value)}, must be finite")
+            return _trace(records, step)
+        if step % every == 0 or step == steps:
+            records.append((step, online, target, matrix, value))
+        online = [layer + rate * change for layer, change in zip(online, layers, strict=True)]
+        matrix = matrix + slow * (torch.zeros_like(matrix) if by_predictor is None else by_predictor)
+        target = [kept * old + (1 - kept) * new for old, new in zip(target, online, strict=True)]
+    return _trace(records, None)
+
+
+def _trace(records: list[tuple[int, list[Tensor], list[Tensor], Tensor, Tensor]], diverged: int | None) -> ByolTrace:
+    """The records, stacked."""
+    steps, online, target, predictors, losses = zip(*records, strict=True)
+    stacked = [tuple(torch.stack(layer) for layer in zip(*tower, strict=True)) for tower in (online, target)]
+    return ByolTrace(steps, *stacked, torch.stack(predictors), torch.stack(losses), diverged)
 
 
 def _checked(

@@ -1,7 +1,7 @@
 """The BYOL part of the paper (arXiv 2010.00578, versions 1 to 3): predictor, target network, zero mean, BatchNorm.
 
-``L = E 1/2 ||P f(x_1; W) - sg f(x_+; W')||^2`` with a linear predictor P, whose gradient flows through x_1 only (sg stops
-it). K is the connection of the online tower without predictor, K' that of the target, whatever its weights W' are.
+``L = E 1/2 ||P f(x_1; W) - sg f(x_+; W')||^2`` with a linear predictor P, whose gradient flows through x_1 only (sg
+stops it). K is the connection of the online tower without predictor, K' that of the target, whatever its weights W'.
 Every formula is an identity of expectations over independent augmentations, decided by the moment algebra.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy
-from sympy import Basic, MatMul, MatrixExpr, Transpose
+from sympy import Basic, MatMul, MatrixExpr, Transpose, ZeroMatrix
 
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, equation
@@ -18,6 +18,7 @@ from theory.core.derivation import Derivation, Step, stated
 from theory.core.expectation import Law, Letter, Moment
 from theory.core.notation import AugmentationCovariance, Covariance, Expect, Vec, dimension
 from theory.core.quantity import quantity
+from theory.core.reading import identity_reading
 from theory.towers.dual_gradient import homogeneity_steps, identity_step, side
 from theory.towers.moment_steps import N_TOP, SIZE, WEIGHT, connections, outputs
 
@@ -149,7 +150,7 @@ def through_predictor(name: str, copy: str = "") -> MatrixExpr:
 
 @dataclass(frozen=True)
 class Part:
-    """One formula: relations, what its symbols stand for, the rule of homogeneity if it is used, and what is assumed."""
+    """One formula: relations, what their symbols stand for, what is assumed, steps, and the rule that is used."""
 
     text: str
     relations: tuple[Basic, ...]
@@ -246,15 +247,27 @@ def centred_batch(moment: Moment) -> Moment:
     return sum(pairs, Moment({}))
 
 
-_SQUARES = (K1 * L("P").transposed(), L("Kbar") * L("P").transposed())
-_INTRA = AugmentationCovariance(through_predictor("K", "1"), through_predictor("K", "1"))
-_INTRA_PLAIN = AugmentationCovariance(symbol("K", "1"), symbol("K", "1"))
-_SECOND = Expect(MatMul(through_predictor("Kbar"), Transpose(through_predictor("Kbar"))))
-_CROSS = Expect(MatMul(through_predictor("Kbar"), Transpose(symbol("Kbar'"))))
-_SECOND_PLAIN = Expect(MatMul(symbol("Kbar"), Transpose(symbol("Kbar"))))
-_VARIANCE = Covariance(through_predictor("Kbar"), through_predictor("Kbar"))
-_COVARIANCE = Covariance(through_predictor("Kbar"), symbol("Kbar'"))
-_MEAN = Expect(through_predictor("Kbar"))
+OPTIMUM = quantity("optimal predictor", r"P_{\ast}", N_TOP, N_TOP)
+SECOND_MOMENT = quantity(
+    "second moment of the outputs", r"\mathbb{E}\left[f_{L}(x_{1}) f_{L}(x_{1})^{T}\right]", N_TOP, N_TOP
+)
+CROSS_MOMENT = quantity(
+    "cross moment of the means", r"\mathbb{E}\left[\bar{f}'_{L}(x) \bar{f}_{L}(x)^{T}\right]", N_TOP, N_TOP
+)
+AT_OPTIMUM = quantity(
+    "gradient at the optimal predictor", r"\mathbb{E}\left[\nabla_{P} L\right]_{P = P_{\ast}}", N_TOP, N_TOP
+)
+OPTIMAL_PAIRING = quantity(
+    "pairing at the optimal predictor", r"\langle W_{l}, \mathbb{E}[\nabla_{W_{l}} L] \rangle_{P = P_{\ast}}"
+)
+INTRA = AugmentationCovariance(through_predictor("K", "1"), through_predictor("K", "1"))
+INTRA_PLAIN = AugmentationCovariance(symbol("K", "1"), symbol("K", "1"))
+SECOND = Expect(MatMul(through_predictor("Kbar"), Transpose(through_predictor("Kbar")))).doit()
+CROSS = Expect(MatMul(through_predictor("Kbar"), Transpose(symbol("Kbar'")))).doit()
+SECOND_PLAIN = Expect(MatMul(symbol("Kbar"), Transpose(symbol("Kbar")))).doit()
+VARIANCE = Covariance(through_predictor("Kbar"), through_predictor("Kbar"))
+COVARIANCE = Covariance(through_predictor("Kbar"), symbol("Kbar'"))
+MEAN = Expect(through_predictor("Kbar"))
 _DIFFERENCE = symbol("f", "1") - symbol("f", "2")
 _NORM_RATE = quantity("rate of the squared norm", r"\frac{d}{dt} \|W_{l}\|_F^2", 1, 1)
 _PAIRING = quantity("pairing with the gradient", r"\langle W_{l}, \mathbb{E}[\nabla_{W_{l}} L] \rangle", 1, 1)
@@ -296,7 +309,7 @@ def _parts() -> dict[str, Part]:
         ),
         "update": Part(
             "-E[grad] = -E_x V_aug[K P^T] vec W - E_x[Kbar P^T P Kbar^T] vec W + E_x[Kbar P^T Kbar'^T] vec W'",
-            (equation(-PLAIN, -_INTRA * WEIGHT - _SECOND * WEIGHT + _CROSS * TARGET_WEIGHT),),
+            (equation(-PLAIN, -INTRA * WEIGHT - SECOND * WEIGHT + CROSS * TARGET_WEIGHT),),
             plain, operator, lambda: [*chain_steps(), *tower_steps(), *homogeneity()], homogeneous,
         ),
         "predictor": Part(
@@ -311,9 +324,9 @@ def _parts() -> dict[str, Part]:
             {BY_PREDICTOR: by_predictor.scaled(-1)}, towers, no_steps,
         ),
         "without-predictor": Part(
-            "P = I, W' = W: -E[grad] = -E_x V_aug[K] vec W, and d||W||^2/dt = -E||f(x_1) - f(x_+)||^2 is never positive",
+            "P = I, W' = W: -E[grad] = -E_x V_aug[K] vec W, and d||W||^2/dt = -E||f(x_1) - f(x_+)||^2: nothing repels",
             (
-                equation(-PLAIN, -_INTRA_PLAIN * WEIGHT),
+                equation(-PLAIN, -INTRA_PLAIN * WEIGHT),
                 equation(_NORM_RATE, -square),
             ),
             {
@@ -324,13 +337,14 @@ def _parts() -> dict[str, Part]:
         ),
         "scaled-predictor": Part(
             "P = cI, W' = W: -E[grad] = c(1-c) E_x[Kbar Kbar^T] vec W - c^2 E_x V_aug[K] vec W",
-            (equation(-PLAIN, SCALE * (1 - SCALE) * _SECOND_PLAIN * WEIGHT - _C2 * _INTRA_PLAIN * WEIGHT),),
+            (equation(-PLAIN, SCALE * (1 - SCALE) * SECOND_PLAIN * WEIGHT - _C2 * INTRA_PLAIN * WEIGHT),),
             {PLAIN: scaled_predictor(FALLS).scaled(-1)}, (INDEPENDENT, STOPPED, SAME, HOMOGENEOUS),
             lambda: [*tower_steps(), *homogeneity()], homogeneous,
         ),
         "zero-mean": Part(
-            "outputs minus their means: -E[grad] = -E_x V_aug[K P^T] vec W - V_x[Kbar P^T] vec W + Cov_x[Kbar P^T, Kbar'] vec W'",
-            (equation(-CENTRED, -_INTRA * WEIGHT - _VARIANCE * WEIGHT + _COVARIANCE * TARGET_WEIGHT),),
+            "outputs minus their means: -E[grad] = -E_x V_aug[K P^T] vec W - V_x[Kbar P^T] vec W "
+            "+ Cov_x[Kbar P^T, Kbar'] vec W'",
+            (equation(-CENTRED, -INTRA * WEIGHT - VARIANCE * WEIGHT + COVARIANCE * TARGET_WEIGHT),),
             centred, operator, lambda: [*centring_steps(), *homogeneity()], homogeneous,
         ),
         "zero-mean-term": Part(
@@ -338,7 +352,7 @@ def _parts() -> dict[str, Part]:
             (
                 equation(
                     PLAIN - CENTRED,
-                    _MEAN * (Transpose(_MEAN) * WEIGHT - Transpose(Expect(symbol("Kbar'"))) * TARGET_WEIGHT),
+                    MEAN * (Transpose(MEAN) * WEIGHT - Transpose(Expect(symbol("Kbar'"))) * TARGET_WEIGHT),
                 ),
             ),
             plain | centred, operator, lambda: [*centring_steps(), *homogeneity()], homogeneous,
@@ -349,7 +363,7 @@ def _parts() -> dict[str, Part]:
                 equation(
                     -CENTRED,
                     SCALE * (1 - SCALE) * Covariance(symbol("Kbar"), symbol("Kbar")) * WEIGHT
-                    - _C2 * _INTRA_PLAIN * WEIGHT,
+                    - _C2 * INTRA_PLAIN * WEIGHT,
                 ),
             ),
             {CENTRED: scaled_predictor(FALLS_CENTRED).scaled(-1)}, (INDEPENDENT, STOPPED, SAME, HOMOGENEOUS),
@@ -388,7 +402,7 @@ def _parts() -> dict[str, Part]:
             (STOPPED, LINEAR, HOMOGENEOUS), homogeneity, homogeneous, BATCH_LAW,
         ),
         "batch-norm": Part(
-            "BatchNorm: mean(g dphat) = mean(dp (g - mean g - phat mean(phat g)))/sigma, and 0 along p where s^2 V[p] = 1",
+            "BatchNorm: mean(g dphat) = mean(dp (g - mean g - phat mean(phat g)))/sigma; 0 along p if s^2 V[p] = 1",
             (
                 equation(_BATCH_RATE, INVERSE * (Covariance(d, e) - Expect(d * q) * Expect(q * e))),
                 equation(_OWN_RATE, INVERSE * Covariance(p, e) - INVERSE**3 * Covariance(p, p) * Covariance(p, e)),
@@ -406,6 +420,15 @@ def _parts() -> dict[str, Part]:
             },
             (STOPPED, LINEAR, HOMOGENEOUS), homogeneity, homogeneous,
         ),
+        "stationary-predictor": Part(
+            "P_* = E[fbar' fbar^T] E[f f^T]^(-1) makes E[grad_P] and every pairing with the weights 0",
+            (
+                equation(OPTIMUM * SECOND_MOMENT, CROSS_MOMENT),
+                equation(AT_OPTIMUM, ZeroMatrix(N_TOP, N_TOP)),
+                equation(OPTIMAL_PAIRING, sympy.S.Zero),
+            ),
+            {}, (STOPPED, LINEAR, "E[f f^T] is invertible"), no_steps,
+        ),
         "top-layer": Part(
             "E[grad_{W_L}] W_L^T = P^T E[grad_P]: 0 at the optimal P, so that W_L W_L^T is conserved",
             (equation(BY_TOP * Transpose(TOP_WEIGHT), Transpose(PREDICTOR) * BY_PREDICTOR),),
@@ -420,7 +443,8 @@ def _parts() -> dict[str, Part]:
 
 PARTS: tuple[str, ...] = (
     "update", "general", "predictor", "without-predictor", "scaled-predictor", "zero-mean", "zero-mean-term",
-    "implicit-contrast", "detached-mean", "batch", "batch-norm", "optimal-predictor", "top-layer",
+    "implicit-contrast", "detached-mean", "batch", "batch-norm", "optimal-predictor", "stationary-predictor",
+    "top-layer",
 )  # fmt: skip
 """The formulas."""
 
@@ -429,5 +453,11 @@ def derive(part: str = "update") -> Derivation:
     """Derive one formula of the pack."""
     chosen = _parts()[part]
     read = LETTERS.read_as(chosen.meanings, chosen.law, chosen.rule)
+    if part == "stationary-predictor":
+        solved = CROSS_MOMENT * sympy.Inverse(SECOND_MOMENT)
+        slope = solved * SECOND_MOMENT - CROSS_MOMENT
+        read = identity_reading(
+            {OPTIMUM: solved, AT_OPTIMUM: slope, OPTIMAL_PAIRING: sympy.Trace(Transpose(solved) * slope)}
+        )
     steps = [*chosen.steps(), *(stated(one, "the claim, word by word", read) for one in chosen.relations)]
     return Derivation("byol-update", Claim(chosen.text, chosen.relations, chosen.assumptions), tuple(steps), None, read)

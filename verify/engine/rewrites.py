@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,13 +34,19 @@ class Rewrite:
 
     def decided(self, slug: str) -> tuple[Claim, Decision]:
         """The false claim, and what the derivation decides about it."""
-        import theory
-
-        derivation = theory.derive(slug, **self.options())
+        derivation = derivation_of(slug, **self.options())
         wrong = self.change(derivation.claim)
         if wrong == derivation.claim:
             raise ValueError(f"a rewrite of {slug} with {dict(self.options())} changes nothing")
         return wrong, derivation.decides(wrong)
+
+
+@lru_cache(maxsize=32)
+def derivation_of(slug: str, **options: Any) -> Any:
+    """A derivation, once for the mutants that follow each other."""
+    import theory
+
+    return theory.derive(slug, **options)
 
 
 def relation(change: Change, number: int = 1) -> Rewrite:

@@ -1,7 +1,7 @@
 """Gradients of literal losses: power series over rationals or balls, and automatic differentiation with a bound.
 
-Nothing here knows a formula. A loss is a function of arrays: of exact entries (``flint.fmpq`` or ``flint.arb``, or power
-series over them), or of tensors, for which `numeric` has it.
+Nothing here knows a formula. A loss is a function of arrays: of exact entries (``flint.fmpq`` or ``flint.arb``, or
+power series over them), or of tensors, for which `numeric` has it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def entries(value: Any, arithmetic: str) -> Array:
 
 
 def exact_gradient(loss: Callable[[Array], Any], at: Array, arithmetic: str) -> Array:
-    """The derivative of a scalar by every entry of an array of fractions or balls: the coefficient of t at ``at + t``."""
+    """Derivative of a scalar by every entry of an array of fractions or balls: the coefficient of t at ``at + t``."""
     series = arb_series if arithmetic == "ball" else fmpq_series
     result = np.empty(at.shape, dtype=object)
     with balls.precision(BITS):
@@ -41,22 +41,49 @@ def exact_gradient(loss: Callable[[Array], Any], at: Array, arithmetic: str) -> 
     return result
 
 
-def float_gradients(loss: Callable[[Sequence[Tensor]], Tensor], at: Sequence[Any], device: str = "cpu") -> list[Array]:
-    """Automatic differentiation in float64 by every array; each entry carries a bound of its error.
+NUDGES = (0.0, 2.0**-7, -(2.0**-6))
+"""Relative changes of the arguments at which rounding is probed."""
 
-    The bound is that of `verify.tolerance.rounding.measured_tolerance`: the difference to the same in float32, scaled.
+
+def float_gradients(loss: Callable[[Sequence[Tensor]], Tensor], at: Sequence[Any], device: str = "cpu") -> list[Array]:
+    """Automatic differentiation in float64 by every array; each entry carries an estimate of its error.
+
+    The estimate is that of `verify.tolerance.rounding.measured_tolerance`, the scaled difference to the same in float32:
+    the largest at the arguments and at two neighbours, for at the arguments themselves everything may cancel exactly.
     """
     import torch
 
-    def gradients(dtype: torch.dtype) -> list[Array]:
-        leaves = [leaf.requires_grad_() for leaf in tensors(at, device, dtype)]
-        value = loss(leaves)
-        found = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
+    def gradients(leaves: list[Tensor]) -> list[Array]:
+        for leaf in leaves:
+            leaf.requires_grad_()
+        found = torch.autograd.grad(loss(leaves), leaves, allow_unused=True, materialize_grads=True)
         return [each.detach().cpu().numpy().astype(np.float64) for each in found]
 
-    double, single = gradients(torch.float64), gradients(torch.float32)
-    if not all(np.isfinite(side).all() for side in (*double, *single)):
-        raise UndecidedError("a gradient is not finite in float32 or float64")
-    error = rounding.measured_tolerance(double, single)
-    with_error = np.frompyfunc(lambda value: Bounded(float(value), error), 1, 1)
-    return [with_error(side) for side in double]
+    return _with_error(gradients, at, device)
+
+
+def float_value(value: Callable[[Sequence[Tensor]], Tensor], at: Sequence[Any], device: str = "cpu") -> Bounded:
+    """A scalar in float64 with an estimate of its error, as in `float_gradients`."""
+
+    def alone(leaves: list[Tensor]) -> list[Array]:
+        return [value(leaves).detach().cpu().numpy().astype(np.float64)]
+
+    found: Bounded = _with_error(alone, at, device)[0][()]
+    return found
+
+
+def _with_error(compute: Callable[[list[Tensor]], list[Array]], at: Sequence[Any], device: str) -> list[Array]:
+    """Arrays that are computed of arguments, entries with the largest of the measured errors."""
+    import torch
+
+    results, errors = [], []
+    for nudge in NUDGES:
+        moved = [np.asarray(array, dtype=np.float64) for array in at]
+        moved = [array * (1 + nudge * np.cos(np.arange(array.size)).reshape(array.shape)) for array in moved]
+        double, single = (compute(tensors(moved, device, dtype)) for dtype in (torch.float64, torch.float32))
+        if not all(np.isfinite(side).all() for side in (*double, *single)):
+            raise UndecidedError("a gradient is not finite in float32 or float64")
+        results.append(double)
+        errors.append(rounding.measured_tolerance(double, single))
+    with_error = np.frompyfunc(lambda value: Bounded(float(value), max(errors)), 1, 1)
+    return [np.asarray(with_error(side), dtype=object) for side in results[0]]

@@ -1,7 +1,7 @@
 """A pack: a statement whose formulas are the claims of a derivation, put to numbers on instances.
 
-Each `Part` names one derivation, ``theory.derive(slug, part=name)``, and gives the values of its symbols on an instance:
-gradients from an oracle that differentiates the literal loss (power series over rationals or balls, automatic
+Each `Part` names one derivation, ``theory.derive(slug, part=name)``, and gives the values of its symbols on an
+instance: gradients from an oracle that differentiates the literal loss (power series over rationals or balls, automatic
 differentiation), everything else from the instance. The relations of the claim are then worked out on both sides. A
 mutant is a rewrite of a claim: the derivation must not prove it, and the numbers must refute it.
 """
@@ -17,8 +17,8 @@ from typing import Any
 from verify.engine import kernel
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
-from verify.engine.evidence import Evidence, Measurement, tally
-from verify.engine.rewrites import Rewrite
+from verify.engine.evidence import Evidence, Kind, Measurement, counted, joined, tally
+from verify.engine.rewrites import Rewrite, derivation_of
 from verify.engine.runner import proof_evidence
 from verify.engine.search import searched
 from verify.engine.statement import Assumption, Check, Context, PaperRelation, Statement, Variant
@@ -101,23 +101,23 @@ class Pack:
     ) -> Measurement:
         """The derived relations, or a false one in place of one of them, on an instance."""
         chosen = [part for part in self.parts if claim is None or part.name == claim.part]
-        worst: Measurement | None = None
-        open_: Measurement | None = None
-        for part in chosen:
-            relations = self.relations(part, None if claim is None else claim.change)
-            arithmetic = "float64" if floating else part.exact
-            try:
-                with balls.precision(BITS):
-                    result = MEASURES[arithmetic](self.numbers(part, relations, instance, arithmetic, device))
-            except UndecidedError as reason:
-                result = Measurement(0.0, math.inf, False, f"{part.name}: {reason}")
-            if result.status == "abstained":
-                open_ = open_ or result
-            elif worst is None or result.severity > worst.severity:
-                worst = result
-        if worst is None or (open_ is not None and worst.status == "holds"):
-            return open_ or Measurement(0.0, 0.0, False, "nothing was compared")
-        return worst
+        results = [self.measure_part(part, instance, claim, floating, device) for part in chosen]
+        decided = [result for result in results if result.status != "abstained"]
+        if not decided:
+            return results[0]
+        worst = max(decided, key=lambda result: result.severity)
+        left = [part.name for part, result in zip(chosen, results, strict=True) if result.status == "abstained"]
+        return replace(worst, detail=joined(worst.detail, f"not decided: {', '.join(left)}" if left else ""))
+
+    def measure_part(self, part: Part, instance: Any, claim: Mutant | None, floating: bool, device: str) -> Measurement:
+        """One formula on an instance; where it has no values there, nothing is decided."""
+        relations = self.relations(part, None if claim is None else claim.change)
+        arithmetic = "float64" if floating else part.exact
+        try:
+            with balls.precision(BITS):
+                return MEASURES[arithmetic](self.numbers(part, relations, instance, arithmetic, device))
+        except UndecidedError as reason:
+            return Measurement(0.0, math.inf, False, f"{part.name}: {reason}")
 
     def numbers(
         self, part: Part, relations: Any, instance: Any, arithmetic: str, device: str
@@ -132,22 +132,30 @@ class Pack:
         return _relations(self.slug, part.name, tuple(sorted(part.options.items())), change)
 
     def evidence(self, floating: bool, drawn: Callable[[int, int], Iterable[Any]], context: Context) -> Evidence:
-        """Every part on random instances."""
-        count = context.pick(quick=20, thorough=200)
-        measure = partial(self.measure, floating=floating, device=context.device)
+        """Every part on random instances, each decided on a quarter of them at least."""
+        count = context.pick(quick=8, thorough=200)
+        instances = list(drawn(context.seed, count))
+        kind: Kind = "float" if floating else "exact"
+        rows = []
+        for part in self.parts:
+            alone = partial(self.measure_part, part, claim=None, floating=floating, device=context.device)
+            row = tally(kind, "toy", instances, alone, at_least=-(-count // 4), detail=part.name)
+            if row.status != "holds":
+                return row
+            rows.append(row)
+        worst = max(rows, key=lambda row: Measurement(row.worst_residual or 0.0, row.tolerance or 0.0).severity)
         relations = sum(len(self.relations(part).relations) for part in self.parts)
-        detail = f"{relations} derived relations of {len(self.parts)} formulas, both sides from values of their symbols"
-        return tally(
-            "float" if floating else "exact", "toy", drawn(context.seed, count), measure,
-            at_least=-(-count // 2), detail=detail,
-        )  # fmt: skip
+        least = min(row.instances for row in rows)
+        detail = (
+            f"{relations} derived relations of {counted(len(rows), 'formula')}, both sides from values of their "
+            f"symbols; each formula decided on {least} of {count} instances or more"
+        )
+        return replace(worst, instances=len(instances), abstained=0, detail=detail)
 
 
 @cache
 def _relations(slug: str, name: str, options: tuple[Any, ...], change: Callable[[Any], Any] | None) -> Any:
-    import theory
-
-    claim = theory.derive(slug, part=name, **dict(options)).claim
+    claim = derivation_of(slug, part=name, **dict(options)).claim
     return _with_numbers(claim if change is None else change(claim))
 
 
@@ -179,7 +187,7 @@ def pack_statement(
     assumptions: tuple[str, ...] = (),
     checks: tuple[Check, ...] = (),
     figures: Any = None,
-    examples: int = 30,
+    examples: int = 16,
 ) -> Statement:
     """The statement of a pack: proof, exact and float evidence, a search, and further checks of its own.
 
@@ -197,7 +205,7 @@ def pack_statement(
         source=source,
         relation_to_paper=relation,
         checks=(
-            Check("symbolic", "proof", lambda context: proof_evidence(pack.slug, options)),
+            Check("symbolic", "proof", lambda _: proof_evidence(pack.slug, options)),
             Check("kernel", "theorem", partial(kernel.theorems, pack.slug)),
             Check("kernel", "identities", partial(kernel.identities, pack.slug)),
             Check("exact", "toy", partial(pack.evidence, False, drawn)),
