@@ -20,6 +20,8 @@ from .towers.connection import ConnectionFactors as ConnectionFactors
 from .towers.connection import connection_factors as connection_factors
 from .towers.connection import connections as connections
 from .towers.connection import normalized_connections as normalized_connections
+from .towers.covariance_loss import covariance_loss as covariance_loss
+from .towers.covariance_loss import covariance_loss_update as covariance_loss_update
 from .towers.descent import DescentTrace as DescentTrace
 from .towers.descent import descend as descend
 from .towers.general import function_population_gradient as function_population_gradient

@@ -77,6 +77,7 @@ STATEMENTS: Mapping[str, Entry] = MappingProxyType(
 PACKS: Mapping[str, str] = MappingProxyType(
     {
         "byol-update": "theory.packs.byol",
+        "covariance-loss": "theory.packs.covariance_loss",
     }
 )
 """Statements of other papers, and of other versions of the paper: the module of each, which has ``PARTS`` and ``derive``.

@@ -58,7 +58,10 @@ REGISTRY: tuple[Entry, ...] = (
 )
 
 
-PACKS: tuple[Entry, ...] = (Entry("byol-update", None, "BYOL: predictor, target and zero mean", "verify.packs.byol"),)
+PACKS: tuple[Entry, ...] = (
+    Entry("byol-update", None, "BYOL: predictor, target and zero mean", "verify.packs.byol"),
+    Entry("covariance-loss", None, "covariance loss: a step without a residue", "verify.packs.covariance_loss"),
+)
 """Statements of other papers, and of other versions of the paper; none of them is called a theorem."""
 
 
