@@ -38,6 +38,10 @@ from .towers.network import Trace as Trace
 from .towers.network import forward as forward
 from .towers.network import random_weights as random_weights
 from .towers.network import trace as trace
+from .towers.linear_byol import collapse_threshold as collapse_threshold
+from .towers.linear_byol import linear_byol_modes as linear_byol_modes
+from .towers.linear_byol import linear_byol_rates as linear_byol_rates
+from .towers.linear_byol import runge_kutta as runge_kutta
 from .towers.network import unvec as unvec
 from .towers.network import vec as vec
 from .towers.operator import covariance_operator as covariance_operator

@@ -77,6 +77,7 @@ STATEMENTS: Mapping[str, Entry] = MappingProxyType(
 PACKS: Mapping[str, str] = MappingProxyType(
     {
         "byol-update": "theory.packs.byol",
+        "linear-byol": "theory.packs.linear_byol",
         "covariance-loss": "theory.packs.covariance_loss",
     }
 )

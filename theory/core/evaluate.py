@@ -191,6 +191,9 @@ def _(expr: sympy.Pow, place: Place) -> Array:
     return place.each(lambda x: x**power, base)
 
 
+@value.register(sympy.MatPow)
+def _(expr: sympy.MatPow, place: Place) -> Array:
+        raise InputError(f"MatPow of evaluate: the exponent {expr.exp} must be a positive integer")
 @value.register(sympy.Transpose)
 def _(expr: sympy.Transpose, place: Place) -> Array:
     return place.of(expr.arg).T

@@ -42,8 +42,10 @@ def _is_instant(relation: Any) -> bool:
     import sympy
 
     from theory.core.notation import Rate
+    from theory.core.semidefinite import PositiveSemidefinite
 
-    return not relation.has(sympy.Order, sympy.Limit, Rate) and not isinstance(relation, sympy.Equivalent | sympy.Ne)
+    about_all = sympy.Equivalent | sympy.Ne | PositiveSemidefinite
+    return not relation.has(sympy.Order, sympy.Limit, Rate) and not isinstance(relation, about_all)
 
 
 def _roles(relation: Any) -> set[str]:
