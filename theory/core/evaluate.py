@@ -7,7 +7,7 @@ the two sides says something. One formula serves the three arithmetics.
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce, singledispatch
+from functools import lru_cache, reduce, singledispatch
 from itertools import product
 from typing import Any
 
@@ -193,10 +193,19 @@ def _(expr: sympy.Pow, place: Place) -> Array:
 
 @value.register(sympy.MatPow)
 def _(expr: sympy.MatPow, place: Place) -> Array:
+    if not (expr.exp.is_Integer and expr.exp > 0):
         raise InputError(f"MatPow of evaluate: the exponent {expr.exp} must be a positive integer")
+    return reduce(lambda a, b: a @ b, [place.of(expr.base)] * int(expr.exp))
+
+
 @value.register(sympy.Transpose)
 def _(expr: sympy.Transpose, place: Place) -> Array:
     return place.of(expr.arg).T
+
+
+@value.register(sympy.Trace)
+def _(expr: sympy.Trace, place: Place) -> Array:
+    return place.array(np.trace(place.of(expr.arg)))
 
 
 @value.register(sympy.KroneckerProduct)
@@ -290,4 +299,10 @@ def _(expr: Basic, place: Place) -> Array:
     sizes = {
         bound: Integer(place.size(bound)) for _, *ends in expr.limits for end in ends for bound in end.free_symbols
     }
-    return place.of(expr.xreplace(sizes).doit())
+    return place.of(_written_out(expr.xreplace(sizes)))
+
+
+@lru_cache(maxsize=256)
+def _written_out(expr: Basic) -> Basic:
+    """A sum or product of known length, term by term; once for all values."""
+    return expr.doit()
