@@ -182,7 +182,8 @@ def test_the_published_formats_are_trained_on(dataset, losses, cifar, stl, tmp_p
         (["--batch", "5000"], "batch=5000: must be at most 1297"),
         (["--subset", "1"], "1 image"),
         (["--tau", "0"], "tau=0"),
-        (["--beta", "-1"], "beta=-1"),
+        (["--beta", "nan"], "beta=nan"),
+        (["--beta", "-inf"], "beta=-inf"),
         (["--seeds", "0"], "seeds=0"),
         (["--strength", "0"], "strength=0"),
         (["--width", "0"], "width=0"),
@@ -199,6 +200,25 @@ def test_what_is_wrong_is_one_line(arguments, words, in_process):
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert words in result.stderr
+
+
+def test_a_within_pair_term_of_negative_strength_trains(in_process, tmp_path):
+    settings = [
+        "--seeds",
+        "1",
+        "--epochs",
+        "1",
+        "--loss",
+        "within",
+        "--beta",
+        "-0.25",
+        "--no-theory",
+        "--out",
+        tmp_path,
+    ]
+    result = in_process("numeric", "experiment", "images", *SMALL, *settings)
+    assert result.returncode == 0, result.stderr
+    assert "beta = -0.25" in (tmp_path / "report.md").read_text()
 
 
 def test_what_was_trained_is_there_whatever_becomes_of_the_theory(tmp_path):

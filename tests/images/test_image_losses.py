@@ -91,7 +91,7 @@ def test_infonce_takes_h_other_images():
     same(value_and_gradients(ours(loss, 9), *views), value_and_gradients(literal, *views))
 
 
-@pytest.mark.parametrize(("name", "beta"), [("covariance", 0.7), ("within", 0.7), ("within", 0.0)])
+@pytest.mark.parametrize(("name", "beta"), [("covariance", 0.7), ("within", 0.7), ("within", 0.0), ("within", -0.7)])
 def test_covariance_form_is_the_mean_over_four_pairs_of_views(name, beta):
     loss = ImageLoss(name, tau=0.3, beta=beta)
     strength = beta if name == "within" else 0.0
@@ -141,7 +141,7 @@ def test_without_augmentation_the_covariance_form_descends_as_infonce_does():
 
 
 @pytest.mark.parametrize("tau", [0.1, 0.5])
-@pytest.mark.parametrize(("name", "beta"), [("covariance", 0.0), ("within", 0.7)])
+@pytest.mark.parametrize(("name", "beta"), [("covariance", 0.0), ("within", 0.7), ("within", -0.7)])
 def test_a_step_is_v_xi_vec_w_in_expectation(name, beta, tau):
     """Over all choices of views, at the temperatures of a training, on outputs of unit length of a network.
 
@@ -276,7 +276,8 @@ def test_gradients_add_up_to_nothing(name):
         ({"name": "ntxent", "tau": 0.0}, "tau=0.0"),
         ({"name": "triplet", "margin": float("nan")}, "margin=nan"),
         ({"name": "infonce", "negatives": 0}, "negatives=0"),
-        ({"name": "within", "beta": -1.0}, "beta=-1.0"),
+        ({"name": "within", "beta": float("nan")}, "beta=nan: must be a finite number, of either sign"),
+        ({"name": "within", "beta": -float("inf")}, "beta=-inf"),
     ],
 )
 def test_wrong_losses_are_refused(options, words):

@@ -28,7 +28,7 @@ def images(
     lr: Annotated[float | None, typer.Option(help="Largest learning rate of AdamW.")] = None,
     tau: Annotated[float, typer.Option(help="Temperature.")] = 0.5,
     margin: Annotated[float, typer.Option(help="r_0 of the triplet loss.")] = 0.0,
-    beta: Annotated[float, typer.Option(help="Strength of the within-pair term.")] = 0.5,
+    beta: Annotated[float, typer.Option(help="Strength of the within-pair term, of either sign.")] = 0.5,
     negatives: Annotated[int, typer.Option(help="H of InfoNCE.")] = 16,
     encoder: Annotated[str | None, typer.Option(help="convnet or resnet18.")] = None,
     norm: Annotated[str | None, typer.Option(help="batch or none: normalisation in the encoder.")] = None,

@@ -9,7 +9,7 @@ distance of the two views of an image:
 * ``covariance``: the exact form of statement 4. ``V^xi[Kbar - Kbar'] vec W``, without the residue theta, descends
   ``E[xi (r_+ - r_-)]`` with pair weights ``xi`` that are symmetric and held fixed; averaged over the four pairs of
   views of two images that is ``-E[xi rbar]``, in which the augmentation's spread cancels;
-* ``within``: the same and ``beta E[xi r_+]``, a further pull on the two views of an image.
+* ``within``: the same and ``beta E[xi r_+]``, a further pull on the two views of an image; with beta < 0 a push.
 
 The weights ``xi`` of the last two are those of InfoNCE with one negative, at the distance of the means of two *further*
 views of each image. Views that are independent of those that are differentiated make the expected gradient a product:
@@ -51,8 +51,8 @@ class ImageLoss:
             raise InputError(f"loss={show(self.name)}: must be one of {', '.join(IMAGE_LOSSES)}")
         training_loss("triplet", tau=self.tau, margin=self.margin)
         integer(self.negatives, "negatives", 1)
-        if not 0 <= self.beta < math.inf:
-            raise InputError(f"beta={self.beta!r}: must be a finite number, not negative")
+        if not math.isfinite(self.beta):
+            raise InputError(f"beta={self.beta!r}: must be a finite number, of either sign")
 
     @property
     def weighted(self) -> bool:
@@ -164,8 +164,9 @@ def _covariance(
 ) -> Tensor:
     """``E[xi (r_+ - r_-)] + beta E[xi r_+]``, the mean over the four pairs of views of each two images.
 
-    For views ``m +- d/2`` that mean of ``r_-`` is ``rbar + (||d||^2 + ||d'||^2)/8``, ``rbar = 1/2 ||m - m'||^2``, so
-    ``xi (r_+ - r_-)`` adds up to ``xi ((||d||^2 + ||d'||^2)/8 - rbar)``, and ``||d||^2 = 2 r_+``.
+    Beta may have either sign; at -1/2 the distance of the two views leaves the loss of a batch. For views ``m +- d/2``
+    that mean of ``r_-`` is ``rbar + (||d||^2 + ||d'||^2)/8``, ``rbar = 1/2 ||m - m'||^2``, so ``xi (r_+ - r_-)`` adds
+    up to ``xi ((||d||^2 + ||d'||^2)/8 - rbar)``, and ``||d||^2 = 2 r_+``.
     """
     between = half_squares(own_means, means, loss.tau)
     kept = _others(len(own_means), len(means), own, between.device)
