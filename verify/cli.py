@@ -113,6 +113,7 @@ def verify(
     """Check the statements of arXiv 2010.00578: symbolic, exact, floating point, property search, mutants.
 
     One statement: python -m verify.theorem1 to python -m verify.theorem7, with the same options but --ray and --images.
+    Statements of other papers: python -m verify.packs, or one of them by its name, python -m verify byol-update.
     """
     if context.invoked_subcommand is not None:
         if ray is not None:
@@ -247,18 +248,20 @@ def conclude(output: Output, lines: Sequence[str], name: str, verdict: str) -> i
     return EXIT[verdict]
 
 
-def of_entries(entries: Sequence[Entry], help_text: str, name: str) -> Callable[..., Job | None]:
+def of_entries(
+    entries: Sequence[Entry], help_text: str, name: str, program: str = "verify"
+) -> Callable[..., Job | None]:
     """The command that checks some statements."""
 
     def command(output: Output, options: Options) -> Job:
-        return partial(execute, entries, output, replace(options, single=len(entries) == 1))
+        return partial(execute, entries, output, replace(options, single=len(entries) == 1, program=program))
 
     command.__name__, command.__doc__ = name.replace("-", "_"), help_text
     return with_run_options(command)
 
 
 for known in (*REGISTRY, *PACKS):
-    app.command(known.slug)(of_entries((known,), f"Check {known.title}.", known.slug))
+    app.command(known.slug, short_help=known.title)(of_entries((known,), f"Check {known.title}.", known.slug))
 
 
 @app.command("verify")
@@ -272,7 +275,8 @@ def verify_command(
 ) -> Job:
     """Check some statements, by slug or number."""
     entries = REGISTRY if not names else tuple(dict.fromkeys(entry(name) for name in names))
-    return partial(execute, entries, output, replace(options, single=len(entries) == 1))
+    program = " ".join(["verify", "verify", *(one.slug for one in entries)]) if names else "verify"
+    return partial(execute, entries, output, replace(options, single=len(entries) == 1, program=program))
 
 
 def run_statement(slug: str) -> None:
@@ -283,13 +287,13 @@ def run_statement(slug: str) -> None:
 
 def run_packs() -> None:
     """Entry point of `python -m verify.packs`: the statements of other papers."""
-    run_entries(PACKS, "Check the statements of other papers.", "python -m verify.packs")
+    run_entries(PACKS, "Check the statements of other papers.", "python -m verify.packs", "verify.packs")
 
 
-def run_entries(entries: Sequence[Entry], help_text: str, name: str) -> None:
+def run_entries(entries: Sequence[Entry], help_text: str, name: str, program: str = "verify") -> None:
     """Run a command that checks these statements."""
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    single.command()(of_entries(entries, help_text, "check"))
+    single.command()(of_entries(entries, help_text, "check", program))
     leave(single, name)
 
 

@@ -116,6 +116,8 @@ class Options:
         The file of a user's own statements; the address of a Ray cluster.
     single : bool
         Whether the command of one statement was called.
+    program : str
+        What was called, after ``python -m``, where it is not one statement.
     images : mapping, optional
         The report's section on images (`verify.report.build`).
     """
@@ -128,6 +130,7 @@ class Options:
     only: Kind | None = None
     own: Path | None = None
     single: bool = False
+    program: str = "verify"
     ray: str | None = None
     images: Mapping[str, Any] | None = None
 
@@ -287,7 +290,7 @@ def finish(run: Run, output: Output, context: Context, options: Options) -> int:
     from verify.report.view import Attached, Request, overall
 
     own = None if options.own is None else copy_name(options.own)
-    request = Request(context, own, options.mode, options.single, options.only or "", options.images)
+    request = Request(context, own, options.mode, options.single, options.only or "", options.images, options.program)
     lines: list[str] = []
     failures: list[str] = []
     with recorded_interrupt() as pressed:

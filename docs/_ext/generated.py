@@ -1,8 +1,8 @@
 """Parts of pages that are written by the code they speak of, so that nothing is typed twice.
 
 A fence ```` ```{statement} SLUG ```` in a page is replaced by Markdown when Sphinx reads the page; likewise
-``checked``, ``not-covered``, ``kernel``, ``checking-modules``, ``derivation``, ``symbols``, ``relations``, ``measured``
-and ``command-line``.
+``checked``, ``not-covered``, ``kernel``, ``checking-modules``, ``derivation``, ``packs``, ``symbols``, ``relations``,
+``measured`` and ``command-line``.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 from verify.engine.statement import Check, Statement
-from verify.registry import REGISTRY, entry
+from verify.registry import PACKS, REGISTRY, entry
 
 LOGGER = logging.getLogger(__name__)
 FENCE = re.compile(r"^```\{(?P<name>[a-z-]+)\}(?P<argument>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -115,9 +115,11 @@ def statement(argument: str, body: str) -> str:
 
 def proved_for_all_sizes(slug: str) -> list[str]:
     """The theorems of a statement as the files of the proof assistant have them."""
-    from theory.kernel.theorems import THEOREMS
+    from theory.kernel.theorems import NONE, THEOREMS
 
-    covered = THEOREMS[slug]
+    covered = THEOREMS.get(slug, NONE)
+    if not covered.theorems:
+        return []
     lines = ["**Theorems for all sizes**, in Rocq (`make prove`)", ""]
     for theorem in covered.theorems:
         lines += [f"`{theorem.name}` in `theory/kernel/{theorem.file}.v`: {plain(theorem.says)}.", ""]
@@ -171,7 +173,7 @@ def measures(found: Statement) -> dict[str, str]:
         while isinstance(run, partial):
             run = run.func
         if run.__name__ != "<lambda>":
-            names[kind] = f"{run.__module__}.{run.__name__}"
+            names[kind] = f"{run.__module__}.{run.__qualname__}"
     return names
 
 
@@ -204,6 +206,18 @@ def relations(argument: str, body: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def packs(argument: str, body: str) -> str:
+    """The statements of other papers: title, source, and how much of each is checked."""
+    from theory.registry import entry_of
+
+    lines = ["| statement | what it says | formulas | mutants | source |", "|---|---|---|---|---|"]
+    for known in PACKS:
+        found, parts = known.load(), entry_of(known.slug).options["part"] or ()
+        row = f"[`{known.slug}`](/packs/{known.slug}.md) | {plain(found.title)}"
+        lines.append(f"| {row} | {len(parts)} | {len(found.variants)} | {plain(found.source)} |")
+    return "\n".join(lines) + "\n"
+
+
 def derivation(argument: str, body: str) -> str:
     """The derivation of a statement, step by step, as `theory.derive` gives it."""
     from theory import derive
@@ -222,9 +236,9 @@ def derivation(argument: str, body: str) -> str:
 
 def deriving(slug: str) -> tuple[str, str]:
     """What derives a statement: `theory.derive`, and the function that it calls."""
-    from theory.registry import STATEMENTS
+    from theory.registry import entry_of
 
-    run: Any = STATEMENTS[slug].derive
+    run: Any = entry_of(slug).derive
     if run.__module__ == "theory.registry":
         known = vars(importlib.import_module("theory.registry"))
         run = next(known[name] for name in run.__code__.co_names if callable(known.get(name)))
@@ -242,7 +256,7 @@ def symbols(argument: str, body: str) -> str:
 def modules(pages: Path) -> list[str]:
     """Every module that holds something a page of the mathematics links to."""
     found: set[str] = set()
-    for known in REGISTRY:
+    for known in (*REGISTRY, *PACKS):
         loaded = known.load()
         found.add(str(known.module))
         targets = [running(check) for check in loaded.checks]
@@ -268,8 +282,8 @@ def checking_modules(pages: Path, argument: str, body: str) -> str:
 def explained_in(pages: Path) -> dict[str, list[str]]:
     """What is linked from where: the dotted name of code to the pages of the mathematics that link to it."""
     found: dict[str, list[str]] = {}
-    for page in sorted(Path(pages).glob("mathematics/*.md")):
-        docname = f"mathematics/{page.stem}"
+    for page in sorted([*Path(pages).glob("mathematics/*.md"), *Path(pages).glob("packs/*.md")]):
+        docname = f"{page.parent.name}/{page.stem}"
         text = page.read_text(encoding="utf-8")
         names: list[str] = INLINE.findall(text)
         for match in FENCE.finditer(text):
@@ -315,6 +329,7 @@ def replace(app: Sphinx, docname: str, source: list[str]) -> None:
         "kernel": kernel,
         "measured": measured,
         "not-covered": not_covered,
+        "packs": packs,
         "relations": relations,
         "statement": statement,
         "symbols": symbols,

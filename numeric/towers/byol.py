@@ -365,8 +365,8 @@ def descend_byol(
 def _trace(records: list[tuple[int, list[Tensor], list[Tensor], Tensor, Tensor]], diverged: int | None) -> ByolTrace:
     """The records, stacked."""
     steps, online, target, predictors, losses = zip(*records, strict=True)
-    stacked = [tuple(torch.stack(layer) for layer in zip(*tower, strict=True)) for tower in (online, target)]
-    return ByolTrace(steps, *stacked, torch.stack(predictors), torch.stack(losses), diverged)
+    mine, theirs = (tuple(torch.stack(layer) for layer in zip(*tower, strict=True)) for tower in (online, target))
+    return ByolTrace(steps, mine, theirs, torch.stack(predictors), torch.stack(losses), diverged)
 
 
 def _checked(

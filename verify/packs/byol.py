@@ -387,8 +387,8 @@ STATEMENT = pack_statement(
     ),
     relation=PaperRelation(
         "own form",
-        "the update with any target and predictor, and an algebraic form of what zero mean adds; versions 1 to 3 of the "
-        "paper state the case of BatchNorm",
+        "the update with any target and predictor, and an algebraic form of what zero mean adds; versions 1 to 3 of "
+        "the paper state the case of BatchNorm",
         "the project's notes on versions 1 to 3; the formulas are proved here, the printed wording is not at hand",
         "low",
     ),

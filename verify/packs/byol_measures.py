@@ -9,7 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from flint import fmpq, fmpq_mat
+from flint import arb, fmpq, fmpq_mat
 from hypothesis import strategies as st
 
 import numeric
@@ -60,10 +60,11 @@ class ByolInstance(JsonInstance):
         """Self, after asking `numeric` whether the values are allowed (InputError if not)."""
         numeric.check_slope(self.slope)
         population = numeric.FinitePopulation(self.points, self.point_weights, self.augmentation_weights)
-        numeric.byol_gradient(self.weights, population, self.predictor, self.target_weights, self.slope)
-        shapes = [[np.asarray(w).shape for w in tower] for tower in (self.weights, self.target_weights)]
+        towers = {"weights": self.weights, "target_weights": self.target_weights}
+        shapes = [[tuple(w.shape) for w in numeric.check_weights(t, place=name)] for name, t in towers.items()]
         if shapes[0] != shapes[1]:
             raise InputError(f"target_weights has shapes {shapes[1]}: must be those of weights, {shapes[0]}")
+        numeric.byol_gradient(self.weights, population, self.predictor, self.target_weights, self.slope)
         if not np.isfinite(self.scale):
             raise InputError(f"scale={self.scale!r}: must be finite")
         return self
@@ -234,6 +235,11 @@ def everywhere(table: list[list[Any]]) -> Callable[[dict[str, str]], Any]:
     return lambda at: lambda chosen: table[chosen[at["point"]]][chosen[f"{at['point']} {at['copy']}"]]
 
 
+def always(value: Any) -> Callable[[dict[str, str]], Any]:
+    """One value wherever the symbol stands."""
+    return lambda _: value
+
+
 def on_points(values: Sequence[Any]) -> Callable[[dict[str, str]], Any]:
     """Values at the point that an expectation has chosen."""
     return lambda at: lambda chosen: values[chosen[at["point"]]]
@@ -256,11 +262,11 @@ def places(
             values[f"mean {role}"] = on_points(means)
         weights = entries(one.weights[layer - 1], "rational")
         values |= {
-            "weights": lambda _, of=weights: of,
-            "target weights": lambda _, of=layer: entries(one.target_weights[of - 1], "rational"),
-            "weights of the top layer": lambda _: entries(one.weights[-1], "rational"),
-            "predictor": lambda _: entries(one.predictor, "rational"),
-            "scale of the predictor": lambda _: rational(one.scale),
+            "weights": always(weights),
+            "target weights": always(entries(one.target_weights[layer - 1], "rational")),
+            "weights of the top layer": always(entries(one.weights[-1], "rational")),
+            "predictor": always(entries(one.predictor, "rational")),
+            "scale of the predictor": always(rational(one.scale)),
             "descent direction at the output": everywhere(directions(one)),
             **moments(one),
         }
@@ -301,7 +307,7 @@ def moments(instance: ByolInstance) -> dict[str, Any]:
     squares = [weighted_sum([f @ f.T for f in row], w) for row, w in zip(mine, q, strict=True)]
     means = [[weighted_sum(row, w) for row, w in zip(table, q, strict=True)] for table in (theirs, mine)]
     second, cross = weighted_sum(squares, p), weighted_sum([a @ b.T for a, b in zip(*means, strict=True)], p)
-    return {"second moment of the outputs": lambda _: second, "cross moment of the means": lambda _: cross}
+    return {"second moment of the outputs": always(second), "cross moment of the means": always(cross)}
 
 
 def directions(instance: ByolInstance) -> list[list[Array]]:
@@ -338,13 +344,13 @@ def batch_places(instance: ByolInstance, arithmetic: str, device: str) -> Iterat
         theirs = [
             connection(exact_tower(instance.target_weights, row[1], instance.slope), layer) for row in instance.points
         ]
-        values = {
+        values: dict[str, Any] = {
             "connection": on_points(mine),
             "target connection": on_points(theirs),
-            "weights": lambda _, of=layer: entries(instance.weights[of - 1], "rational"),
-            "target weights": lambda _, of=layer: entries(instance.target_weights[of - 1], "rational"),
-            "predictor": lambda _: entries(instance.predictor, "rational"),
-            "expected gradient": lambda _, of=layer: vec(batch_gradient(instance, arithmetic, device)[of - 1]),
+            "weights": always(entries(instance.weights[layer - 1], "rational")),
+            "target weights": always(entries(instance.target_weights[layer - 1], "rational")),
+            "predictor": always(entries(instance.predictor, "rational")),
+            "expected gradient": always(vec(batch_gradient(instance, arithmetic, device)[layer - 1])),
         }
         yield Place(values, {Expect: p}, f" at layer {layer}")
 
@@ -398,8 +404,9 @@ def batch_norm_places(instance: ByolInstance, arithmetic: str, device: str) -> I
     rows = [row[0] for row in instance.points]
     values_p = [balls.to_ball(row[0]) for row in rows]
     count = len(values_p)
-    centred = [v - sum(values_p) / count for v in values_p]
-    variance = sum(v * v for v in centred) / count
+    mean = sum(values_p[1:], values_p[0]) / count
+    centred = [v - mean for v in values_p]
+    variance = sum((v * v for v in centred), arb(0)) / count
     if not variance > 0:
         raise UndecidedError("a batch of equal pre-activations has no deviation")
     down = [
@@ -409,15 +416,15 @@ def batch_norm_places(instance: ByolInstance, arithmetic: str, device: str) -> I
     s = 1 / variance.sqrt()
     for moved in range(count):
         rates = [balls.to_ball(float(n == moved)) for n in range(count)]
-        values = {
+        values: dict[str, Any] = {
             "pre-activation": on_points(values_p),
             "normalised pre-activation": on_points([v * s for v in centred]),
             "derivative of the pre-activation": on_points(rates),
             "gradient above the normalisation": on_points(down),
-            "inverse deviation": lambda _: s,
-            "derivative of the normalised batch": lambda _, of=rates: batch_rate(values_p, of, down, arithmetic),
-            "derivative of the normalised batch along itself": lambda _: batch_rate(
-                values_p, values_p, down, arithmetic
+            "inverse deviation": always(s),
+            "derivative of the normalised batch": always(batch_rate(values_p, rates, down, arithmetic)),
+            "derivative of the normalised batch along itself": always(
+                batch_rate(values_p, values_p, down, arithmetic)
             ),
         }
         yield Place(values, {Expect: [balls.to_ball(1.0) / count] * count}, f" at member {moved + 1}")

@@ -30,7 +30,7 @@ def entries(value: Any, arithmetic: str) -> Array:
 
 def exact_gradient(loss: Callable[[Array], Any], at: Array, arithmetic: str) -> Array:
     """Derivative of a scalar by every entry of an array of fractions or balls: the coefficient of t at ``at + t``."""
-    series = arb_series if arithmetic == "ball" else fmpq_series
+    series: Any = arb_series if arithmetic == "ball" else fmpq_series
     result = np.empty(at.shape, dtype=object)
     with balls.precision(BITS):
         for place in np.ndindex(*at.shape):
@@ -68,8 +68,9 @@ def float_value(value: Callable[[Sequence[Tensor]], Tensor], at: Sequence[Any], 
     def alone(leaves: list[Tensor]) -> list[Array]:
         return [value(leaves).detach().cpu().numpy().astype(np.float64)]
 
-    found: Bounded = _with_error(alone, at, device)[0][()]
-    return found
+    found: Any = _with_error(alone, at, device)[0]
+    value_with_error: Bounded = found[()]
+    return value_with_error
 
 
 def _with_error(compute: Callable[[list[Tensor]], list[Array]], at: Sequence[Any], device: str) -> list[Array]:

@@ -142,6 +142,7 @@ def of_statements(numbers: Sequence[int]) -> list[dict[str, str]]:
 
 
 PAPER = "Understanding Self-supervised Learning with Dual Deep Networks (arXiv 2010.00578)"
+PACKS = "Statements of other papers, and of other versions of arXiv 2010.00578"
 PAPER_NOTE = (
     "The paper's full text was not at hand. Confidence is high where the source decides the relation, medium where a "
     "public source confirms the part that is named, and low where it rests on the project's notes alone."
@@ -161,14 +162,19 @@ class Request:
     single: bool = False
     only: str = ""
     images: Mapping[str, Any] | None = None
+    program: str = "verify"
 
     def command(self, statement: Statement | None = None, only: str = "") -> str:
         """The command that repeats the run, for one statement or all."""
         words = ["python", "-m", "verify"]
         if self.own is not None:
             words += ["run", shlex.quote(self.own)]
-        elif statement is not None and statement.theorem is not None:
+        elif statement is None:
+            words[-1] = self.program
+        elif statement.theorem is not None:
             words[-1] += f".theorem{statement.theorem}"
+        else:
+            words.append(statement.slug)
         chosen = only or self.only
         words += [f"--{self.mode}"] if self.mode else ["--only", chosen] if chosen else []
         context = self.context
@@ -201,7 +207,7 @@ def view(request: Request, results: Sequence[Result], attached: Attached) -> dic
     single = results[0].statement if results and request.single else None
     return {
         "title": "Verification report",
-        "subject": PAPER if request.own is None else f"Statements of {request.own.rpartition('/')[2]}",
+        "subject": subject(request, results),
         "headline": headline(results, request),
         "verdict": overall(result.verdict for result in results),
         "own": request.own,
@@ -220,6 +226,13 @@ def view(request: Request, results: Sequence[Result], attached: Attached) -> dic
         "symbols": of_statements([r.statement.theorem for r in results if r.statement.theorem is not None]),
         "images": request.images,
     }
+
+
+def subject(request: Request, results: Sequence[Result]) -> str:
+    """What the report is about: the paper, other papers, or a user's file."""
+    if request.own is not None:
+        return f"Statements of {request.own.rpartition('/')[2]}"
+    return PAPER if any(result.statement.theorem is not None for result in results) else PACKS
 
 
 def statement_view(request: Request, result: Result, attached: Attached) -> dict[str, Any]:
