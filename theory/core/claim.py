@@ -207,6 +207,8 @@ def _first(expr: Basic, change: Callable[[Basic], Basic | None]) -> Basic | None
         return wrong
     if isinstance(expr, Symbol | MatrixSymbol | sympy.MatrixBase):
         return None
+    if isinstance(expr, sympy.Trace) and change is _swapped:  # tr(A B) = tr(B A)
+        return None
     for number, part in enumerate(expr.args):
         wrong = _first(part, change)
         if wrong is not None:
