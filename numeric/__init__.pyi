@@ -53,6 +53,8 @@ from .towers.populations import output_spread as output_spread
 from .towers.populations import ring_population as ring_population
 from .towers.product import CovarianceProduct as CovarianceProduct
 from .towers.product import covariance_operator_product as covariance_operator_product
+from .towers.residue import leading_residue as leading_residue
+from .towers.residue import pair_weight_derivatives as pair_weight_derivatives
 from .training.loop import Failure as Failure
 from .training.loop import TrainingTrace as TrainingTrace
 from .training.train import train as train

@@ -61,6 +61,7 @@ REGISTRY: tuple[Entry, ...] = (
 PACKS: tuple[Entry, ...] = (
     Entry("byol-update", None, "BYOL: predictor, target and zero mean", "verify.packs.byol"),
     Entry("linear-byol", None, "linear BYOL: flow, balance, modes and collapse", "verify.packs.linear_byol"),
+    Entry("residue-order-two", None, "the residue of the weighted operator at second order", "verify.packs.residue"),
     Entry("covariance-loss", None, "covariance loss: a step without a residue", "verify.packs.covariance_loss"),
 )
 """Statements of other papers, and of other versions of the paper; none of them is called a theorem."""

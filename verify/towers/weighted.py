@@ -6,7 +6,7 @@ one weight for each negative, so that the same formula serves float64 and balls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -22,7 +22,7 @@ from verify.instances.instance import PopulationInstance
 from verify.towers import balls
 from verify.towers.autograd import matrices
 from verify.towers.population import Ensemble, float_ensemble, probabilities, run
-from verify.towers.tower import Array, Tower, array, rational, tower, vec
+from verify.towers.tower import Array, Tower, array, connection, rational, tower, vec
 
 Exp = Callable[[Any], Any]
 Weights = Callable[[str, Sequence[Any], Any, Any, Exp], list[Any]]
@@ -310,11 +310,42 @@ def gradient_series(instance: PopulationInstance) -> list[Array]:
     return gradient
 
 
+def second_order(instance: PopulationInstance, ensemble: Ensemble, layer: int) -> Array:
+    """The coefficient of s^2 of theta with one negative, r between means, as pack residue-order-two derives it.
+
+    ``E[2 xi' <phi, Delta> (kappa Delta + dK phi) + xi'' <phi, Delta>^2 dK Delta]``, at the gates of the first
+    augmentation.
+    """
+    tau, margin = (balls.to_ball(instance.options.get(name, 0.0)) for name in ("tau", "margin"))
+    start, slope = (np.frompyfunc(lambda entry, k=k: arb(entry[k]), 1, 1) for k in (0, 1))
+    means = list(zip(ensemble.mean_connections(layer), ensemble.mean_outputs, strict=True))
+    deviations = [
+        [(slope(connection(one, layer) - k), slope(one.output - f)) for one in row]
+        for row, (k, f) in zip(ensemble.towers, means, strict=True)
+    ]
+    means = [(start(k), start(f)) for k, f in means]
+    total = means[0][0][:, 0] * 0
+    for m, n in product(range(len(means)), repeat=2):
+        gap, moved = means[m][1] - means[n][1], means[m][0] - means[n][0]
+        path = [arb_series([half_square(gap), 1])]
+        xi = stated_weights(instance.loss, path, tau, margin, lambda v: v.exp())[0]
+        for (kappa, phi), weight in zip(deviations[m], ensemble.q[m], strict=True):
+            along, chance = phi @ gap, weight * ensemble.p[m] * ensemble.p[n]
+            linear = kappa @ gap + moved @ phi
+            total = total + (linear * xi[1] + moved @ gap * (along * xi[2])) * (2 * along * chance)
+    return total
+
+
 Right = Callable[[PopulationInstance, Ensemble, int, Sequence[Array]], Array]
 
 
-def judge_order(instance: PopulationInstance, right: Right, distances: str, order: int) -> Measurement:
-    """Whether theta = O(s^order): every coefficient below s^order is enclosed in a ball around zero."""
+def judge_order(
+    instance: PopulationInstance, right: Right, distances: str, order: int, leading: bool = False
+) -> Measurement:
+    """Whether theta = O(s^order): every coefficient below s^order is enclosed in a ball around zero.
+
+    With `leading`, that of s^2 less the derived one too (one negative, r between means).
+    """
     if on_a_kink(instance):
         return Measurement(0.0, 0.0, False, "a pre-activation is zero at an unaugmented point")
     with balls.precision(BITS, LENGTH):
@@ -323,9 +354,16 @@ def judge_order(instance: PopulationInstance, right: Right, distances: str, orde
         if distances == "points":
             first = [row[0][0].output for row in region_towers(instance)]
             outputs = [lines(f, f) for f in first]
-        return balls.measure_zeros(
-            (arb(-(left + other)[power]), f"layer {layer}: coefficient of s^{power} is not zero")
-            for layer, gradient in enumerate(gradient_series(instance), start=1)
-            for left, other in zip(vec(gradient), right(instance, ensemble, layer, outputs), strict=True)
-            for power in range(order)
-        )
+
+        def entries() -> Iterator[tuple[arb, str]]:
+            for layer, gradient in enumerate(gradient_series(instance), start=1):
+                theta = [
+                    -(a + b) for a, b in zip(vec(gradient), right(instance, ensemble, layer, outputs), strict=True)
+                ]
+                for entry, power in product(theta, range(order)):
+                    yield arb(entry[power]), f"layer {layer}: coefficient of s^{power} is not zero"
+                if leading:
+                    for entry, derived in zip(theta, second_order(instance, ensemble, layer), strict=True):
+                        yield arb(entry[2]) - derived, f"layer {layer}: coefficient of s^2 is another one"
+
+        return balls.measure_zeros(entries())
