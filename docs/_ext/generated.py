@@ -133,14 +133,17 @@ def kernel(argument: str, body: str) -> str:
     from theory.kernel.theorems import THEOREMS
 
     lines = ["| statement | for all sizes | at given sizes | not |", "|---|---|---|---|"]
-    for known in REGISTRY:
-        covered = THEOREMS[known.slug]
+    for known in (*REGISTRY, *PACKS):
+        covered = THEOREMS.get(known.slug)
+        if covered is None:
+            continue
         names = ", ".join(f"`{theorem.name}`" for theorem in covered.theorems)
         given = [
             ", ".join(f"{name}={value}" for name, value in one.items() if name != "tree") or "as stated"
             for one in defaults(known.slug)
         ]
-        row = f"[{known.heading}](/mathematics/{known.slug}.md) | {names} | {plain('; '.join(given))}"
+        title, folder = (known.slug, "packs") if known.theorem is None else (known.heading, "mathematics")
+        row = f"[{title}](/{folder}/{known.slug}.md) | {names} | {plain('; '.join(given))}"
         lines.append(f"| {row} | {plain(covered.missing or 'nothing')} |")
     return "\n".join(lines) + "\n"
 

@@ -87,11 +87,6 @@ THEOREMS: Mapping[str, Covered] = MappingProxyType(
                 covariance_operator_general="any differentiable network: 2 Cov_x[Kbar, fbar]",
                 covariance_operator_general_one_branch="the same through one branch",
                 variance_psd="the operator is positive semidefinite where no weight of a point is negative",
-            )
-            + _of(
-                "ByolUpdate",
-                byol_update="beyond it, a predictor c: c(1-c) V[Kbar] - c^2 E V_aug[K]",
-                byol_predictor="the same with any linear predictor and any fixed target",
             ),
             "populations that are not finite; the law of a minibatch",
         ),
@@ -150,6 +145,15 @@ THEOREMS: Mapping[str, Covered] = MappingProxyType(
             )
             + _of("NeuronsNeeded", neurons_needed="how many neurons are enough"),
             "the law of the gap; existence for weights of a density; amplification and emergence, which are measured",
+        ),
+        "byol-update": Covered(
+            _of(
+                "ByolUpdate",
+                byol_update="zero mean, predictor c, W' = W: c(1-c) V[Kbar] - c^2 E V_aug[K] for (leaky) ReLU towers",
+                byol_update_general="the same for every differentiable network",
+                byol_predictor="the same with any linear predictor and any fixed target",
+            ),
+            "one batch; BatchNorm; what detaching the mean changes; the optimal predictor",
         ),
     }
 )

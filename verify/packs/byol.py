@@ -28,6 +28,7 @@ import numpy as np
 from flint import fmpq
 
 import numeric
+from hltm.base.errors import InputError
 from verify.engine.assumptions import Sides
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.rewrites import right, times
@@ -338,7 +339,7 @@ def measure_descent(instance: ByolInstance, device: str = "cpu") -> Measurement:
     for name, options in runs.items():
         try:
             trace = numeric.descend_byol(weights, population, h, STEPS, every=1, slope=instance.slope, **options)
-        except numeric_error():
+        except InputError:
             continue  # no single optimum: this run is not there
         for record in range(0, len(trace.steps) - 1, 8):
             online = [layer[record] for layer in trace.weights]
@@ -357,13 +358,6 @@ def measure_descent(instance: ByolInstance, device: str = "cpu") -> Measurement:
                 if name == "no predictor":
                     worst = rounding.worse(worst, np.array([max(pairing, 0.0)]), allowed, f"{name}, norm rises")
     return worst
-
-
-def numeric_error() -> type[Exception]:
-    """What `numeric` raises for a predictor that has no single optimum."""
-    from hltm.base.errors import InputError
-
-    return InputError
 
 
 def descent(context: Context) -> Evidence:

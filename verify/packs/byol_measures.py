@@ -9,7 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from flint import arb, fmpq, fmpq_mat
+from flint import arb, arb_series, fmpq, fmpq_mat
 from hypothesis import strategies as st
 
 import numeric
@@ -423,20 +423,15 @@ def batch_norm_places(instance: ByolInstance, arithmetic: str, device: str) -> I
             "gradient above the normalisation": on_points(down),
             "inverse deviation": always(s),
             "derivative of the normalised batch": always(batch_rate(values_p, rates, down, arithmetic)),
-            "derivative of the normalised batch along itself": always(
-                batch_rate(values_p, values_p, down, arithmetic)
-            ),
+            "derivative of the normalised batch along itself": always(batch_rate(values_p, values_p, down, arithmetic)),
         }
         yield Place(values, {Expect: [balls.to_ball(1.0) / count] * count}, f" at member {moved + 1}")
 
 
 def batch_rate(values: Sequence[Any], rates: Sequence[Any], down: Sequence[Any], arithmetic: str) -> Any:
     """``mean_i g_i dphat_i/dt`` where every pre-activation moves at its rate: a power series, or autograd."""
-    from flint import arb_series
-
     count = len(values)
     if arithmetic == "float64":
-        import torch
 
         def loss(leaves: Sequence[Tensor]) -> Tensor:
             (t,) = leaves
@@ -444,7 +439,6 @@ def batch_rate(values: Sequence[Any], rates: Sequence[Any], down: Sequence[Any],
             p = at + t[0] * by
             return (g * (p - p.mean()) / p.var(unbiased=False).sqrt()).mean()
 
-        del torch
         return float_gradients(loss, [[0.0]])[0][0]
     moved = [arb_series([v, r]) for v, r in zip(values, rates, strict=True)]
     mean = sum(moved[1:], moved[0]) / count
