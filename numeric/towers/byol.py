@@ -249,6 +249,12 @@ class ByolTrace:
         Expected loss, ``(R,)``.
     diverged_at : int or None
         The first step after which a number was not finite; the records end before it.
+
+    Examples
+    --------
+    >>> trace = descend_byol([[[1.0]]], FinitePopulation([[[1.0], [3.0]]]), lr=0.1, steps=4, every=2)
+    >>> trace.steps, tuple(trace.norms.shape)
+    ((0, 2, 4), (3, 1))
     """
 
     steps: tuple[int, ...]

@@ -97,14 +97,14 @@ def homogeneous(moment: Moment) -> Moment:
     return moment
 
 
-def top_layer(moment: Moment) -> Moment:
+def through_top_layer(moment: Moment) -> Moment:
     """Replace the output by the top layer, ``f_L = W_L f_(L-1)``."""
     for name, below in (("f", "h"), ("fbar", "hbar")):
         moment = moment.replaced(name, (("V", False), (below, False)), FIXED)
     return moment
 
 
-def scaled_predictor(moment: Moment, scale: tuple[Letter, ...] = (Letter("c"),)) -> Moment:
+def with_scale(moment: Moment, scale: tuple[Letter, ...] = (Letter("c"),)) -> Moment:
     """The predictor c I (I without a scale), and the online weights in the target."""
     pairs = []
     for term, coefficient in moment.terms.items():
@@ -279,179 +279,231 @@ _OWN_RATE = quantity(
 _C2 = SCALE**2
 
 
-def _parts() -> dict[str, Part]:
-    towers = (INDEPENDENT, STOPPED, LINEAR)
-    operator = (*towers, HOMOGENEOUS)
-    plain = {PLAIN: FALLS.scaled(-1)}
-    centred = {CENTRED: FALLS_CENTRED.scaled(-1)}
-    by_predictor = error() * L("f", "x", "1").transposed()
+_TOWERS = (INDEPENDENT, STOPPED, LINEAR)
+_OPERATOR = (*_TOWERS, HOMOGENEOUS)
+_ONE_SET = (INDEPENDENT, STOPPED, SAME, HOMOGENEOUS)
+_PLAIN = {PLAIN: FALLS.scaled(-1)}
+_CENTRED = {CENTRED: FALLS_CENTRED.scaled(-1)}
+_BY_PREDICTOR = error() * L("f", "x", "1").transposed()
+
+
+def batch_rate(by: str) -> Moment:
+    """``g`` times the derivative of the normalised pre-activation where the pre-activation moves by a letter."""
+    own = L("e") * (L(by) - L(by, "u"))
+    return L("s") * (own - L("e") * L("q") * L("q", "v") * (L(by, "v") - L(by, "w")))
+
+
+def general() -> Part:
+    return Part(
+        "any differentiable network: -E[grad] = E_x[Kbar P^T fbar'] - E[K P^T P f]",
+        (
+            equation(
+                -PLAIN,
+                Expect(through_predictor("Kbar") * symbol("fbar'"))
+                - Expect(through_predictor("K", "1") * PREDICTOR * symbol("f", "1")),
+            ),
+        ),
+        _PLAIN, _TOWERS, lambda: [*chain_steps(), *tower_steps()],
+    )  # fmt: skip
+
+
+def update() -> Part:
+    return Part(
+        "-E[grad] = -E_x V_aug[K P^T] vec W - E_x[Kbar P^T P Kbar^T] vec W + E_x[Kbar P^T Kbar'^T] vec W'",
+        (equation(-PLAIN, -INTRA * WEIGHT - SECOND * WEIGHT + CROSS * TARGET_WEIGHT),),
+        _PLAIN, _OPERATOR, lambda: [*chain_steps(), *tower_steps(), *homogeneity()], homogeneous,
+    )  # fmt: skip
+
+
+def predictor() -> Part:
+    return Part(
+        "-E[grad_P] = E_x[fbar' fbar^T] - P E[f f^T]",
+        (
+            equation(
+                -BY_PREDICTOR,
+                Expect(symbol("fbar'") * Transpose(symbol("fbar")))
+                - PREDICTOR * Expect(symbol("f", "1") * Transpose(symbol("f", "1"))),
+            ),
+        ),
+        {BY_PREDICTOR: _BY_PREDICTOR.scaled(-1)}, _TOWERS, no_steps,
+    )  # fmt: skip
+
+
+def without_predictor() -> Part:
+    square = Expect(MatMul(Transpose(_DIFFERENCE), _DIFFERENCE))
+    return Part(
+        "P = I, W' = W: -E[grad] = -E_x V_aug[K] vec W, and d||W||^2/dt = -E||f(x_1) - f(x_+)||^2: nothing repels",
+        (
+            equation(-PLAIN, -INTRA_PLAIN * WEIGHT),
+            equation(_NORM_RATE, -square),
+        ),
+        {
+            PLAIN: with_scale(FALLS, ()).scaled(-1),
+            _NORM_RATE: (L("w").transposed() * with_scale(FALLS, ())).scaled(2),
+        },
+        _ONE_SET, lambda: [*norm_steps(), *homogeneity()], homogeneous,
+    )  # fmt: skip
+
+
+def scaled_predictor() -> Part:
+    return Part(
+        "P = cI, W' = W: -E[grad] = c(1-c) E_x[Kbar Kbar^T] vec W - c^2 E_x V_aug[K] vec W",
+        (equation(-PLAIN, SCALE * (1 - SCALE) * SECOND_PLAIN * WEIGHT - _C2 * INTRA_PLAIN * WEIGHT),),
+        {PLAIN: with_scale(FALLS).scaled(-1)}, _ONE_SET,
+        lambda: [*tower_steps(), *homogeneity()], homogeneous,
+    )  # fmt: skip
+
+
+def zero_mean() -> Part:
+    return Part(
+        "outputs minus their means: -E[grad] = -E_x V_aug[K P^T] vec W - V_x[Kbar P^T] vec W "
+        "+ Cov_x[Kbar P^T, Kbar'] vec W'",
+        (equation(-CENTRED, -INTRA * WEIGHT - VARIANCE * WEIGHT + COVARIANCE * TARGET_WEIGHT),),
+        _CENTRED, _OPERATOR, lambda: [*centring_steps(), *homogeneity()], homogeneous,
+    )  # fmt: skip
+
+
+def zero_mean_term() -> Part:
+    return Part(
+        "what zero mean adds to the update: E[K P^T] (E[K P^T]^T vec W - E[K']^T vec W')",
+        (
+            equation(
+                PLAIN - CENTRED,
+                MEAN * (Transpose(MEAN) * WEIGHT - Transpose(Expect(symbol("Kbar'"))) * TARGET_WEIGHT),
+            ),
+        ),
+        _PLAIN | _CENTRED, _OPERATOR, lambda: [*centring_steps(), *homogeneity()], homogeneous,
+    )  # fmt: skip
+
+
+def implicit_contrast() -> Part:
+    return Part(
+        "zero mean, P = cI, W' = W: -E[grad] = c(1-c) V_x[Kbar] vec W - c^2 E_x V_aug[K] vec W",
+        (
+            equation(
+                -CENTRED,
+                SCALE * (1 - SCALE) * Covariance(symbol("Kbar"), symbol("Kbar")) * WEIGHT
+                - _C2 * INTRA_PLAIN * WEIGHT,
+            ),
+        ),
+        {CENTRED: with_scale(FALLS_CENTRED).scaled(-1)}, _ONE_SET,
+        lambda: [*centring_steps(), *homogeneity()], homogeneous,
+    )  # fmt: skip
+
+
+def detached_mean() -> Part:
     falls_any = (K1 - L("K", "t", "1")) * L("g", "x", "1")
     held_any = K1 * L("g", "x", "1")
+    return Part(
+        "the gradient through the mean is 0 behind a linear predictor, and -E[K] E[g] behind any other one",
+        (
+            equation(-CENTRED, -DETACHED),
+            equation(
+                DETACHED_ANY - CENTRED_ANY,
+                -Expect(symbol("Kbar")) * Expect(symbol("g", "1")),
+            ),
+        ),
+        _CENTRED
+        | {
+            DETACHED: FALLS_DETACHED.scaled(-1),
+            CENTRED_ANY: falls_any.scaled(-1),
+            DETACHED_ANY: held_any.scaled(-1),
+        },
+        (INDEPENDENT, STOPPED, "both towers are centred"), centring_steps,
+    )  # fmt: skip
+
+
+def batch() -> Part:
+    return Part(
+        "one batch of pairs, batch means per view: the zero-mean update with sums over the batch, exactly",
+        (
+            equation(
+                -BATCH,
+                Covariance(through_predictor("K"), symbol("K'")) * TARGET_WEIGHT
+                - Covariance(through_predictor("K"), through_predictor("K")) * WEIGHT,
+            ),
+        ),
+        {
+            BATCH: ((L("K") - L("K", "t")) * L("P").transposed()
+            * (L("P") * (L("f") - L("f", "u")) - (L("f'") - L("f'", "v"))))
+        },
+        (STOPPED, LINEAR, HOMOGENEOUS), homogeneity, homogeneous, BATCH_LAW,
+    )  # fmt: skip
+
+
+def batch_norm() -> Part:
     p, q, d, e = (symbol(name) for name in ("p", "q", "d", "e"))
-
-    def moved(by: str) -> Moment:
-        """``g`` times the derivative of the normalised pre-activation where the pre-activation moves by a letter."""
-        own = L("e") * (L(by) - L(by, "u"))
-        return L("s") * (own - L("e") * L("q") * L("q", "v") * (L(by, "v") - L(by, "w")))
-
-    square = Expect(MatMul(Transpose(_DIFFERENCE), _DIFFERENCE))
-    return {
-        "general": Part(
-            "any differentiable network: -E[grad] = E_x[Kbar P^T fbar'] - E[K P^T P f]",
-            (
-                equation(
-                    -PLAIN,
-                    Expect(through_predictor("Kbar") * symbol("fbar'"))
-                    - Expect(through_predictor("K", "1") * PREDICTOR * symbol("f", "1")),
-                ),
-            ),
-            plain, towers, lambda: [*chain_steps(), *tower_steps()],
+    return Part(
+        "BatchNorm: mean(g dphat) = mean(dp (g - mean g - phat mean(phat g)))/sigma; 0 along p if s^2 V[p] = 1",
+        (
+            equation(_BATCH_RATE, INVERSE * (Covariance(d, e) - Expect(d * q) * Expect(q * e))),
+            equation(_OWN_RATE, INVERSE * Covariance(p, e) - INVERSE**3 * Covariance(p, p) * Covariance(p, e)),
         ),
-        "update": Part(
-            "-E[grad] = -E_x V_aug[K P^T] vec W - E_x[Kbar P^T P Kbar^T] vec W + E_x[Kbar P^T Kbar'^T] vec W'",
-            (equation(-PLAIN, -INTRA * WEIGHT - SECOND * WEIGHT + CROSS * TARGET_WEIGHT),),
-            plain, operator, lambda: [*chain_steps(), *tower_steps(), *homogeneity()], homogeneous,
-        ),
-        "predictor": Part(
-            "-E[grad_P] = E_x[fbar' fbar^T] - P E[f f^T]",
-            (
-                equation(
-                    -BY_PREDICTOR,
-                    Expect(symbol("fbar'") * Transpose(symbol("fbar")))
-                    - PREDICTOR * Expect(symbol("f", "1") * Transpose(symbol("f", "1"))),
-                ),
-            ),
-            {BY_PREDICTOR: by_predictor.scaled(-1)}, towers, no_steps,
-        ),
-        "without-predictor": Part(
-            "P = I, W' = W: -E[grad] = -E_x V_aug[K] vec W, and d||W||^2/dt = -E||f(x_1) - f(x_+)||^2: nothing repels",
-            (
-                equation(-PLAIN, -INTRA_PLAIN * WEIGHT),
-                equation(_NORM_RATE, -square),
-            ),
-            {
-                PLAIN: scaled_predictor(FALLS, ()).scaled(-1),
-                _NORM_RATE: (L("w").transposed() * scaled_predictor(FALLS, ())).scaled(2),
-            },
-            (INDEPENDENT, STOPPED, SAME, HOMOGENEOUS), lambda: [*norm_steps(), *homogeneity()], homogeneous,
-        ),
-        "scaled-predictor": Part(
-            "P = cI, W' = W: -E[grad] = c(1-c) E_x[Kbar Kbar^T] vec W - c^2 E_x V_aug[K] vec W",
-            (equation(-PLAIN, SCALE * (1 - SCALE) * SECOND_PLAIN * WEIGHT - _C2 * INTRA_PLAIN * WEIGHT),),
-            {PLAIN: scaled_predictor(FALLS).scaled(-1)}, (INDEPENDENT, STOPPED, SAME, HOMOGENEOUS),
-            lambda: [*tower_steps(), *homogeneity()], homogeneous,
-        ),
-        "zero-mean": Part(
-            "outputs minus their means: -E[grad] = -E_x V_aug[K P^T] vec W - V_x[Kbar P^T] vec W "
-            "+ Cov_x[Kbar P^T, Kbar'] vec W'",
-            (equation(-CENTRED, -INTRA * WEIGHT - VARIANCE * WEIGHT + COVARIANCE * TARGET_WEIGHT),),
-            centred, operator, lambda: [*centring_steps(), *homogeneity()], homogeneous,
-        ),
-        "zero-mean-term": Part(
-            "what zero mean adds to the update: E[K P^T] (E[K P^T]^T vec W - E[K']^T vec W')",
-            (
-                equation(
-                    PLAIN - CENTRED,
-                    MEAN * (Transpose(MEAN) * WEIGHT - Transpose(Expect(symbol("Kbar'"))) * TARGET_WEIGHT),
-                ),
-            ),
-            plain | centred, operator, lambda: [*centring_steps(), *homogeneity()], homogeneous,
-        ),
-        "implicit-contrast": Part(
-            "zero mean, P = cI, W' = W: -E[grad] = c(1-c) V_x[Kbar] vec W - c^2 E_x V_aug[K] vec W",
-            (
-                equation(
-                    -CENTRED,
-                    SCALE * (1 - SCALE) * Covariance(symbol("Kbar"), symbol("Kbar")) * WEIGHT
-                    - _C2 * INTRA_PLAIN * WEIGHT,
-                ),
-            ),
-            {CENTRED: scaled_predictor(FALLS_CENTRED).scaled(-1)}, (INDEPENDENT, STOPPED, SAME, HOMOGENEOUS),
-            lambda: [*centring_steps(), *homogeneity()], homogeneous,
-        ),
-        "detached-mean": Part(
-            "the gradient through the mean is 0 behind a linear predictor, and -E[K] E[g] behind any other one",
-            (
-                equation(-CENTRED, -DETACHED),
-                equation(
-                    DETACHED_ANY - CENTRED_ANY,
-                    -Expect(symbol("Kbar")) * Expect(symbol("g", "1")),
-                ),
-            ),
-            centred
-            | {
-                DETACHED: FALLS_DETACHED.scaled(-1),
-                CENTRED_ANY: falls_any.scaled(-1),
-                DETACHED_ANY: held_any.scaled(-1),
-            },
-            (INDEPENDENT, STOPPED, "both towers are centred"), centring_steps,
-        ),
-        "batch": Part(
-            "one batch of pairs, batch means per view: the zero-mean update with sums over the batch, exactly",
-            (
-                equation(
-                    -BATCH,
-                    Covariance(through_predictor("K"), symbol("K'")) * TARGET_WEIGHT
-                    - Covariance(through_predictor("K"), through_predictor("K")) * WEIGHT,
-                ),
-            ),
-            {
-                BATCH: ((L("K") - L("K", "t")) * L("P").transposed()
-                * (L("P") * (L("f") - L("f", "u")) - (L("f'") - L("f'", "v"))))
-            },
-            (STOPPED, LINEAR, HOMOGENEOUS), homogeneity, homogeneous, BATCH_LAW,
-        ),
-        "batch-norm": Part(
-            "BatchNorm: mean(g dphat) = mean(dp (g - mean g - phat mean(phat g)))/sigma; 0 along p if s^2 V[p] = 1",
-            (
-                equation(_BATCH_RATE, INVERSE * (Covariance(d, e) - Expect(d * q) * Expect(q * e))),
-                equation(_OWN_RATE, INVERSE * Covariance(p, e) - INVERSE**3 * Covariance(p, p) * Covariance(p, e)),
-            ),
-            {_BATCH_RATE: moved("d"), _OWN_RATE: moved("p")},
-            ("phat = s (p - mean p) with 1/s^2 = mean (p - mean p)^2 over the batch, plus a constant",),
-            batch_norm_steps, centred_batch, BATCH_LAW,
-        ),
-        "optimal-predictor": Part(
-            "<W_l, E[grad]> = <P, E[grad_P]> at every layer: 0 at the optimal P, so that no norm moves",
-            (equation(_PAIRING, _PREDICTOR_PAIRING),),
-            {
-                _PAIRING: (L("w").transposed() * FALLS).scaled(-1),
-                _PREDICTOR_PAIRING: (L("f", "x", "1").transposed() * L("P").transposed() * error()).scaled(-1),
-            },
-            (STOPPED, LINEAR, HOMOGENEOUS), homogeneity, homogeneous,
-        ),
-        "stationary-predictor": Part(
-            "P_* = E[fbar' fbar^T] E[f f^T]^(-1) makes E[grad_P] and every pairing with the weights 0",
-            (
-                equation(OPTIMUM * SECOND_MOMENT, CROSS_MOMENT),
-                equation(AT_OPTIMUM, ZeroMatrix(N_TOP, N_TOP)),
-                equation(OPTIMAL_PAIRING, sympy.S.Zero),
-            ),
-            {}, (STOPPED, LINEAR, "E[f f^T] is invertible"), no_steps,
-        ),
-        "top-layer": Part(
-            "E[grad_{W_L}] W_L^T = P^T E[grad_P]: 0 at the optimal P, so that W_L W_L^T is conserved",
-            (equation(BY_TOP * Transpose(TOP_WEIGHT), Transpose(PREDICTOR) * BY_PREDICTOR),),
-            {
-                BY_TOP: (L("P").transposed() * error() * L("h", "x", "1").transposed()).scaled(-1),
-                BY_PREDICTOR: by_predictor.scaled(-1),
-            },
-            (STOPPED, LINEAR), no_steps, top_layer,
-        ),
-    }  # fmt: skip
+        {_BATCH_RATE: batch_rate("d"), _OWN_RATE: batch_rate("p")},
+        ("phat = s (p - mean p) with 1/s^2 = mean (p - mean p)^2 over the batch, plus a constant",),
+        batch_norm_steps, centred_batch, BATCH_LAW,
+    )  # fmt: skip
 
 
-PARTS: tuple[str, ...] = (
-    "update", "general", "predictor", "without-predictor", "scaled-predictor", "zero-mean", "zero-mean-term",
-    "implicit-contrast", "detached-mean", "batch", "batch-norm", "optimal-predictor", "stationary-predictor",
-    "top-layer",
-)  # fmt: skip
+def optimal_predictor() -> Part:
+    return Part(
+        "<W_l, E[grad]> = <P, E[grad_P]> at every layer: 0 at the optimal P, so that no norm moves",
+        (equation(_PAIRING, _PREDICTOR_PAIRING),),
+        {
+            _PAIRING: (L("w").transposed() * FALLS).scaled(-1),
+            _PREDICTOR_PAIRING: (L("f", "x", "1").transposed() * L("P").transposed() * error()).scaled(-1),
+        },
+        (STOPPED, LINEAR, HOMOGENEOUS), homogeneity, homogeneous,
+    )  # fmt: skip
+
+
+def stationary_predictor() -> Part:
+    return Part(
+        "P_* = E[fbar' fbar^T] E[f f^T]^(-1) makes E[grad_P] and every pairing with the weights 0",
+        (
+            equation(OPTIMUM * SECOND_MOMENT, CROSS_MOMENT),
+            equation(AT_OPTIMUM, ZeroMatrix(N_TOP, N_TOP)),
+            equation(OPTIMAL_PAIRING, sympy.S.Zero),
+        ),
+        {}, (STOPPED, LINEAR, "E[f f^T] is invertible"), no_steps,
+    )  # fmt: skip
+
+
+def top_layer() -> Part:
+    return Part(
+        "E[grad_{W_L}] W_L^T = P^T E[grad_P]: 0 at the optimal P, so that W_L W_L^T is conserved",
+        (equation(BY_TOP * Transpose(TOP_WEIGHT), Transpose(PREDICTOR) * BY_PREDICTOR),),
+        {
+            BY_TOP: (L("P").transposed() * error() * L("h", "x", "1").transposed()).scaled(-1),
+            BY_PREDICTOR: _BY_PREDICTOR.scaled(-1),
+        },
+        (STOPPED, LINEAR), no_steps, through_top_layer,
+    )  # fmt: skip
+
+
+_FORMULAS: Mapping[str, Callable[[], Part]] = {
+    "update": update,
+    "general": general,
+    "predictor": predictor,
+    "without-predictor": without_predictor,
+    "scaled-predictor": scaled_predictor,
+    "zero-mean": zero_mean,
+    "zero-mean-term": zero_mean_term,
+    "implicit-contrast": implicit_contrast,
+    "detached-mean": detached_mean,
+    "batch": batch,
+    "batch-norm": batch_norm,
+    "optimal-predictor": optimal_predictor,
+    "stationary-predictor": stationary_predictor,
+    "top-layer": top_layer,
+}
+PARTS = tuple(_FORMULAS)
 """The formulas."""
 
 
 def derive(part: str = "update") -> Derivation:
     """Derive one formula of the pack."""
-    chosen = _parts()[part]
+    chosen = _FORMULAS[part]()
     read = LETTERS.read_as(chosen.meanings, chosen.law, chosen.rule)
     if part == "stationary-predictor":
         solved = CROSS_MOMENT * sympy.Inverse(SECOND_MOMENT)
