@@ -72,6 +72,8 @@ from .trees.network import TreeNetwork as TreeNetwork
 from .trees.operator import tree_activation_covariance as tree_activation_covariance
 from .trees.operator import tree_connections as tree_connections
 from .trees.operator import tree_covariance_operator as tree_covariance_operator
+from .towers.simclr import simclr_loss as simclr_loss
+from .towers.simclr import simclr_matrices as simclr_matrices
 from .trees.operator import tree_factors as tree_factors
 from .trees.operator import tree_population_gradient as tree_population_gradient
 from .trees.operator import tree_update as tree_update

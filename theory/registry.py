@@ -78,6 +78,7 @@ PACKS: Mapping[str, str] = MappingProxyType(
     {
         "byol-update": "theory.packs.byol",
         "linear-byol": "theory.packs.linear_byol",
+        "linear-simclr": "theory.packs.linear_simclr",
         "residue-order-two": "theory.packs.residue",
         "covariance-loss": "theory.packs.covariance_loss",
     }

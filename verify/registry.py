@@ -63,6 +63,7 @@ PACKS: tuple[Entry, ...] = (
     Entry("linear-byol", None, "linear BYOL: flow, balance, modes and collapse", "verify.packs.linear_byol"),
     Entry("residue-order-two", None, "the residue of the weighted operator at second order", "verify.packs.residue"),
     Entry("covariance-loss", None, "covariance loss: a step without a residue", "verify.packs.covariance_loss"),
+    Entry("linear-simclr", None, "linear SimCLR: the flow W X and dimensional collapse", "verify.packs.linear_simclr"),
 )
 """Statements of other papers, and of other versions of the paper; none of them is called a theorem."""
 
