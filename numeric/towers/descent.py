@@ -7,6 +7,7 @@ literal sum; no connection or operator is used.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from hltm.base.errors import InputError
 from numeric.towers.checks import Layers, Real, Weights, as_number, check_single, check_slope, is_integer
-from numeric.towers.gradient import expected_loss, population_gradient
+from numeric.towers.gradient import TableLoss, expected_loss, population_gradient
 from numeric.towers.losses import LossSpec, loss_spec
 from numeric.towers.populations import FinitePopulation
 
@@ -72,7 +73,7 @@ class DescentTrace:
 def descend(
     weights: Weights,
     population: FinitePopulation,
-    loss: str | LossSpec,
+    loss: str | LossSpec | TableLoss,
     lr: Real,
     steps: int,
     *,
@@ -89,8 +90,9 @@ def descend(
         ``W_1 .. W_L`` of one network at the start; they are not changed.
     population : FinitePopulation
         On the device of the weights; it is taken to float64.
-    loss : str or LossSpec
-        ``"simple"``, ``"triplet"`` or ``"infonce"``.
+    loss : str, LossSpec or callable
+        ``"simple"``, ``"triplet"`` or ``"infonce"``; or a function of outputs and population, as in
+        :func:`numeric.expected_loss`.
     lr : float
         Learning rate, positive.
     steps : int
@@ -134,13 +136,14 @@ def descend(
     for name, number, least in (("steps", steps, 0), ("every", every, 1)):
         if not is_integer(number, least):
             raise InputError(f"{name}={number!r:.40} of gradient descent: must be an integer >= {least}")
-    spec, below = loss_spec(loss, **loss_parameters), check_slope(slope)
+    below = check_slope(slope)
+    spec = partial(loss, **loss_parameters) if callable(loss) else loss_spec(loss, **loss_parameters)
     layers = Layers(layer.detach().to(torch.float64) for layer in check_single(weights))
     exact = population.to(population.points.device, torch.float64)
     with torch.no_grad():
         losses = [expected_loss(layers, exact, spec, below, convention=convention)]
     if not math.isfinite(float(losses[0])):
-        raise InputError(f"loss {spec.name!r} of the starting weights: is {float(losses[0])}, must be finite")
+        raise InputError(f"loss {getattr(spec, 'name', 'of outputs')!r} of the starting weights: is {float(losses[0])}, must be finite")
     taken, records, diverged = [0], [layers], None
     for step in range(1, steps + 1):
         update = population_gradient(layers, exact, spec, below, convention=convention)

@@ -4,7 +4,7 @@ The formulas of statements 1, 3 and 4 are compared with these. An expectation is
 outputs, in chunks that keep memory bounded; no connection is used.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
@@ -20,6 +20,8 @@ from numeric.towers.network import forward, slices
 from numeric.towers.populations import FinitePopulation
 
 TERM_LIMIT = 10**9
+TableLoss = Callable[..., Tensor]
+"""A loss of a table of outputs and its population."""
 _CHUNK = 2**17  # terms per block: small enough for the cache
 
 
@@ -185,7 +187,7 @@ def pair_gradient(
 def expected_loss(
     weights: Weights,
     population: FinitePopulation,
-    loss: str | LossSpec,
+    loss: str | LossSpec | TableLoss,
     slope: Real = 0.0,
     *,
     convention: str = "shared",
@@ -199,8 +201,9 @@ def expected_loss(
         ``W_1 .. W_L`` of one network; tensors that require gradients give a differentiable result.
     population : FinitePopulation
         Points and augmentations.
-    loss : str
-        ``"simple"``, ``"triplet"`` or ``"infonce"``.
+    loss : str or callable
+        ``"simple"``, ``"triplet"`` or ``"infonce"``; or a function of the outputs ``(M A, n_L)`` and the population,
+        such as ``numeric.spectral_loss``, ``numeric.barlow_loss`` and ``numeric.vicreg_loss``.
     slope : float
         Slope of the activation below zero, in [0, 1].
     convention : str
@@ -229,15 +232,18 @@ def expected_loss(
     >>> float(expected_loss([[[1.0]]], population, "simple"))
     -2.25
     """
-    spec = loss_spec(loss, **loss_parameters)
     outputs = forward(check_single(weights), population.flat_points, slope)
-    return expected_loss_of_outputs(outputs, population, spec, convention)
+    if callable(loss):
+        if convention != "shared":
+            raise InputError(f"convention={convention!r} with a function of the outputs: must be 'shared'")
+        return loss(outputs, population, **loss_parameters)
+    return expected_loss_of_outputs(outputs, population, loss_spec(loss, **loss_parameters), convention)
 
 
 def population_gradient(
     weights: Weights,
     population: FinitePopulation,
-    loss: str | LossSpec,
+    loss: str | LossSpec | TableLoss,
     slope: Real = 0.0,
     *,
     convention: str = "shared",
