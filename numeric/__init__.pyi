@@ -9,6 +9,12 @@ from .studies.paper.report import summary as summary
 from .studies.paper.run import run_study as run_study
 from .studies.paper.settings import Study as Study
 from .studies.paper.settings import study_tree as study_tree
+from .towers.alpha import AlphaLoss as AlphaLoss
+from .towers.alpha import alpha_functions as alpha_functions
+from .towers.alpha import alpha_loss as alpha_loss
+from .towers.alpha import alpha_trace as alpha_trace
+from .towers.alpha import alpha_weights as alpha_weights
+from .towers.alpha import ascend_trace as ascend_trace
 from .towers.byol import byol_gradient as byol_gradient
 from .towers.byol import byol_loss as byol_loss
 from .towers.byol import byol_update as byol_update
@@ -29,6 +35,12 @@ from .towers.general import general_update as general_update
 from .towers.gradient import expected_loss as expected_loss
 from .towers.gradient import pair_gradient as pair_gradient
 from .towers.gradient import population_gradient as population_gradient
+from .towers.infonce import batch_infonce as batch_infonce
+from .towers.infonce import infonce_expectation as infonce_expectation
+from .towers.infonce import infonce_limit as infonce_limit
+from .towers.infonce import infonce_minimum as infonce_minimum
+from .towers.infonce import mutual_information as mutual_information
+from .towers.infonce import simplex_outputs as simplex_outputs
 from .towers.losses import LossSpec as LossSpec
 from .towers.losses import loss_derivatives as loss_derivatives
 from .towers.losses import loss_spec as loss_spec

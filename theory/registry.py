@@ -81,6 +81,8 @@ PACKS: Mapping[str, str] = MappingProxyType(
         "linear-simclr": "theory.packs.linear_simclr",
         "residue-order-two": "theory.packs.residue",
         "covariance-loss": "theory.packs.covariance_loss",
+        "alpha-trace": "theory.packs.alpha_trace",
+        "infonce-limits": "theory.packs.infonce_limits",
     }
 )
 """Statements of other papers, and of other versions of the paper: the module of each, which has ``PARTS`` and ``derive``.
