@@ -22,6 +22,8 @@ from .towers.checks import check_device as check_device
 from .towers.checks import check_slope as check_slope
 from .towers.checks import check_weights as check_weights
 from .towers.checks import check_widths as check_widths
+from .towers.collapse import collapse_hessian as collapse_hessian
+from .towers.collapse import collapse_loss as collapse_loss
 from .towers.connection import ConnectionFactors as ConnectionFactors
 from .towers.connection import connection_factors as connection_factors
 from .towers.connection import connections as connections

@@ -81,6 +81,7 @@ PACKS: Mapping[str, str] = MappingProxyType(
         "linear-simclr": "theory.packs.linear_simclr",
         "residue-order-two": "theory.packs.residue",
         "covariance-loss": "theory.packs.covariance_loss",
+        "collapse-hessian": "theory.packs.collapse",
         "alpha-trace": "theory.packs.alpha_trace",
         "infonce-limits": "theory.packs.infonce_limits",
     }

@@ -63,6 +63,7 @@ PACKS: tuple[Entry, ...] = (
     Entry("linear-byol", None, "linear BYOL: flow, balance, modes and collapse", "verify.packs.linear_byol"),
     Entry("residue-order-two", None, "the residue of the weighted operator at second order", "verify.packs.residue"),
     Entry("covariance-loss", None, "covariance loss: a step without a residue", "verify.packs.covariance_loss"),
+    Entry("collapse-hessian", None, "Hessian at collapse of a linear layer", "verify.packs.collapse"),
     Entry("linear-simclr", None, "linear SimCLR: the flow W X and dimensional collapse", "verify.packs.linear_simclr"),
     Entry("alpha-trace", None, "contrastive losses as a weighted trace", "verify.packs.alpha_trace"),
     Entry("infonce-limits", None, "InfoNCE: many negatives, minimum and information", "verify.packs.infonce_limits"),

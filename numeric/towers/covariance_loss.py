@@ -4,6 +4,7 @@
 expected step is ``V^xi[Kbar - Kbar'] vec W - 2 beta E[xi (K - Kbar)(K - Kbar)^T] vec W``, with no residue.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -128,6 +129,6 @@ def _checked(population: FinitePopulation, pair_weights: Any, beta: Real, like: 
     if gap > 64 * torch.finfo(xi.dtype).eps * float(xi.abs().max()):
         raise InputError(f"pair_weights: differ by {gap:.3g} from their transpose: must be symmetric")
     strength = as_number(beta)
-    if strength != strength or abs(strength) == float("inf"):
+    if math.isnan(strength):
         raise InputError(f"beta={beta!r}: must be a finite number, of either sign")
     return xi, strength
