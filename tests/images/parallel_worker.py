@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from numeric.studies.images.augment import RECIPES, draw
 from numeric.studies.images.data import load_images, pixels
-from numeric.studies.images.losses import IMAGE_LOSSES, ImageLoss, batch_loss
+from numeric.studies.images.losses import IMAGE_LOSSES, NONCONTRASTIVE_LOSSES, ImageLoss, batch_loss
 from numeric.studies.images.network import Shape, statistics_kept
 from numeric.studies.images.processes import average_gradients, own_part, processes, rank_and_size
 from numeric.studies.images.training import Trainer, Training, train_images, views
@@ -38,7 +38,7 @@ def measure(folder, size):
     data, shape = load_images("digits", subset=64), Shape(width=4, hidden=6, out=5, norm="batch", head_norm="batch")
     with processes(torch.device("cpu")):
         assert rank_and_size()[1] == size
-        for loss in IMAGE_LOSSES:
+        for loss in (*IMAGE_LOSSES, *NONCONTRASTIVE_LOSSES[:3]):
             trainer = Trainer(
                 Training(ImageLoss(loss, negatives=4), epochs=1, batch=32), shape, RECIPES["digits"], data
             )

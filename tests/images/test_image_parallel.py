@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from hltm.base.errors import InputError, OneProcessError
 from numeric.studies.images import processes
-from numeric.studies.images.losses import IMAGE_LOSSES
+from numeric.studies.images.losses import IMAGE_LOSSES, NONCONTRASTIVE_LOSSES
 
 WORKER = Path(__file__).parent / "parallel_worker.py"
 SMALL = ["--quiet", "--seeds", "1", "--epochs", "1", "--batch", "32", "--subset", "64", "--width", "4", "--device", "cpu",
@@ -42,7 +42,7 @@ def folders(tmp_path_factory):
     return root / "1", root / "2"
 
 
-@pytest.mark.parametrize("name", IMAGE_LOSSES)
+@pytest.mark.parametrize("name", [*IMAGE_LOSSES, *NONCONTRASTIVE_LOSSES[:3]])
 def test_the_gradient_is_that_of_the_joint_batch(name, folders):
     one, two = (load_file(folder / f"{name}.safetensors") for folder in folders)
     assert one.keys() == two.keys()

@@ -19,7 +19,11 @@ def images(
     dataset: Annotated[str, typer.Option(help="digits, cifar10 or stl10.")] = "digits",
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="The published binary files.")] = None,
     loss: Annotated[
-        str, typer.Option(metavar="NAME,..", help="ntxent, infonce, simple, triplet, covariance, within.")
+        str,
+        typer.Option(
+            metavar="NAME,..",
+            help="ntxent, infonce, simple, triplet, covariance, within; spectral, barlow, vicreg, byol.",
+        ),
     ] = "ntxent,infonce,simple,triplet,covariance,within",
     seeds: Annotated[int, typer.Option(help="Networks of each loss.")] = 3,
     epochs: Annotated[int | None, Own] = None,
@@ -29,6 +33,7 @@ def images(
     tau: Annotated[float, typer.Option(help="Temperature.")] = 0.5,
     margin: Annotated[float, typer.Option(help="r_0 of the triplet loss.")] = 0.0,
     beta: Annotated[float, typer.Option(help="Strength of the within-pair term, of either sign.")] = 0.5,
+    ema: Annotated[float, typer.Option(help="Share of the old target that BYOL keeps at each step.")] = 0.99,
     negatives: Annotated[int, typer.Option(help="H of InfoNCE.")] = 16,
     encoder: Annotated[str | None, typer.Option(help="convnet or resnet18.")] = None,
     norm: Annotated[str | None, typer.Option(help="batch or none: normalisation in the encoder.")] = None,
@@ -60,7 +65,7 @@ def images(
     settings: dict[str, Any] = {
         "dataset": dataset, "losses": tuple(part.strip() for part in loss.split(",")), "seeds": seeds,
         "epochs": epochs, "batch": batch, "every": every, "lr": lr, "tau": tau, "margin": margin, "beta": beta,
-        "negatives": negatives, "encoder": encoder, "norm": norm, "head_norm": head_norm, "width": width,
+        "ema": ema, "negatives": negatives, "encoder": encoder, "norm": norm, "head_norm": head_norm, "width": width,
         "hidden": hidden, "out": outputs, "strength": strength, "seed": seed, "subset": subset, "device": device,
     }  # fmt: skip
     return partial(run_command, settings, data, theory, checkpoints, out, update, quiet)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from hltm.base.checks import integer, show
 from hltm.base.errors import InputError
+from numeric.studies.images.noncontrastive import NONCONTRASTIVE_LOSSES, redundancy_loss
 from numeric.studies.images.processes import gathered, own_part
 from numeric.towers.losses import LossSpec, loss_value, pair_weight
 from numeric.training.contrast import training_loss
@@ -34,6 +35,7 @@ _LOGIT = 1e-5  # rounding of a logit that the expanded form of a distance may br
 _DIFFERENCES = 2**27  # numbers of all differences of two batches of outputs
 
 IMAGE_LOSSES = ("ntxent", "infonce", "simple", "triplet", "covariance", "within")
+"""Losses with negatives, which an experiment compares unless others are named."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,14 @@ class ImageLoss:
     margin: float = 0.0
     negatives: int = 16
     beta: float = 0.5
+    ema: float = 0.99
 
     def __post_init__(self) -> None:
-        if self.name not in IMAGE_LOSSES:
-            raise InputError(f"loss={show(self.name)}: must be one of {', '.join(IMAGE_LOSSES)}")
+        known = (*IMAGE_LOSSES, *NONCONTRASTIVE_LOSSES)
+        if self.name not in known:
+            raise InputError(f"loss={show(self.name)}: must be one of {', '.join(known)}")
+        if not 0 <= self.ema <= 1:
+            raise InputError(f"ema={self.ema!r}: must lie in [0, 1]")
         training_loss("triplet", tau=self.tau, margin=self.margin)
         integer(self.negatives, "negatives", 1)
         if not math.isfinite(self.beta):
@@ -66,7 +72,10 @@ class ImageLoss:
 
     def taken(self) -> dict[str, str | float | int]:
         """Name and the parameters that this loss depends on."""
-        takes = {"simple": (), "triplet": ("tau", "margin"), "infonce": ("tau", "negatives"), "within": ("tau", "beta")}
+        takes = {
+            "simple": (), "triplet": ("tau", "margin"), "infonce": ("tau", "negatives"), "within": ("tau", "beta"),
+            "spectral": (), "barlow": (), "vicreg": (), "byol": ("ema",),
+        }  # fmt: skip
         return {"name": self.name} | {name: getattr(self, name) for name in takes.get(self.name, ("tau",))}
 
     def spec(self) -> LossSpec:
@@ -103,6 +112,8 @@ def batch_loss(
     if count < 2:
         raise InputError(f"batch of {count} image: must hold at least 2, or there is no negative")
     own = own_part(count)
+    if loss.name in NONCONTRASTIVE_LOSSES:
+        return redundancy_loss(loss.name, one, two)
     if loss.name == "ntxent":
         return _whole_batch(loss, (first, second), (one, two), own)
     if loss.weighted:

@@ -49,6 +49,7 @@ class ImageStudy:
     tau: float = 0.5
     margin: float = 0.0
     beta: float = 0.5
+    ema: float = 0.99
     negatives: int = 16
     encoder: str | None = None
     norm: str | None = None
@@ -86,7 +87,8 @@ class ImageStudy:
     def training(self, loss: str, seed: int) -> Training:
         """Settings of one training."""
         chosen = {name: self.value(name) for name in ("epochs", "batch", "lr", "every")}
-        return Training(ImageLoss(loss, self.tau, self.margin, self.negatives, self.beta), seed=seed, **chosen)
+        objective = ImageLoss(loss, self.tau, self.margin, self.negatives, self.beta, self.ema)
+        return Training(objective, seed=seed, **chosen)
 
     def shape(self, channels: int, side: int) -> Shape:
         """The network for images of such a size."""

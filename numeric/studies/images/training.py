@@ -28,6 +28,7 @@ from numeric.studies.images.augment import Draws, Recipe, apply, draw
 from numeric.studies.images.data import ImageData, pixels
 from numeric.studies.images.losses import ImageLoss, batch_loss
 from numeric.studies.images.network import Network, Shape, make_network, statistics_kept
+from numeric.studies.images.noncontrastive import Byol
 from numeric.studies.images.processes import (
     NotFiniteError,
     average_gradients,
@@ -155,9 +156,12 @@ class Trainer:
             self.network: Network = make_network(shape, settings.seed).to(self.device)
             if self.device.type == "cuda":
                 self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.optimizer = torch.optim.AdamW(
-                self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
-            )
+            # What is trained and saved: the network alone, or with the predictor and the target of BYOL.
+            self.learner: nn.Module = self.network
+            if settings.loss.name == "byol":
+                self.learner = Byol(self.network, shape.out, settings.loss.ema).to(self.device)
+            trained = [each for each in self.learner.parameters() if each.requires_grad]
+            self.optimizer = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     @property
@@ -189,6 +193,11 @@ class Trainer:
         shape = [len(index), *self.data.pool.shape[1:]]
         further = self._further(step, chosen, shape, own) if self.settings.loss.weighted else None
         generator = stream(self.settings.seed, VIEWS, step)
+        if isinstance(self.learner, Byol):
+            seen = self._views(chosen, shape, own, generator)
+            with torch.no_grad():
+                targets = self._raw(self.learner.target, seen)
+            return self.learner.loss(self._raw(self.network, seen), targets)
         first, second = self._outputs(chosen, shape, own, generator)
         return batch_loss(self.settings.loss, first, second, generator, further)
 
@@ -204,24 +213,33 @@ class Trainer:
     def _outputs(
         self, chosen: Tensor, shape: list[int], own: slice, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Outputs, of unit length, of two views of this process's images; the draws are those of the joint batch."""
+        """Outputs, of unit length, of two views of this process's images."""
+        outputs = self._raw(self.network, self._views(chosen, shape, own, generator))
+        first, second = functional.normalize(outputs, dim=-1).chunk(2)
+        return first, second
+
+    def _views(self, chosen: Tensor, shape: list[int], own: slice, generator: torch.Generator) -> Tensor:
+        """Two views of this process's images; the draws are those of the joint batch."""
         pair = (draw(self.recipe, shape, generator)[own], draw(self.recipe, shape, generator)[own])
         seen = views(self.recipe, chosen, pair)
-        if self.device.type == "cuda":
-            seen = seen.contiguous(memory_format=torch.channels_last)
+        return seen.contiguous(memory_format=torch.channels_last) if self.device.type == "cuda" else seen
+
+    def _raw(self, network: nn.Module, seen: Tensor) -> Tensor:
+        """Outputs that are not normalised, in single precision."""
         # One region for each pass: else a pass without gradients leaves its casts of the weights to the next one.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            outputs = self.network(seen)
-        first, second = functional.normalize(outputs.float(), dim=-1).chunk(2)
-        return first, second
+            outputs: Tensor = network(seen)
+        return outputs.float()
 
     def take_step(self) -> float:
         """Take one step of gradient descent; gives the loss of the joint batch before it."""
-        self.network.train()
+        self.learner.train()
         value = self._descend()
         if value is None:  # here no exception refers to the tensors of the failed step any more
             self.optimizer.zero_grad(set_to_none=True)
             raise OneProcessError(self._too_large())
+        if isinstance(self.learner, Byol):
+            self.learner.follow()
         self.step += 1
         return value
 
@@ -241,11 +259,11 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.loss(self.step)
             loss.backward()
-            average_gradients(self.network.parameters())
+            average_gradients(self.learner.parameters())
             value = float(mean_over_processes(loss.detach()))
             if not math.isfinite(value):
                 raise NotFiniteError("loss", value, self.step)
-            gradients = [each.grad for each in self.network.parameters() if each.grad is not None]
+            gradients = [each.grad for each in self.learner.parameters() if each.grad is not None]
             largest = float(torch.nn.utils.get_total_norm(gradients, math.inf))
             if not math.isfinite(largest):
                 raise NotFiniteError("largest gradient", largest, self.step)
@@ -267,7 +285,7 @@ class Trainer:
     @torch.no_grad()
     def check(self) -> None:
         """Check state and outputs before they are evaluated or saved; finite weights may give outputs that overflow."""
-        result = not_finite(self.network, self.optimizer)
+        result = not_finite(self.learner, self.optimizer)
         if result is not None:
             raise NotFiniteError(*result, self.step)
         self.network.eval()
@@ -277,7 +295,7 @@ class Trainer:
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
         """Load what :func:`saved` returned at a step."""
-        restore(self.network, self.optimizer, tensors)
+        restore(self.learner, self.optimizer, tensors)
         self.step = step
 
 
@@ -374,7 +392,7 @@ def _save(store: Checkpoints, trainer: Trainer, history: list[dict[str, Any]], s
         "step": trainer.step, "steps": [row["step"] for row in history], "history": history,
         "history_sha256": _digest(history), "settings": settings,
     }  # fmt: skip
-    store.write(record, saved(trainer.network, trainer.optimizer), state)
+    store.write(record, saved(trainer.learner, trainer.optimizer), state)
 
 
 def _digest(history: Any) -> str:
