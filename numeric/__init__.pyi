@@ -69,6 +69,10 @@ from .towers.product import CovarianceProduct as CovarianceProduct
 from .towers.product import covariance_operator_product as covariance_operator_product
 from .towers.residue import leading_residue as leading_residue
 from .towers.residue import pair_weight_derivatives as pair_weight_derivatives
+from .towers.spectral import barlow_loss as barlow_loss
+from .towers.spectral import spectral_family_loss as spectral_family_loss
+from .towers.spectral import spectral_loss as spectral_loss
+from .towers.spectral import vicreg_loss as vicreg_loss
 from .training.loop import Failure as Failure
 from .training.loop import TrainingTrace as TrainingTrace
 from .training.train import train as train

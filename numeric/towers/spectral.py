@@ -223,4 +223,5 @@ def _invariance(outputs: Tensor, population: FinitePopulation) -> Tensor:
     means = population.mean(outputs)
     gaps = outputs.unflatten(0, (population.size, -1)) - means[:, None]
     weights = population.point_weights[:, None] * population.augmentation_weights
-    return 2 * (weights * gaps.square().sum(-1)).sum()
+    total: Tensor = 2 * (weights * gaps.square().sum(-1)).sum()
+    return total

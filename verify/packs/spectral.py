@@ -231,7 +231,7 @@ def measure_descent(instance: SpectralInstance, device: str = "cpu") -> Measurem
         def closure(leaf: Tensor = leaf, descent: Any = descent) -> Any:
             descent.zero_grad()
             value = in_torch(instance, device, leaf)
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             return value
 
         descent.step(closure)

@@ -146,13 +146,13 @@ def aligned(instance: StepwiseInstance) -> Aligned:
 
 def cross_moment(instance: StepwiseInstance, weights: Array) -> Array:
     """``1/2 E[f(x_1) f(x_+)^T + f(x_+) f(x_1)^T]``, term by term."""
-    state, total = aligned(instance), None
+    state, size = aligned(instance), len(weights)
+    total = np.full((size, size), fmpq(0), dtype=object)
     for chance, row in zip(state.p, state.inputs, strict=True):
         f = [weights @ x for x in row]
         for a, b in product(range(2), repeat=2):
             both = np.outer(f[a], f[b]) + np.outer(f[b], f[a])
-            part = both * (chance * SHARES[a] * SHARES[b] / 2)
-            total = part if total is None else total + part
+            total = total + both * (chance * SHARES[a] * SHARES[b] / 2)
     return total
 
 
@@ -221,6 +221,11 @@ def height(instance: StepwiseInstance, mode: int) -> arb:
     if not room > 0:
         raise UndecidedError(f"mode {mode + 1} starts too high")
     return 1 / arb(room).sqrt()
+
+
+def time_of(instance: StepwiseInstance, mode: int, end: fmpq | None, _: dict[str, str]) -> arb:
+    """The passage of a mode from its start, as the value of a symbol."""
+    return passage(instance, mode, rational(instance.start[mode]), end)
 
 
 # Values of the symbols of the claims.
@@ -306,12 +311,12 @@ def mode_places(instance: StepwiseInstance, arithmetic: str, device: str) -> Ite
             return in_float64(u) @ descent @ in_float64(v)
 
         start = rational(instance.start[mode])
-        values = {
+        values: dict[str, Any] = {
             "eigenvalue": constant(arb(state.eigenvalues[mode])),
             "singular value at the start": constant(arb(start)),
             "singular value": constant(arb(end[mode])),
             "rate of the singular value": rate,
-            "time": lambda _, mode=mode, start=start: passage(instance, mode, start, end[mode]),
+            "time": partial(time_of, instance, mode, end[mode]),
         }
         yield Place(values, {}, f" of mode {mode + 1}")
 
@@ -322,11 +327,11 @@ def rise_places(instance: StepwiseInstance, arithmetic: str, device: str) -> Ite
     state = aligned(instance)
     for mode, eigenvalue in enumerate(state.eigenvalues):
         start = rational(instance.start[mode])
-        values = {
+        values: dict[str, Any] = {
             "eigenvalue": constant(arb(eigenvalue)),
             "singular value at the start": constant(arb(start)),
-            "singular value at the time of the rise": lambda _, mode=mode: height(instance, mode),
-            "time of the rise": lambda _, mode=mode, start=start: passage(instance, mode, start),
+            "singular value at the time of the rise": constant(height(instance, mode)),
+            "time of the rise": partial(time_of, instance, mode, None),
         }
         yield Place(values, {}, f" of mode {mode + 1}")
 
