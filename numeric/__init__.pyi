@@ -40,6 +40,8 @@ from .towers.gradient import population_gradient as population_gradient
 from .towers.infonce import batch_infonce as batch_infonce
 from .towers.infonce import infonce_expectation as infonce_expectation
 from .towers.infonce import infonce_limit as infonce_limit
+from .towers.growth import sphere_rates as sphere_rates
+from .towers.growth import top_share as top_share
 from .towers.infonce import infonce_minimum as infonce_minimum
 from .towers.infonce import mutual_information as mutual_information
 from .towers.infonce import simplex_outputs as simplex_outputs

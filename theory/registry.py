@@ -79,6 +79,7 @@ PACKS: Mapping[str, str] = MappingProxyType(
         "byol-update": "theory.packs.byol",
         "linear-byol": "theory.packs.linear_byol",
         "linear-simclr": "theory.packs.linear_simclr",
+        "eigenvector-growth": "theory.packs.eigenvector_growth",
         "residue-order-two": "theory.packs.residue",
         "spectral-loss": "theory.packs.spectral",
         "stepwise-barlow": "theory.packs.stepwise",

@@ -61,6 +61,7 @@ REGISTRY: tuple[Entry, ...] = (
 PACKS: tuple[Entry, ...] = (
     Entry("byol-update", None, "BYOL: predictor, target and zero mean", "verify.packs.byol"),
     Entry("linear-byol", None, "linear BYOL: flow, balance, modes and collapse", "verify.packs.linear_byol"),
+    Entry("eigenvector-growth", None, "growth along the top eigenvector", "verify.packs.eigenvector_growth"),
     Entry("residue-order-two", None, "the residue of the weighted operator at second order", "verify.packs.residue"),
     Entry("spectral-loss", None, "spectral contrastive loss: a factorised graph", "verify.packs.spectral"),
     Entry("stepwise-barlow", None, "Barlow Twins: eigenvectors learned in steps", "verify.packs.stepwise"),
