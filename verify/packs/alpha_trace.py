@@ -309,5 +309,5 @@ STATEMENT = pack_statement(
     variants=VARIANTS,
     drops=DROPS,
     checks=(Check("trained", "deep linear", ascent),),
-    examples=12,
+    examples=8,
 )
