@@ -75,6 +75,8 @@ from .towers.spectral import barlow_loss as barlow_loss
 from .towers.spectral import spectral_family_loss as spectral_family_loss
 from .towers.spectral import spectral_loss as spectral_loss
 from .towers.spectral import vicreg_loss as vicreg_loss
+from .towers.tangent import output_flow as output_flow
+from .towers.tangent import tangent_kernel as tangent_kernel
 from .training.loop import Failure as Failure
 from .training.loop import TrainingTrace as TrainingTrace
 from .training.train import train as train

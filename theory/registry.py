@@ -86,6 +86,7 @@ PACKS: Mapping[str, str] = MappingProxyType(
         "whitening": "theory.packs.whitening",
         "covariance-loss": "theory.packs.covariance_loss",
         "collapse-hessian": "theory.packs.collapse",
+        "function-space": "theory.packs.function_space",
         "alpha-trace": "theory.packs.alpha_trace",
         "infonce-limits": "theory.packs.infonce_limits",
     }

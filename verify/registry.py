@@ -68,6 +68,7 @@ PACKS: tuple[Entry, ...] = (
     Entry("whitening", None, "whitened invariance: canonical correlations of two views", "verify.packs.whitening"),
     Entry("covariance-loss", None, "covariance loss: a step without a residue", "verify.packs.covariance_loss"),
     Entry("collapse-hessian", None, "Hessian at collapse of a linear layer", "verify.packs.collapse"),
+    Entry("function-space", None, "flow of the outputs by the tangent kernel", "verify.packs.function_space"),
     Entry("linear-simclr", None, "linear SimCLR: the flow W X and dimensional collapse", "verify.packs.linear_simclr"),
     Entry("alpha-trace", None, "contrastive losses as a weighted trace", "verify.packs.alpha_trace"),
     Entry("infonce-limits", None, "InfoNCE: many negatives, minimum and information", "verify.packs.infonce_limits"),

@@ -304,5 +304,5 @@ STATEMENT = pack_statement(
     variants=VARIANTS,
     drops=DROPS,
     checks=(Check("float", "numeric", operator),),
-    examples=15,
+    examples=8,
 )

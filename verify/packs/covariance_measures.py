@@ -110,6 +110,8 @@ def weights_of(instance: CovarianceInstance, loss: str, outputs: Sequence[Array]
     def of_means(m: int, n: int) -> Any:
         return pair_weight(instance, half_square(means[m] - means[n]))
 
+    if loss == "simple":
+        return lambda *_: arb(1)
     if loss == "further views":
         return lambda m, n, _one, _minus, *further: between(m, n, *further)
     if loss == "own views":
@@ -194,6 +196,8 @@ def torch_loss(instance: CovarianceInstance, loss: str, leaves: Sequence[Tensor]
         return numeric.pair_weight(spec, (0.5 * (first - second).square().sum(-1)).unsqueeze(-1)).squeeze(-1)
 
     xi = weight(means[:, None], means)
+    if loss == "simple":
+        return numeric.expected_loss(leaves, population, "simple", instance.slope)
     if loss == "covariance":
         return numeric.covariance_loss(f, population, xi, instance.beta)
     p, q = population.point_weights, population.augmentation_weights
