@@ -10,7 +10,6 @@ left.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import reduce
 from itertools import permutations, product
 from math import prod
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import sympy
+from flint import fmpq
 from sympy import Expr
 
 from theory.core.decide import ABSTAINED, POINT, POLYNOMIAL, Decision
@@ -290,14 +290,14 @@ class Population:
         self._weights = [self._law(POINTS), self._law(POINTS)]
         self._copies = [self._law(COPIES) for _ in range(POINTS)]
 
-    def _law(self, count: int) -> list[Fraction]:
+    def _law(self, count: int) -> list[fmpq]:
         raw = [self._random.randint(1, 4) for _ in range(count)]
-        return [Fraction(value, sum(raw)) for value in raw]
+        return [fmpq(value, sum(raw)) for value in raw]
 
     def _draw(self, key: tuple[object, ...], name: str) -> np.ndarray:
         if key not in self._values:
             shape = self.shapes.get(name, (1, 1))
-            drawn = [Fraction(self._random.randint(-3, 3)) for _ in range(shape[0] * shape[1])]
+            drawn = [fmpq(self._random.randint(-3, 3)) for _ in range(shape[0] * shape[1])]
             self._values[key] = np.array(drawn, dtype=object).reshape(shape)
         return self._values[key]
 
@@ -311,7 +311,7 @@ class Population:
         return centred
 
     def _mean(self, values: list[np.ndarray], point: int) -> np.ndarray:
-        return np.tensordot(np.array(self._copies[point]), np.array(values), axes=1)
+        return np.tensordot(np.array(self._copies[point], dtype=object), np.array(values), axes=1)
 
     def _value(self, item: Letter, where: Mapping[str, int], copies: Mapping[Label, int]) -> np.ndarray:
         sources = {mean: name for name, mean in self.law.means.items() if mean}
@@ -337,7 +337,7 @@ class Population:
             return 0 * value
         return value if points == tuple(sorted(points)) else parity * value
 
-    def _places(self, term: Term) -> Iterator[tuple[Fraction, dict[str, int], dict[Label, int]]]:
+    def _places(self, term: Term) -> Iterator[tuple[fmpq, dict[str, int], dict[Label, int]]]:
         """Every assignment of points and copies, with its probability."""
         labels = sorted({label for item in _letters(term) for label in item.labels})
         points = sorted({p for p, _ in labels})
@@ -360,19 +360,19 @@ class Population:
 
     @staticmethod
     def _chance(
-        values: Mapping[str, int], dependent: frozenset[str], weights: Mapping[str, list[Fraction]]
-    ) -> Fraction:
+        values: Mapping[str, int], dependent: frozenset[str], weights: Mapping[str, list[fmpq]]
+    ) -> fmpq:
         """Probability of an assignment in which the dependent names coincide."""
         tied = [name for name in values if name in dependent]
         if len({values[name] for name in tied}) > 1:
-            return Fraction(0)
-        return prod((weights[name][value] for name, value in values.items() if name not in tied[1:]), start=Fraction(1))
+            return fmpq(0)
+        return prod((weights[name][value] for name, value in values.items() if name not in tied[1:]), start=fmpq(1))
 
     def expectation(self, moment: Moment) -> np.ndarray | None:
         """The expectation of a moment, entry by entry; None for the empty moment."""
         total = None
         for term, coefficient in moment.terms.items():
-            factor = Fraction(int(coefficient.p), int(coefficient.q))
+            factor = fmpq(int(coefficient.p), int(coefficient.q))
             for chance, where, copies in self._places(term):
                 scale = factor * chance
                 for scalar in term.scalars:
@@ -383,7 +383,7 @@ class Population:
 
     def _word(self, word: Word, where: Mapping[str, int], copies: Mapping[Label, int]) -> np.ndarray:
         if not word:
-            return np.array([[Fraction(1)]], dtype=object)
+            return np.array([[fmpq(1)]], dtype=object)
         return reduce(np.dot, [self._value(item, where, copies) for item in word])
 
 
