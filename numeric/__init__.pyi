@@ -48,6 +48,9 @@ from .towers.infonce import simplex_outputs as simplex_outputs
 from .towers.losses import LossSpec as LossSpec
 from .towers.losses import loss_derivatives as loss_derivatives
 from .towers.losses import loss_spec as loss_spec
+from .towers.jepa import predictive_fixed_point as predictive_fixed_point
+from .towers.jepa import predictive_loss as predictive_loss
+from .towers.jepa import predictive_rates as predictive_rates
 from .towers.losses import loss_value as loss_value
 from .towers.losses import pair_weight as pair_weight
 from .towers.network import Trace as Trace

@@ -80,6 +80,7 @@ PACKS: Mapping[str, str] = MappingProxyType(
         "linear-byol": "theory.packs.linear_byol",
         "linear-simclr": "theory.packs.linear_simclr",
         "eigenvector-growth": "theory.packs.eigenvector_growth",
+        "jepa-mae": "theory.packs.jepa_mae",
         "residue-order-two": "theory.packs.residue",
         "spectral-loss": "theory.packs.spectral",
         "stepwise-barlow": "theory.packs.stepwise",

@@ -63,6 +63,7 @@ PACKS: tuple[Entry, ...] = (
     Entry("linear-byol", None, "linear BYOL: flow, balance, modes and collapse", "verify.packs.linear_byol"),
     Entry("eigenvector-growth", None, "growth along the top eigenvector", "verify.packs.eigenvector_growth"),
     Entry("residue-order-two", None, "the residue of the weighted operator at second order", "verify.packs.residue"),
+    Entry("jepa-mae", None, "JEPA and MAE in deep linear networks", "verify.packs.jepa_mae"),
     Entry("spectral-loss", None, "spectral contrastive loss: a factorised graph", "verify.packs.spectral"),
     Entry("stepwise-barlow", None, "Barlow Twins: eigenvectors learned in steps", "verify.packs.stepwise"),
     Entry("whitening", None, "whitened invariance: canonical correlations of two views", "verify.packs.whitening"),

@@ -218,7 +218,7 @@ def descent(context: Context) -> Evidence:
     count = context.pick(quick=2, thorough=40)
     return tally(
         "trained", "descent", toy(context.seed + 1, count), partial(measure_descent, device=context.device),
-        at_least=count, detail=f"{STEPS} normalised steps: the rate on the sphere, energy never falls, c_2/c_1 shrinks geometrically",
+        at_least=count, detail=f"{STEPS} steps: rate on the sphere, rising energy, geometric c_2/c_1",
     )  # fmt: skip
 
 
