@@ -10,7 +10,7 @@ from flint import fmpq
 import numeric
 import theory
 from hltm.base.errors import InputError
-from verify.packs.covariance_loss import STATEMENT, Neuron
+from verify.packs.covariance_loss import STATEMENT, Neuron, measure_operator
 from verify.packs.covariance_measures import PACK, CovarianceInstance
 
 # Two points with two views each, a ReLU tower of widths 2, 3, 2, and a table of symmetric weights.
@@ -176,3 +176,10 @@ def test_a_single_view_leaves_the_batch_undecided():
     assert PACK.measure_part(batch, one, None, False, "cpu").status == "abstained"
     assert PACK.measure(one).status == "holds"
     assert len(STATEMENT.variants) >= 5
+
+
+def test_a_gate_at_its_kink_is_left_undecided():
+    weights = (((1.0, -1.0),), ((1.0,),))
+    one = CovarianceInstance(0.0, weights, 0.5, 1.0, 0.0, (((1.0, 1.0),), ((2.0, 1.0),)), (0.5, 0.5), ((1.0,), (1.0,)))
+    assert measure_operator(one).status == "abstained"
+    assert PACK.measure(one).status == "holds"

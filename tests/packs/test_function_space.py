@@ -8,7 +8,7 @@ import torch
 
 import numeric
 from hltm.base.errors import InputError
-from verify.packs.function_space import PACK, FlowInstance
+from verify.packs.function_space import PACK, FlowInstance, measure_kernel
 
 POINTS = np.array([[[1.0, 0.5], [0.25, 1.0]], [[-0.5, 1.0], [1.5, 0.75]], [[0.5, -1.0], [1.0, 0.125]]])
 P = np.array([0.25, 0.5, 0.25])
@@ -133,3 +133,12 @@ def test_an_instance_needs_an_input_of_the_right_length():
     assert PACK.measure(one).status == "holds"
     with pytest.raises(InputError, match=r"z=\(3.0, 1.0\): must be 1 finite numbers"):
         FlowInstance.from_json({**one.as_json(), "z": [3.0, 1.0]})
+
+
+def test_a_gate_at_its_kink_is_left_undecided():
+    weights = (((1.0, -1.0),), ((1.0,),))
+    one = FlowInstance(
+        0.0, weights, 0.5, 1.0, 0.0, (((1.0, 1.0),), ((2.0, 1.0),)), (0.5, 0.5), ((1.0,), (1.0,)), (1.0, 1.0)
+    )
+    assert measure_kernel(one).status == "abstained"
+    assert PACK.measure(one).status == "holds"

@@ -18,6 +18,7 @@ Source
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,7 +35,7 @@ from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.rewrites import left, right, times
 from verify.engine.statement import Assumption, Check, Context, PaperRelation
 from verify.packs.covariance_measures import PACK, STAGES, CovarianceInstance, float_expected, toy
-from verify.packs.part import mutant, pack_statement
+from verify.packs.part import UndecidedError, mutant, pack_statement
 from verify.tolerance import rounding
 from verify.towers.tower import tensors
 
@@ -262,7 +263,10 @@ def measure_operator(instance: CovarianceInstance, device: str = "cpu") -> Measu
     means = population.mean(numeric.forward(weights, population.flat_points, instance.slope))
     spec = numeric.loss_spec("triplet", tau=instance.tau, margin=instance.margin)
     xi = numeric.pair_weight(spec, (0.5 * (means[:, None] - means).square().sum(-1)).unsqueeze(-1)).squeeze(-1)
-    found, _ = float_expected(instance, "covariance", device)
+    try:
+        found, _ = float_expected(instance, "covariance", device)
+    except UndecidedError as reason:
+        return Measurement(0.0, math.inf, False, str(reason))
     sides = numeric.covariance_loss_update(weights, population, xi, instance.beta, instance.slope)
     worst = Measurement(0.0, 0.0)
     for layer, (gradient, side) in enumerate(zip(found, sides, strict=True), start=1):

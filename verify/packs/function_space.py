@@ -16,6 +16,7 @@ Source
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -39,7 +40,7 @@ from verify.packs.byol_measures import everywhere, on_points
 from verify.packs.covariance_loss import Neuron
 from verify.packs.covariance_measures import CovarianceInstance
 from verify.packs.oracle import entries, float_gradients
-from verify.packs.part import Pack, Part, Place, mutant, pack_statement
+from verify.packs.part import Pack, Part, Place, UndecidedError, mutant, pack_statement
 from verify.strategies import vectors
 from verify.tolerance import rounding
 from verify.tolerance.running import Bounded
@@ -340,7 +341,10 @@ def measure_kernel(instance: FlowInstance, device: str = "cpu") -> Measurement:
     population = numeric.FinitePopulation(*tensors(arguments, device))
     weights, z = tensors(instance.weights, device), tensors([[instance.z]], device)[0]
     side = numeric.output_flow(weights, population, z, instance.slope)[0].cpu().numpy()
-    found = float_rates(simple(instance), "simple", device)[0]
+    try:
+        found = float_rates(simple(instance), "simple", device)[0]
+    except UndecidedError as reason:
+        return Measurement(0.0, math.inf, False, str(reason))
     value, bound = (np.array([get(entry) for entry in found]) for get in (_value, _twice_the_error))
     return rounding.worse(Measurement(0.0, 0.0), np.abs(value - side), bound, "output")
 
