@@ -44,8 +44,9 @@ def simclr_loss(outputs: Any, views: Any) -> Tensor:
     far = 0.5 * (first[:, None] - first[None]).square().sum(-1)
     size = len(first)
     own = torch.eye(size, dtype=torch.bool, device=first.device)
-    scores = torch.where(own, -near[:, None], -far)
-    return (near + torch.logsumexp(scores, dim=1)).sum()
+    # log(1 + sum e^(d_i - d_ij)): the pull on a positive is a sum over negatives, and 1 - alpha_ii does not cancel.
+    scores = torch.where(own, torch.zeros_like(far), near[:, None] - far)
+    return torch.logsumexp(scores, dim=1).sum()
 
 
 def simclr_matrices(weights: Any, points: Any, views: Any) -> tuple[Tensor, Tensor]:

@@ -17,9 +17,11 @@ from verify.instances.instance import JsonInstance, Matrix
 from verify.packs.oracle import entries, exact_gradient, float_gradients
 from verify.packs.part import BITS, Pack, Part, Place, UndecidedError
 from verify.strategies import matrices
+from verify.tolerance.running import Bounded
 from verify.towers import balls
 from verify.towers.population import half_square
 from verify.towers.tower import Array, tensors
+from verify.towers.values import in_float64
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,7 +103,22 @@ def float_descent(instance: LinearSimclrInstance, layers: int, device: str) -> t
         first, second = (reduce(lambda x, matrix: x @ matrix.T, leaves, rows) for rows in batch)
         return numeric.simclr_loss(first, second)
 
-    return tuple(-g for g in float_gradients(value, (instance.weights, instance.top)[:layers], device))
+    floor = rounding_floor(instance, layers)
+    widened = np.frompyfunc(lambda entry: Bounded(entry.value, entry.error + floor), 1, 1)
+    return tuple(-widened(g) for g in float_gradients(value, (instance.weights, instance.top)[:layers], device))
+
+
+def rounding_floor(instance: LinearSimclrInstance, layers: int) -> float:
+    """What rounding leaves of terms that cancel in both precisions, which the probes of `float_gradients` do not see.
+
+    Every pair adds terms of size ``|W g| |g|``, with weights whose exponents are distances.
+    """
+    stack = [np.abs(np.asarray(m)) for m in (instance.weights, instance.top)[:layers]]
+    matrix = reduce(lambda below, above: above @ below, stack)
+    span = np.abs(np.concatenate([np.asarray(instance.points), np.asarray(instance.views)])).max(0) * 2
+    outputs = matrix @ span
+    terms = len(instance.points) ** 2 * float(outputs.sum() * span.sum()) * max(float(m.sum()) for m in stack)
+    return 2.0**-50 * terms * (1 + float(outputs @ outputs))
 
 
 def descent(instance: LinearSimclrInstance, layers: int, arithmetic: str, device: str) -> tuple[Array, ...]:
@@ -188,6 +205,9 @@ def two_layers(instance: LinearSimclrInstance, arithmetic: str, device: str) -> 
     yield from places(2, instance, arithmetic, device)
 
 
+SMALLEST = 2.0**-100
+
+
 def eigenvectors(matrix: Array) -> list[tuple[Any, Array]]:
     """Eigenvalues and eigenvectors of a symmetric matrix of balls with one or two rows."""
     if len(matrix) == 1:
@@ -195,7 +215,7 @@ def eigenvectors(matrix: Array) -> list[tuple[Any, Array]]:
     if len(matrix) > 2:
         raise UndecidedError("eigenvectors are written out for two input dimensions")
     a, b, c = matrix[0, 0], matrix[0, 1], matrix[1, 1]
-    if b.contains(0):
+    if not abs(b) > SMALLEST:
         raise UndecidedError("a matrix that may be diagonal")
     root = (((a - c) / 2) ** 2 + b * b).sqrt()
     return [(value, np.array([[b], [value - a]], dtype=object)) for value in ((a + c) / 2 + root, (a + c) / 2 - root)]
@@ -208,8 +228,12 @@ def eigen_places(instance: LinearSimclrInstance, arithmetic: str, device: str) -
     found = pairs(instance, 1)
     (rate,) = descent(instance, 1, arithmetic, device)
     weight = entries(instance.weights, "ball")
+    if arithmetic == "float64":
+        weight = in_float64(weight)
     sizes = {letters.N1: weight.shape[1], letters.N2: weight.shape[0]}
     for number, (value, vector) in enumerate(eigenvectors(found.spread - found.augmented), start=1):
+        if arithmetic == "float64":
+            vector = in_float64(vector)
         along, image = rate @ vector, weight @ vector
         values = {
             "weights": weight,
