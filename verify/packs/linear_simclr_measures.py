@@ -217,7 +217,8 @@ def eigenvectors(matrix: Array) -> list[tuple[Any, Array]]:
     a, b, c = matrix[0, 0], matrix[0, 1], matrix[1, 1]
     if not abs(b) > SMALLEST:
         raise UndecidedError("a matrix that may be diagonal")
-    root = (((a - c) / 2) ** 2 + b * b).sqrt()
+    half = (a - c) / 2
+    root = (half * half + b * b).sqrt()  # a power of a ball around 0 is not a number
     return [(value, np.array([[b], [value - a]], dtype=object)) for value in ((a + c) / 2 + root, (a + c) / 2 - root)]
 
 
