@@ -77,22 +77,22 @@ STATEMENTS: Mapping[str, Entry] = MappingProxyType(
 PACKS: Mapping[str, str] = MappingProxyType(
     {
         "byol-update": "theory.packs.byol",
-        "linear-byol": "theory.packs.linear_byol",
-        "linear-simclr": "theory.packs.linear_simclr",
-        "eigenvector-growth": "theory.packs.eigenvector_growth",
-        "jepa-mae": "theory.packs.jepa_mae",
         "residue-order-two": "theory.packs.residue",
+        "linear-byol": "theory.packs.linear_byol",
+        "alpha-trace": "theory.packs.alpha_trace",
         "spectral-loss": "theory.packs.spectral",
         "stepwise-barlow": "theory.packs.stepwise",
-        "whitening": "theory.packs.whitening",
         "covariance-loss": "theory.packs.covariance_loss",
+        "infonce-limits": "theory.packs.infonce_limits",
         "collapse-hessian": "theory.packs.collapse",
         "function-space": "theory.packs.function_space",
-        "alpha-trace": "theory.packs.alpha_trace",
-        "infonce-limits": "theory.packs.infonce_limits",
+        "whitening": "theory.packs.whitening",
+        "linear-simclr": "theory.packs.linear_simclr",
+        "jepa-mae": "theory.packs.jepa_mae",
+        "eigenvector-growth": "theory.packs.eigenvector_growth",
     }
 )
-"""Statements of other papers, and of other versions of the paper: the module of each, which has ``PARTS`` and ``derive``.
+"""Statements of other papers and versions of the paper: the module of each, which has ``PARTS`` and ``derive``.
 
 A part is one formula; modules are imported when they are asked for.
 """

@@ -60,19 +60,19 @@ REGISTRY: tuple[Entry, ...] = (
 
 PACKS: tuple[Entry, ...] = (
     Entry("byol-update", None, "BYOL: predictor, target and zero mean", "verify.packs.byol"),
-    Entry("linear-byol", None, "linear BYOL: flow, balance, modes and collapse", "verify.packs.linear_byol"),
-    Entry("eigenvector-growth", None, "growth along the top eigenvector", "verify.packs.eigenvector_growth"),
     Entry("residue-order-two", None, "the residue of the weighted operator at second order", "verify.packs.residue"),
-    Entry("jepa-mae", None, "JEPA and MAE in deep linear networks", "verify.packs.jepa_mae"),
+    Entry("linear-byol", None, "linear BYOL: flow, balance, modes and collapse", "verify.packs.linear_byol"),
+    Entry("alpha-trace", None, "contrastive losses as a weighted trace", "verify.packs.alpha_trace"),
     Entry("spectral-loss", None, "spectral contrastive loss: a factorised graph", "verify.packs.spectral"),
     Entry("stepwise-barlow", None, "Barlow Twins: eigenvectors learned in steps", "verify.packs.stepwise"),
-    Entry("whitening", None, "whitened invariance: canonical correlations of two views", "verify.packs.whitening"),
     Entry("covariance-loss", None, "covariance loss: a step without a residue", "verify.packs.covariance_loss"),
+    Entry("infonce-limits", None, "InfoNCE: many negatives, minimum and information", "verify.packs.infonce_limits"),
     Entry("collapse-hessian", None, "Hessian at collapse of a linear layer", "verify.packs.collapse"),
     Entry("function-space", None, "flow of the outputs by the tangent kernel", "verify.packs.function_space"),
+    Entry("whitening", None, "whitened invariance: canonical correlations of two views", "verify.packs.whitening"),
     Entry("linear-simclr", None, "linear SimCLR: the flow W X and dimensional collapse", "verify.packs.linear_simclr"),
-    Entry("alpha-trace", None, "contrastive losses as a weighted trace", "verify.packs.alpha_trace"),
-    Entry("infonce-limits", None, "InfoNCE: many negatives, minimum and information", "verify.packs.infonce_limits"),
+    Entry("jepa-mae", None, "JEPA and MAE in deep linear networks", "verify.packs.jepa_mae"),
+    Entry("eigenvector-growth", None, "growth along the top eigenvector", "verify.packs.eigenvector_growth"),
 )
 """Statements of other papers, and of other versions of the paper; none of them is called a theorem."""
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from verify.registry import PACKS
+
 sys.path.insert(0, str(Path(__file__).parent))
 from pages import BLOCK, Command, agrees, commands, run_page
 
@@ -42,6 +44,16 @@ def test_every_formula_of_the_mathematics_links_to_code():
         assert "{math}" not in text
         if page.stem not in ("index", "conventions"):
             assert f"```{{statement}} {page.stem}\n" in text
+
+
+def test_every_pack_has_a_page_with_its_statement():
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in DOCS.glob("packs/*.md")}
+    index = pages.pop("index")
+    assert set(pages) == {known.slug for known in PACKS}
+    assert "```{packs}\n```" in index
+    for slug, text in pages.items():
+        assert f"```{{statement}} {slug}\n```" in text, slug
+        assert text.startswith("# ") and not re.search(r"^# .*theorem", text, re.IGNORECASE), slug
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from hltm.base.workers import ProcessPool
 
+SEVERAL = 4
+"""Statements for which another process is started: it needs longer to start than fewer ones take."""
 Item = TypeVar("Item")
 Output = TypeVar("Output")
 

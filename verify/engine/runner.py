@@ -5,8 +5,12 @@ Functions here compute and return; they print nothing and write nothing.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from html import escape
@@ -16,7 +20,7 @@ from hltm.base.progress import SILENT, Progress
 from verify.engine import assumptions as assumption
 from verify.engine import html
 from verify.engine.evidence import Evidence, Kind, Measurement, Verdict, counted, evidence_table, timed, verdict
-from verify.engine.processes import map_in_processes
+from verify.engine.processes import SEVERAL, helpers, map_in_processes
 from verify.engine.rewrites import Rewrite
 from verify.engine.statement import Check, Context, Statement, Variant
 from verify.registry import PACKS, REGISTRY, Entry
@@ -107,20 +111,64 @@ def run(
     statements = [entry.load() for entry in entries]
     chosen = [[check for check in all_checks(statement) if only in (None, check.kind)] for statement in statements]
     progress.start(sum(len(checks) for checks in chosen))
-    for statement, checks in zip(statements, chosen, strict=True):
-        begun = time.perf_counter()
-        evidence: list[Evidence] = []
-        try:
-            for check in checks:
-                progress.step(f"{statement.slug}: {check.kind} ({check.source})")
-                started = time.perf_counter()
-                result = check.run(context)
-                evidence.append(timed(result, time.perf_counter() - started))
-        except KeyboardInterrupt:
-            yield interrupted(statement, evidence, time.perf_counter() - begun, only)
-            raise
-        evidence += not_run(statement, {row.kind for row in evidence}, only)
-        yield Result(statement, tuple(evidence), time.perf_counter() - begun)
+    with measured_aside(entries, chosen, context) as run_check:
+        for statement, checks in zip(statements, chosen, strict=True):
+            begun = time.perf_counter()
+            evidence: list[Evidence] = []
+            try:
+                for check in checks:
+                    progress.step(f"{statement.slug}: {check.kind} ({check.source})")
+                    evidence.append(run_check(statement, check))
+            except KeyboardInterrupt:
+                yield interrupted(statement, evidence, time.perf_counter() - begun, only)
+                raise
+            evidence += not_run(statement, {row.kind for row in evidence}, only)
+            yield Result(statement, tuple(evidence), time.perf_counter() - begun)
+
+
+ASIDE: tuple[Kind, ...] = ("exact", "float", "property", "trained")
+"""Kinds whose evidence is numbers, which another process can send."""
+RunCheck = Callable[[Statement, Check], Evidence]
+
+
+@contextmanager
+def measured_aside(
+    entries: Sequence[Entry], chosen: Sequence[Sequence[Check]], context: Context
+) -> Iterator[RunCheck]:
+    """Measure several packs in a second process while this one derives and refutes; the others run here.
+
+    The seven statements have figures, which are drawn in a second process already.
+    """
+    if len(entries) < SEVERAL or (os.cpu_count() or 1) == 1 or not all(entry in PACKS for entry in entries):
+        yield lambda _, check: run_timed(check, context)
+        return
+    with helpers(1) as send:
+        running: dict[tuple[str, Check], Future[Evidence]] = {}
+        with suppress(OSError, BrokenProcessPool):  # a machine that lets no further process start
+            for entry, checks in zip(entries, chosen, strict=True):
+                places = {check: number for number, check in enumerate(all_checks(entry.load()))}
+                for check in checks:
+                    if check.kind in ASIDE:
+                        running[entry.slug, check] = send(run_registered, entry.slug, places[check], context)
+
+        def run_check(statement: Statement, check: Check) -> Evidence:
+            with suppress(KeyError, BrokenProcessPool):
+                return running[statement.slug, check].result()
+            return run_timed(check, context)
+
+        yield run_check
+
+
+def run_registered(slug: str, number: int, context: Context) -> Evidence:
+    """Run one check of a registered statement, in another process."""
+    return run_timed(all_checks(known_entry(slug).load())[number], context)
+
+
+def run_timed(check: Check, context: Context) -> Evidence:
+    """Run a check and note the seconds that it took."""
+    started = time.perf_counter()
+    result = check.run(context)
+    return timed(result, time.perf_counter() - started)
 
 
 def all_checks(statement: Statement) -> tuple[Check, ...]:

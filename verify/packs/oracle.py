@@ -41,15 +41,18 @@ def exact_gradient(loss: Callable[[Array], Any], at: Array, arithmetic: str) -> 
     return result
 
 
+LARGEST_EXPONENT = 16.0
+"""In units of the temperature: e^-16 is above the unit roundoff of float32, so that the probe sees it beside 1."""
 NUDGES = (0.0, 2.0**-7, -(2.0**-6))
-"""Relative changes of the arguments at which rounding is probed."""
+"""Changes of the arguments at which rounding is probed, relative where an argument is not 0."""
 
 
 def float_gradients(loss: Callable[[Sequence[Tensor]], Tensor], at: Sequence[Any], device: str = "cpu") -> list[Array]:
     """Automatic differentiation in float64 by every array; each entry carries an estimate of its error.
 
-    The estimate is that of `verify.tolerance.rounding.measured_tolerance`, the scaled difference to the same in float32:
-    the largest at the arguments and at two neighbours, for at the arguments themselves everything may cancel exactly.
+    The estimate is that of `verify.tolerance.rounding.measured_tolerance`, the scaled difference to the same in
+    float32: the largest at the arguments and at two neighbours, for at the arguments all may cancel exactly. It is
+    worth nothing where exponents are beyond `LARGEST_EXPONENT`.
     """
     import torch
 
@@ -80,7 +83,11 @@ def _with_error(compute: Callable[[list[Tensor]], list[Array]], at: Sequence[Any
     results, errors = [], []
     for nudge in NUDGES:
         moved = [np.asarray(array, dtype=np.float64) for array in at]
-        moved = [array * (1 + nudge * np.cos(np.arange(array.size)).reshape(array.shape)) for array in moved]
+        # An argument that is 0 is moved too: a derivative along a direction is taken there.
+        moved = [
+            np.where(array == 0, nudge, array * (1 + nudge * np.cos(np.arange(array.size)).reshape(array.shape)))
+            for array in moved
+        ]
         double, single = (compute(tensors(moved, device, dtype)) for dtype in (torch.float64, torch.float32))
         if not all(np.isfinite(side).all() for side in (*double, *single)):
             raise UndecidedError("a gradient is not finite in float32 or float64")

@@ -22,7 +22,7 @@ import numeric
 from hltm.base.errors import InputError
 from verify.instances import samples
 from verify.instances.instance import JsonInstance, Matrix, Vector
-from verify.packs.oracle import entries, float_gradients
+from verify.packs.oracle import LARGEST_EXPONENT, entries, float_gradients
 from verify.packs.part import BITS, Pack, Part, Place, UndecidedError
 from verify.strategies import eighths, matrices, simplices
 from verify.towers import balls
@@ -321,6 +321,16 @@ def second(value: Tensor, s: Tensor) -> Tensor:
     return torch.autograd.grad(first, s, create_graph=True)[0] / 2
 
 
+def check_exponents(instance: ResidueInstance) -> None:
+    """Leave instances undecided in float64 whose exponents are beyond what its probe in float32 sees."""
+    one = letters(instance)
+    ends = list(one.output)
+    ends += [mean + noise for mean, row in zip(one.output, one.phi, strict=True) for noise in row]
+    largest = max(float(half_square((a - b)[:, 0]).mid()) for a in ends for b in ends)
+    if instance.loss != "simple" and largest + abs(instance.margin) > LARGEST_EXPONENT * instance.tau:
+        raise UndecidedError("an exponent is beyond what float32 sees")
+
+
 @lru_cache(maxsize=1024)
 def float_coefficient(instance: ResidueInstance, what: str, device: str) -> Array:
     """The gradient by W: at s = 1 ("whole"), else its coefficient of s^2, of both pairs, of one, or "points"."""
@@ -365,6 +375,7 @@ def float_weights(instance: ResidueInstance, r: float, device: str) -> list[Any]
 def coefficient(instance: ResidueInstance, what: str, arithmetic: str, device: str) -> Array:
     """``-E[grad]``: its coefficient of s^2 by the oracle of that arithmetic, or its value at s = 1."""
     if arithmetic == "float64":
+        check_exponents(instance)
         return -float_coefficient(instance, what, device)
     with balls.precision(BITS, LENGTH):
         if what == "whole":
@@ -444,6 +455,7 @@ def of_loss(instance: ResidueInstance, what: str, arithmetic: str, device: str, 
 def weights_at(instance: ResidueInstance, rho: Any, arithmetic: str, device: str) -> Sequence[Any]:
     """xi, xi', xi'' between the first point and the last one."""
     if arithmetic == "float64":
+        check_exponents(instance)
         return float_weights(instance, float(rho.mid()), device)
     return pair_weights(instance, 0, len(instance.point_weights) - 1)
 
@@ -496,6 +508,7 @@ def mean_weight(instance: ResidueInstance, n: int, arithmetic: str, device: str)
     if arithmetic == "float64":
         import torch
 
+        check_exponents(instance)
         spec = numeric.loss_spec("infonce", tau=instance.tau, negatives=count)
 
         def value(leaves: Sequence[Tensor]) -> Tensor:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
-from verify.engine.processes import helpers
+from verify.engine.processes import SEVERAL, helpers
 from verify.engine.runner import Result
 from verify.engine.saved import evidence_name, instance_document, instance_name, json_bytes, read_json
 from verify.engine.statement import Statement
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from verify.figures.data import FigureData
 
 
-# A process needs longer to start than the figures of fewer statements take.
-SEVERAL = 4
 SHOWN = 300
 Row = dict[str, Any]
 Figure = tuple[Row, dict[str, bytes]]

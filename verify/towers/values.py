@@ -18,6 +18,7 @@ import numpy as np
 from flint import arb, fmpq
 
 from verify.engine.evidence import Evidence, Kind, Measurement, tally
+from verify.tolerance import rounding
 from verify.tolerance.running import Bounded, bounded
 from verify.towers import balls
 from verify.towers.tower import Array, measure_differences
@@ -91,6 +92,7 @@ def with_bounds() -> Any:
     return Arithmetic("float64 with error bounds", in_float64, functions)
 
 
+@rounding.quiet
 def useful(difference: Array, left: Array, right: Array) -> Array:
     """Differences with an infinite bound in place of one that is not small against the sides, or against 1."""
 
