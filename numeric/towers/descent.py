@@ -143,7 +143,8 @@ def descend(
     with torch.no_grad():
         losses = [expected_loss(layers, exact, spec, below, convention=convention)]
     if not math.isfinite(float(losses[0])):
-        raise InputError(f"loss {getattr(spec, 'name', 'of outputs')!r} of the starting weights: is {float(losses[0])}, must be finite")
+        name = getattr(spec, "name", "of outputs")
+        raise InputError(f"loss {name!r} of the starting weights: is {float(losses[0])}, must be finite")
     taken, records, diverged = [0], [layers], None
     for step in range(1, steps + 1):
         update = population_gradient(layers, exact, spec, below, convention=convention)

@@ -31,10 +31,13 @@ def test_every_pack_is_registered_on_both_sides():
 @pytest.mark.parametrize("slug", STATEMENTS)
 def test_a_pack_is_no_theorem_of_the_paper(slug):
     statement = STATEMENTS[slug]
-    assert statement.theorem is None and statement.heading == "Statement"
+    assert statement.theorem is None
+    assert statement.heading == "Statement"
     assert not re.search(r"theorem \d", statement.title.lower())
     assert statement.relation_to_paper is not None
-    assert statement.source and statement.not_covered and statement.assumptions
+    assert statement.source
+    assert statement.not_covered
+    assert statement.assumptions
     assert entry(slug).title == statement.title
 
 
@@ -43,10 +46,12 @@ def test_a_formula_is_proved_and_its_false_neighbours_are_refuted(slug, part):
     derived = theory.derive(slug, part=part)
     assert derived.slug == slug
     assert derived.proved, derived.decision
-    assert derived.steps and all(step.proved for step in derived.steps)
+    assert derived.steps
+    assert all(step.proved for step in derived.steps)
     decisions = {name: derived.decides(wrong).value for name, wrong in derived.claim.mutants().items()}
-    assert decisions and set(decisions.values()) == {False}, decisions
-    assert derived.claim.latex() and derived.latex()
+    assert set(decisions.values()) == {False}, decisions
+    assert derived.claim.latex()
+    assert derived.latex()
 
 
 @pytest.mark.parametrize("slug", DERIVED)
@@ -126,7 +131,8 @@ def test_statements_are_chosen_by_slug_or_number(in_process):
     done = in_process("verify", "verify", "byol-update", "2", "--only", "assumptions", "--json", "-")
     assert [one["slug"] for one in json.loads(done.stdout)["statements"]] == ["byol-update", "contrastive-losses"]
     done = in_process("verify", "verify", "byol")
-    assert done.returncode == 2 and done.stdout == ""
+    assert done.returncode == 2
+    assert done.stdout == ""
     assert done.stderr.startswith("error: statement='byol': must be one of dual-gradient")
 
 

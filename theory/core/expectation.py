@@ -359,9 +359,7 @@ class Population:
                     yield total, where, copies
 
     @staticmethod
-    def _chance(
-        values: Mapping[str, int], dependent: frozenset[str], weights: Mapping[str, list[fmpq]]
-    ) -> fmpq:
+    def _chance(values: Mapping[str, int], dependent: frozenset[str], weights: Mapping[str, list[fmpq]]) -> fmpq:
         """Probability of an assignment in which the dependent names coincide."""
         tied = [name for name in values if name in dependent]
         if len({values[name] for name in tied}) > 1:

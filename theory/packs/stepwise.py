@@ -262,9 +262,7 @@ def unit_columns() -> Derivation:
     part = HadamardProduct(matrix, Identity(size))
     steps = [
         identity_step(Trace(part * matrix), Trace(part * part), "only the diagonal of the other factor counts"),
-        identity_step(
-            Trace(diagonal * diagonal), SAMPLES, "unit columns: it is I", {diagonal: Identity(size)}
-        ),
+        identity_step(Trace(diagonal * diagonal), SAMPLES, "unit columns: it is I", {diagonal: Identity(size)}),
     ]
     columns = {CRITERIA["columns"]: Trace(matrix * matrix) - SAMPLES}
     read = identity_reading(criterion("rows") | columns)

@@ -132,9 +132,7 @@ RunCheck = Callable[[Statement, Check], Evidence]
 
 
 @contextmanager
-def measured_aside(
-    entries: Sequence[Entry], chosen: Sequence[Sequence[Check]], context: Context
-) -> Iterator[RunCheck]:
+def measured_aside(entries: Sequence[Entry], chosen: Sequence[Sequence[Check]], context: Context) -> Iterator[RunCheck]:
     """Measure several packs in a second process while this one derives and refutes; the others run here.
 
     The seven statements have figures, which are drawn in a second process already.
