@@ -22,7 +22,7 @@ from theory.losses.grammar import check_syntax, unexpected
 from theory.losses.loss import derivative, loss_of
 from theory.losses.parse import parse_loss
 from theory.losses.signs import decide_slope, sign_decisions
-from theory.registry import STATEMENTS
+from theory.registry import PACKS, STATEMENTS
 from theory.towers.covariance import derive_covariance, law_without
 from theory.towers.dual_gradient import derive_all_sizes
 from theory.towers.moment_steps import with_homogeneity
@@ -269,7 +269,7 @@ def test_stacked_columns_are_written_with_their_matrix():
 
 
 def test_a_name_that_is_like_no_other_gets_no_hint():
-    known = ", ".join(STATEMENTS)
+    known = ", ".join([*STATEMENTS, *PACKS])
     for slug, hint in (("qqqq", ""), ("dual-gradent", "; did you mean 'dual-gradient'?")):
         with pytest.raises(InputError) as caught:
             theory.derive(slug)

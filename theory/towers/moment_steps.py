@@ -4,6 +4,8 @@ The letters are K (connection), f (output), their means over augmentations, thei
 vec W (arXiv 2010.00578, sections of Theorems 3 and 4).
 """
 
+from sympy import MatrixExpr, ZeroMatrix
+
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.expectation import CONSTANT, Moment, letter
 from theory.core.notation import Vec, dimension
@@ -54,8 +56,13 @@ ALPHABET = Alphabet(
 )
 """The letters of statements 3 and 4."""
 SHAPES = ALPHABET.shapes
-factored, shown, read_as, moment_step = ALPHABET.factored, ALPHABET.shown, ALPHABET.read_as, ALPHABET.step
+factored, read_as, moment_step = ALPHABET.factored, ALPHABET.read_as, ALPHABET.step
 letter_of = ALPHABET.meaning
+
+
+def shown(moment: Moment) -> MatrixExpr:
+    """The expectation of a moment as a SymPy matrix expression, a column of zeros of the empty one."""
+    return ALPHABET.shown(moment) if moment.terms else ZeroMatrix(SIZE, 1)
 
 
 def plain_pair(first: tuple[str, str], second: tuple[str, str], convention: str) -> Moment:

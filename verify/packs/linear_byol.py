@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -131,8 +132,6 @@ def factorised(t: Any, low: Any, high: Any) -> Any:
 
 
 def half() -> Any:
-    from fractions import Fraction
-
     return Fraction(1, 2)
 
 
