@@ -18,8 +18,9 @@ from numeric.towers.checks import Real, Weights, as_floating, as_number, check_f
 from numeric.towers.connection import connections
 from numeric.towers.network import forward, unvec, vec
 from numeric.towers.populations import FinitePopulation
+from numeric.towers.spectral import check_rows
 
-MEANS = ("kept", "subtracted", "detached")
+MEANS = ("kept", "subtracted", "detached", "standardised")
 Predictor = Callable[[Tensor], Tensor]
 
 
@@ -42,12 +43,18 @@ def byol_loss(
     predictor : Tensor or callable, optional
         Matrix, or a function of a batch of outputs; the identity by default.
     mean : str
-        "kept"; "subtracted": minus the expected output of each tower; "detached": no gradient through that mean.
+        "kept"; "subtracted": minus the expected output of each tower; "detached": no gradient through that mean;
+        "standardised": also divided by the deviation of each output, as BatchNorm over the population does.
 
     Returns
     -------
     Tensor
         A scalar, differentiable in ``outputs`` and in what the predictor is made of.
+
+    Raises
+    ------
+    InputError
+        For another number of rows, tables of two widths, or a predictor that does not fit them.
 
     Source
     ------
@@ -61,18 +68,43 @@ def byol_loss(
     """
     if mean not in MEANS:
         raise InputError(f"mean={mean!r}: must be one of {', '.join(MEANS)}")
+    check_rows(outputs, population)
+    check_rows(targets, population, "targets")
     targets = targets.detach()
     if mean != "kept":
         centre = population.flat_weights @ outputs
         outputs = outputs - (centre.detach() if mean == "detached" else centre)
         targets = targets - population.flat_weights @ targets
-    if predictor is not None:
-        outputs = outputs @ predictor.T if isinstance(predictor, Tensor) else predictor(outputs)
+    if mean == "standardised":
+        outputs, targets = (_unit_deviation(table, population) for table in (outputs, targets))
+    outputs = _predicted(outputs, predictor, targets)
     shape = (population.size, population.augmentations, -1)
     online, other = outputs.reshape(shape), targets.reshape(shape)
     distances = 0.5 * (online[:, :, None] - other[:, None, :]).square().sum(-1)
     inner = population.augmentation_weights
     return torch.einsum("m,ma,mb,mab->", population.point_weights, inner, inner, distances)
+
+
+def _unit_deviation(centred: Tensor, population: FinitePopulation) -> Tensor:
+    """Centred outputs over their deviations, gradients through both; an output that is constant is refused."""
+    variance = population.flat_weights @ centred.square()
+    if bool((variance == 0).any()):
+        raise InputError("mean='standardised': an output is the same everywhere, its deviation is 0")
+    return centred / variance.sqrt()
+
+
+def _predicted(outputs: Tensor, predictor: "Tensor | Predictor | None", targets: Tensor) -> Tensor:
+    """Outputs after the predictor, a table of the shape of the targets."""
+    if isinstance(predictor, Tensor):
+        fits = (targets.shape[1], outputs.shape[1])
+        if tuple(predictor.shape) != fits:
+            raise InputError(f"predictor of shape {tuple(predictor.shape)}: must be {fits}, from outputs to targets")
+        return outputs @ predictor.T
+    found = outputs if predictor is None else predictor(outputs)
+    if found.shape != targets.shape:
+        of = "outputs" if predictor is None else "outputs after the predictor"
+        raise InputError(f"{of} of shape {tuple(found.shape)}: must be {tuple(targets.shape)}, that of the targets")
+    return found
 
 
 def byol_gradient(

@@ -39,7 +39,9 @@ def loss(weights, predictor, target, how="kept", held=None):
     """The literal sum over a point and two of its augmentations."""
     f, g = outputs(weights), outputs(target)
     if how != "kept":
-        f, g = f - (mean(f) if how == "subtracted" else held), g - mean(g)
+        f, g = f - (held if how == "detached" else mean(f)), g - mean(g)
+    if how == "standardised":
+        f, g = (table / np.sqrt(np.einsum("m,ma,mak->k", P_X, Q, table**2)) for table in (f, g))
     total = 0.0
     for m, a, b in product(range(3), range(2), range(2)):
         gap = predictor @ f[m, a] - g[m, b]
@@ -63,7 +65,7 @@ def falls(how, index=None):
     return result
 
 
-@pytest.mark.parametrize("how", ["kept", "subtracted", "detached"])
+@pytest.mark.parametrize("how", ["kept", "subtracted", "detached", "standardised"])
 def test_the_update_is_that_of_finite_differences(how):
     layers, by_predictor = numeric.byol_gradient(ONLINE, POPULATION, PREDICTOR, TARGET, SLOPE, how)
     for index, layer in enumerate(layers):
@@ -77,6 +79,13 @@ def test_the_operator_is_the_gradient(how):
     for left, right in zip(layers, numeric.byol_update(ONLINE, POPULATION, PREDICTOR, TARGET, SLOPE, how), strict=True):
         # 4.4e-16 and 1.0e-15 in the independent script of the notes
         assert float((left - right).norm() / left.norm()) < 1e-14
+
+
+def test_a_standardised_layer_has_no_gradient_along_itself():
+    """The top layer stands in front of BatchNorm: w_j . grad_{w_j} = 0 for each of its rows."""
+    layers, _ = numeric.byol_gradient(ONLINE, POPULATION, PREDICTOR, TARGET, SLOPE, "standardised")
+    along = (torch.as_tensor(ONLINE[-1]) * layers[-1]).sum(1)
+    assert float(along.abs().max()) < 1e-14 < float(layers[-1].abs().min())
 
 
 def test_zero_mean_without_a_predictor_adds_nothing_that_repels():
@@ -134,6 +143,7 @@ def test_descent_that_diverges_ends_at_its_last_finite_record():
     [
         (lambda: numeric.byol_gradient(ONLINE, POPULATION, np.eye(3)), r"predictor has shape \(3, 3\): must be \(2, 2\)"),
         (lambda: numeric.byol_gradient(ONLINE, POPULATION, mean="half"), "mean='half': must be one of kept"),
+        (lambda: numeric.byol_gradient([0 * ONLINE[0], ONLINE[1]], POPULATION, mean="standardised"), "deviation is 0"),
         (lambda: numeric.byol_update(ONLINE, POPULATION, mean="detached"), "mean='detached': must be one of kept, sub"),
         (lambda: numeric.byol_update(ONLINE, POPULATION, lambda f: f), "predictor of byol_update: must be a matrix"),
         (lambda: numeric.byol_gradient(ONLINE, POPULATION, target=[np.ones((3, 3))]), "target has 3 outputs: must have 2"),

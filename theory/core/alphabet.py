@@ -101,8 +101,9 @@ class Alphabet:
         difference = rule(left - right)
         decision = decide_moment(difference, expect(difference, law), law, self.shapes)
         sides = [argument or self.shown(side) for side, argument in zip((left, right), display, strict=True)]
-        shape = next((side.shape for side in sides if side != 0), (1, 1))
-        return Step(equation(*(sympy.ZeroMatrix(*shape) if side == 0 else side for side in sides)), why, decision)
+        shape = next((side.shape for side in sides if side.is_Matrix), None)
+        shown = [sympy.ZeroMatrix(*shape) if shape and side == 0 else side for side in sides]
+        return Step(equation(*shown), why, decision)
 
     def shown(self, moment: Moment) -> MatrixExpr:
         """The expectation of a moment as a SymPy expression; 0, of whatever shape, of the empty moment."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy
-from sympy import Basic, MatMul, MatrixExpr, Transpose, ZeroMatrix
+from sympy import Basic, MatMul, MatrixExpr, Rational, Transpose, ZeroMatrix
 
 from theory.core.alphabet import Alphabet, Kind
-from theory.core.claim import Claim, equation
+from theory.core.claim import Claim, Reading, equation
 from theory.core.derivation import Derivation, Step, stated
 from theory.core.expectation import Law, Letter, Moment
 from theory.core.notation import AugmentationCovariance, Covariance, Expect, Vec, dimension
@@ -27,7 +27,8 @@ STOPPED = "no gradient flows through the target f(x_+; W')"
 LINEAR = "the predictor is linear"
 HOMOGENEOUS = "f_L = K_l^T vec W_l (no biases, piecewise-linear homogeneous activation)"
 SAME = "the target has the weights of the online tower, W' = W"
-OPTIMAL = "P minimises the expected loss at these weights: E[grad_P L] = 0"
+INVERTIBLE = "E[f f^T] is invertible, and E[fbar fbar^T] where it stands in its place"
+LINEAR_FIRST = "the predictor is linear, in the first relation"
 
 _HERE = {"layer": "l"}
 _TARGET = {"tower": "target"}
@@ -210,7 +211,7 @@ def norm_steps() -> list[Step]:
     square = (L("f", "x", "1") - L("f", "x", "2")).transposed() * (L("f", "x", "1") - L("f", "x", "2"))
     deviation = L("f", "x", "1").transposed() * (L("f", "x", "1") - L("f", "x", "2"))
     why = "exchange of the two augmentations: E <f(x_1), f(x_1) - f(x_+)> = 1/2 E ||f(x_1) - f(x_+)||^2"
-    return [LETTERS.step(deviation, square.scaled(sympy.Rational(1, 2)), LAW, why)]
+    return [LETTERS.step(deviation, square.scaled(Rational(1, 2)), LAW, why)]
 
 
 def no_steps() -> list[Step]:
@@ -257,6 +258,16 @@ CROSS_MOMENT = quantity(
 AT_OPTIMUM = quantity(
     "gradient at the optimal predictor", r"\mathbb{E}\left[\nabla_{P} L\right]_{P = P_{\ast}}", N_TOP, N_TOP
 )
+AT_DAMPED = quantity(
+    "gradient at the damped predictor", r"\mathbb{E}\left[\nabla_{P} L\right]_{P = \frac{7}{10} P_{\ast}}", N_TOP, N_TOP
+)
+MOMENT_OF_MEANS = quantity(
+    "second moment of the mean outputs", r"\mathbb{E}\left[\bar{f}_{L}(x) \bar{f}_{L}(x)^{T}\right]", N_TOP, N_TOP
+)
+OF_MEANS = quantity("predictor of the means", r"P_{m}", N_TOP, N_TOP)
+AT_MEANS = quantity(
+    "gradient at the predictor of the means", r"\mathbb{E}\left[\nabla_{P} L\right]_{P = P_{m}}", N_TOP, N_TOP
+)
 OPTIMAL_PAIRING = quantity(
     "pairing at the optimal predictor", r"\langle W_{l}, \mathbb{E}[\nabla_{W_{l}} L] \rangle_{P = P_{\ast}}"
 )
@@ -272,6 +283,9 @@ _DIFFERENCE = symbol("f", "1") - symbol("f", "2")
 _NORM_RATE = quantity("rate of the squared norm", r"\frac{d}{dt} \|W_{l}\|_F^2", 1, 1)
 _PAIRING = quantity("pairing with the gradient", r"\langle W_{l}, \mathbb{E}[\nabla_{W_{l}} L] \rangle", 1, 1)
 _PREDICTOR_PAIRING = quantity("predictor pairing", r"\langle P, \mathbb{E}[\nabla_{P} L] \rangle", 1, 1)
+_BOTH_PAIRING = quantity(
+    "pairing without stop-gradient", r"\langle W_{l}, \mathbb{E}[\nabla_{W_{l}} L] \rangle_{\mathrm{both}}", 1, 1
+)
 _BATCH_RATE = quantity("derivative of the normalised batch", r"\frac{1}{N}\sum_{i} g_i \dot{\hat{p}}_i", 1, 1)
 _OWN_RATE = quantity(
     "derivative of the normalised batch along itself", r"\frac{1}{N}\sum_{i} g_i \dot{\hat{p}}_i\big|_{\dot{p}=p}", 1, 1
@@ -409,7 +423,7 @@ def detached_mean() -> Part:
             CENTRED_ANY: falls_any.scaled(-1),
             DETACHED_ANY: held_any.scaled(-1),
         },
-        (INDEPENDENT, STOPPED, "both towers are centred"), centring_steps,
+        (INDEPENDENT, STOPPED, LINEAR_FIRST, "both towers are centred"), centring_steps,
     )  # fmt: skip
 
 
@@ -446,32 +460,83 @@ def batch_norm() -> Part:
 
 
 def optimal_predictor() -> Part:
+    pairing, of_predictor = _pairings()
     return Part(
-        "<W_l, E[grad]> = <P, E[grad_P]> at every layer: 0 at the optimal P, so that no norm moves",
+        "<W_l, E[grad]> = <P, E[grad_P]> at every layer and every P: 0 where E[grad_P] = 0",
         (equation(_PAIRING, _PREDICTOR_PAIRING),),
-        {
-            _PAIRING: (L("w").transposed() * FALLS).scaled(-1),
-            _PREDICTOR_PAIRING: (L("f", "x", "1").transposed() * L("P").transposed() * error()).scaled(-1),
-        },
+        {_PAIRING: pairing, _PREDICTOR_PAIRING: of_predictor},
         (STOPPED, LINEAR, HOMOGENEOUS), homogeneity, homogeneous,
     )  # fmt: skip
 
 
+def _pairings() -> tuple[Moment, Moment]:
+    """``<W_l, grad>`` and ``<P, grad_P>`` of one draw."""
+    pairing = (L("w").transposed() * FALLS).scaled(-1)
+    return pairing, (L("f", "x", "1").transposed() * L("P").transposed() * error()).scaled(-1)
+
+
 def stationary_predictor() -> Part:
     return Part(
-        "P_* = E[fbar' fbar^T] E[f f^T]^(-1) makes E[grad_P] and every pairing with the weights 0",
+        "E[grad_P] and every pairing with the weights are 0 at P_* = E[fbar' fbar^T] E[f f^T]^(-1); what E[grad_P] is "
+        "at 7/10 P_*, and at the P_m that has E[fbar fbar^T] in place of E[f f^T]",
         (
             equation(OPTIMUM * SECOND_MOMENT, CROSS_MOMENT),
             equation(AT_OPTIMUM, ZeroMatrix(N_TOP, N_TOP)),
             equation(OPTIMAL_PAIRING, sympy.S.Zero),
+            equation(AT_DAMPED, -Rational(3, 10) * CROSS_MOMENT),
+            equation(OF_MEANS * MOMENT_OF_MEANS, CROSS_MOMENT),
+            equation(AT_MEANS, OF_MEANS * (SECOND_MOMENT - MOMENT_OF_MEANS)),
         ),
-        {}, (STOPPED, LINEAR, "E[f f^T] is invertible"), no_steps,
+        {}, (INDEPENDENT, STOPPED, LINEAR, HOMOGENEOUS, INVERTIBLE), optimum_steps,
+    )  # fmt: skip
+
+
+def optimum_steps() -> list[Step]:
+    """The gradient by P at any P, and the pairing with the weights, by the moment algebra."""
+    slope = L("P") * L("f", "x", "1") * L("f", "x", "1").transposed() - L("fbar'") * L("fbar").transposed()
+    pairing, of_predictor = _pairings()
+    why = "E[grad_P] = P E[f f^T] - E[fbar' fbar^T], by the tower rule"
+    return [
+        LETTERS.step(_BY_PREDICTOR.scaled(-1), slope, LAW, why),
+        LETTERS.step(pairing, of_predictor, LAW, "<W_l, E[grad]> = <P, E[grad_P]>, by homogeneity", rule=homogeneous),
+        *homogeneity(),
+    ]
+
+
+def optimum_reading() -> Reading:
+    """The gradient of the step at the three predictors, all sizes."""
+    solved, averaged = (CROSS_MOMENT * sympy.Inverse(moment) for moment in (SECOND_MOMENT, MOMENT_OF_MEANS))
+
+    def slope(predictor: MatrixExpr) -> MatrixExpr:
+        return predictor * SECOND_MOMENT - CROSS_MOMENT
+
+    return identity_reading(
+        {
+            OPTIMUM: solved,
+            AT_OPTIMUM: slope(solved),
+            OPTIMAL_PAIRING: sympy.Trace(Transpose(solved) * slope(solved)),
+            AT_DAMPED: slope(Rational(7, 10) * solved),
+            OF_MEANS: averaged,
+            AT_MEANS: slope(averaged),
+        }
+    )
+
+
+def both_branches() -> Part:
+    gap = L("P") * L("f", "x", "1") - L("f", "x", "2")
+    falls = (L("K", "x", "1") * L("P").transposed() - L("K", "x", "2")) * gap
+    shown = PREDICTOR * symbol("f", "1") - symbol("f", "2")
+    return Part(
+        "without stop-gradient and with W' = W: <W_l, E[grad]> = E||P f(x_1) - f(x_+)||^2 = 2 E[L], at every P",
+        (equation(_BOTH_PAIRING, Expect(MatMul(Transpose(shown), shown))),),
+        {_BOTH_PAIRING: L("w").transposed() * falls},
+        ("the gradient flows through the target too", SAME, LINEAR, HOMOGENEOUS), homogeneity, homogeneous,
     )  # fmt: skip
 
 
 def top_layer() -> Part:
     return Part(
-        "E[grad_{W_L}] W_L^T = P^T E[grad_P]: 0 at the optimal P, so that W_L W_L^T is conserved",
+        "E[grad_{W_L}] W_L^T = P^T E[grad_P] at every P: 0 where E[grad_P] = 0",
         (equation(BY_TOP * Transpose(TOP_WEIGHT), Transpose(PREDICTOR) * BY_PREDICTOR),),
         {
             BY_TOP: (L("P").transposed() * error() * L("h", "x", "1").transposed()).scaled(-1),
@@ -496,6 +561,7 @@ _FORMULAS: Mapping[str, Callable[[], Part]] = {
     "optimal-predictor": optimal_predictor,
     "stationary-predictor": stationary_predictor,
     "top-layer": top_layer,
+    "both-branches": both_branches,
 }
 PARTS = tuple(_FORMULAS)
 """The formulas."""
@@ -506,10 +572,6 @@ def derive(part: str = "update") -> Derivation:
     chosen = _FORMULAS[part]()
     read = LETTERS.read_as(chosen.meanings, chosen.law, chosen.rule)
     if part == "stationary-predictor":
-        solved = CROSS_MOMENT * sympy.Inverse(SECOND_MOMENT)
-        slope = solved * SECOND_MOMENT - CROSS_MOMENT
-        read = identity_reading(
-            {OPTIMUM: solved, AT_OPTIMUM: slope, OPTIMAL_PAIRING: sympy.Trace(Transpose(solved) * slope)}
-        )
+        read = optimum_reading()
     steps = [*chosen.steps(), *(stated(one, "the claim, word by word", read) for one in chosen.relations)]
     return Derivation("byol-update", Claim(chosen.text, chosen.relations, chosen.assumptions), tuple(steps), None, read)

@@ -92,20 +92,28 @@ class ByolInstance(JsonInstance):
 
 @dataclass(frozen=True)
 class Setting:
-    """A form of the loss: whether means are subtracted, and whether the predictor adds the squares of its input."""
+    """A form of the loss: what becomes of the means, squares of the input in the predictor, a gradient through both."""
 
     mean: str = "kept"
     squares: bool = False
+    both: bool = False
 
 
 SETTINGS = {
     "plain": Setting(),
     "optimal": Setting(),
+    "damped": Setting(),
+    "of means": Setting(),
+    "both": Setting(both=True),
     "centred": Setting("subtracted"),
     "detached": Setting("detached"),
     "centred, any predictor": Setting("subtracted", squares=True),
     "detached, any predictor": Setting("detached", squares=True),
 }
+
+
+SOLVED = ("optimal", "damped", "of means")
+"""Losses whose predictor is solved for."""
 
 
 def laws(instance: ByolInstance) -> tuple[list[fmpq], list[list[fmpq]]]:
@@ -121,7 +129,7 @@ def literal(
     """Expected loss of the outputs of all inputs; `held` are those at which a detached mean was taken."""
     p, q = laws(instance)
     joint = [a * b for a, row in zip(p, q, strict=True) for b in row]
-    target = target_outputs(instance)
+    target = online if setting.both else target_outputs(instance)
     if setting.mean != "kept":
         centre = weighted_sum(held if setting.mean == "detached" else online, joint)
         online = [f - centre for f in online]
@@ -143,14 +151,17 @@ def target_outputs(instance: ByolInstance) -> list[Array]:
 
 
 def predictor_of(instance: ByolInstance, loss: str) -> Array:
-    """The predictor of the instance, or the one of least loss at its weights."""
-    if loss != "optimal":
+    """The predictor of the instance; or the one of least loss at its weights, 7/10 of it, or that of the means."""
+    if loss not in SOLVED:
         return entries(instance.predictor, "rational")
-    second, cross = (value({}) for value in moments(instance).values())
+    names = {"of means": "second moment of the mean outputs"}
+    values = moments(instance)
+    second = values[names.get(loss, "second moment of the outputs")]({})
     solved = fmpq_mat(second.tolist())
     if solved.det() == 0:
-        raise UndecidedError("the second moment of the outputs is singular")
-    return cross @ np.array(solved.inv().tolist(), dtype=object)
+        raise UndecidedError("the second moment of the outputs, or of their means, is singular")
+    factor = fmpq(7, 10) if loss == "damped" else fmpq(1)
+    return values["cross moment of the means"]({}) @ np.array(solved.inv().tolist(), dtype=object) * factor
 
 
 def outputs(instance: ByolInstance, weights: Any) -> list[list[Array]]:
@@ -192,6 +203,8 @@ def float_gradient(instance: ByolInstance, loss: str, device: str) -> tuple[list
         online, matrix = leaves[:depth], leaves[depth]
         points = population.flat_points
         seen: Any = (lambda f: f @ matrix.T + f * f) if setting.squares else matrix
+        if setting.both:
+            return both_branches(numeric.forward(online, points, instance.slope), population, matrix)
         return numeric.byol_loss(
             numeric.forward(online, points, instance.slope), numeric.forward(target, points, instance.slope),
             population, seen, setting.mean,
@@ -199,13 +212,25 @@ def float_gradient(instance: ByolInstance, loss: str, device: str) -> tuple[list
 
     predictor = np.vectorize(to_float, otypes=[float])(predictor_of(instance, loss))
     *layers, by_predictor = float_gradients(value, [*instance.weights, predictor], device)
-    if loss == "optimal":  # the rounded predictor has another gradient, and by how much is known exactly
+    if loss in SOLVED:  # the rounded predictor has another gradient, and by how much is known exactly
         at, by_it = expected_gradient(instance, loss)
         moved, by_rounded = expected_gradient(replace(instance, predictor=freeze(predictor)), "plain")
         wider = np.frompyfunc(lambda one, shift: Bounded(one.value, one.error + abs(to_float(shift))), 2, 1)
         layers = [wider(one, new - old) for one, new, old in zip(layers, moved, at, strict=True)]
         by_predictor = wider(by_predictor, by_rounded - by_it)
     return layers, by_predictor
+
+
+def both_branches(outputs: Tensor, population: Any, predictor: Tensor) -> Tensor:
+    """The literal loss of one tower with itself as target, differentiated through both."""
+    shape = (population.size, population.augmentations, -1)
+    seen, other = (outputs @ predictor.T).reshape(shape), outputs.reshape(shape)
+    total = outputs.new_zeros(())
+    for m, (a, b) in product(range(population.size), product(range(population.augmentations), repeat=2)):
+        weight = population.point_weights[m] * population.augmentation_weights[m, a]
+        gap = seen[m, a] - other[m, b]
+        total = total + weight * population.augmentation_weights[m, b] * 0.5 * (gap @ gap)
+    return total
 
 
 def gradient(instance: ByolInstance, loss: str, arithmetic: str, device: str) -> tuple[list[Array], Array]:
@@ -294,6 +319,10 @@ def gradients(instance: ByolInstance, layer: int, arithmetic: str, device: str) 
         "rate of the squared norm": lambda _: pairing(instance.weights[layer - 1], of("plain")[0]) * -2,
         "pairing with the gradient": lambda _: pairing(instance.weights[layer - 1], of("plain")[0]),
         "gradient at the optimal predictor": lambda _: of("optimal")[1],
+        "gradient at the damped predictor": lambda _: of("damped")[1],
+        "gradient at the predictor of the means": lambda _: of("of means")[1],
+        "predictor of the means": lambda _: predictor_of(instance, "of means"),
+        "pairing without stop-gradient": lambda _: pairing(instance.weights[layer - 1], of("both")[0]),
         "pairing at the optimal predictor": lambda _: pairing(instance.weights[layer - 1], of("optimal")[0]),
         "optimal predictor": lambda _: predictor_of(instance, "optimal"),
         "predictor pairing": lambda _: pairing(instance.predictor, of("plain")[1]),
@@ -306,8 +335,12 @@ def moments(instance: ByolInstance) -> dict[str, Any]:
     mine, theirs = outputs(instance, instance.weights), outputs(instance, instance.target_weights)
     squares = [weighted_sum([f @ f.T for f in row], w) for row, w in zip(mine, q, strict=True)]
     means = [[weighted_sum(row, w) for row, w in zip(table, q, strict=True)] for table in (theirs, mine)]
-    second, cross = weighted_sum(squares, p), weighted_sum([a @ b.T for a, b in zip(*means, strict=True)], p)
-    return {"second moment of the outputs": always(second), "cross moment of the means": always(cross)}
+    named = {
+        "second moment of the outputs": weighted_sum(squares, p),
+        "second moment of the mean outputs": weighted_sum([b @ b.T for b in means[1]], p),
+        "cross moment of the means": weighted_sum([a @ b.T for a, b in zip(*means, strict=True)], p),
+    }
+    return {name: always(value) for name, value in named.items()}
 
 
 def directions(instance: ByolInstance) -> list[list[Array]]:
@@ -464,6 +497,7 @@ PARTS = (
     Part("optimal-predictor", partial(places, "")),
     Part("stationary-predictor", partial(places, "")),
     Part("top-layer", partial(places, "", top_only=True)),
+    Part("both-branches", partial(places, "")),
 )
 PACK = Pack(SLUG, PARTS)
 
