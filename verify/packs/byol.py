@@ -396,7 +396,7 @@ def descent(context: Context) -> Evidence:
     drawn = toy(context.seed + 2, 3 * count, points=3, layers=2, width=3)
     return tally(
         "trained", "EMA", drawn, partial(measure_descent, device=context.device), at_least=count,
-        detail=f"{STEPS} steps: update = operator; norms fall by h E||f - f_+||^2 without predictor and stay at the best",
+        detail=f"{STEPS} steps: update = operator; norms fall by h E||f - f_+||^2 without predictor, stay at the best",
     )  # fmt: skip
 
 
