@@ -92,6 +92,6 @@ def top_share(start: Real, gap: Real, time: Real) -> float:
         raise InputError(f"start={start!r}: must lie in [0, 1]")
     for name, value in (("gap", gap), ("time", time)):
         if not as_number(value) >= 0:
-            raise InputError(f"{name}={value!r}: must be a number that is not negative")
+            raise InputError(f"{name}={value!r}: must be a finite number that is not negative")
     below = (1 - start) * math.exp(-4 * gap * time)
     return float(start / (start + below)) if start else 0.0

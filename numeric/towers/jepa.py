@@ -93,7 +93,7 @@ def predictive_rates(layer: Any, covariance: Any, variance: Any, depth: int, kin
     Raises
     ------
     InputError
-        For an unknown kind, or a depth below 1.
+        For an unknown kind, a depth below 1, and arrays of unequal shapes.
 
     Source
     ------
@@ -112,6 +112,11 @@ def predictive_rates(layer: Any, covariance: Any, variance: Any, depth: int, kin
         as_floating(value, name)
         for value, name in ((layer, "layer"), (covariance, "covariance"), (variance, "variance"))
     )
+    for value, name in ((w, "layer"), (lam, "covariance"), (s, "variance")):
+        if value.ndim != 1 or value.shape != w.shape:
+            fits = "must be (n,)" if w.ndim != 1 else f"must be {tuple(w.shape)}, that of layer"
+            raise InputError(f"{name} has shape {tuple(value.shape)}: {fits}")
+        check_finite(value, name)
     e = w**depth
     return e**2 * (lam - s * w) if kind == "jepa" else e * (lam - s * w * e)
 
@@ -152,5 +157,5 @@ def predictive_fixed_point(quotient: Real, depth: int, kind: str = "jepa") -> fl
     if not is_integer(depth, 1):
         raise InputError(f"depth={depth!r}: must be an integer of at least 1")
     if not as_number(quotient) > 0:
-        raise InputError(f"quotient={quotient!r}: must be a positive number")
+        raise InputError(f"quotient={quotient!r}: must be a finite positive number")
     return float(quotient) ** (depth if kind == "jepa" else depth / (depth + 1))

@@ -118,7 +118,7 @@ def linear_byol_modes(
     Raises
     ------
     InputError
-        For a mode s that is not positive, and rates out of range.
+        For modes of unequal shapes, a mode s that is not positive, and a variance or rates out of range.
 
     Source
     ------
@@ -131,8 +131,14 @@ def linear_byol_modes(
     [0.25, 0.4375, -0.125]
     """
     s, p, tau = (as_floating(value, name) for value, name in ((s, "s"), (p, "p"), (tau, "tau")))
+    for value, name in ((s, "s"), (p, "p"), (tau, "tau")):
+        if value.ndim != 1 or value.shape != s.shape:
+            fits = "must be (k,)" if s.ndim != 1 else f"must be {tuple(s.shape)}, that of s"
+            raise InputError(f"{name} has shape {tuple(value.shape)}: {fits}")
+        check_finite(value, name)
     if bool((s <= 0).any()):
         raise InputError(f"s has the entry {s.min().item()!r}: must be positive")
+    _check_variance(variance)
     _check_rates(alpha, beta, eta)
     pull = tau - (1 + variance) * p
     growth = 2 * p * pull - 2 * eta
@@ -172,8 +178,7 @@ def collapse_threshold(variance: Real, eta: Real) -> tuple[float, float] | None:
     >>> collapse_threshold(0.0, 0.1875), collapse_threshold(0.0, 0.26)
     ((0.25, 0.75), None)
     """
-    if not as_number(variance) >= 0:
-        raise InputError(f"variance={variance!r}: must be a number that is not negative")
+    _check_variance(variance)
     _check_rates(1.0, 0.0, eta)
     a = 1 + float(variance)
     inside = 1 - 4 * a * float(eta)
@@ -219,9 +224,14 @@ def runge_kutta(rates: Callable[[State], Sequence[Tensor]], start: Sequence[Tens
     return here
 
 
+def _check_variance(variance: Real) -> None:
+    if not as_number(variance) >= 0:
+        raise InputError(f"variance={variance!r}: must be a finite number that is not negative")
+
+
 def _check_rates(alpha: Real, beta: Real, eta: Real) -> None:
     if not as_number(alpha) > 0:
-        raise InputError(f"alpha={alpha!r}: must be a positive number")
+        raise InputError(f"alpha={alpha!r}: must be a finite positive number")
     for name, value in (("beta", beta), ("eta", eta)):
         if not as_number(value) >= 0:
-            raise InputError(f"{name}={value!r}: must be a number that is not negative")
+            raise InputError(f"{name}={value!r}: must be a finite number that is not negative")

@@ -90,6 +90,8 @@ def test_bad_arguments_are_refused():
         numeric.sphere_rates([[1.0, 0.0]], [[1.0, 1.0], [0.0, 1.0]])
     with pytest.raises(InputError, match="start"):
         numeric.top_share(1.5, 1.0, 1.0)
+    with pytest.raises(InputError, match="gap=inf: must be a finite number that is not negative"):
+        numeric.top_share(0.5, np.inf, 1.0)
     with pytest.raises(InputError, match="gap"):
         numeric.top_share(0.5, -1.0, 1.0)
 

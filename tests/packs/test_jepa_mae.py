@@ -104,6 +104,12 @@ def test_bad_arguments_are_refused():
         numeric.predictive_loss([[[1.0, 2.0]]], one, one, one)
     with pytest.raises(InputError, match="depth=0"):
         numeric.predictive_rates([1.0], [1.0], [1.0], 0)
+    with pytest.raises(InputError, match=r"covariance has shape \(3,\): must be \(2,\), that of layer"):
+        numeric.predictive_rates([1.0, 1.0], [1.0] * 3, [1.0, 1.0], 1)
+    with pytest.raises(InputError, match=r"layer has shape \(\): must be \(n,\)"):
+        numeric.predictive_rates(1.0, [1.0], [1.0], 1)
+    with pytest.raises(InputError, match=r"variance: entry \(0,\) is inf: must be finite"):
+        numeric.predictive_rates([1.0], [1.0], [np.inf], 1)
     with pytest.raises(InputError, match="quotient"):
         numeric.predictive_fixed_point(-1.0, 1)
 

@@ -120,6 +120,12 @@ def test_bad_arguments_are_refused():
         numeric.linear_byol_rates([[1.0]], [[1.0]], [[1.0]], numeric.FinitePopulation(POINTS))
     with pytest.raises(InputError, match="s has the entry"):
         numeric.linear_byol_modes([0.0], [1.0], [1.0], 0.0)
+    with pytest.raises(InputError, match="variance=nan: must be a finite number that is not negative"):
+        numeric.linear_byol_modes([1.0], [1.0], [1.0], np.nan)
+    with pytest.raises(InputError, match=r"tau has shape \(2,\): must be \(1,\), that of s"):
+        numeric.linear_byol_modes([1.0], [1.0], [1.0, 1.0], 0.0)
+    with pytest.raises(InputError, match=r"p: entry \(0,\) is nan: must be finite"):
+        numeric.linear_byol_modes([1.0], [np.nan], [1.0], 0.0)
     with pytest.raises(InputError, match="variance"):
         numeric.collapse_threshold(-1.0, 0.1)
 
@@ -134,3 +140,22 @@ def test_a_wrong_sign_in_the_derivation_is_refuted():
     derived = theory.derive("linear-byol", part="commutator")
     wrong = derived.claim.mutants()["sign"]
     assert derived.decides(wrong).value is False
+
+
+def test_the_action_on_a_vector_is_linear_and_needs_rules():
+    import sympy
+
+    from theory.packs.action import acted
+
+    n = sympy.Symbol("n", integer=True, positive=True)
+    a, b, u, v = (sympy.MatrixSymbol(name, n, size) for name, size in (("A", n), ("B", n), ("u", 1), ("v", 1)))
+    rules = {(a, u): (sympy.Integer(2), v), (a, v): (sympy.Integer(3), u)}
+    assert acted(a * a + 5 * sympy.Identity(n), u, rules) == (11, u)
+    for unknown in (b, a + sympy.Identity(n)):
+        with pytest.raises(KeyError):
+            acted(unknown, u, rules)
+
+
+def test_the_modes_are_proved_for_every_size():
+    steps = theory.derive("linear-byol", part="modes").steps
+    assert sum("multiple of u" in step.justification for step in steps) == 2

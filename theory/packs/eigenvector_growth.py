@@ -151,7 +151,7 @@ def derive_sphere() -> Derivation:
         "dW = 2 (W A - E W), E = <W, W A>: d||W||^2 = 4 E (1 - ||W||^2), d(W v) = 2 (lambda - E) W v, and on the "
         "sphere dE = 4 ||W A - E W||^2 is never negative"
     )
-    return _finished(text, sphere_relations(), (SIMPLE, LINEAR, SPHERE, EIGEN), steps, read)
+    return _finished(text, sphere_relations(), (SIMPLE, INDEPENDENT, LINEAR, SPHERE, EIGEN), steps, read)
 
 
 def component_rate(value: Any, component: Any, energy: Any) -> Any:
@@ -169,7 +169,7 @@ def derive_ratio() -> Derivation:
     steps = [zero_step(sympy.diff(solution, time), rate * solution, "the solution with r(0) = r_0, an exponential")]
     relation = equation(RATIO_RATE, 2 * (OTHER_VALUE - FIRST_VALUE) * OTHER / FIRST)
     text = "d(c_k/c_1) = 2 (lambda_k - lambda_1) c_k/c_1: c_k/c_1 = r_0 e^(2 (lambda_k - lambda_1) t), whatever E does"
-    return _finished(text, (relation,), (SIMPLE, LINEAR, SPHERE, EIGEN, TOP), steps, read)
+    return _finished(text, (relation,), (SIMPLE, INDEPENDENT, LINEAR, SPHERE, EIGEN, TOP), steps, read)
 
 
 def share_rate(speed: Any, gap: Any, share: Any) -> Any:
@@ -197,10 +197,10 @@ def derive_basin() -> Derivation:
         sympy.Gt(SHARE_RATE, sympy.S.Zero, evaluate=False),
     )
     text = (
-        "y = |c_1|^2/(|c_1|^2 + |c_2|^2), delta = lambda_1 - lambda_2: dy = 4 delta y (1 - y) > 0 for 0 < y < 1; "
-        "the basin of v_1 is every start that is not orthogonal to it"
+        "two eigenvectors, y = |c_1|^2/(|c_1|^2 + |c_2|^2), delta = lambda_1 - lambda_2: dy = 4 delta y (1 - y) > 0 "
+        "for 0 < y < 1; among two the basin of v_1 is every start that is not orthogonal to it"
     )
-    return _finished(text, relations, (SIMPLE, LINEAR, SPHERE, EIGEN, TOP), [], reading(decide))
+    return _finished(text, relations, (SIMPLE, INDEPENDENT, LINEAR, SPHERE, EIGEN, TOP), [], reading(decide))
 
 
 def later_relation() -> Basic:
@@ -218,7 +218,9 @@ def derive_time() -> Derivation:
         speed = decide_zero(sympy.diff(curve, TIME) - 4 * GAP * curve * (1 - curve))
         return combine([speed, decide_zero(curve.subs(TIME, 0) - START)])
 
-    text = "y(t) = y_0/(y_0 + (1 - y_0) e^(-4 delta t)): the time to half is ln((1 - y_0)/y_0)/(4 delta)"
+    text = (
+        "two eigenvectors: y(t) = y_0/(y_0 + (1 - y_0) e^(-4 delta t)): the time to half is ln((1 - y_0)/y_0)/(4 delta)"
+    )
     curve = later_relation().rhs
     half = sympy.log((1 - START) / START) / (4 * GAP)
     steps = [
@@ -227,7 +229,9 @@ def derive_time() -> Derivation:
             f"at e^(-4 delta t) = y_0/(1 - y_0), t = {half}, the share is 1/2".replace("\\delta", "delta"),
         )
     ]  # fmt: skip
-    return _finished(text, (later_relation(),), (SIMPLE, LINEAR, SPHERE, EIGEN, TOP), steps, reading(decide))
+    return _finished(
+        text, (later_relation(),), (SIMPLE, INDEPENDENT, LINEAR, SPHERE, EIGEN, TOP), steps, reading(decide)
+    )
 
 
 def neuron_relations() -> tuple[Basic, ...]:
@@ -274,7 +278,8 @@ def derive_neuron() -> Derivation:
     ]
     text = (
         "d w_1j = ||w_2j||^2 A w_1j, d w_2j = (w_1j^T A w_1j) w_2j: components grow at ||w_2j||^2 lambda, their ratio "
-        "at ||w_2j||^2 (lambda_k - lambda_1), the share at 2 ||w_2j||^2 delta y (1 - y); the direction of w_2j stays"
+        "at ||w_2j||^2 (lambda_k - lambda_1), the share among two at 2 ||w_2j||^2 delta y (1 - y); the direction of "
+        "w_2j stays"
     )
     return _finished(text, neuron_relations(), (INDEPENDENT, DECOUPLED, EIGEN, TOP), steps, reading(decide))
 

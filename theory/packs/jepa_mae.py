@@ -9,20 +9,24 @@ from functools import cache
 from typing import Any
 
 import sympy
-from sympy import Basic
+from sympy import Basic, Trace, Transpose
 
 from theory.core.claim import Claim, Reading, equation, reading
 from theory.core.decide import ABSTAINED, Decision, combine, decide_zero
 from theory.core.derivation import Derivation, Step, stated, zero_step
+from theory.core.notation import dimension
 from theory.core.order import decide_relation
 from theory.core.quantity import quantity
 from theory.core.reading import explicit_reading, with_meanings
+from theory.packs.action import acted
+from theory.towers.dual_gradient import identity_step
 
 SLUG = "jepa-mae"
 DIAGONAL = "diagonal weights, and diagonal E[x x^T] and E[x y^T]"
 STOPPED = "no gradient flows through the target e y of JEPA"
 EQUAL = "all layers and the decoder are equal at the start, w_1 = .. = w_L = v"
 POSITIVE = "lambda, s and w are positive"
+ONE_SIDE = "w_0 and w lie strictly on one side of the fixed point, w = rho of JEPA and w^2 = rho of MAE with one layer"
 KINDS = ("jepa", "mae")
 DEPTHS = (1, 2, 3)
 
@@ -34,6 +38,27 @@ VARIANCE = quantity("variance of the input", "s", positive=True)
 QUOTIENT = quantity("regression coefficient", r"\rho", positive=True)
 DEPTH = quantity("depth", "L", positive=True)
 START = quantity("layer at the start", "w_{0}", positive=True)
+
+
+SIZE = dimension("0")
+
+
+def matrix(role: str, name: str, *shape: Any) -> Any:
+    """A matrix of any number of coordinates."""
+    return quantity(role, name, *shape)
+
+
+MATRICES = tuple(
+    matrix(role, name, SIZE, SIZE)
+    for role, name in (
+        ("layers below", "A"),
+        ("layer", "W_{l}"),
+        ("layers above", "B"),
+        ("decoder", "V"),
+        ("second moment of the inputs", "S"),
+        ("moment of targets and inputs", r"\Lambda"),
+    )
+)
 
 
 def symbols(role: str, name: str, kinds: tuple[str, ...] = KINDS) -> tuple[Any, ...]:
@@ -84,28 +109,59 @@ def gradient_relations() -> tuple[Basic, ...]:
     )
 
 
-def coupling(kind: str) -> Any:
-    """The gradient of the first layer off the diagonal, at diagonal weights: two coordinates, two layers."""
-    first, second, decoder = (
-        sympy.diag(*sympy.symbols(f"{name}_1 {name}_2", positive=True)) for name in ("a", "b", "v")
-    )
-    moved = sympy.Symbol("m", real=True)
-    xx, xy = (sympy.diag(*sympy.symbols(f"{name}_1 {name}_2", positive=True)) for name in ("s", "l"))
-    step = sympy.Matrix([[0, moved], [0, 0]])
-    encoder, predicted = second * first, decoder * second * (first + step)
-    target = encoder if kind == "jepa" else sympy.eye(2)
-    loss = (predicted * xx * predicted.T).trace() / 2 - (predicted * xy * target.T).trace()
-    return sympy.diff(loss, moved).subs(moved, 0)
+def gradient_action(kind: str, place: str) -> Step:
+    """The gradient by a layer takes an axis to a multiple of itself: any number of coordinates and of layers."""
+    axis = matrix("axis", "u", SIZE, 1)
+    below, layer, above, decoder, second, cross = MATRICES
+    e, v, w, lam, s = ENCODER, DECODER, LAYER, COVARIANCE, VARIANCE
+    under, over = sympy.symbols("a b", positive=True)
+    rules: dict[Any, Any] = {}
+    for one, number in zip(MATRICES, (under, w, over, v, s, lam), strict=True):
+        rules[one, axis] = rules[Transpose(one), axis] = (number, axis)
+    encoder = above * layer * below
+    error = (encoder * cross if kind == "jepa" else cross) - decoder * encoder * second
+    target = e if kind == "jepa" else sympy.S.One
+    if place == "layer":
+        found = acted(Transpose(above) * Transpose(decoder) * error * Transpose(below), axis, rules)[0]
+        wanted = (lam * target - s * v * e) * v * e / w
+    else:
+        found = acted(error * Transpose(encoder), axis, rules)[0]
+        wanted = (lam * target - s * v * e) * e
+    why = f"{kind}, {place}: diagonal factors act on an axis u by their entries, so the gradient is diagonal too"
+    return zero_step(found, wanted.subs(e, under * w * over), why)
+
+
+def coupling_steps() -> list[Step]:
+    """Gradients of one pair by a layer and by the decoder, and what they do to an axis; T is E, held, or I."""
+    below, layer, above, decoder, _, _ = MATRICES
+    x, target = matrix("input", "x", SIZE, 1), matrix("target T y", "t", SIZE, 1)
+    change = matrix("change of the factor", "dW", SIZE, SIZE)
+    gap = target - decoder * above * layer * below * x
+    by_layer = Transpose(above) * Transpose(decoder) * gap * Transpose(x) * Transpose(below)
+    by_decoder = gap * Transpose(x) * Transpose(below) * Transpose(layer) * Transpose(above)
+    return [
+        identity_step(
+            Trace(Transpose(by_layer) * change), Trace(Transpose(gap) * decoder * above * change * below * x),
+            "chain rule in W_l, E = B W_l A: -dr = gap^T V B dW A x with gap = T y - V E x",
+        ),
+        identity_step(
+            Trace(Transpose(by_decoder) * change), Trace(Transpose(gap) * change * above * layer * below * x),
+            "chain rule in V: -dr = gap^T dV E x",
+        ),
+        *(gradient_action(kind, place) for kind in KINDS for place in ("layer", "decoder")),
+    ]  # fmt: skip
 
 
 def derive_gradients() -> Derivation:
     """Rates of the layers and the decoder, whatever their sizes are."""
-    meanings = rates() | {symbol: coupling(kind) for symbol, kind in zip(COUPLINGS, KINDS, strict=True)}
+    # An entry off the diagonal is a multiple of one of the identity, as the steps show.
+    apart = sympy.ImmutableDenseMatrix.eye(2)[0, 1]
+    meanings = rates() | {one: rate * apart for one, rate in zip(COUPLINGS, LAYER_RATES, strict=True)}
     text = (
         "JEPA: dw_l = (lambda - s v) v e^2/w_l, dv = (lambda - s v) e^2; MAE: dw_l = (lambda - s v e) v e/w_l, "
         "dv = (lambda - s v e) e; coordinates do not couple"
     )
-    return _finished(text, gradient_relations(), (DIAGONAL, STOPPED), [], explicit_reading(meanings))
+    return _finished(text, gradient_relations(), (DIAGONAL, STOPPED), coupling_steps(), explicit_reading(meanings))
 
 
 def derive_balance() -> Derivation:
@@ -242,7 +298,7 @@ def derive_time() -> Derivation:
         "JEPA: t = (1/lambda) [sum_(n=1)^(2L-1) (w_0^-n - w^-n)/(n rho^(2L-1-n)) + rho^-(2L-1) ln(w (rho - w_0)/"
         "(w_0 (rho - w)))] for L = 1, 2, 3; MAE, L = 1: t = ln(w^2 (rho - w_0^2)/(w_0^2 (rho - w^2)))/(2 lambda)"
     )
-    return _finished(text, relations, (DIAGONAL, STOPPED, EQUAL, POSITIVE), steps, reading(decide))
+    return _finished(text, relations, (DIAGONAL, STOPPED, EQUAL, POSITIVE, ONE_SIDE), steps, reading(decide))
 
 
 def _finished(

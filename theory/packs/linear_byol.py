@@ -16,14 +16,12 @@ from sympy import (
     Expr,
     Identity,
     ImmutableDenseMatrix,
-    Inverse,
     KroneckerProduct,
     MatMul,
     MatrixExpr,
     Rational,
+    Trace,
     Transpose,
-    diag,
-    zeros,
 )
 
 from theory.core.alphabet import Alphabet, Kind
@@ -36,6 +34,7 @@ from theory.core.order import decide_relation
 from theory.core.quantity import quantity
 from theory.core.reading import explicit_reading, identity_reading, with_meanings
 from theory.core.semidefinite import PositiveSemidefinite
+from theory.packs.action import acted, action_step
 from theory.towers.dual_gradient import identity_step
 
 SLUG = "linear-byol"
@@ -49,6 +48,8 @@ SYMMETRIC = "P is symmetric, and so is its rate (half the sum with its transpose
 ALIGNED = "W = U diag(w) V^T, P = U diag(p) U^T, W_a = U diag(tau w) V^T with orthogonal U, V at the start"
 BALANCED = "alpha = tau = 1 and s = p^2 (c = 0)"
 NO_DECAY = "eta = 0"
+ONE_SIDE = "p_0 and p are positive and lie strictly on one side of the fixed point 1/a"
+MOVING = "dW_a = beta (W - W_a)"
 
 N1, N2, M = dimension("1"), dimension("2"), dimension("0")
 WEIGHT = quantity("weights", "W", N2, N1)
@@ -115,15 +116,13 @@ X_SPREAD = AugmentationCovariance(_INPUT, _INPUT)
 
 @dataclass(frozen=True)
 class Flow:
-    """Matrices of the flow and their transposes, symbols or expressions."""
+    """Matrices of the flow, symbols or expressions."""
 
     weight: MatrixExpr
     predictor: MatrixExpr
     target: MatrixExpr
     means: MatrixExpr
     spreads: MatrixExpr
-    weight_turned: MatrixExpr | None = None
-    predictor_turned: MatrixExpr | None = None
 
     @property
     def error(self) -> MatrixExpr:
@@ -133,14 +132,12 @@ class Flow:
     @property
     def weight_rate(self) -> MatrixExpr:
         """``P^T (W_a X - P W (X + X')) - eta W``."""
-        turned = Transpose(self.predictor) if self.predictor_turned is None else self.predictor_turned
-        return turned * self.error - DECAY * self.weight
+        return Transpose(self.predictor) * self.error - DECAY * self.weight
 
     @property
     def predictor_rate(self) -> MatrixExpr:
         """``alpha (W_a X - P W (X + X')) W^T - eta P``."""
-        turned = Transpose(self.weight) if self.weight_turned is None else self.weight_turned
-        return ALPHA * self.error * turned - DECAY * self.predictor
+        return ALPHA * self.error * Transpose(self.weight) - DECAY * self.predictor
 
 
 GENERAL = Flow(WEIGHT, PREDICTOR, TARGET, MEANS, SPREADS)
@@ -298,7 +295,11 @@ def derive_isotropic() -> Derivation:
         "dP = -(alpha/2)(1+s2) {P, F} + alpha tau F - eta P"
     )
     return _finished(
-        text, isotropic_relations(), (STOPPED, LINEAR, FLOW, ISOTROPIC, PROPORTIONAL, SYMMETRIC), steps, read
+        text,
+        isotropic_relations(),
+        (INDEPENDENT, STOPPED, LINEAR, FLOW, ISOTROPIC, PROPORTIONAL, SYMMETRIC),
+        steps,
+        read,
     )
 
 
@@ -319,14 +320,35 @@ def derive_commutator() -> Derivation:
     moved = GRAM_RATE * P + F * PREDICTOR_RATE - PREDICTOR_RATE * F - P * GRAM_RATE
     read = identity_reading({COMMUTATOR_RATE: moved, **meanings}, rates)
     product_rule = identity_reading({COMMUTATOR_RATE: moved}, moves)
-    steps = [stated(equation(Rate(F * P - P * F), COMMUTATOR_RATE), "product rule for [F, P]", product_rule)]
+    steps = [
+        stated(equation(Rate(F * P - P * F), COMMUTATOR_RATE), "product rule for [F, P]", product_rule),
+        *_norm_steps(),
+    ]
     text = (
         "d[F, P] = -([F, P] K + K [F, P]), K = (1+s2)(alpha F/2 + P^2) - tau P + 3/2 eta I: "
-        "where K is positive definite, W W^T and P align"
+        "the norm of the commutator falls where K is positive definite"
     )
     return _finished(
-        text, (commutator_relation(),), (STOPPED, LINEAR, FLOW, ISOTROPIC, PROPORTIONAL, SYMMETRIC), steps, read
+        text,
+        (commutator_relation(),),
+        (INDEPENDENT, STOPPED, LINEAR, FLOW, ISOTROPIC, PROPORTIONAL, SYMMETRIC),
+        steps,
+        read,
     )
+
+
+def _norm_steps() -> list[Step]:
+    """The squared norm of the commutator C, and its sign where K is a square."""
+    gap, factor, root = (quantity(name, name[-1], N2, N2) for name in ("commutator C", "matrix K", "root of K, B"))
+    moved = -(gap * factor + factor * gap)
+    falls = Trace(gap * factor * Transpose(gap)) + Trace(Transpose(gap) * factor * gap)
+    why = "d||C||_F^2 = 2 tr(C^T dC) = -2 [tr(C K C^T) + tr(C^T K C)]"
+    square = falls.xreplace({factor: root * Transpose(root)})
+    signed = sympy.Ge(square, sympy.S.Zero, evaluate=False)
+    return [
+        identity_step(2 * Trace(Transpose(gap) * moved), -2 * falls, why),
+        Step(signed, "K = B B^T: a sum of squared norms, 0 for invertible B only if C = 0", decide_relation(signed)),
+    ]
 
 
 # Modes.
@@ -357,64 +379,42 @@ def mode_relations(s: Expr = S, p: Expr = P_MODE, tau: Expr = TAU) -> tuple[Basi
 
 
 def derive_modes() -> Derivation:
-    """Aligned matrices stay aligned, and each mode moves on its own."""
-    two = [
-        [quantity(f"mode of {name}", f"{letter}_{{{j}}}", positive=True) for j in (1, 2)]
-        for name, letter in (("W", "w"), ("P", "p"), ("the target", r"\tau"))
-    ]
-    w, p, tau = two
-    column = zeros(2, 1)
-    put = {
-        WEIGHT: ImmutableDenseMatrix(diag(*w).row_join(column)),
-        PREDICTOR: ImmutableDenseMatrix(diag(*p)),
-        TARGET: ImmutableDenseMatrix(diag(*(a * b for a, b in zip(w, tau, strict=True))).row_join(column)),
+    """Aligned matrices stay aligned, and each mode moves on its own: for every number of modes."""
+    w, p, tau = (quantity(f"entry of {name}", letter) for name, letter in (("W", "w"), ("P", "p"), ("tau", r"\tau")))
+    left, right = quantity("column of U", "u", N2, 1), quantity("column of V", "v", N1, 1)
+    rules = {
+        (WEIGHT, right): (w, left),
+        (Transpose(WEIGHT), left): (w, right),
+        (TARGET, right): (tau * w, left),
+        (PREDICTOR, left): (p, left),
+        (Transpose(PREDICTOR), left): (p, left),
     }
-    W, P, Wa = put[WEIGHT], put[PREDICTOR], put[TARGET]
-    error = Wa - (1 + VARIANCE) * P * W
-    weight = ImmutableDenseMatrix(P.T * error - DECAY * W)
-    predictor = ImmutableDenseMatrix(ALPHA * error * W.T - DECAY * P)
-
-    def one(j: int) -> tuple[Expr, Expr]:
-        pull = tau[j] * w[j] - (1 + VARIANCE) * p[j] * w[j]
-        return p[j] * pull - DECAY * w[j], ALPHA * pull * w[j] - DECAY * p[j]
-
-    shown = [ImmutableDenseMatrix(diag(one(0)[k], one(1)[k])) for k in (0, 1)]
+    flow = Flow(WEIGHT, PREDICTOR, TARGET, Identity(N1), VARIANCE * Identity(N1))
+    pull = tau * w - (1 + VARIANCE) * p * w
+    aligned = "W v = w u, W^T u = w v, W_a v = tau w u, P u = P^T u = p u (0 in place of u or v beside w = 0)"
     steps = [
-        *_turned_steps(),
-        zero_step(
-            weight,
-            ImmutableDenseMatrix(shown[0].row_join(column)),
-            "diagonal matrices, X = I and X' = sigma^2 I: dW stays diagonal",
+        action_step(flow.weight_rate, right, rules, p * pull - DECAY * w, f"{aligned}: dW v is a multiple of u"),
+        action_step(flow.predictor_rate, left, rules, ALPHA * w * pull - DECAY * p, "dP u is a multiple of u"),
+        action_step(
+            BETA * WEIGHT - BETA * TARGET, right, rules, BETA * (w - tau * w),
+            "dW_a v too: in the bases U, V of the start all rates are diagonal, so the matrices stay so",
         ),
-        zero_step(predictor, shown[1], "and so does dP: the modes do not couple"),
-    ]
+    ]  # fmt: skip
     rates = mode_rates(1 + VARIANCE)
-    meanings = {S_RATE: rates[0], P_RATE: rates[1], TAU_RATE: rates[2], COUPLING: weight[0, 1]}
+    # u_1^T dW v_2 is a multiple of u_1^T u_2, an entry of U^T U = I.
+    coupled = acted(flow.weight_rate, right, rules)[0] * ImmutableDenseMatrix.eye(2)[0, 1]
+    meanings = {S_RATE: rates[0], P_RATE: rates[1], TAU_RATE: rates[2], COUPLING: coupled}
     text = (
         "aligned start: ds = 2 p s (tau - (1+s2) p) - 2 eta s, dp = alpha s (tau - (1+s2) p) - eta p, "
         "dtau = beta (1 - tau) - tau ds/(2s) for every mode, and no two modes couple"
     )
     return _finished(
-        text, mode_relations(), (STOPPED, LINEAR, FLOW, ISOTROPIC, ALIGNED), steps, explicit_reading(meanings)
+        text,
+        mode_relations(),
+        (INDEPENDENT, STOPPED, LINEAR, FLOW, MOVING, ISOTROPIC, ALIGNED),
+        steps,
+        explicit_reading(meanings),
     )
-
-
-def _turned_steps() -> list[Step]:
-    """The flow commutes with orthogonal U and V, ``U^T = U^-1``."""
-    U, V = quantity("orthogonal matrix", "U", N2, N2), quantity("orthogonal matrix", "V", N1, N1)
-    turned = quantity("transposed weights", r"W^{\top}", N1, N2)
-    predictor = quantity("transposed predictor", r"P^{\top}", N2, N2)
-    isotropic = (Identity(N1), VARIANCE * Identity(N1))
-    here = Flow(WEIGHT, PREDICTOR, TARGET, *isotropic, turned, predictor)
-    there = Flow(
-        U * WEIGHT * Inverse(V), U * PREDICTOR * Inverse(U), U * TARGET * Inverse(V), *isotropic,
-        V * turned * Inverse(U), U * predictor * Inverse(U),
-    )  # fmt: skip
-    why = "isotropic data: {} commutes with W -> U W V^T, P -> U P U^T, W_a -> U W_a V^T for orthogonal U, V"
-    return [
-        identity_step(there.weight_rate, U * here.weight_rate * Inverse(V), why.format("dW")),
-        identity_step(there.predictor_rate, U * here.predictor_rate * Inverse(U), why.format("dP")),
-    ]
 
 
 def invariant_relation() -> Basic:
@@ -436,7 +436,9 @@ def derive_invariant() -> Derivation:
     ]
     text = "s - p^2/alpha = c e^(-2 eta t) along every mode: d(s - p^2/alpha) = -2 eta (s - p^2/alpha)"
     read = explicit_reading({S_RATE: rates[0], P_RATE: rates[1]})
-    return _finished(text, (invariant_relation(),), (STOPPED, LINEAR, FLOW, ISOTROPIC, ALIGNED), steps, read)
+    return _finished(
+        text, (invariant_relation(),), (INDEPENDENT, STOPPED, LINEAR, FLOW, ISOTROPIC, ALIGNED), steps, read
+    )
 
 
 def balanced_rate(eta: Expr, p: Expr = P_MODE) -> Expr:
@@ -490,10 +492,12 @@ def derive_collapse() -> Derivation:
         for k, sign in enumerate("-+")
     ]  # fmt: skip
     text = (
-        "alpha = tau = 1, s = p^2: dp = p^2 (1 - a p) - eta p = -a p (p - p_-)(p - p_+), p_-+ = (1 -+ d)/(2a), "
+        "alpha = tau = 1, s = p^2, p > 0: dp = p^2 (1 - a p) - eta p = -a p (p - p_-)(p - p_+), p_-+ = (1 -+ d)/(2a), "
         "d = sqrt(1 - 4 a eta): p falls below p_- and above p_+, rises in between, and always falls if eta > 1/(4a)"
     )
-    return _finished(text, collapse_relations(), (STOPPED, LINEAR, FLOW, ISOTROPIC, ALIGNED, BALANCED), steps, read)
+    return _finished(
+        text, collapse_relations(), (INDEPENDENT, STOPPED, LINEAR, FLOW, ISOTROPIC, ALIGNED, BALANCED), steps, read
+    )
 
 
 def time_relation() -> Basic:
@@ -523,7 +527,7 @@ def derive_time() -> Derivation:
         ),
     ]  # fmt: skip
     text = "eta = 0, alpha = tau = 1, s = p^2: t = 1/p_0 - 1/p + a ln[p (1 - a p_0)/(p_0 (1 - a p))]"
-    needed = (STOPPED, LINEAR, FLOW, ISOTROPIC, ALIGNED, BALANCED, NO_DECAY)
+    needed = (INDEPENDENT, STOPPED, LINEAR, FLOW, ISOTROPIC, ALIGNED, BALANCED, NO_DECAY, ONE_SIDE)
     return _finished(text, (time_relation(),), needed, steps, reading(decide))
 
 

@@ -31,8 +31,19 @@ from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.rewrites import times, turned
 from verify.engine.statement import Assumption, Check, Context, PaperRelation
 from verify.packs import changes
-from verify.packs.eigenvector_growth_measures import PACK, STAGES, GrowthInstance, covariance, inputs, toy
+from verify.packs.eigenvector_growth_measures import (
+    PACK,
+    STAGES,
+    GrowthInstance,
+    covariance,
+    descent,
+    inputs,
+    literal,
+    projected,
+    toy,
+)
 from verify.packs.linear_byol_measures import as_float
+from verify.packs.oracle import entries, exact_gradient
 from verify.packs.part import mutant, pack_statement
 from verify.tolerance import rounding
 from verify.towers.tower import tensors
@@ -107,7 +118,7 @@ VARIANTS = (
 )  # fmt: skip
 
 
-# Assumptions dropped, by hand: f = w x, or two inputs with covariance A = diag(2, 1).
+# Assumptions dropped: f = w x, or two inputs with covariance A = diag(1, 1/4) and the literal loss.
 
 
 def dependent(_: Context) -> Iterator[Sides]:
@@ -137,30 +148,65 @@ def rectified(_: Context) -> Iterator[Sides]:
     yield Sides("f = max(w x, 0), w = 1, points -1 and 1", "-dE[L]/dw, 2 A w", update, fmpq(2))
 
 
+def quarter(weights: Any) -> GrowthInstance:
+    """A layer of given weights, with A = diag(1, 1/4)."""
+    return GrowthInstance(weights, (1.0,), (1.0, 0.5), 0.0, 0.25, 0.5)
+
+
+def energy(instance: GrowthInstance) -> Any:
+    """``<W, W A>``, A from the points."""
+    weight = entries(instance.weights, "rational")
+    return (weight * (weight @ covariance(instance))).sum()
+
+
 def not_projected(_: Context) -> Iterator[Sides]:
-    """Without the constraint the component grows at 2 lambda: W = (1, 0), A = diag(2, 1), v = e_1."""
-    yield Sides("W = (1, 0), A = diag(2, 1), v = e_1, no constraint", "d(W v)", fmpq(4), fmpq(0))
+    """Without the constraint: minus the gradient of the literal loss."""
+    one = quarter(((1.0, 0.0),))
+    (force,) = descent(one, False, "rational", "cpu")
+    yield Sides("W = (1, 0), A = diag(1, 1/4), v = e_1, no constraint", "d(W v)", force[0, 0],
+                2 * (one.values[0] - energy(one)))  # fmt: skip
 
 
-def ratio_without_projection(_: Context) -> Iterator[Sides]:
-    """The ratio moves alike without the constraint: W = (1, 1), A = diag(2, 1)."""
-    first, other = fmpq(4), fmpq(2)
-    yield Sides("W = (1, 1), A = diag(2, 1), no constraint", "d(c_2/c_1)", other - first, fmpq(2 * (1 - 2)))
+def ratio_without_projection(context: Context) -> Iterator[Sides]:
+    """The ratio moves alike without the constraint: rows of random layers."""
+    for number, one in enumerate(toy(context.seed, 6)):
+        (force,) = descent(one, False, "rational", "cpu")
+        rows = zip(entries(one.weights, "rational") @ one.vectors, force @ one.vectors, strict=True)
+        for row, (c, moved) in enumerate(rows, start=1):
+            if c[0] != 0:
+                left = (moved[1] * c[0] - moved[0] * c[1]) / (c[0] * c[0])
+                right = 2 * (one.values[1] - one.values[0]) * c[1] / c[0]
+                yield Sides(f"random layer {number}, row {row}, no constraint", "d(c_2/c_1)", left, right)
 
 
 def no_eigenvector(_: Context) -> Iterator[Sides]:
-    """v = (1, 1) for A = diag(2, 1), W = (1, 0), with lambda = v^T A v/|v|^2 = 3/2: E = 2."""
-    yield Sides("W = (1, 0), A = diag(2, 1), v = (1, 1)", "d(W v)", fmpq(0), 2 * (fmpq(3, 2) - 2))
+    """v = (1, 1), with lambda = v^T A v/|v|^2."""
+    one, v = quarter(((1.0, 0.0),)), np.array([fmpq(1), fmpq(1)], dtype=object)
+    weight, _force, rate = projected(one, "rational", "cpu")
+    value = v @ covariance(one) @ v / (v @ v)
+    yield Sides("W = (1, 0), A = diag(1, 1/4), v = (1, 1)", "d(W v)", (rate @ v)[0],
+                2 * (value - energy(one)) * (weight @ v)[0])  # fmt: skip
 
 
 def orthogonal_start(_: Context) -> Iterator[Sides]:
-    """A start without a top component stays without one: dy = 0."""
-    yield Sides("W = (0, 1), A = diag(2, 1), y = 0", "dy, zero", fmpq(0), fmpq(0), relation=">")
+    """The rate of the share of a start without a top component, by the quotient rule."""
+    weight, _force, rate = projected(quarter(((0.0, 1.0),)), "rational", "cpu")
+    (first, other), (up, down) = weight[0], 2 * weight[0] * rate[0]
+    whole = first * first + other * other
+    moved = (up * whole - (up + down) * first * first) / (whole * whole)
+    yield Sides("W = (0, 1), A = diag(1, 1/4), y = 0", "dy, zero", moved, fmpq(0), relation=">")
 
 
 def coupled(_: Context) -> Iterator[Sides]:
-    """Two equal linear neurons, w_2 = 1: each moves by A times the sum of both weights."""
-    yield Sides("f = w_1 x + w_1' x, w_1 = w_1' = 1, A = 1", "d(v^T w_1)", fmpq(2), fmpq(1))
+    """Two equal linear neurons beside each other, points -1 and 1: half of the gradient of the literal loss by w_1."""
+    points = [np.array([fmpq(x)], dtype=object) for x in (-1, 1)]
+    start, out = entries(((1,), (1,)), "rational"), entries(((1, 1),), "rational")
+    force = -exact_gradient(
+        lambda w: literal([(fmpq(1, 2), [out @ (w @ x)] * 2) for x in points]), start, "rational"
+    )  # fmt: skip
+    value = sum((x[0] * x[0] for x in points), fmpq(0)) / 2
+    yield Sides("f = w_1 x + w_1' x, w_1 = w_1' = 1, x = -1, 1", "d(v^T w_1)", force[0, 0] / 2,
+                value * start[0, 0] * out[0, 0] ** 2)  # fmt: skip
 
 
 DROPS = (
@@ -169,7 +215,7 @@ DROPS = (
     Assumption("one linear layer", "f = max(w x, 0)", rectified),
     Assumption("the flow is projected to the sphere, for the components", "no constraint", not_projected),
     Assumption("the flow is projected, for the ratio of components", "no constraint", ratio_without_projection, False),
-    Assumption("v is an eigenvector of A", "v = (1, 1), A = diag(2, 1)", no_eigenvector),
+    Assumption("v is an eigenvector of A", "v = (1, 1), A = diag(1, 1/4)", no_eigenvector),
     Assumption("the start is not orthogonal to the top eigenvector", "W = (0, 1)", orthogonal_start),
     Assumption("decoupled neurons, A_jk = 0 for j != k", "two equal linear neurons", coupled),
 )
@@ -213,7 +259,7 @@ def measure_descent(instance: GrowthInstance, device: str = "cpu") -> Measuremen
     return worst
 
 
-def descent(context: Context) -> Evidence:
+def normalised_descent(context: Context) -> Evidence:
     """Descent from random starts."""
     count = context.pick(quick=2, thorough=40)
     return tally(
@@ -243,6 +289,6 @@ STATEMENT = pack_statement(
     stages=STAGES,
     variants=VARIANTS,
     drops=DROPS,
-    checks=(Check("trained", "descent", descent),),
+    checks=(Check("trained", "descent", normalised_descent),),
     examples=15,
 )

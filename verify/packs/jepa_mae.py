@@ -16,8 +16,8 @@ Source
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,11 @@ from verify.engine.statement import Assumption, Check, Context, PaperRelation
 from verify.packs import changes
 from verify.packs.jepa_mae_measures import KINDS, PACK, STAGES, JepaInstance, toy
 from verify.packs.linear_byol_measures import as_float
+from verify.packs.oracle import entries, exact_gradient
 from verify.packs.part import mutant, pack_statement
 from verify.tolerance import rounding
-from verify.towers.tower import tensors
+from verify.towers.population import half_square
+from verify.towers.tower import rational, tensors
 
 SLUG = "jepa-mae"
 SYMBOLS = "theory.packs.jepa_mae"
@@ -108,41 +110,84 @@ VARIANTS = (
 )  # fmt: skip
 
 
-# Assumptions dropped, one coordinate by hand.
+# Assumptions dropped: the literal losses over rationals, formulas by hand.
+
+Rows = tuple[tuple[int | float, ...], ...]
+
+
+def fall(layers: Sequence[Rows], decoder: Rows, pairs: list[tuple[Any, Any]], number: int, **options: Any) -> Any:
+    """``-grad`` of the mean of ``1/2 ||V E x - T y||^2`` by a factor, the decoder last; options of `loss`."""
+    stack = [entries(rows, "rational") for rows in (*layers, decoder)]
+    held = chain(stack[:-1])
+
+    def loss(moved: Any, kind: str = "jepa", shared: bool = False) -> Any:
+        now = [*stack[:number], moved, *stack[number + 1 :]]
+        total: Any = fmpq(0)
+        for x, y in pairs:
+            seen = (chain(now[:-1]) if shared else held) @ entries(y, "rational")
+            seen = entries(y, "rational") if kind == "mae" else seen
+            total = total + half_square(chain(now) @ entries(x, "rational") - seen) / len(pairs)
+        return total
+
+    return -exact_gradient(partial(loss, **options), stack[number], "rational")
+
+
+def chain(stack: Any) -> Any:
+    """The product of factors, the last one on the left."""
+    return reduce(lambda below, above: above @ below, stack)
+
+
+def of_layer(lam: Any, s: Any, v: Any, e: Any, w: Any) -> Any:
+    """The formula of JEPA."""
+    return fmpq((lam - s * v) * v * e * e, w)
+
+
+ONE: list[tuple[Any, Any]] = [((1,), (1,))]
+IDENTITY = ((1, 0), (0, 1))
 
 
 def not_stopped(_: Context) -> Iterator[Sides]:
-    """Through the target too: w = v = 1, x = y = 1: -dL/dw of 1/2 (v w x - w y)^2 at v = 2."""
-    yield Sides("L = 1, v = 2, w = 1, x = 1, y = 1", "dw", -fmpq(2 - 1) * (2 - 1), fmpq(1 - 2) * 2)
+    """Through the target too."""
+    left = fall([((1,),)], ((2,),), ONE, 0, shared=True)[0, 0]
+    yield Sides("L = 1, v = 2, w = 1, x = 1, y = 1", "dw", left, of_layer(1, 1, 2, 1, 1))
 
 
 def not_diagonal(_: Context) -> Iterator[Sides]:
-    """``E[x x^T] = [[1, 1], [1, 1]]``: V = E = I, the rate of the entry (1, 2) is lambda_12 - s_12 with lambda = 0."""
-    yield Sides("V = E = I, E[x x^T] of ones, E[x y^T] = I", "(dE)_12, zero", fmpq(-1), fmpq(0))
+    """One pair whose moments have entries off the diagonal."""
+    left = fall([IDENTITY], IDENTITY, [((1, 1), (2, 0))], 0)[0, 1]
+    yield Sides("V = E = I, x = (1, 1), y = (2, 0)", "(dE)_12, zero", left, fmpq(0))
 
 
 def unequal(_: Context) -> Iterator[Sides]:
-    """L = 1, w = 1, v = 2, lambda = s = 1: JEPA has dw = (1 - 2) 2, the formula of equal factors 0."""
-    yield Sides("L = 1, w = 1, v = 2, lambda = s = 1", "dw", fmpq(-2), fmpq(0))
+    """The formula of equal factors, ``e^2 (lambda - s w)`` with e = w = 1, beside v = 2."""
+    left = fall([((1,),)], ((2,),), ONE, 0)[0, 0]
+    yield Sides("L = 1, w = 1, v = 2, x = y = 1", "dw", left, of_layer(1, 1, 1, 1, 1))
 
 
 def unequal_balance(_: Context) -> Iterator[Sides]:
-    """The balance at unequal factors: w = 1, v = 2: w dw = -2, v dv = 2 (1 - 2)."""
-    yield Sides("L = 1, w = 1, v = 2, lambda = s = 1", "w dw, v dv", fmpq(-2), fmpq(2 * (1 - 2)))
+    """The balance at unequal factors, of one layer and of two."""
+    for kind in KINDS:
+        for factors in ((1, 2), (3, 0.5), (0.5, 2, 3), (2, 0.25, 1)):
+            *layers, decoder = [((w,),) for w in factors]
+            pairs: list[tuple[Any, Any]] = [((1,), (2,)), ((0.5,), (-1,))]
+            top = fall(layers, decoder, pairs, len(layers), kind=kind)[0, 0] * rational(factors[-1])
+            for number in range(len(layers)):
+                left = fall(layers, decoder, pairs, number, kind=kind)[0, 0] * rational(factors[number])
+                yield Sides(f"{kind}, factors {factors}", f"w dw of layer {number + 1}, v dv", left, top)
 
 
 def negative_start(_: Context) -> Iterator[Sides]:
-    """w = -1, L = 1, lambda = s = 1: MAE has dw = e (lambda - s w e) = 0: it rests at -1, not at rho = 1."""
-    w = fmpq(-1)
-    yield Sides("MAE, L = 1, w = -1, lambda = s = 1", "the point of rest, sqrt(rho)", w, fmpq(1))
+    """MAE from w = v = -1/2, below the fixed point rho = 1: it falls, to -1."""
+    left = fall([((-0.5,),)], ((-0.5,),), ONE, 0, kind="mae")[0, 0]
+    yield Sides("MAE, L = 1, w = v = -1/2, x = y = 1", "dw, zero", left, fmpq(0), relation=">")
 
 
 DROPS = (
     Assumption("no gradient flows through the target of JEPA", "through both", not_stopped),
-    Assumption("diagonal moments", "E[x x^T] of ones", not_diagonal),
+    Assumption("diagonal moments", "x = (1, 1), y = (2, 0)", not_diagonal),
     Assumption("equal factors, for the flow of the encoder", "v = 2 w", unequal),
     Assumption("equal factors, for the balance", "v = 2 w", unequal_balance, False),
-    Assumption("a positive start, for the fixed points", "w = -1", negative_start),
+    Assumption("a positive start, for the fixed points", "w = v = -1/2", negative_start),
 )
 
 

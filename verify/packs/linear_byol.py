@@ -33,8 +33,10 @@ from verify.engine.rewrites import times, turned
 from verify.engine.statement import Assumption, Check, Context, PaperRelation
 from verify.packs import changes
 from verify.packs.linear_byol_measures import PACK, STAGES, LinearByolInstance, aligned, as_float, isotropic, toy
+from verify.packs.oracle import entries, exact_gradient
 from verify.packs.part import mutant, pack_statement
 from verify.tolerance import rounding
+from verify.towers.population import half_square
 from verify.towers.tower import tensors
 
 SLUG = "linear-byol"
@@ -216,54 +218,80 @@ VARIANTS = (
 )  # fmt: skip
 
 
-# Assumptions dropped, in rationals.
+# Assumptions dropped, in rationals: the literal loss on equally likely pairs (x_1, x_+), formulas by hand.
 
 NEURON = "one neuron, W = P = W_a = 1, one point with augmentations 0 and 2"
+Pairs = list[tuple[tuple[int, ...], tuple[int, ...]]]
+APART: Pairs = [((a,), (b,)) for a in (0, 2) for b in (0, 2)]
+UNIT = ((1,),)
+TOGETHER: Pairs = [((a,), (a,)) for a in (0, 2)]
 
 
-def neuron_rate(pairs: list[tuple[int, int]], second: fmpq, spread: fmpq, shared: bool = False) -> tuple[fmpq, fmpq]:
-    """``-dJ/dw`` over equally likely pairs (x_1, x_+), and the formula ``X - (X + X')``, at W = P = W_a = 1."""
-    total = sum((fmpq((b - a) * (a - b if shared else a), len(pairs)) for a, b in pairs), fmpq(0))
-    return total, second - (second + spread)
+def falls(pairs: Pairs, w: Any, p: Any, target: Any, shared: bool = False) -> tuple[Any, Any]:
+    """``-grad J`` by W and by P, nested tuples; `shared`: the weights are the target too, and carry gradient."""
+    weight, predictor, held = (entries(rows, "rational") for rows in (w, p, target))
+
+    def loss(one: Any, two: Any) -> Any:
+        total: Any = fmpq(0)
+        for x, other in pairs:
+            seen = (one if shared else held) @ entries(other, "rational")
+            total = total + half_square(two @ (one @ entries(x, "rational")) - seen) / len(pairs)
+        return total
+
+    by_weight = exact_gradient(lambda moved: loss(moved, predictor), weight, "rational")
+    return -by_weight, -exact_gradient(lambda moved: loss(weight, moved), predictor, "rational")
+
+
+def rate_of_one(second: int, spread: int) -> fmpq:
+    """The formula ``P^T (W_a X - P W (X + X'))`` at W = P = W_a = 1."""
+    return fmpq(second - (second + spread))
 
 
 def dependent(_: Context) -> Iterator[Sides]:
-    """``x_+ = x_1``."""
-    left, right = neuron_rate([(0, 0), (2, 2)], fmpq(1), fmpq(1))
-    yield Sides(NEURON.replace("2", "2, x_+ = x_1"), "dW", left, right)
+    """``x_+ = x_1``: the mean is 1, the variance 1."""
+    left, _by_predictor = falls(TOGETHER, UNIT, UNIT, UNIT)
+    yield Sides(NEURON.replace("2", "2, x_+ = x_1"), "dW", left[0, 0], rate_of_one(1, 1))
 
 
 def not_stopped(_: Context) -> Iterator[Sides]:
     """The gradient through the target."""
-    pairs = [(a, b) for a in (0, 2) for b in (0, 2)]
-    left, right = neuron_rate(pairs, fmpq(1), fmpq(1), shared=True)
-    yield Sides(NEURON, "dW", left, right)
+    left, _by_predictor = falls(APART, UNIT, UNIT, UNIT, shared=True)
+    yield Sides(NEURON, "dW", left[0, 0], rate_of_one(1, 1))
+
+
+def moved_balance(pairs: Pairs, w: int, p: int, target: int, decays: tuple[int, int]) -> Any:
+    """``d(w^2 - p^2)`` of one neuron, alpha = 1."""
+    by_weight, by_predictor = falls(pairs, ((w,),), ((p,),), ((target,),))
+    return 2 * w * (by_weight[0, 0] - decays[0] * w) - 2 * p * (by_predictor[0, 0] - decays[1] * p)
 
 
 def balance_dependent(_: Context) -> Iterator[Sides]:
-    """The balance of one neuron with ``x_+ = x_1``, w = 2, p = 3, w_a = 1, alpha = 1, eta = 1."""
-    w, p, target = 2, 3, 1
-    falls = [fmpq((target * x - p * w * x) * x) for x in (0, 2)]
-    mean = sum(falls, fmpq(0)) / 2
-    dw, dp = p * mean - w, mean * w - p
-    yield Sides("one neuron, x_+ = x_1 in {0, 2}, w = 2, p = 3, w_a = 1, alpha = eta = 1", "d(w^2 - p^2)",
-                2 * w * dw - 2 * p * dp, fmpq(-2 * (w * w - p * p)))  # fmt: skip
+    """The balance of one neuron with ``x_+ = x_1``, and with ``x_+ = 3 x_1 + 1``."""
+    other: Pairs = [((a,), (3 * a + 1,)) for a in (0, 2)]
+    for name, pairs in (("x_1", TOGETHER), ("3 x_1 + 1", other)):
+        for w, p, target, eta in ((2, 3, 1, 1), (1, -2, 3, 0), (-3, 1, 2, 2)):
+            shown = f"one neuron, x_1 in {{0, 2}}, x_+ = {name}, w = {w}, p = {p}, w_a = {target}, eta = {eta}"
+            left = moved_balance(pairs, w, p, target, (eta, eta))
+            yield Sides(shown, "d(w^2 - p^2)", left, fmpq(-2 * eta * (w * w - p * p)))
 
 
 def two_decays(_: Context) -> Iterator[Sides]:
-    """W decays at 1, P at 2: one neuron with x = 0, w = 2, p = 1."""
-    left = fmpq(2 * 2 * -2 - 2 * 1 * -2)
-    yield Sides("one neuron, x = 0, w = 2, p = 1, decay 1 of W and 2 of P", "d(w^2 - p^2)", left, fmpq(-2 * (4 - 1)))
+    """W decays at 1, P at 2."""
+    left = moved_balance(APART, 2, 1, 1, (1, 2))
+    yield Sides(f"{NEURON}, but w = 2, decay 1 of W and 2 of P", "d(w^2 - p^2)", left, fmpq(-2 * (4 - 1)))
 
 
 def anisotropic(_: Context) -> Iterator[Sides]:
-    """``X = 2``, no augmentation: w = p = tau = 1, eta = 0: dF = 2 w dw, where F = 1."""
-    yield Sides("one neuron, x^2 = 2, w = p = 1, tau = 2", "dF", fmpq(2 * (2 * 2 - 2)), fmpq(-2 + 2 * 2))
+    """``X = 4``, no augmentation, eta = 0, where F = 1: the formula is ``-2 P^2 F + 2 tau P F``."""
+    by_weight, _by_predictor = falls([((2,), (2,))], ((1,),), ((1,),), ((2,),))
+    yield Sides("one neuron, x = 2, w = p = 1, tau = 2", "dF", 2 * by_weight[0, 0], fmpq(-2 + 2 * 2))
 
 
 def other_target(_: Context) -> Iterator[Sides]:
-    """``W = (1, 0)``, ``W_a = (0, 1)``: no multiple; P = 1, X = I."""
-    yield Sides("W = (1, 0), W_a = (0, 1), P = 1, X = I, X' = 0, tau = 1", "dF", fmpq(-2), fmpq(-2 + 2))
+    """``W = (1, 0)``, ``W_a = (0, 1)``: no multiple; P = 1. Points (1, 1) and (1, -1) have X = I."""
+    pairs: Pairs = [((1, y), (1, y)) for y in (1, -1)]
+    by_weight, _by_predictor = falls(pairs, ((1, 0),), ((1,),), ((0, 1),))
+    yield Sides("W = (1, 0), W_a = (0, 1), P = 1, X = I, X' = 0, tau = 1", "dF", 2 * by_weight[0, 0], fmpq(-2 + 2))
 
 
 def skew_predictor(_: Context) -> Iterator[Sides]:
@@ -280,8 +308,8 @@ def skew_predictor(_: Context) -> Iterator[Sides]:
 
 def not_aligned(_: Context) -> Iterator[Sides]:
     """``W = I``, P not diagonal in its basis: dW has an entry off the diagonal."""
-    p = np.array([[1, 1], [1, 1]], dtype=object) * fmpq(1)
-    rate = p.T @ (np.eye(2, dtype=int) - p)
+    pairs: Pairs = [((1, y), (1, y)) for y in (1, -1)]
+    rate, _by_predictor = falls(pairs, ((1, 0), (0, 1)), ((1, 1), (1, 1)), ((1, 0), (0, 1)))
     yield Sides("W = W_a = I, P of ones, X = I, X' = 0", "(dW)_12", rate[0, 1], fmpq(0))
 
 
@@ -299,10 +327,10 @@ def decaying(_: Context) -> Iterator[Sides]:
 
 DROPS = (
     Assumption("x_1 and x_+ are independent augmentations of x", "x_+ = x_1", dependent),
-    Assumption("x_1 and x_+ independent, for the balance", "x_+ = x_1", balance_dependent, False),
+    Assumption("x_1 and x_+ independent, for the balance", "x_+ a function of x_1", balance_dependent, False),
     Assumption("no gradient flows through the target", "a gradient through both branches", not_stopped),
     Assumption("one weight decay of W and P, for the balance", "decay 1 of W, 2 of P", two_decays),
-    Assumption("isotropic data, X = I and X' = s2 I, for the flow of F", "X = 2", anisotropic),
+    Assumption("isotropic data, X = I and X' = s2 I, for the flow of F", "X = 4", anisotropic),
     Assumption("W_a = tau W, for the flow of F", "W_a orthogonal to W", other_target),
     Assumption("a symmetric predictor, for the commutator", "P nilpotent", skew_predictor),
     Assumption("an aligned start, for the modes", "P not diagonal where W is", not_aligned),

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from flint import arb
+from flint import arb, arb_series
 
 import numeric
 from verify.engine.assumptions import Sides
@@ -31,7 +31,7 @@ from verify.engine.statement import Assumption, Check, Context, PaperRelation
 from verify.instances import samples
 from verify.instances.instance import freeze
 from verify.packs import changes
-from verify.packs.linear_simclr_measures import PACK, STAGES, LinearSimclrInstance, toy
+from verify.packs.linear_simclr_measures import PACK, STAGES, LinearSimclrInstance, exact_descent, pairs, toy
 from verify.packs.part import mutant, pack_statement
 from verify.tolerance import rounding
 from verify.towers.tower import tensors
@@ -104,7 +104,7 @@ VARIANTS = (
 )  # fmt: skip
 
 
-# Assumptions dropped: one neuron on two points, by hand. alpha_i and the gradient as balls.
+# Assumptions dropped: one neuron on two points, the loss as a power series over balls.
 
 
 def neuron(x: tuple[int, int], views: tuple[int, int], kind: str = "stated") -> tuple[arb, arb]:
@@ -113,44 +113,51 @@ def neuron(x: tuple[int, int], views: tuple[int, int], kind: str = "stated") -> 
     Kinds: `stated`; `relu`; `normalised` (f/|f|); `anchor` (negatives held); `second views` (also among the
     negatives); `not in the denominator` (the positive).
     """
-    values = {"relu": lambda v: max(v, 0), "normalised": lambda v: (v > 0) - (v < 0)}.get(kind, lambda v: v)
-    slopes = {"relu": lambda v: v if v > 0 else 0, "normalised": lambda _: 0}.get(kind, lambda v: v)
-    update, formula = arb(0), arb(0)
+    moving_weight, held = arb_series([1, 1]), arb_series([1])
+    shapes = {"relu": lambda v, w: w * max(v, 0), "normalised": lambda v, _: held * ((v > 0) - (v < 0))}
+    output = shapes.get(kind, lambda v, w: w * v)
+    loss, formula = arb_series([0]), arb(0)
     for i in (0, 1):
+        here = output(x[i], moving_weight)
+        gap = here - output(views[i], moving_weight)
+        near = gap * gap / 2
         others = [x[1 - i], views[1 - i]] if kind == "second views" else [x[1 - i]]
-        here, near = x[i], values(x[i]) - values(views[i])
-        far = [values(here) - values(y) for y in others]
-        scores = [(arb(-d * d) / 2).exp() for d in (near, *far)]
-        total = sum(scores[1:], arb(0) if kind == "not in the denominator" else scores[0])
-        alpha = [score / total for score in scores[1:]]
-        pull = sum(alpha, arb(0))
-        update -= pull * near * (slopes(here) - slopes(views[i]))
-        for weight, gap, y in zip(alpha, far, others, strict=True):
-            moved = slopes(here) if kind == "anchor" else slopes(here) - slopes(y)
-            update += weight * gap * moved
-        formula += alpha[0] * (here - x[1 - i]) ** 2 - pull * (here - views[i]) ** 2
-    return update, formula
+        far = [(here - output(y, held if kind == "anchor" else moving_weight)) for y in others]
+        chances = [(-(d * d) / 2).exp() for d in far]
+        total = sum(chances, arb_series([0]) if kind == "not in the denominator" else (-near).exp())
+        loss = loss + near + total.log()
+        alpha = [chance[0] / total[0] for chance in chances]
+        formula += alpha[0] * (x[i] - x[1 - i]) ** 2 - sum(alpha, arb(0)) * (x[i] - views[i]) ** 2
+    return -loss[1], formula
+
+
+BATCHES = (((-1, 2), (0, 1)), ((1, 3), (2, 0)), ((-2, 1), (1, 1)), ((0, 1), (-1, 2)))
+"""Both points and both views of a batch."""
 
 
 def of_neuron(kind: str, text: str, _: Context) -> Iterator[Sides]:
-    """One neuron on the points -1 and 2 with the views 0 and 1."""
-    left, right = neuron((-1, 2), (0, 1), kind)
-    yield Sides(f"f = {text}, w = 1, x = (-1, 2), x' = (0, 1)", "dw", left, right, 1e-12)
+    """One neuron on batches of two points."""
+    for x, views in BATCHES:
+        left, right = neuron(x, views, kind)
+        yield Sides(f"f = {text}, w = 1, x = {x}, x' = {views}", "dw", left, right, 1e-12)
 
 
 def moving(_: Context) -> Iterator[Sides]:
-    """X moves with W: the second derivative of log w is not 0. X = 2 alpha g^2 without augmentation, N = 2."""
-    gaps = arb(3)
-    rates = []
-    for w in (arb(1), arb(2)):
-        far = (-((w * gaps) ** 2) / 2).exp()
-        rates.append(2 * far / (1 + far) * gaps**2)
+    """``X = dw/w`` at two weights of one neuron, from the literal loss."""
+    x = ((-1.0,), (2.0,))
+    rates = [exact_descent(LinearSimclrInstance(((w,),), ((1.0,),), x, x), 1)[0][0, 0] / w for w in (1, 2)]
     yield Sides("f = w x, x = x' = (-1, 2), w = 1 and w = 2", "dw/w", rates[0], rates[1], 1e-12)
 
 
 def off_eigenvector(_: Context) -> Iterator[Sides]:
-    """W = (1, 0), X = [[0, 1], [1, 0]], v = (1, 0) with lambda = v^T X v = 0: the rate of the second entry."""
-    yield Sides("W = I, X = [[0, 1], [1, 0]], v = e_1", "d(W v)_2, lambda (W v)_2", arb(1), arb(0), 1e-12)
+    """v = e_1 with ``lambda = v^T X v``, where X is not diagonal."""
+    one = LinearSimclrInstance(
+        ((1.0, 0.0), (1.0, 1.0)), ((1.0, 0.0),), ((1.0, 0.5), (-0.5, 1.0)), ((0.5, 0.5), (0.0, 1.0))
+    )
+    (rate,), found = exact_descent(one, 1), pairs(one, 1)
+    value = found.spread[0, 0] - found.augmented[0, 0]
+    shown = "W = [[1, 0], [1, 1]], x = (1, 1/2), (-1/2, 1), x' = (1/2, 1/2), (0, 1), v = e_1"
+    yield Sides(shown, "d(W v)_2, lambda (W v)_2", rate[1, 0], value, 1e-12)
 
 
 DROPS = (
@@ -162,7 +169,7 @@ DROPS = (
                partial(of_neuron, "second views", "w x, four negatives")),
     Assumption("the positive is in the denominator", "it is not",
                partial(of_neuron, "not in the denominator", "w x"), False),
-    Assumption("v is an eigenvector of X", "v = e_1, X = [[0, 1], [1, 0]]", off_eigenvector),
+    Assumption("v is an eigenvector of X", "v = e_1, X not diagonal", off_eigenvector),
     Assumption("X is held fixed, for the exponential of time", "X moves with W", moving),
 )  # fmt: skip
 
