@@ -5,7 +5,6 @@ a target network that no gradient reaches. With zero mean each tower's expected 
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +20,13 @@ from numeric.towers.populations import FinitePopulation
 from numeric.towers.spectral import check_rows
 
 MEANS = ("kept", "subtracted", "detached", "standardised")
-Predictor = Callable[[Tensor], Tensor]
 
 
 def byol_loss(
     outputs: Float[Tensor, "MA n_L"],
-    targets: Float[Tensor, "MA n_L"],
+    targets: Float[Tensor, "_ _"],
     population: FinitePopulation,
-    predictor: "Float[Tensor, 'n_L n_L'] | Predictor | None" = None,
+    predictor: Any = None,
     mean: str = "kept",
 ) -> Float[Tensor, ""]:
     """Expected BYOL loss of two tables of outputs, as the literal sum over both augmentations.
@@ -41,7 +39,7 @@ def byol_loss(
     population : FinitePopulation
         Points and augmentations with their weights.
     predictor : Tensor or callable, optional
-        Matrix, or a function of a batch of outputs; the identity by default.
+        Matrix, from outputs to targets, or a function of a batch of outputs; the identity by default.
     mean : str
         "kept"; "subtracted": minus the expected output of each tower; "detached": no gradient through that mean;
         "standardised": also divided by the deviation of each output, as BatchNorm over the population does.
@@ -93,18 +91,21 @@ def _unit_deviation(centred: Tensor, population: FinitePopulation) -> Tensor:
     return centred / variance.sqrt()
 
 
-def _predicted(outputs: Tensor, predictor: "Tensor | Predictor | None", targets: Tensor) -> Tensor:
+def _predicted(outputs: Tensor, predictor: Any, targets: Tensor) -> Tensor:
     """Outputs after the predictor, a table of the shape of the targets."""
     if isinstance(predictor, Tensor):
         fits = (targets.shape[1], outputs.shape[1])
         if tuple(predictor.shape) != fits:
             raise InputError(f"predictor of shape {tuple(predictor.shape)}: must be {fits}, from outputs to targets")
         return outputs @ predictor.T
+    if not (predictor is None or callable(predictor)):
+        raise InputError(f"predictor, a {type(predictor).__name__}: must be a tensor or a function")
     found = outputs if predictor is None else predictor(outputs)
     if found.shape != targets.shape:
         of = "outputs" if predictor is None else "outputs after the predictor"
         raise InputError(f"{of} of shape {tuple(found.shape)}: must be {tuple(targets.shape)}, that of the targets")
-    return found
+    table: Tensor = found
+    return table
 
 
 def byol_gradient(

@@ -16,6 +16,7 @@ from numeric.towers.checks import Real, Weights, as_floating, as_number, check_f
 from numeric.towers.connection import connections
 from numeric.towers.network import unvec, vec
 from numeric.towers.populations import FinitePopulation
+from numeric.towers.spectral import check_rows
 
 
 def covariance_loss(
@@ -42,7 +43,8 @@ def covariance_loss(
     Raises
     ------
     InputError
-        For weights of another shape, not finite or not symmetric, or a strength that is not finite.
+        For another number of rows, weights of another shape, not finite or not symmetric, or a strength that is not
+        finite.
 
     Source
     ------
@@ -54,6 +56,7 @@ def covariance_loss(
     >>> float(covariance_loss(population.flat_points, population, torch.ones(2, 2)))
     -2.25
     """
+    check_rows(outputs, population)
     xi, strength = _checked(population, pair_weights, beta, outputs)
     table = outputs.reshape(population.size, population.augmentations, -1)
     distances = 0.5 * (table[:, :, None, None] - table).square().sum(-1)

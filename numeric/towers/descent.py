@@ -143,8 +143,8 @@ def descend(
     with torch.no_grad():
         losses = [expected_loss(layers, exact, spec, below, convention=convention)]
     if not math.isfinite(float(losses[0])):
-        name = getattr(spec, "name", "of outputs")
-        raise InputError(f"loss {name!r} of the starting weights: is {float(losses[0])}, must be finite")
+        name = f"loss {spec.name!r}" if isinstance(spec, LossSpec) else "loss"
+        raise InputError(f"{name} of the starting weights: is {float(losses[0])}, must be finite")
     taken, records, diverged = [0], [layers], None
     for step in range(1, steps + 1):
         update = population_gradient(layers, exact, spec, below, convention=convention)

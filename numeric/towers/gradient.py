@@ -184,6 +184,15 @@ def pair_gradient(
     return list(torch.autograd.grad(distance, first))
 
 
+def _as_scalar(value: Any) -> Tensor:
+    """What a function of the outputs returned: one number as a tensor."""
+    if not isinstance(value, Tensor):
+        raise InputError(f"value of the loss function, {type(value).__name__}: must be a scalar tensor")
+    if value.shape:
+        raise InputError(f"value of the loss function, of shape {tuple(value.shape)}: must be a scalar tensor")
+    return value
+
+
 def expected_loss(
     weights: Weights,
     population: FinitePopulation,
@@ -220,7 +229,7 @@ def expected_loss(
     Raises
     ------
     InputError
-        Inputs that are not allowed, or a sum of more terms than the limit.
+        Inputs that are not allowed, a function whose value is no scalar tensor, or a sum of more terms than the limit.
 
     Source
     ------
@@ -236,7 +245,7 @@ def expected_loss(
     if callable(loss):
         if convention != "shared":
             raise InputError(f"convention={convention!r} with a function of the outputs: must be 'shared'")
-        return loss(outputs, population, **loss_parameters)
+        return _as_scalar(loss(outputs, population, **loss_parameters))
     return expected_loss_of_outputs(outputs, population, loss_spec(loss, **loss_parameters), convention)
 
 
@@ -264,7 +273,7 @@ def population_gradient(
     Raises
     ------
     InputError
-        As :func:`expected_loss`.
+        As :func:`expected_loss`, or a function whose value is not differentiable.
 
     Source
     ------
@@ -279,4 +288,6 @@ def population_gradient(
     with torch.enable_grad():
         layers = Layers(layer.detach().requires_grad_() for layer in check_single(weights))
         value = expected_loss(layers, population, loss, slope, convention=convention, **loss_parameters)
+        if not value.requires_grad:
+            raise InputError("value of the loss function: must be differentiable in the outputs")
         return [-gradient for gradient in torch.autograd.grad(value, layers)]

@@ -13,13 +13,13 @@ from numeric.towers.network import forward
 from numeric.towers.populations import FinitePopulation
 
 
-def pair_weight_derivatives(spec: LossSpec, distances: Float[Tensor, "*batch"]) -> tuple[Tensor, Tensor, Tensor]:
+def pair_weight_derivatives(spec: str | LossSpec, distances: Float[Tensor, "*batch"]) -> tuple[Tensor, Tensor, Tensor]:
     """``xi``, ``xi'`` and ``xi''`` of a loss with one negative.
 
     Parameters
     ----------
-    spec : LossSpec
-        The loss, with one negative.
+    spec : str or LossSpec
+        The loss, with one negative; a name stands for the loss at its default parameters.
     distances : Tensor
         ``r``, any shape.
 
@@ -32,7 +32,7 @@ def pair_weight_derivatives(spec: LossSpec, distances: Float[Tensor, "*batch"]) 
     Raises
     ------
     InputError
-        A loss with several negatives.
+        An unknown loss, or one with several negatives.
 
     Source
     ------
@@ -43,6 +43,7 @@ def pair_weight_derivatives(spec: LossSpec, distances: Float[Tensor, "*batch"]) 
     >>> pair_weight_derivatives(loss_spec("triplet", tau=0.5, margin=1.0), torch.ones(1))[:2]
     (tensor([0.5000]), tensor([-0.5000]))
     """
+    spec = loss_spec(spec)
     if spec.negatives != 1:
         raise InputError(f"negatives={spec.negatives} of loss {spec.name!r}: must be 1 for the second order of theta")
     weight = pair_weight(spec, distances.unsqueeze(-1)).squeeze(-1)

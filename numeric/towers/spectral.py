@@ -130,7 +130,7 @@ def barlow_loss(
     1.0
     """
     off_diagonal = _finite(off_diagonal, "off_diagonal")
-    _check_rows(outputs, population)
+    check_rows(outputs, population)
     if normalized:
         centred = outputs - population.flat_weights @ outputs
         variance = population.flat_weights @ centred.square()
@@ -189,7 +189,7 @@ def vicreg_loss(
     invariance, variance, covariance, epsilon = (_finite(value, name) for name, value in terms)
     if epsilon <= 0:
         raise InputError(f"epsilon={epsilon!r}: must be positive")
-    _check_rows(outputs, population)
+    check_rows(outputs, population)
     centred = outputs - population.flat_weights @ outputs
     matrix = torch.einsum("a,ai,aj->ij", population.flat_weights, centred, centred)
     own = matrix.diagonal()
@@ -205,15 +205,16 @@ def _finite(value: Real, place: str) -> float:
     return number
 
 
-def _check_rows(outputs: Tensor, population: FinitePopulation) -> None:
+def check_rows(outputs: Tensor, population: FinitePopulation, place: str = "outputs") -> None:
+    """Refuse a table without a row for every augmented point."""
     count = population.size * population.augmentations
     if outputs.ndim != 2 or len(outputs) != count:
-        raise InputError(f"outputs of shape {tuple(outputs.shape)}: must be ({count}, k), a row per augmented point")
+        raise InputError(f"{place} of shape {tuple(outputs.shape)}: must be ({count}, k), a row per augmented point")
 
 
 def _moments(outputs: Tensor, population: FinitePopulation) -> tuple[Tensor, Tensor]:
     """Means over the augmentations of each point, and ``E[f f^T]``."""
-    _check_rows(outputs, population)
+    check_rows(outputs, population)
     second = torch.einsum("a,ai,aj->ij", population.flat_weights, outputs, outputs)
     return population.mean(outputs), second
 

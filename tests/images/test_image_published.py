@@ -135,9 +135,12 @@ def heads(kind):
     return head, first
 
 
-@pytest.mark.parametrize(("kind", "holds"), [("plain", True), ("biases", False), ("batch norm", False)])
-def test_biases_and_batch_norm_take_the_operator_form_away(kind, holds):
-    """The covariance loss itself, weights held fixed: the general form holds on every head, the operator on one."""
+@pytest.mark.parametrize(("kind", "quoted"), [("plain", 0.0), ("biases", 0.18), ("batch norm", 0.44)])
+def test_biases_and_batch_norm_take_the_operator_form_away(kind, quoted):
+    """The covariance loss itself, weights held fixed: the general form holds on every head, the operator on one.
+
+    The residuals are those that the findings quote, to two digits.
+    """
     head, weight = heads(kind)
     population = numeric.FinitePopulation(points())
     x = population.flat_points
@@ -153,4 +156,4 @@ def test_biases_and_batch_norm_take_the_operator_form_away(kind, holds):
     operator = torch.einsum("mn,mncba,mnc->ba", xi, apart, by_weights) / 9
     assert (gradient + general).norm() <= 1e-13 * gradient.norm()
     off = float((gradient + operator).norm() / gradient.norm())
-    assert off <= 1e-13 if holds else off > 0.1
+    assert off == pytest.approx(quoted, abs=0.005 if quoted else 1e-13)

@@ -60,5 +60,64 @@ def test_bad_input_is_one_line():
     weights = numeric.random_weights((4, 2), generator=torch.Generator().manual_seed(2))
     with pytest.raises(InputError, match="convention='one-branch' with a function of the outputs: must be 'shared'"):
         numeric.expected_loss(weights, population, numeric.spectral_loss, convention="one-branch")
-    with pytest.raises(InputError, match="loss 'of outputs' of the starting weights: is nan, must be finite"):
+    with pytest.raises(InputError, match=r"^loss of the starting weights: is nan, must be finite"):
         numeric.descend(weights, population, lambda outputs, _: outputs.sum() * torch.nan, lr=0.1, steps=1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda outputs, _: outputs, r"value of the loss function, of shape \(32, 2\): must be a scalar tensor"),
+        (lambda outputs, _: 1.0, "value of the loss function, float: must be a scalar tensor"),
+    ],
+)
+def test_the_value_of_a_loss_is_a_scalar_tensor(loss, words):
+    population = tree_population()
+    weights = numeric.random_weights((4, 2), generator=torch.Generator().manual_seed(2))
+    for function in (numeric.expected_loss, numeric.population_gradient):
+        with pytest.raises(InputError, match=words):
+            function(weights, population, loss)
+    with pytest.raises(InputError, match=words):
+        numeric.descend(weights, population, loss, lr=0.1, steps=1)
+
+
+def test_a_loss_is_differentiable_where_a_gradient_is_asked_for():
+    population = tree_population()
+    weights = numeric.random_weights((4, 2), generator=torch.Generator().manual_seed(2))
+
+    def held(outputs, found):
+        return numeric.spectral_loss(outputs.detach(), found)
+
+    plain = numeric.expected_loss(weights, population, numeric.spectral_loss)
+    assert float(numeric.expected_loss(weights, population, held)) == float(plain)
+    with pytest.raises(InputError, match="value of the loss function: must be differentiable in the outputs"):
+        numeric.population_gradient(weights, population, held)
+
+
+TWO = numeric.FinitePopulation([[[1.0], [3.0]]])
+TABLE = TWO.flat_points
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((TABLE[:1], TABLE), r"outputs of shape \(1, 1\): must be \(2, k\), a row per augmented point"),
+        ((TABLE, TABLE[:1]), r"targets of shape \(1, 1\): must be \(2, k\), a row per augmented point"),
+        ((TABLE, TABLE.repeat(1, 2)), r"outputs of shape \(2, 1\): must be \(2, 2\), that of the targets"),
+        ((TABLE, TABLE, torch.eye(2)), r"predictor of shape \(2, 2\): must be \(1, 1\), from outputs to targets"),
+        ((TABLE, TABLE, torch.ones(1)), r"predictor of shape \(1,\): must be \(1, 1\), from outputs to targets"),
+        ((TABLE, TABLE, lambda y: y.repeat(1, 2)), r"outputs after the predictor of shape \(2, 2\): must be \(2, 1\)"),
+        ((TABLE, TABLE, [[1.0]]), "predictor, a list: must be a tensor or a function"),
+    ],
+)
+def test_byol_tables_and_predictor_fit_the_population(arguments, words):
+    outputs, targets, *predictor = arguments
+    with pytest.raises(InputError, match=words) as caught:
+        numeric.byol_loss(outputs, targets, TWO, *predictor)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_predictor_may_change_the_width():
+    double = torch.ones(2, 1, dtype=TABLE.dtype)
+    value = numeric.byol_loss(TABLE, TABLE.repeat(1, 2), TWO, double)
+    assert float(value) == 2 * float(numeric.byol_loss(TABLE, TABLE, TWO))

@@ -115,6 +115,22 @@ def test_norms_never_fall_below_or_at_strength_zero(population):
     assert float((tower[0] * falling[0]).sum()) < 0
 
 
+def test_a_norm_falls_with_weights_of_both_signs():
+    """W = 1 on the points -1 and 1, xi = [[1, -1], [-1, 1]]: d W^2/dt = -2 (1 - (-1))^2 / 2 = -4, at any beta."""
+    two = numeric.FinitePopulation([[[-1.0]], [[1.0]]])
+    signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    (step,) = numeric.covariance_loss_update([[[1.0]]], two, signs, -0.5)
+    assert 2 * float(step) == -4.0
+    (step,) = numeric.covariance_loss_update([[[1.0]]], two, signs.abs(), -0.5)
+    assert 2 * float(step) == 4.0
+    assert {"xi(x, x') >= 0", "beta <= 0"} <= set(theory.derive("covariance-loss", part="growth").claim.assumptions)
+
+
+def test_a_row_for_every_augmented_point(population):
+    with pytest.raises(InputError, match=r"outputs of shape \(5, 2\): must be \(6, k\), a row per augmented point"):
+        numeric.covariance_loss(torch.ones(5, 2), population, XI)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -4,9 +4,12 @@ import itertools
 import math
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
+from math import prod
 
 import numpy as np
 import pytest
+import torch
 from flint import arb
 
 import numeric
@@ -232,6 +235,31 @@ def test_several_negatives_are_refused():
     law = numeric.FinitePopulation([[[0.0], [1.0]], [[2.0], [2.0]]])
     with pytest.raises(InputError, match="negatives=2 of loss 'infonce': must be 1"):
         numeric.leading_residue([[[1.0]]], law, "infonce", negatives=2)
+
+
+def test_a_loss_may_be_given_by_its_name():
+    r = torch.tensor([0.0, 0.5])
+    found = numeric.pair_weight_derivatives("infonce", r)
+    for one, other in zip(found, numeric.pair_weight_derivatives(numeric.loss_spec("infonce"), r), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(InputError, match="loss='nce': must be one of"):
+        numeric.pair_weight_derivatives("nce", r)
+
+
+@pytest.mark.parametrize("negatives", [2, 3, 6])
+def test_the_variance_of_the_normaliser_is_that_of_each_negative(negatives):
+    """E (D - M)^2 = (H - 1) v, and Q below its bound, by enumeration of H - 1 similarities of two values."""
+    e, p, a = (Fraction(1), Fraction(1, 3)), (Fraction(1, 4), Fraction(3, 4)), Fraction(1, 2)
+    mean = sum(w * x for w, x in zip(p, e, strict=True))
+    variance = sum(w * (x - mean) ** 2 for w, x in zip(p, e, strict=True))
+    centre, square, noise = 1 + a + (negatives - 1) * mean, Fraction(0), Fraction(0)
+    for chosen in product(range(2), repeat=negatives - 1):
+        chance, d = prod(p[k] for k in chosen), 1 + a + sum(e[k] for k in chosen)
+        square, noise = square + chance * (d - centre) ** 2, noise + chance * (d - centre) ** 2 / d
+    assert square == (negatives - 1) * variance
+    assert noise <= (negatives - 1) * variance / (1 + a + (negatives - 1) * min(e))
+    words = " ".join(step.justification for step in theory.derive("residue-order-two", part="many-negatives").steps)
+    assert "ordered pairs" in words
 
 
 def test_without_augmentation_there_is_no_residue():

@@ -7,19 +7,21 @@ decides it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from sympy import Basic, MatAdd, MatMul, MatrixExpr, Rational, Transpose
+from sympy import Basic, Equality, Ge, MatAdd, MatMul, MatrixExpr, Rational, Symbol, Transpose
 
 from theory.core.alphabet import Alphabet, Kind
-from theory.core.claim import Claim, Reading, equation
+from theory.core.claim import Claim, Reading, equation, reading
+from theory.core.decide import Decision
 from theory.core.derivation import Derivation, Step, stated
 from theory.core.expectation import Law, Letter, Moment
 from theory.core.notation import Expect, dimension
+from theory.core.order import decide_relation
 from theory.core.quantity import quantity
-from theory.core.reading import Meaning, moment_reading
+from theory.core.reading import Meaning, moment_reading, with_meanings
 from theory.towers.dual_gradient import homogeneity_steps, side
 from theory.towers.moment_steps import N_TOP, SIZE, WEIGHT, connections, outputs
 
@@ -28,6 +30,8 @@ SYMMETRIC = "xi(x, x') = xi(x', x)"
 POINTS = "xi depends on the points x and x' only"
 FURTHER = "xi depends on further views of x and x', independent of the differentiated ones"
 INDEPENDENT = "x_1 and x_+ are independent augmentations of x, and x_- is one of an independent x' of the same law"
+NONNEGATIVE = "xi(x, x') >= 0"
+NO_PULL = "beta <= 0"
 HOMOGENEOUS = "f_L = K_l^T vec W_l (no biases, piecewise-linear homogeneous activation)"
 SHARED = "shared"
 
@@ -136,7 +140,15 @@ ATTACHED = gradient("attached", r"L_{\mathrm{attached}}")
 OWN_VIEWS = gradient("own views", r"L_{\mathrm{own}}")
 """The gradient with weights of the differentiated views; nothing is derived about it."""
 VALUE = loss_quantity("expected loss", r"\mathbb{E}\left[L\right]", 1, 1)
-NORM_RATE = quantity("rate of the squared norm", r"\frac{d}{dt} \|W_{l}\|_F^2", 1, 1)
+_RATE = "rate of the squared norm", r"\frac{d}{dt} \|W_{l}\|_F^2"
+NORM_RATE, GROWTH = quantity(*_RATE, 1, 1), quantity(*_RATE)
+"""The same rate as a matrix of one entry, in equations, and as a number, in inequalities."""
+_APART, _SPREAD, _PUSH = (
+    Symbol(name, nonnegative=True)
+    for name in (
+        r"\mathbb{E}[\xi \|\bar{f} - \bar{f}'\|^2]", r"\mathbb{E}[\xi \|f - \bar{f}\|^2]", r"|\beta|",
+    )
+)  # fmt: skip
 
 
 def minus(first: MatrixExpr, second: MatrixExpr) -> MatrixExpr:
@@ -190,9 +202,10 @@ class Part:
     steps: Callable[[], list[Step]]
     rule: Callable[[Moment], Moment] = Moment.itself
     law: Law = LAW
+    values: Mapping[Any, Any] = field(default_factory=dict)
 
     def read(self) -> Reading:
-        """The reading of its claims."""
+        """Expectations in equations; in inequalities what was derived for their symbols."""
 
         def meaning(expr: Any) -> Meaning | None:
             if expr in self.meanings:
@@ -202,7 +215,14 @@ class Part:
                     return weight(copy), False
             return LETTERS.meaning(expr)
 
-        return moment_reading(meaning, self.law, LETTERS.shapes, self.rule)
+        of_moments = moment_reading(meaning, self.law, LETTERS.shapes, self.rule)
+
+        def decide(relation: Basic) -> Decision:
+            if isinstance(relation, Equality):
+                return of_moments(Claim("", (relation,)))
+            return decide_relation(with_meanings(relation, self.values))
+
+        return reading(decide)
 
 
 def pair_steps() -> list[Step]:
@@ -250,6 +270,25 @@ def homogeneity() -> list[Step]:
     return homogeneity_steps(side("1"))
 
 
+def norm_relation() -> Basic:
+    """The rate of the squared norm."""
+    return equation(NORM_RATE, apart(MatMul(2, square(between("fbar"))), 4 * BETA, square(within("f"))))
+
+
+def growth_steps() -> list[Step]:
+    """The rate itself, and the sign of what each of its two terms averages."""
+    weight, entries = Symbol(r"\xi", nonnegative=True), [Symbol(f"a_{{{n}}}", real=True) for n in (1, 2)]
+    draw = Ge(weight * (entries[0] ** 2 + entries[1] ** 2), 0, evaluate=False)
+    total = Ge(2 * _APART + 4 * _PUSH * _SPREAD, 0, evaluate=False)
+    return [
+        *pair_steps(), *homogeneity(),
+        stated(norm_relation(), "the rate of the squared norm", _parts()["norm"].read()),
+        Step(draw, "xi >= 0: no draw of xi ||a||^2 is negative, entry by entry of a, nor is its mean",
+             decide_relation(draw)),
+        Step(total, "beta = -|beta|: a sum of two means that are not negative", decide_relation(total)),
+    ]  # fmt: skip
+
+
 def batch_steps() -> list[Step]:
     """Views ``m + d/2`` and ``m - d/2``."""
     spread = (L("K1") - L("K2")) * (L("f1") - L("f2"))
@@ -290,10 +329,15 @@ def _parts() -> dict[str, Part]:
             {VALUE: value}, (SYMMETRIC, POINTS, INDEPENDENT), value_steps,
         ),
         "norm": Part(
-            "d||W||^2/dt = 2 E[xi ||fbar - fbar'||^2] - 4 beta E[xi ||f - fbar||^2]: no norm falls where beta <= 0",
-            (equation(NORM_RATE, apart(MatMul(2, square(between("fbar"))), 4 * BETA, square(within("f")))),),
+            "d||W||^2/dt = 2 E[xi ||fbar - fbar'||^2] - 4 beta E[xi ||f - fbar||^2], for every layer",
+            (norm_relation(),),
             {NORM_RATE: (L("w").transposed() * falls()).scaled(2)},
             (*update, HOMOGENEOUS), lambda: [*pair_steps(), *homogeneity()], homogeneous,
+        ),
+        "growth": Part(
+            "no layer's norm falls where xi >= 0 and beta <= 0",
+            (Ge(GROWTH, 0, evaluate=False),), {}, (*update, HOMOGENEOUS, NONNEGATIVE, NO_PULL), growth_steps,
+            values={GROWTH: 2 * _APART + 4 * _PUSH * _SPREAD},
         ),
         "further-views": Part(
             "weights of further views: the same with xi(x_3, x'_3); its mean over them is the weight of the points",
@@ -307,19 +351,14 @@ def _parts() -> dict[str, Part]:
         ),
         "batch": Part(
             "one batch, r_- the mean of four pairs of views: V^xi of the means of views, 1/2 + beta of their spread",
-            (
-                equation(
-                    -BATCH_GRADIENT,
-                    operator(own_square(means), Rational(1, 2) + BETA, own_square(views)),
-                ),
-            ),
+            (equation(-BATCH_GRADIENT, operator(own_square(means), Rational(1, 2) + BETA, own_square(views))),),
             {BATCH_GRADIENT: batch_falls().scaled(-1)},
             (FIXED, SYMMETRIC, HOMOGENEOUS), lambda: [*batch_steps(), *homogeneity()], homogeneous, BATCH_LAW,
         ),
     }  # fmt: skip
 
 
-PARTS: tuple[str, ...] = ("update", "general", "value", "norm", "further-views", "batch")
+PARTS: tuple[str, ...] = ("update", "general", "value", "norm", "growth", "further-views", "batch")
 """The formulas."""
 
 

@@ -398,18 +398,44 @@ def many_relations() -> tuple[Basic, ...]:
 
 def many_steps() -> list[Step]:
     d, centre, least = (Symbol(name, positive=True) for name in ("D", "M", r"D_{\min}"))
-    e = SIMILARITIES.moment
-    two, own = e("e", "y") + e("e", "y'") - e("e", "u") - e("e", "v"), e("e", "y") - e("e", "u")
-    shown = [Symbol(rf"\operatorname{{Var}}[{name}]", real=True) for name in ("e(y) + e(y')", "e(y)")]
     return [
         zero_step((d - centre) ** 2 / d, d - 2 * centre + centre**2 / d,
                   "expanded; D = 1 + a + e_2 + ... + e_H has the mean M, so that Q = E[(D - M)^2/D] = M^2 E[1/D] - M"),
         zero_step((d - centre) ** 2 / least - (d - centre) ** 2 / d, (d - centre) ** 2 * (d - least) / (d * least),
                   "not negative, as D is at least its value where every similarity is the least one"),
-        SIMILARITIES.step(two * (e("e", "y") + e("e", "y'")), (own * e("e", "y")).scaled(2), Law(),
-                          "independent similarities: E (D - M)^2 is the sum of their variances, here of two",
-                          (shown[0], 2 * shown[1])),
+        *spread_steps(), *size_steps(),
     ]  # fmt: skip
+
+
+def spread_steps() -> list[Step]:
+    """``E (D - M)^2 = (H - 1) v``: the mean over all ordered pairs of the H - 1 random negatives."""
+    e = SIMILARITIES.moment
+    own, other, again = e("e", "y") - e("e", "u"), e("e", "y'") - e("e", "v"), e("e", "y") - e("e", "v")
+    spread, apart = (Symbol(name, real=True) for name in (r"\mathbb{E}[(D - M)^2]", r"\operatorname{Cov}[e_j, e_k]"))
+    value, pairs = Symbol(r"\operatorname{Var}[e_j]", nonnegative=True), (H - 1) * (H - 2)
+    summed = (H - 1) * value + pairs * apart
+    return [
+        SIMILARITIES.step(own * again, e("e", "y") * e("e", "y") - e("e", "u") * e("e", "v"), Law(),
+                          "one negative: v = E[(e_j - m)^2] = E[e_j^2] - m^2", (value, None)),
+        SIMILARITIES.step(own * other, Moment({}), Law(),
+                          "two different negatives are independent: E[(e_j - m)(e_k - m)] = 0", (apart, sympy.S.Zero)),
+        zero_step((H - 1) ** 2, (H - 1) + pairs,
+                  "(D - M)^2 is the sum over (H - 1)^2 ordered pairs: H - 1 of one negative, the rest of two"),
+        Step(equation(spread, (H - 1) * value), "the sum over all pairs, those of two negatives with mean 0",
+             decide_zero(summed.xreplace({apart: sympy.S.Zero}) - (H - 1) * value)),
+    ]  # fmt: skip
+
+
+def size_steps() -> list[Step]:
+    """Both terms of the difference are at most of the order 1/H, from two negatives on."""
+    first = 2 / MEAN - H / CENTRE
+    second = 4 * VARIANCE / (LEAST * MEAN) - H**2 * MEAN * (H - 1) * VARIANCE / (FLOOR_D * CENTRE**2)
+    why = ("H >= 2: H/M is at most 2/m", "and H times H m Q/M^2 at most 4 v/(e_min m), by the bound of Q")
+    steps = []
+    for lacks, text in zip((first, second), why, strict=True):
+        put = lacks.xreplace({H: 2 + _OTHERS})
+        steps.append(Step(sympy.Ge(lacks, 0, evaluate=False), text, decide_relation(sympy.Ge(put, 0, evaluate=False))))
+    return steps
 
 
 SIMILARITIES = Alphabet({"e": Kind("similarity to the anchor", "e")}, {})

@@ -116,6 +116,7 @@ VARIANTS = (
     mutant("norm-half", "2 beta in place of 4 beta", "norm", right(strength(lambda beta: beta / 2))),
     mutant("norm-of-a-batch", "beta + 1/2 in place of beta, as in one batch", "norm",
            right(strength(lambda beta: beta + Fraction(1, 2)))),
+    mutant("norms-do-not-grow", "no norm rises where beta <= 0", "growth", left(lambda rate: -rate)),
     mutant("batch-half-left-out", "beta in place of 1/2 + beta: a batch as the expectation", "batch",
            right(strength(lambda beta: beta - Fraction(1, 2)))),
     mutant("batch-sign-of-beta", "1/2 - beta", "batch", right(strength(lambda beta: -beta))),
@@ -237,6 +238,17 @@ def negative_strength(context: Context) -> Iterator[Sides]:
         yield Sides(f"{TEXT}, beta = {-eighth}/4", QUANTITY, one.step(), one.formula())
 
 
+def falling(text: str, points: Views, beta: fmpq, xi: Callable[[int, int], fmpq], _: Context) -> Iterator[Sides]:
+    """The rate of w^2 of one linear neuron, by the chain rule."""
+    rate = 2 * Neuron(points=points, beta=beta).step(xi=xi)
+    yield Sides(f"f = w x, w = 1, {text}", "d w^2/dt, 0", rate, fmpq(0), relation=">=")
+
+
+def opposite(m: int, n: int) -> fmpq:
+    """Weight 1 of a point with itself, -1 of two points."""
+    return fmpq(1 if m == n else -1)
+
+
 DROPS = (
     Assumption("the pair weights are held fixed", "the gradient flows through them too",
                partial(scheme, "attached", "the gradient flows through xi")),
@@ -249,6 +261,11 @@ DROPS = (
     Assumption("a homogeneous network, for the operator form", "f = (w x)^2", partial(squared, "operator")),
     Assumption("a homogeneous network, for the general form", "f = (w x)^2", partial(squared, "general"), False),
     Assumption("beta >= 0", "beta < 0", negative_strength, False),
+    Assumption("xi >= 0, for the growth of the norms", "xi = [[1, -1], [-1, 1]]",
+               partial(falling, "points {-1} and {1}, xi = [[1, -1], [-1, 1]], beta = -1/2", ((-1,), (1,)),
+                       fmpq(-1, 2), opposite)),
+    Assumption("beta <= 0, for the growth of the norms", "beta = 3",
+               partial(falling, "points {0, 2} and {4, 10}, xi = 1, beta = 3", PLAIN, fmpq(3), lambda *_: fmpq(1))),
 )  # fmt: skip
 
 

@@ -329,6 +329,13 @@ def common(instance: CovarianceInstance, layer: int, arithmetic: str, device: st
     }
 
 
+def growth_places(instance: CovarianceInstance, arithmetic: str, device: str) -> Iterator[Place]:
+    """Values where nothing pulls the views of a point together."""
+    if instance.beta > 0:
+        raise UndecidedError("beta is above 0")
+    yield from places(instance, arithmetic, device)
+
+
 def batch_places(instance: CovarianceInstance, arithmetic: str, device: str) -> Iterator[Place]:
     """One batch: its images are the points, of the same weight, and the first two augmentations are the views."""
     from theory.core.notation import Expect
@@ -345,9 +352,10 @@ def batch_places(instance: CovarianceInstance, arithmetic: str, device: str) -> 
         yield Place(values, {Expect: [fmpq(1, count)] * count}, f" at layer {layer}")
 
 
+PLACES = {"growth": growth_places, "batch": batch_places}
 PARTS = tuple(
-    Part(name, batch_places if name == "batch" else places, exact="ball")
-    for name in ("update", "general", "value", "norm", "further-views", "batch")
+    Part(name, PLACES.get(name, places), exact="ball")
+    for name in ("update", "general", "value", "norm", "growth", "further-views", "batch")
 )
 PACK = Pack(SLUG, PARTS)
 
