@@ -3,7 +3,8 @@
 ``d_i = 1/2 ||f_i - f'_i||^2`` is the distance of two views, ``d_ij = 1/2 ||f_i - f_j||^2`` that to another member.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hltm.base.errors import InputError
-from numeric.towers.checks import Real, as_floating, check_finite
+from numeric.towers.checks import Real, as_floating, as_number, check_finite, is_integer
 
 Scalar = Callable[[Tensor], Tensor]
 
@@ -72,7 +73,7 @@ def alpha_functions(loss: "str | tuple[Scalar, ...]" = "infonce", tau: Real = 1.
     Raises
     ------
     InputError
-        An unknown name, a temperature that is not positive, a margin that is not finite.
+        An unknown name, a temperature that is not positive and finite, a margin that is no finite number.
 
     Source
     ------
@@ -84,14 +85,14 @@ def alpha_functions(loss: "str | tuple[Scalar, ...]" = "infonce", tau: Real = 1.
     9.0
     """
     if not isinstance(loss, str):
-        if len(loss) != 2 or not all(callable(function) for function in loss):
+        if not isinstance(loss, tuple | list) or len(loss) != 2 or not all(callable(function) for function in loss):
             raise InputError(f"loss={loss!r:.60}: must be a name or the two functions phi and psi")
         return AlphaLoss(*loss)
-    scale, offset = float(tau), float(margin)
-    if not 0 < scale < float("inf"):
-        raise InputError(f"tau={tau!r}: must be positive and finite")
-    if not abs(offset) < float("inf"):
-        raise InputError(f"margin={margin!r}: must be finite")
+    scale, offset = as_number(tau), as_number(margin)
+    if not scale > 0:
+        raise InputError(f"tau={tau!r:.60}: must be positive and finite")
+    if math.isnan(offset):
+        raise InputError(f"margin={margin!r:.60}: must be a finite number")
     named = _named(scale, offset)
     if loss not in named:
         raise InputError(f"loss={loss!r}: must be one of {', '.join(NAMES)}, or phi and psi")
@@ -255,9 +256,9 @@ def ascend_trace(
     weights : sequence of arrays
         Start of the layers from the first on, ``(n_l, n_{l-1})`` each with ``n_0 = d``; they are normalised here.
     steps : int
-        Number of steps.
+        Number of steps, 0 or more.
     rate : float
-        Step size.
+        Step size, positive.
 
     Returns
     -------
@@ -267,7 +268,8 @@ def ascend_trace(
     Raises
     ------
     InputError
-        A matrix that is not symmetric, a layer of zeros, shapes that do not fit.
+        A matrix that is not symmetric, no layer, a layer of zeros, shapes that do not fit, a number of steps that is no
+        integer, a step size that is not positive and finite.
 
     Source
     ------
@@ -279,19 +281,12 @@ def ascend_trace(
     >>> round(float(value), 6)
     1.0
     """
-    cover = as_floating(matrix, "matrix").double()
-    layers = [as_floating(w, f"weights[{place}]").double() for place, w in enumerate(weights)]
-    check_finite(cover, "matrix")
-    if cover.ndim != 2 or cover.shape[0] != cover.shape[1] or not torch.equal(cover, cover.T):
-        raise InputError(f"matrix has shape {tuple(cover.shape)}: must be square and symmetric")
-    width = cover.shape[0]
-    for place, layer in enumerate(layers):
-        check_finite(layer, f"weights[{place}]")
-        if layer.ndim != 2 or layer.shape[1] != width:
-            raise InputError(f"weights[{place}] has shape {tuple(layer.shape)}: must have {width} columns")
-        if not bool((layer != 0).any()):
-            raise InputError(f"weights[{place}]: must not be zero")
-        width = layer.shape[0]
+    if not is_integer(steps, 0):
+        raise InputError(f"steps={steps!r:.60}: must be an integer of at least 0")
+    size = as_number(rate)
+    if not size > 0:
+        raise InputError(f"rate={rate!r:.60}: must be positive and finite")
+    cover, layers = _ascent_start(matrix, weights)
     layers = [layer / layer.norm() for layer in layers]
 
     def value(chain: Sequence[Tensor]) -> Tensor:
@@ -300,9 +295,31 @@ def ascend_trace(
             product = layer @ product
         return 0.5 * (product @ cover * product).sum()
 
-    for _ in range(steps):
+    for _ in range(int(steps)):
         leaves = [layer.requires_grad_() for layer in layers]
         slopes = torch.autograd.grad(value(leaves), leaves)
-        moved = [layer.detach() + float(rate) * slope for layer, slope in zip(layers, slopes, strict=True)]
+        moved = [layer.detach() + size * slope for layer, slope in zip(layers, slopes, strict=True)]
         layers = [layer / layer.norm() for layer in moved]
     return layers, value(layers)
+
+
+def _ascent_start(matrix: Any, weights: Sequence[Any]) -> tuple[Tensor, list[Tensor]]:
+    """The matrix and the layers in double precision, refused where they do not fit."""
+    cover = as_floating(matrix, "matrix").double()
+    if isinstance(weights, str) or not isinstance(weights, Iterable):
+        raise InputError(f"weights={weights!r:.60}: must be a sequence of layers")
+    layers = [as_floating(w, f"weights[{place}]").double() for place, w in enumerate(weights)]
+    check_finite(cover, "matrix")
+    if cover.ndim != 2 or cover.shape[0] != cover.shape[1] or not torch.equal(cover, cover.T):
+        raise InputError(f"matrix has shape {tuple(cover.shape)}: must be square and symmetric")
+    if not layers:
+        raise InputError("weights=[]: must hold at least one layer")
+    width = cover.shape[0]
+    for place, layer in enumerate(layers):
+        check_finite(layer, f"weights[{place}]")
+        if layer.ndim != 2 or layer.shape[1] != width:
+            raise InputError(f"weights[{place}] has shape {tuple(layer.shape)}: must have {width} columns")
+        if not bool((layer != 0).any()):
+            raise InputError(f"weights[{place}]: must not be zero")
+        width = layer.shape[0]
+    return cover, layers

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hltm.base.errors import InputError
-from numeric.towers.checks import Real, as_floating, check_finite
+from numeric.towers.checks import Real, as_floating, as_number, check_finite, is_integer
 
 TERM_LIMIT = 1_000_000
 
@@ -51,8 +51,8 @@ def infonce_expectation(scores: Any, law: Any, negatives: int) -> Float[Tensor, 
     weights = _probabilities(law, "law", table)
     if weights.shape != table.shape[1:]:
         raise InputError(f"law has shape {tuple(weights.shape)}: must be {tuple(table.shape[1:])}, one for each column")
-    if isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1:
-        raise InputError(f"negatives={negatives!r}: must be an integer of at least 1")
+    if not is_integer(negatives, 1):
+        raise InputError(f"negatives={negatives!r:.60}: must be an integer of at least 1")
     if len(weights) ** negatives > TERM_LIMIT:
         raise InputError(f"negatives={negatives}: {len(weights)}^{negatives} draws are more than {TERM_LIMIT:,}")
     total = torch.zeros_like(table)
@@ -241,10 +241,10 @@ def _probabilities(value: Any, place: str, like: Tensor) -> Tensor:
 
 
 def _check_tau(tau: Real) -> None:
-    if not 0 < float(tau) < math.inf:
-        raise InputError(f"tau={tau!r}: must be positive and finite")
+    if not as_number(tau) > 0:
+        raise InputError(f"tau={tau!r:.60}: must be positive and finite")
 
 
 def _check_count(count: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 2:
-        raise InputError(f"count={count!r}: must be an integer of at least 2")
+    if not is_integer(count, 2):
+        raise InputError(f"count={count!r:.60}: must be an integer of at least 2")

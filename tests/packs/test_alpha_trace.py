@@ -1,13 +1,17 @@
 """Pack alpha-trace against finite differences in numpy, and what a user of `numeric` sees of it."""
 
+import jaxtyping
 import numpy as np
 import pytest
+import sympy
 import torch
 
 import numeric
+import theory
 from hltm.base.errors import InputError
+from verify.engine.statement import Context
 from verify.packs.alpha_measures import AlphaInstance, toy
-from verify.packs.alpha_trace import STATEMENT, measure_ascent
+from verify.packs.alpha_trace import ROUNDING, STATEMENT, ascent, closeness, measure_ascent
 
 RNG = np.random.default_rng(7)
 TAU, MARGIN = 0.6, 0.2
@@ -118,6 +122,28 @@ def test_ascent_ends_at_the_largest_eigenvalue_in_rank_one():
         assert max(float(torch.linalg.svdvals(layer)[1]) for layer in layers) < 1e-6
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_ascent_measures_as_many_batches_as_it_says(seed):
+    found = ascent(Context(seed=seed))
+    assert (found.status, found.instances) == ("holds", 6)
+    assert found.tolerance < 2e-4
+
+
+def test_the_tolerance_of_ascent_is_that_of_the_slowest_direction():
+    assert closeness(1.0, 0.0) == pytest.approx(ROUNDING)
+    assert closeness(1.0, 0.9) == pytest.approx((1.45 / 1.5) ** 150, rel=1e-9)
+    assert closeness(0.125, -0.2) == pytest.approx((1 / 1.0625) ** 150, rel=1e-9)
+
+
+@pytest.mark.parametrize("part", ["minimum", "slack"])
+def test_the_sum_of_the_weights_is_derived_from_their_softmax(part):
+    derived = theory.derive("alpha-trace", part=part)
+    total = derived.claim.relations[2]
+    for wrong in (sympy.Eq(2 * total.lhs, 1), sympy.Eq(total.lhs, sympy.Rational(1, 2))):
+        assert derived.decides(derived.claim.replace(relations=(wrong,))).value is False
+    assert derived.decides(derived.claim.replace(relations=(total,))).value is True
+
+
 def test_an_eigenvalue_that_is_not_apart_is_left_open():
     instance = next(toy(0, 1))
     still = AlphaInstance(
@@ -141,9 +167,19 @@ def test_an_eigenvalue_that_is_not_apart_is_left_open():
         (lambda _: numeric.ascend_trace([[1.0, 2.0], [0.0, 1.0]], []), "symmetric"),
         (lambda _: numeric.ascend_trace([[1.0]], [[[1.0, 2.0]]]), "must have 1 columns"),
         (lambda _: numeric.ascend_trace([[1.0]], [[[0.0]]]), "must not be zero"),
+        (lambda _: numeric.ascend_trace([[1.0]], []), "must hold at least one layer"),
+        (lambda _: numeric.ascend_trace([[1.0]], 3), "weights=3: must be a sequence of layers"),
+        (lambda _: numeric.ascend_trace([[1.0]], [[[1.0]]], steps=1.5), "steps=1.5: must be an integer"),
+        (lambda _: numeric.ascend_trace([[1.0]], [[[1.0]]], steps=True), "steps=True: must be an integer"),
+        (lambda _: numeric.ascend_trace([[1.0]], [[[1.0]]], rate="x"), "rate='x': must be positive"),
+        (lambda _: numeric.alpha_functions(tau="x"), "tau='x': must be positive and finite"),
+        (lambda _: numeric.alpha_functions(tau=True), "tau=True: must be positive and finite"),
+        (lambda _: numeric.alpha_functions("triplet", margin="x"), "margin='x': must be a finite number"),
+        (lambda _: numeric.alpha_functions(3), "loss=3: must be a name"),
     ],
 )
-def test_bad_input(call, message):
+def test_bad_input(call, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as a user calls it
     with pytest.raises(InputError, match=message):
         call(torch.tensor([[0.5, 1.0], [2.0, 0.25]]))
 

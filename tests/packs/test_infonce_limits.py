@@ -3,12 +3,18 @@
 from itertools import product
 from math import comb, exp, log
 
+import jaxtyping
 import numpy as np
 import pytest
+import sympy
 import torch
 
 import numeric
+import theory
+import theory.packs.infonce_limits as limits
 from hltm.base.errors import InputError
+from theory.core.claim import Claim
+from theory.core.quantity import slack_symbol
 from verify.packs.infonce_measures import InfonceInstance
 
 RNG = np.random.default_rng(11)
@@ -100,11 +106,17 @@ def test_information_of_a_law_with_zeros():
         (lambda: numeric.batch_infonce([[1.0]]), "at least 2 rows"),
         (lambda: numeric.batch_infonce([[1.0], [0.0]]), "row of zeros"),
         (lambda: numeric.batch_infonce([[1.0], [1.0]], -1.0), "tau=-1.0"),
+        (lambda: numeric.batch_infonce([[1.0], [1.0]], "x"), "tau='x': must be positive and finite"),
+        (lambda: numeric.batch_infonce([[1.0], [1.0]], None), "tau=None: must be positive and finite"),
+        (lambda: numeric.infonce_minimum(2, "x"), "tau='x': must be positive and finite"),
+        (lambda: numeric.infonce_minimum(1.5), "count=1.5: must be an integer"),
+        (lambda: numeric.infonce_expectation([[0.0]], [1.0], 1.5), "negatives=1.5: must be an integer"),
         (lambda: numeric.infonce_minimum(1), "at least 2"),
         (lambda: numeric.simplex_outputs(True), "at least 2"),
     ],
 )
-def test_bad_input(call, message):
+def test_bad_input(call, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as a user calls it
     with pytest.raises(InputError, match=message):
         call()
 
@@ -124,3 +136,51 @@ def test_a_bad_instance_is_refused(key, value, message):
     assert InfonceInstance.from_json(good).size == (2, 2)
     with pytest.raises(InputError, match=message):
         InfonceInstance.from_json({**good, key: value})
+
+
+# What the derivations decide.
+
+
+def without_examples(part, relation):
+    """Decided by the derivation alone, not by an instance."""
+    prove = {"many-negatives": limits.prove_limit, "minimum": limits.prove_minimum}.get(part, limits.prove_information)
+    return prove(relation).value
+
+
+@pytest.mark.parametrize("part", limits.PARTS)
+def test_the_derivation_decides_its_relations_without_examples(part):
+    derived = theory.derive("infonce-limits", part=part)
+    assert all(without_examples(part, relation) is True for relation in derived.claim.relations)
+    for wrong in derived.claim.mutants().values():
+        assert None in [True if without_examples(part, one) else None for one in wrong.relations]
+
+
+def test_the_loss_at_the_simplex_is_computed():
+    other = limits.MINIMUM.xreplace({limits.H: limits.H + 1})
+    assert without_examples("minimum", sympy.Eq(limits.SIMPLEX_LOSS, other)) is not True
+    for count in (2, 5):
+        at = limits.MINIMUM.xreplace({limits.H: sympy.Integer(count - 1), limits.tau: sympy.Integer(1)})
+        assert float(at) == pytest.approx(float(numeric.batch_infonce(numeric.simplex_outputs(count))), rel=1e-13)
+
+
+def test_the_tangent_at_equal_similarities_has_a_rest_that_is_not_negative():
+    """log Z less the tangent by numbers, where the derivation writes its slack."""
+    for _ in range(50):
+        w = RNG.standard_normal(3) - 1
+        level = exp(-4 / (3 * 0.8))
+        share = level / (1 + 3 * level)
+        tangent = log(1 + 3 * level) + share * (w + 4 / (3 * 0.8)).sum()
+        assert log(1 + np.exp(w).sum()) >= tangent - 1e-14
+
+
+@pytest.mark.parametrize("dropped", [limits.EXCHANGE, limits.NONNEGATIVE, limits.DEFINED])
+def test_a_claim_without_a_named_inference_is_not_proved(dropped):
+    derived = theory.derive("infonce-limits", part="information")
+    kept = tuple(text for text in derived.claim.assumptions if text != dropped)
+    assert len(kept) == len(derived.claim.assumptions) - 1
+    assert derived.decides(derived.claim.replace(assumptions=kept)).value is None
+
+
+def test_a_claim_that_names_a_slack_is_not_read():
+    wrong = sympy.Eq(limits.POSTERIOR, slack_symbol("E[g]"), evaluate=False)
+    assert theory.derive("infonce-limits", part="information").read(Claim("", (wrong,))).value is None

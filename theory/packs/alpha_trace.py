@@ -31,7 +31,7 @@ from theory.core.claim import Claim, Reading, equation
 from theory.core.decide import ABSTAINED, Decision, decide_zero
 from theory.core.derivation import Derivation, Step, stated, zero_step
 from theory.core.expectation import GIVEN, Law, Letter, Moment, letter
-from theory.core.normal import linear_sums
+from theory.core.normal import linear_sums, quotient
 from theory.core.notation import Expect, H, dimension, k, r_0, tau
 from theory.core.order import decide_relation
 from theory.core.quantity import quantity
@@ -259,6 +259,7 @@ WEIGHTS, FEASIBLE = IndexedBase(r"\alpha", positive=True), IndexedBase("a", posi
 LOSS = quantity("loss of an anchor", r"\ell_{i}")
 OWN_SLACK = quantity("slack weight", r"\alpha_{i0}", positive=True)
 FEASIBLE_SLACK = quantity("feasible slack weight", "a_{0}", positive=True)
+_PARTITION = sympy.Dummy("sum e", positive=True)
 _LOG_Z, _REST = sympy.Dummy("log Z", real=True), IndexedBase(sympy.Dummy("h"), nonnegative=True)
 _REST_SLACK, _TOTAL_REST = (sympy.Dummy(name, nonnegative=True) for name in ("h_0", "sum alpha h"))
 
@@ -288,8 +289,8 @@ def minimum_relations(slack: bool) -> tuple[Basic, ...]:
 
 
 def minimum_reading(slack: bool) -> Reading:
-    """``log alpha_j = -c_j/tau - log Z``, and ``log a_j`` by the tangent of the logarithm with a rest ``h_j >= 0``."""
-    own, other = (OWN_SLACK, FEASIBLE_SLACK) if slack else (sympy.S.Zero, sympy.S.Zero)
+    """``alpha_j = e^(-c_j/tau)/Z`` with Z the sum of all, and ``log a_j`` by the tangent with a rest ``h_j >= 0``."""
+    other = FEASIBLE_SLACK if slack else sympy.S.Zero
     tangent = 1 - WEIGHTS[k] / FEASIBLE[k] + WEIGHTS[k] * _REST[k] / FEASIBLE[k]
     logarithms = {
         sympy.log(WEIGHTS[k]): -COSTS[k] / tau - _LOG_Z,
@@ -298,14 +299,17 @@ def minimum_reading(slack: bool) -> Reading:
         sympy.log(FEASIBLE_SLACK): -_LOG_Z + 1 - OWN_SLACK / FEASIBLE_SLACK + OWN_SLACK * _REST_SLACK / FEASIBLE_SLACK,
         LOSS: tau * _LOG_Z,
     }
+    partition = _PARTITION + (1 if slack else 0)
+    softmax = linear_sums(over_others(sympy.exp(-COSTS[k] / tau) / partition))
     sums = {
-        over_others(WEIGHTS[k]): 1 - own,
+        over_others(WEIGHTS[k]): softmax.xreplace({over_others(sympy.exp(-COSTS[k] / tau)): _PARTITION}),
+        OWN_SLACK: 1 / partition,
         over_others(FEASIBLE[k]): 1 - other,
         over_others(WEIGHTS[k] * _REST[k]): _TOTAL_REST,
     }
 
     def prove(relation: Basic) -> Decision:
-        gap = sympy.expand(linear_sums((relation.lhs - relation.rhs).xreplace(logarithms))).xreplace(sums)
+        gap = quotient(sympy.expand(linear_sums((relation.lhs - relation.rhs).xreplace(logarithms))).xreplace(sums))
         if gap.has(Sum):
             return Decision(None, ABSTAINED, f"a sum that is not derived: {min(gap.atoms(Sum), key=str)!s:.60}")
         if isinstance(relation, sympy.Equality):

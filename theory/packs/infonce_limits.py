@@ -2,7 +2,7 @@
 
 Scores s(x, y) are any function of a pair, divided by the temperature. The loss of an anchor with its positive and H
 negatives of the marginal law is ``-log(e^s / (e^s + sum_k e^(s_k)))``. All three results come from one inequality,
-``log y <= y - 1``.
+``log y <= y - 1``, under an expectation over the outcomes of a finite law of any size or over the others of an anchor.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,19 +14,32 @@ import sympy
 from sympy import Basic, Expr, IndexedBase, Rational, Sum, Symbol
 
 from theory.core.claim import Claim, Reading, equation
-from theory.core.decide import Decision, decide_zero
+from theory.core.decide import ABSTAINED, Decision, decide_zero
 from theory.core.derivation import Derivation, Step, stated, zero_step
-from theory.core.normal import linear_sums
+from theory.core.normal import linear_sums, quotient
 from theory.core.notation import H, k, tau
 from theory.core.order import decide_relation
-from theory.core.quantity import quantity
+from theory.core.quantity import has_slack, quantity, slack_symbol
 from theory.packs.inequalities import RATIO, logarithm_steps, put_into, refuted_by_examples
 
 DRAWN = "the negatives are independent draws from the law of the second member of the pair, independent of the anchor"
 POSITIVE = "tau > 0"
 UNIT = "||f_i|| = 1"
 ROOM = "N <= d + 1 (for the simplex to exist; the bound needs no room)"
-FINITE = "the scores are bounded, so that a = min_y e^s(x, y) > 0"
+BOUNDED = "the scores are bounded, so that a = min_y e^s(x, y) > 0"
+FINITE = "the laws are finite with positive probabilities"
+NONNEGATIVE = "an expectation is linear, and that of a number that is not negative is not negative"
+MOMENTS = "the sum of H independent exponents has the moments H m and H (v + m^2) + H (H - 1) m^2"
+MEANS = "||sum_i f_i||^2 = sum_ij <f_i, f_j>, and a mean over anchors of numbers that are not negative is not negative"
+EXCHANGE = (
+    "under p(x) p(y_1) .. p(y_N) the candidates are exchangeable: E[F(y_1)] = E[sum_j F(y_j)]/N for F symmetric in the "
+    "others, and E[r_1] = 1"
+)
+DEFINED = (
+    "I = E[log r_1], L_N = E[log(sum_j e^(c_j)/e^(c_1))], D_mix = E[log(sum_j r_j/N)] and D_post = "
+    "E[log(r_1/sum_j r_j) - log(e^(c_1)/sum_j e^(c_j))], with y_1 the positive, r_j = p(x, y_j)/(p(x) p(y_j)) and "
+    "c_j = s(x, y_j)"
+)
 
 Values = Mapping[Any, Expr]
 
@@ -67,15 +80,51 @@ LIMIT_EXAMPLES = (
 )
 
 
+# One outcome is a draw of all negatives; k runs over the outcomes of a finite law, of any number.
+OUTCOMES = Symbol("K", integer=True, positive=True)
+CHANCE = IndexedBase(r"\rho", positive=True)
+MEAN_OF_DRAW = IndexedBase("y", positive=True)
+_UPPER, _LOWER, _OVER_LEAST = (IndexedBase(sympy.Dummy(name), nonnegative=True) for name in ("h", "g", "b"))
+_REST = slack_symbol("E[h]")
+
+
+def over_outcomes(term: Expr) -> Expr:
+    """The sum over all outcomes."""
+    return Sum(term, (k, 1, OUTCOMES))
+
+
+def draw_moments() -> dict[Expr, Expr]:
+    """Total and two moments of ``y = (e^s + sum_k e^(s_k))/H``, by independence."""
+    y, p = MEAN_OF_DRAW[k], sympy.exp(SCORE)
+    square = (H * (VARIANCE + MEAN**2) + H * (H - 1) * MEAN**2) / H**2
+    return {
+        over_outcomes(CHANCE[k]): sympy.S.One,
+        over_outcomes(CHANCE[k] * y): MEAN + p / H,
+        over_outcomes(CHANCE[k] * y**2): square + 2 * p / H * MEAN + p**2 / H**2,
+    }
+
+
 def prove_limit(relation: Basic) -> Decision:
-    """Put log(H m) - s plus the first order, less a share 1/(1+r) of the second: 0 <= y - 1 - log y <= (y-1)^2/y."""
-    meaning = sympy.log(H) + sympy.log(MEAN) - SCORE + FIRST_ORDER - SECOND_ORDER / (1 + _SHARE)
-    return proved_by({LOSS: meaning}, relation)
+    """Decide a bound of ``LOSS = E[log(H y)] - s`` by a tangent of ``log y`` under the expectation."""
+    y, m = MEAN_OF_DRAW[k], MEAN
+    above = y / m - 1 - _UPPER[k]
+    below = y / m - 1 - (y - m) ** 2 / (LEAST * m) + _LOWER[k] + _OVER_LEAST[k]
+    tangent = {sympy.LessThan: above, sympy.GreaterThan: below}.get(relation.func)
+    if tangent is None:
+        return Decision(None, ABSTAINED, "bounds are derived, no equation")
+    loss = over_outcomes(CHANCE[k] * (sympy.log(H) + sympy.log(m) + tangent)) - SCORE
+    sums = draw_moments() | {over_outcomes(CHANCE[k] * rest[k]): _REST for rest in (_UPPER, _LOWER, _OVER_LEAST)}
+    return proved_by({LOSS: loss}, sums, relation)
 
 
-def proved_by(meanings: Values, relation: Basic) -> Decision:
-    """Decide a relation with meanings put in, by the sign or the normal form of its gap."""
-    gap = sympy.expand((relation.lhs - relation.rhs).xreplace(dict(meanings)))
+def proved_by(meanings: Values, sums: Values, relation: Basic) -> Decision:
+    """Decide a relation with meanings put in and the sums over outcomes that are derived, by sign or normal form."""
+    if has_slack(relation):
+        return Decision(None, ABSTAINED, "the claim names what only a derivation puts in")
+    gap = sympy.expand(linear_sums(sympy.expand((relation.lhs - relation.rhs).xreplace(dict(meanings)))))
+    gap = sympy.expand(gap.xreplace(dict(sums)))
+    if gap.has(Sum):
+        return Decision(None, ABSTAINED, f"a sum that is not derived: {min(gap.atoms(Sum), key=str)!s:.60}")
     if isinstance(relation, sympy.Equality):
         return decide_zero(gap)
     return decide_relation(relation.func(sympy.factor(gap), 0, evaluate=False))
@@ -85,14 +134,16 @@ def limit_steps() -> list[Step]:
     """Both tangents of the logarithm, and the moments of a mean of H independent draws."""
     y, m, v, p = RATIO, MEAN, VARIANCE, sympy.exp(SCORE)
     second = (H * (v + m**2) + H * (H - 1) * m**2) / H**2
+    above = LEAST + sympy.Dummy("t", nonnegative=True)
+    least = sympy.Ge(sympy.factor((above - m) ** 2 * (1 / (LEAST * m) - 1 / (above * m))), 0, evaluate=False)
     return [
         *logarithm_steps(),
         zero_step(y - 1 - (y - 1) ** 2 / y, 1 - 1 / y, "at 1/y: log y >= 1 - 1/y, so y - 1 - log y <= (y - 1)^2/y"),
+        Step(least, "y >= a: (y - m)^2/(y m) <= (y - m)^2/(a m)", decide_relation(least)),
         zero_step(second - m**2, v / H, "the mean of H independent exponents has variance v/H"),
         zero_step(
             second + 2 * p / H * m + p**2 / H**2 - 2 * m * (m + p / H) + m**2, v / H + p**2 / H**2,
-            "with the positive, y = (e^s + sum_k e^(s_k))/H has E[y] = m + e^s/H and E[(y - m)^2] = v/H + e^(2s)/H^2; "
-            "y >= a",
+            "with the positive, y = (e^s + sum_k e^(s_k))/H has E[y] = m + e^s/H and E[(y - m)^2] = v/H + e^(2s)/H^2",
         ),
     ]  # fmt: skip
 
@@ -105,14 +156,38 @@ SQUARE = quantity("squared norm of the sum", r"\bigl\|\textstyle\sum_{i} f_i\big
 LEVEL = sympy.exp(-(H + 1) / (H * tau))
 SLOPE = LEVEL / (1 + H * LEVEL)
 MINIMUM = sympy.log(1 + H * LEVEL)
-_REST = sympy.Dummy("h", nonnegative=True)
 _AT_SIMPLEX = -1 / H
+EXPONENTS = IndexedBase("w", real=True)
+"""``w_k = (<f_i, f_k> - 1)/tau`` of an anchor i and its others."""
+_ABOVE = IndexedBase(sympy.Dummy("h"), nonnegative=True)
+_ABOVE_OWN, _ABOVE_OTHERS = slack_symbol("E[h_{0}]"), slack_symbol("E[sum_{k} h_{k}]")
+_EQUAL, _PARTITION = (sympy.Dummy(name, positive=True) for name in ("q", "Z"))
+
+
+def over_others(term: Expr) -> Expr:
+    """The sum over the H others of an anchor."""
+    return Sum(term, (k, 1, H))
+
+
+def above_tangent() -> Expr:
+    """``log Z`` of an anchor, ``Z = 1 + sum_k e^(w_k)``, by ``log Z = w_k - log q - log y_k``, ``y_k = e^(w_k)/(q Z)``.
+
+    Times q and summed over all, with ``log y = y - 1 - h``. The share q is that at equal similarities -1/H; the
+    positive has w = 0 and the share that is left.
+    """
+    w, own = EXPONENTS[k], 1 / (1 + H * LEVEL)
+    log_share = -(H + 1) / (H * tau) - MINIMUM
+    others = _EQUAL * (w - log_share) - sympy.exp(w) / _PARTITION + _EQUAL + _EQUAL * _ABOVE[k]
+    total = linear_sums(over_others(sympy.expand(others))) + own * (MINIMUM + 1 + _ABOVE_OWN) - 1 / _PARTITION
+    return sympy.expand(total.xreplace({over_others(sympy.exp(w)): _PARTITION - 1})).xreplace({_EQUAL: SLOPE})
 
 
 def prove_minimum(relation: Basic) -> Decision:
-    """The loss is the tangent at the simplex and a rest that is not negative."""
-    rest = SLOPE * SQUARE / ((H + 1) * tau) + _REST
-    return proved_by({BATCH_LOSS: MINIMUM + rest, SIMPLEX_LOSS: MINIMUM}, relation)
+    """Put the mean over anchors of the tangent and a rest that is not negative, and the loss at the simplex."""
+    similarities = (SQUARE - (H + 1)) / (H + 1)  # the mean of sum_k <f_i, f_k> over the anchors
+    sums = {over_others(EXPONENTS[k]): (similarities - H) / tau, over_others(_ABOVE[k]): _ABOVE_OTHERS}
+    simplex = sympy.log(1 + linear_sums(over_others(sympy.exp((_AT_SIMPLEX - 1) / tau))))
+    return proved_by({BATCH_LOSS: above_tangent().xreplace(sums), SIMPLEX_LOSS: simplex}, {}, relation)
 
 
 def _pair_of_points(similarity: Expr, temperature: int) -> tuple[str, Callable[[Basic], Basic]]:
@@ -134,26 +209,32 @@ MINIMUM_EXAMPLES = tuple(
 
 
 def minimum_steps() -> list[Step]:
-    """Every anchor lies above its tangent; the tangents sum to the square of the sum."""
-    p, w = IndexedBase("p", positive=True), IndexedBase("w", real=True)
-    mean = Sum(p[k] * sympy.exp(w[k]), (k, 1, H))
-    shares = Sum(p[k] * sympy.exp(w[k]) / mean, (k, 1, H))
-    level = -(H + 1) / (H * tau)
-    total = (SQUARE - (H + 1)) / tau - (H + 1) * H / tau - (H + 1) * H * level
-    relation = equation(shares, sympy.S.One)
+    """Every anchor lies above its tangent, the tangents sum to the square of the sum, and touch at the simplex."""
+    own, w, y, n = 1 / (1 + H * LEVEL), EXPONENTS[k], RATIO, H + 1
+    tangent = MINIMUM + SLOPE * (over_others(w) + n / tau)
+    rest = SLOPE * over_others(_ABOVE[k]) + own * _ABOVE_OWN
+    similarities = (SQUARE - n) / n
     return [
         *logarithm_steps(),
-        Step(
-            relation,
-            "log y <= y - 1 at y_k = e^(w_k)/sum_j p_j e^(w_j): log sum_k p_k e^(w_k) >= sum_k p_k w_k, so an "
-            "anchor is above its tangent at equal similarities",
-            decide_zero(linear_sums(shares) - 1),
+        zero_step(H * SLOPE + own, sympy.S.One, "the shares of the others and of the positive at equal similarities"),
+        zero_step(
+            sympy.log(_EQUAL * _PARTITION * y), sympy.log(_EQUAL) + sympy.log(_PARTITION) + sympy.log(y),
+            "log Z = w_k - log q - log y_k for every other, y_k = e^(w_k)/(q Z), and the same for the positive",
         ),
         zero_step(
-            total, SQUARE / tau,
-            "sum of the tangents: sum_{i != j} <f_i, f_j> = ||sum f_i||^2 - N, whose least value is at ||sum f_i|| = 0",
+            above_tangent(), tangent + rest,
+            "times the shares and summed, log y = y - 1 - h with h >= 0: log Z is its tangent at equal similarities "
+            "and a rest",
         ),
-        zero_step((_AT_SIMPLEX - 1) / tau, level, "the simplex has <f_i, f_j> = -1/(N-1): all tangents touch there"),
+        zero_step(
+            MINIMUM + SLOPE * ((similarities - H) / tau + n / tau), MINIMUM + SLOPE * SQUARE / (n * tau),
+            "mean of the tangents over the anchors: sum_{i != j} <f_i, f_j> = ||sum f_i||^2 - N",
+        ),
+        zero_step(
+            (2 * (1 - 1 / n) * (-1 / n) + (n - 2) / n**2) / ((1 - 1 / n) ** 2 + H / n**2), _AT_SIMPLEX,
+            "similarity of e_i - (1/N, .., 1/N) and e_j - (1/N, .., 1/N), the corners of the simplex",
+        ),
+        zero_step((_AT_SIMPLEX - 1) / tau, -n / (H * tau), "exponent of the others at the simplex, where h = 0"),
     ]  # fmt: skip
 
 
@@ -161,14 +242,71 @@ def minimum_steps() -> list[Step]:
 
 INFORMATION = quantity("mutual information", "I(X; Y)")
 EXPECTED_LOSS = quantity("expected loss", "L_{N}")
-MIXTURE = quantity("divergence of the mixture", r"D_{\mathrm{mix}}", nonnegative=True)
-POSTERIOR = quantity("divergence of the posterior", r"D_{\mathrm{post}}", nonnegative=True)
+MIXTURE = quantity("divergence of the mixture", r"D_{\mathrm{mix}}")
+POSTERIOR = quantity("divergence of the posterior", r"D_{\mathrm{post}}")
 N = H + 1
+# An outcome k is an anchor with its candidates, of chance rho r under the joint law, rho under the product law.
+RATIO_OF_POSITIVE, SUM_OF_RATIOS = (IndexedBase(name, positive=True) for name in ("r", "R"))
+EXPONENT_OF_POSITIVE, SUM_OF_EXPONENTS = (IndexedBase(name, positive=True) for name in ("e", "Z"))
+_MIX, _POST = (IndexedBase(sympy.Dummy(name), nonnegative=True) for name in ("h", "g"))
+_MIX_REST, _POST_REST = slack_symbol("E[h]"), slack_symbol("E[g]")
+
+
+def under_joint(term: Expr) -> Expr:
+    """The expectation under the joint law."""
+    return over_outcomes(CHANCE[k] * RATIO_OF_POSITIVE[k] * term)
+
+
+def definitions() -> dict[Any, Expr]:
+    """Information, loss and both divergences as sums over the outcomes."""
+    r, whole, e, z = (one[k] for one in (RATIO_OF_POSITIVE, SUM_OF_RATIOS, EXPONENT_OF_POSITIVE, SUM_OF_EXPONENTS))
+    log = sympy.log
+    return {
+        INFORMATION: under_joint(log(r)),
+        EXPECTED_LOSS: under_joint(log(z) - log(e)),
+        MIXTURE: under_joint(log(whole) - log(N)),
+        POSTERIOR: under_joint(log(r) - log(whole) - log(e) + log(z)),
+    }
+
+
+def shares(of: IndexedBase) -> Expr:
+    """The sum over the N candidates of ``a_k/sum_j a_j``."""
+    return Sum(of[k] / Sum(of[k], (k, 1, N)), (k, 1, N))
+
+
+def sum_of_shares(of: IndexedBase) -> Expr:
+    """The same by linearity: 1."""
+    return quotient(linear_sums(shares(of)))
+
+
+def exchanged_sums() -> dict[Expr, Expr]:
+    """Totals, and what `EXCHANGE` gives: a share of the first candidate is 1/N of the sum of all shares."""
+    r, whole, e, z = (one[k] for one in (RATIO_OF_POSITIVE, SUM_OF_RATIOS, EXPONENT_OF_POSITIVE, SUM_OF_EXPONENTS))
+    return {
+        over_outcomes(CHANCE[k] * r): sympy.S.One,
+        over_outcomes(CHANCE[k] * r / whole): sum_of_shares(RATIO_OF_POSITIVE) / N,
+        over_outcomes(CHANCE[k] * whole * e / z): sum_of_shares(EXPONENT_OF_POSITIVE),
+    }
 
 
 def prove_information(relation: Basic) -> Decision:
-    """The information is log N - L plus two divergences."""
-    return proved_by({INFORMATION: sympy.log(N) - EXPECTED_LOSS + MIXTURE + POSTERIOR}, relation)
+    """Put the definitions; in an inequality also ``log z = 1 - 1/z + h`` for the argument z of each divergence."""
+    r, whole, e, z = (one[k] for one in (RATIO_OF_POSITIVE, SUM_OF_RATIOS, EXPONENT_OF_POSITIVE, SUM_OF_EXPONENTS))
+    meanings, sums = definitions(), exchanged_sums()
+    if not isinstance(relation, sympy.Equality):
+        mixture = sympy.log(N) + 1 - N / whole + _MIX[k]
+        ratio = mixture + sympy.log(e) - sympy.log(z) + 1 - whole * e / (r * z) + _POST[k]
+        tangents = {sympy.log(whole): mixture, sympy.log(r): ratio}
+        meanings = {symbol: under_joint(_inner(value).xreplace(tangents)) for symbol, value in meanings.items()}
+        sums |= {
+            over_outcomes(CHANCE[k] * r * _MIX[k]): _MIX_REST, over_outcomes(CHANCE[k] * r * _POST[k]): _POST_REST,
+        }  # fmt: skip
+    return proved_by(meanings, sums, relation)
+
+
+def _inner(expectation: Expr) -> Expr:
+    """The term of `under_joint`."""
+    return expectation.function / (CHANCE[k] * RATIO_OF_POSITIVE[k])
 
 
 def _two_by_two(joint: Sequence[int], exponents: Sequence[int]) -> tuple[str, Callable[[Basic], Basic]]:
@@ -199,40 +337,49 @@ INFORMATION_EXAMPLES = (
 )
 
 
-def expected_inverse() -> tuple[Expr, Expr]:
-    """``E[N e^(c_1)/(r_1 sum_j e^(c_j))]`` for a symbolic law on two by two values with one negative, and 1."""
+def written_out() -> tuple[tuple[Expr, str], ...]:
+    """The sums that use the exchange, for a symbolic law on two by two values and one negative; each is 1."""
     mass = {(a, b): Symbol(f"q_{{{a}{b}}}", positive=True) for a, b in product(range(2), repeat=2)}
     whole = sympy.Add(*mass.values())
-    first = [(mass[a, 0] + mass[a, 1]) / whole for a in range(2)]
-    second = [(mass[0, b] + mass[1, b]) / whole for b in range(2)]
+    first = [mass[a, 0] + mass[a, 1] for a in range(2)]
+    second = [mass[0, b] + mass[1, b] for b in range(2)]
+    ratio = {(a, b): mass[a, b] * whole / (first[a] * second[b]) for a, b in mass}
     w = {(a, b): Symbol(f"w_{{{a}{b}}}", positive=True) for a, b in mass}
-    total = sympy.S.Zero
+    mixture = posterior = sympy.S.Zero
     for a, b, c in product(range(2), repeat=3):
-        ratio = (mass[a, b] / whole) / (first[a] * second[b])
-        total += mass[a, b] / whole * second[c] * 2 * w[a, b] / (ratio * (w[a, b] + w[a, c]))
-    return total, sympy.S.One
+        chance, both = mass[a, b] * second[c] / whole**2, ratio[a, b] + ratio[a, c]
+        mixture += chance * 2 / both
+        posterior += chance * both * w[a, b] / (ratio[a, b] * (w[a, b] + w[a, c]))
+    return (mixture, "E[N/sum_j r_j]"), (posterior, "E[sum_j r_j e^(c_1)/(r_1 sum_j e^(c_j))]")
 
 
 def information_steps() -> list[Step]:
-    """``log z >= 1 - 1/z`` with ``E[1/z] = 1``, and the split of the difference into two divergences."""
-    c = IndexedBase("c", real=True)
-    shares = Sum(sympy.exp(c[k]) / Sum(sympy.exp(c[k]), (k, 1, N)), (k, 1, N))
-    a, b, d, e = sympy.symbols(r"E[\log\,r] E[\log\,Z_c] E[c] E[\log\,Z_r]", real=True)
+    """The identity by expanding logarithms, and ``E[1/z] = 1`` for both divergences."""
+    parts, ratios, exponents = definitions(), shares(RATIO_OF_POSITIVE), shares(EXPONENT_OF_POSITIVE)
+    left = parts[INFORMATION] - sympy.log(N) * under_joint(sympy.S.One) + parts[EXPECTED_LOSS]
+    right = parts[MIXTURE] + parts[POSTERIOR]
     return [
         *logarithm_steps(),
-        zero_step(1 - 1 / RATIO, (RATIO - 1) / RATIO, "at 1/y: log z >= 1 - 1/z; I - log N + L is E[log z], "
-                  "z = r_1 sum_j e^(c_j)/(N e^(c_1)), r = p(x, y)/(p(x) p(y))"),
+        zero_step(1 - 1 / RATIO, (RATIO - 1) / RATIO, "at 1/z: log z >= 1 - 1/z, so E[log z] >= 1 - E[1/z]"),
         Step(
-            equation(shares, sympy.S.One),
-            "under p(x, y)/r = p(x) p(y) the positive is a draw like the negatives, and can be exchanged with them: "
-            "the N shares e^(c_k)/sum_j e^(c_j) sum to 1, so E[1/z] = 1",
-            decide_zero(linear_sums(shares) - 1),
+            equation(left, right), "I - log N + L = D_mix + D_post, term by term over the outcomes of any finite law",
+            decide_zero(linear_sums(sympy.expand(left - right))),
         ),
-        zero_step(*expected_inverse(), "the same for every law on two by two values and one negative, written out"),
-        zero_step(
-            a - sympy.log(N) + (b - d), (e - sympy.log(N)) + (a - e - d + b),
-            "the difference is D_mix = E[log(sum_j r_j/N)] and "
-            "D_post = E[log(r_1/sum_j r_j) - log(e^(c_1)/sum_j e^(c_j))]",
+        Step(
+            equation(ratios, sympy.S.One),
+            "D_mix, z = sum_j r_j/N: E[1/z] is N E[r_1/sum_j r_j] under p(x, y)/r_1 = p(x) p(y), where every candidate "
+            "can stand for the first, and the N shares sum to 1",
+            decide_zero(sum_of_shares(RATIO_OF_POSITIVE) - 1),
+        ),
+        Step(
+            equation(exponents, sympy.S.One),
+            "D_post, z = r_1 sum_j e^(c_j)/(sum_j r_j e^(c_1)): E[1/z] is E[sum_j r_j/N] = E[r_1] = 1 under p(x) p(y) "
+            "in the same way",
+            decide_zero(sum_of_shares(EXPONENT_OF_POSITIVE) - 1),
+        ),
+        *(
+            zero_step(total, sympy.S.One, f"{name} = 1, written out for every law on two by two values, one negative")
+            for total, name in written_out()
         ),
     ]  # fmt: skip
 
@@ -256,7 +403,7 @@ _PARTS: Mapping[str, Part] = {
             sympy.Le(TO_LIMIT, FIRST_ORDER, evaluate=False),
             sympy.Ge(TO_LIMIT, FIRST_ORDER - SECOND_ORDER, evaluate=False),
         ),
-        (DRAWN, FINITE), limit_steps, refuted_by_examples(prove_limit, LIMIT_EXAMPLES),
+        (DRAWN, BOUNDED, FINITE, MOMENTS, NONNEGATIVE), limit_steps, refuted_by_examples(prove_limit, LIMIT_EXAMPLES),
     ),
     "minimum": Part(
         "unit outputs without augmentation: L >= log(1 + (N-1) e^(-N/((N-1) tau))), with the distance of sum f_i "
@@ -266,15 +413,18 @@ _PARTS: Mapping[str, Part] = {
             sympy.Ge(BATCH_LOSS, _BOUND, evaluate=False),
             equation(SIMPLEX_LOSS, MINIMUM),
         ),
-        (UNIT, ROOM, POSITIVE), minimum_steps, refuted_by_examples(prove_minimum, MINIMUM_EXAMPLES),
+        (UNIT, ROOM, POSITIVE, MEANS), minimum_steps, refuted_by_examples(prove_minimum, MINIMUM_EXAMPLES),
     ),
     "information": Part(
-        "I(X; Y) >= log N - L_N for every critic, and the difference is the sum of two divergences",
+        "I(X; Y) >= log N - L_N for every critic, and the difference is a sum of two divergences, neither negative",
         (
             sympy.Ge(INFORMATION, sympy.log(N) - EXPECTED_LOSS, evaluate=False),
             equation(INFORMATION - (sympy.log(N) - EXPECTED_LOSS), MIXTURE + POSTERIOR),
+            sympy.Ge(MIXTURE, 0, evaluate=False),
+            sympy.Ge(POSTERIOR, 0, evaluate=False),
         ),
-        (DRAWN,), information_steps, refuted_by_examples(prove_information, INFORMATION_EXAMPLES),
+        (DRAWN, FINITE, DEFINED, EXCHANGE, NONNEGATIVE), information_steps,
+        refuted_by_examples(prove_information, INFORMATION_EXAMPLES),
     ),
 }  # fmt: skip
 PARTS: tuple[str, ...] = tuple(_PARTS)

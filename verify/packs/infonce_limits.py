@@ -5,12 +5,16 @@ Statement
     vectors without augmentation it is at least ``log(1 + (N-1) e^(-N/((N-1) tau)))``, with equality at the simplex.
     For every critic ``I(X; Y) >= log N - L_N``, and the difference is a sum of two divergences.
 Assumptions
-    Independent negatives of the law of the positive's marginal; bounded scores; unit outputs, tau > 0.
+    Independent negatives of the law of the positive's marginal; bounded scores; finite laws with positive
+    probabilities, exchangeable candidates under the product law; unit outputs, tau > 0.
 Evidence
-    Symbolic: the tangent of the logarithm and identities of moments, for any number of negatives. Exact: enumeration of
-    all draws in balls. Float: `numeric`'s enumeration. Search: Hypothesis.
+    Symbolic: the tangent of the logarithm under a sum over the outcomes of a finite law of any size, for any number of
+    negatives; the loss at the simplex for any N; the identity of information from the definitions. Named, not decided:
+    moments of a sum of independent draws, exchange of candidates (written out for two by two values, N = 2), and that
+    an expectation of a number that is not negative is not negative. Exact: enumeration of all draws in balls. Float:
+    `numeric`'s enumeration. Search: Hypothesis.
 Not covered
-    Continuous laws; a minimum for N > d + 1; estimates of mutual information from samples.
+    Laws that are not finite; a minimum for N > d + 1; estimates of mutual information from samples.
 Source
     Wang and Isola, arXiv 2005.10242 (limit); van den Oord et al., arXiv 1807.03748 (bound).
 """
@@ -204,7 +208,10 @@ STATEMENT = pack_statement(
     title="InfoNCE: many negatives, minimum and information",
     source="arXiv 2005.10242 (limit of many negatives), arXiv 1807.03748 (mutual information)",
     not_covered=(
-        "laws that are not finite: the derivation needs moments only, numbers are of finite laws",
+        "laws that are not finite, or with a probability of 0: the derivation and the numbers are of finite laws",
+        "the two moments of a sum of H independent draws, which are assumed",
+        "that candidates under the product law are exchangeable, which is assumed for N candidates and written out for "
+        "every law on two by two values with N = 2",
         "the minimum of more than d + 1 outputs, or with augmentation",
         "estimates of mutual information from samples",
     ),
@@ -212,7 +219,7 @@ STATEMENT = pack_statement(
         "sharpened",
         "explicit bounds of order 1/H in place of a limit, the distance from the simplex, and the difference of the "
         "bound on information as two divergences",
-        "the project's notes on both papers; the formulas are proved here, the printed wording is not at hand",
+        "the project's notes on both papers; the formulas are derived here",
         "low",
     ),
     instance_type=InfonceInstance,
@@ -220,4 +227,10 @@ STATEMENT = pack_statement(
     stages=STAGES,
     variants=VARIANTS,
     drops=DROPS,
+    assumptions=(
+        "finite laws with positive probabilities",
+        "the first two moments of a sum of independent draws",
+        "exchangeable candidates under the product law",
+        "the expectation of a number that is not negative is not negative",
+    ),
 )
