@@ -7,10 +7,20 @@ import pytest
 import torch
 
 import numeric
+import theory
 from hltm.base.errors import InputError
+from theory.packs.spectral import INDEPENDENT
 from verify.packs.part import UndecidedError
 from verify.packs.spectral import STATEMENT
-from verify.packs.spectral_measures import PACK, SpectralInstance, eigenvectors, toy
+from verify.packs.spectral_measures import (
+    PACK,
+    SpectralInstance,
+    adjacency,
+    eigenvalues,
+    eigenvectors,
+    float_eigenvalues,
+    toy,
+)
 from verify.registry import entry
 
 P = np.array([0.25, 0.75])
@@ -157,6 +167,18 @@ def test_equal_eigenvalues_leave_the_minimiser_undecided():
     with pytest.raises(UndecidedError, match="not certified"):
         eigenvectors(alike)
     assert PACK.measure(alike).status == "holds"
+
+
+@pytest.mark.parametrize("part", ["factorisation", "gradient", "minimum", "minimiser", "network", "any-network"])
+def test_what_is_about_the_loss_assumes_an_independent_node(part):
+    assert INDEPENDENT in theory.derive("spectral-loss", part=part).claim.assumptions
+
+
+def test_eigenvalues_in_float64_lie_within_their_bound():
+    for instance in toy(5, 6):
+        exact = eigenvalues(adjacency(instance), 2)
+        for found, value in zip(float_eigenvalues(adjacency(instance, "float64"), 2), exact, strict=True):
+            assert abs(found.value - float(value.mid())) <= found.error < 1e-11
 
 
 def test_registered():

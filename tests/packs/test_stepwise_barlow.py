@@ -10,8 +10,12 @@ from flint import fmpq
 
 import numeric
 from hltm.base.errors import InputError
-from verify.packs.part import UndecidedError
-from verify.packs.stepwise_measures import StepwiseInstance, aligned, orthogonal, passage, toy
+from verify.engine.assumptions import drop
+from verify.engine.statement import Context
+from verify.packs.part import BITS, UndecidedError
+from verify.packs.stepwise_measures import StepwiseInstance, aligned, float_risen, orthogonal, passage, risen, toy
+from verify.registry import entry
+from verify.towers import balls
 
 # Eigenvalues and lambda_j s_j(1)^2 of the reference script, for starts 0.02, 0.05 and 0.01.
 EIGENVALUES = (1.9851509520387993, 1.3111725249213557, 0.6418388606230642)
@@ -95,6 +99,28 @@ def test_the_time_of_passage_is_an_enclosure_of_the_closed_form():
             )
 
 
+def test_a_mode_at_the_time_of_the_rise():
+    for instance in toy(4, 6):
+        for mode, value in enumerate(aligned(instance).eigenvalues):
+            level, start = float(value.p) / float(value.q), instance.start[mode]
+            with balls.precision(BITS):
+                time, height = risen(instance, mode)
+            assert float(time.mid()) == pytest.approx(-np.log(level * start**2) / (8 * level), rel=1e-12)
+            assert level * float(height.mid()) ** 2 == pytest.approx(1 / (2 - level * start**2), rel=1e-12)
+            assert float(height.rad()) < 1e-40
+            for found, exact in zip(float_risen(instance, mode, "cpu"), (time, height), strict=True):
+                assert abs(found.value - float(exact.mid())) <= found.error < 1e-5
+
+
+def test_a_start_above_the_fixed_point_has_no_time_of_the_rise():
+    statement = entry("stepwise-barlow").load()
+    names = {dropped.name: drop(dropped, Context()) for dropped in statement.drops}
+    high = names["lambda_j s_j(0)^2 < 1, for the time of the rise"].sides
+    assert float(high.left) == pytest.approx(-np.log(4) / 8)
+    assert float(high.right) == pytest.approx(np.log(3 / 4) / 8)
+    assert float(names["t >= 0, for the closed form"].sides.left) < 0
+
+
 def test_no_time_leads_across_a_fixed_point():
     instance = StepwiseInstance((), (), (1.0,), (1.0,), ((0.0,),), (0.5,), (2.0,), ((1.0,),), ((1.0,),)).checked()
     with pytest.raises(UndecidedError, match="fixed point lies between"):
@@ -108,6 +134,8 @@ def test_no_time_leads_across_a_fixed_point():
         ({"start": (0.0,)}, r"start=\(0.0,\): must be finite and positive"),
         ({"turn_out": (1.0,)}, "turn_out has 1 entries: must have 0"),
         ({"point_weights": (0.5,)}, "point_weights.*must be 1"),
+        ({"start": (1.0,), "end": (1.0,)}, "start of mode 0: eigenvalue times its square must be below 1"),
+        ({"end": (0.25,)}, r"end=\(0.25,\): must be at least start"),
         ({"start": ()}, "start has 0 entries: must have 1 .. 1"),
         ({"outputs": ((1.0,), (1.0, 2.0))}, "outputs: every row must have 1 entries"),
     ],

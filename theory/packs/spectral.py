@@ -84,7 +84,7 @@ def factorisation() -> Derivation:
     """``L = ||Abar - F F^T||_F^2 - ||Abar||_F^2``."""
     relation = equation(LOSS, square(ABAR - GRAM) - square(ABAR))
     read = identity_reading({LOSS: spectral_loss()})
-    return derived("L = ||Abar - F F^T||^2 - ||Abar||^2", (relation,), loss_steps(), read)
+    return derived("L = ||Abar - F F^T||^2 - ||Abar||^2", (relation,), loss_steps(), read, (INDEPENDENT,))
 
 
 GRADIENT_F = quantity("gradient by the scaled outputs", r"\nabla_{F} L", NODES, FEATURES)
@@ -118,7 +118,7 @@ def gradient() -> Derivation:
     # Abar is symmetric: it is X^T X with X_xa = sqrt(p_x) A(a|x) / sqrt(w_a).
     factor = quantity("factor of the adjacency", "X", POINTS, NODES)
     read = identity_reading({GRADIENT_F: slope.xreplace({error: ABAR - GRAM}), ABAR: factor.T * factor})
-    return derived("-grad_F L = 4 (Abar - F F^T) F", (relation,), steps, read)
+    return derived("-grad_F L = 4 (Abar - F F^T) F", (relation,), steps, read, (INDEPENDENT,))
 
 
 FUNCTION = quantity("scaled function on the nodes", "v", NODES, 1)
@@ -185,7 +185,7 @@ def minimum() -> Derivation:
         return decide_relation(with_meanings(relation, bounded))
 
     text = "L + sum lambda_i^2 = sum (mu_i - lambda_i)^2 + 2 (sum lambda_i mu_i - tr(Abar F F^T)) >= 0"
-    return derived(text, relations, steps, reading(decide), (VON_NEUMANN,))
+    return derived(text, relations, steps, reading(decide), (INDEPENDENT, VON_NEUMANN))
 
 
 PROJECTOR = quantity("projector onto the leading eigenvectors", r"\Pi", NODES, NODES)
@@ -209,7 +209,7 @@ def minimiser() -> Derivation:
     loss = -2 * Trace(ABAR * LEADING) + Trace(LEADING * LEADING)
     read = identity_reading({LEAST: loss.xreplace(meanings), **meanings})
     text = "F F^T = Pi Abar = G: L = -sum lambda_i^2, and (Abar - F F^T) F F^T = 0"
-    return derived(text, relations, [step], read, (EIGENVECTORS,))
+    return derived(text, relations, [step], read, (INDEPENDENT, EIGENVECTORS))
 
 
 LAW = Law(means={"K": "Kbar", "f": "fbar"})

@@ -26,6 +26,8 @@ INDEPENDENT = "x_1 and x_+ are independent augmentations of x"
 LINEAR = "f = W x"
 ALIGNED = "W = U S V^T with orthogonal U, diagonal S, and orthonormal eigenvectors V of Gamma, Gamma V = V Lambda"
 POSITIVE = "lambda_j > 0 and s_j(0) > 0"
+LATER = "t >= 0"
+LOW = "lambda_j s_j(0)^2 < 1"
 PICARD = "Picard-Lindelof: a smooth differential equation has one solution from a start"
 UNIT = "the columns of K have norm 1"
 
@@ -154,12 +156,12 @@ def loss() -> Derivation:
     return derived(text, (equation(LOSS, Trace(inner * inner)),), [step], read, (ALIGNED,))
 
 
-TIME = quantity("time", "t")
+TIME = quantity("time", "t", nonnegative=True)
 LAMBDA = quantity("eigenvalue", r"\lambda_{j}", positive=True)
 START = quantity("singular value at the start", "s_{j}(0)", positive=True)
 VALUE = quantity("singular value", "s_{j}(t)", positive=True)
 RATE = quantity("rate of the singular value", r"\dot{s}_{j}(t)")
-RISE = quantity("time of the rise", "t_{j}")
+RISE = quantity("time of the rise", "t_{j}", positive=True)
 RISEN = quantity("singular value at the time of the rise", "s_{j}(t_{j})", positive=True)
 
 
@@ -197,22 +199,35 @@ def solution() -> Derivation:
     rate = -differentiated(y, TIME) / (2 * y * sympy.sqrt(y))
     read = scalar_reading({VALUE: 1 / sympy.sqrt(y), RATE: rate})
     text = "s_j(t)^2 = e^(8 lambda_j t) / (s_j(0)^(-2) + (e^(8 lambda_j t) - 1) lambda_j)"
-    return derived(text, relations, solution_steps(), read, (ALIGNED, POSITIVE, PICARD))
+    return derived(text, relations, solution_steps(), read, (ALIGNED, POSITIVE, LATER, PICARD))
 
 
 def rise() -> Derivation:
-    """At ``t_j = -ln(s_j(0)^2 lambda_j)/(8 lambda_j)``: ``lambda_j s_j^2 = 1/(2 - lambda_j s_j(0)^2)``, nearly 1/2."""
-    at, decay = -log(START**2 * LAMBDA) / (8 * LAMBDA), LAMBDA * START**2
+    """When growth without saturation, ``dz/dt = 4 lambda z``, fills a mode, the mode itself is nearly half full.
+
+    t_j is the time at which ``lambda_j z^2 = 1``. The start is read as a function of t_j; t_j > 0 where
+    ``lambda_j s_j(0)^2 < 1``.
+    """
+    free = START * exp(4 * LAMBDA * TIME)
+    filled = {START: exp(-4 * LAMBDA * RISE) / sympy.sqrt(LAMBDA)}
     steps = [
         *solution_steps(),
-        zero_step(exp(-8 * LAMBDA * at), decay, "at t_j: e^(-8 lambda t) = lambda s(0)^2"),
-        zero_step(inverse_square(decay), LAMBDA * (2 - decay), "s^(-2) at that time"),
+        zero_step(differentiated(free, TIME), 4 * LAMBDA * free, "growth without saturation: z = s(0) e^(4 lambda t)"),
+        zero_step((LAMBDA * free.subs(TIME, RISE) ** 2).xreplace(filled), sympy.S.One, "t_j: lambda z(t_j)^2 = 1"),
+        zero_step(
+            inverse_square(exp(-8 * LAMBDA * RISE)).xreplace(filled),
+            LAMBDA * (2 - exp(-8 * LAMBDA * RISE)),
+            "s^(-2) at that time, by the solution with t_j put in",
+        ),
     ]
-    relations = (equation(RISE, at), equation(LAMBDA * RISEN**2, 1 / (2 - decay)))
-    # e^(-8 lambda t) is one-to-one, so the time at which it is lambda s(0)^2 is this one.
-    read = scalar_reading({RISE: -log(decay) / (8 * LAMBDA), RISEN: 1 / sympy.sqrt(inverse_square(decay))})
+    relations = (
+        equation(RISE, -log(START**2 * LAMBDA) / (8 * LAMBDA)),
+        equation(LAMBDA * RISEN**2, 1 / (2 - LAMBDA * START**2)),
+    )
+    height = 1 / sympy.sqrt(inverse_square(exp(-8 * LAMBDA * RISE)))
+    read = scalar_reading({**filled, RISEN: height.xreplace(filled)})
     text = "t_j = -ln(lambda_j s_j(0)^2)/(8 lambda_j): lambda_j s_j(t_j)^2 = 1/(2 - lambda_j s_j(0)^2)"
-    return derived(text, relations, steps, read, (ALIGNED, POSITIVE, PICARD))
+    return derived(text, relations, steps, read, (ALIGNED, POSITIVE, LOW, PICARD))
 
 
 def scalar_reading(meanings: dict[Basic, Basic]) -> Reading:

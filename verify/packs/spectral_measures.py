@@ -16,13 +16,17 @@ import numeric
 from hltm.base.errors import InputError
 from verify.instances import samples
 from verify.instances.instance import JsonInstance, Matrix, Vector
+from verify.packs.bounded import float_values
 from verify.packs.byol_measures import everywhere, on_points
 from verify.packs.oracle import entries, exact_gradient, float_gradients, float_value
 from verify.packs.part import BITS, Pack, Part, Place, UndecidedError
 from verify.strategies import SLOPES, eighths, matrices, simplices, towers, widths
+from verify.tolerance.rounding import UNIT_ROUNDOFF
+from verify.tolerance.running import Bounded
 from verify.towers import balls
 from verify.towers.population import run, weighted_sum
 from verify.towers.tower import Array, connection, exact_tower, rational, tensors, vec
+from verify.towers.values import in_float64
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,39 +78,49 @@ class SpectralInstance(JsonInstance):
         return len(self.weights), max(max(np.asarray(w).shape) for w in self.weights)
 
 
-# The graph of the nodes, in rationals and balls.
+# The graph of the nodes, in rationals and balls, or in float64 with running bounds of the error.
 
 
-def laws(instance: SpectralInstance) -> tuple[list[fmpq], list[list[fmpq]]]:
+def laws(instance: SpectralInstance, arithmetic: str = "rational") -> tuple[list[Any], list[list[Any]]]:
     """Probabilities of the points and of their augmentations."""
-    return [rational(p) for p in instance.point_weights], [
-        [rational(q) for q in row] for row in instance.augmentation_weights
-    ]
+
+    def number(value: float) -> Any:
+        return in_float64(value) if arithmetic == "float64" else rational(value)
+
+    return [number(p) for p in instance.point_weights], [[number(q) for q in row] for row in
+                                                         instance.augmentation_weights]  # fmt: skip
 
 
-def marginals(instance: SpectralInstance) -> list[fmpq]:
+def marginals(instance: SpectralInstance, arithmetic: str = "rational") -> list[Any]:
     """``w_a``, the probability of each node."""
-    p, q = laws(instance)
-    return [sum((p[x] * q[x][a] for x in range(len(p))), fmpq(0)) for a in range(len(q[0]))]
+    p, q = laws(instance, arithmetic)
+    return [sum(p[x] * q[x][a] for x in range(len(p))) for a in range(len(q[0]))]
 
 
-def joint(instance: SpectralInstance) -> Array:
+def joint(instance: SpectralInstance, arithmetic: str = "rational") -> Array:
     """``w_ab``, the law of a positive pair."""
-    p, q = laws(instance)
-    pairs = [[sum((c * r[a] * r[b] for c, r in zip(p, q, strict=True)), fmpq(0)) for b in range(len(q[0]))]
+    p, q = laws(instance, arithmetic)
+    pairs = [[sum(c * r[a] * r[b] for c, r in zip(p, q, strict=True)) for b in range(len(q[0]))]
              for a in range(len(q[0]))]  # fmt: skip
     return np.array(pairs, dtype=object)
 
 
-def roots(instance: SpectralInstance) -> Array:
-    """``sqrt(w_a)`` as balls."""
-    return np.array([balls.to_ball(w).sqrt() for w in marginals(instance)], dtype=object)
+def with_roots(values: Any, arithmetic: str) -> Array:
+    """Numbers for which there are square roots: balls, or what they are in float64."""
+    entries = np.array(values, dtype=object)
+    return entries if arithmetic == "float64" else np.frompyfunc(balls.to_ball, 1, 1)(entries)
 
 
-def adjacency(instance: SpectralInstance) -> Array:
-    """``Abar = D^(-1/2) w D^(-1/2)`` as balls."""
-    r = roots(instance)
-    return np.frompyfunc(balls.to_ball, 1, 1)(joint(instance)) / r[:, None] / r[None, :]
+def roots(instance: SpectralInstance, arithmetic: str = "ball") -> Array:
+    """``sqrt(w_a)``."""
+    chances = with_roots(marginals(instance, arithmetic), arithmetic)
+    return np.array([chance.sqrt() for chance in chances], dtype=object)
+
+
+def adjacency(instance: SpectralInstance, arithmetic: str = "ball") -> Array:
+    """``Abar = D^(-1/2) w D^(-1/2)``."""
+    r = roots(instance, arithmetic)
+    return with_roots(joint(instance, arithmetic), arithmetic) / r[:, None] / r[None, :]
 
 
 def outputs(instance: SpectralInstance) -> Array:
@@ -114,9 +128,21 @@ def outputs(instance: SpectralInstance) -> Array:
     return np.array([exact_tower(instance.weights, x, instance.slope).output for x in instance.inputs], dtype=object)
 
 
-def scaled_outputs(instance: SpectralInstance) -> Array:
+def float_outputs(instance: SpectralInstance, device: str) -> Array:
+    """The same by `numeric`, in float64."""
+    at = [*instance.weights, instance.inputs]
+    return float_values(lambda leaves: numeric.forward(leaves[:-1], leaves[-1], instance.slope), at, device)
+
+
+def outputs_in(instance: SpectralInstance, arithmetic: str, device: str) -> Array:
+    """``f(a)`` of every node in an arithmetic."""
+    return float_outputs(instance, device) if arithmetic == "float64" else outputs(instance)
+
+
+def scaled_outputs(instance: SpectralInstance, arithmetic: str = "ball", device: str = "cpu") -> Array:
     """F, with the rows ``sqrt(w_a) f(a)``."""
-    return np.frompyfunc(balls.to_ball, 1, 1)(outputs(instance)) * roots(instance)[:, None]
+    f = with_roots(outputs_in(instance, arithmetic, device), arithmetic)
+    return f * roots(instance, arithmetic)[:, None]
 
 
 def eigenvalues(matrix: Array, count: int) -> list[arb]:
@@ -128,6 +154,20 @@ def eigenvalues(matrix: Array, count: int) -> list[arb]:
         raise UndecidedError(f"the eigenvalues are not certified: {error}") from None
     values = sorted((value.real for value in found), key=lambda value: -float(value.mid()))
     return [*values, *[arb(0)] * count][:count]
+
+
+def float_eigenvalues(matrix: Array, count: int) -> list[Bounded]:
+    """The same by LAPACK in float64: errors of the entries move them by at most their norm (Weyl), so does rounding."""
+    middle = np.vectorize(lambda entry: entry.value, otypes=[float])(matrix)
+    errors = np.vectorize(lambda entry: entry.error, otypes=[float])(matrix)
+    bound = float(np.linalg.norm(errors)) + 64 * len(matrix) ** 2 * UNIT_ROUNDOFF * float(np.linalg.norm(middle))
+    found = np.linalg.eigvalsh(middle)[::-1]
+    return [*(Bounded(float(value), bound) for value in found), *[Bounded(0.0)] * count][:count]
+
+
+def eigenvalues_in(matrix: Array, count: int, arithmetic: str) -> Array:
+    """A diagonal matrix of the largest eigenvalues in an arithmetic."""
+    return diagonal((float_eigenvalues if arithmetic == "float64" else eigenvalues)(matrix, count))
 
 
 @lru_cache(maxsize=256)
@@ -256,11 +296,11 @@ def constant(value: Any) -> Callable[[dict[str, str]], Any]:
 
 def graph_values(instance: SpectralInstance, arithmetic: str, device: str) -> dict[str, Any]:
     """What the matrix forms are about."""
-    r = roots(instance)
+    r = roots(instance, arithmetic)
     return {
-        "normalised adjacency": lambda _: adjacency(instance),
-        "scaled outputs": lambda _: scaled_outputs(instance),
-        "outputs": lambda _: outputs(instance),
+        "normalised adjacency": lambda _: adjacency(instance, arithmetic),
+        "scaled outputs": lambda _: scaled_outputs(instance, arithmetic, device),
+        "outputs": lambda _: outputs_in(instance, arithmetic, device),
         "square roots of the node probabilities": constant(r[:, None]),
         "root of D": constant(np.diag(r)),
         "weight of the invariance term": lambda _: rational(instance.beta),
@@ -286,10 +326,10 @@ def function_places(instance: SpectralInstance, arithmetic: str, device: str) ->
     """The coordinates of the output as functions on the nodes."""
     from theory.core.notation import AugmentationCovariance, Expect
 
-    p, q = laws(instance)
-    for number, u in enumerate(outputs(instance).T, start=1):
-        means = [sum((w * v for w, v in zip(row, u, strict=True)), fmpq(0)) for row in q]
-        scaled = [balls.to_ball(value) * root for value, root in zip(u, roots(instance), strict=True)]
+    p, q = laws(instance, arithmetic)
+    for number, u in enumerate(outputs_in(instance, arithmetic, device).T, start=1):
+        means = [sum(w * v for w, v in zip(row, u, strict=True)) for row in q]
+        scaled = with_roots(u, arithmetic) * roots(instance, arithmetic)
         values = {
             **graph_values(instance, arithmetic, device),
             "function on the nodes": everywhere([list(u)] * len(p)),
@@ -300,17 +340,17 @@ def function_places(instance: SpectralInstance, arithmetic: str, device: str) ->
 
 
 def diagonal(values: Sequence[Any]) -> Array:
-    """A diagonal matrix of balls."""
-    return np.array([[v if i == j else arb(0) for j in range(len(values))] for i, v in enumerate(values)], dtype=object)
+    """A diagonal matrix of numbers of one arithmetic."""
+    return np.array([[v if i == j else v * 0 for j in range(len(values))] for i, v in enumerate(values)], dtype=object)
 
 
 def eigenvalue_places(instance: SpectralInstance, arithmetic: str, device: str) -> Iterator[Place]:
     """The k largest eigenvalues of Abar and of ``F F^T``."""
-    f, features = scaled_outputs(instance), len(instance.weights[-1])
+    f, features = scaled_outputs(instance, arithmetic, device), len(instance.weights[-1])
     values = {
         **graph_values(instance, arithmetic, device),
-        "leading eigenvalues": lambda _: diagonal(eigenvalues(adjacency(instance), features)),
-        "eigenvalues of the Gram matrix": lambda _: diagonal(eigenvalues(f.T @ f, features)),
+        "leading eigenvalues": lambda _: eigenvalues_in(adjacency(instance, arithmetic), features, arithmetic),
+        "eigenvalues of the Gram matrix": lambda _: eigenvalues_in(f.T @ f, features, arithmetic),
     }
     yield Place(values, sizes(instance))
 

@@ -5,10 +5,12 @@ Statement
     mode, the loss on the way, the time at which a mode rises. For a matrix of outputs: the squares off the diagonal of
     ``K K^T`` and of ``K^T K`` differ by fourth powers of norms.
 Assumptions
-    Independent augmentations; a linear layer; a start in eigenvectors of Gamma (any of them); unit columns.
+    Independent augmentations; a linear layer; a start in eigenvectors of Gamma (any of them), t >= 0; for the time of
+    the rise a start below the fixed point, lambda_j s_j(0)^2 < 1; unit columns.
 Evidence
     Symbolic: matrix identities of all sizes, scalar calculus. Exact: the literal loss in rationals at rational
-    orthogonal matrices; the time between two singular values by rigorous quadrature. Float: `numeric.barlow_loss`.
+    orthogonal matrices; times by rigorous quadrature, and the value at the time of the rise by an interval Newton step.
+    Float: `numeric.barlow_loss`, quadrature and Runge-Kutta steps.
     Trained: the flow integrated by automatic differentiation against the closed form.
 Not covered
     Starts that are not aligned (small starts align first), deeper networks, the normalised loss of Barlow Twins.
@@ -20,17 +22,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
-from flint import fmpq
+from flint import acb, arb, fmpq
 
 from verify.engine.assumptions import Sides
 from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.rewrites import relation, right, times
 from verify.engine.statement import Assumption, Check, Context, PaperRelation
+from verify.packs.oracle import exact_gradient
 from verify.packs.part import mutant, pack_statement
-from verify.packs.stepwise_measures import PACK, STAGES, StepwiseInstance, aligned, in_torch, near, toy
+from verify.packs.stepwise_measures import PACK, STAGES, StepwiseInstance, aligned, in_torch, near, toy, travelled
 from verify.towers.population import to_float
 from verify.towers.tower import Array, rational, tensors
 
@@ -144,47 +148,106 @@ VARIANTS = (
 )  # fmt: skip
 
 
-# Assumptions, dropped in turn.
+# Assumptions, dropped in turn: both sides from points and the literal loss.
+
+
+Chances = tuple[tuple[float, tuple[tuple[int, ...], ...]], ...]
+"""Points with their probabilities; their augmentations are equally likely."""
+SPREAD: Chances = ((1.0, ((0,), (2,))),)
+AXES: Chances = ((0.25, ((2, 0),)), (0.5, ((0, 2),)), (0.25, ((0, 0),)))
+"""``Gamma = diag(1, 2)``."""
+UNIT: Chances = ((1.0, ((1,),)),)
+
+
+def output(weights: Array, x: tuple[int, ...]) -> Any:
+    """``w x`` of one output."""
+    return sum((w * v for w, v in zip(weights, x, strict=True)), fmpq(0))
+
+
+def squared(weights: Array, x: tuple[int, ...]) -> Any:
+    return output(weights, x) ** 2
+
+
+def cross(points: Chances, weights: Array, f: Callable[[Array, tuple[int, ...]], Any] = output) -> Any:
+    """``E[f(x_1) f(x_+)]`` of independent augmentations."""
+    total: Any = fmpq(0)
+    for chance, row in points:
+        for a, b in product(row, repeat=2):
+            total = total + f(weights, a) * f(weights, b) * (rational(chance) / len(row) ** 2)
+    return total
+
+
+def gamma(points: Chances) -> Array:
+    """``E_x[xbar xbar^T]``."""
+    means = [(rational(chance), np.array([fmpq(sum(xs), len(row)) for xs in zip(*row, strict=True)], dtype=object))
+             for chance, row in points]  # fmt: skip
+    return sum(chance * np.outer(mean, mean) for chance, mean in means)
+
+
+def falls(points: Chances, *weights: fmpq) -> Array:
+    """``-grad (E[f(x_1) f(x_+)] - 1)^2``."""
+    at = np.array(weights, dtype=object)
+    return -exact_gradient(lambda moved: (cross(points, moved) - 1) ** 2, at, "rational")
+
+
+ONE = np.array([fmpq(1)], dtype=object)
 
 
 def equal_views(_: Context) -> Iterator[Sides]:
-    """One point with the augmentations 0 and 2, W = 1: ``E[x^2] = 2``, ``xbar^2 = 1``."""
-    yield Sides("x = 0, 2, x_+ = x_1, W = 1", "C, W Gamma W^T", fmpq(2), fmpq(1))
+    """One point with the augmentations 0 and 2, W = 1."""
+    (chance, row), gram = SPREAD[0], gamma(SPREAD)
+    same = sum((output(ONE, x) ** 2 * (rational(chance) / len(row)) for x in row), fmpq(0))
+    yield Sides("x = 0, 2, x_+ = x_1, W = 1", "C, W Gamma W^T", same, ONE @ gram @ ONE)
 
 
 def squared_layer(_: Context) -> Iterator[Sides]:
-    """``f = (w x)^2`` at w = 1, augmentations 0 and 2: ``fbar = 2``."""
-    yield Sides("f = (w x)^2, x = 0, 2, w = 1", "C, W Gamma W^T", fmpq(4), fmpq(1))
-
-
-def falls(weights: tuple[fmpq, ...], gamma: tuple[fmpq, ...]) -> list[fmpq]:
-    """``-grad (W Gamma W^T - 1)^2`` of one output for a diagonal Gamma."""
-    level = sum((w * w * g for w, g in zip(weights, gamma, strict=True)), fmpq(0))
-    return [-4 * (level - 1) * w * g for w, g in zip(weights, gamma, strict=True)]
+    """``f = (w x)^2`` at w = 1, augmentations 0 and 2."""
+    left = cross(SPREAD, ONE, squared)
+    yield Sides("f = (w x)^2, x = 0, 2, w = 1", "C, W Gamma W^T", left, ONE @ gamma(SPREAD) @ ONE)
 
 
 def not_aligned(_: Context) -> Iterator[Sides]:
     """``Gamma = diag(1, 2)``, W = (1, 1): the direction of W turns."""
-    first, second = falls((fmpq(1), fmpq(1)), (fmpq(1), fmpq(2)))
+    first, second = falls(AXES, fmpq(1), fmpq(1))
     yield Sides("Gamma = diag(1, 2), W = (1, 1)", "dW_1 W_2 - dW_2 W_1, 0", first - second, fmpq(0))
 
 
 def small_eigenvalue(_: Context) -> Iterator[Sides]:
     """``Gamma = diag(1, 2)``, W = (1/2, 0): the eigenvector of the smaller eigenvalue."""
     s = fmpq(1, 2)
-    rate = falls((s, fmpq(0)), (fmpq(1), fmpq(2)))[0]
-    yield Sides("Gamma = diag(1, 2), W = (1/2, 0)", "ds/dt", rate, 4 * s * (1 - s * s))
+    yield Sides("Gamma = diag(1, 2), W = (1/2, 0)", "ds/dt", falls(AXES, s, fmpq(0))[0], 4 * s * (1 - s * s))
 
 
 def negative_start(_: Context) -> Iterator[Sides]:
     """``s = -1/2``, ``lambda = 1``: the rate of s^2, by the flow and by the closed form at t = 0."""
     s = fmpq(-1, 2)
-    yield Sides("Gamma = 1, W = -1/2", "d(s^2)/dt", 2 * s * falls((s,), (fmpq(1),))[0], 8 * s * s * (1 - s * s))
+    yield Sides("Gamma = 1, W = -1/2", "d(s^2)/dt", 2 * s * falls(UNIT, s)[0], 8 * s * s * (1 - s * s))
+
+
+def before_the_start(_: Context) -> Iterator[Sides]:
+    """``lambda = 1``, ``s(0) = 2``, t = -1/4: the closed form is negative, and a square is not."""
+    growth, start = arb(-2).exp(), fmpq(1, 4)
+    yield Sides("Gamma = 1, s(0) = 2, t = -1/4", "s(t)^2 by the closed form, 0", growth / (start + growth - 1), arb(0),
+                relation=">=")  # fmt: skip
+
+
+def high_start(_: Context) -> Iterator[Sides]:
+    """``lambda = 1``, ``s(0) = 2``: t_j is before the time at which the flow comes from infinity."""
+    first, second = (falls(UNIT, fmpq(s))[0] for s in (1, 2))
+    cubic = (second - 2 * first) / 6
+    rate = (first - cubic, cubic)
+    rise = travelled((rate[0], fmpq(0)), arb(2), (arb(rate[0]) / arb(-rate[1])).sqrt())
+    # From s to infinity in r = 1/s: ds/(a s + b s^3) = -r dr/(a r^2 + b).
+    birth = acb.integral(lambda r, _: r / (acb(rate[0]) * r * r + acb(rate[1])), acb(0), acb(fmpq(1, 2))).real
+    yield Sides("Gamma = 1, s(0) = 2", "t_j, the time at which s_j is infinite", rise, birth, relation=">")
 
 
 def long_columns(_: Context) -> Iterator[Sides]:
-    """K = 2: one column of norm 2."""
-    yield Sides("K = 2", "L_nc - L_c, N - sum_j ||K_j.||^4", fmpq(0), fmpq(1 - 16))
+    """K = 2: one column of norm 2, and no entries off the diagonal."""
+    k = np.array([[fmpq(2)]], dtype=object)
+    rows, columns = k @ k.T, k.T @ k
+    off = [sum((g[i, j] ** 2 for i, j in np.ndindex(*g.shape) if i != j), fmpq(0)) for g in (rows, columns)]
+    yield Sides("K = 2", "L_nc - L_c, N - sum_j ||K_j.||^4", off[0] - off[1], k.shape[1] - (rows.diagonal() ** 2).sum())
 
 
 DROPS = (
@@ -193,6 +256,8 @@ DROPS = (
     Assumption("W starts in eigenvectors of Gamma", "W = (1, 1)", not_aligned),
     Assumption("the eigenvectors are those of the largest eigenvalues", "of the smallest one", small_eigenvalue, False),
     Assumption("s_j(0) > 0", "s_j(0) = -1/2", negative_start, False),
+    Assumption("t >= 0, for the closed form", "t = -1/4", before_the_start),
+    Assumption("lambda_j s_j(0)^2 < 1, for the time of the rise", "lambda_j s_j(0)^2 = 4", high_start),
     Assumption("unit columns, for the difference of the criteria", "a column of norm 2", long_columns),
 )
 
@@ -251,7 +316,7 @@ STATEMENT = pack_statement(
     relation=PaperRelation(
         "own form",
         "any eigenvectors of Gamma, not only the leading ones; the height at t_j in closed form in place of 1/2",
-        "the project's notes; the formulas are proved here, the printed wording is not at hand",
+        "notes on arXiv 2303.15438 and 2206.02574, not their text",
         "low",
     ),
     instance_type=StepwiseInstance,
