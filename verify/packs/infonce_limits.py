@@ -231,6 +231,7 @@ STATEMENT = pack_statement(
         "finite laws with positive probabilities",
         "the first two moments of a sum of independent draws",
         "exchangeable candidates under the product law",
-        "the expectation of a number that is not negative is not negative",
+        "expectations and means over anchors are linear, and those of a number that is not negative are not negative",
+        "the squared norm of the sum of the outputs is the sum of their inner products",
     ),
 )
