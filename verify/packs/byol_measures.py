@@ -544,5 +544,5 @@ def instances(draw: st.DrawFn, max_layers: int = 2, max_width: int = 2, max_poin
 
 STAGES = tuple(
     partial(instances, max_layers=layers, max_width=width, max_points=min(width + 1, 3))
-    for layers, width in samples.SIZES[1:-2]
+    for layers, width in samples.SIZES[:-2]
 )
