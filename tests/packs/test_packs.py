@@ -116,7 +116,9 @@ def test_the_evidence_of_a_pack_holds(slug):
     # Mutants are refuted one by one above.
     rows = [check.run(Context(seed=3)) for check in all_checks(statement) if check.kind != "variants"]
     assert {row.status for row in rows} <= {"holds", "not-run"}, [row for row in rows if row.status != "holds"]
-    assert {"symbolic", "exact", "float", "property", "assumptions"} <= {row.kind for row in rows if row.status == "holds"}
+    assert {"symbolic", "exact", "float", "property", "assumptions"} <= {
+        row.kind for row in rows if row.status == "holds"
+    }
     assert all(row.kind == "kernel" for row in rows if row.status == "not-run")
 
 
