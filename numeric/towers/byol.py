@@ -380,7 +380,8 @@ def descend_byol(
     size = first[-1].shape[-2]
     start = torch.eye(size, dtype=torch.float64, device=first[0].device) if predictor is None else predictor
     online, target, matrix = _checked(first, first, start, exact)
-    assert matrix is not None  # noqa: S101 (a matrix was given)
+    if matrix is None:
+        raise InputError("predictor of descend_byol: must be a matrix")
     records: list[tuple[int, list[Tensor], list[Tensor], Tensor, Tensor]] = []
     for step in range(steps + 1):
         if optimal:

@@ -149,6 +149,7 @@ def test_descent_that_diverges_ends_at_its_last_finite_record():
         (lambda: numeric.byol_gradient(ONLINE, POPULATION, target=[np.ones((3, 3))]), "target has 3 outputs: must have 2"),
         (lambda: numeric.byol_gradient([np.ones((2, 2))], POPULATION), r"weights\[0\] has 2 columns: must have 3"),
         (lambda: numeric.optimal_predictor([0 * ONLINE[0], ONLINE[1]], POPULATION), "has rank below 2"),
+        (lambda: numeric.descend_byol(ONLINE, POPULATION, 0.1, 1, predictor=lambda f: f), "predictor of descend_byol: must"),
         (lambda: numeric.descend_byol(ONLINE, POPULATION, 0.0, 1), "lr=0.0: must be positive"),
         (lambda: numeric.descend_byol(ONLINE, POPULATION, 0.1, 1, ema=1.5), r"ema=1.5: must lie in \[0, 1\]"),
         (lambda: numeric.descend_byol(ONLINE, POPULATION, 0.1, -1), "steps=-1: must be an integer >= 0"),

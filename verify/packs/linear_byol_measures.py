@@ -155,9 +155,6 @@ def literal(population: Population, weight: Array, predictor: Array, target: Arr
     return total
 
 
-Nested = tuple[Matrix, Matrix, Matrix]
-
-
 @lru_cache(maxsize=512)
 def exact_descent(population: Population, at: Any, shared: bool) -> tuple[Array, Array]:
     """``-grad J`` by W and by P, over fractions; `shared`: the weights are the target too, and carry gradient."""
