@@ -271,8 +271,9 @@ def modules(pages: Path) -> list[str]:
 
 def module_of(path: str) -> str:
     """The module that a dotted name is looked up in."""
-    found = named(path)
-    return path if type(found).__name__ == "module" else path.rpartition(".")[0]
+    while type(named(path)).__name__ != "module":
+        path = path.rpartition(".")[0]
+    return path
 
 
 def checking_modules(pages: Path, argument: str, body: str) -> str:
