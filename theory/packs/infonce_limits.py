@@ -152,7 +152,7 @@ def limit_steps() -> list[Step]:
 
 BATCH_LOSS = quantity("loss of the batch", "L")
 SIMPLEX_LOSS = quantity("loss of the simplex", r"L_{\mathrm{simplex}}")
-SQUARE = quantity("squared norm of the sum", r"\bigl\|\textstyle\sum_{i} f_i\bigr\|^2", nonnegative=True)
+SQUARE = quantity("squared norm of the sum", r"\|\sum_{i} f_i\|^2", nonnegative=True)
 LEVEL = sympy.exp(-(H + 1) / (H * tau))
 SLOPE = LEVEL / (1 + H * LEVEL)
 MINIMUM = sympy.log(1 + H * LEVEL)
