@@ -160,7 +160,7 @@ def place(point: str, copy: str) -> str:
 
 
 def _distinct(moment: Moment) -> Moment:
-    """Give the free points of a normal form other letters where points of the sampling stand beside them."""
+    """Rename the free points of a normal form where it also has points of the sampling."""
     labels = {label for t in moment.terms for w in (t.word, *t.scalars) for item in w for label in item.labels}
     if not {point for point, _ in labels} & {"x", "x'"}:
         return moment

@@ -5,6 +5,7 @@ The statements of arXiv 2010.00578 come out of ``theory.derive`` in this form; `
 derived for their symbols, and decides what is left.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,7 +16,7 @@ from theory.core.decide import ABSTAINED, Decision, combine, decide_positive, de
 from theory.core.order import decide_relation
 from theory.core.quantity import Ranges, within
 
-__all__ = ("Claim", "Derivation", "Step", "equation", "positive_step", "stated", "together", "zero_step")
+__all__ = ("Claim", "Derivation", "Step", "concluded", "equation", "positive_step", "stated", "together", "zero_step")
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,12 @@ class Derivation:
 def stated(relation: sympy.Basic, justification: str, read: Reading) -> Step:
     """A step that is a relation of the claim, decided as the claim is."""
     return Step(relation, justification, read(Claim("", (relation,))))
+
+
+def concluded(slug: str, claim: Claim, steps: Iterable[Step], read: Reading) -> Derivation:
+    """The derivation whose last steps are the relations of the claim."""
+    last = [stated(one, "the claim, with what was derived for its symbols put in", read) for one in claim.relations]
+    return Derivation(slug, claim, (*steps, *last), None, read)
 
 
 def zero_step(left: sympy.Expr, right: sympy.Expr, justification: str) -> Step:

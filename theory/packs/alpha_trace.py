@@ -29,7 +29,7 @@ from sympy import (
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, Reading, equation
 from theory.core.decide import ABSTAINED, Decision, decide_zero
-from theory.core.derivation import Derivation, Step, stated, zero_step
+from theory.core.derivation import Derivation, Step, concluded, zero_step
 from theory.core.expectation import GIVEN, Law, Letter, Moment, letter
 from theory.core.normal import linear_sums, quotient
 from theory.core.notation import Expect, H, dimension, k, r_0, tau
@@ -488,6 +488,5 @@ PARTS: tuple[str, ...] = ("gradient", "operator", "trace", "weights", "minimum",
 def derive(part: str = "gradient") -> Derivation:
     """Derive one formula of the pack."""
     chosen = _parts()[part]
-    steps = [*chosen.steps(), *(stated(one, "the claim, word by word", chosen.read) for one in chosen.relations)]
     claim = Claim(chosen.text, chosen.relations, chosen.assumptions)
-    return Derivation("alpha-trace", claim, tuple(steps), None, chosen.read)
+    return concluded("alpha-trace", claim, chosen.steps(), chosen.read)

@@ -14,7 +14,7 @@ from sympy import Basic, MatMul, MatrixExpr, Rational, Transpose, ZeroMatrix
 
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, Reading, equation
-from theory.core.derivation import Derivation, Step, stated
+from theory.core.derivation import Derivation, Step, concluded
 from theory.core.expectation import Law, Letter, Moment
 from theory.core.notation import AugmentationCovariance, Covariance, Expect, Vec, dimension
 from theory.core.quantity import quantity
@@ -573,5 +573,5 @@ def derive(part: str = "update") -> Derivation:
     read = LETTERS.read_as(chosen.meanings, chosen.law, chosen.rule)
     if part == "stationary-predictor":
         read = optimum_reading()
-    steps = [*chosen.steps(), *(stated(one, "the claim, word by word", read) for one in chosen.relations)]
-    return Derivation("byol-update", Claim(chosen.text, chosen.relations, chosen.assumptions), tuple(steps), None, read)
+    claim = Claim(chosen.text, chosen.relations, chosen.assumptions)
+    return concluded("byol-update", claim, chosen.steps(), read)

@@ -16,7 +16,7 @@ from sympy import Basic, Expr, Identity, KroneckerProduct, MatAdd, MatMul, Matri
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, Reading, equation
 from theory.core.claim import reading as read_relations
-from theory.core.derivation import Derivation, Step, stated, zero_step
+from theory.core.derivation import Derivation, Step, concluded, zero_step
 from theory.core.expectation import Law, Moment
 from theory.core.notation import AugmentationCovariance, Covariance, H, Vec, dimension, negative, r, r_0, r_p, tau
 from theory.core.order import decide_relation
@@ -249,7 +249,5 @@ def derive(part: str = "hessian") -> Derivation:
     """Derive one formula of the pack."""
     chosen = _parts()[part]
     read = chosen.read()
-    chain = [*chosen.steps(), *(stated(one, "the claim, word by word", read) for one in chosen.relations)]
-    return Derivation(
-        "collapse-hessian", Claim(chosen.text, chosen.relations, chosen.assumptions), tuple(chain), None, read
-    )
+    claim = Claim(chosen.text, chosen.relations, chosen.assumptions)
+    return concluded("collapse-hessian", claim, chosen.steps(), read)

@@ -16,7 +16,7 @@ from sympy import Basic, Equality, Ge, MatAdd, MatMul, MatrixExpr, Rational, Sym
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, Reading, equation, reading
 from theory.core.decide import Decision
-from theory.core.derivation import Derivation, Step, stated
+from theory.core.derivation import Derivation, Step, concluded, stated
 from theory.core.expectation import Law, Letter, Moment
 from theory.core.notation import Expect, dimension
 from theory.core.order import decide_relation
@@ -367,7 +367,5 @@ def derive(part: str = "update") -> Derivation:
     """Derive one formula of the pack."""
     chosen = _parts()[part]
     read = chosen.read()
-    steps = [*chosen.steps(), *(stated(one, "the claim, word by word", read) for one in chosen.relations)]
-    return Derivation(
-        "covariance-loss", Claim(chosen.text, chosen.relations, chosen.assumptions), tuple(steps), None, read
-    )
+    claim = Claim(chosen.text, chosen.relations, chosen.assumptions)
+    return concluded("covariance-loss", claim, chosen.steps(), read)

@@ -15,7 +15,7 @@ from sympy import Basic, Expr, MatMul, MatrixExpr, Trace, Transpose, ZeroMatrix
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, Reading, equation, reading, undecided
 from theory.core.decide import ABSTAINED, Decision, combine, decide_zero
-from theory.core.derivation import Derivation, Step, stated, zero_step
+from theory.core.derivation import Derivation, Step, concluded, zero_step
 from theory.core.equality import check_identity
 from theory.core.expectation import Law
 from theory.core.notation import Covariance, dimension
@@ -291,8 +291,7 @@ def _identity(left: MatrixExpr, right: MatrixExpr, why: str, definitions: dict[A
 def _finished(
     text: str, relations: tuple[Basic, ...], assumptions: tuple[str, ...], steps: list[Step], read: Reading
 ) -> Derivation:
-    last = [stated(one, "the claim, with what was derived for its symbols put in", read) for one in relations]
-    return Derivation(SLUG, Claim(text, relations, assumptions), (*steps, *last), None, read)
+    return concluded(SLUG, Claim(text, relations, assumptions), steps, read)
 
 
 _DERIVATIONS = {

@@ -14,7 +14,7 @@ from sympy import Basic, MatAdd, MatMul, MatrixExpr, Symbol, Transpose
 
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, Reading, equation
-from theory.core.derivation import Derivation, Step, stated
+from theory.core.derivation import Derivation, Step, concluded
 from theory.core.expectation import Law, Moment
 from theory.core.notation import Covariance, Expect
 from theory.core.quantity import quantity
@@ -172,6 +172,5 @@ def derive(part: str = "flow") -> Derivation:
     """Derive one formula of the pack."""
     chosen = _parts()[part]
     read = chosen.read()
-    steps = [*chosen.steps(), *(stated(one, "the claim, word by word", read) for one in chosen.relations)]
     claim = Claim(chosen.text, chosen.relations, chosen.assumptions)
-    return Derivation("function-space", claim, tuple(steps), None, read)
+    return concluded("function-space", claim, chosen.steps(), read)

@@ -13,7 +13,7 @@ from sympy import Basic, Trace, Transpose
 
 from theory.core.claim import Claim, Reading, equation, reading
 from theory.core.decide import ABSTAINED, Decision, combine, decide_zero
-from theory.core.derivation import Derivation, Step, stated, zero_step
+from theory.core.derivation import Derivation, Step, concluded, zero_step
 from theory.core.notation import dimension
 from theory.core.order import decide_relation
 from theory.core.quantity import quantity
@@ -304,8 +304,7 @@ def derive_time() -> Derivation:
 def _finished(
     text: str, relations: tuple[Basic, ...], assumptions: tuple[str, ...], steps: list[Step], read: Reading
 ) -> Derivation:
-    last = [stated(one, "the claim, with what was derived for its symbols put in", read) for one in relations]
-    return Derivation(SLUG, Claim(text, relations, assumptions), (*steps, *last), None, read)
+    return concluded(SLUG, Claim(text, relations, assumptions), steps, read)
 
 
 _DERIVATIONS = {

@@ -27,7 +27,7 @@ from sympy import (
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, Reading, equation, reading
 from theory.core.decide import ABSTAINED, Decision, combine, decide_zero
-from theory.core.derivation import Derivation, Step, stated, zero_step
+from theory.core.derivation import Derivation, Step, concluded, stated, zero_step
 from theory.core.expectation import Law
 from theory.core.notation import AugmentationCovariance, Expect, Rate, Vec, dimension
 from theory.core.order import decide_relation
@@ -534,8 +534,7 @@ def derive_time() -> Derivation:
 def _finished(
     text: str, relations: tuple[Basic, ...], assumptions: tuple[str, ...], steps: list[Step], read: Reading
 ) -> Derivation:
-    last = [stated(one, "the claim, with what was derived for its symbols put in", read) for one in relations]
-    return Derivation(SLUG, Claim(text, relations, assumptions), (*steps, *last), None, read)
+    return concluded(SLUG, Claim(text, relations, assumptions), steps, read)
 
 
 _DERIVATIONS = {

@@ -14,7 +14,7 @@ from sympy import Basic, MatAdd, MatMul, MatrixExpr, Transpose, ZeroMatrix
 
 from theory.core.claim import Claim, Reading, equation, reading, undecided
 from theory.core.decide import ABSTAINED, Decision
-from theory.core.derivation import Derivation, Step, stated, zero_step
+from theory.core.derivation import Derivation, Step, concluded, zero_step
 from theory.core.equality import check_identity
 from theory.core.notation import SumOver, Vec, dimension
 from theory.core.quantity import quantity
@@ -218,8 +218,7 @@ def _finished(
     read: Reading | None = None,
 ) -> Derivation:
     read = reading(decide_pairs) if read is None else read
-    last = [stated(one, "the claim, by the term of a pair", read) for one in relations]
-    return Derivation(SLUG, Claim(text, relations, assumptions), (*steps, *last), None, read)
+    return concluded(SLUG, Claim(text, relations, assumptions), steps, read)
 
 
 _DERIVATIONS = {

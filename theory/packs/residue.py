@@ -17,7 +17,7 @@ from sympy import Basic, Expr, MatMul, MatrixExpr, Rational, Symbol, Transpose
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, Reading, equation, reading
 from theory.core.decide import POLYNOMIAL, Decision, decide_zero
-from theory.core.derivation import Derivation, Step, stated, zero_step
+from theory.core.derivation import Derivation, Step, concluded, zero_step
 from theory.core.expectation import Law, Letter, Moment, Term, expect
 from theory.core.normal import linear_sums, quotient
 from theory.core.notation import Expect, H, negative, pair_distance, r_0, r_p, tau
@@ -561,6 +561,5 @@ PARTS: tuple[str, ...] = (
 def derive(part: str = "coefficient") -> Derivation:
     """Derive one formula of the pack."""
     chosen = _parts()[part]()
-    steps = [*chosen.steps(), *(stated(one, "the claim, word by word", chosen.read) for one in chosen.relations)]
     claim = Claim(chosen.text, chosen.relations, chosen.assumptions)
-    return Derivation("residue-order-two", claim, tuple(steps), None, chosen.read)
+    return concluded("residue-order-two", claim, chosen.steps(), chosen.read)

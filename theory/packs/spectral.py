@@ -16,7 +16,7 @@ from sympy import Basic, HadamardProduct, Identity, Inverse, OneMatrix, Symbol, 
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, Reading, equation, reading
 from theory.core.decide import Decision
-from theory.core.derivation import Derivation, Step, stated
+from theory.core.derivation import Derivation, Step, concluded
 from theory.core.expectation import Law, Moment
 from theory.core.notation import Expect
 from theory.core.order import decide_relation
@@ -280,8 +280,7 @@ def derived(
     text: str, relations: tuple[Basic, ...], steps: list[Step], read: Reading, further: tuple[str, ...] = ()
 ) -> Derivation:
     """A derivation of this pack: the claim is its last step, decided word by word."""
-    steps = [*steps, *(stated(relation, "the claim", read) for relation in relations)]
-    return Derivation("spectral-loss", Claim(text, relations, (POSITIVE, *further)), tuple(steps), None, read)
+    return concluded("spectral-loss", Claim(text, relations, (POSITIVE, *further)), steps, read)
 
 
 _DERIVED: dict[str, Callable[[], Derivation]] = {

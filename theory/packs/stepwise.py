@@ -13,7 +13,7 @@ from sympy import Basic, HadamardProduct, Identity, Inverse, Symbol, Trace, Tran
 
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, Reading, equation, reading
-from theory.core.derivation import Derivation, Step, stated, zero_step
+from theory.core.derivation import Derivation, Step, concluded, zero_step
 from theory.core.expectation import Law, Moment
 from theory.core.notation import Expect
 from theory.core.order import decide_relation
@@ -294,8 +294,7 @@ def derived(
     assumed: tuple[str, ...] = (INDEPENDENT, LINEAR),
 ) -> Derivation:
     """A derivation of this pack: the claim is its last step."""
-    steps = [*steps, *(stated(relation, "the claim", read) for relation in relations)]
-    return Derivation("stepwise-barlow", Claim(text, relations, (*assumed, *further)), tuple(steps), None, read)
+    return concluded("stepwise-barlow", Claim(text, relations, (*assumed, *further)), steps, read)
 
 
 _DERIVED: dict[str, Callable[[], Derivation]] = {

@@ -13,7 +13,7 @@ from sympy import Basic, Identity, Inverse, Symbol, Trace, Transpose
 from theory.core.alphabet import Alphabet, Kind
 from theory.core.claim import Claim, Reading, equation, reading
 from theory.core.decide import Decision
-from theory.core.derivation import Derivation, Step, stated
+from theory.core.derivation import Derivation, Step, concluded
 from theory.core.expectation import Law
 from theory.core.notation import Covariance
 from theory.core.order import decide_relation
@@ -123,8 +123,7 @@ def derived(
     text: str, relations: tuple[Basic, ...], steps: list[Step], read: Reading, further: tuple[str, ...] = ()
 ) -> Derivation:
     """A derivation of this pack: the claim is its last step."""
-    steps = [*steps, *(stated(relation, "the claim", read) for relation in relations)]
-    return Derivation("whitening", Claim(text, relations, (INDEPENDENT, *further)), tuple(steps), None, read)
+    return concluded("whitening", Claim(text, relations, (INDEPENDENT, *further)), steps, read)
 
 
 _DERIVED: dict[str, Callable[[], Derivation]] = {"difference": difference, "bound": bound, "minimum": minimum}

@@ -16,9 +16,8 @@ import numeric
 from hltm.base.errors import InputError
 from verify.instances import samples
 from verify.instances.instance import JsonInstance, Matrix, Vector, freeze
-from verify.packs.bounded import float_values
 from verify.packs.byol_measures import everywhere, on_points
-from verify.packs.oracle import entries, exact_gradient, float_gradients
+from verify.packs.oracle import entries, exact_gradient, float_gradients, float_values
 from verify.packs.part import Pack, Part, Place
 from verify.strategies import SLOPES, eighths, simplices, widths
 from verify.towers import balls

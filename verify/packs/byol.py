@@ -34,6 +34,7 @@ from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.rewrites import right, times
 from verify.engine.statement import Assumption, Check, Context, PaperRelation
 from verify.packs.byol_measures import PACK, STAGES, ByolInstance, float_gradient, toy
+from verify.packs.oracle import abstaining, worse_than_side
 from verify.packs.part import mutant, pack_statement
 from verify.tolerance import rounding
 from verify.towers.tower import tensors
@@ -301,6 +302,7 @@ DROPS = (
 # Further evidence: the operator of `numeric`, and training.
 
 
+@abstaining
 def measure_operator(instance: ByolInstance, device: str = "cpu") -> Measurement:
     """Automatic differentiation against the operator of `numeric`, with and without zero mean."""
     arguments = (instance.points, instance.point_weights, instance.augmentation_weights)
@@ -312,9 +314,7 @@ def measure_operator(instance: ByolInstance, device: str = "cpu") -> Measurement
         found, _ = float_gradient(instance, loss, device)
         sides = numeric.byol_update(weights, population, predictor, target, instance.slope, mean)
         for layer, (gradient, side) in enumerate(zip(found, sides, strict=True), start=1):
-            value = np.vectorize(lambda entry: entry.value, otypes=[float])(gradient)
-            bound = np.vectorize(lambda entry: 2 * entry.error, otypes=[float])(gradient)
-            worst = rounding.worse(worst, np.abs(value + side.cpu().numpy()), bound, f"layer {layer}, mean {mean}")
+            worst = worse_than_side(worst, gradient, side.cpu().numpy(), f"layer {layer}, mean {mean}")
     return worst
 
 

@@ -9,7 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from flint import arb, arb_series, fmpq, fmpq_mat
+from flint import arb_series, fmpq, fmpq_mat
 from hypothesis import strategies as st
 
 import numeric
@@ -20,6 +20,7 @@ from verify.packs.oracle import entries, exact_gradient, float_gradients
 from verify.packs.part import Pack, Part, Place, UndecidedError
 from verify.strategies import SLOPES, eighths, matrices, simplices, towers, widths
 from verify.tolerance.running import Bounded
+from verify.towers import balls
 from verify.towers.population import half_square, run, to_float, weighted_sum
 from verify.towers.tower import Array, connection, exact_tower, rational, tensors, vec
 
@@ -430,56 +431,71 @@ def batch_gradient(instance: ByolInstance, arithmetic: str, device: str) -> list
 
 
 def batch_norm_places(instance: ByolInstance, arithmetic: str, device: str) -> Iterator[Place]:
-    """The first coordinates of the inputs as a batch of pre-activations, the second layer's as what comes down."""
-    from theory.core.notation import Expect
-    from verify.towers import balls
+    """The first coordinates of the inputs as a batch of pre-activations, the last ones as what comes down.
 
+    The constant that BatchNorm adds to the variance is 1/8, and 0 where there is a variance: only without it is the
+    gradient along the pre-activations themselves 0.
+    """
     rows = [row[0] for row in instance.points]
-    values_p = [balls.to_ball(row[0]) for row in rows]
-    count = len(values_p)
-    mean = sum(values_p[1:], values_p[0]) / count
-    centred = [v - mean for v in values_p]
-    variance = sum((v * v for v in centred), arb(0)) / count
-    if not variance > 0:
-        raise UndecidedError("a batch of equal pre-activations has no deviation")
-    down = [
-        balls.to_ball(row[-1]) * row_weight + k
-        for k, (row, row_weight) in enumerate(zip(rows, instance.point_weights, strict=True))
-    ]
-    s = 1 / variance.sqrt()
+    values = [balls.to_ball(row[0]) for row in rows]
+    weights = zip(rows, instance.point_weights, strict=True)
+    down = [balls.to_ball(row[-1]) * weight + k for k, (row, weight) in enumerate(weights)]
+    for added in (0.125, 0.0):
+        if added or len({row[0] for row in rows}) > 1:
+            yield from normalised_places(values, down, added, arithmetic)
+
+
+def normalised_places(values: Sequence[Any], down: Sequence[Any], added: float, arithmetic: str) -> Iterator[Place]:
+    """One batch, each member moved in turn."""
+    from theory.core.notation import Expect
+
+    count = len(values)
+    normal = normalised(values, added)
     for moved in range(count):
         rates = [balls.to_ball(float(n == moved)) for n in range(count)]
-        values: dict[str, Any] = {
-            "pre-activation": on_points(values_p),
-            "normalised pre-activation": on_points([v * s for v in centred]),
+        roles: dict[str, Any] = {
+            "pre-activation": on_points(values),
+            "normalised pre-activation": on_points(normal),
             "derivative of the pre-activation": on_points(rates),
             "gradient above the normalisation": on_points(down),
-            "inverse deviation": always(s),
-            "derivative of the normalised batch": always(batch_rate(values_p, rates, down, arithmetic)),
-            "derivative of the normalised batch along itself": always(batch_rate(values_p, values_p, down, arithmetic)),
+            "inverse deviation": always(1 / deviation(values, added)),
+            "derivative of the normalised batch": always(batch_rate(values, rates, down, added, arithmetic)),
+            "derivative of the normalised batch along itself": always(
+                batch_rate(values, values, down, added, arithmetic)
+            ),
         }
-        yield Place(values, {Expect: [balls.to_ball(1.0) / count] * count}, f" at member {moved + 1}")
+        where = f" at member {moved + 1}, variance + {added:g}"
+        yield Place(roles, {Expect: [balls.to_ball(1.0) / count] * count}, where)
 
 
-def batch_rate(values: Sequence[Any], rates: Sequence[Any], down: Sequence[Any], arithmetic: str) -> Any:
+def deviation(values: Sequence[Any], added: float) -> Any:
+    """Root of the variance of a batch plus a constant, over balls or power series."""
+    mean = sum(values[1:], values[0]) / len(values)
+    squares = [(v - mean) * (v - mean) for v in values]
+    variance: Any = sum(squares[1:], squares[0]) / len(values) + balls.to_ball(added)
+    return variance.sqrt()
+
+
+def normalised(values: Sequence[Any], added: float) -> list[Any]:
+    """The batch less its mean, over its deviation."""
+    mean, below = sum(values[1:], values[0]) / len(values), deviation(values, added)
+    return [(v - mean) / below for v in values]
+
+
+def batch_rate(values: Sequence[Any], rates: Sequence[Any], down: Sequence[Any], added: float, arithmetic: str) -> Any:
     """``mean_i g_i dphat_i/dt`` where every pre-activation moves at its rate: a power series, or autograd."""
-    count = len(values)
     if arithmetic == "float64":
 
         def loss(leaves: Sequence[Tensor]) -> Tensor:
             (t,) = leaves
             at, by, g = tensors([[float(v) for v in row] for row in (values, rates, down)], "cpu", t.dtype)
             p = at + t[0] * by
-            return (g * (p - p.mean()) / p.var(unbiased=False).sqrt()).mean()
+            return (g * (p - p.mean()) / (p.var(unbiased=False) + added).sqrt()).mean()
 
         return float_gradients(loss, [[0.0]])[0][0]
-    moved = [arb_series([v, r]) for v, r in zip(values, rates, strict=True)]
-    mean = sum(moved[1:], moved[0]) / count
-    centred = [v - mean for v in moved]
-    variance = sum((v * v for v in centred[1:]), centred[0] * centred[0]) / count
-    normal = variance.sqrt()
-    total = sum((g * v / normal for g, v in zip(down[1:], centred[1:], strict=True)), down[0] * centred[0] / normal)
-    return (total / count)[1]
+    moved = normalised([arb_series([v, r]) for v, r in zip(values, rates, strict=True)], added)
+    terms = [g * v for g, v in zip(down, moved, strict=True)]
+    return (sum(terms[1:], terms[0]) / len(values))[1]
 
 
 PARTS = (

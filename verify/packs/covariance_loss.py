@@ -18,7 +18,6 @@ Source
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,7 +25,6 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-import numpy as np
 from flint import fmpq
 
 import numeric
@@ -35,8 +33,8 @@ from verify.engine.evidence import Evidence, Measurement, tally
 from verify.engine.rewrites import left, right, times
 from verify.engine.statement import Assumption, Check, Context, PaperRelation
 from verify.packs.covariance_measures import PACK, STAGES, CovarianceInstance, float_expected, toy
-from verify.packs.part import UndecidedError, mutant, pack_statement
-from verify.tolerance import rounding
+from verify.packs.oracle import abstaining, worse_than_side
+from verify.packs.part import mutant, pack_statement
 from verify.towers.tower import tensors
 
 # Mutants: rewrites of the claims.
@@ -272,6 +270,7 @@ DROPS = (
 # Further evidence: the operator of `numeric`.
 
 
+@abstaining
 def measure_operator(instance: CovarianceInstance, device: str = "cpu") -> Measurement:
     """Automatic differentiation against the operator of `numeric`."""
     arguments = (instance.points, instance.point_weights, instance.augmentation_weights)
@@ -280,16 +279,11 @@ def measure_operator(instance: CovarianceInstance, device: str = "cpu") -> Measu
     means = population.mean(numeric.forward(weights, population.flat_points, instance.slope))
     spec = numeric.loss_spec("triplet", tau=instance.tau, margin=instance.margin)
     xi = numeric.pair_weight(spec, (0.5 * (means[:, None] - means).square().sum(-1)).unsqueeze(-1)).squeeze(-1)
-    try:
-        found, _ = float_expected(instance, "covariance", device)
-    except UndecidedError as reason:
-        return Measurement(0.0, math.inf, False, str(reason))
+    found, _ = float_expected(instance, "covariance", device)
     sides = numeric.covariance_loss_update(weights, population, xi, instance.beta, instance.slope)
     worst = Measurement(0.0, 0.0)
     for layer, (gradient, side) in enumerate(zip(found, sides, strict=True), start=1):
-        value = np.vectorize(lambda entry: entry.value, otypes=[float])(gradient)
-        bound = np.vectorize(lambda entry: 2 * entry.error, otypes=[float])(gradient)
-        worst = rounding.worse(worst, np.abs(value + side.cpu().numpy()), bound, f"layer {layer}")
+        worst = worse_than_side(worst, gradient, side.cpu().numpy(), f"layer {layer}")
     return worst
 
 

@@ -17,7 +17,7 @@ import numeric
 from hltm.base.errors import InputError
 from verify.instances import samples
 from verify.instances.instance import JsonInstance, Matrix, freeze
-from verify.packs.bounded import float_values
+from verify.packs.oracle import float_values
 from verify.packs.part import Pack, Part, Place
 from verify.strategies import eighths, simplices
 from verify.towers import balls

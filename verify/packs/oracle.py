@@ -6,12 +6,15 @@ power series over them), or of tensors, for which `numeric` has it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from flint import arb_series, fmpq_series
 
+from verify.engine.evidence import Measurement
 from verify.packs.part import BITS, UndecidedError
 from verify.tolerance import rounding
 from verify.tolerance.running import Bounded
@@ -67,13 +70,37 @@ def float_gradients(loss: Callable[[Sequence[Tensor]], Tensor], at: Sequence[Any
 
 def float_value(value: Callable[[Sequence[Tensor]], Tensor], at: Sequence[Any], device: str = "cpu") -> Bounded:
     """A scalar in float64 with an estimate of its error, as in `float_gradients`."""
+    found: Bounded = float_values(lambda leaves: value(leaves)[None], at, device)[0]
+    return found
+
+
+def float_values(table: Callable[[Sequence[Tensor]], Tensor], at: Sequence[Any], device: str = "cpu") -> Array:
+    """A table of values in float64 with an estimate of their error, as in `float_gradients`."""
 
     def alone(leaves: list[Tensor]) -> list[Array]:
-        return [value(leaves).detach().cpu().numpy().astype(np.float64)]
+        return [table(leaves).detach().cpu().numpy().astype(np.float64)]
 
-    found: Any = _with_error(alone, at, device)[0]
-    value_with_error: Bounded = found[()]
-    return value_with_error
+    return _with_error(alone, at, device)[0]
+
+
+def worse_than_side(worst: Measurement, gradient: Array, side: Array, place: str) -> Measurement:
+    """The worse of a measurement and a gradient, whose entries have errors, against ``-side`` with errors as large."""
+    value = np.vectorize(lambda entry: entry.value, otypes=[float])(gradient)
+    bound = np.vectorize(lambda entry: 2 * entry.error, otypes=[float])(gradient)
+    return rounding.worse(worst, np.abs(value + side), bound, place)
+
+
+def abstaining(measure: Callable[..., Measurement]) -> Callable[..., Measurement]:
+    """A measure that abstains where it raises `UndecidedError`."""
+
+    @wraps(measure)
+    def measured(*arguments: Any, **options: Any) -> Measurement:
+        try:
+            return measure(*arguments, **options)
+        except UndecidedError as reason:
+            return Measurement(0.0, math.inf, False, str(reason))
+
+    return measured
 
 
 def _with_error(compute: Callable[[list[Tensor]], list[Array]], at: Sequence[Any], device: str) -> list[Array]:

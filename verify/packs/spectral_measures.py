@@ -16,9 +16,8 @@ import numeric
 from hltm.base.errors import InputError
 from verify.instances import samples
 from verify.instances.instance import JsonInstance, Matrix, Vector
-from verify.packs.bounded import float_values
 from verify.packs.byol_measures import everywhere, on_points
-from verify.packs.oracle import entries, exact_gradient, float_gradients, float_value
+from verify.packs.oracle import entries, exact_gradient, float_gradients, float_value, float_values
 from verify.packs.part import BITS, Pack, Part, Place, UndecidedError
 from verify.strategies import SLOPES, eighths, matrices, simplices, towers, widths
 from verify.tolerance.rounding import UNIT_ROUNDOFF
