@@ -14,6 +14,7 @@ from verify.engine.assumptions import drop
 from verify.engine.rewrites import Rewrite
 from verify.engine.runner import all_checks, refute
 from verify.engine.statement import Context
+from verify.packs.part import Mutant
 from verify.registry import PACKS, REGISTRY, entry
 
 STATEMENTS = {known.slug: known.load() for known in PACKS}
@@ -52,6 +53,23 @@ def test_a_formula_is_proved_and_its_false_neighbours_are_refuted(slug, part):
     assert set(decisions.values()) == {False}, decisions
     assert derived.claim.latex()
     assert derived.latex()
+
+
+@pytest.mark.parametrize(("slug", "part"), PARTS)
+def test_numbers_refute_every_relation_that_is_changed(slug, part):
+    """A relation whose two sides are the same numbers by construction, or always 0, would not notice."""
+    checks = STATEMENTS[slug].checks
+    drawn = next(check.run for check in checks if (check.kind, check.source) == ("exact", "toy")).args[1]
+    pack = STATEMENTS[slug].measures["exact"].__self__
+    (chosen,) = [one for one in pack.parts if one.name == part]
+    instances = list(drawn(5, 12))
+    mutants = theory.derive(slug, part=part).claim.mutants()
+    assert mutants
+    for name, wrong in mutants.items():
+        changed = Mutant(part, lambda _, wrong=wrong: wrong)
+        for floating in (False, True):
+            found = (pack.measure_part(chosen, one, changed, floating, "cpu") for one in instances)
+            assert any(one.status == "refuted" for one in found), (name, floating)
 
 
 @pytest.mark.parametrize("slug", DERIVED)
