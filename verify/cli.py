@@ -161,7 +161,7 @@ def run(
 
 def run_own(file: Path, output: Output, options: Options) -> int:
     """Run the statements of a user's file and return the exit code."""
-    from verify.own.statement import attribute_errors_to, load_statements
+    from verify.own.files import attribute_errors_to, load_statements
 
     with attribute_errors_to(file):
         return execute(load_statements(file), output, options)
@@ -217,7 +217,7 @@ def run_replay(file: Path, device: str, output: Output, statements: Path | None 
     """Measure one saved instance by every kind of evidence, and give the exit code."""
     from verify.engine.runner import replay as measure
     from verify.engine.saved import read_instance
-    from verify.own.statement import load_statements
+    from verify.own.files import load_statements
     from verify.report.documents import replay_json
 
     output.check()

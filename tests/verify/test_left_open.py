@@ -12,7 +12,7 @@ from verify.engine.evidence import Evidence, Measurement
 from verify.engine.runner import Refutation, Result
 from verify.engine.search import property_evidence
 from verify.engine.statement import Context
-from verify.own.statement import symbolic_evidence
+from verify.own.symbolic import symbolic_evidence
 from verify.registry import entry
 from verify.report.documents import variants_line
 

@@ -17,7 +17,7 @@ from verify import Arithmetic, Context, JsonInstance, PopulationInstance, Varian
 from verify.engine.runner import run
 from verify.instances.samples import toy_populations
 from verify.own.sides import UserSides, arrays
-from verify.own.statement import load_statements
+from verify.own.files import load_statements
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 TUTORIAL = DOCS / "examples" / "infonce_trace.py"
@@ -292,7 +292,7 @@ def test_a_type_serves_as_strategy_and_variants_name_their_kinds():
 def test_symbolic_claims():
     import sympy
 
-    from verify.own.statement import symbolic_evidence
+    from verify.own.symbolic import symbolic_evidence
 
     x = sympy.Symbol("x")
     equal = sympy.Eq((x + 1) ** 2, x**2 + 2 * x + 1, evaluate=False)

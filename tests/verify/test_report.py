@@ -17,7 +17,7 @@ from report_pages import Page, overfull
 from verify.engine.evidence import KINDS, Evidence
 from verify.engine.runner import Result, interrupted, run
 from verify.engine.statement import Context
-from verify.own.statement import load_statements
+from verify.own.files import load_statements
 from verify.registry import REGISTRY, entry
 from verify.report.build import build, counterexamples, figures, not_drawn
 from verify.report.documents import results_json

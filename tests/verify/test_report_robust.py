@@ -21,7 +21,7 @@ from report_pages import overfull
 from verify.cli import scratch_folder
 from verify.engine.runner import Result
 from verify.engine.statement import Context, command
-from verify.own.statement import load_statements
+from verify.own.files import load_statements
 from verify.report.build import build, counterexamples
 from verify.report.html import FITS, ConversionError, formula, mathml, page, width
 from verify.report.tex import code, document, run_pdflatex

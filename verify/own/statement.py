@@ -6,25 +6,20 @@ import itertools
 import json
 import random
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
-from hltm.base.userfile import in_one_line, line_of, run_file
-from verify.engine import kernel, runner
 from verify.engine.assumptions import Sides, of_measurement
 from verify.engine.evidence import Evidence, Kind, Measurement, tally
 from verify.engine.statement import Assumption, Check, Context, Statement, Variant
 from verify.own.sides import Side, UserSides, as_text
-from verify.registry import Entry, entry
+from verify.own.symbolic import kernel_evidence, symbolic_evidence
 
 if TYPE_CHECKING:
-    from theory import Decision, Derivation
+    pass
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LONGEST = 60
@@ -295,77 +290,6 @@ def property_evidence(sides: UserSides, stages: Stages, context: Context) -> Evi
     )  # fmt: skip
 
 
-def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) -> Evidence:
-    """Symbolic evidence of a user's claims: relations and derivations that must be proved."""
-    try:
-        with redirect_stdout(sys.stderr):
-            result = claims()
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
-        raise InputError(f"statement {slug!r}, symbolic: {type(error).__name__}: {error}") from error
-    if not isinstance(result, Mapping):
-        rows = result if isinstance(result, list | tuple) else [result]
-        result = {f"claim {number}": claim for number, claim in enumerate(rows, start=1)}
-    if not result:
-        return Evidence("symbolic", "abstained", "proof", detail="nothing was claimed")
-    derivations = ((str(name), as_derivation(slug, str(name), claim)) for name, claim in result.items())
-    return runner.symbolic_evidence(derivations, len(result), "claim")
-
-
-def kernel_evidence(slug: str, claims: Callable[[], Any], context: Context) -> Evidence:
-    """What a proof assistant says of the identities that a user's claims come down to."""
-    return kernel.compiled(slug, lambda: symbolic_evidence(slug, claims, context))
-
-
-def as_derivation(slug: str, name: str, claim: Any) -> Derivation:
-    """A claim as a derivation: a relation is one of a single step."""
-    import sympy
-
-    import theory
-    from theory.core.claim import reading
-
-    if isinstance(claim, theory.Derivation):
-        return claim
-    place = f"statement {slug!r}, symbolic, {name}"
-    decision = decide(claim, place)
-    expression = sympy.sympify(claim, strict=True)
-    justification = "as stated, both sides compared"
-    if expression in (sympy.true, sympy.false):
-        justification = "a relation that SymPy evaluated when it was made (evaluate=False keeps both sides)"
-    residual = sympy.Integer(0) if decision.value is True else _residual(expression)
-    step = theory.Step(expression, justification, decision)
-    read = reading(partial(decide, place=place))
-    return theory.Derivation(slug, theory.Claim(name, (expression,)), (step,), residual, read)
-
-
-def _residual(expression: Any) -> Any:
-    """Left side minus right side of an equation; None for a relation of another kind."""
-    import sympy
-
-    if not isinstance(expression, sympy.Equality):
-        return None
-    try:
-        return expression.lhs - expression.rhs
-    except (TypeError, sympy.matrices.exceptions.ShapeError):
-        return None
-
-
-def decide(claim: Any, place: str) -> Decision:
-    """Decide a relation, or take SymPy's decision if it has already evaluated it."""
-    import sympy
-    from sympy.core.relational import Relational
-
-    import theory
-
-    if isinstance(claim, bool) or claim in (sympy.true, sympy.false):
-        return theory.Decision(bool(claim), "SymPy's evaluation of the equation")
-    if isinstance(claim, sympy.Equality):
-        return theory.decide_equal(claim.lhs, claim.rhs)
-    if isinstance(claim, Relational | theory.PositiveSemidefinite):
-        return theory.decide_order(claim)
-    allowed = "an equation (sympy.Eq), an inequality (sympy.Ge, Gt, Le, Lt, Ne), a theory.PositiveSemidefinite"
-    raise InputError(f"{place}: {claim!r:.60}: must be {allowed} or a theory.Derivation")
-
-
 def assumptions_of(
     drops: Mapping[str, Without] | Sequence[Assumption], measures: Measures, name: str
 ) -> tuple[Assumption, ...]:
@@ -403,57 +327,3 @@ def sides_without(measures: Measures, stages: Stages, context: Context) -> Itera
     if result.instance is not None:
         measure(result.instance)
         yield rows[-1]
-
-
-# Statements of a file.
-
-
-@dataclass(frozen=True)
-class OwnEntry(Entry):
-    """An entry of a loaded statement."""
-
-    statement: Statement
-
-    def load(self) -> Statement:
-        return self.statement
-
-
-def load_statements(path: Path) -> tuple[OwnEntry, ...]:
-    """Run a file and return the statements that it defines, in order."""
-    module = run_file(path)
-    result: list[Statement] = []
-    for value in vars(module).values():
-        if isinstance(value, Statement) and not any(value is other for other in result):
-            result.append(value)
-    if not result:
-        raise InputError(f"file {str(path)!r}: defines no statement, must have one at its top level")
-    for index, statement in enumerate(result):
-        checked_name(statement.slug, f"slug in {str(path)!r}")
-        if statement.slug in [other.slug for other in result[:index]]:
-            raise InputError(f"slug={statement.slug!r} in {str(path)!r}: is there twice, slugs must differ")
-        if _is_ours(statement.slug):
-            raise InputError(f"slug={statement.slug!r} in {str(path)!r}: is a name of the toolkit's own statements")
-    return tuple(OwnEntry(s.slug, s.theorem, s.title, "", s) for s in result)
-
-
-def _is_ours(slug: str) -> bool:
-    try:
-        entry(slug)
-    except InputError:
-        return False
-    return True
-
-
-@contextmanager
-def attribute_errors_to(path: Path) -> Iterator[None]:
-    """Turn exceptions of the user's code (a strategy, a check) into InputErrors of one line."""
-    from hypothesis.errors import HypothesisException
-
-    try:
-        yield
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:
-        if isinstance(error, HypothesisException) or line_of(error, path) is not None:
-            raise InputError(in_one_line(error, path)) from error
-        raise
