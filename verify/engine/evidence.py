@@ -82,9 +82,9 @@ class Evidence:
     """Evidence of one kind from one source of instances.
 
     `source` says where the instances came from (`proof`, `toy`, `tree`, `digits`, `search`). `counterexample` is the
-    instance that refuted, if any; `effect` is the smallest effect that a sampling check detects, in words. For the
-    report there are the `derivations` of `theory`, the `outcomes` of dropped assumptions and the `refutations` of false
-    variants behind the summary.
+    instance that refuted, if any; `effect` is the smallest effect that a sampling check detects, in words; `coverage`
+    is what the decided instances span, in words. For the report there are the `derivations` of `theory`, the `outcomes`
+    of dropped assumptions and the `refutations` of false variants behind the summary.
 
     Examples
     --------
@@ -105,6 +105,7 @@ class Evidence:
     counterexample: Any = field(default=None, compare=False)
     variant: str | None = None
     effect: str = ""
+    coverage: str = ""
     derivations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     outcomes: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     refutations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
@@ -127,6 +128,8 @@ class Evidence:
         }
         if self.variant is not None:
             row["variant"] = self.variant
+        if self.coverage:
+            row["coverage"] = self.coverage
         return row
 
 
