@@ -10,9 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from verify.engine import html
+
+if TYPE_CHECKING:
+    from verify.engine.disagreement import Disagreement
 
 Kind = Literal["symbolic", "kernel", "exact", "float", "property", "trained", "variants", "assumptions"]
 Status = Literal["holds", "refuted", "abstained", "not-run"]
@@ -37,6 +40,8 @@ class Measurement:
         too wide): such an instance counts neither for nor against.
     detail : str
         What was compared where the difference is largest.
+    apart : Disagreement, optional
+        Both sides of a comparison that refutes (`verify.engine.disagreement.disagreement`).
 
     Examples
     --------
@@ -52,6 +57,7 @@ class Measurement:
     tolerance: float
     decided: bool = True
     detail: str = ""
+    apart: Disagreement | None = field(default=None, compare=False)
 
     @property
     def status(self) -> Verdict:
@@ -82,9 +88,10 @@ class Evidence:
     """Evidence of one kind from one source of instances.
 
     `source` says where the instances came from (`proof`, `toy`, `tree`, `digits`, `search`). `counterexample` is the
-    instance that refuted, if any; `effect` is the smallest effect that a sampling check detects, in words; `coverage`
-    is what the decided instances span, in words. For the report there are the `derivations` of `theory`, the `outcomes`
-    of dropped assumptions and the `refutations` of false variants behind the summary.
+    instance that refuted, if any, and `apart` both sides on it; `effect` is the smallest effect that a sampling check
+    detects, in words; `coverage` is what the decided instances span, in words. For the report there are the
+    `derivations` of `theory`, the `outcomes` of dropped assumptions and the `refutations` of false variants behind the
+    summary.
 
     Examples
     --------
@@ -106,6 +113,7 @@ class Evidence:
     variant: str | None = None
     effect: str = ""
     coverage: str = ""
+    apart: Disagreement | None = field(default=None, compare=False)
     derivations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     outcomes: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     refutations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
@@ -130,6 +138,8 @@ class Evidence:
             row["variant"] = self.variant
         if self.coverage:
             row["coverage"] = self.coverage
+        if self.apart is not None:
+            row["disagreement"] = self.apart.as_json()
         return row
 
 
@@ -182,7 +192,7 @@ def tally(
         if result.status == "refuted":
             return Evidence(
                 kind, "refuted", source, decided, abstained, result.residual, result.tolerance,
-                detail=joined(detail, result.detail), counterexample=instance,
+                detail=joined(detail, result.detail), counterexample=instance, apart=named(result, instance),
             )  # fmt: skip
     enough = decided >= at_least
     note = "" if enough else f"only {decided} of at least {counted(at_least, 'instance')} could be decided"
@@ -190,6 +200,15 @@ def tally(
         kind, "holds" if enough else "abstained", source, decided, abstained,
         worst.residual if worst else None, worst.tolerance if worst else None, detail=joined(detail, note),
     )  # fmt: skip
+
+
+def named(refuted: Measurement, instance: Any) -> Disagreement | None:
+    """Both sides of a refutation, with the names that the instance gives their ratio."""
+    if refuted.apart is None:
+        return None
+    from verify.engine.disagreement import with_names
+
+    return with_names(refuted.apart, instance)
 
 
 def joined(*parts: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis.errors import NoSuchExample, Unsatisfiable
 
-from verify.engine.evidence import Evidence, Kind, Measurement, counted, joined
+from verify.engine.evidence import Evidence, Kind, Measurement, counted, joined, named
 
 if TYPE_CHECKING:
     from verify.engine.statement import Context, Part
@@ -145,7 +145,7 @@ def property_evidence(
         return Evidence(
             "property", "refuted", "search", result.tried, result.undecided, measured.residual, measured.tolerance,
             detail=joined(after, measured.detail),
-            counterexample=result.instance,
+            counterexample=result.instance, apart=named(measured, result.instance),
         )  # fmt: skip
     decided = result.tried - result.undecided
     # Hypothesis stops early where a strategy has few instances: half of the examples must be decided.
