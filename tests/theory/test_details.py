@@ -18,7 +18,7 @@ from theory.core.notation import Vec, matrix, negative, plain, r_0, r_p, tau
 from theory.latex import render
 from theory.losses import signs as slopes
 from theory.losses.family import pair_weights, weight_at
-from theory.losses.grammar import check_syntax, unexpected
+from theory.losses.grammar import KNOWN, check_syntax, unexpected
 from theory.losses.loss import derivative, loss_of
 from theory.losses.parse import parse_loss
 from theory.losses.signs import decide_slope, sign_decisions
@@ -42,7 +42,7 @@ def test_the_grammar_accepts_every_known_name(text):
     [("r_65 - r_p", "r_65", 1), ("r_p - Tau", "Tau", 7), ("sin(r_p)", "sin", 1), ("r_p + r_00", "r_00", 7), ("r_p*(tau_ + 1)", "tau_", 6)],
 )  # fmt: skip
 def test_the_grammar_names_the_first_unknown_name(text, what, place):
-    known = "known are r_p, r_1 .. r_64, tau, r_0, exp, log, sqrt, max"
+    known = KNOWN
     for reader in (check_syntax, parse_loss):
         with pytest.raises(InputError, match=re.escape(f"'{what}' at character {place} of loss {text!r}: {known}")):
             reader(text)

@@ -35,8 +35,8 @@ CODE = [
     "f'{r_p}'", "'r_p'", '"r_p"', "b'r_p'", "`r_p`", "$(touch owned)", "${HOME}", "r_p; touch owned", "r_p && touch owned",
     "\\input{owned}", "\\write18{touch owned}", "r_p #", "# r_p", "r_p // comment", "/* */ r_p", "r_p ? r_1 : tau", "%s", "{0}",
     "r_p!", "3!", "r_p'", "∂r_p", "Symbol(r_p)", "sympy", "sympy.exp(r_p)", "Integer(3)", "S(r_p)", "oo", "zoo", "nan", "I", "E",
-    "pi", "inf", "Infinity", "NaN", "True", "None", "Heaviside(r_p)", "sin(r_p)", "Max(r_p, 0)", "min(r_p, 0)", "abs(r_p)",
-    "factorial(10000000)", "gamma(r_p)", "Sum(r_p)", "Integral(r_p)", "Piecewise(r_p)", "EXP(r_p)", "Exp(r_p)", "sigmoid(r_p)",
+    "pi", "inf", "Infinity", "NaN", "True", "None", "Heaviside(r_p)", "sin(r_p)", "Max(r_p, 0)", "Min(r_p, 0)", "Abs(r_p)",
+    "factorial(10000000)", "gamma(r_p)", "Sum(r_p)", "Integral(r_p)", "Piecewise(r_p)", "EXP(r_p)", "Exp(r_p)", "erf(r_p)",
 ]  # fmt: skip
 NAMES = [
     "r_00", "r_01", "r_65", "r_100", "r_999999999999", "r_-1", "r_1.5", "r_", "r", "r__1", "r_1_", "r_p_", "R_p", "r_P", "r_+",

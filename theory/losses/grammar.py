@@ -1,5 +1,7 @@
 """The grammar of losses given as text, and its refusals; loads no SymPy, so that a typo is refused at once."""
 
+import re
+from collections.abc import Collection
 from functools import lru_cache
 
 from lark import Lark
@@ -9,9 +11,16 @@ from hltm.base.errors import InputError
 
 LENGTH = 2_000
 """Most characters of a loss."""
-NEGATIVES = 64
-KNOWN = "known are r_p, r_1 .. r_64, tau, r_0, exp, log, sqrt, max"
-_NAMES = frozenset(("r_p", "tau", "r_0", "exp", "log", "sqrt", "max", *(f"r_{k}" for k in range(1, NEGATIVES + 1))))
+NEGATIVES, POSITIVES = 64, 8
+FUNCTIONS = (
+    "exp", "log", "log1p", "sqrt", "abs", "min", "max", "relu", "tanh", "sigmoid", "softplus", "sum_p", "mean_p",
+)  # fmt: skip
+KNOWN = (
+    "known are r_p, r_1 .. r_64, r_p1 .. r_p8, s_p, s_1 .. s_64, s_p1 .. s_p8, tau, r_0, "
+    f"{', '.join(FUNCTIONS)}; others are declared (--param)"
+)
+DISTANCE = re.compile(r"([rs])_(p?)([1-9][0-9]?|)", re.ASCII)
+"""A distance r or a cosine similarity s: of the positive pair, of one of several positives, of a negative."""
 _SHOWN = 60
 
 GRAMMAR = r"""
@@ -39,16 +48,33 @@ NAME: /[A-Za-z_][A-Za-z_0-9]*/
 """
 
 
-def check_syntax(text: str) -> None:
+def is_distance(name: str) -> bool:
+    """Whether a name is ``r_p``, ``r_p1`` .. or ``r_1`` .., or the same with s."""
+    match = DISTANCE.fullmatch(name)
+    if match is None or not (match[2] or match[3]):
+        return False
+    return not match[3] or int(match[3]) <= (POSITIVES if match[2] else NEGATIVES)
+
+
+def has_similarities(text: str) -> bool:
+    """Whether a text of the grammar has a cosine similarity, which is one of unit vectors."""
+    return any(token.type == "NAME" and token[:2] == "s_" and is_distance(token) for token in _plain().lex(text))
+
+
+def check_syntax(text: str, declared: Collection[str] = ()) -> None:
     """Refuse what the grammar or the names rule out; `theory.losses.parse` refuses the rest."""
     check_length(text)
     try:
         _plain().parse(text)
         for token in _plain().lex(text):
-            if token.type == "NAME" and str(token) not in _NAMES:
+            if token.type == "NAME" and not _is_known(str(token), declared):
                 raise refused_at(text, str(token), int(token.start_pos or 0), KNOWN)
     except UnexpectedInput as error:
         raise unexpected(text, error) from None
+
+
+def _is_known(name: str, declared: Collection[str]) -> bool:
+    return name in ("tau", "r_0", *FUNCTIONS, *declared) or is_distance(name)
 
 
 def check_length(text: str) -> None:

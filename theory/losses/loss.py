@@ -1,13 +1,14 @@
 """Losses of statement 2 (arXiv 2010.00578): canonical ones, a user's, derivatives, pair weights.
 
-A loss is an expression in ``r_+`` and the distances of the negatives: ``r[k]``, k = 1..H with symbolic H, or
-``r_1, r_2, ...``. With several negatives the simple and the triplet loss are the mean over them; H = 1 gives
-the paper's.
+A loss is an expression in ``r_+`` (or ``r_p1, r_p2, ...`` for several positives) and the distances of the negatives:
+``r[k]``, k = 1..H with symbolic H, or ``r_1, r_2, ...``. Its domain is ``r >= 0``, or ``0 <= r <= 2`` for unit outputs.
+With several negatives the simple and the triplet loss are the mean over them; H = 1 gives the paper's.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from fractions import Fraction
 from math import comb, prod
 from types import MappingProxyType
 
@@ -18,6 +19,7 @@ from sympy.concrete.delta import deltasummation
 from hltm.base.errors import InputError
 from theory.core.notation import H, j, k, negative, r, r_0, r_p, tau
 from theory.core.record import differentiated
+from theory.losses.parameters import Parameter
 
 _RANGE = (k, 1, H)
 CANONICAL: Mapping[str, Expr] = MappingProxyType(
@@ -35,46 +37,102 @@ FEW = 4
 """Up to this many negatives everything is written out."""
 _DUMMY = Symbol("r_k", nonnegative=True)
 _SIZE_LIMIT = 400
-_ALLOWED = "r_p, r_1, r_2, ..., tau, r_0, or r[k] summed over k = 1..H"
+_ALLOWED = "r_p, r_1, r_2, ..., tau, r_0, declared parameters, or r[k] summed over k = 1..H"
+
+
+DOMAINS = ("euclidean", "sphere")
+"""Where distances lie: ``r >= 0``, or ``0 <= r <= 2``, which is that of unit vectors."""
+Bounds = Mapping[Expr, tuple[Expr, Expr]]
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss as an expression, with the symbols of its negatives (None for symbolic H)."""
+    """A loss as an expression, with the symbols of its negatives (None for symbolic H) and of its positives."""
 
     expression: Expr
     negatives: tuple[Symbol, ...] | None
     name: str
+    positives: tuple[Symbol, ...] = (r_p,)
+    parameters: tuple[Parameter, ...] = ()
+    domain: str = "euclidean"
 
     @property
     def symbolic(self) -> bool:
         """Whether the number of negatives is the symbol H."""
         return self.negatives is None
 
+    @property
+    def distances(self) -> tuple[Symbol, ...]:
+        """The distances of positives and (explicit) negatives."""
+        return (*self.positives, *(self.negatives or ()))
 
-def loss_of(loss: object, negatives: int | None = None) -> Loss:
-    """A loss from its canonical name or from an expression."""
-    if negatives is not None and (isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1):
-        raise InputError(f"negatives={negatives!r} of loss {loss!r}: must be a positive integer or None")
+    @property
+    def bounds(self) -> Bounds:
+        """Closed ranges of the distances and parameters that have them."""
+        from theory.losses.parse import parameter_symbol
+
+        result: dict[Expr, tuple[Expr, Expr]] = {}
+        for parameter in self.parameters:
+            if parameter.low is not None and parameter.high is not None:
+                ends = _rational(parameter.low), _rational(parameter.high)
+                result[parameter_symbol(parameter)] = ends
+        if self.domain == "sphere":
+            result |= {distance: (sympy.S.Zero, sympy.Integer(2)) for distance in self.distances}
+        return result
+
+
+def loss_of(
+    loss: object,
+    negatives: int | None = None,
+    parameters: Iterable[Parameter] = (),
+    positives: int | None = None,
+    domain: str | None = None,
+) -> Loss:
+    """A loss from its canonical name or from an expression.
+
+    A text with cosine similarities is one of unit vectors: its domain is the sphere.
+    """
+    for name, value in (("negatives", negatives), ("positives", positives)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InputError(f"{name}={value!r} of loss {loss!r}: must be a positive integer or None")
+    if domain is not None and domain not in DOMAINS:
+        raise InputError(f"domain={domain!r}: must be one of {', '.join(DOMAINS)}")
+    declared = tuple(parameters)
     if isinstance(loss, str):
         if loss in CANONICAL:
-            return _explicit(CANONICAL[loss], loss, negatives)
-        return _resolved(_parsed(loss), loss, negatives)
+            found = _explicit(CANONICAL[loss], loss, negatives)
+            return found if domain is None else replace(found, domain=domain)
+        return _resolved(_parsed(loss, declared, positives), loss, negatives, declared, _domain_of(loss, domain))
     if isinstance(loss, Expr):
-        return _resolved(loss, str(loss), negatives)
+        return _resolved(loss, str(loss), negatives, declared, domain or DOMAINS[0])
     raise InputError(f"loss={loss!r}: must be a name ({', '.join(CANONICAL)}) or an expression in {_ALLOWED}")
 
 
-def _parsed(text: str) -> Expr:
-    from theory.losses.grammar import LENGTH
+def _domain_of(text: str, domain: str | None) -> str:
+    from theory.losses.grammar import has_similarities
+
+    if not has_similarities(text):
+        return domain or DOMAINS[0]
+    if domain == "euclidean":
+        raise InputError(f"domain={domain!r}: s_p, s_1, ... are cosine similarities, of unit vectors: must be 'sphere'")
+    return "sphere"
+
+
+def _rational(number: Fraction) -> Rational:
+    return Rational(number.numerator, number.denominator)
+
+
+def _parsed(text: str, parameters: tuple[Parameter, ...], positives: int | None) -> Expr:
+    from theory.losses.grammar import LENGTH, is_distance
     from theory.losses.parse import parse_loss
 
-    if text.isidentifier() and len(text) <= LENGTH and text not in ("r_p", "r_1", "tau", "r_0"):
+    known = is_distance(text) or text in ("tau", "r_0") or any(text == p.name for p in parameters)
+    if text.isidentifier() and len(text) <= LENGTH and not known:
         near = get_close_matches(text, CANONICAL, 1, 0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         shown = text if len(text) <= 60 else text[:57] + "..."
         raise InputError(f"loss={shown!r}: must be one of {', '.join(CANONICAL)} or an expression in {_ALLOWED}{hint}")
-    return parse_loss(text)
+    return parse_loss(text, parameters, positives)
 
 
 def _explicit(expression: Expr, name: str, negatives: int | None) -> Loss:
@@ -85,7 +143,13 @@ def _explicit(expression: Expr, name: str, negatives: int | None) -> Loss:
     return Loss(written.xreplace({r[number + 1]: s for number, s in enumerate(symbols)}), symbols, name)
 
 
-def _resolved(expression: Expr, name: str, negatives: int | None) -> Loss:
+def _resolved(
+    expression: Expr,
+    name: str,
+    negatives: int | None,
+    parameters: tuple[Parameter, ...] = (),
+    domain: str = DOMAINS[0],
+) -> Loss:
     """Match the symbols of a user's expression by name."""
     decimals = {number: Rational(str(number)) for number in expression.atoms(sympy.Float)}
     expression = expression.xreplace(decimals)
@@ -93,20 +157,37 @@ def _resolved(expression: Expr, name: str, negatives: int | None) -> Loss:
         raise InputError(f"loss {name[:60]!r}: expands to more than {_SIZE_LIMIT} terms, too many to be decided")
     if expression.has(Indexed):
         return _indexed(expression, name, negatives)
+    known, highest, count = _matched(expression, name, parameters)
+    number = max(highest, negatives or 1)
+    if number > 64:
+        raise InputError(f"{number} negatives of loss {name!r}: at most 64 are written out")
+    replaced = expression.xreplace({s: known[str(s)] for s in expression.free_symbols})
+    pulled = tuple(known[f"r_p{k}"] for k in range(1, count + 1)) or (r_p,)
+    symbols = tuple(negative(number) for number in range(1, number + 1))
+    return Loss(replaced, symbols, name, pulled, parameters, domain)
+
+
+def _matched(expression: Expr, name: str, parameters: tuple[Parameter, ...]) -> tuple[dict[str, Symbol], int, int]:
+    """The symbols by name, the highest number of a negative, and the number of numbered positives."""
+    from theory.losses.grammar import POSITIVES
+    from theory.losses.parse import parameter_symbol, positive
+
     known: dict[str, Symbol] = {"r_p": r_p, "tau": tau, "r_0": r_0}
-    highest = 0
+    known |= {parameter.name: parameter_symbol(parameter) for parameter in parameters}
+    highest, numbered = 0, set()
     for symbol in sorted(expression.free_symbols, key=str):
         label = str(symbol)
         if label.startswith("r_") and label[2:].isdecimal() and int(label[2:]) > 0:
             highest = max(highest, int(label[2:]))
             known[label] = negative(int(label[2:]))
+        elif label.startswith("r_p") and label[3:].isdecimal() and 0 < int(label[3:]) <= POSITIVES:
+            numbered.add(int(label[3:]))
+            known[label] = positive(int(label[3:]))
         elif label not in known:
             raise InputError(f"symbol {label!r} of loss {name!r}: must be one of {_ALLOWED}")
-    count = max(highest, negatives or 1)
-    if count > 64:
-        raise InputError(f"{count} negatives of loss {name!r}: at most 64 are written out")
-    replaced = expression.xreplace({s: known[str(s)] for s in expression.free_symbols})
-    return Loss(replaced, tuple(negative(number) for number in range(1, count + 1)), name)
+    if numbered and (len(numbered) < max(numbered) or r_p in expression.free_symbols):
+        raise InputError(f"positives of loss {name[:60]!r}: must be r_p alone, or r_p1, r_p2, ... without a gap")
+    return known, highest, len(numbered)
 
 
 def expanded_size(expression: Expr) -> int:
@@ -150,7 +231,7 @@ def indexed_form(loss: Loss) -> Loss | None:
     if loss.negatives is None or len(loss.negatives) <= FEW:
         return None
     result = _indexed_part(loss.expression, frozenset(loss.negatives))
-    return None if result is None else Loss(result, None, loss.name)
+    return None if result is None else replace(loss, expression=result, negatives=None)
 
 
 def at_number(expression: Expr, negatives: tuple[Symbol, ...], free: Expr | None = None, chosen: int = 1) -> Expr:

@@ -1,11 +1,13 @@
 """Parse a loss from text with a grammar of its own (lark, LALR); nothing is evaluated as code.
 
-Numbers, the symbols ``r_p``, ``r_1`` .. ``r_64``, ``tau``, ``r_0``, the operators ``+ - * / ** ^``, parentheses, and
-the functions exp, log, sqrt and max. Length, nesting, exponents and the size of numbers are limited. The parser and
-what it builds are iterative: no text can exhaust the stack.
+Numbers, the symbols ``r_p``, ``r_1`` .. ``r_64``, ``r_p1`` .. ``r_p8`` (several positives), ``s_p``, ``s_1``, ...
+(cosine similarities), ``tau``, ``r_0``, declared parameters, the operators ``+ - * / ** ^``, parentheses, and the
+functions ``theory.losses.grammar.FUNCTIONS``. Length, nesting, exponents and the size of numbers are limited. The parser
+and what it builds are iterative: no text can exhaust the stack.
 """
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -14,21 +16,80 @@ from typing import Any
 import sympy
 from lark import Lark, Token
 from lark.exceptions import UnexpectedInput
-from sympy import Expr, Rational
+from sympy import Expr, Rational, Symbol
 
-from theory.core.notation import negative, r_0, r_p, tau
-from theory.losses.grammar import GRAMMAR, KNOWN, NEGATIVES, check_length, refused_at, unexpected
+from theory.core.notation import r_0, r_p, tau
+from theory.losses.grammar import (
+    DISTANCE,
+    FUNCTIONS,
+    GRAMMAR,
+    KNOWN,
+    POSITIVES,
+    check_length,
+    is_distance,
+    refused_at,
+    unexpected,
+)
+from theory.losses.parameters import Parameter
 
 _DEPTH, _POWER, _DEGREE, _DIGITS, _BITS, _ARGUMENTS = 40, 16, 64, 30, 2_000, 16
-_FUNCTIONS = {"exp": sympy.exp, "log": sympy.log, "sqrt": sympy.sqrt, "max": sympy.Max}
-_SYMBOLS = {"r_p": r_p, "tau": tau, "r_0": r_0}
+_EXPONENTIAL = ("exp", "tanh", "sigmoid", "softplus")
+_MANY, _SUMS = ("max", "min"), ("sum_p", "mean_p")
 
 
-def parse_loss(text: str) -> Expr:
-    """Parse a loss; refuse a text outside of the grammar or beyond its limits."""
+def _tanh(x: Expr) -> Expr:
+    return 1 - 2 / (sympy.exp(2 * x) + 1)
+
+
+_FUNCTIONS: dict[str, Callable[..., Expr]] = {
+    "exp": sympy.exp,
+    "log": sympy.log,
+    "log1p": lambda x: sympy.log(1 + x),
+    "sqrt": sympy.sqrt,
+    "abs": lambda x: sympy.Max(x, -x),  # so that every kink is that of a maximum
+    "min": sympy.Min,
+    "max": sympy.Max,
+    "relu": lambda x: sympy.Max(sympy.S.Zero, x),
+    "tanh": _tanh,
+    "sigmoid": lambda x: 1 / (1 + sympy.exp(-x)),
+    "softplus": lambda x: sympy.log(1 + sympy.exp(x)),
+}
+
+
+def positive(number: int) -> Symbol:
+    """The squared distance ``r_p1``, ``r_p2``, ... of one of several positives."""
+    return Symbol(f"r_p{number}", nonnegative=True)
+
+
+def similarity(distance: Symbol) -> Symbol:
+    """The cosine similarity ``s_p``, ``s_1``, ... of the pair whose distance is ``r_p``, ``r_1``, ..."""
+    return Symbol("s" + str(distance)[1:], real=True)
+
+
+def parameter_symbol(parameter: Parameter) -> Symbol:
+    """The symbol of a declared parameter without a value, with what is declared of it."""
+    if parameter.name == "tau":
+        return tau
+    if parameter.name == "r_0" and parameter.kind == "real":
+        return r_0
+    return Symbol(parameter.name, **{parameter.kind: True})
+
+
+def parse_loss(
+    text: str, parameters: Iterable[Parameter] = (), positives: int | None = None, similarities: bool = False
+) -> Expr:
+    """Parse a loss; refuse a text outside of the grammar or beyond its limits.
+
+    `parameters` are declared names. `positives` is what ``sum_p`` runs over: by default the highest ``r_p1``, ``r_p2``,
+    ... of the text, at least 2. A cosine similarity ``s_p`` is read as ``1 - r_p``, which it is for unit vectors; with
+    `similarities` it is kept as a symbol of its own.
+    """
     check_length(text)
+    declared = tuple(parameters)
     try:
-        result: Expr = _grammar().parse(text).value  # type: ignore[attr-defined]
+        count = _positives(text, positives)
+        result: Expr = _grammar(declared, count, similarities).parse(text).value  # type: ignore[attr-defined]
+        _check_positives(text, result)
     except _RefusedError as refused:
         raise refused_at(text, refused.what, refused.place, refused.rule) from None
     except UnexpectedInput as error:
@@ -43,9 +104,39 @@ def parse_loss(text: str) -> Expr:
     return result
 
 
-@lru_cache(maxsize=1)
-def _grammar() -> Lark:
-    return Lark(GRAMMAR, parser="lalr", lexer="basic", transformer=_Builder(), maybe_placeholders=False)
+def _positives(text: str, given: int | None) -> int:
+    """The number of positives that ``sum_p`` runs over."""
+    written = [int(match[3]) for match in DISTANCE.finditer(text) if match[2] and match[3]]
+    highest = max((number for number in written if number <= POSITIVES), default=0)
+    if given is not None and not max(highest, 1) <= given <= POSITIVES:
+        raise _RefusedError(f"positives={given}", 0, f"must be from {max(highest, 1)} to {POSITIVES}")
+    return given or max(highest, 2)
+
+
+def _check_positives(text: str, result: Expr) -> None:
+    """Several positives are numbered from 1 without a gap, and no ``r_p`` stands beside them."""
+    names = {str(s) for s in result.free_symbols if is_distance(str(s)) and str(s)[2:3] == "p"}
+    numbered = sorted(int(name[3:]) for name in names if name[3:])
+    plain = sorted(name for name in names if not name[3:])
+    if numbered and plain:
+        rule = "stands beside r_p1, r_p2, ...: number every positive"
+        raise _RefusedError(plain[0], _place(text, "p"), rule)
+    missing = sorted(set(range(1, max(numbered, default=0) + 1)) - set(numbered))
+    if missing:
+        last = f"p{numbered[-1]}"
+        rule = f"positives are numbered from 1: r_p{missing[0]} is missing"
+        raise _RefusedError(f"r_{last}", _place(text, last), rule)
+
+
+def _place(text: str, label: str) -> int:
+    match = re.search(rf"\b[rs]_{label}\b", text)
+    return match.start() if match else 0
+
+
+@lru_cache(maxsize=8)
+def _grammar(parameters: tuple[Parameter, ...] = (), positives: int = 2, similarities: bool = False) -> Lark:
+    builder = _Builder(parameters, positives, similarities)
+    return Lark(GRAMMAR, parser="lalr", lexer="basic", transformer=builder, maybe_placeholders=False)
 
 
 class _RefusedError(Exception):
@@ -68,6 +159,14 @@ class _Part:
 
 class _Builder:
     """Build the part of every rule from its children; lark calls it bottom up while it parses."""
+
+    def __init__(self, parameters: tuple[Parameter, ...], positives: int, similarities: bool) -> None:
+        self._positives, self._similarities = positives, similarities
+        self._symbols: dict[str, Expr] = {"tau": tau, "r_0": r_0}
+        for parameter in parameters:
+            value = parameter.value
+            exact = None if value is None else Rational(value.numerator, value.denominator)
+            self._symbols[parameter.name] = parameter_symbol(parameter) if exact is None else exact
 
     def start(self, children: list[_Part]) -> _Part:
         return children[0]
@@ -112,14 +211,20 @@ class _Builder:
 
     def symbol(self, children: list[Token]) -> _Part:
         name, place = str(children[0]), int(children[0].start_pos or 0)
-        number = re.fullmatch(r"r_([1-9][0-9]?)", name)
-        if number and int(number.group(1)) <= NEGATIVES:
-            return _Part(negative(int(number.group(1))), place)
-        if name in _FUNCTIONS:
+        if is_distance(name):
+            return _Part(self._distance(name), place)
+        if name in FUNCTIONS:
             raise _RefusedError(name, place, "'(' is needed after a function")
-        if name not in _SYMBOLS:
+        if name not in self._symbols:
             raise _RefusedError(name, place, KNOWN)
-        return _Part(_SYMBOLS[name], place)
+        return _Part(self._symbols[name], place)
+
+    def _distance(self, name: str) -> Expr:
+        """A distance, or a similarity as 1 minus the distance."""
+        distance = r_p if name[2:] == "p" else Symbol("r" + name[1:], nonnegative=True)
+        if name[0] == "r":
+            return distance
+        return similarity(distance) if self._similarities else 1 - distance
 
     def nested(self, children: list[Any]) -> _Part:
         inner: _Part = children[1]
@@ -128,26 +233,39 @@ class _Builder:
     def call(self, children: list[Any]) -> _Part:
         token, parts = children[0], [part for part in children if isinstance(part, _Part)]
         name, place, values = str(token), int(token.start_pos or 0), [part.value for part in parts]
-        if name not in _FUNCTIONS:
-            raise _RefusedError(name, place, KNOWN if name not in _SYMBOLS else "is a symbol and takes no argument")
+        if name not in FUNCTIONS:
+            is_symbol = name in self._symbols or is_distance(name)
+            raise _RefusedError(name, place, "is a symbol and takes no argument" if is_symbol else KNOWN)
         depth = _deeper(parts, name, place)
-        if len(values) > (_ARGUMENTS if name == "max" else 1):
-            rule = f"takes at most {_ARGUMENTS} arguments" if name == "max" else "takes one argument"
+        if len(values) > (_ARGUMENTS if name in _MANY else 1):
+            rule = f"takes at most {_ARGUMENTS} arguments" if name in _MANY else "takes one argument"
             raise _RefusedError(name, place, rule)
-        if name == "log" and values[0].is_zero:
+        degree = max(part.degree for part in parts)
+        if name in _SUMS:
+            return _sized(_Part(self._over_positives(name, values[0], place), place, depth, degree))
+        argument = values[0] + 1 if name == "log1p" else values[0]
+        if name in ("log", "log1p") and argument.is_zero:
             raise _RefusedError(name, place, "the logarithm of zero is not defined")
-        if name == "exp" and values[0].has(sympy.exp):
+        if name in _EXPONENTIAL and values[0].has(sympy.exp):
             raise _RefusedError(name, place, "an exponential in the exponent is not supported")
         # SymPy writes exp(n log 2) as the integer 2**n, which can fill the memory.
-        if name == "exp" and values[0].has(sympy.log):
+        if name in _EXPONENTIAL and values[0].has(sympy.log):
             raise _RefusedError(name, place, "a logarithm in the exponent is not supported")
         try:
             value = _FUNCTIONS[name](*values)
         except ValueError:  # a maximum of numbers that are not real
             raise _RefusedError(name, place, "the arguments must be real") from None
-        if isinstance(value, sympy.Max) and len(value.args) > _ARGUMENTS:
+        if isinstance(value, sympy.Max | sympy.Min) and len(value.args) > _ARGUMENTS:
             raise _RefusedError(name, place, f"takes at most {_ARGUMENTS} arguments")
-        return _Part(value, place, depth, max(part.degree for part in parts))
+        return _Part(value, place, depth, degree)
+
+    def _over_positives(self, name: str, value: Expr, place: int) -> Expr:
+        """The sum, or mean, of an expression in r_p over the positives."""
+        if r_p not in value.free_symbols and similarity(r_p) not in value.free_symbols:
+            raise _RefusedError(name, place, "needs r_p (or s_p) inside, which runs over the positives")
+        numbers = range(1, self._positives + 1)
+        copies = [value.xreplace({r_p: positive(k), similarity(r_p): similarity(positive(k))}) for k in numbers]
+        return sympy.Add(*copies) / (self._positives if name == "mean_p" else 1)
 
 
 def _pairs(children: list[Any]) -> tuple[_Part, list[tuple[Token, _Part]]]:
