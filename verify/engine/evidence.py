@@ -57,7 +57,7 @@ class Measurement:
     tolerance: float
     decided: bool = True
     detail: str = ""
-    apart: Disagreement | None = field(default=None, compare=False)
+    apart: Disagreement | None = field(default=None, compare=False, repr=False)
 
     @property
     def status(self) -> Verdict:
@@ -112,8 +112,8 @@ class Evidence:
     counterexample: Any = field(default=None, compare=False)
     variant: str | None = None
     effect: str = ""
-    coverage: str = ""
-    apart: Disagreement | None = field(default=None, compare=False)
+    spans: Any = field(default=None, compare=False, repr=False)
+    apart: Disagreement | None = field(default=None, compare=False, repr=False)
     derivations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     outcomes: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     refutations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
