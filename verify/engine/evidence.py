@@ -112,6 +112,7 @@ class Evidence:
     counterexample: Any = field(default=None, compare=False)
     variant: str | None = None
     effect: str = ""
+    coverage: str = ""
     spans: Any = field(default=None, compare=False, repr=False)
     apart: Disagreement | None = field(default=None, compare=False, repr=False)
     derivations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
