@@ -34,6 +34,7 @@ _WITHOUT_VALUE = (
     sympy.nan, sympy.zoo, sympy.oo, AppliedUndef, sympy.Derivative, sympy.Subs, sympy.Integral, sympy.Limit, sympy.Sum,
     sympy.Product, MatrixExpr,
 )  # fmt: skip
+_NOT_CARRIED_OUT = (sympy.Integral, sympy.Limit, sympy.Order)
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,9 @@ def _decide_rest(expr: Expr, free: bool, terms: int) -> Decision:
         return Decision(False, POLYNOMIAL, f"{terms} terms remain" + (f"; {point}" if point else ""))
     if point:
         return Decision(False, POINT, point)
+    if expr.has(*_NOT_CARRIED_OUT):  # SymPy would carry them out, and may be wrong about where they exist
+        missing = min((type(node).__name__ for node in expr.atoms(*_NOT_CARRIED_OUT)), default="a function")
+        return Decision(None, ABSTAINED, f"no proof and no refuting point; {missing} is not carried out")
     if expr.is_zero is not None:
         return Decision(bool(expr.is_zero), ASSUMPTIONS, "is_zero of the expression")
     if sympy.count_ops(expr) <= _SIMPLIFY_LIMIT and sympy.simplify(expr) == 0:
