@@ -4,17 +4,24 @@ Signals reach the main thread alone. In another thread, and for time limits wher
 block runs without them.
 """
 
+import contextlib
+import dis
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import make_dataclass
 from multiprocessing import resource_tracker
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any
 
 LOOK_SECONDS = 0.25  # between two calls of the condition of `cancel_when`
 SHORTEST = 0.002  # seconds: an alarm must not come before the block is entered, where nothing would stop the timer
+# Seconds between two alarms once one was swallowed, and how many are swallowed before the process must end.
+AGAIN_SECONDS = 0.02
+PATIENCE = 500
 
 
 class OutOfTimeError(BaseException):
@@ -84,9 +91,26 @@ def interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def limited(seconds: float) -> AbstractContextManager[None]:
-    """Raise `OutOfTimeError` inside the block after that many seconds, again and again: one may be lost, as below."""
-    return _alarm(lambda: True, seconds, LOOK_SECONDS)
+def limited(seconds: float, swallowed: Callable[[], None] | None = None) -> AbstractContextManager[None]:
+    """Raise `OutOfTimeError` inside the block after that many seconds, again and again: one may be lost, as below.
+
+    `swallowed` is called once code has caught `PATIENCE` of them and goes on; it must end the process.
+    """
+    return _alarm(lambda: True, seconds, LOOK_SECONDS, swallowed)
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether a KeyboardInterrupt comes from the signal, and not from a `raise` in the code that ran."""
+    while isinstance(error.__context__, KeyboardInterrupt):
+        error = error.__context__
+    last: TracebackType | None = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return True
+    code = last.tb_frame.f_code
+    ours = code.co_filename == __file__  # `press`
+    return ours or code.co_code[last.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
 def cancel_when(over: Callable[[], bool]) -> AbstractContextManager[None]:
@@ -99,16 +123,27 @@ def cancel_when(over: Callable[[], bool]) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _alarm(over: Callable[[], bool], delay: float, interval: float) -> Iterator[None]:
+def _alarm(
+    over: Callable[[], bool], delay: float, interval: float, swallowed: Callable[[], None] | None = None
+) -> Iterator[None]:
     if not hasattr(signal, "setitimer") or not _in_main_thread():
         yield
         return
 
-    inside, begun = True, time.monotonic()
+    inside, begun, fired = True, time.monotonic(), 0
+    outer, tracing, profiling = sys._getframe(2), sys.gettrace(), sys.getprofile()
 
     def look(number: int, frame: FrameType | None) -> None:
-        if inside and over():
-            raise OutOfTimeError
+        nonlocal fired
+        if not (inside and over()):
+            return
+        fired += 1
+        if fired > 1:
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
+            _insist(frame, outer, fired % 16, lambda: inside)
+        if fired > PATIENCE and swallowed is not None:
+            swallowed()
+        raise OutOfTimeError
 
     before = signal.signal(signal.SIGALRM, look)
     left, period = signal.setitimer(signal.ITIMER_REAL, max(delay, SHORTEST), interval)
@@ -119,12 +154,49 @@ def _alarm(over: Callable[[], bool], delay: float, interval: float) -> Iterator[
             inside = False  # an alarm before this line still finds the timer stopped by the next block
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        if fired > 1:
+            sys.setprofile(profiling)
+            sys.settrace(tracing)
         signal.signal(signal.SIGALRM, before)
         if left:  # of a block around this one
             rest = left - (time.monotonic() - begun)
             signal.setitimer(signal.ITIMER_REAL, max(rest, SHORTEST), period)
             if rest <= 0:
                 signal.raise_signal(signal.SIGALRM)
+
+
+def _insist(frame: FrameType | None, outer: FrameType, lines: int, inside: Callable[[], bool]) -> None:
+    """Raise `OutOfTimeError` again some lines later, and in every frame that the exception then reaches.
+
+    The next line may be in the handler that swallows it. Python drops a trace function that raises: a profile function,
+    which is called whenever a frame ends, installs it again.
+    """
+    left = lines
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename in (__file__, contextlib.__file__):
+            return None
+        if event == "line" and inside():
+            left -= 1
+            if left < 0:
+                raise OutOfTimeError
+        return trace
+
+    def install(frame: FrameType | None) -> None:
+        while frame is not None and frame is not outer:
+            frame.f_trace = trace
+            frame = frame.f_back
+        sys.settrace(trace)
+
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal left
+        if event == "return" and inside():
+            left = lines // 8
+            install(frame.f_back)
+
+    install(frame)
+    sys.setprofile(profile)
 
 
 def _in_main_thread() -> bool:

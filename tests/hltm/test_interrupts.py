@@ -1,13 +1,15 @@
 """Time limits: nested ones, a limit of no time, and what the block leaves behind; files that a block fails to write."""
 
 import signal
+import sys
 import time
 
 import pytest
 
+from hltm.base import interrupts
 from hltm.base.atomic import replacing
 from hltm.base.errors import InputError
-from hltm.base.interrupts import OutOfTimeError, cancel_when, limited
+from hltm.base.interrupts import OutOfTimeError, cancel_when, is_ctrl_c, limited
 
 
 def spin(seconds):
@@ -73,3 +75,70 @@ def test_a_name_of_the_greatest_length_is_written(tmp_path):
 def test_a_null_byte_in_a_name():
     with pytest.raises(InputError, match=r"^path='a\\x00b': cannot be written: .*null"), replacing("a\0b"):
         raise AssertionError
+
+
+SWALLOWING = {
+    "every exception": "while True:\n try: sum(range(1000))\n except BaseException: pass",
+    "asleep": "import time\nwhile True:\n try: time.sleep(0.01)\n except BaseException: pass",
+    "twice": "while True:\n try:\n  try: sum(range(1000))\n  except BaseException: pass\n except BaseException: pass",
+    "by continue": "while True:\n try: sum(range(1000))\n finally: continue",
+    "above too": """
+def below():
+    while True:
+        try: sum(range(1000))
+        except BaseException: pass
+while True:
+    try: below()
+    except BaseException: pass
+""",
+}
+
+
+@pytest.mark.parametrize("code", SWALLOWING)
+def test_a_loop_that_swallows_the_limit_is_left(code, monkeypatch):
+    monkeypatch.setattr(interrupts, "LOOK_SECONDS", 0.01)
+    before = sys.gettrace(), sys.getprofile()
+    with pytest.raises(OutOfTimeError), limited(0.02):
+        exec(SWALLOWING[code], {})
+    assert (sys.gettrace(), sys.getprofile()) == before
+
+
+def test_code_that_goes_on_after_all_alarms_ends_the_process(monkeypatch):
+    monkeypatch.setattr(interrupts, "PATIENCE", 0)
+    called = []
+    with pytest.raises(OutOfTimeError), limited(0.01, lambda: called.append(True)):
+        exec(SWALLOWING["by continue"], {})
+    assert called
+
+
+def raised():
+    raise KeyboardInterrupt
+
+
+def pressed():
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(1)
+
+
+def pressed_and_raised_again():
+    try:
+        pressed()
+    except KeyboardInterrupt:
+        raise
+
+
+def pressed_and_replaced():
+    try:
+        pressed()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt from None
+
+
+@pytest.mark.parametrize(
+    ("code", "real"),
+    [(raised, False), (pressed, True), (pressed_and_raised_again, True), (pressed_and_replaced, True)],
+)
+def test_ctrl_c_differs_from_a_keyboard_interrupt_that_code_raises(code, real):
+    with pytest.raises(KeyboardInterrupt) as caught:
+        code()
+    assert is_ctrl_c(caught.value) is real
