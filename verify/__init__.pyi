@@ -16,6 +16,6 @@ from .instances.instance import PopulationInstance as PopulationInstance
 from .instances.instance import TreeInstance as TreeInstance
 from .loss.conformance import Conformance as Conformance
 from .loss.conformance import conformance as conformance
-from .own.sides import Arithmetic as Arithmetic
+from .own.arithmetic import Arithmetic as Arithmetic
 from .own.statement import Without as Without
 from .own.statement import user_statement as user_statement

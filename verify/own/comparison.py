@@ -1,0 +1,249 @@
+"""Compare two sides in float64 entry by entry, by what noise in their arithmetic does to each entry.
+
+The tolerance of an entry is what rounding explains there: a safety factor times how far noise of a known size moves
+both sides, brought down to the size of a rounding. An entry is *refuted* where the sides differ by more; *undecided*
+where the tolerance is not small against the entry, where the moves do not shrink with the noise, or where moves of the
+numbers by 1e-14 take a side as far as the sides differ, as at a kink or a tie; else it agrees. A difference of a few
+dozen roundings of the entry itself always agrees.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from verify.own.noise import Noise, Operation
+from verify.tolerance import rounding
+
+Arrays = dict[str, np.ndarray]
+# Asks a side again, by name, in the arithmetic of a noise; None where it does not apply.
+Ask = Callable[[str, Noise], Arrays | None]
+
+LEVELS = (2.0**-36, 2.0**-46)
+"""Noise of an operation and of an input, relative to what it is made of: coarse and fine."""
+RUNS, MORE_RUNS = 3, 16
+"""Noisy runs of a side at each level; and further ones, where a difference is near its tolerance."""
+SURE = 1000.0
+"""Times the tolerance beyond which the few runs are enough."""
+SAFETY = 8.0
+"""Times the largest of the moves that rounding is taken to be."""
+LAST_DIGITS = 64 * rounding.UNIT_ROUNDOFF
+"""Relative difference at which sides agree."""
+SMALL = 1e-6
+"""Part of an entry beyond which its tolerance decides nothing ..."""
+NEGLIGIBLE = 2.0**-33
+"""... unless the entry is no more than this part of the numbers that it is made of: it has cancelled."""
+NONLINEAR = 2.0**8
+"""Ratio of the moves by coarse and by fine noise, each in units of the noise, beyond which there is a jump."""
+SHIFTS = (2.0**-46, 2.0**-50)
+"""Additive moves of the numbers, which leave zeros and ties; a jump does not shrink from the first to the second."""
+JUMP = 0.25
+"""Part of the difference of the sides that such a jump must reach to explain it."""
+TINY = 2.0**-970
+"""Numbers that underflow where they are moved."""
+SIDES = ("theory", "numeric")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sides on an instance, by how much their relation fails at each entry, and a way to ask them again."""
+
+    sides: Mapping[str, Arrays]
+    gaps: Arrays
+    ask: Ask
+    seen: dict[str, list[Noise]] = field(default_factory=lambda: {name: [] for name in SIDES})
+
+    @cached_property
+    def size(self) -> Arrays:
+        """The larger of both sides at each entry."""
+        left, right = (self.sides[name] for name in SIDES)
+        return {key: np.maximum(np.abs(left[key]), np.abs(right[key])) for key in left}
+
+    @cached_property
+    def last_digits(self) -> Arrays:
+        """What a few dozen roundings of the entry itself are."""
+        return {key: LAST_DIGITS * size + rounding.SAFETY * rounding.UNDERFLOW for key, size in self.size.items()}
+
+    @property
+    def agree(self) -> bool:
+        """Whether the sides agree to their last digits, so that nothing has to be measured."""
+        return not any((self.gaps[key] > self.last_digits[key]).any() for key in self.gaps)
+
+    def moved(self, name: str, noise: Noise) -> Arrays:
+        """How far noise moves each entry of a side; infinite where it changes shape or is no number."""
+        result, double = self.ask(name, noise) or {}, self.sides[name]
+        self.seen[name].append(noise)
+        moves = {}
+        for key, values in double.items():
+            same = key in result and result[key].shape == values.shape
+            move = np.abs(result[key] - values) if same else np.full(values.shape, math.inf)
+            moves[key] = np.where(np.isnan(move), math.inf, move)
+        return moves
+
+    def unmeasured(self, name: str) -> bool:
+        """Whether a side showed no rounding: it used neither `at` nor torch, and its results are no whole numbers."""
+        whole = all(np.array_equal(values, np.rint(values)) for values in self.sides[name].values())
+        return not whole and not any(noise.asked or noise.count for noise in self.seen[name])
+
+    def scales(self, name: str, seeds: range) -> list[Arrays]:
+        """The largest move of each entry in units of the noise, at each level."""
+        result = []
+        for level in LEVELS:
+            largest = {key: np.zeros(values.shape) for key, values in self.sides[name].items()}
+            for seed in seeds:
+                for key, move in self.moved(name, Noise(seed, level=level, inputs=level)).items():
+                    largest[key] = np.maximum(largest[key], move / level)
+            result.append(largest)
+        return result
+
+    def tolerances(self, seeds: range) -> Tolerances:
+        """The tolerance of every entry from noisy runs with these seeds."""
+        found = {name: self.scales(name, seeds) for name in SIDES}
+        bounds, scale, jumps = {}, {}, {}
+        for key in self.gaps:
+            parts, jump, raw = [], np.zeros(self.gaps[key].shape, dtype=bool), np.zeros(self.gaps[key].shape)
+            for name in SIDES:
+                coarse, fine = (level[key] for level in found[name])
+                parts.append(np.maximum(coarse, fine))
+                high, low = np.maximum(coarse, fine), np.minimum(coarse, fine)
+                jump |= (high > NONLINEAR * low) & (high > TINY)
+                raw = np.maximum(raw, np.maximum(coarse * LEVELS[0], fine * LEVELS[1]))
+            scale[key], jumps[key] = parts[0] + parts[1], jump
+            rounded = SAFETY * rounding.UNIT_ROUNDOFF * scale[key] + self.last_digits[key]
+            bounds[key] = np.where(jump, raw / JUMP + self.last_digits[key], rounded)
+            if any(self.unmeasured(name) for name in SIDES):
+                bounds[key] = np.maximum(bounds[key], SMALL * self.size[key].max(initial=0.0))
+                jumps[key] = np.ones(jump.shape, dtype=bool)
+        return Tolerances(bounds, scale, jumps)
+
+    def judged(self) -> Judged:
+        """Every entry judged; more runs where a difference is near its tolerance."""
+        measured = self.tolerances(range(RUNS))
+        wrong = self.beyond(measured.bounds)
+        if any(mask.any() for mask in wrong.values()) and not any(
+            (wrong[key] & (self.gaps[key] > SURE * measured.bounds[key])).any() for key in wrong
+        ):
+            measured = measured.wider(self.tolerances(range(RUNS, RUNS + MORE_RUNS)))
+            wrong = self.beyond(measured.bounds)
+        kinks = self.kinks(wrong)
+        wrong = {key: mask & ~kinks[key] for key, mask in wrong.items()}
+        vague = {}
+        for key, bound in measured.bounds.items():
+            coarse = (bound > SMALL * self.size[key]) & (self.size[key] > NEGLIGIBLE * measured.scale[key])
+            open_ = (coarse | measured.jumps[key]) & (self.gaps[key] > self.last_digits[key])
+            vague[key] = (open_ & ~wrong[key]) | kinks[key]
+        jumps = {key: jump | kinks[key] for key, jump in measured.jumps.items()}
+        return Judged(measured.bounds, wrong, vague, jumps)
+
+    def by(self, bounds: Arrays) -> Judged:
+        """Every entry judged by a tolerance that is known."""
+        none = {key: np.zeros(gap.shape, dtype=bool) for key, gap in self.gaps.items()}
+        return Judged(bounds, self.beyond(bounds), none, none)
+
+    def beyond(self, bounds: Arrays) -> Arrays:
+        return {key: gap > bounds[key] for key, gap in self.gaps.items()}
+
+    def kinks(self, wrong: Arrays) -> Arrays:
+        """The entries at which tiny moves of the numbers take a side as far as the sides differ."""
+        result = {key: np.zeros(mask.shape, dtype=bool) for key, mask in wrong.items()}
+        if not any(mask.any() for mask in wrong.values()):
+            return result
+        jumps = []
+        for shift in SHIFTS:
+            far = {key: np.zeros(mask.shape) for key, mask in wrong.items()}
+            for name in SIDES:
+                for seed in range(RUNS):
+                    for key, move in self.moved(name, Noise(seed, shift=shift)).items():
+                        far[key] = np.maximum(far[key], move)
+            jumps.append(far)
+        return {
+            key: mask & (np.minimum(*(far[key] for far in jumps)) >= JUMP * self.gaps[key])
+            for key, mask in wrong.items()
+        }
+
+    def culprit(self, judged: Judged) -> str:
+        """Which number keeps the worst undecided entry from being decided, in words."""
+        key, place = judged.worst_vague(self.gaps)
+        entry = f"{f'{key} ' if key else ''}entry {tuple(map(int, place))}" if place else key or "the number"
+        if any(self.unmeasured(name) for name in SIDES):
+            return f"{entry}: a side uses no at.array or at.tensor: rounding not measured"
+        if judged.jumps[key][place]:
+            found = next(self.jumping(key, place), None)
+            return f"{entry}: a kink or a tie" + (f": {found}" if found else "")
+        known = f"{entry} = {self.size[key][place]:.3g} is known to {judged.bounds[key][place]:.1g} only"
+        return f"{known}: {self.rounding(key, place)}"
+
+    def jumping(self, key: str, place: tuple[int, ...]) -> Iterator[str]:
+        """The numbers of the instance whose moves alone make an entry of a side jump."""
+        for name in SIDES:
+            probe = Noise(0, shift=SHIFTS[0])
+            self.ask(name, probe)
+            for number, value in list(probe.asked.items())[:64]:
+                for seed in range(RUNS):
+                    move = float(self.moved(name, Noise(seed, shift=SHIFTS[0], only=number))[key][place])
+                    if move >= JUMP * self.gaps[key][place]:
+                        yield f"a move of {value:g} by 1e-14 moves the {name} side by {move:.3g}"
+                        break
+
+    def rounding(self, key: str, place: tuple[int, ...]) -> str:
+        """The operation whose rounding moves an entry most."""
+
+        def by(name: str, window: tuple[float, float], inputs: float = 0.0) -> float:
+            noise = [Noise(seed, level=LEVELS[1], inputs=inputs, window=window) for seed in range(RUNS)]
+            return max(float(self.moved(name, item)[key][place]) for item in noise)
+
+        name = max(SIDES, key=lambda side: by(side, (0, math.inf), LEVELS[1]))
+        operations: list[Operation] = []
+        self.ask(name, Noise(0, level=LEVELS[1], operations=operations))
+        first, last = 0, len(operations)
+        if by(name, (0, 0), LEVELS[1]) > by(name, (0, math.inf)):
+            return f"the {name} side moves so far with the last digits of its inputs"
+        while last - first > 1:
+            middle = (first + last) // 2
+            first, last = (first, middle) if by(name, (first, middle)) >= by(name, (middle, last)) else (middle, last)
+        return f"{name} side, {operations[first]}" if operations else f"{name} side"
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """The tolerance of every entry, the size of the numbers that it is made of, and whether it jumps."""
+
+    bounds: Arrays
+    scale: Arrays
+    jumps: Arrays
+
+    def wider(self, other: Tolerances) -> Tolerances:
+        """The wider of both at each entry."""
+        return Tolerances(
+            {key: np.maximum(bound, other.bounds[key]) for key, bound in self.bounds.items()},
+            {key: np.maximum(scale, other.scale[key]) for key, scale in self.scale.items()},
+            {key: jump | other.jumps[key] for key, jump in self.jumps.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The tolerance of every entry, the entries that refute, those that are undecided, and those that jump."""
+
+    bounds: Arrays
+    wrong: Arrays
+    vague: Arrays
+    jumps: Arrays
+
+    @property
+    def refuted(self) -> bool:
+        return any(mask.any() for mask in self.wrong.values())
+
+    @property
+    def open(self) -> bool:
+        return any(mask.any() for mask in self.vague.values())
+
+    def worst_vague(self, gaps: Arrays) -> tuple[str, tuple[int, ...]]:
+        """The undecided entry at which the sides differ most."""
+        key = max(self.vague, key=lambda name: float(np.max(gaps[name], where=self.vague[name], initial=-1.0)))
+        gap = np.where(self.vague[key], gaps[key], -1.0)
+        return key, tuple(map(int, np.unravel_index(int(np.argmax(gap)), gap.shape)))

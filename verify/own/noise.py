@@ -1,0 +1,400 @@
+"""Float64 with random moves of every result of an operation, to see what rounding does to each entry of a result.
+
+Monte Carlo arithmetic (Parker 1997; CESTAC of Vignes): an operation that rounds gives its result and a random part of
+the size of a rounding, made larger by a known factor. Sums and products of arrays move by what their terms, not their
+results, are made of. How far an entry of the final result moves, divided by the factor, is the natural scale on which
+float64 rounds it, whatever stands beside it. Inputs move too, so that code that leaves NumPy and torch is seen by its
+reaction to them. What is exact (a mask, a maximum, a change of sign or shape) is not moved.
+
+It sees no rounding of Python's own numbers but by the inputs, and takes an exact difference for a rounded one.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def named(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Operations of NumPy whose results need no rounding.
+EXACT = named(
+    """negative positive absolute fabs sign maximum minimum fmax fmin floor ceil rint trunc copysign conjugate heaviside
+    ldexp frexp modf fmod remainder floor_divide spacing nextafter clip"""
+)
+SUMS = named("add subtract logaddexp logaddexp2")
+BILINEAR = named("dot inner vdot einsum convolve correlate trace matmul vecdot matvec vecmat")
+NORMWISE = ("linalg", "fft")
+
+# The same of torch; a name that ends in an underscore is its form in place.
+TORCH_EXACT = named(
+    """view _unsafe_view reshape _reshape_alias expand permute transpose t select slice squeeze unsqueeze clone detach
+    alias as_strided cat stack split split_with_sizes unbind chunk index index_select gather scatter masked_fill
+    masked_scatter masked_select where neg abs sgn sign relu threshold_backward maximum minimum amax amin max min sort
+    topk kthvalue mode aminmax argmax argmin clamp clamp_min clamp_max floor ceil round trunc zeros zeros_like ones
+    ones_like full full_like empty empty_like empty_strided arange eye fill zero copy _to_copy lift lift_fresh
+    scalar_tensor rand rand_like randn randn_like randint randperm normal uniform bernoulli multinomial exponential
+    tril triu diag diagonal diagonal_copy diagonal_backward diagonal_scatter select_backward select_scatter
+    slice_backward slice_scatter flip roll repeat constant_pad_nd new_zeros new_ones new_full new_empty
+    new_empty_strided index_put index_copy nan_to_num value_selecting_reduction_backward unfold expand_copy
+    view_copy fill_diagonal real imag view_as_real movedim set resize isnan cummax cummin"""
+)
+TORCH_SUMS = named("add sub rsub")
+TORCH_TOTALS = named("sum mean cumsum trace")
+TORCH_PRODUCTS = named("mm bmm addmm baddbmm mv addmv dot vdot")
+TORCH_ROUNDED = named(
+    """mul div reciprocal exp exp2 expm1 log log2 log10 log1p sqrt rsqrt pow square tanh sigmoid sin cos tan asin acos
+    atan atan2 sinh cosh asinh acosh atanh erf erfc erfinv lgamma digamma hypot prod"""
+)
+
+
+@dataclass(eq=False)
+class Noise:
+    """Where and how far numbers are moved, and what was seen on the way.
+
+    `level` is the relative move of a result, `inputs` that of an input; `shift` moves an input additively, by a part of
+    the larger of its size and one, so that zeros and ties are left. Operations outside of `window` stay as they are,
+    and `only` names the one input that is shifted. Equal arrays move alike.
+    """
+
+    seed: int
+    level: float = 0.0
+    inputs: float = 0.0
+    shift: float = 0.0
+    window: tuple[float, float] = (0, math.inf)
+    only: tuple[int, int] | None = None
+    operations: list[Operation] | None = None
+    count: int = 0
+    asked: dict[tuple[int, int], float] = field(default_factory=dict)
+    narrow: bool = False
+    generators: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.random = np.random.default_rng([self.seed, 1])
+
+    def moved_input(self, double: np.ndarray) -> np.ndarray:
+        """An input of the instance, moved; a function of its numbers."""
+        content = zlib.crc32(double.tobytes())
+        if self.only is None:
+            self.asked.update(((content, place), float(value)) for place, value in enumerate(double.ravel()[:64]))
+        direction = away_from_zero(np.random.default_rng([self.seed, content]), double.shape)
+        step = self.inputs * np.abs(double) + self.shift * np.maximum(np.abs(double), 1.0)
+        if self.only is not None:
+            here = np.arange(double.size).reshape(double.shape) == (self.only[1] if self.only[0] == content else -1)
+            step = np.where(here, step, 0.0)
+        return double + direction * np.where(np.isfinite(step), step, 0.0)
+
+    def active(self, name: str, top: Callable[[], float]) -> bool:
+        """Count an operation; whether it is moved."""
+        number, self.count = self.count, self.count + 1
+        if self.operations is not None:
+            self.operations.append(Operation(name, top(), line_of_user()))
+        return self.level > 0 and self.window[0] <= number < self.window[1]
+
+    def see(self, result: np.ndarray) -> None:
+        """Note floats below float64, but for whole numbers such as masks and constants, which are exact in any."""
+        if not self.narrow and result.dtype.itemsize < 8:
+            self.narrow = not np.array_equal(result, np.rint(result), equal_nan=True)
+
+    def move(self, result: np.ndarray, magnitude: np.ndarray) -> None:
+        """Move a result in place by the level times a magnitude."""
+        with np.errstate(all="ignore"):
+            step = self.level * away_from_zero(self.random, result.shape) * magnitude
+            result += np.where(np.isfinite(step), step, 0.0).astype(result.dtype)
+
+    def move_torch(self, result: Tensor, magnitude: Tensor) -> None:
+        """The same of a tensor."""
+        result.add_(self._drawn(result) * (self.level * magnitude).nan_to_num(0.0, 0.0, 0.0))
+
+    def near(self, value: Tensor, normwise: bool) -> Tensor:
+        """A tensor whose entries are moved, relative to themselves or to the largest of their matrix."""
+        magnitude = value.detach().abs()
+        if normwise and value.dim() >= 2:
+            magnitude = magnitude.amax((-2, -1), keepdim=True)
+        return value + self._drawn(value) * (self.level * magnitude).nan_to_num(0.0, 0.0, 0.0)
+
+    def _drawn(self, like: Tensor) -> Tensor:
+        import torch
+
+        device = str(like.device)
+        if device not in self.generators:
+            self.generators[device] = torch.Generator(like.device).manual_seed(self.seed)
+        drawn = torch.rand(like.shape, generator=self.generators[device], device=like.device, dtype=torch.float64)
+        drawn = drawn.mul_(2).sub_(1)
+        return (drawn + drawn.sign()).mul_(0.5).to(like.dtype)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation on the way: its name, the largest number that it saw, and the user's line."""
+
+    name: str
+    top: float
+    line: int | None
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f"line {self.line}: "
+        return f"{line}{self.name} of numbers up to {self.top:.3g}"
+
+
+def away_from_zero(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Random numbers of either sign between a half and one."""
+    drawn = random.uniform(-1, 1, shape)
+    return 0.5 * (drawn + np.sign(drawn))
+
+
+def line_of_user() -> int | None:
+    """The line of the innermost frame that is neither ours nor a library's."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith("<") and "site-packages" not in name and "/verify/own/" not in name.replace("\\", "/"):
+            return frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def terms(count: int) -> float:
+    """How much more a sum of so many terms rounds than one operation: errors add up like a random walk."""
+    return math.sqrt(max(1.0, count / 8))
+
+
+def top(values: Sequence[Any]) -> float:
+    """The largest finite absolute value of some arrays."""
+    tops = [0.0]
+    for value in values:
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.size:
+            size = np.abs(value[np.isfinite(value)]) if value.dtype.kind == "f" else np.abs(value)
+            tops.append(float(np.max(size, initial=0)))
+    return max(tops)
+
+
+# NumPy.
+
+
+class Noisy(np.ndarray):
+    """A NumPy array whose results are moved, and are such arrays again."""
+
+    noise: Noise | None
+
+    def __array_finalize__(self, made_from: Any) -> None:
+        self.noise = getattr(made_from, "noise", None)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Index, keeping a single entry noisy too."""
+        return wrapped(super().__getitem__(key), self.noise)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[place] for place in range(len(self)))
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """Compute on plain arrays and move the result."""
+        noise = noise_of((*inputs, *options.get("out", ()))) or self.noise
+        if "out" in options:
+            options["out"] = tuple(plain(item) for item in options["out"])
+        if isinstance(options.get("where"), Noisy):
+            options["where"] = plain(options["where"])
+        argument = [plain(item) for item in inputs]
+        moves = (
+            noise is not None and ufunc.__name__ not in EXACT and noise.active(ufunc.__name__, lambda: top(argument))
+        )
+        magnitude = magnitude_of(ufunc, method, argument, options) if moves else None
+        result = getattr(ufunc, method)(*argument, **options)
+        if moves and noise is not None:
+            for item in result if isinstance(result, tuple) else (argument[0] if method == "at" else result,):
+                if isinstance(item, np.ndarray | np.floating | np.complexfloating) and item.dtype.kind in "fc":
+                    changed = np.asarray(item)
+                    fitting = magnitude is not None and magnitude.shape == changed.shape
+                    noise.move(changed, magnitude if fitting else np.abs(changed))  # type: ignore[arg-type]
+                    if not isinstance(item, np.ndarray):
+                        result = changed
+        return wrapped(result, noise)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """As for plain arrays; what does not come down to operations of single entries is moved here."""
+        noise = noise_of(args) or noise_of(kwargs.values()) or self.noise
+        module = getattr(func, "__module__", "") or ""
+        normwise = any(part in module for part in NORMWISE)
+        if noise is None or not (normwise or func.__name__ in BILINEAR):
+            return wrapped(super().__array_function__(func, types, args, kwargs), noise)
+        argument = deep(args, plain)
+        if not noise.active(func.__name__, lambda: top([a for a in flat(argument) if isinstance(a, np.ndarray)])):
+            return wrapped(func(*argument, **deep(kwargs, plain)), noise)
+        magnitude = None
+        if normwise:
+            argument = deep(argument, lambda item: near_normwise(noise, item))
+        else:
+            magnitude = func(*deep(argument, sizes), **deep(kwargs, plain))
+        result = func(*argument, **deep(kwargs, plain))
+        if magnitude is not None and "out" not in kwargs:
+            count = max((a.shape[-1] for a in flat(argument) if isinstance(a, np.ndarray) and a.ndim), default=1)
+            changed = np.array(result)
+            if changed.dtype.kind in "fc":
+                noise.move(changed, terms(count) * np.asarray(magnitude))
+                result = changed
+        return wrapped(result, noise)
+
+
+def magnitude_of(ufunc: np.ufunc, method: str, argument: list[Any], options: dict[str, Any]) -> np.ndarray | None:
+    """What the rounding of a ufunc is relative to, where that is not its result; before anything is overwritten."""
+    name = ufunc.__name__
+    options = {key: value for key, value in options.items() if key != "out"}
+    with np.errstate(all="ignore"):
+        if name in BILINEAR:
+            size = [np.abs(item) for item in argument]
+            return terms(np.shape(argument[0])[-1]) * np.asarray(ufunc(*size))
+        if name not in SUMS or method == "at":
+            return None
+        if method in ("reduce", "accumulate", "reduceat"):
+            size = np.abs(argument[0])
+            if isinstance(options.get("initial"), int | float):
+                options["initial"] = abs(options["initial"])
+            result = np.asarray(getattr(np.add, method)(size, *argument[1:], **options))
+            return terms(size.size / max(1, result.size)) * result
+        return np.asarray(getattr(np.add, method)(*(np.abs(item) for item in argument), **options))
+
+
+def near_normwise(noise: Noise, item: Any) -> Any:
+    """An array that is moved relative to the largest entry of each matrix; anything else as it is."""
+    if not isinstance(item, np.ndarray) or item.dtype.kind not in "fc":
+        return item
+    size = np.abs(item).max(axis=tuple(range(max(0, item.ndim - 2), item.ndim)), keepdims=True, initial=0.0)
+    changed = item.copy()
+    noise.move(changed, np.broadcast_to(size, item.shape))
+    return changed
+
+
+def sizes(item: Any) -> Any:
+    """The absolute values of an array; anything else as it is."""
+    return np.abs(item) if isinstance(item, np.ndarray) else item
+
+
+def deep(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Arguments with every array in them changed."""
+    if isinstance(value, dict):
+        return {key: deep(item, change) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(deep(item, change) for item in value)
+    return change(value)
+
+
+def flat(value: Any) -> Iterator[Any]:
+    """Every item of nested arguments."""
+    if type(value) in (tuple, list):
+        for item in value:
+            yield from flat(item)
+    else:
+        yield value
+
+
+def noisy(array: np.ndarray, noise: Noise) -> Noisy:
+    result = np.asarray(array).view(Noisy)
+    result.noise = noise
+    return result
+
+
+def plain(value: Any) -> Any:
+    """A noisy array as a plain one; anything else as it is."""
+    return value.view(np.ndarray) if isinstance(value, Noisy) else value
+
+
+def noise_of(values: Any) -> Noise | None:
+    """The noise of the first noisy array among some arguments."""
+    return next((v.noise for v in flat(tuple(values)) if isinstance(v, Noisy) and v.noise is not None), None)
+
+
+def wrapped(result: Any, noise: Noise | None) -> Any:
+    """A result as a noisy array where it is one of floats."""
+    if noise is None:
+        return result
+    if type(result) in (tuple, list):
+        return type(result)(wrapped(item, noise) for item in result)
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return type(result)(*(wrapped(item, noise) for item in result))
+    if isinstance(result, np.ndarray | np.floating | np.complexfloating) and result.dtype.kind in "fc":
+        noise.see(np.asarray(result))
+        return noisy(plain(np.asarray(result)), noise)
+    return result
+
+
+# Torch.
+
+
+@contextmanager
+def noisy_torch(noise: Noise) -> Iterator[None]:
+    """Move every result of torch inside the block; do nothing where torch is not loaded."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    narrow = (torch.float32, torch.float16, torch.bfloat16)
+
+    def floats(values: Any) -> list[Tensor]:
+        return [v for v in flat(values) if isinstance(v, torch.Tensor) and (v.is_floating_point() or v.is_complex())]
+
+    def largest(values: Any) -> float:
+        return max(
+            (float(v.detach().abs().nan_to_num(0.0, 0.0, 0.0).max()) for v in floats(values) if v.numel()), default=0.0
+        )
+
+    class Mode(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = kwargs or {}
+            name = func.overloadpacket.__name__
+            base = name.removesuffix("_") if not name.startswith("__") else name
+            exact = base in TORCH_EXACT or "view" in base
+            if base in ("index_put", "scatter", "_index_put_impl_"):
+                exact = not any(item is True for item in args) and "reduce" not in kwargs
+            if exact or not floats((*args, *kwargs.values())) or not noise.active(base, lambda: largest(args)):
+                result = func(*args, **kwargs)
+            else:
+                result = moved(func, base, args, kwargs)
+            for item in floats(result if isinstance(result, tuple | list) else (result,)):
+                if item.dtype in narrow and not noise.narrow:
+                    noise.see(item.detach().cpu().float().numpy())
+            return result
+
+    def moved(func: Any, base: str, args: Any, kwargs: Any) -> Any:
+        magnitude: Any = None
+        if base in TORCH_SUMS:
+            scale = abs(kwargs.get("alpha", 1))
+            first, second = (a.detach().abs() if isinstance(a, torch.Tensor) else abs(a) for a in args[:2])
+            magnitude = first * scale + second if base == "rsub" else first + second * scale
+        elif base in TORCH_TOTALS:
+            magnitude = func(args[0].detach().abs(), *args[1:], **{k: v for k, v in kwargs.items() if k != "out"})
+            magnitude = magnitude * terms(args[0].numel() / max(1, magnitude.numel()))
+        elif base in TORCH_PRODUCTS:
+            size = [a.detach().abs() if isinstance(a, torch.Tensor) else a for a in args]
+            options = {key: abs(value) for key, value in kwargs.items() if key in ("alpha", "beta")}
+            magnitude = func(*size, **options) * terms(size[-1].shape[-2] if size[-1].dim() > 1 else size[-1].shape[0])
+        elif base not in TORCH_ROUNDED:
+            written = {
+                index for index, a in enumerate(func._schema.arguments) if a.alias_info and a.alias_info.is_write
+            }
+            normwise = "linalg" in base
+            args = tuple(
+                noise.near(a, normwise) if index not in written and floats((a,)) and isinstance(a, torch.Tensor) else a
+                for index, a in enumerate(args)
+            )
+        result = func(*args, **kwargs)
+        for item in floats(result if isinstance(result, tuple | list) else (result,)):
+            fitting = magnitude is not None and magnitude.shape == item.shape
+            noise.move_torch(item, magnitude if fitting else item.detach().abs())
+        return result
+
+    with Mode():
+        yield
