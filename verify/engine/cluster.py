@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 from hltm.base.cluster import RayEngine
 from hltm.base.interrupts import OutOfTimeError, cancel_when
 from hltm.base.progress import SILENT, Progress
 from hltm.base.workers import Ended, Engine
+from verify.engine.coverage import Coverage
 from verify.engine.evidence import Evidence, Kind, Measurement, timed
 from verify.engine.runner import Result, all_checks, not_run
 from verify.engine.runner import run as run_here
@@ -94,6 +95,9 @@ def merged(rows: Sequence[Evidence]) -> Evidence:
     head = min(rows, key=lambda row: order.index(row.status) if row.status in order else len(order))
     if head.status == "holds":
         head = replace(head, worst_residual=worst.worst_residual, tolerance=worst.tolerance)
+    spans = [row.spans for row in rows if row.spans is not None]
+    if spans:
+        head = replace(head, spans=reduce(Coverage.merged, spans, Coverage()))
     counts = {name: sum(getattr(row, name) for row in rows) for name in ("instances", "abstained", "seconds")}
     return replace(head, **counts)
 

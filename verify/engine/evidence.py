@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from verify.engine import html
+from verify.engine.coverage import Coverage
 
 if TYPE_CHECKING:
     from verify.engine.disagreement import Disagreement
@@ -112,12 +113,16 @@ class Evidence:
     counterexample: Any = field(default=None, compare=False)
     variant: str | None = None
     effect: str = ""
-    coverage: str = ""
-    spans: Any = field(default=None, compare=False, repr=False)
+    spans: Coverage | None = field(default=None, compare=False, repr=False)
     apart: Disagreement | None = field(default=None, compare=False, repr=False)
     derivations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     outcomes: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     refutations: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def coverage(self) -> str:
+        """What the decided instances span, in words; empty where it was not recorded."""
+        return self.spans.text() if self.spans is not None else ""
 
     def _repr_html_(self) -> str:
         return evidence_table([self]) + html.instance(self.counterexample)
@@ -182,24 +187,28 @@ def tally(
     """
     worst: Measurement | None = None
     decided = abstained = 0
+    spans = Coverage()
     for instance in instances:
         result = measure(instance)
         if result.status == "abstained":
             abstained += 1
             continue
         decided += 1
+        spans.add(instance)
         if worst is None or result.severity > worst.severity:
             worst = result
         if result.status == "refuted":
             return Evidence(
                 kind, "refuted", source, decided, abstained, result.residual, result.tolerance,
                 detail=joined(detail, result.detail), counterexample=instance, apart=named(result, instance),
+                spans=spans,
             )  # fmt: skip
     enough = decided >= at_least
     note = "" if enough else f"only {decided} of at least {counted(at_least, 'instance')} could be decided"
     return Evidence(
         kind, "holds" if enough else "abstained", source, decided, abstained,
         worst.residual if worst else None, worst.tolerance if worst else None, detail=joined(detail, note),
+        spans=spans,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis.errors import NoSuchExample, Unsatisfiable
 
+from verify.engine.coverage import Coverage
 from verify.engine.evidence import Evidence, Kind, Measurement, counted, joined, named
 
 if TYPE_CHECKING:
@@ -128,12 +129,15 @@ def property_evidence(
         return max(decided, key=lambda result: result.severity)
 
     worst: Measurement | None = None
+    spans = Coverage()
 
     def watch(instance: Any) -> Measurement:
         nonlocal worst
         measured = measure(instance)
-        if measured.status != "abstained" and (worst is None or measured.severity >= worst.severity):
-            worst = measured
+        if measured.status != "abstained":
+            spans.add(instance)
+            if worst is None or measured.severity >= worst.severity:
+                worst = measured
         return measured
 
     result = search(stages[-1](), watch, examples=examples, seed=seed, shrink=False)
@@ -157,4 +161,5 @@ def property_evidence(
     return Evidence(
         "property", "holds" if enough else "abstained", "search", decided, result.undecided,
         worst.residual if worst else None, worst.tolerance if worst else None, detail=detail,
+        spans=spans,
     )  # fmt: skip
