@@ -218,7 +218,7 @@ def run_replay(file: Path, device: str, output: Output, statements: Path | None 
     from verify.engine.runner import replay as measure
     from verify.engine.saved import read_instance
     from verify.own.files import load_statements
-    from verify.report.documents import replay_json
+    from verify.report.documents import replay_json, replay_lines
 
     output.check()
     with shown(output.quiet) as progress:
@@ -230,11 +230,8 @@ def run_replay(file: Path, device: str, output: Output, statements: Path | None 
         result = measure(statement, claim, instance, progress)
     decided = [m.status for m in result.values() if m.status != "abstained"]
     verdict = "abstained" if not decided else "refuted" if "refuted" in decided else "holds"
-    output.document(replay_json(context, statement.slug, variant, result, verdict))
-    lines = [
-        f"{kind}: {m.status}, residual {m.residual:.3e}, tolerance {m.tolerance:.3e} {m.detail}"
-        for kind, m in result.items()
-    ]
+    output.document(replay_json(context, statement.slug, variant, result, verdict, instance))
+    lines = replay_lines(result, instance, variant is not None)
     name = f"{statement.slug}, variant {variant}" if variant else statement.slug
     return conclude(output, () if output.quiet else lines, name, verdict)
 

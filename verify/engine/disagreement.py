@@ -184,7 +184,8 @@ def disagreement(
     )  # fmt: skip
     common, slack = _common(left, right, wrong, bounds)
     moved = "" if common is not None else reordered(left, right, wrong)
-    pattern, grid = _pattern(array, wrong)
+    empty = {key: (left[key] == 0) & (right[key] == 0) for key in left}
+    pattern, grid = _pattern(array, wrong, empty[array])
     offset = _offset(left, right, wrong) if common is None and not moved and refuted > 1 else None
     result = replace(result, common=common, recognised=moved, offset=offset, pattern=pattern, grid=grid)
     shape = left[array].shape
@@ -202,6 +203,14 @@ def with_names(apart: Disagreement | None, instance: Any) -> Disagreement | None
     text = recognised(apart.common, instance, plain=apart.refuted == 1)
     # A name of the instance says more than a number alone.
     return replace(apart, recognised=text) if text else apart
+
+
+def of_mutant(apart: Disagreement | None, instance: Any) -> Disagreement | None:
+    """`with_names`, where the left side is that of a mutant, not of the theory."""
+    apart = with_names(apart, instance)
+    if apart is None or apart.roles[0] != ROLES[0]:
+        return apart
+    return replace(apart, roles=("mutant", apart.roles[1]))
 
 
 def _floats(side: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -290,7 +299,7 @@ def _offset(
 # The pattern of agreement.
 
 
-def _pattern(array: str, wrong: Mapping[str, np.ndarray]) -> tuple[str, tuple[str, ...]]:
+def _pattern(array: str, wrong: Mapping[str, np.ndarray], empty: np.ndarray) -> tuple[str, tuple[str, ...]]:
     """Which entries agree in words, and a drawing of a small matrix."""
     mask = wrong[array]
     words = []
@@ -301,7 +310,8 @@ def _pattern(array: str, wrong: Mapping[str, np.ndarray]) -> tuple[str, tuple[st
     if mask.size > 1:
         # Of several arrays the words are about the one that is shown.
         within = f"{array}: " if len(wrong) > 1 and array else ""
-        words.append(within + _mask_in_words(mask))
+        trivial = " (zeros)" if not mask.all() and empty[~mask].all() else ""
+        words.append(within + _mask_in_words(mask) + trivial)
     drawn = mask.ndim == 2 and mask.size > 1 and max(mask.shape) <= GRID and not mask.all()
     grid = tuple(" ".join("x" if entry else "." for entry in row) for row in mask) if drawn else ()
     return "; ".join(words), grid

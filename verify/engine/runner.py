@@ -29,6 +29,7 @@ from verify.registry import entry as known_entry
 if TYPE_CHECKING:
     from theory import Derivation
     from theory.core.decide import Decision
+    from verify.engine.disagreement import Disagreement
 
 NOT_RUN: tuple[tuple[Kind, str], ...] = (
     ("kernel", "nothing that a proof assistant can check is claimed"),
@@ -81,6 +82,15 @@ class Refutation:
         """What the derivation decides about the mutant; None where it is no rewrite of a claim."""
         rewrite = self.variant.rewrite
         return rewrite.decided(self.statement.slug)[1] if isinstance(rewrite, Rewrite) else None
+
+    @property
+    def apart(self) -> Disagreement | None:
+        """Both sides on the counterexample, where there are two."""
+        if self.measurement is None or self.measurement.apart is None:
+            return None
+        from verify.engine.disagreement import of_mutant
+
+        return of_mutant(self.measurement.apart, self.instance)
 
     @property
     def open(self) -> bool:

@@ -170,7 +170,11 @@ def counterexamples(request: Request, results: Sequence[Result]) -> tuple[Attach
         statement = result.statement
         for index, row in enumerate(result.evidence):
             if hasattr(row.counterexample, "as_json"):
-                found = {"residual": str(row.worst_residual), "tolerance": str(row.tolerance), "detail": row.detail}
+                found: dict[str, Any] = {
+                    "residual": str(row.worst_residual), "tolerance": str(row.tolerance), "detail": row.detail,
+                }  # fmt: skip
+                if row.apart is not None:
+                    found["disagreement"] = row.apart.as_json()
                 rows[statement.slug, index] = keep(statement, row.counterexample, evidence_name(row), None, found)
             for refuted in row.refutations:
                 if refuted.measurement is not None and hasattr(refuted.instance, "as_json"):

@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
+from verify.engine import readable
 from verify.engine.assumptions import Finding, Outcome, shown
+from verify.engine.disagreement import Disagreement, of_mutant, with_names
 from verify.engine.evidence import KINDS, Evidence, Kind, Measurement, counted, finite_or_text
 from verify.engine.runner import Refutation, Result
 from verify.engine.statement import Context, Statement
@@ -74,6 +76,7 @@ def variants_json(
             "counterexample": files.get((row.statement.slug, row.variant.name)),
             "derivation": derived_text(row),
             **({"one_kind": row.variant.one_kind} if row.variant.one_kind else {}),
+            **({"disagreement": row.apart.as_json()} if row.apart is not None else {}),
         }
         for row in refutations
     ]
@@ -90,14 +93,30 @@ def derived_text(row: Refutation) -> str:
 
 
 def replay_json(
-    context: Context, slug: str, variant: str | None, measurements: Mapping[Kind, Measurement], verdict: str
+    context: Context,
+    slug: str,
+    variant: str | None,
+    measurements: Mapping[Kind, Measurement],
+    verdict: str,
+    instance: Any = None,
 ) -> dict[str, Any]:
-    rows = [
-        {"kind": kind, "status": one.status, "worst_residual": finite_or_text(one.residual),
-         "tolerance": finite_or_text(one.tolerance), "detail": one.detail}
-        for kind, one in measurements.items()
-    ]  # fmt: skip
+    rows = []
+    for kind, one in measurements.items():
+        row = {"kind": kind, "status": one.status, "worst_residual": finite_or_text(one.residual),
+               "tolerance": finite_or_text(one.tolerance), "detail": one.detail}  # fmt: skip
+        apart = (with_names if variant is None else of_mutant)(one.apart, instance)
+        rows.append(row if apart is None else {**row, "disagreement": apart.as_json()})
     return {**header(context), "replay": {"statement": slug, "variant": variant, "verdict": verdict, "evidence": rows}}
+
+
+def replay_lines(measurements: Mapping[Kind, Measurement], instance: Any, mutant: bool = False) -> list[str]:
+    """A measured instance as lines: each kind of evidence, both sides where they differ, and the instance."""
+    lines = []
+    for kind, one in measurements.items():
+        lines.append(f"{kind}: {one.status}, residual {one.residual:.3e}, tolerance {one.tolerance:.3e} {one.detail}")
+        apart = (of_mutant if mutant else with_names)(one.apart, instance)
+        lines += [f"  {line}" for line in both_sides(apart)]
+    return [*lines, *(f"    {line}" for line in readable.lines(instance))]
 
 
 def combined(evidence: Sequence[Evidence]) -> str:
@@ -154,6 +173,21 @@ def replay_command(file: str, own: str | None = None) -> str:
     return f"python -m verify replay {shlex.quote(file)}" + (f" --statements {shlex.quote(own)}" if own else "")
 
 
+def both_sides(apart: Disagreement | None) -> list[str]:
+    """Both numbers of a refutation with their ratio, what the refuted entries have in common, and a small drawing."""
+    if apart is None:
+        return []
+    return [apart.line, *(["; ".join(apart.remarks)] if apart.remarks else []), *apart.grid]
+
+
+def shown_instance(result: Result) -> int | None:
+    """Which row's counterexample is printed: that of the search, which is shrunk, or the first."""
+    rows = [
+        index for index, row in enumerate(result.evidence) if row.status == "refuted" and row.counterexample is not None
+    ]
+    return next((index for index in rows if result.evidence[index].kind == "property"), rows[0] if rows else None)
+
+
 def print_results(
     console: Console,
     results: Sequence[Result],
@@ -175,11 +209,17 @@ def print_results(
             f"[{STYLES[result.verdict]}]{result.verdict}[/]: {escape(result.statement.title)}",
             soft_wrap=True,
         )
+        chosen = shown_instance(result)
         for index, row in enumerate(result.evidence):
             if row.status in ("refuted", "abstained"):
                 file = files.get((result.statement.slug, index))
                 saved = f"; {replay_command(file, own)}" if file else ""
                 console.print(f"  {row.kind} {row.status}: {escape(row.detail + saved)}", soft_wrap=True)
+                for line in both_sides(row.apart):
+                    console.print(f"    {line}", soft_wrap=True, markup=False)
+            if index == chosen:
+                for line in readable.lines(row.counterexample):
+                    console.print(f"      {line}", soft_wrap=True, markup=False)
 
 
 def print_variants(console: Console, refutations: Sequence[Refutation], folder: str, quiet: bool) -> None:
@@ -200,7 +240,8 @@ def print_variants(console: Console, refutations: Sequence[Refutation], folder: 
             continue
         size = "" if row.instance is None else _size(row)
         note = f"; one kind: {row.variant.one_kind}" if row.variant.one_kind else ""
-        change = escape(row.variant.change + note)
+        numbers = f"\n{row.apart.numbers}" if row.apart is not None else ""
+        change = escape(row.variant.change + note + numbers)
         table.add_row(row.statement.short, row.variant.name, _refuting(row), size, change)
     if table.row_count:
         console.print(table)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from verify.engine import readable
 from verify.engine.assumptions import Outcome, shown
 from verify.engine.evidence import KINDS, Evidence, Measurement
 from verify.engine.runner import Refutation, Result
@@ -238,7 +239,8 @@ def subject(request: Request, results: Sequence[Result]) -> str:
 def statement_view(request: Request, result: Result, attached: Attached) -> dict[str, Any]:
     statement, slug = result.statement, result.statement.slug
     evidence = [
-        {**row.as_json(), "command": request.command(statement, row.kind),
+        {"disagreement": None, **row.as_json(), "instance": counterexample_lines(row),
+         "command": request.command(statement, row.kind),
          **request.files(attached.counterexamples.get((slug, index)))}
         for index, row in enumerate(result.evidence)
     ]  # fmt: skip
@@ -268,6 +270,11 @@ def statement_view(request: Request, result: Result, attached: Attached) -> dict
         ],
         "figures": list(attached.figures.get(slug, ())),
     }
+
+
+def counterexample_lines(row: Evidence) -> list[str]:
+    """The counterexample of refuted evidence as text; it is in a file too."""
+    return [] if row.status != "refuted" or row.counterexample is None else readable.lines(row.counterexample)
 
 
 def kind_view(rows: Sequence[Evidence]) -> dict[str, Any]:
@@ -327,7 +334,7 @@ def variant_view(request: Request, variant: Any, refutation: Refutation | None, 
     row: dict[str, Any] = {
         "variant": variant.name, "change": variant.change, "expected": list(variant.caught_by),
         "one_kind": variant.one_kind, "status": "not-run", "refuted_by": [], "tried": 0, "instance": None,
-        "characters": 0, "residual": None, "tolerance": None, **request.files(file),
+        "characters": 0, "residual": None, "tolerance": None, "disagreement": None, **request.files(file),
     }  # fmt: skip
     if refutation is None:
         return row
@@ -338,4 +345,5 @@ def variant_view(request: Request, variant: Any, refutation: Refutation | None, 
     if refutation.measurement is not None:
         measured = refutation.measurement
         row |= {"residual": f"{measured.residual:.3g}", "tolerance": f"{measured.tolerance:.3g}"}
+        row["disagreement"] = None if (apart := refutation.apart) is None else apart.as_json()
     return row
