@@ -13,14 +13,25 @@ from sympy import Expr, Sum, Symbol
 
 from hltm.base.errors import InputError
 from theory.core.claim import Claim, equation, reading
-from theory.core.decide import Decision, combine, decide_zero, describe, exact_points, value_at
+from theory.core.decide import (
+    ABSTAINED,
+    POINT,
+    POLYNOMIAL,
+    Decision,
+    combine,
+    decide_zero,
+    describe,
+    exact_points,
+    value_at,
+)
 from theory.core.derivation import Derivation, Step
 from theory.core.normal import linear_sums, quotient
 from theory.core.notation import H, j, negative, pair_distance, r_p
 from theory.core.order import decide_relation
-from theory.core.quantity import quantity
-from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, indexed_form, loss_of
-from theory.losses.signs import domain_decision, sign_decisions
+from theory.core.quantity import quantity, within
+from theory.losses.bounds import POINTS, Located, decide_zero_on, points, value_off_kinks
+from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Bounds, Loss, derivative, indexed_form, loss_of
+from theory.losses.signs import NO_BOUNDS, domain_decision, located_signs, sign_decisions
 
 ASSUMPTIONS = ("distances r_+, r_1, ..., r_H are not negative", "tau > 0, r_0 real", "H is a positive integer")
 TEXT = "dL/dr_+ > 0, dL/dr_k < 0, dL/dr_+ + sum_k dL/dr_k = 0"
@@ -86,34 +97,36 @@ def membership_of(loss: Loss) -> Derivation:
 
 
 def _membership(loss: Loss) -> Derivation:
+    count = len(loss.positives)
     labels = ["j"] if loss.negatives is None else [str(distance)[2:] for distance in loss.negatives]
-    shown = [SLOPE_POSITIVE, *map(slope_symbol, labels)]
+    pulled = [SLOPE_POSITIVE] if count == 1 else [slope_symbol(str(distance)[2:]) for distance in loss.positives]
+    shown = [*pulled, *map(slope_symbol, labels)]
     sum_shown, why = sympy.Add(*shown), "the slopes added, common denominator"
     if loss.symbolic:
-        sum_shown = SLOPE_POSITIVE + Sum(slope_symbol("j"), (j, 1, H))
+        sum_shown = sympy.Add(*pulled) + Sum(slope_symbol("j"), (j, 1, H))
         why = "linearity of a finite sum, common denominator"
     slopes, simple, total = _slopes(loss)
-    decision = decide_zero(total)
+    decision = _zero_sum(loss, total).decision
     signs = sign_decisions(loss, simple, decision)
     steps: list[Step] = []
     claimed, zero_sum = [], equation(sum_shown, sympy.S.Zero)
     for place, symbol in enumerate(shown):
         how = "differentiation"
-        if place and loss.symbolic:
+        if place >= count and loss.symbolic:
             how = "differentiation of a finite sum: only the term k = j depends on r_j"
         exact = decide_zero(linear_sums(slopes[place]) - simple[place])
         steps.append(Step(equation(symbol, simple[place]), how, exact))
-        sign = (sympy.Lt if place else sympy.Gt)(symbol, 0, evaluate=False)
+        sign = (sympy.Lt if place >= count else sympy.Gt)(symbol, 0, evaluate=False)
         steps.append(Step(sign, _how(signs[place]), signs[place]))
         claimed.append(sign)
     steps.append(Step(zero_sum, why, decision))
-    domain = domain_decision(loss.expression)
+    domain = domain_decision(loss.expression, loss.bounds)
     if not domain:
         # That a sum of exponentials has a logarithm needs no line; that a loss is not one everywhere does.
         steps.insert(0, Step(sympy.Lt(sympy.Abs(LOSS), sympy.oo, evaluate=False), "real and finite", domain))
     residual = sympy.S.Zero if decision else quotient(total)
     text = f"{TEXT} for {loss.name}, {'symbolic H' if loss.symbolic else f'H = {len(labels)}'}"
-    claim = Claim(text, (equation(LOSS, loss.expression), *claimed, zero_sum), ASSUMPTIONS)
+    claim = Claim(text, (equation(LOSS, loss.expression), *claimed, zero_sum), assumptions_of(loss))
     meanings = {LOSS: loss.expression, **dict(zip(shown, slopes, strict=True))}
     known = dict(zip(claimed, signs, strict=True))
 
@@ -130,6 +143,14 @@ def _membership(loss: Loss) -> Derivation:
     return Derivation("contrastive-losses", claim, tuple(steps), residual, reading(decide))
 
 
+def assumptions_of(loss: Loss) -> tuple[str, ...]:
+    """What is assumed of the distances and parameters of a loss."""
+    first = "outputs are unit vectors, so that distances lie in [0, 2]" if loss.domain == "sphere" else ASSUMPTIONS[0]
+    free = {str(symbol) for symbol in loss.expression.free_symbols}
+    declared = tuple(p.text.replace("=", " is ", 1) for p in loss.parameters if p.value is None and p.name in free)
+    return (first, *ASSUMPTIONS[1:], *declared)
+
+
 def _turned(sign: sympy.Basic) -> sympy.Basic:
     """The opposite of a strict sign."""
     return (sympy.Gt if isinstance(sign, sympy.StrictLessThan) else sympy.Lt)(sign.lhs, sign.rhs, evaluate=False)
@@ -142,12 +163,12 @@ def _how(sign: Decision) -> str:
 
 
 def _slopes(loss: Loss) -> tuple[list[Expr], list[Expr], Expr]:
-    """Derivatives by r_+ and by the negatives, the same as cancelled quotients, and their sum."""
+    """Derivatives by the positives and by the negatives, the same as cancelled quotients, and their sum."""
     distances = (FREE_NEGATIVE,) if loss.negatives is None else loss.negatives
-    exact = [derivative(loss.expression, distance) for distance in (r_p, *distances)]
+    exact = [derivative(loss.expression, distance) for distance in (*loss.positives, *distances)]
     simple = [linear_sums(quotient(slope)) for slope in exact]
     if loss.negatives is None:
-        return exact, simple, simple[0] + linear_sums(Sum(quotient(exact[1]), (j, 1, H)))
+        return exact, simple, sympy.Add(*simple[:-1]) + linear_sums(Sum(quotient(exact[-1]), (j, 1, H)))
     return exact, simple, sympy.Add(*exact)
 
 
@@ -238,7 +259,7 @@ class Condition:
 
 def family_conditions(loss: object, negatives: int | None = None) -> tuple[Condition, ...]:
     """Every condition of the family for a loss with an explicit number of negatives."""
-    described = loss_of(loss, negatives)
+    described = loss if isinstance(loss, Loss) else loss_of(loss, negatives)
     written = indexed_form(described)
     if written is not None:
         general = _conditions(written, len(described.negatives or ()))
@@ -247,18 +268,61 @@ def family_conditions(loss: object, negatives: int | None = None) -> tuple[Condi
     return _conditions(described)
 
 
+def weak_conditions(loss: Loss) -> tuple[Condition, ...]:
+    """The conditions with ``>=`` and ``<=``, off the kinks, and that the positives enter at all."""
+    _, slopes, total = _slopes(loss)
+    zero = _zero_sum(loss, total)
+    found = located_signs(loss, slopes, zero.decision, strict=False, early=True)
+    names = _names(loss)
+    signs = []
+    for place, (name, slope, one) in enumerate(zip(names, slopes, found, strict=False)):
+        text, sign = (f"{name} >= 0", 1) if place < len(loss.positives) else (f"{name} <= 0", -1)
+        signs.append(_condition(text, name, slope, one, sign))
+    if any(one.decision.value is False for one in signs):
+        return tuple(signs)
+    label = " + ".join(names[: len(loss.positives)])
+    pull = sympy.Add(*slopes[: len(loss.positives)])
+    entering = Condition(f"{label} is not 0 everywhere", label, pull, _enters(pull, loss))
+    real = Condition(REAL, "L", loss.expression, domain_decision(loss.expression, loss.bounds))
+    return (*signs, _condition(f"{_sum_name(loss)} = 0", _sum_name(loss), total, zero, 0), entering, real)
+
+
+def _enters(slope: Expr, loss: Loss) -> Decision:
+    """Whether a slope is not zero at some point."""
+    for point in points(slope, loss.bounds, POINTS):
+        value = value_off_kinks(slope, point)
+        if value is not None and abs(value) > _TINY:
+            return Decision(True, POINT, f"at {describe(point)} the value is {value.n(10)}")
+    if decide_zero_on(slope, loss.bounds).decision:
+        return Decision(False, POLYNOMIAL, "0 at every point")
+    return Decision(None, ABSTAINED, "no point at which it is not 0, and no proof that there is none")
+
+
+def _zero_sum(loss: Loss, total: Expr) -> Located:
+    return Located(decide_zero(total)) if loss.symbolic else decide_zero_on(total, loss.bounds)
+
+
+def _names(loss: Loss) -> list[str]:
+    pulled = ["dL/dr_+"] if len(loss.positives) == 1 else [f"dL/d{distance}" for distance in loss.positives]
+    return [*pulled, *(f"dL/d{distance}" for distance in loss.negatives or ())]
+
+
+def _sum_name(loss: Loss) -> str:
+    pulled = "dL/dr_+" if len(loss.positives) == 1 else "sum_i dL/dr_pi"
+    return f"{pulled} + dL/dr_1" if len(loss.negatives or ()) == 1 else f"{pulled} + sum_k dL/dr_k"
+
+
 def _conditions(loss: Loss, count: int | None = None) -> tuple[Condition, ...]:
     """The conditions of a loss; with symbolic H, those of its `count` negatives."""
     _, slopes, total = _slopes(loss)
-    negatives = loss.negatives or ()
-    names = [f"dL/d{distance}" for distance in negatives] or [f"dL/dr_k for each k = 1..{count}"]
-    name = "dL/dr_+ + dL/dr_1" if len(negatives) == 1 else "dL/dr_+ + sum_k dL/dr_k"
-    zero = _condition(f"{name} = 0", name, total, decide_zero(total), 0)
-    positive, *others = sign_decisions(loss, slopes, zero.decision)
-    signs = [_condition("dL/dr_+ > 0", "dL/dr_+", slopes[0], positive, 1)]
-    for slope_name, slope, decision in zip(names, slopes[1:], others, strict=True):
-        signs.append(_condition(f"{slope_name} < 0", slope_name, slope, decision, -1))
-    return (*signs, zero, Condition(REAL, "L", loss.expression, domain_decision(loss.expression)))
+    names = _names(loss) + ([] if loss.negatives else [f"dL/dr_k for each k = 1..{count}"])
+    name = _sum_name(loss)
+    zero = _condition(f"{name} = 0", name, total, _zero_sum(loss, total), 0, loss.bounds)
+    signs = []
+    for place, found in enumerate(located_signs(loss, slopes, zero.decision)):
+        text, sign = (f"{names[place]} > 0", 1) if place < len(loss.positives) else (f"{names[place]} < 0", -1)
+        signs.append(_condition(text, names[place], slopes[place], found, sign, loss.bounds))
+    return (*signs, zero, Condition(REAL, "L", loss.expression, domain_decision(loss.expression, loss.bounds)))
 
 
 def symmetric(loss: Loss) -> Decision:
@@ -273,12 +337,18 @@ def membership_decision(conditions: tuple[Condition, ...]) -> Decision:
     return combine([condition.decision for condition in conditions])
 
 
-def _condition(text: str, quantity: str, expression: Expr, decision: Decision, sign: int) -> Condition:
+def _condition(
+    text: str, quantity: str, expression: Expr, found: Located, sign: int, bounds: Bounds = NO_BOUNDS
+) -> Condition:
     """A condition on the sign of a quantity, 0 for an equation; refuted with a point where it fails."""
-    if decision.value is not False:
-        return Condition(text, quantity, expression, decision)
+    if found.decision.value is not False:
+        return Condition(text, quantity, expression, found.decision)
     shown = expression if sign else quotient(expression)
-    return Condition(text, quantity, shown, decision, *_point(expression, sign))
+    if found.point is not None and found.value is not None:
+        value = -found.value if sign < 0 else found.value
+        return Condition(text, quantity, shown, found.decision, found.point, _written(value))
+    with within(bounds):
+        return Condition(text, quantity, shown, found.decision, *_point(expression, sign))
 
 
 def _point(expression: Expr, sign: int) -> tuple[str | None, str | None]:
@@ -289,6 +359,10 @@ def _point(expression: Expr, sign: int) -> tuple[str | None, str | None]:
             continue
         wrong = sign * number < -_TINY or number == 0 if sign else abs(number) > _TINY
         if wrong:
-            exact = value.is_Rational and len(sympy.sstr(value)) < _DIGITS
-            return describe(point), sympy.sstr(value if exact else number.n(10))
+            return describe(point), _written(value)
     return None, None
+
+
+def _written(value: Expr) -> str:
+    exact = value.is_Rational and len(sympy.sstr(value)) < _DIGITS
+    return str(sympy.sstr(value if exact else value.n(10)))

@@ -227,11 +227,17 @@ def derivative(expression: Expr, distance: Expr) -> Expr:
 
 
 def indexed_form(loss: Loss) -> Loss | None:
-    """The loss with symbolic H, or None where its negatives do not enter by sums of like terms."""
+    """The loss with symbolic H, or None where its negatives do not enter by sums of like terms.
+
+    Its domain is without ends: what is proved there holds between them.
+    """
     if loss.negatives is None or len(loss.negatives) <= FEW:
         return None
     result = _indexed_part(loss.expression, frozenset(loss.negatives))
-    return None if result is None else replace(loss, expression=result, negatives=None)
+    if result is None:
+        return None
+    open_ended = tuple(replace(p, low=None, high=None) for p in loss.parameters)
+    return replace(loss, expression=result, negatives=None, parameters=open_ended, domain=DOMAINS[0])
 
 
 def at_number(expression: Expr, negatives: tuple[Symbol, ...], free: Expr | None = None, chosen: int = 1) -> Expr:

@@ -2,8 +2,8 @@
 
 Numbers, the symbols ``r_p``, ``r_1`` .. ``r_64``, ``r_p1`` .. ``r_p8`` (several positives), ``s_p``, ``s_1``, ...
 (cosine similarities), ``tau``, ``r_0``, declared parameters, the operators ``+ - * / ** ^``, parentheses, and the
-functions ``theory.losses.grammar.FUNCTIONS``. Length, nesting, exponents and the size of numbers are limited. The parser
-and what it builds are iterative: no text can exhaust the stack.
+functions ``theory.losses.grammar.FUNCTIONS``. Length, nesting, exponents and the size of numbers are limited. The
+parser and what it builds are iterative: no text can exhaust the stack.
 """
 
 import re

@@ -8,6 +8,7 @@ decided on either side of its kink.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 
 import sympy
 from sympy import Expr, Symbol
@@ -27,8 +28,12 @@ from theory.core.decide import (
 )
 from theory.core.normal import Normaliser, NotExactError, quotient
 from theory.core.notation import r_p
-from theory.losses.loss import Loss
+from theory.core.quantity import range_of, within
+from theory.losses.bounds import Located, decide_on, has_pieces
+from theory.losses.loss import Bounds, Loss
 
+NO_BOUNDS: Bounds = MappingProxyType({})
+ABSTAIN = Decision(None, ABSTAINED)
 _TERMS, _KINKS = 60, 3
 _DIGITS = 30
 _STEPS = 200
@@ -36,20 +41,53 @@ _CLOSE = (60, 90, 120)
 
 
 def sign_decisions(loss: Loss, slopes: Sequence[Expr], zero_sum: Decision) -> list[Decision]:
-    """``dL/dr_+ > 0`` and each ``dL/dr_k < 0``."""
-    result = [decide_positive(slope if place == 0 else -slope) for place, slope in enumerate(slopes)]
-    if not zero_sum or all(d.value is not None for d in result):
+    """``dL/dr_+ > 0`` of every positive, and each ``dL/dr_k < 0``."""
+    return [found.decision for found in located_signs(loss, slopes, zero_sum)]
+
+
+def located_signs(
+    loss: Loss, slopes: Sequence[Expr], zero_sum: Decision, strict: bool = True, early: bool = False
+) -> list[Located]:
+    """The signs of the slopes, with the points that refute; `early` stops at the first that is refuted."""
+    count = len(loss.positives)
+    signed = [slope if place < count else -slope for place, slope in enumerate(slopes)]
+    if strict and (loss.symbolic or not (loss.bounds or any(has_pieces(slope) for slope in slopes))):
+        result = [Located(decide_positive(slope)) for slope in signed]
+    else:
+        result = []
+        for slope in signed:
+            result.append(decide_on(slope, strict, loss.bounds))
+            if early and result[-1].decision.value is False:
+                return result
+    if not zero_sum or count > 1 or all(found.decision.value is not None for found in result):
         return result
-    if loss.negatives is not None and any(d.value is None for d in result[1:]):
-        gaps = [Symbol(f"u_{place}", real=True) for place in range(len(loss.negatives))]
-        moved = in_gaps(loss, gaps)
-        for place, gap in enumerate(gaps, start=1):
-            if moved is not None and result[place].value is None:
-                better = decide_slope(quotient(sympy.diff(moved, gap)))
-                result[place] = better if better else result[place]
-    if result[0].value is None and all(result[1:]):
-        detail = "minus the sum of the other slopes, each negative"
-        result[0] = Decision(True, POLYNOMIAL, detail)
+    if loss.negatives is not None and any(found.decision.value is None for found in result[1:]):
+        result[1:] = _by_gaps(loss, result[1:], strict)
+    if result[0].decision.value is None and all(found.decision for found in result[1:]):
+        detail = "minus the sum of the other slopes, each " + ("negative" if strict else "not positive")
+        result[0] = Located(Decision(True, POLYNOMIAL, detail))
+    return result
+
+
+def _by_gaps(loss: Loss, found: list[Located], strict: bool) -> list[Located]:
+    """The slopes of the negatives as functions of the gaps, where they are not decided; True or as they were."""
+    gaps = [Symbol(f"u_{place}", real=True) for place in range(1, len(found) + 1)]
+    moved = in_gaps(loss, gaps)
+    if moved is None:
+        return found
+    ranged = dict(loss.bounds)
+    if loss.domain == "sphere":
+        ranged |= {gap: (sympy.Integer(-2), sympy.Integer(2)) for gap in gaps}
+    result = []
+    for gap, one in zip(gaps, found, strict=True):
+        if one.decision.value is None:
+            slope = sympy.diff(moved, gap)
+            better = decide_slope(quotient(slope)) if strict else ABSTAIN
+            if not better:
+                better = decide_on(slope, strict, ranged).decision
+            result.append(Located(better) if better else one)
+        else:
+            result.append(one)
     return result
 
 
@@ -177,6 +215,18 @@ def _positive(argument: Expr) -> bool:
     return bool(decide_positive(argument)) or bool(decide_slope(argument))
 
 
+def _is_met(need: Need, bounds: Bounds) -> bool:
+    """Whether a condition holds on the domain; at kinks too, since its argument is continuous there."""
+    if need.proved:
+        return True
+    if has_pieces(need.argument):
+        return need.relation == ">=" and bool(decide_on(need.argument, False, bounds).decision)
+    if not bounds:
+        return False
+    turns = (1, -1) if need.relation == "!=" else (1,)
+    return any(decide_on(turn * need.argument, need.relation != ">=", bounds).decision for turn in turns)
+
+
 def needs(expression: Expr) -> Iterator[Need]:
     """Conditions under which all parts of an expression are real and finite, each once."""
     result: dict[Need, None] = {}
@@ -191,34 +241,38 @@ def needs(expression: Expr) -> Iterator[Need]:
     yield from result
 
 
-def domain_decision(expression: Expr) -> Decision:
+def domain_decision(expression: Expr, bounds: Bounds = NO_BOUNDS) -> Decision:
     """Whether a loss is real and finite everywhere."""
-    return continued(expression)[1]
+    return continued(expression, bounds)[1]
 
 
-def continued(expression: Expr) -> tuple[Expr, Decision]:
+def continued(expression: Expr, bounds: Bounds = NO_BOUNDS) -> tuple[Expr, Decision]:
     """The expression, or its cancelled form where only that is defined everywhere, and the decision."""
     unknown = sorted(expression.atoms(AppliedUndef), key=str)
     if unknown:
         return expression, Decision(None, ABSTAINED, f"{unknown[0]} is not known to be real and finite")
-    open_needs = [need for need in needs(expression) if not need.proved]
+    open_needs = [need for need in needs(expression) if not _is_met(need, bounds)]
     if not open_needs:
         return expression, Decision(True, ASSUMPTIONS, "every logarithm, root and quotient is defined")
     cancelled = quotient(expression)
-    if all(need.proved for need in needs(cancelled)):
+    if all(_is_met(need, bounds) for need in needs(cancelled)):
         return cancelled, Decision(True, ASSUMPTIONS, "every logarithm, root and quotient is defined once cancelled")
-    place = _bad_point(cancelled) or _pole(cancelled)
+    with within(bounds):
+        place = _bad_point(cancelled) or _pole(cancelled)
     if place is None:
         parts = ", ".join(need.text for need in open_needs)
         return expression, Decision(None, ABSTAINED, f"not decided whether always {parts}")
-    parts = " and ".join(need.text for need in needs(cancelled) if not need.proved)
+    parts = " and ".join(need.text for need in needs(cancelled) if not _is_met(need, bounds))
     return expression, Decision(None, ABSTAINED, f"only where {parts}; {place}")
 
 
 def _bad_point(expression: Expr) -> str | None:
     """A point where the value is not real, or infinite; 0/0 is neither."""
     points = [point for point, _ in exact_points(expression)]
-    points += [{**point, symbol: sympy.S.Zero} for point in points[-2:-1] for symbol in point if not symbol.is_positive]
+    zeros = [
+        symbol for point in points[-2:-1] for symbol in point if not symbol.is_positive and range_of(symbol) is None
+    ]
+    points += [{**point, symbol: sympy.S.Zero} for point in points[-2:-1] for symbol in zeros]
     for point in points:
         value = value_at(expression, point)
         if value is sympy.nan:
