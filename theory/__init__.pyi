@@ -8,6 +8,7 @@ from .core.derivation import Step as Step
 from .core.equality import decide_equal as decide_equal
 from .core.equality import decide_zero as decide_zero
 from .core.order import decide_order as decide_order
+from .core.relation import decide_relation as decide_relation
 from .core.semidefinite import PositiveSemidefinite as PositiveSemidefinite
 from .latex.render import to_latex as to_latex
 from .losses.family import family_membership as family_membership

@@ -16,7 +16,7 @@ from verify.engine.assumptions import Sides, of_measurement
 from verify.engine.evidence import Evidence, Kind, Measurement, tally
 from verify.engine.statement import Assumption, Check, Context, Statement, Variant
 from verify.own.sides import Side, UserSides, as_text
-from verify.own.symbolic import kernel_evidence, symbolic_evidence
+from verify.own.symbolic import UserClaims, kernel_evidence
 
 if TYPE_CHECKING:
     pass
@@ -249,8 +249,9 @@ def standard_checks(sides: UserSides, stages: Stages, symbolic: Callable[[], Any
     """Symbolic and exact evidence where the statement has such a side, float and property evidence always."""
     rows = []
     if symbolic is not None:
-        rows.append(Check("symbolic", "proof", partial(symbolic_evidence, sides.slug, symbolic)))
-        rows.append(Check("kernel", "identities", partial(kernel_evidence, sides.slug, symbolic)))
+        claims = UserClaims(sides.slug, symbolic)
+        rows.append(Check("symbolic", "proof", claims.evidence))
+        rows.append(Check("kernel", "identities", partial(kernel_evidence, claims)))
     if sides.exact is not None:
         rows.append(Check("exact", "drawn", partial(exact_evidence, sides, stages)))
     rows.append(Check("float", "drawn", partial(float_evidence, sides, stages)))

@@ -1,45 +1,113 @@
-"""Symbolic claims of a user's statement: relations and derivations that must be proved."""
+"""Symbolic claims of a user's statement: relations and derivations that must be proved.
+
+A claim is cut after `SECONDS`. What it says of the sides is checked by `verify.own.tied`; without ``values=`` nothing
+ties it to them, and its evidence says so.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
+from hltm.base.interrupts import OutOfTimeError, limited
 from verify.engine import kernel, runner
-from verify.engine.evidence import Evidence
+from verify.engine.evidence import Evidence, joined
 from verify.engine.statement import Context
 
 if TYPE_CHECKING:
     from theory import Decision, Derivation
 
-
-def symbolic_evidence(slug: str, claims: Callable[[], Any], context: Context) -> Evidence:
-    """Symbolic evidence of a user's claims: relations and derivations that must be proved."""
-    try:
-        with redirect_stdout(sys.stderr):
-            result = claims()
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
-        raise InputError(f"statement {slug!r}, symbolic: {type(error).__name__}: {error}") from error
-    if not isinstance(result, Mapping):
-        rows = result if isinstance(result, list | tuple) else [result]
-        result = {f"claim {number}": claim for number, claim in enumerate(rows, start=1)}
-    if not result:
-        return Evidence("symbolic", "abstained", "proof", detail="nothing was claimed")
-    derivations = ((str(name), as_derivation(slug, str(name), claim)) for name, claim in result.items())
-    return runner.symbolic_evidence(derivations, len(result), "claim")
+SECONDS = 60.0
+UNTIED = "not tied to the sides: values= is not given"
+ALLOWED = (
+    "must be an equation (sympy.Eq), an inequality (sympy.Ge, Gt, Le, Lt, Ne), a theory.PositiveSemidefinite, "
+    "a theory.Claim or a theory.Derivation"
+)
 
 
-def kernel_evidence(slug: str, claims: Callable[[], Any], context: Context) -> Evidence:
+@dataclass
+class UserClaims:
+    """The symbolic claims of a statement; the function that makes them is called once."""
+
+    slug: str
+    make: Callable[[], Any]
+    tied: str = UNTIED
+    seconds: float = SECONDS
+    cut: str = ""
+    """What was cut, if anything: it is not tried again."""
+    _made: dict[str, Any] | None = field(default=None, repr=False)
+
+    def named(self) -> dict[str, Any]:
+        """The claims by name; InputError where the function that makes them fails."""
+        if self._made is not None:
+            return self._made
+        try:
+            with redirect_stdout(sys.stderr):
+                result = self.make()
+        except (Exception, SystemExit) as error:  # a user's code may raise anything
+            raise InputError(f"statement {self.slug!r}, symbolic: {type(error).__name__}: {error}") from error
+        if not isinstance(result, Mapping):
+            rows = result if isinstance(result, list | tuple) else [result]
+            result = {f"claim {number}": claim for number, claim in enumerate(rows, start=1)}
+        self._made = {str(name): claim for name, claim in result.items()}
+        return self._made
+
+    def relations(self) -> dict[str, tuple[Any, ...]]:
+        """The relations of every claim."""
+        return {name: relations_of(claim) for name, claim in self.named().items()}
+
+    def evidence(self, context: Context) -> Evidence:  # noqa: ARG002 (a check gets one)
+        """Evidence of the claims, cut when the time is over."""
+        if self.cut:
+            return Evidence("symbolic", "abstained", "proof", detail=self.cut)
+        place = "the claims were not made"
+        try:
+            with limited(self.seconds):
+                named = self.named()
+                if not named:
+                    return Evidence("symbolic", "abstained", "proof", detail="nothing was claimed")
+
+                def derived() -> Iterator[tuple[str, Derivation]]:
+                    nonlocal place
+                    for name, claim in named.items():
+                        place = f"{name}: not decided"
+                        yield name, as_derivation(self.slug, name, claim)
+
+                found = runner.symbolic_evidence(derived(), len(named), "claim")
+        except OutOfTimeError:
+            self.cut = f"{place} within {self.seconds:g} seconds"
+            return Evidence("symbolic", "abstained", "proof", detail=self.cut)
+        return replace(found, detail=joined(found.detail, self.tied))
+
+
+def symbolic_evidence(slug: str, make: Callable[[], Any], context: Context) -> Evidence:
+    """Symbolic evidence of claims: relations and derivations that must be proved."""
+    return UserClaims(slug, make).evidence(context)
+
+
+def kernel_evidence(claims: UserClaims, context: Context) -> Evidence:
     """What a proof assistant says of the identities that a user's claims come down to."""
-    return kernel.compiled(slug, lambda: symbolic_evidence(slug, claims, context))
+    if claims.cut:
+        return Evidence("kernel", "not-run", "identities", detail=claims.cut)
+    return kernel.compiled(claims.slug, lambda: claims.evidence(context))
+
+
+def relations_of(claim: Any) -> tuple[Any, ...]:
+    """The relations of a claim or derivation; a relation is its own."""
+    import theory
+
+    if isinstance(claim, theory.Derivation):
+        claim = claim.claim
+    return tuple(claim.relations) if isinstance(claim, theory.Claim) else (claim,)
 
 
 def as_derivation(slug: str, name: str, claim: Any) -> Derivation:
-    """A claim as a derivation: a relation is one of a single step."""
+    """A claim as a derivation: one whose only steps are its relations."""
     import sympy
 
     import theory
@@ -48,15 +116,23 @@ def as_derivation(slug: str, name: str, claim: Any) -> Derivation:
     if isinstance(claim, theory.Derivation):
         return claim
     place = f"statement {slug!r}, symbolic, {name}"
-    decision = decide(claim, place)
-    expression = sympy.sympify(claim, strict=True)
-    justification = "as stated, both sides compared"
-    if expression in (sympy.true, sympy.false):
-        justification = "a relation that SymPy evaluated when it was made (evaluate=False keeps both sides)"
-    residual = sympy.Integer(0) if decision.value is True else _residual(expression)
-    step = theory.Step(expression, justification, decision)
     read = reading(partial(decide, place=place))
-    return theory.Derivation(slug, theory.Claim(name, (expression,)), (step,), residual, read)
+    relations = relations_of(claim)
+    if not relations:
+        raise InputError(f"{place}: a theory.Claim without a relation claims nothing")
+    steps = []
+    for relation in relations:
+        decision = decide(relation, place)
+        expression = sympy.sympify(relation, strict=True)
+        justification = "as stated, both sides compared"
+        if expression in (sympy.true, sympy.false):
+            justification = "a relation that SymPy evaluated when it was made (evaluate=False keeps both sides)"
+        steps.append(theory.Step(expression, justification, decision))
+    if isinstance(claim, theory.Claim):
+        return theory.Derivation(slug, claim, tuple(steps), None, read)
+    (step,) = steps
+    residual = sympy.Integer(0) if step.proved else _residual(step.expression)
+    return theory.Derivation(slug, theory.Claim(name, (step.expression,)), (step,), residual, read)
 
 
 def _residual(expression: Any) -> Any:
@@ -67,7 +143,7 @@ def _residual(expression: Any) -> Any:
         return None
     try:
         return expression.lhs - expression.rhs
-    except (TypeError, sympy.matrices.exceptions.ShapeError):
+    except (AttributeError, TypeError, ValueError, sympy.matrices.exceptions.ShapeError):
         return None
 
 
@@ -80,9 +156,20 @@ def decide(claim: Any, place: str) -> Decision:
 
     if isinstance(claim, bool) or claim in (sympy.true, sympy.false):
         return theory.Decision(bool(claim), "SymPy's evaluation of the equation")
-    if isinstance(claim, sympy.Equality):
-        return theory.decide_equal(claim.lhs, claim.rhs)
-    if isinstance(claim, Relational | theory.PositiveSemidefinite):
-        return theory.decide_order(claim)
-    allowed = "an equation (sympy.Eq), an inequality (sympy.Ge, Gt, Le, Lt, Ne), a theory.PositiveSemidefinite"
-    raise InputError(f"{place}: {claim!r:.60}: must be {allowed} or a theory.Derivation")
+    if not isinstance(claim, Relational | theory.PositiveSemidefinite):
+        raise InputError(f"{place}: {shown(claim)}: {ALLOWED}")
+    for side in getattr(claim, "args", ()) if isinstance(claim, Relational) else ():
+        if not isinstance(side, sympy.Expr | sympy.MatrixBase | sympy.Tuple):
+            rule = "both sides must be scalars or matrices"
+            raise InputError(f"{place}: {shown(claim)}: {rule}, {shown(side)} is neither")
+    try:
+        return theory.decide_relation(claim)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
+    except (Exception, RecursionError) as error:  # SymPy fails where nobody expects it
+        return theory.Decision(None, "abstained", f"{type(error).__name__}: {error!s:.60}")
+
+
+def shown(value: Any) -> str:
+    """A value in few letters, on one line."""
+    return " ".join(f"{value!r:.60}".split())
