@@ -69,10 +69,14 @@ class Arithmetic:
 
     def population(self, instance: PopulationInstance) -> FinitePopulation:
         """The population of a `PopulationInstance`, as `numeric` takes it; its probabilities are not moved."""
+        from torch.utils._python_dispatch import _disable_current_modes
+
         from verify.instances.in_torch import population_of
 
         moved = replace(instance, points=tuple(map(_nested, plain(self.array(instance.points)))))
-        return population_of(moved, self.device).to(self.device, self.tensor(0.0).dtype)
+        # The checks of a population allow no noise: its probabilities sum to one.
+        with _disable_current_modes():
+            return population_of(moved, self.device)
 
 
 def _nested(value: np.ndarray) -> Any:

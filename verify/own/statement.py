@@ -15,8 +15,10 @@ from hltm.base.errors import InputError
 from verify.engine.assumptions import Sides, of_measurement
 from verify.engine.evidence import Evidence, Kind, Measurement, tally
 from verify.engine.statement import Assumption, Check, Context, Statement, Variant
+from verify.own.orders import examples, sides_of_order
 from verify.own.sides import Side, UserSides, as_text
 from verify.own.symbolic import UserClaims, kernel_evidence
+from verify.own.training import AlongTraining, trained_checks
 
 if TYPE_CHECKING:
     pass
@@ -69,6 +71,9 @@ def user_statement(
     exact: Side | None = None,
     symbolic: Callable[[], Any] | None = None,
     tolerance: float | Callable[[Any], float] | None = None,
+    order: float | None = None,
+    in_: str | None = None,
+    trained: AlongTraining | Sequence[AlongTraining] = (),
     checks: Sequence[Check] = (),
     drops: Mapping[str, Without] | Sequence[Assumption] = (),
 ) -> Statement:
@@ -98,6 +103,11 @@ def user_statement(
         `theory.PositiveSemidefinite`, a `theory.Derivation`, or a list or mapping of them.
     tolerance : float or callable of the instance, optional
         Largest difference of the float sides; by default it is measured with float32 probes.
+    order, in_ : float and str, optional
+        The statement is ``theory - numeric = O(s^order)`` as the field `in_` = s of the instances goes to zero, the
+        rest of an instance fixed. Each instance starts a sequence of s at its own value, which must not be 0.
+    trained : AlongTraining or list of AlongTraining, optional
+        Trained evidence: see `along_training`.
     checks : list of Check, optional
         Further evidence.
     drops : mapping of assumptions to `Without`, or list of Assumption, optional
@@ -125,12 +135,16 @@ def user_statement(
     checked_name(name, "slug")
     for role, side in (("theory", theory), ("numeric", numeric)):
         checked_side(side, f"{role} of statement {name!r}")
+    stages = stages_of(strategy, name)
+    kind = type_of_instances(stages[0](), name)
     sides = UserSides(name, theory, numeric, exact, tolerance)
+    if order is not None or in_ is not None:
+        sides = sides_of_order(sides, order, in_, kind)
     measures: Measures = {"float": sides.measure_float}
     if exact is not None:
         checked_side(exact, f"exact of statement {name!r}")
         measures = {"exact": sides.measure_exact, **measures}
-    stages = stages_of(strategy, name)
+    mutants = variants_of(variants, tuple(measures), name)
     return Statement(
         slug=name,
         theorem=None,
@@ -139,11 +153,15 @@ def user_statement(
         assumptions=tuple(dict.fromkeys(map(str, [*assumptions, *(drops if isinstance(drops, Mapping) else ())]))),
         not_covered=tuple(map(str, not_covered)),
         source=str(source),
-        checks=(*standard_checks(sides, stages, symbolic), *checks),
+        checks=(
+            *standard_checks(sides, stages, symbolic),
+            *trained_checks(trained, sides, mutants, kind),
+            *checks,
+        ),
         stages=stages,
         measures=measures,
-        instance_type=type_of_instances(stages[0](), name),
-        variants=variants_of(variants, tuple(measures), name),
+        instance_type=kind,
+        variants=mutants,
         drops=assumptions_of(drops, measures, name),
     )
 
@@ -261,7 +279,8 @@ def standard_checks(sides: UserSides, stages: Stages, symbolic: Callable[[], Any
 
 def float_evidence(sides: UserSides, stages: Stages, context: Context) -> Evidence:
     """Instances of the last stage in float64."""
-    instances = draw_instances(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 1)
+    count = examples(sides, context.pick(quick=40, thorough=600))
+    instances = draw_instances(stages[-1](), count, context.seed + 1)
     return tally(
         "float", "drawn", instances, partial(sides.measure_float, device=context.device),
         at_least=max(1, len(instances) // 2), detail="theory side = numeric side in float64, tolerance measured",
@@ -270,7 +289,8 @@ def float_evidence(sides: UserSides, stages: Stages, context: Context) -> Eviden
 
 def exact_evidence(sides: UserSides, stages: Stages, context: Context) -> Evidence:
     """Instances of the last stage in rationals, those that the exact side covers."""
-    instances = draw_instances(stages[-1](), context.pick(quick=40, thorough=600), context.seed + 2)
+    count = examples(sides, context.pick(quick=40, thorough=600))
+    instances = draw_instances(stages[-1](), count, context.seed + 2)
     return tally(
         "exact", "drawn", instances, sides.measure_exact,
         at_least=1, detail="theory side = exact side in rationals",
@@ -286,7 +306,8 @@ def property_evidence(sides: UserSides, stages: Stages, context: Context) -> Evi
         kinds["exact"] = sides.measure_exact
     kinds["float"] = partial(sides.measure_float, device=context.device)
     return search.property_evidence(
-        kinds, stages, examples=context.pick(quick=100, thorough=2000), seed=context.seed, part=context.part,
+        kinds, stages, examples=examples(sides, context.pick(quick=100, thorough=2000)), seed=context.seed,
+        part=context.part,
         among="the instances of the strategy",
     )  # fmt: skip
 
