@@ -165,17 +165,24 @@ class Comparison:
             for key, mask in wrong.items()
         }
 
-    def culprit(self, judged: Judged) -> str:
-        """Which number keeps the worst undecided entry from being decided, in words."""
+    def reason(self, judged: Judged) -> str:
+        """Why the worst undecided entry is not decided, in words."""
         key, place = judged.worst_vague(self.gaps)
-        entry = f"{f'{key} ' if key else ''}entry {tuple(map(int, place))}" if place else key or "the number"
+        entry = ", ".join(part for part in (key, f"entry {place}" if place else "") if part) or "the number"
         if any(self.unmeasured(name) for name in SIDES):
-            return f"{entry}: a side uses no at.array or at.tensor: rounding not measured"
+            return f"{entry}: {' and '.join(name for name in SIDES if self.unmeasured(name))} side without rounding"
         if judged.jumps[key][place]:
-            found = next(self.jumping(key, place), None)
-            return f"{entry}: a kink or a tie" + (f": {found}" if found else "")
-        known = f"{entry} = {self.size[key][place]:.3g} is known to {judged.bounds[key][place]:.1g} only"
-        return f"{known}: {self.rounding(key, place)}"
+            return f"{entry} jumps, as at a kink, a tie or a pole"
+        return f"{entry} = {self.size[key][place]:.3g} is known to {judged.bounds[key][place]:.1g} only"
+
+    def culprit(self, judged: Judged) -> str:
+        """The reason, and which number brings it about."""
+        key, place = judged.worst_vague(self.gaps)
+        if any(self.unmeasured(name) for name in SIDES):
+            cause = "it uses no at.array or at.tensor"
+        else:
+            cause = next(self.jumping(key, place), "") if judged.jumps[key][place] else self.rounding(key, place)
+        return ": ".join(part for part in (self.reason(judged), cause) if part)
 
     def jumping(self, key: str, place: tuple[int, ...]) -> Iterator[str]:
         """The numbers of the instance whose moves alone make an entry of a side jump."""

@@ -35,12 +35,25 @@ EXACT = named(
     ldexp frexp modf fmod remainder floor_divide spacing nextafter clip"""
 )
 SUMS = named("add subtract logaddexp logaddexp2")
-BILINEAR = named("dot inner vdot einsum convolve correlate trace matmul vecdot matvec vecmat")
+BILINEAR = named("dot inner outer vdot einsum tensordot kron convolve correlate trace matmul vecdot matvec vecmat")
+# Functions that move entries, compare them or count them.
+STRUCTURAL = named(
+    """where concatenate stack vstack hstack dstack column_stack row_stack block split array_split hsplit vsplit dsplit
+    unstack reshape ravel transpose matrix_transpose permute_dims swapaxes moveaxis rollaxis expand_dims squeeze
+    broadcast_to broadcast_arrays atleast_1d atleast_2d atleast_3d diag diagonal diagflat tril triu flip fliplr flipud
+    rot90 roll repeat tile resize sort sort_complex argsort lexsort partition argpartition argmax argmin max min amax
+    amin nanmax nanmin nanargmax nanargmin nonzero flatnonzero argwhere take take_along_axis put put_along_axis choose
+    select piecewise compress extract delete insert append unique copy full_like zeros_like ones_like empty_like real
+    imag real_if_close shape size ndim isclose allclose array_equal array_equiv searchsorted digitize count_nonzero pad
+    meshgrid ix_ round around fix nan_to_num copyto place putmask fill_diagonal clip any all array_repr array_str
+    array2string result_type can_cast may_share_memory shares_memory iscomplexobj isrealobj matrix_rank"""
+)
 NORMWISE = ("linalg", "fft")
 
 # The same of torch; a name that ends in an underscore is its form in place.
 TORCH_EXACT = named(
-    """view _unsafe_view reshape _reshape_alias expand permute transpose t select slice squeeze unsqueeze clone detach
+    """eq ne lt le gt ge isfinite isinf
+    view _unsafe_view reshape _reshape_alias expand permute transpose t select slice squeeze unsqueeze clone detach
     alias as_strided cat stack split split_with_sizes unbind chunk index index_select gather scatter masked_fill
     masked_scatter masked_select where neg abs sgn sign relu threshold_backward maximum minimum amax amin max min sort
     topk kthvalue mode aminmax argmax argmin clamp clamp_min clamp_max floor ceil round trunc zeros zeros_like ones
@@ -207,9 +220,8 @@ class Noisy(np.ndarray):
         if isinstance(options.get("where"), Noisy):
             options["where"] = plain(options["where"])
         argument = [plain(item) for item in inputs]
-        moves = (
-            noise is not None and ufunc.__name__ not in EXACT and noise.active(ufunc.__name__, lambda: top(argument))
-        )
+        name = ufunc.__name__
+        moves = noise is not None and name not in EXACT and noise.active(name, lambda: top(argument))
         magnitude = magnitude_of(ufunc, method, argument, options) if moves else None
         result = getattr(ufunc, method)(*argument, **options)
         if moves and noise is not None:
@@ -227,19 +239,25 @@ class Noisy(np.ndarray):
         noise = noise_of(args) or noise_of(kwargs.values()) or self.noise
         module = getattr(func, "__module__", "") or ""
         normwise = any(part in module for part in NORMWISE)
-        if noise is None or not (normwise or func.__name__ in BILINEAR):
+        if noise is None or func.__name__ in STRUCTURAL:
             return wrapped(super().__array_function__(func, types, args, kwargs), noise)
-        argument = deep(args, plain)
-        if not noise.active(func.__name__, lambda: top([a for a in flat(argument) if isinstance(a, np.ndarray)])):
-            return wrapped(func(*argument, **deep(kwargs, plain)), noise)
+        if not normwise and func.__name__ not in BILINEAR:
+            before = noise.count
+            result = super().__array_function__(func, types, args, kwargs)
+            if noise.count > before:  # it came down to operations of noisy arrays
+                return wrapped(result, noise)
+        args, kwargs = deep(args, plain), deep(kwargs, plain)
+        given = [item for item in flat((*args, *kwargs.values())) if isinstance(item, np.ndarray)]
+        if not noise.active(func.__name__, lambda: top(given)):
+            return wrapped(func(*args, **kwargs), noise)
         magnitude = None
-        if normwise:
-            argument = deep(argument, lambda item: near_normwise(noise, item))
+        if func.__name__ in BILINEAR and not normwise:
+            magnitude = func(*deep(args, sizes), **kwargs)
         else:
-            magnitude = func(*deep(argument, sizes), **deep(kwargs, plain))
-        result = func(*argument, **deep(kwargs, plain))
+            args, kwargs = (deep(item, lambda value: moved_near(noise, value, normwise)) for item in (args, kwargs))
+        result = func(*args, **kwargs)
         if magnitude is not None and "out" not in kwargs:
-            count = max((a.shape[-1] for a in flat(argument) if isinstance(a, np.ndarray) and a.ndim), default=1)
+            count = max((item.shape[-1] for item in given if item.ndim), default=1)
             changed = np.array(result)
             if changed.dtype.kind in "fc":
                 noise.move(changed, terms(count) * np.asarray(magnitude))
@@ -266,13 +284,16 @@ def magnitude_of(ufunc: np.ufunc, method: str, argument: list[Any], options: dic
         return np.asarray(getattr(np.add, method)(*(np.abs(item) for item in argument), **options))
 
 
-def near_normwise(noise: Noise, item: Any) -> Any:
-    """An array that is moved relative to the largest entry of each matrix; anything else as it is."""
+def moved_near(noise: Noise, item: Any, normwise: bool) -> Any:
+    """An array moved relative to its entries, or to the largest of each matrix; anything else as it is."""
     if not isinstance(item, np.ndarray) or item.dtype.kind not in "fc":
         return item
-    size = np.abs(item).max(axis=tuple(range(max(0, item.ndim - 2), item.ndim)), keepdims=True, initial=0.0)
+    size = np.abs(item)
+    if normwise:
+        axes = tuple(range(max(0, item.ndim - 2), item.ndim))
+        size = np.broadcast_to(size.max(axis=axes, keepdims=True, initial=0.0), item.shape)
     changed = item.copy()
-    noise.move(changed, np.broadcast_to(size, item.shape))
+    noise.move(changed, size)
     return changed
 
 
@@ -382,12 +403,16 @@ def noisy_torch(noise: Noise) -> Iterator[None]:
             options = {key: abs(value) for key, value in kwargs.items() if key in ("alpha", "beta")}
             magnitude = func(*size, **options) * terms(size[-1].shape[-2] if size[-1].dim() > 1 else size[-1].shape[0])
         elif base not in TORCH_ROUNDED:
-            written = {
-                index for index, a in enumerate(func._schema.arguments) if a.alias_info and a.alias_info.is_write
-            }
-            normwise = "linalg" in base
+            arguments = enumerate(func._schema.arguments)
+            written = {index for index, a in arguments if a.alias_info and a.alias_info.is_write}
+            if not written:
+                result = func(*args, **kwargs)
+                if not floats(result if isinstance(result, tuple | list) else (result,)):
+                    return result  # a comparison, a count
             args = tuple(
-                noise.near(a, normwise) if index not in written and floats((a,)) and isinstance(a, torch.Tensor) else a
+                noise.near(a, "linalg" in base)
+                if index not in written and isinstance(a, torch.Tensor) and floats((a,))
+                else a
                 for index, a in enumerate(args)
             )
         result = func(*args, **kwargs)

@@ -70,8 +70,8 @@ class UserSides:
             return self.worst(gaps, judged.bounds, comparison.sides, instance, note)
         if judged.open:
             key, place = judged.worst_vague(comparison.gaps)
-            reason = joined(key, f"undecided by {'a jump, as at a kink, a tie or a pole' if judged.jumps[key][place] else 'rounding'}")
-            return Measurement(float(comparison.gaps[key][place]), float(judged.bounds[key][place]), False, reason)
+            gap, bound = float(comparison.gaps[key][place]), float(judged.bounds[key][place])
+            return Measurement(gap, bound, False, comparison.reason(judged))
         return self.worst(comparison.gaps, judged.bounds)
 
     @rounding.quiet
