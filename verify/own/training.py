@@ -228,8 +228,9 @@ def _reset(module: torch.nn.Module, slug: str) -> None:
     """Draw the weights of a module anew, as its parts do it."""
     renewed: set[int] = set()
     for part in module.modules():
-        if hasattr(part, "reset_parameters"):
-            part.reset_parameters()
+        reset: Any = getattr(part, "reset_parameters", None)
+        if callable(reset):
+            reset()
             renewed |= {id(parameter) for parameter in part.parameters(recurse=False)}
     if any(id(parameter) not in renewed for parameter in module.parameters()):
         raise InputError(
@@ -474,9 +475,7 @@ def law_evidence(training: AlongTraining, slug: str, context: Context) -> Eviden
             )  # fmt: skip
     decided = [one for one in measured if one.status == "holds"]
     worst = max(decided, key=lambda one: one.severity, default=measured[0])
-    seen = (
-        f"weights moved by {100 * min(moved):.2g} to {100 * max(moved):.2g} %; an error of {VISIBLE:.0%} would be seen"
-    )
+    seen = f"weights moved by {100 * min(moved):.2g} to {100 * max(moved):.2g} %; a law that is off by {VISIBLE:.0%} would not hold"
     open_ = next((one.detail for one in measured if one.status == "abstained"), "")
     return Evidence(
         "trained", "holds" if len(decided) == len(measured) else "abstained", "law", len(decided),
