@@ -23,6 +23,8 @@ Status = Literal["holds", "refuted", "abstained", "not-run"]
 Verdict = Literal["holds", "refuted", "abstained"]
 
 KINDS: tuple[Kind, ...] = ("symbolic", "kernel", "exact", "float", "property", "trained", "variants", "assumptions")
+# The detail of a measurement that a mutant without numbers (all NaN) leaves undecided.
+NO_NUMBER = "the mutant gives no number"
 COLUMNS = ("evidence", "source", "status", "n", "residual", "tolerance", "what")
 
 

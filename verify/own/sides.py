@@ -20,9 +20,10 @@ from flint import fmpq
 
 from hltm.base.errors import InputError
 from verify.engine.disagreement import disagreement
-from verify.engine.evidence import Measurement, joined
+from verify.engine.evidence import NO_NUMBER, Measurement, joined
 from verify.own.arithmetic import Arithmetic
 from verify.own.comparison import SIDES, Arrays, Comparison, Judged
+from verify.own.mutants import MutantSide
 from verify.own.noise import Noise, noisy_torch, plain
 from verify.tolerance import rounding
 from verify.towers.tower import largest
@@ -89,7 +90,9 @@ class UserSides:
             return NOT_APPLICABLE
         left, right = (sides[name] for name in SIDES)
         self.check_shapes(left, right, instance)
-        apart = self.not_finite(left, right)
+        if claim is not None and all(np.isnan(values).all() for values in left.values()):
+            return Measurement(math.nan, 0.0, False, NO_NUMBER)
+        apart = self.not_finite(left, right, instance)
         if apart is not None:
             return apart
         gaps = {key: self.gap(left[key], right[key]) for key in left}
@@ -102,7 +105,7 @@ class UserSides:
         for name in SIDES:
             self.check_repeatable(name, sides[name], instance, claim, device)
             if any(noise.narrow for noise in comparison.seen[name]):
-                raise InputError(f"{self.place(name, instance)}: {NARROW}")
+                raise InputError(f"{self.place(name, instance, claim)}: {NARROW}")
         return comparison, judged
 
     def both(self, instance: Any, claim: Side | None, device: str) -> dict[str, Arrays] | None:
@@ -147,13 +150,15 @@ class UserSides:
         return replace(worst, detail=joined(worst.detail, note), apart=apart)
 
     @staticmethod
-    def not_finite(left: Arrays, right: Arrays) -> Measurement | None:
+    def not_finite(left: Arrays, right: Arrays, instance: Any = None) -> Measurement | None:
         """The measurement where a side is not finite: refuted if the other one is, abstained if not; else None."""
-        pairs = [(np.isfinite(left[key]), np.isfinite(right[key])) for key in left]
-        if all(a.all() and b.all() for a, b in pairs):
+        finite = {key: (np.isfinite(left[key]), np.isfinite(right[key])) for key in left}
+        if all(a.all() and b.all() for a, b in finite.values()):
             return None
-        if any((a != b).any() for a, b in pairs):
-            return Measurement(math.nan, 0.0, detail="one side is finite where the other is not")
+        wrong = {key: a != b for key, (a, b) in finite.items()}
+        if any(mask.any() for mask in wrong.values()):
+            apart = disagreement(left, right, wrong, instance)
+            return Measurement(math.nan, 0.0, detail="one side is finite where the other is not", apart=apart)
         return Measurement(math.nan, 0.0, False, "neither side is finite")
 
     def check_repeatable(self, name: str, double: Arrays, instance: Any, claim: Side | None, device: str) -> None:
@@ -162,10 +167,12 @@ class UserSides:
         for key, values in double.items():
             same = key in again and again[key].shape == values.shape
             if not same or not np.allclose(values, again[key], rtol=1e-12, atol=0.0, equal_nan=True):
-                raise InputError(f"{self.place(name, instance)}: {ANOTHER}")
+                raise InputError(f"{self.place(name, instance, claim)}: {ANOTHER}")
 
-    def place(self, name: str, instance: Any) -> str:
-        return f"statement {self.slug!r}, {name} side at instance {as_text(instance)}"
+    def place(self, name: str, instance: Any, side: Side | None = None) -> str:
+        """Statement, side or mutant, and instance, as messages name them."""
+        role = f"variant {side.name!r}" if name == "theory" and isinstance(side, MutantSide) else f"{name} side"
+        return f"statement {self.slug!r}, {role} at instance {as_text(instance)}"
 
     def given_bounds(self, comparison: Comparison, instance: Any, device: str) -> Arrays:
         """The tolerance of every entry where the user gave it, or the standard errors of a side that draws."""
@@ -191,15 +198,17 @@ class UserSides:
         if left is None or right is None:
             return NOT_APPLICABLE
         self.check_shapes(left, right, instance)
-        worst, place = 0.0, ""
+        worst, place, wrong = 0.0, "", {}
         for key in left:
             difference = np.atleast_1d(right[key] - left[key] if self.relation == ">=" else left[key] - right[key])
             if self.relation != "==":
                 difference = np.array([max(entry, fmpq(0)) for entry in difference.ravel()], dtype=object)
             gap = largest(difference) if left[key].size else 0.0
+            wrong[key] = (difference != 0).astype(bool).reshape(left[key].shape)
             if gap > worst:
                 worst, place = gap, key
-        return Measurement(worst, 0.0, detail=place)
+        apart = disagreement(left, right, wrong, instance, roles=("theory", "exact")) if worst > 0 else None
+        return Measurement(worst, 0.0, detail=place, apart=apart)
 
     def ask(self, name: str, side: Side, instance: Any, at: Arithmetic) -> Arrays | None:
         """The arrays of a side; its output goes to stderr, its exceptions become InputError."""
@@ -208,7 +217,7 @@ class UserSides:
                 result = arrays(side(instance, at), at.exact)
         except (Exception, SystemExit) as error:  # a user's code may raise anything
             what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            raise InputError(f"statement {self.slug!r}, {name} side at instance {as_text(instance)}: {what}") from error
+            raise InputError(f"{self.place(name, instance, side)}: {what}") from error
         return result
 
     def check_shapes(self, left: Arrays, right: Arrays, instance: Any) -> None:
