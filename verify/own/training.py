@@ -475,7 +475,8 @@ def law_evidence(training: AlongTraining, slug: str, context: Context) -> Eviden
             )  # fmt: skip
     decided = [one for one in measured if one.status == "holds"]
     worst = max(decided, key=lambda one: one.severity, default=measured[0])
-    seen = f"weights moved by {100 * min(moved):.2g} to {100 * max(moved):.2g} %; a law off by {VISIBLE:.0%} would not hold"
+    seen = f"weights moved by {100 * min(moved):.2g} to {100 * max(moved):.2g} %"
+    seen += f"; a law that is off by {VISIBLE:.0%} would not hold"
     open_ = next((one.detail for one in measured if one.status == "abstained"), "")
     return Evidence(
         "trained", "holds" if len(decided) == len(measured) else "abstained", "law", len(decided),
