@@ -125,7 +125,7 @@ def test_cancellation_is_never_taken_for_a_refutation(left):
     cases = [(1000.3965094942245,), *([rng.uniform(1000, 1001) for _ in range(rng.randint(1, 6))] for _ in range(200))]
     found = [measure(left, squares_about_mean, Numbers(tuple(x))).status for x in cases]
     assert set(found) <= {"holds", "abstained"}
-    assert found.count("holds") > 190
+    assert found.count("holds") >= 185
 
 
 def test_what_is_wrong_by_more_than_the_cancellation_is_refuted():
