@@ -6,6 +6,7 @@ decides), and finite sums are compared by linearity. A loss that is not real and
 member. Symmetry under an exchange of negatives is not asked for: nothing in statement 2 or 4 needs it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sympy
@@ -29,8 +30,9 @@ from theory.core.normal import linear_sums, quotient
 from theory.core.notation import H, j, negative, pair_distance, r_p
 from theory.core.order import decide_relation
 from theory.core.quantity import quantity, within
-from theory.losses.bounds import POINTS, Located, decide_zero_on, points, value_off_kinks
+from theory.losses.bounds import POINTS, Located, canonical, decide_zero_on, points, value_off_kinks
 from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Bounds, Loss, derivative, indexed_form, loss_of
+from theory.losses.parameters import Parameter
 from theory.losses.signs import NO_BOUNDS, domain_decision, located_signs, sign_decisions
 
 ASSUMPTIONS = ("distances r_+, r_1, ..., r_H are not negative", "tau > 0, r_0 real", "H is a positive integer")
@@ -172,14 +174,20 @@ def _slopes(loss: Loss) -> tuple[list[Expr], list[Expr], Expr]:
     return exact, simple, sympy.Add(*exact)
 
 
-def pair_weight(loss: object) -> Expr:
+def pair_weight(loss: object, parameters: Iterable[str | Parameter] = (), domain: str | None = None) -> Expr:
     """Pair weight ``xi(r) = dL/dr_+`` at ``r_+ = 0``, ``r_- = r`` of a loss of the family with one negative.
+
+    A loss that is weakly in the family (``dL/dr_+ >= 0`` off its kinks, as a hinge) has one too, ``xi >= 0``.
 
     Parameters
     ----------
     loss
         A canonical name ("simple", "triplet", "infonce"), a SymPy expression or text in ``r_p``, ``r_1``,
         ``tau``, ``r_0``.
+    parameters
+        Declared parameters of a text, as ``"beta=0.5"``, ``"m=positive"``, ``"lam=0..1"``.
+    domain
+        "euclidean" (distances are not negative) or "sphere" (at most 2).
 
     Returns
     -------
@@ -200,12 +208,17 @@ def pair_weight(loss: object) -> Expr:
     --------
     >>> pair_weight("infonce")
     1/(exp(r/tau) + 1)
+    >>> pair_weight("relu(r_p - r_1 + 1)")
+    Heaviside(1 - r)
     """
-    described = loss_of(loss, 1 if isinstance(loss, str) and loss in CANONICAL else None)
-    if described.negatives is None or len(described.negatives) != 1:
-        raise InputError(f"loss {described.name!r}: a pair weight xi(r) is that of one negative, r_1")
-    membership = family_membership(described.expression)
-    if not membership.proved:
+    single = 1 if isinstance(loss, str) and loss in CANONICAL else None
+    described = loss_of(loss, single, parameters, domain=domain)
+    if described.negatives is None or len(described.negatives) != 1 or len(described.positives) != 1:
+        raise InputError(
+            f"loss {described.name!r}: a pair weight xi(r) is that of one positive r_p and one negative r_1"
+        )
+    membership = membership_of(described)
+    if not membership.proved and not membership_decision(weak_conditions(described)):
         reason = "is outside" if membership.decision.value is False else "could not be proved to be in"
         raise InputError(
             f"loss {described.name!r}: {reason} the family dL/dr_+ > 0, dL/dr_k < 0, zero sum: "
@@ -229,7 +242,7 @@ def pair_weights(loss: object, negatives: int) -> tuple[Expr, ...]:
 
 def weight_at(loss: Loss, slope: Expr) -> Expr:
     """A derivative of the loss at ``r_+ = 0``, as a cancelled quotient."""
-    value = quotient(value_at(slope, {r_p: sympy.S.Zero}).doit())
+    value = quotient(canonical(value_at(slope, dict.fromkeys(loss.positives, sympy.S.Zero)).doit()))
     if value.has(sympy.nan, sympy.zoo, sympy.oo):
         raise InputError(f"loss {loss.name!r}: its derivative does not exist at r_+ = 0")
     return value

@@ -19,7 +19,7 @@ from sympy.concrete.delta import deltasummation
 from hltm.base.errors import InputError
 from theory.core.notation import H, j, k, negative, r, r_0, r_p, tau
 from theory.core.record import differentiated
-from theory.losses.parameters import Parameter
+from theory.losses.parameters import Parameter, read_parameters
 
 _RANGE = (k, 1, H)
 CANONICAL: Mapping[str, Expr] = MappingProxyType(
@@ -84,7 +84,7 @@ class Loss:
 def loss_of(
     loss: object,
     negatives: int | None = None,
-    parameters: Iterable[Parameter] = (),
+    parameters: Iterable[str | Parameter] = (),
     positives: int | None = None,
     domain: str | None = None,
 ) -> Loss:
@@ -97,7 +97,7 @@ def loss_of(
             raise InputError(f"{name}={value!r} of loss {loss!r}: must be a positive integer or None")
     if domain is not None and domain not in DOMAINS:
         raise InputError(f"domain={domain!r}: must be one of {', '.join(DOMAINS)}")
-    declared = tuple(parameters)
+    declared = _declared(parameters)
     if isinstance(loss, str):
         if loss in CANONICAL:
             found = _explicit(CANONICAL[loss], loss, negatives)
@@ -106,6 +106,12 @@ def loss_of(
     if isinstance(loss, Expr):
         return _resolved(loss, str(loss), negatives, declared, domain or DOMAINS[0])
     raise InputError(f"loss={loss!r}: must be a name ({', '.join(CANONICAL)}) or an expression in {_ALLOWED}")
+
+
+def _declared(parameters: Iterable[str | Parameter]) -> tuple[Parameter, ...]:
+    given = tuple(parameters)
+    texts = read_parameters(text for text in given if isinstance(text, str))
+    return (*texts, *(parameter for parameter in given if isinstance(parameter, Parameter)))
 
 
 def _domain_of(text: str, domain: str | None) -> str:
