@@ -18,6 +18,7 @@ from verify.engine.statement import Assumption, Check, Context, Statement, Varia
 from verify.own.orders import examples, sides_of_order
 from verify.own.sides import Side, UserSides, as_text
 from verify.own.symbolic import UserClaims, kernel_evidence
+from verify.own.tied import SHOWN, TiedClaims, tied_evidence
 from verify.own.training import AlongTraining, trained_checks
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def user_statement(
     slug: str | None = None,
     exact: Side | None = None,
     symbolic: Callable[[], Any] | None = None,
+    values: Callable[..., Any] | None = None,
     tolerance: float | Callable[[Any], float] | None = None,
     order: float | None = None,
     in_: str | None = None,
@@ -101,6 +103,11 @@ def user_statement(
     symbolic : callable, optional
         Returns what must be proved: an equation (``sympy.Eq``, of scalars or matrices), an inequality, a
         `theory.PositiveSemidefinite`, a `theory.Derivation`, or a list or mapping of them.
+    values : callable ``(instance, at) -> mapping`` or ``(instance) -> mapping``, optional
+        Ties the claims of `symbolic` to the sides: what their symbols (or names of symbols) are on an instance, arrays
+        made with `at` or plain numbers. On drawn instances the relations must hold, and the claim that has the name of
+        an array of the sides, or the only claim where they give one array, must have the numeric side on its left and
+        the theory side on its right. Sizes of matrices are read from their arrays.
     tolerance : float or callable of the instance, optional
         Largest difference of the float sides; by default it is measured with float32 probes.
     order, in_ : float and str, optional
@@ -154,7 +161,7 @@ def user_statement(
         not_covered=tuple(map(str, not_covered)),
         source=str(source),
         checks=(
-            *standard_checks(sides, stages, symbolic),
+            *standard_checks(sides, stages, symbolic, values),
             *trained_checks(trained, sides, mutants, kind),
             *checks,
         ),
@@ -263,18 +270,32 @@ def variants_of(
     return tuple(result)
 
 
-def standard_checks(sides: UserSides, stages: Stages, symbolic: Callable[[], Any] | None) -> tuple[Check, ...]:
+def standard_checks(
+    sides: UserSides, stages: Stages, symbolic: Callable[[], Any] | None, values: Callable[..., Any] | None = None
+) -> tuple[Check, ...]:
     """Symbolic and exact evidence where the statement has such a side, float and property evidence always."""
     rows = []
     if symbolic is not None:
         claims = UserClaims(sides.slug, symbolic)
         rows.append(Check("symbolic", "proof", claims.evidence))
         rows.append(Check("kernel", "identities", partial(kernel_evidence, claims)))
+        if values is not None:
+            tied = TiedClaims(sides, claims, values)
+            claims.tied = partial(tied.summary, lambda: draw_instances(stages[-1](), SHOWN, 0))
+            rows.append(Check("float", "claim", partial(claim_evidence, tied, stages)))
+    elif values is not None:
+        raise InputError(f"values= of statement {sides.slug!r}: needs symbolic=, whose symbols it gives values")
     if sides.exact is not None:
         rows.append(Check("exact", "drawn", partial(exact_evidence, sides, stages)))
     rows.append(Check("float", "drawn", partial(float_evidence, sides, stages)))
     rows.append(Check("property", "search", partial(property_evidence, sides, stages)))
     return tuple(rows)
+
+
+def claim_evidence(tied: TiedClaims, stages: Stages, context: Context) -> Evidence:
+    """The symbolic claims at the values of instances of the last stage."""
+    count = context.pick(quick=12, thorough=100)
+    return tied_evidence(tied, draw_instances(stages[-1](), count, context.seed + 4))
 
 
 def float_evidence(sides: UserSides, stages: Stages, context: Context) -> Evidence:

@@ -36,7 +36,7 @@ class UserClaims:
 
     slug: str
     make: Callable[[], Any]
-    tied: str = UNTIED
+    tied: Callable[[], str] = lambda: UNTIED
     seconds: float = SECONDS
     cut: str = ""
     """What was cut, if anything: it is not tried again."""
@@ -82,7 +82,7 @@ class UserClaims:
         except OutOfTimeError:
             self.cut = f"{place} within {self.seconds:g} seconds"
             return Evidence("symbolic", "abstained", "proof", detail=self.cut)
-        return replace(found, detail=joined(found.detail, self.tied))
+        return replace(found, detail=joined(found.detail, self.tied()))
 
 
 def symbolic_evidence(slug: str, make: Callable[[], Any], context: Context) -> Evidence:
