@@ -12,7 +12,6 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from verify.engine.evidence import Kind
     from verify.engine.runner import Result
+    from verify.own.files import Broken
     from verify.report.build import Drawn, Report
     from verify.report.view import Attached, Request
 
@@ -150,10 +150,18 @@ class Run:
     statuses: Sequence[str]
     interrupted: bool
     drawings: Drawn | None = None
+    failed: Sequence[Broken] = ()
 
 
-def make_context(profile: str, device: str, seed: int) -> Context:
-    """The context of a run; an absent device is an InputError."""
+# Linux shows a GPU that torch can use as one of these.
+GPUS = ("nvidiactl", "nvhost-ctrl", "nvhost-gpu", "nvmap", "kfd", "dxg")
+
+
+def make_context(profile: str, device: str, seed: int, *, lazy: bool = False) -> Context:
+    """The context of a run; an absent device is an InputError. `lazy`: without torch where it is not needed to know."""
+    without = sys.platform == "linux" and not any(Path("/dev", name).exists() for name in GPUS)
+    if lazy and (device == "cpu" or (device == "auto" and without)):
+        return Context(seed=seed, profile=profile, device="cpu")  # type: ignore[arg-type]
     with deferred_interrupt():
         import numeric
 
@@ -172,18 +180,52 @@ def execute(entries: Sequence[Entry], output: Output, options: Options) -> int:
     exclusive = [f"--{name}" for name, value in values.items() if value]
     if options.mode and len(exclusive) > 1:
         raise InputError(f"{exclusive[0]} and {exclusive[1]}: only one of them at a time")
+    failed: list[Broken] = []
+    if options.own is not None:
+        entries = list(each(lambda some: iter([one for one in some if one.load()]), entries, options, failed))
+        if not entries:
+            return complain_of(failed)
     with shown(output.quiet) as progress:
-        progress.start(None, "loading torch")
-        context = make_context(options.profile, options.device, options.seed)
+        progress.start(None, "loading libraries")
+        context = make_context(options.profile, options.device, options.seed, lazy=options.own is not None)
         # mpmath, while it is loaded, drops Ctrl-C; and of half of SymPy no partial report can be made.
-        with deferred_interrupt():
-            import sympy  # noqa: F401
+        if options.own is None or output.reports or any(derives(entry) for entry in entries):
+            with deferred_interrupt():
+                import sympy  # noqa: F401
     output.check([entry.slug for entry in entries], [] if options.own is None else [copy_name(options.own)])
     modes = {"": run_statements, "variants": run_variants, "assumptions": run_assumptions}
-    return finish(modes[options.mode](entries, output, context, options), output, context, options)
+    run = replace(modes[options.mode](entries, output, context, options, failed), failed=failed)
+    if failed and not run.statuses and not run.interrupted:
+        return complain_of(failed)
+    return finish(run, output, context, options)
 
 
-def run_statements(entries: Sequence[Entry], output: Output, context: Context, options: Options) -> Run:
+def derives(entry: Entry) -> bool:
+    """Whether a statement makes symbolic claims."""
+    return any(check.kind in ("symbolic", "kernel") for check in entry.load().checks)
+
+
+def complain_of(failed: Sequence[Broken]) -> int:
+    """Write a line on every statement that has no verdict, and return the exit code of invalid input."""
+    for one in failed:
+        code = complain(one.error)
+    return code
+
+
+def each(
+    run: Callable[[Sequence[Entry]], Iterator[Item]], entries: Sequence[Entry], options: Options, failed: list[Broken]
+) -> Iterator[Item]:
+    """The items of a run of all statements; those of a user's own are run one by one, and may fail one by one."""
+    if options.own is None:
+        return run(entries)
+    from verify.own.files import each_alone
+
+    return each_alone(run, entries, failed)
+
+
+def run_statements(
+    entries: Sequence[Entry], output: Output, context: Context, options: Options, failed: list[Broken]
+) -> Run:
     """Run every check of the statements, and draw their figures for a report."""
     from verify.engine.cluster import runner_of
     from verify.engine.runner import interrupted
@@ -196,14 +238,16 @@ def run_statements(entries: Sequence[Entry], output: Output, context: Context, o
     try:
         with shown(output.quiet) as progress, draw_in_background(context, entries if draw else ()) as figures:
             # An interruption leaves in the list what came before it.
-            results.extend(runner_of(options.ray)(entries, context, progress, only=options.only))
+            run = runner_of(options.ray)
+            results.extend(each(lambda some: run(some, context, progress, only=options.only), entries, options, failed))
             if draw:
                 drawings = figures([result.statement for result in results], progress)
         reason = "" if draw else f"only {options.only} was asked for"
     except KeyboardInterrupt:
         if not results and not output.reports and output.json is None:
             raise
-        results += [interrupted(entry.load(), [], only=options.only) for entry in entries[len(results) :]]
+        known = {result.statement.slug for result in results} | {one.slug for one in failed}
+        results += [interrupted(e.load(), [], only=options.only) for e in entries if e.load().slug not in known]
         reason, stopped = "the run was interrupted", True
 
     def show(attached: Attached) -> None:
@@ -234,7 +278,14 @@ def until_interrupted(run: Callable[[Progress], Iterator[Item]], output: Output)
     return items, False
 
 
-def run_variants(entries: Sequence[Entry], output: Output, context: Context, options: Options) -> Run:
+def without(entries: Sequence[Entry], failed: Sequence[Broken]) -> list[Entry]:
+    """The entries that did not fail."""
+    return [entry for entry in entries if entry.slug not in {one.slug for one in failed}]
+
+
+def run_variants(
+    entries: Sequence[Entry], output: Output, context: Context, options: Options, failed: list[Broken]
+) -> Run:
     """Refute every mutant and shrink the counterexamples."""
     from verify.engine.runner import refutations, variants_result
     from verify.engine.saved import check_folder
@@ -244,7 +295,12 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context, opt
     if output.report is None:
         check_folder(folder)
     workers = min(WORKERS, os.cpu_count() or 1)
-    rows, interrupted = until_interrupted(lambda progress: refutations(entries, context, progress, workers), output)
+    rows, interrupted = until_interrupted(
+        lambda progress: each(lambda some: refutations(some, context, progress, workers), entries, options, failed),
+        output,
+    )
+    entries, broken = without(entries, failed), {one.slug for one in failed}
+    rows = [row for row in rows if row.statement.slug not in broken]
     # A statement without a mutant has nothing that could have failed.
     bare = [entry.slug for entry in entries if not entry.load().variants]
 
@@ -254,7 +310,7 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context, opt
         for slug in bare:
             output.console().print(f"{slug}: there is no mutant to refute", soft_wrap=True, markup=False)
 
-    verdicts = {"refuted": "holds", "survived": "refuted", "open": "abstained"}
+    verdicts = {"refuted": "holds", "survived": "abstained", "open": "abstained"}
     return Run(
         [variants_result(entry.load(), rows) for entry in entries],
         lambda attached: variants_json(context, rows, attached.variants),
@@ -264,12 +320,19 @@ def run_variants(entries: Sequence[Entry], output: Output, context: Context, opt
     )
 
 
-def run_assumptions(entries: Sequence[Entry], output: Output, context: Context, options: Options) -> Run:
-    """Drop every assumption in turn; one whose finding is not the expected one refutes."""
+def run_assumptions(
+    entries: Sequence[Entry], output: Output, context: Context, options: Options, failed: list[Broken]
+) -> Run:
+    """Drop every assumption in turn; an unexpected counterexample refutes, a lost one leaves the result open."""
     from verify.engine.runner import assumption_outcomes, assumptions_result
     from verify.report.documents import assumptions_json, print_assumptions
 
-    outcomes, interrupted = until_interrupted(lambda progress: assumption_outcomes(entries, context, progress), output)
+    outcomes, interrupted = until_interrupted(
+        lambda progress: each(lambda some: assumption_outcomes(some, context, progress), entries, options, failed),
+        output,
+    )
+    entries, broken = without(entries, failed), {one.slug for one in failed}
+    outcomes = [row for row in outcomes if row[0].slug not in broken]
 
     def show(attached: Attached) -> None:
         if outcomes or not interrupted:
@@ -305,7 +368,7 @@ def finish(run: Run, output: Output, context: Context, options: Options) -> int:
         if output.report is None:  # what lies in a zip file only cannot be replayed
             placed = save(attached, files, options)
         try:
-            output.document(run.document(placed))
+            output.document(documented(run, placed))
         except InputError as error:
             failures.append(str(error))
         run.show(placed)
@@ -317,10 +380,21 @@ def finish(run: Run, output: Output, context: Context, options: Options) -> int:
         if failures:
             sys.stdout.flush()
             return complain(failures[0])
+        verdict = overall(run.statuses)
         if not output.quiet:
             for line in lines:
                 output.console().print(line, markup=False, soft_wrap=True)
-        return EXIT[overall(run.statuses)]
+        if run.failed:
+            sys.stdout.flush()
+            wrong = complain_of(run.failed)
+            return EXIT[verdict] if verdict == "refuted" else wrong
+        return EXIT[verdict]
+
+
+def documented(run: Run, attached: Attached) -> dict[str, Any]:
+    """The JSON document of a run; it names the statements that have no verdict."""
+    broken = {"broken": [one.as_json() for one in run.failed]} if run.failed else {}
+    return {**run.document(attached), **broken}
 
 
 def write_report(
@@ -332,17 +406,19 @@ def write_report(
 
     with shown(output.quiet) as progress:
         progress.start(None, "writing the report")
-        copies = {}
+        copied: dict[str, bytes] = {}
+        note = ""
         if options.own is not None:
-            with suppress(OSError):  # a file that was removed during the run
-                copies[copy_name(options.own)] = options.own.read_bytes()
-        document = run.document(attached.inside(output.report))
+            from verify.own.files import copies
+
+            copied, note = copies(options.own, copy_name(options.own))
+        document = documented(run, attached.inside(output.report))
         report = build(
-            request, run.results, document, attached, {**files, **copies}, name=f"{options.mode or 'report'}.json",
+            request, run.results, document, attached, {**files, **copied}, name=f"{options.mode or 'report'}.json",
             drawings=run.drawings, shrunk=options.variants, with_pdf=not run.interrupted, stop=pressed,
         )  # fmt: skip
         partial = "partial " if run.interrupted or pressed.is_set() else ""
-        return [partial + line for line in output.publish(report)]
+        return [partial + line + (f" ({note})" if note else "") for line in output.publish(report)]
 
 
 def save(attached: Attached, files: Mapping[str, bytes], options: Options) -> Attached:

@@ -92,11 +92,15 @@ def test_the_document_says_that_it_abstained(run):
     assert statement["verdict"] == "abstained"
 
 
-def test_a_surviving_variant_is_exit_code_1(run):
+def test_a_surviving_variant_is_exit_code_3(run):
+    """The check is too weak: nothing refutes the statement."""
     held = {"exact": lambda i, c: REFUTED, "float": lambda i, c: Measurement(0.0, 0.0)}
     found, printed = run("--variants", variants=(FALSE,), measures=held)
-    assert found == 1
-    assert "survives" in printed
+    assert found == 3
+    assert "1 survives: sign (check too weak)" in printed
+    found, printed = run(checks=(check("holds"),), variants=(FALSE,), measures=held)
+    assert found == 3
+    assert "check too weak: the mutant 'sign' survives float; none of " in " ".join(printed.split())
     found, printed = run("--variants", variants=(FALSE,), measures=MEASURES)
     assert found == 0, printed
 
@@ -109,7 +113,7 @@ def dropped(*sides, necessary=True):
     ("drops", "code", "word"),
     [
         (dropped(Sides("two points", "left, right", 2, 3)), 0, "2 != 3"),
-        (dropped(Sides("two points", "left, right", 2, 2)), 1, "not shown necessary"),
+        (dropped(Sides("two points", "left, right", 2, 2)), 3, "not shown necessary"),
         (dropped(Sides("two points", "left, right", 2, 2), necessary=False), 0, "1 tried"),
         (dropped(Sides("two points", "left, right", 2, 3), necessary=False), 1, "2 != 3"),
         (dropped(Sides("two points", "left, right", 2, 3, decided=False)), 3, "undecided"),

@@ -138,14 +138,14 @@ def test_a_true_statement_given_as_a_variant_survives(statement):
     assert found.tried >= 90
 
 
-def test_a_survivor_turns_the_evidence_red():
+def test_a_survivor_leaves_the_evidence_open():
     from dataclasses import replace
 
     statement = replace(STATEMENTS[1], variants=(Variant("truth", "the statement itself", None),))
     evidence = variants_evidence(statement, Context(seed=1))
-    assert evidence.status == "refuted"
+    assert evidence.status == "abstained"
     assert evidence.variant == "truth"
-    assert "survives exact, float" in evidence.detail
+    assert evidence.detail.startswith("check too weak: the mutant 'truth' survives exact, float")
 
 
 def test_what_is_found_does_not_depend_on_the_number_of_processes():

@@ -2,7 +2,8 @@
 
 Without an assumption the two sides of a statement are computed on instances, the smallest first. Where they differ the
 assumption is necessary, with that instance as the counterexample; where they agree on every instance it is not shown
-necessary. Each assumption states which of the two is expected, so that a run fails when a counterexample is lost.
+necessary. Each assumption states which of the two is expected, so that a run does not hold when a counterexample is
+lost.
 """
 
 from __future__ import annotations
@@ -66,10 +67,31 @@ class Outcome:
 
     @property
     def status(self) -> Status:
-        """`holds` where the finding is what is expected of the assumption."""
-        if self.finding == "undecided":
-            return "abstained"
-        return "holds" if (self.finding == "necessary") == self.assumption.necessary else "refuted"
+        """`holds` where the finding is what is expected of the assumption.
+
+        An assumption that is not shown necessary refutes nothing: it may not be needed, or the search may be too weak.
+        A counterexample where the statement was expected to hold without the assumption refutes that.
+        """
+        if self.finding == "necessary":
+            return "holds" if self.assumption.necessary else "refuted"
+        return "holds" if self.finding == "not shown necessary" and not self.assumption.necessary else "abstained"
+
+    @property
+    def in_words(self) -> str:
+        """The finding, and what it says where it is not the expected one."""
+        if self.finding == "necessary" and not self.assumption.necessary:
+            return f"a counterexample where none was expected ({self.sides_in_words})"
+        if self.finding == "not shown necessary" and self.assumption.necessary:
+            return "not shown necessary (it may not be needed, or the instances do not break it)"
+        return self.finding
+
+    @property
+    def sides_in_words(self) -> str:
+        """The two numbers of the counterexample."""
+        if self.sides is None:
+            return ""
+        relation = {"=": "!=", ">": "<=", ">=": "<"}[self.sides.relation]
+        return f"{self.sides.quantity}: {shown(self.sides.left)} {relation} {shown(self.sides.right)}"
 
     def _repr_html_(self) -> str:
         sides = "" if self.sides is None else f"{self.sides.instance}: {self.sides.quantity}"
@@ -148,7 +170,7 @@ def summary(outcomes: Sequence[Outcome]) -> Evidence:
     status: Status = "holds"
     if failed:
         status = failed[0].status
-        detail = f"without {failed[0].assumption.name!r}: {failed[0].finding}, {counted(tried, 'instance')} tried"
+        detail = f"without {failed[0].assumption.name!r}: {failed[0].in_words}, {counted(tried, 'instance')} tried"
     elif outcomes:
         rows: dict[Finding, list[str]] = {"necessary": [], "not shown necessary": []}
         for outcome in outcomes:

@@ -16,10 +16,21 @@ from functools import cached_property, partial
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
+from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
 from verify.engine import assumptions as assumption
 from verify.engine import html
-from verify.engine.evidence import Evidence, Kind, Measurement, Verdict, counted, evidence_table, timed, verdict
+from verify.engine.evidence import (
+    NO_NUMBER,
+    Evidence,
+    Kind,
+    Measurement,
+    Verdict,
+    counted,
+    evidence_table,
+    timed,
+    verdict,
+)
 from verify.engine.processes import SEVERAL, helpers, map_in_processes
 from verify.engine.rewrites import Rewrite
 from verify.engine.statement import Check, Context, Statement, Variant
@@ -99,7 +110,7 @@ class Refutation:
 
     @property
     def status(self) -> Literal["refuted", "survived", "open"]:
-        """The outcome in one word; `open` comes before `survived`."""
+        """The outcome in one word; `open` comes before `survived`. Neither refutes the statement."""
         return "open" if self.open else "survived" if self.survived else "refuted"
 
     def _repr_html_(self) -> str:
@@ -209,17 +220,22 @@ def refute(
 ) -> Refutation:
     """Search for one instance that every kind of evidence named by the variant refutes.
 
-    Without one, each kind is searched alone, to name those that the variant survives.
+    Without one, each kind is searched alone, to name those that the variant survives. InputError for a mutant that
+    gives no number on any instance.
     """
     from verify.engine.search import deepening
 
+    without_numbers = 0
+
     def together(kinds: Sequence[Kind]) -> Callable[[Any], Measurement]:
         def measure(instance: Any) -> Measurement:
+            nonlocal without_numbers
             result = []
             for kind in kinds:
                 result.append(statement.measures[kind](instance, variant.claim))
                 # All must refute: after the first that does not, the dearer kinds need not run.
                 if result[-1].status != "refuted":
+                    without_numbers += result[-1].detail == NO_NUMBER
                     return result[-1]
             return min(result, key=lambda f: f.severity)
 
@@ -232,6 +248,11 @@ def refute(
         if result.instance is not None:
             measured = together(kinds)(result.instance)
             return Refutation(statement, variant, tuple(kinds), result.instance, measured, tried, undecided)
+    if 0 < tried == without_numbers:
+        raise InputError(
+            f"variant {variant.name!r} of statement {statement.slug!r}: is NaN on all {counted(tried, 'instance')}, "
+            "must be a false statement that numbers refute"
+        )
     return Refutation(statement, variant, (), None, None, tried, undecided)
 
 
@@ -255,15 +276,16 @@ def variants_summary(statement: Statement, refutations: tuple[Refutation, ...]) 
             detail = f"no instance could be decided for the mutant {name!r}"
             return evidence("abstained", abstained=survivor.undecided, variant=name, detail=detail)
         missing = ", ".join(sorted(set(survivor.variant.caught_by) - set(survivor.refuted_by)))
-        detail = f"the mutant {name!r} survives {missing}"
-        return evidence("refuted", instances=len(statement.variants), variant=name, detail=detail)
+        tried = counted(survivor.tried, "instance")
+        detail = f"check too weak: the mutant {name!r} survives {missing}; none of {tried} refutes it"
+        return evidence("abstained", instances=len(statement.variants), variant=name, detail=detail)
     if not statement.variants:
         return evidence("abstained", detail="there is no mutant to refute")
     rewritten = [(row.variant.name, row.derived) for row in refutations if row.derived is not None]
     for name, decision in rewritten:
         if decision.value is True:
-            detail = f"the derivation proves the mutant {name!r}"
-            return evidence("refuted", instances=len(statement.variants), variant=name, detail=detail)
+            detail = f"check unsound: the derivation proves the mutant {name!r}"
+            return evidence("abstained", instances=len(statement.variants), variant=name, detail=detail)
     tried = counted(sum(row.tried for row in refutations), "instance")
     detail = f"{counted(len(statement.variants), 'mutant')} refuted, {tried} tried"
     if rewritten:
@@ -360,7 +382,9 @@ def proof_evidence(slug: str, options: Sequence[dict[str, Any]]) -> Evidence:
         mutants = list(derivation.claim.mutants().items())
         change, mutant = mutants[number % len(mutants)]
         if derivation.decides(mutant).value is True:
-            return replace(found, status="refuted", detail=f"{name}: proves the false relation {change!r} too")
+            return replace(
+                found, status="abstained", detail=f"check unsound: {name}: proves the false relation {change!r} too"
+            )
     return replace(found, detail=f"{found.detail}; none proves a false relation that was tried on it")
 
 

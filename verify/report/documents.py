@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from verify.engine import readable
-from verify.engine.assumptions import Finding, Outcome, shown
+from verify.engine.assumptions import Finding, Outcome
 from verify.engine.disagreement import Disagreement, of_mutant, with_names
 from verify.engine.evidence import KINDS, Evidence, Kind, Measurement, counted, finite_or_text
 from verify.engine.runner import Refutation, Result
@@ -255,7 +255,8 @@ def variants_line(refutations: Sequence[Refutation]) -> str:
     """Count the mutants and name those that are not refuted."""
     survivors = [row.variant.name for row in refutations if row.status == "survived"]
     undecided = [row.variant.name for row in refutations if row.status == "open"]
-    parts = [f"{len(survivors)} survive{'s' * (len(survivors) == 1)}: {', '.join(survivors)}"] if survivors else []
+    words = f"{len(survivors)} survive{'s' * (len(survivors) == 1)}: {', '.join(survivors)} (check too weak)"
+    parts = [words] if survivors else []
     parts += [f"{len(undecided)} left open: {', '.join(undecided)}"] if undecided else []
     return f"{counted(len(refutations), 'mutant')}: {'; '.join(parts) or 'all refuted'}"
 
@@ -263,7 +264,7 @@ def variants_line(refutations: Sequence[Refutation]) -> str:
 def _refuting(row: Refutation) -> str:
     """The kinds of evidence that refuted a variant, and those that should have but did not."""
     others = ", ".join(kind for kind in row.variant.caught_by if kind not in row.refuted_by)
-    style, word = (STYLES["abstained"], "left open by") if row.open else (STYLES["refuted"], "survives")
+    style, word = (STYLES["abstained"], "left open by" if row.open else "survives")
     parts = [f"[{STYLES['holds']}]{', '.join(row.refuted_by)}[/]"] if row.refuted_by else []
     return "; ".join([*parts, *([f"[{style}]{word} {others}[/]"] if others else [])])
 
@@ -290,8 +291,7 @@ def what(outcome: Outcome) -> str:
     if outcome.finding != "necessary" or sides is None:
         left_open = f", {outcome.undecided} undecided" if outcome.undecided else ""
         return f"{outcome.tried} tried{left_open}"
-    relation = {"=": "!=", ">": "<=", ">=": "<"}[sides.relation]
-    return f"{sides.instance}: {sides.quantity}: {shown(sides.left)} {relation} {shown(sides.right)}"
+    return f"{sides.instance}: {outcome.sides_in_words}"
 
 
 def print_assumptions(console: Console, outcomes: Outcomes, quiet: bool) -> None:

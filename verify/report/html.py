@@ -155,7 +155,7 @@ VARIANT_WORDS: Mapping[str, str] = MappingProxyType(
 )
 # A mutant that is refuted is as it should be.
 VARIANT_CLASS: Mapping[str, str] = MappingProxyType(
-    {"refuted": "holds", "survived": "refuted", "open": "abstained", "not-run": "not-run"}
+    {"refuted": "holds", "survived": "abstained", "open": "abstained", "not-run": "not-run"}
 )
 STEP_CLASS: Mapping[str, str] = MappingProxyType({"proved": "holds", "refuted": "refuted", "not decided": "abstained"})
 # Letters beside each other, of at most an em and a quarter with their spaces, that fit a window of 320 pixels.
