@@ -183,8 +183,16 @@ def summary(outcomes: Sequence[Outcome]) -> Evidence:
 
 
 def of_measurement(measurement: Measurement, instance: str, quantity: str) -> Sides:
-    """A measurement as sides: its residual, and zero."""
-    decided = measurement.status != "abstained"
+    """A measurement as sides: both where it has them, else its residual, and zero."""
+    decided, apart = measurement.status != "abstained", measurement.apart
+    if apart is not None and shown(apart.left) != shown(apart.right):
+        place = f" at {apart.place}" if apart.place else ""
+        sides = Sides(
+            instance, f"{' and '.join(apart.roles)}{place}", apart.left, apart.right, measurement.tolerance,
+            decided=decided,
+        )  # fmt: skip
+        if sides.status == "refuted":
+            return sides
     return Sides(instance, quantity, measurement.residual, 0.0, measurement.tolerance, decided=decided)
 
 
