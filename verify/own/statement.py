@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from hltm.base.errors import InputError
 from verify.engine.assumptions import Sides, of_measurement
-from verify.engine.evidence import Evidence, Kind, Measurement, tally
+from verify.engine.evidence import Evidence, Kind, Measurement, joined, tally
 from verify.engine.statement import Assumption, Check, Context, Statement, Variant
 from verify.own.orders import examples, sides_of_order
+from verify.own.mutants import mutant_sides
 from verify.own.sides import Side, UserSides, as_text
 from verify.own.symbolic import UserClaims, kernel_evidence
 from verify.own.tied import SHOWN, TiedClaims, tied_evidence
@@ -168,7 +169,7 @@ def user_statement(
         stages=stages,
         measures=measures,
         instance_type=kind,
-        variants=mutants,
+        variants=mutant_sides(mutants),
         drops=assumptions_of(drops, measures, name),
     )
 
@@ -304,8 +305,16 @@ def float_evidence(sides: UserSides, stages: Stages, context: Context) -> Eviden
     instances = draw_instances(stages[-1](), count, context.seed + 1)
     return tally(
         "float", "drawn", instances, partial(sides.measure_float, device=context.device),
-        at_least=max(1, len(instances) // 2), detail="theory side = numeric side in float64, tolerance measured",
+        at_least=max(1, len(instances) // 2),
+        detail=joined("theory side = numeric side in float64", tolerance_in_words(sides)),
     )  # fmt: skip
+
+
+def tolerance_in_words(sides: UserSides) -> str:
+    """Where the tolerance of the float sides comes from."""
+    if sides.standard_error is not None:
+        return "tolerance from the standard errors that were given"
+    return "tolerance measured" if sides.tolerance is None else "tolerance as given"
 
 
 def exact_evidence(sides: UserSides, stages: Stages, context: Context) -> Evidence:
