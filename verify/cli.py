@@ -1,8 +1,8 @@
 """The command line: `python -m verify`, `python -m verify.theoremN`, and `covop`.
 
-Exit codes: 0 everything asked for holds, 1 refuted, 2 wrong input or usage, 3 abstained, 130 interrupted. Results go to
-stdout, progress and errors to stderr; with `--json -` stdout gets the JSON document only. Nothing heavy is imported
-before a command runs.
+Exit codes: 0 everything asked for holds, 1 refuted, 2 wrong input or usage, 3 abstained or a check too weak, 130
+interrupted. Results go to stdout, progress and errors to stderr; with `--json -` stdout gets the JSON document only.
+Nothing heavy is imported before a command runs.
 """
 
 from __future__ import annotations
