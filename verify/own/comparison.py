@@ -25,11 +25,11 @@ Ask = Callable[[str, Noise], Arrays | None]
 
 LEVELS = (2.0**-36, 2.0**-46)
 """Noise of an operation and of an input, relative to what it is made of: coarse and fine."""
-RUNS, MORE_RUNS, KINK_RUNS = 3, 16, 6
-"""Noisy runs of a side at each level; further ones, where a difference is near its tolerance; and those that look for a
-kink before anything is refuted."""
-SURE = 1000.0
-"""Times the tolerance beyond which the few runs are enough."""
+STAGES = ((range(1), 1e9), (range(1, 3), 1e3), (range(3, 19), 1.0))
+"""Seeds of the noisy runs of a side at each level, and the times its tolerance by which a difference that is found with
+so few runs is beyond doubt; what is nearer takes the next runs too."""
+RUNS, KINK_RUNS = 3, 6
+"""Runs that name an operation; and those that look for a kink before anything is refuted."""
 SAFETY = 8.0
 """Times the largest of the moves that rounding is taken to be."""
 LAST_DIGITS = 64 * rounding.UNIT_ROUNDOFF
@@ -125,23 +125,32 @@ class Comparison:
         return Tolerances(bounds, scale, jumps, curved)
 
     def judged(self) -> Judged:
-        """Every entry judged; more runs where a difference is near its tolerance."""
-        measured = self.tolerances(range(RUNS))
-        wrong = self.beyond(measured.bounds)
-        if any(mask.any() for mask in wrong.values()) and not any(
-            (wrong[key] & ~measured.curved[key] & (self.gaps[key] > SURE * measured.bounds[key])).any() for key in wrong
-        ):
-            measured = measured.wider(self.tolerances(range(RUNS, RUNS + MORE_RUNS)))
-            wrong = self.beyond(measured.bounds)
+        """Every entry judged, by as few runs as leave no doubt."""
+        measured = Tolerances.none(self.gaps)
+        for seeds, sure in STAGES:
+            measured = measured.wider(self.tolerances(seeds))
+            wrong, vague = self.beyond(measured.bounds), self.vague(measured)
+            if some(wrong):
+                far = {key: gap > sure * measured.bounds[key] for key, gap in self.gaps.items()}
+                if some({key: mask & far[key] & ~measured.curved[key] for key, mask in wrong.items()}):
+                    break
+            elif not some(vague) or seeds.start > 0:
+                break
         kinks = self.kinks(wrong)
-        wrong = {key: mask & ~kinks[key] for key, mask in wrong.items()}
-        vague = {}
+        return Judged(
+            measured.bounds,
+            {key: mask & ~kinks[key] for key, mask in wrong.items()},
+            {key: (mask & ~wrong[key]) | kinks[key] for key, mask in vague.items()},
+            {key: mask | kinks[key] for key, mask in measured.jumps.items()},
+        )
+
+    def vague(self, measured: Tolerances) -> Arrays:
+        """The entries whose tolerance decides nothing: it is not small against them, or they jump."""
+        result = {}
         for key, bound in measured.bounds.items():
             coarse = (bound > SMALL * self.size[key]) & (self.size[key] > NEGLIGIBLE * measured.scale[key])
-            open_ = (coarse | measured.jumps[key]) & (self.gaps[key] > self.last_digits[key])
-            vague[key] = (open_ & ~wrong[key]) | kinks[key]
-        jumps = {key: jump | kinks[key] for key, jump in measured.jumps.items()}
-        return Judged(measured.bounds, wrong, vague, jumps)
+            result[key] = (coarse | measured.jumps[key]) & (self.gaps[key] > self.last_digits[key])
+        return result
 
     def by(self, bounds: Arrays) -> Judged:
         """Every entry judged by a tolerance that is known."""
@@ -153,21 +162,17 @@ class Comparison:
 
     def kinks(self, wrong: Arrays) -> Arrays:
         """The entries at which tiny moves of the numbers take a side as far as the sides differ."""
-        result = {key: np.zeros(mask.shape, dtype=bool) for key, mask in wrong.items()}
-        if not any(mask.any() for mask in wrong.values()):
-            return result
-        jumps = []
+        result = dict(wrong)
         for shift in SHIFTS:
+            if not some(result):
+                break
             far = {key: np.zeros(mask.shape) for key, mask in wrong.items()}
             for name in SIDES:
                 for seed in range(KINK_RUNS):
                     for key, move in self.moved(name, Noise(seed, level=shift, shift=shift)).items():
                         far[key] = np.maximum(far[key], move)
-            jumps.append(far)
-        return {
-            key: mask & (np.minimum(*(far[key] for far in jumps)) >= JUMP * self.gaps[key])
-            for key, mask in wrong.items()
-        }
+            result = {key: mask & (far[key] >= JUMP * self.gaps[key]) for key, mask in result.items()}
+        return result
 
     def reason(self, judged: Judged) -> str:
         """Why the worst undecided entry is not decided, in words."""
@@ -219,6 +224,11 @@ class Comparison:
         return f"{name} side, {operations[first]}" if operations else f"{name} side"
 
 
+def some(masks: Arrays) -> bool:
+    """Whether any entry of any mask is set."""
+    return any(mask.any() for mask in masks.values())
+
+
 @dataclass(frozen=True)
 class Tolerances:
     """The tolerance of every entry, the size of what it is made of, and whether it jumps or is curved."""
@@ -227,6 +237,13 @@ class Tolerances:
     scale: Arrays
     jumps: Arrays
     curved: Arrays
+
+    @classmethod
+    def none(cls, gaps: Arrays) -> Tolerances:
+        """Those of exact numbers."""
+        zero = {key: np.zeros(gap.shape) for key, gap in gaps.items()}
+        none = {key: np.zeros(gap.shape, dtype=bool) for key, gap in gaps.items()}
+        return cls(zero, zero, none, none)
 
     def wider(self, other: Tolerances) -> Tolerances:
         """The wider of both at each entry."""
@@ -249,11 +266,11 @@ class Judged:
 
     @property
     def refuted(self) -> bool:
-        return any(mask.any() for mask in self.wrong.values())
+        return some(self.wrong)
 
     @property
     def open(self) -> bool:
-        return any(mask.any() for mask in self.vague.values())
+        return some(self.vague)
 
     def worst_vague(self, gaps: Arrays) -> tuple[str, tuple[int, ...]]:
         """The undecided entry at which the sides differ most."""

@@ -50,28 +50,6 @@ STRUCTURAL = named(
 )
 NORMWISE = ("linalg", "fft")
 
-# The same of torch; a name that ends in an underscore is its form in place.
-TORCH_EXACT = named(
-    """eq ne lt le gt ge isfinite isinf
-    view _unsafe_view reshape _reshape_alias expand permute transpose t select slice squeeze unsqueeze clone detach
-    alias as_strided cat stack split split_with_sizes unbind chunk index index_select gather scatter masked_fill
-    masked_scatter masked_select where neg abs sgn sign relu threshold_backward maximum minimum amax amin max min sort
-    topk kthvalue mode aminmax argmax argmin clamp clamp_min clamp_max floor ceil round trunc zeros zeros_like ones
-    ones_like full full_like empty empty_like empty_strided arange eye fill zero copy _to_copy lift lift_fresh
-    scalar_tensor rand rand_like randn randn_like randint randperm normal uniform bernoulli multinomial exponential
-    tril triu diag diagonal diagonal_copy diagonal_backward diagonal_scatter select_backward select_scatter
-    slice_backward slice_scatter flip roll repeat constant_pad_nd new_zeros new_ones new_full new_empty
-    new_empty_strided index_put index_copy nan_to_num value_selecting_reduction_backward unfold expand_copy
-    view_copy fill_diagonal real imag view_as_real movedim set resize isnan cummax cummin"""
-)
-TORCH_SUMS = named("add sub rsub")
-TORCH_TOTALS = named("sum mean cumsum trace")
-TORCH_PRODUCTS = named("mm bmm addmm baddbmm mv addmv dot vdot")
-TORCH_ROUNDED = named(
-    """mul div reciprocal exp exp2 expm1 log log2 log10 log1p sqrt rsqrt pow square tanh sigmoid sin cos tan asin acos
-    atan atan2 sinh cosh asinh acosh atanh erf erfc erfinv lgamma digamma hypot prod"""
-)
-
 
 @dataclass(eq=False)
 class Noise:
@@ -350,76 +328,13 @@ def wrapped(result: Any, noise: Noise | None) -> Any:
     return result
 
 
-# Torch.
-
-
 @contextmanager
 def noisy_torch(noise: Noise) -> Iterator[None]:
     """Move every result of torch inside the block; do nothing where torch is not loaded."""
     if "torch" not in sys.modules:
         yield
         return
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
+    from verify.own.torch_noise import NoisyTorch
 
-    narrow = (torch.float32, torch.float16, torch.bfloat16)
-
-    def floats(values: Any) -> list[Tensor]:
-        return [v for v in flat(values) if isinstance(v, torch.Tensor) and (v.is_floating_point() or v.is_complex())]
-
-    def largest(values: Any) -> float:
-        return max(
-            (float(v.detach().abs().nan_to_num(0.0, 0.0, 0.0).max()) for v in floats(values) if v.numel()), default=0.0
-        )
-
-    class Mode(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            kwargs = kwargs or {}
-            name = func.overloadpacket.__name__
-            base = name.removesuffix("_") if not name.startswith("__") else name
-            exact = base in TORCH_EXACT or "view" in base
-            if base in ("index_put", "scatter", "_index_put_impl_"):
-                exact = not any(item is True for item in args) and "reduce" not in kwargs
-            if exact or not floats((*args, *kwargs.values())) or not noise.active(base, lambda: largest(args)):
-                result = func(*args, **kwargs)
-            else:
-                result = moved(func, base, args, kwargs)
-            for item in floats(result if isinstance(result, tuple | list) else (result,)):
-                if item.dtype in narrow and not noise.narrow:
-                    noise.see(item.detach().cpu().float().numpy())
-            return result
-
-    def moved(func: Any, base: str, args: Any, kwargs: Any) -> Any:
-        magnitude: Any = None
-        if base in TORCH_SUMS:
-            scale = abs(kwargs.get("alpha", 1))
-            first, second = (a.detach().abs() if isinstance(a, torch.Tensor) else abs(a) for a in args[:2])
-            magnitude = first * scale + second if base == "rsub" else first + second * scale
-        elif base in TORCH_TOTALS:
-            magnitude = func(args[0].detach().abs(), *args[1:], **{k: v for k, v in kwargs.items() if k != "out"})
-            magnitude = magnitude * terms(args[0].numel() / max(1, magnitude.numel()))
-        elif base in TORCH_PRODUCTS:
-            size = [a.detach().abs() if isinstance(a, torch.Tensor) else a for a in args]
-            options = {key: abs(value) for key, value in kwargs.items() if key in ("alpha", "beta")}
-            magnitude = func(*size, **options) * terms(size[-1].shape[-2] if size[-1].dim() > 1 else size[-1].shape[0])
-        elif base not in TORCH_ROUNDED:
-            arguments = enumerate(func._schema.arguments)
-            written = {index for index, a in arguments if a.alias_info and a.alias_info.is_write}
-            if not written:
-                result = func(*args, **kwargs)
-                if not floats(result if isinstance(result, tuple | list) else (result,)):
-                    return result  # a comparison, a count
-            args = tuple(
-                noise.near(a, "linalg" in base)
-                if index not in written and isinstance(a, torch.Tensor) and floats((a,))
-                else a
-                for index, a in enumerate(args)
-            )
-        result = func(*args, **kwargs)
-        for item in floats(result if isinstance(result, tuple | list) else (result,)):
-            fitting = magnitude is not None and magnitude.shape == item.shape
-            noise.move_torch(item, magnitude if fitting else item.detach().abs())
-        return result
-
-    with Mode():
+    with NoisyTorch(noise):
         yield
