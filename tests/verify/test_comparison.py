@@ -114,6 +114,10 @@ EQUAL = {
         lambda i, at: at.array(i.x) / np.linalg.norm(at.array(i.x)),
         autograd(lambda x: torch.sqrt((x**2).sum())),
     ),
+    "norms of large and small rows": (
+        lambda i, at: np.linalg.norm(np.outer(10.0 ** np.arange(0, 20, 4)[: len(i.x)], at.array(i.x)), axis=1),
+        lambda i, at: torch.outer(10.0 ** torch.arange(0, 20, 4).double()[: len(i.x)], at.tensor(i.x)).norm(dim=1),
+    ),
     "tanh near one": (
         lambda i, at: 1 - np.tanh(5 * at.array(i.x)) ** 2,
         autograd(lambda x: torch.tanh(5 * x).sum() / 5),

@@ -48,7 +48,11 @@ STRUCTURAL = named(
     meshgrid ix_ round around fix nan_to_num copyto place putmask fill_diagonal clip any all array_repr array_str
     array2string result_type can_cast may_share_memory shares_memory iscomplexobj isrealobj matrix_rank"""
 )
+# Modules whose functions round relative to the largest entry of a matrix, but for those that go entry by entry.
 NORMWISE = ("linalg", "fft")
+ENTRYWISE = named(
+    "norm vector_norm cross outer matmul vecdot tensordot trace diagonal matrix_transpose multi_dot matrix_power"
+)
 
 
 @dataclass(eq=False)
@@ -216,7 +220,7 @@ class Noisy(np.ndarray):
         """As for plain arrays; what does not come down to operations of single entries is moved here."""
         noise = noise_of(args) or noise_of(kwargs.values()) or self.noise
         module = getattr(func, "__module__", "") or ""
-        normwise = any(part in module for part in NORMWISE)
+        normwise = any(part in module for part in NORMWISE) and func.__name__ not in ENTRYWISE
         if noise is None or func.__name__ in STRUCTURAL:
             return wrapped(super().__array_function__(func, types, args, kwargs), noise)
         if not normwise and func.__name__ not in BILINEAR:

@@ -27,6 +27,8 @@ EXACT = named(
     view_copy fill_diagonal real imag view_as_real movedim set resize isnan cummax cummin"""
 )
 SUMS = named("add sub rsub")
+# Linear algebra that goes entry by entry: the rest rounds relative to the largest entry of a matrix.
+ENTRYWISE = named("linalg_vector_norm linalg_cross")
 TOTALS = named("sum mean cumsum trace")
 PRODUCTS = named("mm bmm addmm baddbmm mv addmv dot vdot")
 ROUNDED = named(
@@ -86,14 +88,13 @@ def moved(noise: Noise, func: Any, base: str, args: Any, kwargs: Any) -> Any:
     elif base not in ROUNDED:
         arguments = enumerate(func._schema.arguments)
         written = {index for index, a in arguments if a.alias_info and a.alias_info.is_write}
+        normwise = "linalg" in base and base not in ENTRYWISE
         if not written:
             result = func(*args, **kwargs)
             if not floats(result if isinstance(result, tuple | list) else (result,)):
                 return result  # a comparison, a count
         args = tuple(
-            noise.near(a, "linalg" in base)
-            if index not in written and isinstance(a, torch.Tensor) and floats((a,))
-            else a
+            noise.near(a, normwise) if index not in written and isinstance(a, torch.Tensor) and floats((a,)) else a
             for index, a in enumerate(args)
         )
     result = func(*args, **kwargs)
