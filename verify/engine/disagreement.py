@@ -86,7 +86,9 @@ class Disagreement:
     @property
     def place(self) -> str:
         """Array and entry in words."""
-        entry = f"entry {self.index[0] if len(self.index) == 1 else self.index}" if self.index else ""
+        entry = (
+            f"entry {self.index[0] if len(self.index) == 1 else self.index}" if self.index and self.entries > 1 else ""
+        )
         return ", ".join(part for part in (self.array, entry) if part)
 
     @property
@@ -227,6 +229,8 @@ def _float(entry: Any) -> float:
     try:
         if hasattr(entry, "p") and hasattr(entry, "q"):
             return int(entry.p) / int(entry.q)
+        if hasattr(entry, "error"):  # a float with its bound
+            return float(entry.value)
         return float(entry.mid() if hasattr(entry, "mid") else entry)
     except OverflowError:
         return math.inf if entry > 0 else -math.inf
@@ -394,7 +398,7 @@ def ratio_text(left: float, right: float, ratio: float | None) -> str:
     if ratio is None:
         return "infinite" if left == 0 and math.isfinite(right) and right != 0 else "undefined"
     if not 0.1 <= abs(ratio) < 1e4:
-        return f"{ratio:.4g}"
+        return f"{ratio:.4g}" if ratio else "0"
     for decimals in range(3, 18):
         text = f"{ratio:.{decimals}f}"
         if text != f"{1:.{decimals}f}" or ratio == 1:

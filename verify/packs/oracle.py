@@ -87,7 +87,7 @@ def worse_than_side(worst: Measurement, gradient: Array, side: Array, place: str
     """The worse of a measurement and a gradient, whose entries have errors, against ``-side`` with errors as large."""
     value = np.vectorize(lambda entry: entry.value, otypes=[float])(gradient)
     bound = np.vectorize(lambda entry: 2 * entry.error, otypes=[float])(gradient)
-    return rounding.worse(worst, np.abs(value + side), bound, place)
+    return rounding.worse_of(worst, side, -value, bound, place)
 
 
 def abstaining(measure: Callable[..., Measurement]) -> Callable[..., Measurement]:

@@ -121,7 +121,7 @@ class Pack:
 
     def numbers(
         self, part: Part, relations: Any, instance: Any, arithmetic: str, device: str
-    ) -> Iterator[tuple[Any, str]]:
+    ) -> Iterator[tuple[Any, ...]]:
         """Differences of both sides at every place of an instance."""
         for place in part.values(instance, arithmetic, device):
             at = f" of {part.name}{place.where}"

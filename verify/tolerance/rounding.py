@@ -11,7 +11,7 @@ kink can differ between the two sides; such an instance is left undecided.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -135,8 +135,23 @@ def measure_precisions(
     bound = measured_tolerance(double[0], single[0]) + measured_tolerance(double[1], single[1])
     worst = Measurement(0.0, bound)
     for number, (left, right) in enumerate(zip(*double, strict=True), start=1):
-        worst = worse(worst, np.abs(left - right), np.array(bound), f"{what} {number}")
+        worst = worse_of(worst, left, right, np.array(bound), f"{what} {number}")
     return worst
+
+
+def worse_of(worst: Measurement, theory: np.ndarray, other: np.ndarray, bound: np.ndarray, place: str) -> Measurement:
+    """The worse of a measurement and two sides with entrywise bounds; where these refute, with both sides."""
+    difference = np.abs(theory - other)
+    result = worse(worst, difference, bound, place)
+    if result is worst or result.status != "refuted":
+        return result
+    from verify.engine.disagreement import disagreement
+
+    bounds = np.broadcast_to(bound, difference.shape)
+    wrong = ~(difference <= bounds)
+    return replace(
+        result, apart=disagreement({place: theory}, {place: other}, {place: wrong}, None, bounds={place: bounds})
+    )
 
 
 def worse(worst: Measurement, difference: np.ndarray, bound: np.ndarray, place: str) -> Measurement:

@@ -51,7 +51,7 @@ def compare(instance: PopulationInstance, sides: Mapping[str, Sequence[Array]], 
     worst = Measurement(0.0, float(max(b.max() for b in bounds)))
     for name, side in sides.items():
         for layer, (left, right, bound) in enumerate(zip(update, side, bounds, strict=True), start=1):
-            worst = rounding.worse(worst, np.abs(left - right), bound, f"layer {layer}, {name}")
+            worst = rounding.worse_of(worst, right, left, bound, f"layer {layer}, {name}")
     return worst if not near else Measurement(worst.residual, worst.tolerance, False, "a gate is near its kink")
 
 
@@ -109,7 +109,7 @@ def compare_scheme(instance: PopulationInstance, scheme: str, side: Sequence[Arr
     tolerance = 2 * rounding.measured_tolerance(double, single) + rounding.measured_tolerance(side, side)
     worst = Measurement(0.0, tolerance)
     for layer, (left, right) in enumerate(zip(double, side, strict=True), start=1):
-        worst = rounding.worse(worst, np.abs(left - right), np.array(tolerance), f"layer {layer}, {scheme}")
+        worst = rounding.worse_of(worst, right, left, np.array(tolerance), f"layer {layer}, {scheme}")
     return worst
 
 

@@ -97,7 +97,7 @@ def measure_pair(instance: PairInstance, arithmetic: str, device: str = "cpu") -
         "2": exact_tower(instance.weights_2, instance.x_2, instance.slope),
     }
 
-    def parts() -> Iterator[tuple[Array, str]]:
+    def parts() -> Iterator[tuple[Any, ...]]:
         for layer in range(1, len(gradient) + 1):
             values = pair_roles(towers, gradient, layer)
             yield from differences(claim, values, {}, f" at layer {layer}", arithmetic)
@@ -183,7 +183,7 @@ def measure_simple(instance: PopulationInstance, arithmetic: str, device: str = 
     else:
         gradient, _ = simple_loss_gradient(instance)
 
-    def parts() -> Iterator[tuple[Array, str]]:
+    def parts() -> Iterator[tuple[Any, ...]]:
         for form in ("operator", "general"):
             _, claim = claim_of("covariance-operator", SIMPLE_ROLES, form=form)
             for layer in range(1, ensemble.depth + 1):
@@ -258,7 +258,7 @@ def measure_weighted(instance: PopulationInstance, arithmetic: str, device: str 
         distance = [[half_square(a - b) for b in outputs] for a in outputs]
         further = {Symbol("tau", positive=True): tau, Symbol("r_0", real=True): margin}
 
-        def parts() -> Iterator[tuple[Array, str]]:
+        def parts() -> Iterator[tuple[Any, ...]]:
             for form in ("operator", "general"):
                 _, claim = claim_of(
                     "weighted-covariance-operator", WEIGHTED_ROLES, loss=instance.loss, negatives=1, form=form

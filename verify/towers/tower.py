@@ -22,6 +22,8 @@ from verify.engine.evidence import Measurement
 if TYPE_CHECKING:
     import torch
 
+    from verify.engine.disagreement import Disagreement
+
 Array = np.ndarray
 Number = Callable[[float], Any]
 
@@ -150,14 +152,39 @@ def largest(difference: Array) -> float:
     return value if value > 0 or worst == 0 else 5e-324
 
 
-def measure_differences(differences: Iterable[tuple[Array, str]]) -> Measurement:
+Parts = Iterable[tuple[Any, ...]]
+"""Arrays of differences, each with its place and, where there are two, the sides that it is the difference of."""
+
+
+def measure_differences(differences: Parts, roles: tuple[str, str] = ("theory", "exact")) -> Measurement:
     """Exact differences that must be zero, each with its place; not decided where there is none."""
     worst, place, count = 0.0, "", 0
-    for difference, where in differences:
+    apart: tuple[Any, ...] = ()
+    for difference, where, *sides in differences:
         count, size = count + 1, largest(difference * fmpq(1))
         if size > worst:
-            worst, place = size, where
-    return Measurement(worst, 0.0, count > 0, place)
+            worst, place, apart = size, where, (difference, *sides)
+    return Measurement(worst, 0.0, count > 0, place, refuted_sides(place, *apart, roles=roles))
+
+
+def refuted_sides(
+    place: str,
+    difference: Any = None,
+    left: Any = None,
+    right: Any = None,
+    *,
+    wrong: Any = None,
+    roles: tuple[str, str] = ("theory", "exact"),
+) -> Disagreement | None:
+    """Both sides of an array of differences that refutes; None where they are not known."""
+    if left is None:
+        return None
+    from verify.engine.disagreement import disagreement
+
+    if wrong is None:
+        wrong = np.frompyfunc(lambda entry: bool(entry != 0), 1, 1)(difference).astype(bool)
+    one, other = (np.broadcast_to(np.asarray(side), np.shape(difference)) for side in (left, right))
+    return disagreement({place: one}, {place: other}, {place: np.asarray(wrong)}, None, roles=roles)
 
 
 # False definitions, used by the variants of more than one statement.

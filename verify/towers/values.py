@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache, reduce
 from typing import Any
 
@@ -21,12 +22,11 @@ from verify.engine.evidence import Evidence, Kind, Measurement, tally
 from verify.tolerance import rounding
 from verify.tolerance.running import Bounded, bounded
 from verify.towers import balls
-from verify.towers.tower import Array, measure_differences
+from verify.towers.tower import Array, Parts, measure_differences, refuted_sides
 
 SOURCE = "claim"
 USELESS = 1e-6  # a bound that is larger, against the sides or 1, decides nothing
 Roles = Mapping[str, Callable[[dict[str, str]], Any]]
-Parts = Iterable[tuple[Array, str]]
 
 
 def compared(claim: Any, roles: Iterable[str]) -> Any:
@@ -57,8 +57,8 @@ def _roles(relation: Any) -> set[str]:
 
 def differences(
     claim: Any, roles: Roles, further: Mapping[Any, Any], where: str = "", arithmetic: str = "rational"
-) -> Iterator[tuple[Array, str]]:
-    """Left side minus right side of every relation; of an inequality 0 where it holds, else what it lacks."""
+) -> Iterator[tuple[Array, str, Array, Array]]:
+    """Left side minus right side of every relation, its place, and both; of an inequality what it lacks, else 0."""
     import sympy
 
     from theory.core.notation import SumOver
@@ -75,7 +75,7 @@ def differences(
             difference = lacking(signed, strict=isinstance(sides.relation, sympy.Gt | sympy.Lt))
         elif arithmetic == "float64":
             difference = useful(difference, sides.left, sides.right)
-        yield difference, f"relation {number}{where}"
+        yield difference, f"relation {number}{where}", sides.left, sides.right
 
 
 @cache
@@ -131,28 +131,48 @@ def in_float64(value: Any) -> Any:
     return np.frompyfunc(in_float64, 1, 1)(entries)
 
 
+SIDES = ("left side", "right side")
+"""Names of the sides of a relation."""
+
+
 def measure_rationals(parts: Parts) -> Measurement:
     """Differences in rationals: any refutes."""
-    return measure_differences((part * fmpq(1), where) for part, where in parts)
+    return measure_differences(((part * fmpq(1), *rest) for part, *rest in parts), SIDES)
 
 
 def measure_balls(parts: Parts) -> Measurement:
     """Differences in balls, each of which must hold zero and be small."""
-    return balls.measure_zeros((entry, where) for part, where in parts for entry in part.ravel())
+    last: list[Any] = []
+
+    def entries() -> Iterator[tuple[Any, str]]:
+        for part, where, *sides in parts:
+            last[:] = [where, part, *sides]
+            yield from ((entry, where) for entry in part.ravel())
+
+    found = balls.measure_zeros(entries())
+    if found.status != "refuted":
+        return found
+    # The first ball that does not hold zero ended the loop.
+    wrong = np.frompyfunc(lambda ball: not ball.contains(0), 1, 1)(last[1]).astype(bool)
+    return replace(found, apart=refuted_sides(*last, wrong=wrong, roles=SIDES))
 
 
 def measure_floats(parts: Parts) -> Measurement:
     """Differences in float64, each within its own bound."""
     every = [
-        Measurement(abs(entry.value), entry.error, detail=where)
-        for part, where in parts
+        (Measurement(abs(entry.value), entry.error, detail=where), (part, *both))
+        for part, where, *both in parts
         for entry in map(bounded, part.flat)
     ]
-    known = [one for one in every if one.status != "abstained"]
-    worst = max(known, key=lambda one: (one.severity, one.tolerance), default=Measurement(0.0, 0.0, False, "no bound"))
-    if worst.status == "refuted" or len(known) == len(every):
+    known = [row for row in every if row[0].status != "abstained"]
+    nothing = (Measurement(0.0, 0.0, False, "no bound"), (None,))
+    worst, (part, *both) = max(known, key=lambda row: (row[0].severity, row[0].tolerance), default=nothing)
+    if worst.status == "refuted":
+        wrong = np.frompyfunc(lambda entry: abs(bounded(entry).value) > bounded(entry).error, 1, 1)(part)
+        return replace(worst, apart=refuted_sides(worst.detail, part, *both, wrong=wrong.astype(bool), roles=SIDES))
+    if len(known) == len(every):
         return worst
-    open_ = next(one for one in every if one.status == "abstained")
+    open_ = next(one for one, _ in every if one.status == "abstained")
     return Measurement(worst.residual, math.inf, False, f"the rounding error of {open_.detail} has no bound")
 
 

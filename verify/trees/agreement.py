@@ -229,7 +229,7 @@ def measure_exact(instance: TreeInstance, claim: Claim | None = None) -> Measure
     """The closed forms against enumeration, in rationals: any difference refutes."""
     truth = enumerated(instance)
     return measure_differences(
-        (value - truth[quantity, node], f"{quantity} at {node!r}: {name}")
+        (value - truth[quantity, node], f"{quantity} at {node!r}: {name}", value, truth[quantity, node])
         for quantity, node, name, value in claimed_values(instance, claim or STATED)
     )
 
@@ -285,8 +285,8 @@ def measure_float(instance: TreeInstance, claim: Claim | None = None, device: st
         return Measurement(0.0, tolerance, False, "a gate is near its kink")
     worst, values = Measurement(0.0, tolerance), list(claimed_values(instance, claim or STATED))
     for quantity, node, name, value in values:
-        difference = np.abs(floats(value) - truth[quantity, node])
-        worst = rounding.worse(worst, difference, np.array(tolerance), f"{quantity} at {node!r}: {name}")
+        place = f"{quantity} at {node!r}: {name}"
+        worst = rounding.worse_of(worst, floats(value), truth[quantity, node], np.array(tolerance), place)
     return worst if values else Measurement(0.0, tolerance, False, "nothing is claimed of this tree")
 
 
@@ -340,8 +340,7 @@ def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -
         double, single = (numeric.tree_covariance_operator(n, p, node)[0].cpu().numpy() for n, p in sides)
         # The Walsh sums are made in float64 as well, so both sides may be off by as much.
         tolerance = 2 * rounding.measured_tolerance([double], [single])
-        difference = np.abs(closed - double)
-        worst = rounding.worse(worst, difference, np.array(tolerance), f"operator at {node!r}")
+        worst = rounding.worse_of(worst, closed, double, np.array(tolerance), f"operator at {node!r}")
     return worst
 
 
@@ -366,7 +365,7 @@ def measure_sampling(instance: TreeInstance, *, seed: int, samples: int, compari
     forms = list(activation_forms(enumeration(instance)))
     for form in forms:
         estimate, error = (form.part(array) for array in sampled[form.node])
-        worst = rounding.worse(worst, np.abs(floats(form.value) - estimate), error, f"{form.place}, sampled")
+        worst = rounding.worse_of(worst, floats(form.value), estimate, error, f"{form.place}, sampled")
     return worst if forms else Measurement(0.0, worst.tolerance, False, "nothing is claimed of this tree")
 
 

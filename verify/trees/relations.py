@@ -35,7 +35,7 @@ def measure_activation(arithmetic: str, instance: TreeInstance) -> Measurement:
     tree = moments.tree
     symbols = theory.parameter_values(tree)
 
-    def parts() -> Iterator[tuple[Array, str]]:
+    def parts() -> Iterator[tuple[Any, ...]]:
         for node in tree.latents:
             claim = compared(theory.derive("activation-covariance", tree=tree, node=node).claim, ACTIVATION_ROLES)
             for neurons, selectivities in selections(moments, node):
@@ -89,7 +89,7 @@ def measure_gap(arithmetic: str, instance: TreeInstance) -> Measurement:
     moments = enumeration(instance)
     _, claim = claim_of("lucky-nodes", GAP_ROLES, claim="gap")
 
-    def parts() -> Iterator[tuple[Array, str]]:
+    def parts() -> Iterator[tuple[Any, ...]]:
         for node in moments.tree.latents:
             if not lucky.applies_to(moments.tree, node):
                 continue

@@ -81,7 +81,7 @@ def measure(form: str, arithmetic: str, instance: PopulationInstance) -> Measure
     _, claim = claim_of(SLUG, ROLES, claim=form)
     count = len(neurons.first)
 
-    def parts() -> Iterator[tuple[Array, str]]:
+    def parts() -> Iterator[tuple[Any, ...]]:
         for j in range(count):
             found = roles(neurons, gradient, j)
             for number, relation in enumerate(claim.relations, start=1):
@@ -91,8 +91,8 @@ def measure(form: str, arithmetic: str, instance: PopulationInstance) -> Measure
                 )
                 for k in range(count if pair else 1):
                     values = found if not pair else {role: fixed(of, k) for role, of in found.items()}
-                    for difference, _ in differences(one, values, {SumOver: count}, arithmetic=arithmetic):
-                        yield difference, f"relation {number} of neuron {j}"
+                    for difference, _, *sides in differences(one, values, {SumOver: count}, arithmetic=arithmetic):
+                        yield difference, f"relation {number} of neuron {j}", *sides
 
     return MEASURES[arithmetic](parts())
 
