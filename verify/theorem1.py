@@ -23,8 +23,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from verify.engine import kernel
 from verify.engine.assumptions import names
 from verify.engine.claims import Claimed
@@ -150,9 +148,10 @@ def measure_exact(instance: PairInstance, formula: Formula | None = None) -> Mea
     gradient, kinked = pair_gradient(instance)
     one = exact_tower(instance.weights_1, instance.x_1, instance.slope)
     two = exact_tower(instance.weights_2, instance.x_2, instance.slope)
+    layers = enumerate(gradient, start=1)
+    sides = ((layer, vec(left), (formula or stated)(one, two, layer)) for layer, left in layers)
     return measure_differences(
-        (vec(left) - (formula or stated)(one, two, layer), f"layer {layer}{' on a kink' if kinked else ''}")
-        for layer, left in enumerate(gradient, start=1)
+        (left - right, f"layer {layer}{' on a kink' if kinked else ''}", right, left) for layer, left, right in sides
     )
 
 
@@ -162,8 +161,8 @@ def measure_float(instance: PairInstance, formula: Formula | None = None, device
     gradient, one, two, bounds, near = autograd.pair_sides(instance, device)
     worst = Measurement(0.0, float(max(b.max() for b in bounds)))
     for layer, bound in enumerate(bounds, start=1):
-        difference = np.abs(vec(gradient[layer - 1]) - (formula or stated)(one, two, layer))
-        worst = rounding.worse(worst, difference, bound, f"layer {layer}")
+        right = (formula or stated)(one, two, layer)
+        worst = rounding.worse_of(worst, right, vec(gradient[layer - 1]), bound, f"layer {layer}")
     return worst if not near else Measurement(worst.residual, worst.tolerance, False, "a gate is near its kink")
 
 
