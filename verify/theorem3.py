@@ -151,9 +151,9 @@ def measure_exact(instance: PopulationInstance, claim: Claim | None = None) -> M
     claim = claim or Claim(stated)
     gradient, kinked = simple_loss_gradient(instance, claim.scheme)
     ensemble = exact_ensemble(instance)
+    sides = ((layer, claim.formula(ensemble, layer), -vec(left)) for layer, left in enumerate(gradient, start=1))
     return measure_differences(
-        (vec(left) + claim.formula(ensemble, layer), f"layer {layer}{' on a kink' if kinked else ''}")
-        for layer, left in enumerate(gradient, start=1)
+        (right - left, f"layer {layer}{' on a kink' if kinked else ''}", left, right) for layer, left, right in sides
     )
 
 
