@@ -8,9 +8,9 @@ import pytest
 from hypothesis import strategies as st
 
 from hltm.base.errors import InputError
-from verify import Context, JsonInstance, Variant, Without, user_statement
+from verify import Assumption, Context, JsonInstance, Variant, Without, user_statement
 from verify.commands import EXIT
-from verify.engine.assumptions import drop, evidence
+from verify.engine.assumptions import Sides, drop, evidence
 from verify.engine.evidence import verdict
 from verify.engine.runner import refute, variants_evidence
 from verify.report.documents import variants_line
@@ -145,3 +145,17 @@ def test_a_counterexample_where_none_was_expected_refutes_with_its_numbers():
     row = evidence(own.drops, Context())
     assert row.status == "refuted"
     assert re.search(r"a counterexample where none was expected \(theory and numeric: -0\.125 != 0\.125\)", row.detail)
+
+
+@pytest.mark.parametrize(
+    ("tries", "fragment"),
+    [
+        (lambda c: None, "gives None, must give Sides one after the other"),
+        (lambda c: [1], "gives 1, must give Sides"),
+        (lambda c: [Sides("i", "q", "1", "2")], "must be numbers of one kind"),
+        (lambda c: [Sides("i", "q", np.ones(2), np.ones(2))], "must be numbers of one kind"),
+    ],
+)
+def test_what_an_assumption_tries_must_be_sides(tries, fragment):
+    with pytest.raises(InputError, match=f"^assumption 'a': tries .*{fragment}"):
+        drop(Assumption("a", "b", tries), Context())

@@ -8,12 +8,14 @@ lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from flint import arb, fmpq
 
+from hltm.base.checks import show
+from hltm.base.errors import InputError
 from verify.engine import html
 from verify.engine.evidence import Evidence, Measurement, Status, Verdict, counted
 from verify.engine.statement import Assumption, Context
@@ -132,7 +134,7 @@ def drop(assumption: Assumption, context: Context) -> Outcome:
     """Compute both sides without the assumption, on one instance after the other, until they differ."""
     tried = undecided = 0
     last = result = None
-    for sides in assumption.tries(context):
+    for sides in checked_sides(assumption, context):
         tried += 1
         if sides.status == "abstained":
             undecided += 1
@@ -145,6 +147,23 @@ def drop(assumption: Assumption, context: Context) -> Outcome:
     if last is None or not agrees:
         return Outcome(assumption, "undecided", last, tried, undecided, derivation)
     return Outcome(assumption, "necessary" if result else "not shown necessary", last, tried, undecided, derivation)
+
+
+def checked_sides(assumption: Assumption, context: Context) -> Iterator[Sides]:
+    """The sides that an assumption tries; InputError where it gives something else, or sides without numbers."""
+    place = f"assumption {assumption.name!r}: tries"
+    rows = assumption.tries(context)
+    if not isinstance(rows, Iterable):
+        raise InputError(f"{place} gives {show(rows)}, must give Sides one after the other")
+    for sides in rows:
+        if not isinstance(sides, Sides):
+            raise InputError(f"{place} gives {show(sides)}, must give Sides")
+        try:
+            bool(sides.status)
+        except (TypeError, ValueError, AttributeError):
+            both = f"{show(sides.left)} and {show(sides.right)}"
+            raise InputError(f"{place} gives Sides of {both}, must be numbers of one kind") from None
+        yield sides
 
 
 def derived(options: tuple[str, Mapping[str, Any]] | None) -> tuple[str, bool]:

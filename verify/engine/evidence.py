@@ -74,7 +74,8 @@ class Measurement:
 
     def _repr_html_(self) -> str:
         row = (self.status, self.residual, self.tolerance, self.detail)
-        return html.table([row], ("status", *COLUMNS[4:]))
+        apart = "" if self.apart is None else f"<p>{html.escaped(self.apart)}</p>"
+        return html.table([row], ("status", *COLUMNS[4:])) + apart
 
     @property
     def severity(self) -> float:
@@ -127,7 +128,8 @@ class Evidence:
         return self.spans.text() if self.spans is not None else ""
 
     def _repr_html_(self) -> str:
-        return evidence_table([self]) + html.instance(self.counterexample)
+        apart = "" if self.apart is None else f"<p>{html.escaped(self.apart)}</p>"
+        return evidence_table([self]) + apart + html.instance(self.counterexample)
 
     def as_json(self) -> dict[str, Any]:
         """The evidence as plain JSON data; numbers that are not finite are written as strings."""

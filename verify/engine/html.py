@@ -21,5 +21,9 @@ def table(rows: Iterable[Sequence[object]], titles: Sequence[str] = ()) -> str:
 
 
 def instance(value: object) -> str:
-    """A block with an instance, nothing for None."""
-    return "" if value is None else f"<pre>{escaped(repr(value))}</pre>"
+    """A block with an instance, laid out where it has JSON; nothing for None."""
+    if value is None:
+        return ""
+    from verify.engine import readable
+
+    return f"<pre>{escaped(chr(10).join(readable.lines(value)))}</pre>"
