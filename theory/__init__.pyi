@@ -1,5 +1,6 @@
 """Public names of `theory`: read by type checkers, and by lazy_loader when one of them is used first."""
 
+from .core.asymptotics import OrderClaim as OrderClaim
 from .core.claim import Claim as Claim
 from .core.decide import Decision as Decision
 from .core.decide import decide_positive as decide_positive

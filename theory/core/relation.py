@@ -5,12 +5,19 @@ is decided as an equation or an inequality. A node for which no method is sound 
 its name.
 """
 
-import sympy
-from sympy import Basic, Eq
+from collections.abc import Callable
 
-from theory.core.decide import ABSTAINED, Decision, combine
+import sympy
+from sympy import Basic, Eq, Expr
+
+from theory.core.asymptotics import EXPANSION, OrderClaim, decide_order_claim, limit_of, order_claim
+from theory.core.decide import ABSTAINED, POINT, Decision, combine
+from theory.core.networks import UndecidedError
 from theory.core.order import decide_order
 from theory.core.order import decide_relation as decide_plain
+
+REPLACED: tuple[tuple[type[Basic], str, Callable[[Basic], Expr]], ...] = ((sympy.Limit, EXPANSION, limit_of),)
+"""Nodes that have a value by a sound method: their kind, the method, and what gives the value."""
 
 
 def decide_relation(relation: Basic) -> Decision:
@@ -19,8 +26,8 @@ def decide_relation(relation: Basic) -> Decision:
     Parameters
     ----------
     relation
-        ``Eq`` of scalars, matrices or tuples, ``Ge``, ``Gt``, ``Le``, ``Lt``, ``Ne`` of real scalars, or a
-        `PositiveSemidefinite`.
+        ``Eq`` of scalars, matrices or tuples (with ``sympy.Order`` on one side, ``sympy.Limit`` anywhere), ``Ge``,
+        ``Gt``, ``Le``, ``Lt``, ``Ne`` of real scalars, a `PositiveSemidefinite` or an `OrderClaim`.
 
     Returns
     -------
@@ -37,11 +44,58 @@ def decide_relation(relation: Basic) -> Decision:
     >>> decide_relation(sympy.Eq(sympy.Tuple(1, x), sympy.Tuple(1, 2 * x), evaluate=False)).detail
     'part 2: 1 terms remain; at x = 3: left - right = -3'
     """
+    try:
+        return _decide(relation)
+    except UndecidedError as missing:
+        return Decision(None, ABSTAINED, str(missing))
+
+
+def _decide(relation: Basic) -> Decision:
     if isinstance(relation, Eq) and all(isinstance(side, sympy.Tuple) for side in relation.args):
         return _decide_tuples(*relation.args)
+    if isinstance(relation, OrderClaim):
+        return decide_order_claim(relation)
+    if isinstance(relation, Eq) and relation.has(sympy.Order):
+        return decide_order_claim(order_claim(relation))
     if isinstance(relation, sympy.Rel):
+        written, methods = carried_out(relation)
+        if methods:
+            return _decide_written(written, methods)
         return decide_order(relation)
     return decide_plain(relation)
+
+
+def carried_out(relation: Basic) -> tuple[Basic, list[str]]:
+    """The relation with the values of its limits, sums, expectations and integrals, and the methods that gave them."""
+    methods: list[str] = []
+    for _ in range(len(list(sympy.preorder_traversal(relation)))):
+        nodes = [(node, row) for row in REPLACED for node in relation.atoms(row[0])]
+        inner = [(node, row) for node, row in nodes if not any(node.has(other) for other, _ in nodes if other != node)]
+        if not inner:
+            break
+        node, (_, method, value) = min(inner, key=lambda pair: str(pair[0]))
+        put = {node: value(node)}
+        relation = relation.func(*(side.xreplace(put) for side in relation.args), evaluate=False)
+        methods.append(method)
+    return relation, list(dict.fromkeys(methods))
+
+
+def _decide_written(relation: Basic, methods: list[str]) -> Decision:
+    infinite = [side.is_infinite for side in relation.args]
+    if isinstance(relation, Eq) and any(infinite):
+        same = relation.lhs == relation.rhs
+        if not same and not all(side.is_infinite or side.is_finite for side in relation.args):
+            raise UndecidedError("whether a side is finite is not known")
+        decision = Decision(same, methods[0], "" if same else f"left = {relation.lhs}, right = {relation.rhs}")
+    else:
+        decision = decide_plain(relation)
+    if decision.value is True:
+        return Decision(True, ", ".join(dict.fromkeys([*methods, decision.method])), decision.detail)
+    if decision.value is False:
+        shown = ", ".join(f"{name} = {side!s:.60}" for name, side in zip(("left", "right"), relation.args, strict=True))
+        detail = decision.detail if "left" in decision.detail else f"{decision.detail}, {shown}"
+        return Decision(False, POINT, f"by {', '.join(methods)}: {detail}")
+    return decision
 
 
 def _decide_tuples(left: sympy.Tuple, right: sympy.Tuple) -> Decision:

@@ -26,7 +26,7 @@ SECONDS = 60.0
 UNTIED = "not tied to the sides: values= is not given"
 ALLOWED = (
     "must be an equation (sympy.Eq), an inequality (sympy.Ge, Gt, Le, Lt, Ne), a theory.PositiveSemidefinite, "
-    "a theory.Claim or a theory.Derivation"
+    "a theory.OrderClaim, a theory.Claim or a theory.Derivation"
 )
 
 
@@ -156,7 +156,7 @@ def decide(claim: Any, place: str) -> Decision:
 
     if isinstance(claim, bool) or claim in (sympy.true, sympy.false):
         return theory.Decision(bool(claim), "SymPy's evaluation of the equation")
-    if not isinstance(claim, Relational | theory.PositiveSemidefinite):
+    if not isinstance(claim, Relational | theory.PositiveSemidefinite | theory.OrderClaim):
         raise InputError(f"{place}: {shown(claim)}: {ALLOWED}")
     for side in getattr(claim, "args", ()) if isinstance(claim, Relational) else ():
         if not isinstance(side, sympy.Expr | sympy.MatrixBase | sympy.Tuple):
