@@ -214,7 +214,7 @@ def normalized(context: Context) -> Evidence:
     )  # fmt: skip
 
 
-STAGES = tuple(partial(pair_instances, *size) for size in samples.SIZES)
+STAGES: tuple[Callable[[], Any], ...] = (*(partial(pair_instances, *size) for size in samples.SIZES), pair_instances)
 properties = searched(measure_exact, measure_float, STAGES, quick=120, thorough=3000, among="shrinking pairs of towers")
 
 

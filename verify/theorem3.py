@@ -224,9 +224,12 @@ def measure_one_branch(instance: PopulationInstance, device: str = "cpu") -> Mea
     return compare(instance, {"twice the one-branch update": [2 * side for side in arrays_of(half)]}, device)
 
 
-STAGES = tuple(
-    partial(population_instances, max_layers=layers, max_width=width, max_points=min(width + 1, 3))
-    for layers, width in samples.SIZES[:-1]
+STAGES: tuple[Callable[[], Any], ...] = (
+    *(
+        partial(population_instances, max_layers=layers, max_width=width, max_points=min(width + 1, 3))
+        for layers, width in samples.SIZES[:-1]
+    ),
+    population_instances,
 )
 properties = searched(
     measure_exact, measure_float, STAGES, quick=80, thorough=2000, among="shrinking networks and populations"

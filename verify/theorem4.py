@@ -23,6 +23,7 @@ Source
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -198,12 +199,23 @@ def instances(layers: int, width: int, negatives: int) -> Any:
     """Hypothesis strategy of networks, populations and losses up to that size; half of them without augmentation."""
     size: dict[str, Any] = {"max_layers": layers, "max_width": width}
     return st.one_of(
-        population_instances(LOSSES, max_augmentations=1, max_negatives=negatives, **size),
-        population_instances(LOSSES, max_points=2, max_augmentations=2, **size),
+        population_instances(LOSSES, max_points=3, max_augmentations=1, max_negatives=negatives, **size),
+        population_instances(LOSSES, max_points=2, max_augmentations=2, max_negatives=1, **size),
     )
 
 
-STAGES = tuple(partial(instances, *size, 1 + (size[1] > 2)) for size in samples.SIZES[:-1])
+def all_instances() -> Any:
+    """The largest of them; series in the spread take long for several negatives."""
+    return st.one_of(
+        population_instances(LOSSES, max_augmentations=1),
+        population_instances(LOSSES, max_layers=3, max_width=4, max_points=3, max_augmentations=2, max_negatives=2),
+    )
+
+
+STAGES: tuple[Callable[[], Any], ...] = (
+    *(partial(instances, *size, 1 + (size[1] > 2)) for size in samples.SIZES[:-1]),
+    all_instances,
+)
 properties = searched(
     measure_exact, measure_float, STAGES, quick=80, thorough=1500, among="shrinking networks, populations and losses"
 )

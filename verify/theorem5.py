@@ -169,7 +169,9 @@ def trained_relu(context: Context) -> Evidence:
     )  # fmt: skip
 
 
-STAGES = tuple(partial(samples.instances, *size) for size in (((1, 2, 1), 1), ((2, 2, 1), 1), ((3, 3, 3), 2)))
+STAGES = tuple(
+    partial(samples.instances, *size) for size in (((1, 2, 1), 1), ((2, 2, 1), 1), ((3, 3, 3), 2), ((6, 6, 6), 2))
+)
 properties = searched(
     measure_exact,
     measure_float,

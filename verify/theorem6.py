@@ -23,6 +23,7 @@ Source
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -127,9 +128,12 @@ def together(context: Context) -> Evidence:
     )  # fmt: skip
 
 
-STAGES = tuple(
-    partial(tree_instances, nodes, categorical=categorical)
-    for nodes, categorical in ((2, False), (3, False), (4, False), (6, False), (4, True))
+STAGES: tuple[Callable[[], Any], ...] = (
+    *(
+        partial(tree_instances, nodes, categorical=categorical)
+        for nodes, categorical in ((2, False), (3, False), (4, False), (6, False), (4, True))
+    ),
+    tree_instances,
 )
 properties = searched(
     measure_exact, measure_float, STAGES, quick=60, thorough=1000, among="trees that shrink to a single edge"

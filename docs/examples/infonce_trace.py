@@ -121,8 +121,10 @@ INFONCE_TRACE = user_statement(
     numeric=measured,
     symbolic=proof,
     strategy=[
-        strategies.population_instances(("infonce", "triplet", "simple"), max_layers=1, max_width=2, max_points=2),
-        strategies.population_instances(("infonce", "triplet", "simple")),
+        strategies.population_instances(
+            ("infonce", "triplet", "simple"), max_layers=1, max_width=2, max_points=2, max_negatives=1
+        ),
+        strategies.population_instances(("infonce", "triplet", "simple"), max_negatives=1),
     ],
     variants={"weights-not-held": not_held_fixed, "half-missing": without_half, "unweighted": unweighted},
     drops={"one negative": Without("two or three negatives", several_negatives())},

@@ -17,6 +17,7 @@ from verify.engine.evidence import Evidence, Kind, Measurement, counted, joined,
 if TYPE_CHECKING:
     from verify.engine.statement import Context, Part
 
+BATCH = 10  # examples before Hypothesis mutates what it has drawn
 SEEDS = 2**64  # between the seeds of two parts of a search
 
 
@@ -32,30 +33,76 @@ class SearchResult:
 def search(
     strategy: Any, measure: Callable[[Any], Measurement], *, examples: int, seed: int, shrink: bool = True
 ) -> SearchResult:
-    """Search for an instance that `measure` refutes and shrink it."""
+    """Search for an instance that `measure` refutes and shrink it.
+
+    From its eleventh instance on, Hypothesis mutates what it has drawn, which keeps most sizes as they are. So three in
+    four examples are drawn in batches that are too short for that, each with a seed of its own.
+    """
+    tried = undecided = empty = 0
+    known: set[Any] = set()
+    for batch in range(2 + 2 * examples // BATCH):
+        first = batch == 0
+        seeds: Any = seed if first else f"{seed} {batch}"
+        count = -(-examples // 4) if first else examples - tried
+        result = searched_once(strategy, measure, count, max(count, BATCH) if first else BATCH, seeds, shrink, known)
+        tried, undecided = tried + result.tried, undecided + result.undecided
+        if result.instance is not None:
+            return SearchResult(result.instance, tried, undecided)
+        empty = 0 if result.tried else empty + 1
+        if tried >= examples or empty > 1:  # nothing new: the strategy has few instances
+            break
+    return SearchResult(None, tried, undecided)
+
+
+def searched_once(
+    strategy: Any,
+    measure: Callable[[Any], Measurement],
+    most: int,
+    drawn: int,
+    seed: Any,
+    shrink: bool,
+    known: set[Any],
+) -> SearchResult:
+    """Search once among `drawn` instances, measuring at most `most`; those in `known` held before and are left out."""
     tried = undecided = 0
+    refuted = False
 
     def refutes(instance: Any) -> bool:
-        nonlocal tried, undecided
+        nonlocal tried, undecided, refuted
+        key = key_of(instance)
+        if key in known or (tried >= most and not refuted):
+            return False
         result = measure(instance)
         tried += 1
         undecided += result.status == "abstained"
+        refuted = refuted or result.status == "refuted"
+        if key is not None and result.status != "refuted":
+            known.add(key)
         return result.status == "refuted"
 
     options = settings(
-        max_examples=examples,
+        max_examples=drawn,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    if not shrink:
-        options = settings(options, phases=[Phase.generate])
+    # Not Phase.explain: it measures hundreds of instances more than shrinking does, for a note that nothing shows.
+    options = settings(options, phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate])
     try:
         instance = find(strategy, refutes, settings=options, random=random.Random(seed))  # noqa: S311
     except (NoSuchExample, Unsatisfiable):
         instance = None
     return SearchResult(instance, tried, undecided)
+
+
+def key_of(instance: Any) -> Any:
+    """What tells an instance from others; None where it cannot be compared."""
+    try:
+        hash(instance)
+    except TypeError:
+        return None
+    return type(instance), instance
 
 
 def deepening(

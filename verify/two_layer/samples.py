@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from hypothesis import strategies as st
@@ -18,7 +17,19 @@ import numeric
 from hltm.base.errors import InputError
 from verify.instances import samples
 from verify.instances.instance import PopulationInstance, freeze
-from verify.strategies import LOSSES, SLOPES, losses, matrices, simplices
+from verify.strategies import (
+    LOSSES,
+    SLOPES,
+    generic,
+    generic_parts,
+    grid_matrices,
+    losses,
+    moved_parameters,
+    moved_slope,
+    noises,
+    simplices,
+    sizes,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,12 +150,6 @@ def ring(size: int, slope: float, weights: Any) -> TwoLayerInstance:
     return TwoLayerInstance(slope, weights, freeze(numeric.ring_population(size).points))
 
 
-@lru_cache(maxsize=64)
-def table(rows: int, columns: int) -> SearchStrategy[Any]:
-    """Matrices; made once, since making the strategy costs more than drawing from it."""
-    return matrices(rows, columns)
-
-
 def instances(widths: tuple[int, int, int], negatives: int) -> SearchStrategy[TwoLayerInstance]:
     """Hypothesis strategy of networks up to widths (n_0, n_1, n_2); half of them with objects that have one mean."""
     return st.one_of(drawn_instances(widths, negatives, False), drawn_instances(widths, negatives, True))
@@ -153,21 +158,26 @@ def instances(widths: tuple[int, int, int], negatives: int) -> SearchStrategy[Tw
 @st.composite
 def drawn_instances(draw: st.DrawFn, widths: tuple[int, int, int], negatives: int, centred: bool) -> TwoLayerInstance:
     """Instances whose objects have one mean, or any."""
-    sizes = [draw(st.integers(1, width)) for width in widths]
-    points = draw(st.integers(2, 3) if centred else st.integers(1, 3))
+    shape = [draw(sizes(width)) for width in widths]
+    points = draw(st.integers(2, 3) if centred else sizes(max(3, max(widths) - 1)))
     name, parameters = ("simple", ()) if draw(st.booleans()) else draw(losses(LOSSES, max_negatives=negatives))
     spread = 2 if centred else draw(st.integers(1, 2))
+    table = draw(st.tuples(*[grid_matrices(1 if centred else spread, shape[0])] * points))
+    slope = draw(st.sampled_from(SLOPES))
+    weights = draw(grid_matrices(shape[1], shape[0])), draw(grid_matrices(shape[2], shape[1]))
+    outer = draw(simplices(points))
+    inner = ((0.5, 0.5),) * points if centred else draw(st.tuples(*[simplices(spread)] * points))
+    noise = draw(noises())
+    move, shift = generic(noise), generic_parts(noise)
+    table = move(table)
     if centred:
-        halves = draw(table(points, sizes[0]))
-        xs = tuple((v, tuple(0.0 - entry for entry in v)) for v in halves)
-    else:
-        xs = tuple(draw(table(spread, sizes[0])) for _ in range(points))
+        table = tuple((row, tuple(0.0 - entry for entry in row)) for (row,) in table)
     return TwoLayerInstance(
-        slope=draw(st.sampled_from(SLOPES)),
-        weights=(draw(table(sizes[1], sizes[0])), draw(table(sizes[2], sizes[1]))),
-        points=xs,
-        point_weights=draw(simplices(points)),
-        augmentation_weights=((0.5, 0.5),) * points if centred else draw(st.tuples(*[simplices(spread)] * points)),
+        slope=moved_slope(slope, move),
+        weights=move(weights),
+        points=table,
+        point_weights=shift(outer),
+        augmentation_weights=inner if centred else tuple(map(shift, inner)),
         loss=name,
-        parameters=parameters,
+        parameters=moved_parameters(parameters, move),
     )
