@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -161,10 +161,27 @@ def run(
 
 def run_own(file: Path, output: Output, options: Options) -> int:
     """Run the statements of a user's file and return the exit code."""
-    from verify.own.files import attribute_errors_to, load_statements
+    from verify.own.files import load_statements
 
-    with attribute_errors_to(file):
-        return execute(load_statements(file), output, options)
+    return execute(load_statements(file), output, options)
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(help="Python file to write; it must not exist.")], quiet: Quiet = False
+) -> Job:
+    """Write a commented file with a statement that runs, for you to replace by your own."""
+    return partial(run_new, file, Output(None, None, quiet))
+
+
+def run_new(file: Path, output: Output) -> int:
+    """Write the skeleton of a statements file."""
+    from verify.own.skeleton import write_new
+
+    write_new(file)
+    if not output.quiet:
+        output.console().print(f"{file}: run it with  covop run {file}", markup=False, soft_wrap=True)
+    return 0
 
 
 @app.command("check-bundle")
@@ -217,17 +234,18 @@ def run_replay(file: Path, device: str, output: Output, statements: Path | None 
     """Measure one saved instance by every kind of evidence, and give the exit code."""
     from verify.engine.runner import replay as measure
     from verify.engine.saved import read_instance
-    from verify.own.files import load_statements
+    from verify.own.files import Loaded, alone, load_statements
     from verify.report.documents import replay_json, replay_lines
 
     output.check()
     with shown(output.quiet) as progress:
         progress.start(None, "loading the statement")
         context = make_context("quick", device, 0)
-        own = None if statements is None else {one.slug: one.load() for one in load_statements(statements)}
-        statement, variant, instance = read_instance(file, own)
-        claim = None if variant is None else statement.variant(variant).claim
-        result = measure(statement, claim, instance, progress)
+        own = None if statements is None else Loaded((one.slug, one) for one in load_statements(statements))
+        with nullcontext() if own is None else alone(f"file {str(statements)!r}"):
+            statement, variant, instance = read_instance(file, own)
+            claim = None if variant is None else statement.variant(variant).claim
+            result = measure(statement, claim, instance, progress)
     decided = [m.status for m in result.values() if m.status != "abstained"]
     verdict = "abstained" if not decided else "refuted" if "refuted" in decided else "holds"
     output.document(replay_json(context, statement.slug, variant, result, verdict, instance))

@@ -249,6 +249,8 @@ def run_statements(
         known = {result.statement.slug for result in results} | {one.slug for one in failed}
         results += [interrupted(e.load(), [], only=options.only) for e in entries if e.load().slug not in known]
         reason, stopped = "the run was interrupted", True
+    broken = {one.slug for one in failed}
+    results = [result for result in results if result.statement.slug not in broken]
 
     def show(attached: Attached) -> None:
         # A statement that was cut short has no verdict, unless it is refuted already.

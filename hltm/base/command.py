@@ -10,11 +10,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hltm.base.errors import InputError, OneProcessError
+from hltm.base.errors import InputError, OneProcessError, printable
 from hltm.base.interrupts import ignore_interrupts
 
 if TYPE_CHECKING:
@@ -61,12 +62,14 @@ def guarded(application: typer.Typer, name: str) -> int:
         discard_stdout()
         return BROKEN_PIPE
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EBADF):
             traceback.print_exc()
             return INTERNAL_ERROR
         discard_stdout()
         return complain(f"output: cannot be written: {error.strerror}")
     except Exception:  # a bug must not look like a refuted statement, whose exit code is 1
+        if sys.stdout is not None and sys.stdout.closed:  # by a user's file
+            return complain("output: cannot be written: stdout is closed")
         traceback.print_exc()
         return INTERNAL_ERROR
     return int(code)
@@ -95,7 +98,9 @@ def is_first_process() -> bool:
 
 def complain(message: str) -> int:
     """Write one line on stderr and return the exit code of invalid input."""
-    sys.stderr.write("error: " + one_line(message) + "\n")
+    with suppress(OSError, ValueError):  # a user's file may have closed stderr
+        sys.stderr.write("error: " + one_line(message) + "\n")
+        sys.stderr.flush()
     return INPUT_ERROR
 
 
@@ -112,7 +117,7 @@ def usage_message(error: Any) -> str:
 
 def one_line(message: object) -> str:
     """Return a message with all white space collapsed to single spaces."""
-    return " ".join(str(message).split())
+    return printable(" ".join(str(message).split()))
 
 
 def refuse_options_before_command(context: typer.Context) -> None:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from hltm.base.errors import InputError
+from hltm.base.interrupts import OutOfTimeError, is_ctrl_c
 
 MODULE = "statements_of_the_user"
 
@@ -30,9 +31,11 @@ def run_file(path: Path) -> ModuleType:
     try:
         with redirect_stdout(sys.stderr):
             spec.loader.exec_module(module)
-    except KeyboardInterrupt:
+    except OutOfTimeError:
         raise
     except BaseException as error:  # a user's file may raise anything, SystemExit included
+        if isinstance(error, KeyboardInterrupt) and is_ctrl_c(error):
+            raise
         raise InputError(in_one_line(error, path)) from error
     return module
 
@@ -49,7 +52,11 @@ def in_one_line(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError):
         where = "" if error.lineno is None else f", line {error.lineno}"
         return f"file {str(path)!r}{where}: is no Python: {error.msg}"
-    what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be made)"
+    what = text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
     line = line_of(error, path)
     return f"file {str(path)!r}{f', line {line}' if line else ''}: {what}"
 

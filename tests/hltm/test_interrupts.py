@@ -99,7 +99,7 @@ def test_a_loop_that_swallows_the_limit_is_left(code, monkeypatch):
     monkeypatch.setattr(interrupts, "LOOK_SECONDS", 0.01)
     before = sys.gettrace(), sys.getprofile()
     with pytest.raises(OutOfTimeError), limited(0.02):
-        exec(SWALLOWING[code], {})
+        exec(SWALLOWING[code], {})  # noqa: S102
     assert (sys.gettrace(), sys.getprofile()) == before
 
 
@@ -107,7 +107,7 @@ def test_code_that_goes_on_after_all_alarms_ends_the_process(monkeypatch):
     monkeypatch.setattr(interrupts, "PATIENCE", 0)
     called = []
     with pytest.raises(OutOfTimeError), limited(0.01, lambda: called.append(True)):
-        exec(SWALLOWING["by continue"], {})
+        exec(SWALLOWING["by continue"], {})  # noqa: S102
     assert called
 
 

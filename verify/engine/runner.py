@@ -17,6 +17,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 from hltm.base.errors import InputError
+from hltm.base.interrupts import OutOfTimeError
 from hltm.base.progress import SILENT, Progress
 from verify.engine import assumptions as assumption
 from verify.engine import html
@@ -140,11 +141,19 @@ def run(
                 for check in checks:
                     progress.step(f"{statement.slug}: {check.kind} ({check.source})")
                     evidence.append(run_check(statement, check))
+            except OutOfTimeError as error:
+                evidence += cut(checks[len(evidence) :], str(error))
             except KeyboardInterrupt:
                 yield interrupted(statement, evidence, time.perf_counter() - begun, only)
                 raise
             evidence += not_run(statement, {row.kind for row in evidence}, only)
             yield Result(statement, tuple(evidence), time.perf_counter() - begun)
+
+
+def cut(rest: Sequence[Check], reason: str) -> list[Evidence]:
+    """Evidence rows where the code of a user's statement was cut: the check abstains, and further ones do not run."""
+    rows = [Evidence(check.kind, "not-run", check.source, detail="a side was cut") for check in rest[1:]]
+    return [Evidence(rest[0].kind, "abstained", rest[0].source, detail=reason), *rows]
 
 
 ASIDE: tuple[Kind, ...] = ("exact", "float", "property", "trained")

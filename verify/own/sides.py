@@ -6,23 +6,22 @@ a side becomes one line with statement, side and instance.
 
 from __future__ import annotations
 
-import json
 import math
 import numbers
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from flint import fmpq
 
-from hltm.base.errors import InputError
+from hltm.base.errors import InputError, printable
 from verify.engine.disagreement import disagreement
 from verify.engine.evidence import NO_NUMBER, Measurement, joined
 from verify.own.arithmetic import Arithmetic
 from verify.own.comparison import SIDES, Arrays, Comparison, Judged
+from verify.own.guard import as_text as as_text
+from verify.own.guard import called, recorded, unchanged
 from verify.own.mutants import MutantSide
 from verify.own.noise import Noise, noisy_torch, plain
 from verify.tolerance import rounding
@@ -38,7 +37,6 @@ that a million entries give a false alarm in one run of a million."""
 NARROW = "computes in less than float64, must keep to the numbers of at.array or at.tensor"
 ANOTHER = "gives another result when it is asked again, must be a function of its input"
 UNMEASURED = "the {} side uses no at.array or at.tensor: rounding not measured"
-LONGEST_TEXT = 300
 NOT_APPLICABLE = Measurement(0.0, 0.0, False, "a side does not apply to this instance")
 
 
@@ -177,7 +175,9 @@ class UserSides:
     def given_bounds(self, comparison: Comparison, instance: Any, device: str) -> Arrays:
         """The tolerance of every entry where the user gave it, or the standard errors of a side that draws."""
         if self.standard_error is None:
-            value = self.tolerance(instance) if callable(self.tolerance) else self.tolerance
+            value = self.tolerance
+            if callable(value):
+                value = called(lambda: f"statement {self.slug!r}, tolerance", value, instance)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
                 rule = "must be a number that is not negative"
                 raise InputError(f"statement {self.slug!r}: tolerance={value!r:.40}: {rule}")
@@ -212,13 +212,14 @@ class UserSides:
 
     def ask(self, name: str, side: Side, instance: Any, at: Arithmetic) -> Arrays | None:
         """The arrays of a side; its output goes to stderr, its exceptions become InputError."""
-        try:
-            with redirect_stdout(sys.stderr):
-                result = arrays(side(instance, at), at.exact)
-        except (Exception, SystemExit) as error:  # a user's code may raise anything
-            what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            raise InputError(f"{self.place(name, instance, side)}: {what}") from error
-        return result
+
+        def asked() -> Arrays | None:
+            before = recorded(instance)
+            result = arrays(side(instance, at), at.exact)
+            unchanged(instance, before)
+            return result
+
+        return called(lambda: self.place(name, instance, side), asked)
 
     def check_shapes(self, left: Arrays, right: Arrays, instance: Any) -> None:
         """Refuse sides whose arrays differ in name or shape, or are empty."""
@@ -240,7 +241,7 @@ def arrays(value: Any, exact: bool) -> Arrays | None:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return {str(key): one(item, exact) for key, item in value.items()}
+        return {printable(str(key)): one(item, exact) for key, item in value.items()}
     if isinstance(value, list | tuple) and not all(isinstance(item, numbers.Number | fmpq) for item in value):
         return {f"array {index}": one(item, exact) for index, item in enumerate(value, start=1)}
     return {"": one(value, exact)}
@@ -250,6 +251,8 @@ def one(value: Any, exact: bool) -> np.ndarray:
     """One array: a torch tensor, a NumPy array, nested lists or a number; float64, or rationals where `exact`."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
+    if np.ma.isMaskedArray(value):
+        raise InputError("an array with a mask: must be an array without")
     found = plain(np.asarray(value))
     if exact:
         entries = np.empty(found.shape, dtype=object)
@@ -276,15 +279,6 @@ def as_rational(entry: Any) -> fmpq:
     if isinstance(entry, numbers.Rational):
         return fmpq(int(entry.numerator), int(entry.denominator))
     raise InputError(f"entry {entry!r:.40} of type {type(entry).__name__}: must be rational where at.exact holds")
-
-
-def as_text(instance: Any) -> str:
-    """An instance in one line: its JSON, cut where it is long."""
-    try:
-        text = json.dumps(instance.as_json())
-    except Exception:  # only for a message about another error
-        text = repr(instance)
-    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 
 def described(shapes: Mapping[str, tuple[int, ...]]) -> str:

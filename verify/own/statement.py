@@ -5,28 +5,38 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hltm.base.checks import show
 from hltm.base.errors import InputError
 from verify.engine.assumptions import Sides, of_measurement
 from verify.engine.evidence import Evidence, Kind, Measurement, joined, tally
 from verify.engine.statement import Assumption, Check, Context, Statement, Variant
-from verify.own.orders import examples, sides_of_order
+from verify.own.arguments import (
+    CLAIM,
+    checked_side,
+    checked_sides,
+    checked_text,
+    checked_texts,
+    checked_tolerance,
+    checked_variants,
+    guarded_checks,
+    guarded_strategy,
+)
+from verify.own.broken import checked_name, kept_if_broken, slug_of
+from verify.own.guard import as_text, described
 from verify.own.mutants import mutant_sides
-from verify.own.sides import Side, UserSides, as_text
+from verify.own.orders import examples, sides_of_order
+from verify.own.sides import NOT_APPLICABLE, RELATIONS, Relation, Side, UserSides
 from verify.own.symbolic import UserClaims, kernel_evidence
 from verify.own.tied import SHOWN, TiedClaims, tied_evidence
 from verify.own.training import AlongTraining, trained_checks
 
 if TYPE_CHECKING:
     pass
-
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-LONGEST = 60
 
 Measures = Mapping[Kind, Callable[[Any, Any], Measurement]]
 # Each makes a Hypothesis strategy; the smallest instances come first.
@@ -58,6 +68,7 @@ class Without:
     necessary: bool = True
 
 
+@kept_if_broken
 def user_statement(
     *,
     title: str,
@@ -74,6 +85,8 @@ def user_statement(
     symbolic: Callable[[], Any] | None = None,
     values: Callable[..., Any] | None = None,
     tolerance: float | Callable[[Any], float] | None = None,
+    relation: Relation = "==",
+    standard_error: Side | None = None,
     order: float | None = None,
     in_: str | None = None,
     trained: AlongTraining | Sequence[AlongTraining] = (),
@@ -110,7 +123,12 @@ def user_statement(
         an array of the sides, or the only claim where they give one array, must have the numeric side on its left and
         the theory side on its right. Sizes of matrices are read from their arrays.
     tolerance : float or callable of the instance, optional
-        Largest difference of the float sides; by default it is measured with float32 probes.
+        Largest difference of the float sides; by default it is measured for every entry, by noise in the arithmetic.
+    relation : {"==", "<=", ">="}
+        What the theory side is to the numeric side, entry by entry.
+    standard_error : callable ``(instance, at) -> arrays``, optional
+        Standard errors of the entries of the numeric side, where that side draws (with a seed of its own). A
+        difference of more than 7.2 of them refutes.
     order, in_ : float and str, optional
         The statement is ``theory - numeric = O(s^order)`` as the field `in_` = s of the instances goes to zero, the
         rest of an instance fixed. Each instance starts a sequence of s at its own value, which must not be 0.
@@ -139,55 +157,54 @@ def user_statement(
     >>> double.slug, [check.kind for check in double.checks]
     ('a-distance-twice', ['float', 'property'])
     """
-    name = slug if slug is not None else re.sub(r"[^a-z0-9]+", "-", str(title).lower()).strip("-")[:LONGEST].strip("-")
+    checked_text(title, "title", empty=False)
+    name = slug if slug is not None else slug_of(title)
     checked_name(name, "slug")
-    for role, side in (("theory", theory), ("numeric", numeric)):
-        checked_side(side, f"{role} of statement {name!r}")
-    stages = stages_of(strategy, name)
-    kind = type_of_instances(stages[0](), name)
-    sides = UserSides(name, theory, numeric, exact, tolerance)
+    checked_sides(theory, numeric, exact, name)
+    checked_tolerance(tolerance, name)
+    if symbolic is not None and not callable(symbolic):
+        raise InputError(f"symbolic={show(symbolic)} of statement {name!r}: must be a function that returns the claims")
+    kind = type_of_instances(stages_of(strategy, name)[0](), name)
+    stages = checked_stages(strategy, name, kind)
+    if relation not in RELATIONS:
+        raise InputError(f"relation={show(relation)} of statement {name!r}: must be one of {', '.join(RELATIONS)}")
+    if standard_error is not None:
+        checked_side(standard_error, f"standard_error of statement {name!r}")
+        if tolerance is not None:
+            raise InputError(f"tolerance of statement {name!r}: must be left out with standard_error")
+    sides = UserSides(name, theory, numeric, exact, tolerance, relation, standard_error)
     if order is not None or in_ is not None:
         sides = sides_of_order(sides, order, in_, kind)
     measures: Measures = {"float": sides.measure_float}
     if exact is not None:
-        checked_side(exact, f"exact of statement {name!r}")
         measures = {"exact": sides.measure_exact, **measures}
     mutants = variants_of(variants, tuple(measures), name)
+    named = checked_texts(assumptions, f"assumptions of statement {name!r}")
+    assumed = list(drops) if isinstance(drops, Mapping) else []
+    checked_variants(mutants, theory, name)
     return Statement(
         slug=name,
         theorem=None,
-        title=str(title),
-        stated=str(claim),
-        assumptions=tuple(dict.fromkeys(map(str, [*assumptions, *(drops if isinstance(drops, Mapping) else ())]))),
-        not_covered=tuple(map(str, not_covered)),
-        source=str(source),
+        title=title,
+        stated=checked_text(claim, f"claim of statement {name!r}", CLAIM, lines=True),
+        assumptions=checked_texts([*named, *assumed], f"drops of statement {name!r}"),
+        not_covered=checked_texts(not_covered, f"not_covered of statement {name!r}"),
+        source=checked_text(source, f"source of statement {name!r}", CLAIM, lines=True),
         checks=(
             *standard_checks(sides, stages, symbolic, values),
             *trained_checks(trained, sides, mutants, kind),
-            *checks,
+            *guarded_checks(checks, name),
         ),
         stages=stages,
         measures=measures,
         instance_type=kind,
         variants=mutant_sides(mutants),
-        drops=assumptions_of(drops, measures, name),
+        drops=assumptions_of(drops, measures, name, kind),
     )
 
 
-def checked_name(name: Any, place: str) -> None:
-    """Refuse a name that cannot be part of a file name."""
-    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST:
-        raise InputError(f"{place}={name!r:.80}: must be lower-case words with hyphens, at most {LONGEST} characters")
-
-
-def checked_side(side: Any, place: str) -> None:
-    """Refuse a side that is not callable."""
-    if not callable(side):
-        raise InputError(f"{place}={side!r:.40}: must be a function of (instance, at)")
-
-
-def stages_of(strategy: Any, name: str) -> tuple[Callable[[], Any], ...]:
-    """The strategies of a statement as stages."""
+def stages_of(strategy: Any, name: str, kind: type | None = None) -> tuple[Callable[[], Any], ...]:
+    """The strategies of a statement as stages; `kind` is the type that their instances must have."""
     from hypothesis import strategies as st
 
     import verify.strategies  # noqa: F401  # registers the types of our own instances
@@ -199,7 +216,15 @@ def stages_of(strategy: Any, name: str) -> tuple[Callable[[], Any], ...]:
             raise InputError(f"strategy={item!r:.40} of statement {name!r}: must be a Hypothesis strategy or a type")
     if not result:
         raise InputError(f"strategy of statement {name!r}: must not be empty")
-    return tuple(partial(_itself, item) for item in result)
+    return tuple(partial(_itself, guarded_strategy(item, name, kind)) for item in result)
+
+
+def checked_stages(strategy: Any, name: str, kind: type) -> tuple[Callable[[], Any], ...]:
+    """The strategies as stages; InputError where one gives no instance, or one of another type."""
+    stages = stages_of(strategy, name, kind)
+    for stage in stages:
+        first_instance(stage(), name)
+    return stages
 
 
 def _itself(strategy: Any) -> Any:
@@ -220,16 +245,23 @@ def draw_instances(strategy: Any, count: int, seed: int) -> list[Any]:
     return instances
 
 
+def first_instance(strategy: Any, name: str) -> Any:
+    """An instance of the strategy; InputError where there is none."""
+    import hypothesis
+    from hypothesis.errors import NoSuchExample, Unsatisfiable
+
+    options = hypothesis.settings(
+        database=None, suppress_health_check=list(hypothesis.HealthCheck), phases=[hypothesis.Phase.generate]
+    )
+    try:
+        return hypothesis.find(strategy, lambda _: True, settings=options, random=random.Random(0))  # noqa: S311
+    except (NoSuchExample, Unsatisfiable):
+        raise InputError(f"strategy of statement {name!r}: gives no instance") from None
+
+
 def type_of_instances(strategy: Any, name: str) -> type:
     """The type of the instances; InputError if one of them cannot be saved and read back."""
-    import hypothesis
-
-    example = hypothesis.find(
-        strategy,
-        lambda _: True,
-        settings=hypothesis.settings(database=None, suppress_health_check=list(hypothesis.HealthCheck)),
-        random=random.Random(0),  # noqa: S311
-    )
+    example = first_instance(strategy, name)
     kind = type(example)
     place = f"instances of statement {name!r}, of type {kind.__name__}"
     if not (hasattr(kind, "as_json") and hasattr(kind, "from_json")):
@@ -238,8 +270,8 @@ def type_of_instances(strategy: Any, name: str) -> type:
         data = example.as_json()
         again = kind.from_json(json.loads(json.dumps(data, allow_nan=False)))
         same = json.loads(json.dumps(again.as_json())) == json.loads(json.dumps(data))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{place}: cannot be saved as JSON and read back: {error}") from None
+    except Exception as error:  # as_json and from_json are the user's own
+        raise InputError(f"{place}: cannot be saved as JSON and read back: {described(error)}") from None
     if not same:
         raise InputError(f"{place}: from_json(as_json()) gives another instance")
     return kind
@@ -253,15 +285,17 @@ def variants_of(
         result = []
         for key, side in variants.items():
             checked_side(side, f"variant {key!r} of statement {name!r}")
-            change = (getattr(side, "__doc__", None) or str(key)).strip().splitlines()[0]
+            change = next(iter(str(getattr(side, "__doc__", None) or "").strip().splitlines()), "") or str(key)
             result.append(Variant(key, change, side, kinds))
+    elif isinstance(variants, str | bytes) or not isinstance(variants, Sequence):
+        raise InputError(f"variants={show(variants)} of statement {name!r}: must be a mapping of names to functions")
     else:
         result = list(variants)
     for variant in result:
         if not isinstance(variant, Variant):
             raise InputError(f"variant={variant!r:.40} of statement {name!r}: must be a verify.Variant")
         checked_name(variant.name, f"name of a variant of statement {name!r}")
-        if not variant.caught_by or not set(variant.caught_by) <= set(kinds):
+        if not variant.caught_by or not all(kind in kinds for kind in variant.caught_by):
             allowed = ", ".join(kinds)
             raise InputError(f"caught_by={variant.caught_by} of variant {variant.name!r}: must be among {allowed}")
     names = [variant.name for variant in result]
@@ -303,11 +337,36 @@ def float_evidence(sides: UserSides, stages: Stages, context: Context) -> Eviden
     """Instances of the last stage in float64."""
     count = examples(sides, context.pick(quick=40, thorough=600))
     instances = draw_instances(stages[-1](), count, context.seed + 1)
-    return tally(
-        "float", "drawn", instances, partial(sides.measure_float, device=context.device),
-        at_least=max(1, len(instances) // 2),
-        detail=joined("theory side = numeric side in float64", tolerance_in_words(sides)),
-    )  # fmt: skip
+    measure = Remembering(sides, context.device)
+    words = joined(in_words(sides, "numeric", "float64"), tolerance_in_words(sides))
+    found = tally("float", "drawn", instances, measure, at_least=max(1, len(instances) // 2), detail=words)
+    return measure.explained(found)
+
+
+class Remembering:
+    """The float measure of a user's sides, which keeps the first instance that it cannot decide."""
+
+    def __init__(self, sides: UserSides, device: str) -> None:
+        self.sides, self.device = sides, device
+        self.undecided: Any = None
+
+    def __call__(self, instance: Any) -> Measurement:
+        result = self.sides.measure_float(instance, device=self.device)
+        if self.undecided is None and result.status == "abstained" and result is not NOT_APPLICABLE:
+            self.undecided = instance
+        return result
+
+    def explained(self, evidence: Evidence) -> Evidence:
+        """The evidence, with the number that kept the first undecided instance from being decided."""
+        if self.undecided is None or evidence.status == "refuted":
+            return evidence
+        reason = self.sides.explain(self.undecided, device=self.device)
+        return replace(evidence, detail=joined(evidence.detail, f"first undecided: {reason}" if reason else ""))
+
+
+def in_words(sides: UserSides, other: str, numbers: str) -> str:
+    """The relation of the sides in words."""
+    return f"theory side {'=' if sides.relation == '==' else sides.relation} {other} side in {numbers}"
 
 
 def tolerance_in_words(sides: UserSides) -> str:
@@ -323,7 +382,7 @@ def exact_evidence(sides: UserSides, stages: Stages, context: Context) -> Eviden
     instances = draw_instances(stages[-1](), count, context.seed + 2)
     return tally(
         "exact", "drawn", instances, sides.measure_exact,
-        at_least=1, detail="theory side = exact side in rationals",
+        at_least=1, detail=in_words(sides, "exact", "rationals"),
     )  # fmt: skip
 
 
@@ -331,19 +390,21 @@ def property_evidence(sides: UserSides, stages: Stages, context: Context) -> Evi
     """Search for a counterexample and shrink it."""
     from verify.engine import search
 
+    measure = Remembering(sides, context.device)
     kinds: dict[Kind, Callable[[Any], Measurement]] = {}
     if sides.exact is not None:
         kinds["exact"] = sides.measure_exact
-    kinds["float"] = partial(sides.measure_float, device=context.device)
-    return search.property_evidence(
+    kinds["float"] = measure
+    found = search.property_evidence(
         kinds, stages, examples=examples(sides, context.pick(quick=100, thorough=2000)), seed=context.seed,
         part=context.part,
         among="the instances of the strategy",
     )  # fmt: skip
+    return measure.explained(found) if found.abstained else found
 
 
 def assumptions_of(
-    drops: Mapping[str, Without] | Sequence[Assumption], measures: Measures, name: str
+    drops: Mapping[str, Without] | Sequence[Assumption], measures: Measures, name: str, kind: type
 ) -> tuple[Assumption, ...]:
     """The assumptions of a statement, each with a way of dropping it; InputError where one is of another kind."""
     if isinstance(drops, Mapping):
@@ -351,8 +412,9 @@ def assumptions_of(
         for assumed, without in drops.items():
             if not isinstance(without, Without):
                 raise InputError(f"drops[{assumed!r:.40}]={without!r:.40} of statement {name!r}: must be a Without")
-            tries = partial(sides_without, dict(measures), stages_of(without.strategy, name))
-            result.append(Assumption(str(assumed), str(without.dropped), tries, bool(without.necessary)))
+            tries = partial(sides_without, dict(measures), checked_stages(without.strategy, name, kind))
+            words = checked_text(without.dropped, f"what stands in the place of {assumed!r:.40}", CLAIM, lines=True)
+            result.append(Assumption(assumed, words, tries, bool(without.necessary)))
         return tuple(result)
     for assumption in drops:
         if not isinstance(assumption, Assumption):
