@@ -15,8 +15,13 @@ from theory.core.decide import ABSTAINED, POINT, Decision, combine
 from theory.core.networks import UndecidedError
 from theory.core.order import decide_order
 from theory.core.order import decide_relation as decide_plain
+from theory.core.sums import CLOSED, closed_form, decide_sums, is_symbolic
 
-REPLACED: tuple[tuple[type[Basic], str, Callable[[Basic], Expr]], ...] = ((sympy.Limit, EXPANSION, limit_of),)
+REPLACED: tuple[tuple[type[Basic], str, Callable[[Basic], Expr]], ...] = (
+    (sympy.Limit, EXPANSION, limit_of),
+    (sympy.Sum, CLOSED, closed_form),
+    (sympy.Product, CLOSED, closed_form),
+)
 """Nodes that have a value by a sound method: their kind, the method, and what gives the value."""
 
 
@@ -58,6 +63,10 @@ def _decide(relation: Basic) -> Decision:
     if isinstance(relation, Eq) and relation.has(sympy.Order):
         return decide_order_claim(order_claim(relation))
     if isinstance(relation, sympy.Rel):
+        if is_symbolic(relation) and not relation.has(sympy.Limit, sympy.oo):
+            decision = decide_sums(relation)
+            if decision.value is not None:
+                return decision
         written, methods = carried_out(relation)
         if methods:
             return _decide_written(written, methods)
