@@ -20,7 +20,7 @@ from hltm.base.interrupts import OutOfTimeError, cancel_when
 from hltm.base.progress import SILENT, Progress
 from hltm.base.workers import Ended, Engine
 from verify.engine.coverage import Coverage
-from verify.engine.evidence import Evidence, Kind, Measurement, timed
+from verify.engine.evidence import Evidence, Kind, Measurement, named, timed
 from verify.engine.runner import Result, all_checks, not_run
 from verify.engine.runner import run as run_here
 from verify.engine.statement import Check, Context, Part, Statement
@@ -129,7 +129,7 @@ def shrunk(statement: Statement, item: WorkItem, evidence: Evidence) -> Evidence
     small = measure(instance)
     return replace(
         evidence, counterexample=instance, worst_residual=small.residual, tolerance=small.tolerance,
-        detail=f"{evidence.detail}; shrunk here",
+        detail=f"{evidence.detail}; shrunk here", apart=named(small, instance),
     )  # fmt: skip
 
 
