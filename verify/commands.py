@@ -192,7 +192,7 @@ def execute(entries: Sequence[Entry], output: Output, options: Options) -> int:
         if options.own is None or output.reports or any(derives(entry) for entry in entries):
             with deferred_interrupt():
                 import sympy  # noqa: F401
-    output.check([entry.slug for entry in entries], [] if options.own is None else [copy_name(options.own)])
+    output.check([entry.slug for entry in entries], list(copied_files(options)[0]))
     modes = {"": run_statements, "variants": run_variants, "assumptions": run_assumptions}
     run = replace(modes[options.mode](entries, output, context, options, failed), failed=failed)
     if failed and not run.statuses and not run.interrupted:
@@ -356,6 +356,7 @@ def finish(run: Run, output: Output, context: Context, options: Options) -> int:
 
     own = None if options.own is None else copy_name(options.own)
     request = Request(context, own, options.mode, options.single, options.only or "", options.images, options.program)
+    request = replace(request, broken=tuple(one.slug or "a statement without a name" for one in run.failed))
     lines: list[str] = []
     failures: list[str] = []
     with recorded_interrupt() as pressed:
@@ -408,12 +409,7 @@ def write_report(
 
     with shown(output.quiet) as progress:
         progress.start(None, "writing the report")
-        copied: dict[str, bytes] = {}
-        note = ""
-        if options.own is not None:
-            from verify.own.files import copies
-
-            copied, note = copies(options.own, copy_name(options.own))
+        copied, note = copied_files(options)
         document = documented(run, attached.inside(output.report))
         report = build(
             request, run.results, document, attached, {**files, **copied}, name=f"{options.mode or 'report'}.json",
@@ -444,6 +440,15 @@ def save(attached: Attached, files: Mapping[str, bytes], options: Options) -> At
         counterexamples={key: name for key, name in attached.counterexamples.items() if written(name)},
         variants={key: name for key, name in variants.items() if written(name)},
     )
+
+
+def copied_files(options: Options) -> tuple[dict[str, bytes], str]:
+    """A report's copies of a user's statements and of the modules beside them; and what is missing, in words."""
+    if options.own is None:
+        return {}, ""
+    from verify.own.files import copies
+
+    return copies(options.own, copy_name(options.own))
 
 
 def copy_name(file: Path) -> str:

@@ -27,7 +27,9 @@ MANIFEST = "manifest.json"
 JOURNAL = ".covop-report.json"
 PAGE = "index.html"
 DOCUMENTS = (PAGE, "report.json", "report.tex", "report.pdf", "variants.json", "assumptions.json")
-FOLDERS = ("counterexamples", "figures", "statements")
+# A user's statements have packages beside them.
+STATEMENTS, DEEPEST = "statements", 10
+FOLDERS = ("counterexamples", "figures", STATEMENTS)
 FIGURE_FILES = (".svg", ".pdf", ".png", ".csv")
 TOOL = "covop report"
 
@@ -66,12 +68,12 @@ def publish(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) 
     try:
         staging.mkdir()
         for name, content in complete.items():
-            (staging / name).parent.mkdir(exist_ok=True)
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
             write(staging / name, content)
         sums = {name: sorted({digest(content)} | known.get(name, set())) for name, content in files.items()}
         write(folder / JOURNAL, json_bytes({"tool": TOOL, "sums": sums}))
         for name in sorted(complete, key=lambda name: (name == PAGE, name)):
-            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).replace(folder / name)
         _remove_stale(folder, known, set(complete))
         (folder / JOURNAL).unlink()
@@ -87,9 +89,10 @@ def _remove_stale(folder: Path, known: Mapping[str, set[str]], kept: set[str]) -
         path = folder / name
         if name not in kept and path.is_file() and not path.is_symlink() and digest(path.read_bytes()) in sums:
             path.unlink()
-    for name in FOLDERS:
+    below = {folder / parent for name in known for parent in Path(name).parents if parent != Path()}
+    for path in sorted(below | {folder / name for name in FOLDERS}, reverse=True):
         with contextlib.suppress(OSError):  # not empty, or not there
-            (folder / name).rmdir()
+            path.rmdir()
 
 
 def recorded(folder: Path) -> dict[str, set[str]]:
@@ -124,7 +127,8 @@ def is_report_file(name: str) -> bool:
     parts = name.split("/")
     if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
         return False
-    return name in (*DOCUMENTS, MANIFEST) or (len(parts) == 2 and parts[0] in FOLDERS)
+    deep = parts[0] == STATEMENTS and 2 <= len(parts) <= DEEPEST
+    return name in (*DOCUMENTS, MANIFEST) or deep or (len(parts) == 2 and parts[0] in FOLDERS)
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -133,8 +137,11 @@ def _listed(folder: Path) -> list[Path]:
 
 def _check(folder: Path, paths: Iterable[Path]) -> dict[str, set[str]]:
     """Refuse to overwrite files that no report wrote; returns the recorded sums."""
+    paths = list(paths)
     known = recorded(folder)
-    for path in (folder / name for name in FOLDERS):
+    names = [path.relative_to(folder) for path in paths if path.is_relative_to(folder)]
+    folders = {parent for name in names for parent in name.parents if parent != Path()}
+    for path in (folder / name for name in sorted({*folders, *map(Path, FOLDERS)})):
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise InputError(f"{str(path)!r}: is no folder of a report, and is not overwritten; take another folder")
     for path in paths:

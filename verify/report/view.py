@@ -43,6 +43,8 @@ def headline(results: Sequence[Result], request: Request) -> str:
     else:
         parts = [f"{', '.join(_name(r.statement) for r in rows)} {word}" for word, rows in groups.items() if rows]
         words = f"{'; '.join(parts)}. {holding} of {len(results)} hold."
+    if request.broken:
+        words += f" Without a verdict, since broken: {', '.join(request.broken)}."
     only = {"": request.only, "variants": "mutants", "assumptions": "dropped assumptions"}[request.mode]
     return f"{words} This says the evidence of one kind only: {only}." if only else words
 
@@ -164,6 +166,7 @@ class Request:
     only: str = ""
     images: Mapping[str, Any] | None = None
     program: str = "verify"
+    broken: tuple[str, ...] = ()
 
     def command(self, statement: Statement | None = None, only: str = "") -> str:
         """The command that repeats the run, for one statement or all."""
