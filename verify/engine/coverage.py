@@ -19,6 +19,7 @@ WORDS: Mapping[Place, str] = {
 FEW = 4  # values that are listed; more are a range
 LONGEST = 24  # characters of a text value
 LARGE = 512  # numbers of a table beyond which ties are not looked for
+AXIS = " axis "  # between a name and the number of an axis
 FEATURES = 16  # parts of the summary
 # Sizes with words of their own, in the order in which they are said: (feature, one, several).
 SIZES = (
@@ -161,12 +162,7 @@ class Coverage:
                 parts.append((one if low == high == 1 else several).format(span(low, high)))
         if "widths" in self.sizes and self.sizes["widths"][0] == self.sizes["widths"][1]:
             parts = [part.replace("widths", "width") for part in parts]
-        named = {name for name, *_ in SIZES}
-        parts += [
-            f"{name} of {span(*ends)} {'entry' if ends == (1, 1) else 'entries'}"
-            for name, ends in self.sizes.items()
-            if name not in named
-        ]
+        parts += shapes(self.sizes)
         parts += [f"{name} {listed(known)}" for name, known in self.values.items()]
         parts = parts[:FEATURES] + ["..."] * (len(parts) > FEATURES)
         if self.places:
@@ -243,14 +239,25 @@ def place_of(finite: Sequence[float]) -> Place:
 def sizes_of(name: str, levels: list[list[int]]) -> list[tuple[str, int, int]]:
     """Sizes of nested tuples by level, with the names of networks and populations where the nesting is theirs."""
     ends = [(min(level), max(level)) for level in levels]
-    if name.startswith("weights") and len(levels) == 3:
+    if len(levels) == 3 and (name.endswith("weights") or name.startswith("weights")):
         widths = [*levels[1], *levels[2]]
         return [("layers", *ends[0]), ("widths", min(widths), max(widths))]
     if name == "points" and len(levels) == 3:
         return [("points", *ends[0]), ("augmentations", *ends[1])]
-    if len(levels) == 1:
-        return [(name, *ends[0])]
-    return [(f"{name}{'[]' * depth}", *level) for depth, level in enumerate(ends)]
+    return [(f"{name}{AXIS}{depth}", *level) for depth, level in enumerate(ends)]
+
+
+def shapes(sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+    """Vectors with their number of entries, matrices and larger tables with all of their sizes."""
+    axes: dict[str, list[tuple[int, int]]] = {}
+    for name, ends in sizes.items():
+        if AXIS in name:
+            axes.setdefault(name.partition(AXIS)[0], []).append(ends)
+    for name, spans in axes.items():
+        if len(spans) == 1:
+            yield f"{name} of {span(*spans[0])} {'entry' if spans[0] == (1, 1) else 'entries'}"
+        else:
+            yield f"{name} {' x '.join(span(*ends) for ends in spans)}"
 
 
 def span(low: int, high: int) -> str:
