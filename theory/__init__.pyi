@@ -8,6 +8,7 @@ from .core.derivation import Derivation as Derivation
 from .core.derivation import Step as Step
 from .core.equality import decide_equal as decide_equal
 from .core.equality import decide_zero as decide_zero
+from .core.gaussian import GaussianMean as GaussianMean
 from .core.order import decide_order as decide_order
 from .core.relation import decide_relation as decide_relation
 from .core.semidefinite import PositiveSemidefinite as PositiveSemidefinite

@@ -5,13 +5,16 @@ is decided as an equation or an inequality. A node for which no method is sound 
 its name.
 """
 
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import sympy
 from sympy import Basic, Eq, Expr
 
 from theory.core.asymptotics import EXPANSION, OrderClaim, decide_order_claim, limit_of, order_claim
 from theory.core.decide import ABSTAINED, POINT, Decision, combine
+from theory.core.gaussian import GAUSSIAN, GaussianMean, gaussian_value
 from theory.core.networks import UndecidedError
 from theory.core.order import decide_order
 from theory.core.order import decide_relation as decide_plain
@@ -21,6 +24,7 @@ REPLACED: tuple[tuple[type[Basic], str, Callable[[Basic], Expr]], ...] = (
     (sympy.Limit, EXPANSION, limit_of),
     (sympy.Sum, CLOSED, closed_form),
     (sympy.Product, CLOSED, closed_form),
+    (GaussianMean, GAUSSIAN, gaussian_value),
 )
 """Nodes that have a value by a sound method: their kind, the method, and what gives the value."""
 
@@ -77,6 +81,7 @@ def _decide(relation: Basic) -> Decision:
 def carried_out(relation: Basic) -> tuple[Basic, list[str]]:
     """The relation with the values of its limits, sums, expectations and integrals, and the methods that gave them."""
     methods: list[str] = []
+    relation = without_random_symbols(relation)
     for _ in range(len(list(sympy.preorder_traversal(relation)))):
         nodes = [(node, row) for row in REPLACED for node in relation.atoms(row[0])]
         inner = [(node, row) for node, row in nodes if not any(node.has(other) for other, _ in nodes if other != node)]
@@ -87,6 +92,27 @@ def carried_out(relation: Basic) -> tuple[Basic, list[str]]:
         relation = relation.func(*(side.xreplace(put) for side in relation.args), evaluate=False)
         methods.append(method)
     return relation, list(dict.fromkeys(methods))
+
+
+def without_random_symbols(relation: Basic) -> Basic:
+    """Expectations of `sympy.stats` over independent normal variables as `GaussianMean`."""
+    stats = sys.modules.get("sympy.stats")
+    if stats is None:
+        return relation
+    means = {}
+    for node in relation.atoms(stats.symbolic_probability.Expectation):
+        expr = node.args[0]
+        for variable in sorted(expr.atoms(stats.rv.RandomSymbol), key=str):
+            law: Any = getattr(variable.pspace, "distribution", None)
+            alone = isinstance(variable.pspace, stats.rv.SinglePSpace)
+            if len(node.args) > 1 or not alone or type(law).__name__ != "NormalDistribution":
+                raise UndecidedError(f"the law of {variable} is not normal, or has a condition")
+            x = sympy.Dummy(variable.symbol.name, real=True)
+            expr = GaussianMean(expr.xreplace({variable: x}), x, law.mean, law.std)
+        means[node] = expr
+    if not means:
+        return relation
+    return relation.func(*(side.xreplace(means) for side in relation.args), evaluate=False)
 
 
 def _decide_written(relation: Basic, methods: list[str]) -> Decision:
