@@ -60,12 +60,15 @@ def test_wrong_slope_is_noticed():
         assert decide_zero(slope - wrong).value is False
 
 
+WEAK = {
+    "hinge": (sympy.Max(0, r_p - negative(1) + r_0), sympy.Heaviside(r_0 - pair_distance)),
+    "squared hinge": (sympy.Max(0, r_p - negative(1) + r_0) ** 2, 2 * sympy.Max(0, r_0 - pair_distance)),
+    "cube": ((r_p - negative(1)) ** 3, 3 * pair_distance**2),
+}
 OUTSIDE = {
-    "hinge": sympy.Max(0, r_p - negative(1) + r_0),
     "r_+ + r_-^2": r_p + negative(1) ** 2,
     "positive pair only": r_p,
     "squares": r_p**2 - negative(1) ** 2,
-    "cube": (r_p - negative(1)) ** 3,
     "wrong sign": negative(1) - r_p,
     "unbalanced": 2 * r_p - negative(1),
 }
@@ -79,6 +82,13 @@ def test_losses_outside_the_family_are_refuted(name):
     assert "at " in membership.decision.detail
     with pytest.raises(InputError, match="outside the family"):
         theory.pair_weight(OUTSIDE[name])
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_a_weak_member_has_a_pair_weight(name):
+    loss, weight = WEAK[name]
+    assert theory.family_membership(loss).decision.value is False
+    assert theory.pair_weight(loss) == weight
 
 
 def test_undecided_membership_is_neither():

@@ -14,12 +14,24 @@ from operator import add, mul
 from random import Random
 from typing import Any
 
+import flint
 import sympy
 from sympy import Abs, Expr, Heaviside, Max, Min, Rational, Symbol, sign
 from sympy.polys.rings import PolyElement
 
 from theory.core.cases import Constraint, infeasible
-from theory.core.decide import ABSTAINED, CASES, POINT, SIGNS, Decision, decide_zero, describe, exact_number, value_at
+from theory.core.decide import (
+    ABSTAINED,
+    ASSUMPTIONS,
+    CASES,
+    POINT,
+    SIGNS,
+    Decision,
+    decide_zero,
+    describe,
+    exact_number,
+    value_at,
+)
 from theory.core.normal import Normaliser, NotExactError
 from theory.core.quantity import within
 from theory.core.signs import Sign, known_sign, multiplied, polynomial_sign
@@ -27,7 +39,9 @@ from theory.losses.loss import Bounds
 
 PIECES = (Max, Min, Abs, sign, Heaviside)
 CASE_LIMIT, TERM_LIMIT, VERTEX_LIMIT = 200, 120, 256
-POINTS = 150
+POINTS, FEW_POINTS, LARGE = 150, 40, 200
+PRECISION, DIGITS = 400, 40
+_SMALL = 1e-30
 _GRID = tuple(
     Rational(*x) for x in ((0, 1), (1, 1), (2, 1), (1, 2), (3, 1), (1, 4), (5, 1), (1, 10), (10, 1), (7, 3), (50, 1))
 )
@@ -55,21 +69,39 @@ def canonical(expr: Expr) -> Expr:
     put = {node: Max(node.args[0], -node.args[0]) for node in expr.atoms(Abs)}
     expr = expr.xreplace(put)
     expr = expr.xreplace({node: 2 * Heaviside(node.args[0]) - 1 for node in expr.atoms(sign)})
-    steps: dict[Expr, Expr] = {}
-    for node in expr.atoms(Heaviside):
+    expr = expr.replace(lambda node: isinstance(node, sympy.Mul) and node.has(Max), _without_idle_steps)
+    groups: dict[Expr, list[tuple[Expr, bool]]] = {}
+    for node in sorted(expr.atoms(Heaviside), key=str):
         number, argument = sympy.expand(node.args[0]).as_content_primitive()
-        if number == 0:
-            continue
-        if sympy.expand(argument).could_extract_minus_sign():
-            steps[node] = 1 - Heaviside(sympy.expand(-argument))
-        else:
-            steps[node] = Heaviside(sympy.expand(argument))
+        if number != 0:
+            turned = bool(argument.could_extract_minus_sign())
+            groups.setdefault(sympy.expand(-argument if turned else argument), []).append((node, turned))
+    steps: dict[Expr, Expr] = {}
+    for argument, nodes in groups.items():
+        if len(nodes) > 1:
+            steps |= {node: 1 - Heaviside(argument) if turned else Heaviside(argument) for node, turned in nodes}
     return expr.xreplace(steps)
+
+
+def _without_idle_steps(product_: Expr) -> Expr:
+    """``H(g) max(0, g) = max(0, g)``, which is so at 0 too."""
+    steps = [factor for factor in product_.args if isinstance(factor, Heaviside)]
+    tops = [p.base if isinstance(p, sympy.Pow) else p for p in product_.args]
+    gaps = [sympy.Add(*top.args) for top in tops if isinstance(top, Max) and len(top.args) == 2 and 0 in top.args]
+    idle = [
+        step
+        for step in steps
+        if any((ratio := sympy.cancel(step.args[0] / gap)).is_Rational and ratio > 0 for gap in gaps)
+    ]
+    return sympy.Mul(*(factor for factor in product_.args if factor not in idle)) if idle else product_
 
 
 def decide_on(expr: Expr, strict: bool, bounds: Bounds) -> Located:
     """Decide ``expr > 0``, or ``>= 0``, on the domain of its symbols, off its kinks."""
     expr = canonical(expr)
+    known = known_sign(expr)
+    if known.up and (known.nonzero or not strict):
+        return Located(Decision(True, ASSUMPTIONS, "the assumptions of the symbols"))
     found = _refuting(expr, strict, bounds)
     if found is not None:
         point, value = found
@@ -141,21 +173,34 @@ def _drawn(symbol: Expr, bounds: Bounds, random: Random) -> Expr:
 
 
 def value_off_kinks(expr: Expr, point: dict[Expr, Expr]) -> Expr | None:
-    """The value at a point as a certain number, or None: not known, or on a kink."""
-    for piece in expr.atoms(*PIECES):
-        gaps = [piece.args[0]]
-        if isinstance(piece, Max | Min):
-            gaps = [a - b for n, a in enumerate(piece.args) for b in piece.args[:n]]
-        for gap in gaps:
-            number = exact_number(value_at(gap, point))
-            if number is None or abs(number) < _TINY:
-                return None
+    """The value at a point as a certain number, or None: not known, not real, or on a kink.
+
+    A ball that leaves out 0 is certain of the sign; what is 0 is evaluated exactly.
+    """
+    with flint.ctx.workprec(PRECISION):
+        ball = _ball(expr, {symbol: _exact(value) for symbol, value in point.items()})
+        if not ball.is_finite():
+            return None
+        if ball > 0 or ball < 0:
+            digits = ball.mid().str(DIGITS, radius=False, more=True)
+            shown = sympy.Float(digits, DIGITS)
+            return shown if expr.has(sympy.exp, sympy.log) else _rational(expr, point, shown)
+        if sympy.count_ops(expr) > LARGE or abs(ball).upper() > _SMALL:
+            return None
     number = exact_number(value_at(expr, point))
-    return number if number is not None and number.is_real else None
+    return number if number is not None and number.is_Rational else None
+
+
+def _rational(expr: Expr, point: dict[Expr, Expr], shown: Expr) -> Expr:
+    """The value as a rational number where it is one at sight."""
+    if any(not power.exp.is_Integer for power in expr.atoms(sympy.Pow)) or sympy.count_ops(expr) > LARGE:
+        return shown
+    value = value_at(expr, point)
+    return value if value.is_Rational else shown
 
 
 def _refuting(expr: Expr, strict: bool, bounds: Bounds) -> tuple[dict[Expr, Expr], Expr] | None:
-    for point in points(expr, bounds):
+    for point in points(expr, bounds, POINTS if sympy.count_ops(expr) <= LARGE else FEW_POINTS):
         value = value_off_kinks(expr, point)
         if value is not None and (value < -_TINY or (strict and value.is_Rational and value == 0)):
             return point, value
@@ -193,6 +238,28 @@ def cases(expr: Expr, bounds: Bounds) -> Iterator[tuple[Constraints, Expr]]:
                 pending.append((joint, current.xreplace({piece: value})))
 
 
+def settled(expr: Expr, bounds: Bounds) -> Expr:
+    """The expression without the pieces that have one side only on the domain, as ``max(0, 3 - r)`` at r <= 2."""
+    box = _box(expr, bounds)
+    for _ in range(CASE_LIMIT):
+        inner = [p for p in expr.atoms(*PIECES) if not any(a.has(*PIECES) for a in p.args)]
+        put = {}
+        for piece in sorted(inner, key=str):
+            sides = [value for gaps, value in _sides(piece) if not _excluded(gaps, box, bounds)]
+            if len(sides) == 1 and isinstance(piece, Max | Min):
+                put[piece] = sides[0]
+        if not put:
+            return expr
+        expr = expr.xreplace(put)
+    return expr
+
+
+def _excluded(gaps: list[Expr], box: Constraints, bounds: Bounds) -> bool:
+    """Whether the gaps of a side are positive nowhere."""
+    kind = ">" if all(_is_somewhere_not_zero(gap, bounds) for gap in gaps) else ">="
+    return infeasible((*box, *(Constraint(gap, kind) for gap in gaps)))
+
+
 def _sides(piece: Expr) -> list[tuple[list[Expr], Expr]]:
     if isinstance(piece, Max | Min):
         turn = 1 if isinstance(piece, Max) else -1
@@ -210,11 +277,7 @@ def _is_somewhere_not_zero(gap: Expr, bounds: Bounds) -> bool:
     """Whether a gap of analytic parts is not zero at some point, so that it is zero almost nowhere."""
     if gap.has(sympy.log) or any(not p.exp.is_Integer for p in gap.atoms(sympy.Pow) if p.base != sympy.E):
         return False
-    for point in points(gap, bounds, 12):
-        number = exact_number(value_at(gap, point))
-        if number is not None and abs(number) > _TINY:
-            return True
-    return False
+    return any(value_off_kinks(gap, point) not in (None, 0) for point in points(gap, bounds, 12))
 
 
 # Proofs.
@@ -389,8 +452,6 @@ BOXES, WIDTH = 3000, 3
 
 def _by_intervals(expr: Expr, bounds: Bounds) -> Sign:
     """The sign of an expression whose symbols all lie in closed ranges, by halving boxes."""
-    from flint import arb
-
     symbols = sorted(expr.free_symbols, key=str)
     if not symbols or len(symbols) > WIDTH or any(s not in bounds for s in symbols):
         return UNKNOWN
@@ -400,7 +461,7 @@ def _by_intervals(expr: Expr, bounds: Bounds) -> Sign:
         if not boxes:
             return UNKNOWN if up is None else Sign(up, not up, True)
         box = boxes.pop()
-        value = _ball(expr, {s: _interval(ends, arb) for s, ends in zip(symbols, box, strict=True)})
+        value = _ball(expr, {s: _interval(ends) for s, ends in zip(symbols, box, strict=True)})
         positive, negative = bool(value > 0), bool(value < 0)
         if positive or negative:
             if up is not None and up is not positive:
@@ -414,21 +475,20 @@ def _by_intervals(expr: Expr, bounds: Bounds) -> Sign:
     return UNKNOWN
 
 
-def _interval(ends: tuple[Expr, Expr], arb: Any) -> Any:
-    from flint import fmpq
+def _exact(number: Expr) -> Any:
+    return flint.arb(flint.fmpq(int(number.p), int(number.q)))
 
-    low, high = (arb(fmpq(int(end.p), int(end.q))) for end in ends)
-    return low.union(high)
+
+def _interval(ends: tuple[Expr, Expr]) -> Any:
+    return _exact(ends[0]).union(_exact(ends[1]))
 
 
 def _ball(expr: Expr, values: dict[Expr, Any]) -> Any:
-    """An enclosure of the values of an expression; not a number where it has no value."""
-    from flint import arb, fmpq
-
+    """An enclosure of the values of an expression; not a number where it has no value, or a step is on its kink."""
     if expr in values:
         return values[expr]
     if expr.is_Rational:
-        return arb(fmpq(int(expr.p), int(expr.q)))
+        return _exact(expr)
     parts = [_ball(part, values) for part in expr.args]
     if isinstance(expr, sympy.Add):
         return reduce(add, parts)
@@ -438,8 +498,15 @@ def _ball(expr: Expr, values: dict[Expr, Any]) -> Any:
         return parts[0].exp()
     if isinstance(expr, sympy.log):
         return parts[0].log()
+    if isinstance(expr, Max):
+        return reduce(flint.arb.max, parts)
+    if isinstance(expr, Min):
+        return reduce(flint.arb.min, parts)
+    if isinstance(expr, Heaviside):
+        return flint.arb(1) if parts[0] > 0 else flint.arb(0) if parts[0] < 0 else flint.arb("nan")
     if isinstance(expr, sympy.Pow) and expr.exp.is_Rational:
         power = parts[0] ** abs(int(expr.exp.p))
-        root = power if expr.exp.q == 1 else power.sqrt() if expr.exp.q == 2 else power.root(int(expr.exp.q))
-        return root if expr.exp > 0 else 1 / root
-    return arb("nan")
+        if expr.exp.q != 1:
+            power = flint.arb("nan") if not parts[0] >= 0 else power.root(int(expr.exp.q))
+        return power if expr.exp > 0 else 1 / power
+    return flint.arb("nan")

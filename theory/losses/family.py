@@ -281,10 +281,18 @@ def family_conditions(loss: object, negatives: int | None = None) -> tuple[Condi
     return _conditions(described)
 
 
-def weak_conditions(loss: Loss) -> tuple[Condition, ...]:
-    """The conditions with ``>=`` and ``<=``, off the kinks, and that the positives enter at all."""
-    _, slopes, total = _slopes(loss)
-    zero = _zero_sum(loss, total)
+def weak_conditions(loss: Loss, strict: tuple[Condition, ...] | None = None) -> tuple[Condition, ...]:
+    """The conditions with ``>=`` and ``<=``, off the kinks, and that the positives enter at all.
+
+    `strict` are the conditions of the family of this loss, where they are at hand; the first that is refuted ends it.
+    """
+    known = strict or _conditions(loss)
+    if loss.symbolic:
+        return known
+    *signs_of, zero, real = known
+    slopes = [condition.expression for condition in signs_of]
+    if zero.decision.value is False:
+        return (zero,)
     found = located_signs(loss, slopes, zero.decision, strict=False, early=True)
     names = _names(loss)
     signs = []
@@ -296,8 +304,7 @@ def weak_conditions(loss: Loss) -> tuple[Condition, ...]:
     label = " + ".join(names[: len(loss.positives)])
     pull = sympy.Add(*slopes[: len(loss.positives)])
     entering = Condition(f"{label} is not 0 everywhere", label, pull, _enters(pull, loss))
-    real = Condition(REAL, "L", loss.expression, domain_decision(loss.expression, loss.bounds))
-    return (*signs, _condition(f"{_sum_name(loss)} = 0", _sum_name(loss), total, zero, 0), entering, real)
+    return (*signs, zero, entering, real)
 
 
 def _enters(slope: Expr, loss: Loss) -> Decision:

@@ -98,6 +98,8 @@ def loss_of(
     if domain is not None and domain not in DOMAINS:
         raise InputError(f"domain={domain!r}: must be one of {', '.join(DOMAINS)}")
     declared = _declared(parameters)
+    if isinstance(loss, Loss):
+        return loss
     if isinstance(loss, str):
         if loss in CANONICAL:
             found = _explicit(CANONICAL[loss], loss, negatives)

@@ -95,6 +95,16 @@ def weights_of(loss: Loss) -> TwoWeights:
     return TwoWeights(alphas, tuple(_shown(-derivative(loss.expression, distance)) for distance in negatives))
 
 
+def named_weights(loss: Loss) -> list[tuple[str, Expr]]:
+    """Every weight with its name: ``alpha`` or ``alpha_i`` of the positives, then ``beta`` or ``beta_k``."""
+    weights = weights_of(loss)
+    names = [symbol.name.removeprefix("\\").translate(_PLAIN) for symbol, _ in _named(loss)]
+    return list(zip(names, (*weights.alphas, *weights.betas), strict=True))
+
+
+_PLAIN = str.maketrans("", "", "{}")
+
+
 def _shown(slope: Expr) -> Expr:
     return linear_sums(quotient(canonical(slope)))
 

@@ -22,7 +22,7 @@ from theory.core.normal import linear_sums, quotient
 from theory.core.notation import negative, pair_distance, r, r_p
 from theory.core.quantity import quantity
 from theory.core.reading import Meaning, NotReadError, core_of, moment_of
-from theory.losses.family import membership_of
+from theory.losses.family import membership_decision, membership_of, weak_conditions
 from theory.losses.loss import CANONICAL, FREE_NEGATIVE, Loss, derivative, loss_of
 from theory.towers.dual_gradient import convention_step
 from theory.towers.moment_steps import (
@@ -121,7 +121,7 @@ class Series:
             return undecided(relation)
         if power <= EXPANDED:
             return Decision(True, POLYNOMIAL, f"the coefficients of theta below s^{power} are those of the update")
-        example = self.loss if self.loss.negatives == (negative(1),) else None
+        example = self.loss if self.loss.distances == (r_p, negative(1)) else None
         curve = sympy.S.Zero if example is None else theta_on_the_line(example, "means")
         value = quotient(sympy.diff(curve, EXAMPLE_SPREAD, EXPANDED).xreplace({EXAMPLE_SPREAD: sympy.S.Zero}).doit())
         if decide_positive(value) or decide_positive(-value):
@@ -163,7 +163,7 @@ class Series:
         """The weight of a negative at s = 0: ``-dL/dr_k`` at ``r_+ = 0``."""
         for target, label in targets_of(self.loss):
             if relation.lhs == weight_symbol("" if self.single else label):
-                weight = -derivative(self.loss.expression, target).xreplace({r_p: sympy.S.Zero})
+                weight = -derivative(self.loss.expression, target).xreplace(at_rest(self.loss))
                 if self.single:
                     weight = weight.xreplace({target: pair_distance})
                 return decide_zero(linear_sums(quotient(weight.doit())) - linear_sums(relation.rhs))
@@ -171,8 +171,15 @@ class Series:
 
 
 def _membership(loss: Loss) -> Step:
-    """The loss belongs to the family, so that the pair weight is positive: the zero sum of statement 2."""
+    """The loss belongs to the family, so that the pair weight is positive: the zero sum of statement 2.
+
+    A loss that belongs to it weakly has a pair weight that is not negative.
+    """
     membership = membership_of(loss)
+    if membership.decision.value is False:
+        weakly = membership_decision(weak_conditions(loss))
+        if weakly:
+            return Step(membership.steps[-1].expression, "zero sum of statement 2, and its signs as >= 0", weakly)
     return Step(membership.steps[-1].expression, "zero sum and signs of statement 2", membership.decision)
 
 
@@ -238,17 +245,18 @@ def _path(distance: Expr) -> Expr:
 
 def _expansion(loss: Loss, target: Expr, label: str) -> tuple[list[Step], bool, Basic]:
     """Order 0 and 1 in s of the weight ``-dL/dr_k`` of one negative."""
-    quadratic, rest = Symbol("q_{+}", nonnegative=True), {SPREAD: sympy.S.Zero}
+    near = {d: Symbol(f"q_{{{'+' if d == r_p else str(d)[2:]}}}", nonnegative=True) for d in loss.positives}
+    rest = {SPREAD: sympy.S.Zero}
     weight = -derivative(loss.expression, target)
     paths = {d: _path(d) for d in weight.atoms(Indexed) | set(loss.negatives or ())}
-    curve = weight.xreplace({**paths, r_p: SPREAD**2 * quadratic})
+    curve = weight.xreplace({**paths, **{d: SPREAD**2 * q for d, q in near.items()}})
     start = linear_sums(quotient(curve.xreplace(rest).doit()))
     slope = linear_sums(quotient(sympy.diff(curve, SPREAD).xreplace(rest).doit()))
-    at_rest = {d: path.xreplace(rest) for d, path in paths.items()} | {r_p: sympy.S.Zero}
-    why, other = "weight at s = 0: xi = -dL/dr_k at r_+ = 0, r_k = rho_k", weight.xreplace(at_rest)
+    centred = {d: path.xreplace(rest) for d, path in paths.items()} | at_rest(loss)
+    why, other = "weight at s = 0: xi = -dL/dr_k at r_+ = 0, r_k = rho_k", weight.xreplace(centred)
     if loss.negatives is not None and len(loss.negatives) == 1:
         why = "pair weight at s = 0: -dL/dr_- = dL/dr_+ = xi(rho) at r_+ = 0 (zero sum of statement 2)"
-        other = derivative(loss.expression, r_p).xreplace(at_rest)
+        other = sympy.Add(*(derivative(loss.expression, d) for d in loss.positives)).xreplace(centred)
     slopes = {sympy.diff(path, SPREAD).xreplace(rest) for path in paths.values()}
     steps = [
         Step(
@@ -259,19 +267,24 @@ def _expansion(loss: Loss, target: Expr, label: str) -> tuple[list[Step], bool, 
         Step(
             equation(Symbol(rf"\frac{{d w_{{{label}}}}}{{d s}}", real=True), slope),
             "chain rule at s = 0: linear in a_k = <Delta_k, phi_1 - phi_k>; r_+ = s^2 q_+ does not enter",
-            _linear_in(slope, slopes, quadratic),
+            _linear_in(slope, slopes, *near.values()),
         ),
     ]
     single = loss.negatives is not None and len(loss.negatives) == 1
-    back = {path: pair_distance if single else d for d, path in at_rest.items() if isinstance(path, Symbol)}
+    back = {path: pair_distance if single else d for d, path in centred.items() if isinstance(path, Symbol)}
     shown_weight = equation(weight_symbol("" if single else label), start.xreplace(back | {_CENTRES: r}))
     return steps, slope == 0, shown_weight
 
 
-def _linear_in(expression: Expr, slopes: set[Expr], absent: Symbol) -> Decision:
-    """Homogeneous of degree one in the slopes (an indexed family as a whole), and free of ``absent``."""
-    if expression.has(absent):
-        return Decision(None, ABSTAINED, f"{absent} enters")
+def at_rest(loss: Loss) -> dict[Expr, Expr]:
+    """The distances of the positives at s = 0."""
+    return dict.fromkeys(loss.positives, sympy.S.Zero)
+
+
+def _linear_in(expression: Expr, slopes: set[Expr], *absent: Symbol) -> Decision:
+    """Homogeneous of degree one in the slopes (an indexed family as a whole), and free of what is absent."""
+    if expression.has(*absent):
+        return Decision(None, ABSTAINED, f"{next(s for s in absent if expression.has(s))} enters")
     factor = Symbol("c", positive=True)
     scaled: dict[Expr, Expr] = {}
     names = {str(getattr(slope, "base", slope)) for slope in slopes}
@@ -494,7 +507,7 @@ def theta_on_the_line(loss: Loss, distances: str) -> Expr:
 
 def first_order_example(loss: Loss) -> Step:
     """``d theta / d s`` at 0 is not zero with r between unaugmented points, on the line."""
-    single = loss if loss.negatives == (negative(1),) else None
+    single = loss if loss.distances == (r_p, negative(1)) else None
     if loss.name in CANONICAL:
         single = loss_of(loss.name, 1)
     if single is None:
