@@ -207,16 +207,42 @@ def run_check_bundle(file: Path, output: Output) -> int:
 @app.command(context_settings={"ignore_unknown_options": True})
 def loss(
     expression: Annotated[
-        str, typer.Argument(metavar="EXPR", help="In r_p, r_1 .. r_64, tau, r_0; with + - * / **, exp, log, sqrt, max.")
+        str,
+        typer.Argument(
+            metavar="EXPR",
+            help="In r_p (or r_p1, r_p2, ...), r_1 .. r_64, similarities s_p, s_1, ..., tau, r_0; with + - * / **, "
+            "exp, log, log1p, sqrt, abs, min, max, relu, tanh, sigmoid, softplus, sum_p, mean_p.",
+        ),
     ],
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=...",
+            help="A parameter of yours: NAME=VALUE, NAME=positive, NAME=nonnegative, NAME=real or NAME=LOW..HIGH.",
+        ),
+    ] = None,
+    domain: Annotated[
+        str | None, typer.Option(metavar="euclidean|sphere", help="Distances r >= 0, or r <= 2 of unit outputs.")
+    ] = None,
+    positives: Annotated[int | None, typer.Option(help="Number of positives that sum_p and mean_p run over.")] = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> Job:
-    """Decide on a loss of yours: its family (statement 2), its pair weight, and statement 4 for it."""
-    return partial(run_loss, expression, Output(json, None, quiet))
+    """Decide on a loss of yours: its family (statement 2), its weights, and statement 4 or its update.
+
+    Exit code 0: in the family, or weakly in it (a hinge: xi >= 0); 1: outside of it, with the point that shows it and
+    the update with two weights; 2: wrong input; 3: undecided.
+    """
+    return partial(run_loss, expression, Output(json, None, quiet), param or (), domain, positives)
 
 
-def run_loss(expression: str, output: Output) -> int:
+def run_loss(
+    expression: str,
+    output: Output,
+    parameters: Sequence[str] = (),
+    domain: str | None = None,
+    positives: int | None = None,
+) -> int:
     """Decide on one loss that is given as text, and give the exit code."""
     from verify.loss.check import check_loss, loss_json, loss_lines
 
@@ -224,7 +250,7 @@ def run_loss(expression: str, output: Output) -> int:
     with shown(output.quiet) as progress:
         with deferred_interrupt():  # mpmath, while it is loaded, drops Ctrl-C
             import sympy  # noqa: F401
-        report = check_loss(expression, progress=progress)
+        report = check_loss(expression, progress=progress, parameters=parameters, domain=domain, positives=positives)
     output.document(loss_json(make_context("quick", "cpu", 0), report))
     lines = (report.counterexample or ()) if output.quiet else loss_lines(report)
     return conclude(output, lines, "loss", report.verdict)

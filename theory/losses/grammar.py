@@ -61,6 +61,14 @@ def has_similarities(text: str) -> bool:
     return any(token.type == "NAME" and token[:2] == "s_" and is_distance(token) for token in _plain().lex(text))
 
 
+def check_declared(text: str, declared: Collection[str]) -> None:
+    """Refuse a declared parameter that does not occur in the text."""
+    names = {str(token) for token in _plain().lex(text) if token.type == "NAME"}
+    for name in sorted(declared):
+        if name not in names:
+            raise InputError(f"parameter {name!r}: does not occur in the loss {text[:_SHOWN]!r}")
+
+
 def check_syntax(text: str, declared: Collection[str] = ()) -> None:
     """Refuse what the grammar or the names rule out; `theory.losses.parse` refuses the rest."""
     check_length(text)

@@ -103,11 +103,27 @@ def loss_of(
     if isinstance(loss, str):
         if loss in CANONICAL:
             found = _explicit(CANONICAL[loss], loss, negatives)
-            return found if domain is None else replace(found, domain=domain)
+            return (
+                _declaring(found, declared) if domain is None else _declaring(replace(found, domain=domain), declared)
+            )
         return _resolved(_parsed(loss, declared, positives), loss, negatives, declared, _domain_of(loss, domain))
     if isinstance(loss, Expr):
         return _resolved(loss, str(loss), negatives, declared, domain or DOMAINS[0])
     raise InputError(f"loss={loss!r}: must be a name ({', '.join(CANONICAL)}) or an expression in {_ALLOWED}")
+
+
+def _declaring(loss: Loss, parameters: tuple[Parameter, ...]) -> Loss:
+    """A canonical loss with its own parameters as they are declared."""
+    from theory.losses.parse import parameter_symbol
+
+    known = {str(symbol): symbol for symbol in loss.expression.free_symbols & {tau, r_0}}
+    put = {}
+    for parameter in parameters:
+        if parameter.name not in known:
+            raise InputError(f"parameter {parameter.name!r}: does not occur in the loss {loss.name!r}")
+        value = parameter.value
+        put[known[parameter.name]] = parameter_symbol(parameter) if value is None else _rational(value)
+    return replace(loss, expression=loss.expression.xreplace(put), parameters=parameters) if put else loss
 
 
 def _declared(parameters: Iterable[str | Parameter]) -> tuple[Parameter, ...]:

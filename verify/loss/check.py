@@ -123,13 +123,16 @@ def check_loss(
     domain: str | None = None,
     positives: int | None = None,
 ) -> LossReport:
-    from theory.losses.grammar import check_syntax
+    from theory.losses.grammar import check_declared, check_syntax
     from theory.losses.parameters import read_parameters
 
     declared = read_parameters(parameters)
     if not text.isidentifier():  # a name that is nearly that of a known loss gets a hint
         check_syntax(text, [parameter.name for parameter in declared])
     from theory.losses.loss import CANONICAL, loss_of
+
+    if text not in CANONICAL:
+        check_declared(text, [parameter.name for parameter in declared])
 
     loss = loss_of(text, 1 if text in CANONICAL else None, declared, positives, domain)
     if loss.negatives is None:
