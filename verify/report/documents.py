@@ -211,6 +211,8 @@ def print_results(
         )
         chosen = shown_instance(result)
         for index, row in enumerate(result.evidence):
+            if own is not None and row.status == "holds" and row.coverage:
+                console.print(f"  {row.kind} holds on {row.coverage}", soft_wrap=True, markup=False)
             if row.status in ("refuted", "abstained"):
                 file = files.get((result.statement.slug, index))
                 saved = f"; {replay_command(file, own)}" if file else ""

@@ -242,7 +242,7 @@ def subject(request: Request, results: Sequence[Result]) -> str:
 def statement_view(request: Request, result: Result, attached: Attached) -> dict[str, Any]:
     statement, slug = result.statement, result.statement.slug
     evidence = [
-        {"disagreement": None, **row.as_json(), "instance": counterexample_lines(row),
+        {"disagreement": None, "coverage": "", **row.as_json(), "instance": counterexample_lines(row),
          "command": request.command(statement, row.kind),
          **request.files(attached.counterexamples.get((slug, index)))}
         for index, row in enumerate(result.evidence)
