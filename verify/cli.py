@@ -162,8 +162,10 @@ def run(
 def run_own(file: Path, output: Output, options: Options) -> int:
     """Run the statements of a user's file and return the exit code."""
     from verify.own.files import load_statements
+    from verify.own.guard import as_input_error
 
-    return execute(load_statements(file), output, options)
+    with as_input_error(lambda: f"file {str(file)!r}", besides=(OSError,)):
+        return execute(load_statements(file), output, options)
 
 
 @app.command()

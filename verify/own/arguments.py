@@ -1,8 +1,9 @@
-"""What a user gives to `user_statement`: refused in one line where it is of another kind, guarded where it is called."""
+"""Validation of what a user gives to `user_statement`, and guards around what is called later."""
 
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import types
 import unicodedata
@@ -17,7 +18,7 @@ from hltm.base.interrupts import OutOfTimeError
 from verify.engine.coverage import Coverage
 from verify.engine.disagreement import Disagreement
 from verify.engine.evidence import KINDS, Evidence, Status
-from verify.engine.statement import Assumption, Check, Context, Statement, Variant
+from verify.engine.statement import Assumption, Check, Context, PaperRelation, Statement, Variant
 from verify.own.broken import checked_name
 from verify.own.guard import called
 
@@ -166,7 +167,16 @@ def checked_evidence(result: Any, check: Check, place: str) -> Evidence:
     for key in ("derivations", "outcomes", "refutations"):
         if getattr(result, key) != ():
             raise InputError(f"{place}: {key}={show(getattr(result, key))}: must be left out")
+    if result.counterexample is not None:
+        called(lambda: f"{place}: counterexample", checked_instance, result.counterexample)
     return replace(result, worst_residual=residual, tolerance=tolerance)
+
+
+def checked_instance(instance: Any) -> None:
+    """Refuse what is no instance that can be saved."""
+    if not hasattr(type(instance), "as_json"):
+        raise InputError(f"is of type {type(instance).__name__}: must be an instance with as_json, or left out")
+    json.dumps(instance.as_json(), allow_nan=False)
 
 
 def real(value: Any, place: str) -> float | None:
@@ -197,6 +207,11 @@ def checked_statement(statement: Statement) -> None:
         checked_kind(check, name)
     for variant in statement.variants:
         checked_name(variant.name, f"name of a variant of statement {name!r}")
+    known = statement.relation_to_paper
+    if known is not None and type(known) is not PaperRelation:
+        raise InputError(f"relation_to_paper={show(known)} of statement {name!r}: must be a verify.PaperRelation")
+    if statement.theorem is not None and type(statement.theorem) is not int:
+        raise InputError(f"theorem={show(statement.theorem)} of statement {name!r}: must be a number or None")
     if not isinstance(statement.stages, tuple) or not all(map(callable, statement.stages)):
         raise InputError(f"stages of statement {name!r}: must be a tuple of functions that make strategies")
     if not isinstance(statement.measures, Mapping) or not all(map(callable, statement.measures.values())):

@@ -65,11 +65,13 @@ def called(place: Callable[[], str], code: Callable[..., Result], *arguments: An
 
 
 @contextmanager
-def as_input_error(place: Callable[[], str]) -> Iterator[None]:
-    """Turn what a user's code raises, whatever it is, into an InputError; Ctrl-C and time limits pass."""
+def as_input_error(place: Callable[[], str], besides: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn what a user's code raises, whatever it is, into an InputError; Ctrl-C, time limits and `besides` pass."""
     try:
         yield
     except OutOfTimeError:
+        raise
+    except besides:
         raise
     except InputError as error:
         text, where = str(error), place()

@@ -160,11 +160,15 @@ def counterexamples(request: Request, results: Sequence[Result]) -> tuple[Attach
     variants: dict[tuple[str, str], str] = {}
     files: dict[str, bytes] = {}
 
-    def keep(statement: Statement, instance: Any, name: str, variant: str | None, found: dict[str, Any]) -> str:
-        document = instance_document(statement, instance, variant=variant, seed=request.context.seed, found=found)
+    def keep(statement: Statement, instance: Any, name: str, variant: str | None, found: dict[str, Any]) -> list[str]:
+        """The name of the file, or none where the instance is no JSON: it has a NaN, say."""
         path = f"counterexamples/{instance_name(statement, name)}"
-        files[path] = json_bytes(document)
-        return path
+        try:
+            document = instance_document(statement, instance, variant=variant, seed=request.context.seed, found=found)
+            files[path] = json_bytes(document)
+        except (TypeError, ValueError):
+            return []
+        return [path]
 
     for result in results:
         statement = result.statement
@@ -175,12 +179,14 @@ def counterexamples(request: Request, results: Sequence[Result]) -> tuple[Attach
                 }  # fmt: skip
                 if row.apart is not None:
                     found["disagreement"] = row.apart.as_json()
-                rows[statement.slug, index] = keep(statement, row.counterexample, evidence_name(row), None, found)
+                for path in keep(statement, row.counterexample, evidence_name(row), None, found):
+                    rows[statement.slug, index] = path
             for refuted in row.refutations:
                 if refuted.measurement is not None and hasattr(refuted.instance, "as_json"):
                     name = refuted.variant.name
                     kept = {"refuted_by": list(refuted.refuted_by), "residual": str(refuted.measurement.residual)}
-                    variants[statement.slug, name] = keep(statement, refuted.instance, name, name, kept)
+                    for path in keep(statement, refuted.instance, name, name, kept):
+                        variants[statement.slug, name] = path
     return Attached(rows, variants), files
 
 
