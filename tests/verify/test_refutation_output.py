@@ -44,7 +44,7 @@ def measured(_=None):
 @pytest.fixture(scope="module")
 def result():
     row = tally("float", "toy", [INSTANCE], measured, at_least=1, detail="what is compared")
-    variant = STATEMENT.variants[0]
+    variant = replace(STATEMENT.variants[0], rewrite="")
     found = Refutation(STATEMENT, variant, variant.caught_by, INSTANCE, measured(), 1)
     mutants = Evidence("variants", "holds", "search", 1, detail="1 mutant refuted", refutations=(found,))
     return Result(STATEMENT, (row, mutants), 0.0)

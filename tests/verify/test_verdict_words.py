@@ -12,7 +12,7 @@ from verify import Assumption, Context, JsonInstance, Variant, Without, user_sta
 from verify.commands import EXIT
 from verify.engine.assumptions import Sides, drop, evidence
 from verify.engine.evidence import verdict
-from verify.engine.runner import refute, variants_evidence
+from verify.engine.runner import refute, variants_summary
 from verify.report.documents import variants_line
 
 
@@ -52,7 +52,7 @@ def test_a_mutant_that_is_true_shows_a_weak_check_and_refutes_nothing():
     own = statement(lambda i, at: at.array(i.x) ** 2)
     row = search(own)
     assert (row.status, row.tried) == ("survived", 40)
-    found = variants_evidence(own, Context())
+    found = variants_summary(own, (row,))
     assert (found.status, found.variant) == ("abstained", "r")
     assert re.match(r"check too weak: the mutant 'r' survives float; none of \d+ instances refutes it$", found.detail)
     assert EXIT[verdict([found])] == 3
