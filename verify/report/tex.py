@@ -25,7 +25,6 @@ from typing import Any
 
 import jinja2
 
-from theory.core.notation import plain
 from verify.report.html import (
     NEGATED,
     TEMPLATES,
@@ -80,6 +79,8 @@ def _character(c: str) -> str:
     if c in NAMED:
         return NAMED[c]
     if " " <= c <= "~":
+        from theory.core.notation import plain  # loads SymPy, which a run without a report does not need
+
         return plain(c)
     base, *marks = list(unicodedata.normalize("NFD", c))
     if len(marks) == 1 and marks[0] in _ACCENTS and base.isascii() and base.isalpha():
