@@ -33,6 +33,8 @@ POINTS = 6
 CLEAR = 1e3
 # Changes of slope must fall at least so fast: as s^(1/2), whose changes fall by a factor 0.71 at each halving.
 SHRINK = 0.75
+# Slopes that agree so well have converged; those of s^2 log s differ by three times as much at the smallest scale.
+SETTLED = 0.01
 # An exponent this far below the claimed one refutes, if it is known so well; to hold, half an order less is excluded.
 MARGIN = 0.1
 HALF = 0.5
@@ -68,8 +70,9 @@ def fit(scales: np.ndarray, sizes: np.ndarray, tolerances: np.ndarray) -> Expone
     """Exponent of ``sizes ~ c scales^p`` as the scales fall, or the reason why none can be fitted.
 
     The fit uses the last `POINTS` consecutive points at which a size exceeds `CLEAR` tolerances. Their slopes must
-    converge: each change is at most `SHRINK` times the one before, up to rounding. The slopes below then sum up to at
-    most a geometric series of changes, which is doubled. The next point must continue the fit within its tolerance.
+    converge: they agree to `SETTLED`, or each change is at most `SHRINK` times the one before, up to rounding. In the
+    latter case the slopes below sum up to at most a geometric series of changes, which is doubled. The next point must
+    continue the fit within its tolerance.
     """
     clear = np.isfinite(sizes) & (sizes > CLEAR * tolerances) & (sizes > 0)
     last = int(np.flatnonzero(clear)[-1]) if clear.any() else -1
@@ -85,12 +88,15 @@ def fit(scales: np.ndarray, sizes: np.ndarray, tolerances: np.ndarray) -> Expone
     relative = tolerances[used] / sizes[used]
     blur = (relative[1:] + relative[:-1] + LOGARITHMS) / gaps
     changes, noise = np.abs(np.diff(slopes)), blur[1:] + blur[:-1]
-    if (changes[1:] > SHRINK * changes[:-1] + noise[1:] + SHRINK * noise[:-1]).any():
-        shown = ", ".join(f"{slope:.3f}" for slope in slopes)
-        return f"the slopes {shown} do not converge"
-    seen = changes[:-1] > noise[:-1]
-    rate = float(np.clip(np.max(changes[1:][seen] / changes[:-1][seen], initial=0.5), 0.5, SHRINK))
-    half = float(blur[-1] + 2 * (changes[-1] + noise[-1]) * rate / (1 - rate))
+    band = float(slopes.max() - slopes.min())
+    if band <= SETTLED:
+        half = float(blur[-1]) + 4 * band
+    elif (changes[1:] <= SHRINK * changes[:-1] + noise[1:] + SHRINK * noise[:-1]).all():
+        seen = changes[:-1] > noise[:-1]
+        rate = float(np.clip(np.max(changes[1:][seen] / changes[:-1][seen], initial=0.5), 0.5, SHRINK))
+        half = float(blur[-1] + 2 * (changes[-1] + noise[-1]) * rate / (1 - rate))
+    else:
+        return f"the slopes {', '.join(f'{slope:.3f}' for slope in slopes)} do not converge"
     slope = float(slopes[-1])
     if last + 1 < len(sizes):
         expected = sizes[last] * (scales[last + 1] / scales[last]) ** slope
