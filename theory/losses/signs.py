@@ -29,7 +29,7 @@ from theory.core.decide import (
 from theory.core.normal import Normaliser, NotExactError, quotient
 from theory.core.notation import r_p
 from theory.core.quantity import range_of, within
-from theory.losses.bounds import Located, decide_on, has_pieces
+from theory.losses.bounds import LARGE, Located, decide_on, has_pieces
 from theory.losses.loss import Bounds, Loss
 
 NO_BOUNDS: Bounds = MappingProxyType({})
@@ -52,7 +52,7 @@ def located_signs(
     count = len(loss.positives)
     signed = [slope if place < count else -slope for place, slope in enumerate(slopes)]
     if strict and (loss.symbolic or not (loss.bounds or any(has_pieces(slope) for slope in slopes))):
-        result = [Located(decide_positive(slope)) for slope in signed]
+        result = [_smooth(slope, loss) for slope in signed]
     else:
         result = []
         for slope in signed:
@@ -67,6 +67,15 @@ def located_signs(
         detail = "minus the sum of the other slopes, each " + ("negative" if strict else "not positive")
         result[0] = Located(Decision(True, POLYNOMIAL, detail))
     return result
+
+
+def _smooth(slope: Expr, loss: Loss) -> Located:
+    """The sign of a slope without kinks; a small one that is left open is looked at again, at more points."""
+    found = Located(decide_positive(slope))
+    if found.decision.value is None and not loss.symbolic and sympy.count_ops(slope) <= LARGE:
+        again = decide_on(slope, True, loss.bounds)
+        return found if again.decision.value is None else again
+    return found
 
 
 def _by_gaps(loss: Loss, found: list[Located], strict: bool) -> list[Located]:
