@@ -11,6 +11,7 @@ import sympy
 from sympy import Expr, Rational, Symbol
 
 from theory.core.cases import Constraint, branches, has_pieces, infeasible, is_continuous, require_real
+from theory.core.convex import prove_sign
 from theory.core.decide import (
     ABSTAINED,
     ASSUMPTIONS,
@@ -32,6 +33,7 @@ GRID = tuple(Rational(*x) for x in ((0, 1), (1, 1), (-1, 1), (1, 2), (-1, 2), (2
 GRID_LIMIT = 400
 POINTS = 30
 OPERATION_LIMIT = 600
+DERIVATIVES = "monotonicity and convexity"
 _TINY = sympy.Float(10) ** -20
 
 
@@ -49,6 +51,9 @@ def decide_sign(high: Expr, low: Expr, strict: bool, names: tuple[str, str] = ("
     method, reason = _prove(gap, strict)
     if method is not None:
         return Decision(True, method, reason)
+    how = prove_sign(gap, strict)
+    if how is not None:
+        return Decision(True, DERIVATIVES, how)
     return Decision(None, ABSTAINED, "no proof of the sign and no refuting point")
 
 

@@ -6,7 +6,7 @@ variable (Sturm), or by a Gram matrix that an exact elimination shows to be posi
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 from math import lcm, prod
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from theory.core.normal import Normaliser, NotExactError
 TERM_LIMIT = 120
 BASIS_LIMIT = 20
 DEGREE_LIMIT = 16
+MEANS_LIMIT = 8  # terms among which a mean is looked for
+POWER_LIMIT = 60
 FACTOR_LIMIT = (40, 5)  # terms and generators that are factorised
 
 
@@ -142,6 +144,11 @@ def _irreducible(poly: Coefficients, generators: Sequence[Sign]) -> tuple[Sign, 
         if strict is not None:
             sign = Sign(True, False, strict)
             return (sign if turn > 0 else negated(sign)), "a positive semidefinite Gram matrix"
+    for turn in (1, -1):
+        strict = by_means({m: turn * c for m, c in poly.items()}, generators)
+        if strict is not None:
+            sign = Sign(True, False, strict)
+            return (sign if turn > 0 else negated(sign)), "the inequality of the means"
     return UNKNOWN, "no proof of the sign"
 
 
@@ -192,6 +199,55 @@ def _by_gram(poly: Coefficients) -> bool | None:
     if direction is not None:
         return None
     return rank == len(basis) and tuple([0] * len(basis[0])) in basis
+
+
+def by_means(poly: Coefficients, generators: Sequence[Sign]) -> bool | None:
+    """Whether the weighted inequality of the means proves a polynomial nonnegative: None if not, else if positive.
+
+    One term may be negative; the others are nonnegative, and its exponents are a mean of some of theirs.
+    """
+    up = [m for m, c in poly.items() if c > 0 and all(e % 2 == 0 or generators[i].up for i, e in enumerate(m))]
+    rest = [m for m in poly if m not in up]
+    if len(rest) != 1 or not 2 <= len(up) <= MEANS_LIMIT:
+        return None
+    (below,) = rest
+    for size in range(2, min(len(up), len(below) + 1) + 1):
+        for chosen in combinations(up, size):
+            weights = _barycentric(chosen, below)
+            if weights is None:
+                continue
+            common = lcm(*(w.denominator for w in weights))
+            if common > POWER_LIMIT:
+                continue
+            mean = prod((poly[m] / w) ** int(common * w) for m, w in zip(chosen, weights, strict=True))
+            least = abs(poly[below]) ** common
+            if mean >= least:
+                constant = tuple([0] * len(below))
+                # A constant that is left over keeps the sum away from zero.
+                return constant in up and (constant not in chosen or mean > least)
+    return None
+
+
+def _barycentric(points: Sequence[Exponents], inner: Exponents) -> list[Fraction] | None:
+    """Positive weights with which the points have a mean, where they are unique."""
+    rows = [[*(Fraction(p[i]) for p in points), Fraction(inner[i])] for i in range(len(inner))]
+    rows.append([Fraction(1)] * (len(points) + 1))
+    rank = 0
+    for column in range(len(points)):
+        pivot = next((r for r in range(rank, len(rows)) if rows[r][column] != 0), None)
+        if pivot is None:
+            return None
+        rows[rank], rows[pivot] = rows[pivot], rows[rank]
+        lead = rows[rank][column]
+        rows[rank] = [x / lead for x in rows[rank]]
+        for r in range(len(rows)):
+            if r != rank and rows[r][column] != 0:
+                rows[r] = [x - rows[r][column] * y for x, y in zip(rows[r], rows[rank], strict=True)]
+        rank += 1
+    if any(row[-1] != 0 for row in rows[rank:]):
+        return None
+    weights = [rows[i][-1] for i in range(rank)]
+    return weights if all(w > 0 for w in weights) else None
 
 
 def _half_basis(poly: Coefficients) -> list[Exponents]:

@@ -18,7 +18,7 @@ from theory.core.order import decide_order
 from theory.core.signs import sign_of
 
 INDUCTION, CLOSED = "induction", "closed form verified by its difference"
-STARTS = 5
+STARTS = 3
 STEP_LIMIT = 6
 Node: TypeAlias = Any
 """A sum or a product."""
