@@ -169,6 +169,11 @@ class AsymptoticSides(UserSides):
 
         return self._measure(instance, differences)
 
+    def explain(self, instance: Any, claim: Side | None = None, device: str = "cpu") -> str:
+        """Why an instance is undecided, in words."""
+        result = self.measure_float(instance, claim, device)
+        return result.detail if result.status == "abstained" else ""
+
     def _measure(
         self, instance: Any, differences: Callable[[Any, bool], tuple[Arrays, Arrays, Arrays | None] | Measurement]
     ) -> Measurement:

@@ -29,7 +29,7 @@ from verify.own.arguments import (
 from verify.own.broken import checked_name, kept_if_broken, slug_of
 from verify.own.guard import as_text, described
 from verify.own.mutants import mutant_sides
-from verify.own.orders import examples, sides_of_order
+from verify.own.orders import AsymptoticSides, examples, sides_of_order
 from verify.own.sides import NOT_APPLICABLE, RELATIONS, Relation, Side, UserSides
 from verify.own.symbolic import UserClaims, kernel_evidence
 from verify.own.tied import SHOWN, TiedClaims, tied_evidence
@@ -207,9 +207,9 @@ def stages_of(strategy: Any, name: str, kind: type | None = None) -> tuple[Calla
     """The strategies of a statement as stages; `kind` is the type that their instances must have."""
     from hypothesis import strategies as st
 
-    import verify.strategies  # noqa: F401  # registers the types of our own instances
-
     argument = list(strategy) if isinstance(strategy, list | tuple) else [strategy]
+    if any(isinstance(item, type) for item in argument):
+        import verify.strategies  # noqa: F401  # registers the types of our own instances
     result = [st.from_type(item) if isinstance(item, type) else item for item in argument]
     for item in result:
         if not isinstance(item, st.SearchStrategy):
@@ -366,6 +366,8 @@ class Remembering:
 
 def in_words(sides: UserSides, other: str, numbers: str) -> str:
     """The relation of the sides in words."""
+    if isinstance(sides, AsymptoticSides):
+        return f"theory side - {other} side = O({sides.in_}^{sides.order:g}) in {numbers}"
     return f"theory side {'=' if sides.relation == '==' else sides.relation} {other} side in {numbers}"
 
 

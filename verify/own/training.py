@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from hltm.base.errors import InputError
 from verify.engine.evidence import Evidence, Measurement, counted, joined
 from verify.engine.statement import Check, Context, Variant
 from verify.own import orders
+from verify.own.guard import as_input_error, called
 from verify.own.sides import UserSides
 from verify.tolerance import rounding
 
@@ -181,16 +181,9 @@ def _steps(checkpoints: Any, steps: int, place: str) -> tuple[int, ...]:
     return tuple(sorted({round(k * steps / (count - 1)) for k in range(count)}))
 
 
-@contextmanager
-def _users(slug: str, role: str) -> Iterator[None]:
-    """Attribute what a user's function raises; its output goes to stderr."""
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
-        raise InputError(f"statement {slug!r}, {role} of along_training: {type(error).__name__}: {error}") from error
+def _users(slug: str, role: str) -> AbstractContextManager[None]:
+    """Attribute what a user's function raises."""
+    return as_input_error(lambda: f"statement {slug!r}, {role} of along_training")
 
 
 def start(training: AlongTraining, slug: str, seed: int, run: int) -> tuple[torch.nn.Module, Any]:
@@ -280,12 +273,30 @@ def loss_of(training: AlongTraining, slug: str) -> Callable[[Any, Any], Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of training: how far it moved the weights, its losses, and what `visit` returned at the checkpoints."""
+    """A run of training: how far it moved the weights, its first and last loss, and what `visit` returned at steps."""
 
     moved: float
     losses: tuple[float, float]
-    visited: tuple[Any, ...]
+    visited: tuple[tuple[int, Any], ...]
     diverged_at: int | None = None
+
+
+def trained(
+    training: AlongTraining,
+    slug: str,
+    seed: int,
+    run: int,
+    steps: int,
+    at: Sequence[int],
+    visit: Callable[[Any, int, Any], Any],
+) -> Run:
+    """One run over the time ``lr * steps`` of what was asked for, within ten time limits."""
+    lr = training.lr * training.steps / steps
+
+    def whole() -> Run:
+        return train(training, slug, *start(training, slug, seed, run), lr, steps, at, visit)
+
+    return called(lambda: f"statement {slug!r}, run {run + 1} of along_training", whole, times=10)
 
 
 def train(
@@ -296,9 +307,9 @@ def train(
     lr: float,
     steps: int,
     at: Sequence[int],
-    visit: Callable[[Any, int], Any],
+    visit: Callable[[Any, int, Any], Any],
 ) -> Run:
-    """Full-batch descent; `visit` sees the network at some steps, without gradients."""
+    """Full-batch descent; `visit` sees network, step and data at some steps, without gradients."""
     import torch
 
     loss_function = loss_of(training, slug)
@@ -312,11 +323,11 @@ def train(
         raise InputError(f"statement {slug!r}: optimizer={show(optimizer)}: must be a torch.optim.Optimizer")
     first = [parameter.detach().clone() for parameter in module.parameters()]
     losses: list[float] = []
-    visited: list[Any] = []
+    visited: list[tuple[int, Any]] = []
     for step in range(steps + 1):
         if step in at:
             with torch.no_grad():
-                visited.append(visit(module, step))
+                visited.append((step, visit(module, step, data)))
         with _users(slug, "loss"), torch.enable_grad():
             optimizer.zero_grad()
             value = loss_function(module, data)
@@ -384,23 +395,19 @@ def evidence(
     make = instance_of(training, sides.slug, kind)
     moved: list[float] = []
     losses: list[tuple[float, float]] = []
-    trained: list[Any] = []
+    later: list[Any] = []
     distinct: list[int] = []
     measured: list[Measurement] = []
     reasons: list[str] = []
     for run in range(runs):
-        module, data = start(training, sides.slug, context.seed, run)
-        result = train(
-            training, sides.slug, module, data, training.lr, training.steps, training.checkpoints,
-            partial(_with_step, make, data),
-        )  # fmt: skip
+        result = trained(training, sides.slug, context.seed, run, training.steps, training.checkpoints, make)
         if result.diverged_at is not None:
             reasons.append(f"run {run + 1} diverged at step {result.diverged_at}")
             continue
         moved.append(result.moved)
         losses.append(result.losses)
         distinct.append(len({repr(instance.as_json()) for _, instance in result.visited}))
-        trained += [instance for step, instance in result.visited if step > 0]
+        later += [instance for step, instance in result.visited if step > 0]
         for step, instance in reversed(result.visited):
             measurement = sides.measure_float(instance, None, context.device)
             measured.append(measurement)
@@ -422,7 +429,7 @@ def evidence(
     if 2 * len(decided) < max(1, runs * len(training.checkpoints)):
         reasons.append(f"only {len(decided)} of {runs * len(training.checkpoints)} instances could be decided")
     if not reasons and variants:
-        fallen = [v.name for v in variants if _falls(sides, v, trained, context.device)]
+        fallen = [v.name for v in variants if _falls(sides, v, later, context.device)]
         what += f"; {len(fallen)} of {counted(len(variants), 'mutant')} refuted there"
         if not fallen:
             reasons.append("the check is too weak: no mutant is refuted on trained weights")
@@ -431,10 +438,6 @@ def evidence(
         "trained", "abstained" if reasons else "holds", "training", len(decided), len(measured) - len(decided),
         worst.residual if worst else None, worst.tolerance if worst else None, detail=joined(what, *reasons),
     )  # fmt: skip
-
-
-def _with_step(make: Callable[[Any, int, Any], Any], data: Any, network: Any, step: int) -> tuple[int, Any]:
-    return step, make(network, step, data)
 
 
 def _refuted(measurement: Measurement, instance: Any, measured: Sequence[Measurement], where: str) -> Evidence:
@@ -492,21 +495,11 @@ def law(training: AlongTraining, slug: str, seed: int, run: int) -> tuple[Measur
     rates, rows, bounds, moved = [], [], [], math.inf
     first = last = np.zeros(0)
     for k in range(RATES):
-        module, data = start(training, slug, seed, run)
         steps = training.steps * 2**k
-        result = train(
-            training,
-            slug,
-            module,
-            data,
-            time / steps,
-            steps,
-            (0, steps),
-            partial(_quantity, training, slug, data),
-        )
+        result = trained(training, slug, seed, run, steps, (0, steps), partial(_quantity, training, slug))
         if result.diverged_at is not None:
             return f"training diverged at step {result.diverged_at} with lr {time / steps:.3g}"
-        first, last = result.visited
+        first, last = (value for _, value in result.visited)
         with _users(slug, "course"):
             import torch
 
@@ -539,7 +532,7 @@ def _constant(start: Any, time: float) -> Any:
     return start
 
 
-def _quantity(training: AlongTraining, slug: str, data: Any, network: Any, _: int = 0) -> np.ndarray:
+def _quantity(training: AlongTraining, slug: str, network: Any, _: int, data: Any) -> np.ndarray:
     import torch
 
     with _users(slug, "quantity"):
@@ -554,9 +547,9 @@ def _depends(training: AlongTraining, slug: str, module: Any, data: Any) -> bool
     """Whether a quantity reacts to a change of the weights."""
     import torch
 
-    before = _quantity(training, slug, data, module)
+    before = _quantity(training, slug, module, 0, data)
     with torch.no_grad():
         for number_, parameter in enumerate(itertools.chain(module.parameters())):
             generator = torch.Generator().manual_seed(number_)
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-    return bool((np.abs(_quantity(training, slug, data, module) - before) > 1e-9).any())
+    return bool((np.abs(_quantity(training, slug, module, 0, data) - before) > 1e-9).any())
