@@ -94,6 +94,19 @@ def carried_out(relation: Basic) -> tuple[Basic, list[str]]:
     return relation, list(dict.fromkeys(methods))
 
 
+def without_means(relation: Basic) -> Basic:
+    """The relation with closed forms for its expectations, where they have one; for values on an instance."""
+    try:
+        relation = without_random_symbols(relation)
+        for _ in range(len(relation.atoms(GaussianMean))):
+            inner = [node for node in relation.atoms(GaussianMean) if not node.args[0].has(GaussianMean)]
+            put = {node: gaussian_value(node) for node in inner}
+            relation = relation.func(*(side.xreplace(put) for side in relation.args), evaluate=False)
+    except UndecidedError:
+        pass
+    return relation
+
+
 def without_random_symbols(relation: Basic) -> Basic:
     """Expectations of `sympy.stats` over independent normal variables as `GaussianMean`."""
     stats = sys.modules.get("sympy.stats")

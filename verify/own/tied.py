@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,16 +57,19 @@ class TiedClaims:
             given = self.values
             self.values = lambda instance, _: given(instance)
 
+    @cached_property
     def relations(self) -> Named:
         """The relations that have two sides to compare, by name."""
         import sympy
+
+        from theory.core.relation import without_means
 
         two_sided = sympy.Eq | sympy.Ge | sympy.Gt | sympy.Le | sympy.Lt
         result = {}
         for name, relations in self.claims.relations().items():
             for number, relation in enumerate(relations, start=1):
                 if isinstance(relation, two_sided) and not relation.has(sympy.Order, sympy.Limit):
-                    result[name if len(relations) == 1 else f"{name} {number}"] = relation
+                    result[name if len(relations) == 1 else f"{name} {number}"] = without_means(relation)
         return result
 
     def tied_to(self, instances: Iterable[Any]) -> dict[str, str]:
@@ -76,7 +80,7 @@ class TiedClaims:
                 if found is not None:
                     self._arrays = tuple(found)
                     break
-        arrays, relations = self._arrays or (), self.relations()
+        arrays, relations = self._arrays or (), self.relations
         if len(relations) == len(arrays) == 1:
             return dict(zip(relations, arrays, strict=True))
         return {name: name for name in relations if name in arrays}
@@ -93,12 +97,13 @@ class TiedClaims:
 
     # Values.
 
+    @cached_property
     def symbols(self) -> dict[Any, None]:
         """What may have a value: symbols, matrices, and bases of indexed numbers."""
         import sympy
 
         found: dict[Any, None] = {}
-        for relation in self.relations().values():
+        for relation in self.relations.values():
             bound = {index for node in relation.atoms(sympy.Sum, sympy.Product) for index in node.variables}
             bases = {node.base for node in relation.atoms(sympy.Indexed)}
             labels = {base.label for base in bases}
@@ -126,7 +131,7 @@ class TiedClaims:
             return None
         if not isinstance(found, Mapping):
             raise InputError(f"{place}: {type(found).__name__}: must be a mapping of symbols to arrays")
-        known = self.symbols()
+        known = self.symbols
         return {
             self.symbol_of(key, known, place): array_of(value, at, f"{place}: {key}") for key, value in found.items()
         }
@@ -254,7 +259,7 @@ class Count:
 
 def tied_evidence(tied: TiedClaims, instances: list[Any]) -> Evidence:
     """Evidence of the claims on instances: the relations hold there, and are about what the sides compute."""
-    relations = tied.relations()
+    relations = tied.relations
     if not relations:
         return Evidence("float", "not-run", SOURCE, detail="no claim has two sides that have values on an instance")
     arrays = tied.tied_to(instances)
