@@ -133,6 +133,33 @@ def test_the_interval_covers_whatever_the_next_term_is(true):
     assert CLEAR >= 1e3
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_an_inequality_up_to_an_order(exact):
+    """theory <= numeric + O(s^2): only what is too large counts."""
+    for sign, status in ((1, "refuted"), (-1, "holds")):
+        one, other = side(lambda s, x: 1 + 0 * x), side(lambda s, x, sign=sign: 1 - sign * s * (x * x + 1) + s * s * x)
+        sides = AsymptoticSides("x", one, other, other, None, "<=", order=2, in_="s")
+        measured_ = sides.measure_exact if exact else sides.measure_float
+        assert measured_(Scaled(0.75, X)).status == status
+
+
+@dataclass(frozen=True)
+class Bounded(JsonInstance):
+    s: float
+    x: tuple[float, ...]
+
+    def __post_init__(self):
+        if abs(self.s) < 0.01:
+            raise ValueError("too small")
+
+
+def test_an_instance_that_refuses_a_scale_is_one_line():
+    sides = AsymptoticSides("mine", side(nothing), side(nothing), None, None, order=2, in_="s")
+    with pytest.raises(InputError, match=r"statement 'mine', s = 0\.005") as error:
+        sides.measure_float(Bounded(0.64, X))
+    assert "too small" in str(error.value)
+
+
 def entry(one):
     return OwnEntry(one.slug, None, one.title, "", one)
 

@@ -20,6 +20,7 @@ from hltm.base.errors import InputError
 from verify.engine.evidence import Measurement
 from verify.own.arithmetic import Arithmetic
 from verify.own.comparison import RUNS, SIDES, Arrays, Comparison
+from verify.own.guard import as_input_error
 from verify.own.sides import NOT_APPLICABLE, Side, UserSides
 from verify.tolerance import rounding
 
@@ -164,7 +165,8 @@ class AsymptoticSides(UserSides):
             if left is None or right is None:
                 return NOT_APPLICABLE
             self.check_shapes(left, right, at)
-            gaps = {key: np.abs(left[key] - right[key]).astype(np.float64) for key in left}
+            zeros = {key: np.zeros(values.shape) for key, values in left.items()}
+            gaps = {key: self.gap((left[key] - right[key]).astype(np.float64), zeros[key]) for key in left}
             return gaps, {key: np.abs(left[key]).astype(np.float64) for key in left}, dict.fromkeys(left, np.zeros(()))
 
         return self._measure(instance, differences)
@@ -183,7 +185,9 @@ class AsymptoticSides(UserSides):
         scales = np.array([start / 2**k for k in range(HALVINGS + 1)])
         rows, bounds, natural = [], {}, np.zeros(0)
         for k, scale in enumerate(scales):
-            result = differences(replace(instance, **{self.in_: float(scale)}), k % STRIDE == 0)
+            with as_input_error(lambda scale=scale: f"statement {self.slug!r}, {self.in_} = {scale:g}"):  # type: ignore[misc]
+                moved = replace(instance, **{self.in_: float(scale)})
+            result = differences(moved, k % STRIDE == 0)
             if isinstance(result, Measurement):
                 return result
             gaps, values, tolerances = result
