@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -229,14 +230,13 @@ def run_statements(
     """Run every check of the statements, and draw their figures for a report."""
     from verify.engine.cluster import runner_of
     from verify.engine.runner import interrupted
-    from verify.report.build import draw_in_background, not_drawn
     from verify.report.documents import print_results, results_json
 
     results: list[Result] = []
     drawings, stopped = None, False
     draw = output.reports and options.only is None
     try:
-        with shown(output.quiet) as progress, draw_in_background(context, entries if draw else ()) as figures:
+        with shown(output.quiet) as progress, drawing(context, entries if draw else ()) as figures:
             # An interruption leaves in the list what came before it.
             run = runner_of(options.ray)
             results.extend(each(lambda some: run(some, context, progress, only=options.only), entries, options, failed))
@@ -265,8 +265,24 @@ def run_statements(
         show,
         [result.verdict for result in results],
         stopped,
-        not_drawn([result.statement for result in results], reason) if reason else drawings,
+        without_figures(results, reason) if reason and output.reports else drawings,
     )
+
+
+def drawing(context: Context, entries: Sequence[Entry]) -> AbstractContextManager[Any]:
+    """What draws the figures of the entries, in the background perhaps; nothing is loaded for none."""
+    if not entries:
+        return nullcontext()
+    from verify.report.build import draw_in_background
+
+    return draw_in_background(context, entries)
+
+
+def without_figures(results: Sequence[Result], reason: str) -> Drawn:
+    """Why no figure was drawn, for the report."""
+    from verify.report.build import not_drawn
+
+    return not_drawn([result.statement for result in results], reason)
 
 
 def until_interrupted(run: Callable[[Progress], Iterator[Item]], output: Output) -> tuple[list[Item], bool]:

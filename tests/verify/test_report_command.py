@@ -45,7 +45,7 @@ S = user_statement(
     drops={"whole numbers": Without("halves", st.builds(Numbers, whole.map(lambda x: x / 2), whole), necessary=False)},
 )
 T = user_statement(
-    title="the same again", claim="x = x", slug="again", theory=square, numeric=square, strategy=numbers,
+    title="the same again", claim="x = x", slug="again", theory=lambda i, at: square(i, at), numeric=square, strategy=numbers,
     variants={"none": lambda i, at: at.array(i.a) ** 2},
 )
 """

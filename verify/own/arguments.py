@@ -223,17 +223,17 @@ def guarded_strategy(strategy: Any, name: str, kind: type | None) -> Any:
     from hypothesis import strategies as st
     from hypothesis.errors import HypothesisException, StopTest
 
-    def drawn(draw: Any) -> Any:
-        try:
-            return "instance", draw(strategy)
-        except (HypothesisException, StopTest) as error:  # how Hypothesis ends a draw
-            return "ended", error
-
     place = f"statement {name!r}, strategy"
 
     @st.composite
     def guarded(draw: Any) -> Any:
-        outcome, value = called(lambda: place, drawn, draw)
+        def drawn() -> Any:
+            try:
+                return "instance", draw(strategy)
+            except (HypothesisException, StopTest) as error:  # how Hypothesis ends a draw
+                return "ended", error
+
+        outcome, value = called(lambda: place, drawn)
         if outcome == "ended":
             raise value
         if kind is not None and not isinstance(value, kind):
