@@ -164,7 +164,7 @@ def run_own(file: Path, output: Output, options: Options) -> int:
     from verify.own.files import load_statements
     from verify.own.guard import as_input_error
 
-    with as_input_error(lambda: f"file {str(file)!r}", besides=(OSError,)):
+    with as_input_error(lambda: f"file {str(file)!r}", besides=(OSError, KeyboardInterrupt)):
         return execute(load_statements(file), output, options)
 
 

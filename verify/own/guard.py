@@ -65,7 +65,7 @@ def called(place: Callable[[], str], code: Callable[..., Result], *arguments: An
 
 
 @contextmanager
-def as_input_error(place: Callable[[], str], besides: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+def as_input_error(place: Callable[[], str], besides: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
     """Turn what a user's code raises, whatever it is, into an InputError; Ctrl-C, time limits and `besides` pass."""
     try:
         yield
