@@ -282,3 +282,11 @@ def test_a_side_that_draws_has_standard_errors():
     assert measure(mean, drawn, x).status == "refuted"
     with pytest.raises(Exception, match=r"standard_error side at instance .* must be positive numbers"):
         measure(mean, drawn, x, standard_error=lambda i, at: 0.0)
+
+
+@pytest.mark.parametrize(("error", "status"), [(1e-12, "refuted"), (1e-14, "abstained"), (0.0, "holds")])
+def test_an_error_of_a_few_dozen_roundings_is_left_open(error, status):
+    def square(i, at):
+        return at.array(i.x) ** 2
+
+    assert measure(lambda i, at: square(i, at) * (1 + error), square, [1.3, 2.625]).status == status

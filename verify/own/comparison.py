@@ -32,8 +32,11 @@ RUNS, KINK_RUNS = 3, 6
 """Runs that name an operation; and those that look for a kink before anything is refuted."""
 SAFETY = 8.0
 """Times the largest of the moves that rounding is taken to be."""
-LAST_DIGITS = 64 * rounding.UNIT_ROUNDOFF
+LAST_DIGITS = 16 * rounding.UNIT_ROUNDOFF
 """Relative difference at which sides agree."""
+UNSEEN = 48 * rounding.UNIT_ROUNDOFF
+"""Relative difference beyond the tolerance that is left open: rounding of Python's own numbers, which the noise does not
+see."""
 SMALL = 1e-6
 """Part of an entry beyond which its tolerance decides nothing ..."""
 NEGLIGIBLE = 2.0**-33
@@ -117,7 +120,7 @@ class Comparison:
                 jumps[key] |= (fine > NONLINEAR * coarse) & (fine > TINY)
                 curved[key] |= bent
                 raw = np.maximum(raw, np.maximum(coarse * LEVELS[0], fine * LEVELS[1]))
-            rounded = SAFETY * rounding.UNIT_ROUNDOFF * scale[key] + self.last_digits[key]
+            rounded = SAFETY * rounding.UNIT_ROUNDOFF * scale[key] + self.last_digits[key] + UNSEEN * self.size[key]
             bounds[key] = np.where(jumps[key], raw / JUMP + self.last_digits[key], rounded)
             if any(self.unmeasured(name) for name in SIDES):
                 bounds[key] = np.maximum(bounds[key], SMALL * self.size[key].max(initial=0.0))
@@ -149,6 +152,7 @@ class Comparison:
         result = {}
         for key, bound in measured.bounds.items():
             coarse = (bound > SMALL * self.size[key]) & (self.size[key] > NEGLIGIBLE * measured.scale[key])
+            coarse |= self.gaps[key] > bound - UNSEEN * self.size[key]
             result[key] = (coarse | measured.jumps[key]) & (self.gaps[key] > self.last_digits[key])
         return result
 
