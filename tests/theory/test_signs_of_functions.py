@@ -62,6 +62,9 @@ def test_inequalities(sides, value):
         (1, 1 / (1 + exp(-x))): True,
         (a - log(a), 1): False,
         (a, tanh(a)): True,
+        (1, tanh(x)): True,
+        (1, sin(x)): None,  # equal at pi/2, which is no rational point
+        (1, y * tanh(x)): False,
         (x**4 * y**2 + x**2 * y**4 + 1, 3 * x**2 * y**2): False,
         (x**4 * y**2 + x**2 * y**4 + 1, Rational(299, 100) * x**2 * y**2): True,
     }.items(),
