@@ -60,6 +60,13 @@ CLAIMS = {
     "shapes": (equal(sympy.Matrix([1, 2]), sympy.Matrix([[1, 2]])), "refuted"),
     "tuples": (equal(sympy.Tuple(1, 2), sympy.Tuple(1, 3)), "refuted"),
     "an order": (theory.OrderClaim(sympy.tanh(x) - x, "x", 3), "holds"),
+    "two at once": (sympy.And(sympy.Ge(x**2, -1, evaluate=False), sympy.Gt(y**2, -2, evaluate=False)), "holds"),
+    "a matrix and a number": (equal(A, x), "abstained"),
+    "infinity": (equal(x, sympy.oo), "abstained"),
+    "sums that need each other": (equal(sympy.Sum(n, (n, 1, m), (m, 1, n)), 1), "abstained"),
+    "a mean of a mean": (equal(theory.GaussianMean(theory.GaussianMean(x, x), x), 0), "holds"),
+    "an integral in a sum": (equal(sympy.Sum(sympy.Integral(x**n, (x, 0, 1)), (n, 1, m)), 1), "abstained"),
+    "a power without end": (equal(x ** (10**9), 1), "abstained"),
     "several relations": (theory.Claim("two", (equal(x + x, 2 * x), BALANCE)), "holds"),
     "several, one false": (theory.Claim("two", (equal(x + x, 2 * x), equal(x, 2 * x))), "refuted"),
 }

@@ -213,6 +213,8 @@ def _tilted(exponent: Expr, x: Symbol, mean: Expr, deviation: Expr) -> tuple[Exp
 
 def _moments(poly: sympy.Poly, centre: Expr, variance: Expr) -> Expr:
     """The mean of a polynomial under a Gaussian."""
+    if poly.is_zero:
+        return Integer(0)
     if poly.degree() > DEGREE_LIMIT:
         raise UndecidedError(f"a moment of order above {DEGREE_LIMIT}")
     moments = [Integer(1), centre]

@@ -67,6 +67,8 @@ def _decide(relation: Basic) -> Decision:
     if isinstance(relation, Eq) and relation.has(sympy.Order):
         return decide_order_claim(order_claim(relation))
     if isinstance(relation, sympy.Rel):
+        if relation.has(sympy.Integral) and relation.has(sympy.Sum, sympy.Product):
+            raise UndecidedError("an integral beside a sum: it is not carried out")
         if is_symbolic(relation) and not relation.has(sympy.Limit, sympy.oo):
             decision = decide_sums(relation)
             if decision.value is not None:

@@ -99,10 +99,14 @@ def kernel_evidence(claims: UserClaims, context: Context) -> Evidence:
 
 def relations_of(claim: Any) -> tuple[Any, ...]:
     """The relations of a claim or derivation; a relation is its own."""
+    import sympy
+
     import theory
 
     if isinstance(claim, theory.Derivation):
         claim = claim.claim
+    if isinstance(claim, sympy.And):
+        return tuple(sorted(claim.args, key=sympy.default_sort_key))
     return tuple(claim.relations) if isinstance(claim, theory.Claim) else (claim,)
 
 
@@ -118,6 +122,8 @@ def as_derivation(slug: str, name: str, claim: Any) -> Derivation:
     place = f"statement {slug!r}, symbolic, {name}"
     read = reading(partial(decide, place=place))
     relations = relations_of(claim)
+    if isinstance(claim, sympy.And):
+        claim = theory.Claim(name, relations)
     if not relations:
         raise InputError(f"{place}: a theory.Claim without a relation claims nothing")
     steps = []
