@@ -88,6 +88,29 @@ def test_no_difference_holds_and_a_scale_too_small_does_not():
     tiny = measured(lambda s, x: 1 + s * x / 3, lambda s, x: 1 + s * x * (1 / 3) + s * x**2, 2, s=1e-13)
     assert tiny.status == "abstained", tiny
     assert measured(lambda s, x: x / 3, lambda s, x: x * (1 / 3), 3, s=0.0).status == "abstained"
+    for s, status in ((0.5, "holds"), (1e-13, "abstained")):
+        rounded = measured(lambda s, x: x * 0.3, lambda s, x: x * 0.1 + x * 0.2, 3, s=s)
+        assert rounded.status == status, rounded
+
+
+@pytest.mark.parametrize(
+    ("interval", "order", "status"),
+    [
+        ((1.99, 2.01), 2, "holds"), ((2.4, 2.6), 2, "holds"), ((1.94, 1.96), 2, "abstained"), ((1.4, 2.1), 2, "abstained"),
+        ((1.69, 1.71), 2, "refuted"), ((1.5, 1.8), 2, "abstained"), ((1.85, 1.95), 2, "abstained"), ((0.99, 1.01), 1.5, "refuted"),
+    ],
+)  # fmt: skip
+def test_an_interval_is_judged(interval, order, status):
+    low, high = interval
+    assert Exponent((low + high) / 2, low, high, 1e-3, 1.0).judge(order) == status
+
+
+def test_an_entry_refutes_beside_one_without_an_exponent():
+    def numeric(s, x):
+        return np.stack([s * np.sin(1 / s), s])
+
+    result = measured(lambda s, x: np.stack([0 * s, 0 * s]), numeric, 2)
+    assert (result.status, result.residual > 0.9) == ("refuted", True)
 
 
 def test_one_entry_of_a_lower_order_refutes():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -516,11 +515,11 @@ def law(training: AlongTraining, slug: str, seed: int, run: int) -> tuple[Measur
         moved = min(moved, result.moved)
     if moved < MOVED:
         return f"the weights moved by {100 * moved:.2g} %, at least 1 % is training"
-    module, data = start(training, slug, seed, run)
-    if not _depends(training, slug, module, data):
+    change = reaction(training, slug, *start(training, slug, seed, run))
+    if not change > 1e-9:
         return "the quantity does not depend on the weights"
     scales, sizes, tolerances = np.array(rates), np.array(rows), np.array(bounds)
-    natural = np.full(last.size, max(float(np.abs(first).max()), float(np.abs(last).max())))
+    natural = np.full(last.size, max(float(np.abs(first).max()), float(np.abs(last).max()), change))
     off = np.sqrt((sizes**2).sum(axis=1) + (VISIBLE * float(np.linalg.norm(natural)) / math.sqrt(last.size)) ** 2)
     seen = orders.fit(scales, off, np.sqrt((tolerances**2).sum(axis=1)))
     if not isinstance(seen, str) and seen.judge(1.0) == "holds":
@@ -543,13 +542,14 @@ def _quantity(training: AlongTraining, slug: str, network: Any, _: int, data: An
     return result
 
 
-def _depends(training: AlongTraining, slug: str, module: Any, data: Any) -> bool:
-    """Whether a quantity reacts to a change of the weights."""
+def reaction(training: AlongTraining, slug: str, module: Any, data: Any) -> float:
+    """How far a quantity moves with the weights, when each moves by a tenth of their size."""
     import torch
 
     before = _quantity(training, slug, module, 0, data)
     with torch.no_grad():
-        for number_, parameter in enumerate(itertools.chain(module.parameters())):
+        for number_, parameter in enumerate(module.parameters()):
             generator = torch.Generator().manual_seed(number_)
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-    return bool((np.abs(_quantity(training, slug, module, 0, data) - before) > 1e-9).any())
+            size = float(parameter.square().mean().sqrt()) or 1.0
+            parameter += 0.1 * size * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+    return float(np.abs(_quantity(training, slug, module, 0, data) - before).max())
