@@ -1,14 +1,12 @@
 """Symbolic claims of a user's statement: relations and derivations that must be proved.
 
-A claim is cut after `SECONDS`. What it says of the sides is checked by `verify.own.tied`; without ``values=`` nothing
-ties it to them, and its evidence says so.
+Claims are cut after the time limit. What they say of the sides is checked by `verify.own.tied`; without ``values=``
+nothing ties them to the sides, and their evidence says so.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,11 +16,11 @@ from hltm.base.interrupts import OutOfTimeError, limited
 from verify.engine import kernel, runner
 from verify.engine.evidence import Evidence, joined
 from verify.engine.statement import Context
+from verify.own.guard import called, time_limit
 
 if TYPE_CHECKING:
     from theory import Decision, Derivation
 
-SECONDS = 60.0
 UNTIED = "not tied to the sides: values= is not given"
 ALLOWED = (
     "must be an equation (sympy.Eq), an inequality (sympy.Ge, Gt, Le, Lt, Ne), a theory.PositiveSemidefinite, "
@@ -37,7 +35,6 @@ class UserClaims:
     slug: str
     make: Callable[[], Any]
     tied: Callable[[], str] = lambda: UNTIED
-    seconds: float = SECONDS
     cut: str = ""
     """What was cut, if anything: it is not tried again."""
     _made: dict[str, Any] | None = field(default=None, repr=False)
@@ -46,11 +43,7 @@ class UserClaims:
         """The claims by name; InputError where the function that makes them fails."""
         if self._made is not None:
             return self._made
-        try:
-            with redirect_stdout(sys.stderr):
-                result = self.make()
-        except (Exception, SystemExit) as error:  # a user's code may raise anything
-            raise InputError(f"statement {self.slug!r}, symbolic: {type(error).__name__}: {error}") from error
+        result = called(lambda: f"statement {self.slug!r}, symbolic", self.make)
         if not isinstance(result, Mapping):
             rows = result if isinstance(result, list | tuple) else [result]
             result = {f"claim {number}": claim for number, claim in enumerate(rows, start=1)}
@@ -65,22 +58,22 @@ class UserClaims:
         """Evidence of the claims, cut when the time is over."""
         if self.cut:
             return Evidence("symbolic", "abstained", "proof", detail=self.cut)
-        place = "the claims were not made"
+        place, seconds = "the claims were not made", time_limit()
         try:
-            with limited(self.seconds):
-                named = self.named()
-                if not named:
-                    return Evidence("symbolic", "abstained", "proof", detail="nothing was claimed")
+            named = self.named()
+            if not named:
+                return Evidence("symbolic", "abstained", "proof", detail="nothing was claimed")
 
-                def derived() -> Iterator[tuple[str, Derivation]]:
-                    nonlocal place
-                    for name, claim in named.items():
-                        place = f"{name}: not decided"
-                        yield name, as_derivation(self.slug, name, claim)
+            def derived() -> Iterator[tuple[str, Derivation]]:
+                nonlocal place
+                for name, claim in named.items():
+                    place = f"{name}: not decided"
+                    yield name, as_derivation(self.slug, name, claim)
 
+            with limited(seconds):
                 found = runner.symbolic_evidence(derived(), len(named), "claim")
         except OutOfTimeError:
-            self.cut = f"{place} within {self.seconds:g} seconds"
+            self.cut = f"{place} within {seconds:g} seconds"
             return Evidence("symbolic", "abstained", "proof", detail=self.cut)
         return replace(found, detail=joined(found.detail, self.tied()))
 

@@ -9,9 +9,7 @@ neither way.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -21,7 +19,8 @@ import numpy as np
 from hltm.base.errors import InputError
 from verify.engine.evidence import Evidence, Measurement, Status, counted, joined
 from verify.own.arithmetic import Arithmetic
-from verify.own.sides import Relation, Side, UserSides, arrays, as_text
+from verify.own.guard import as_text, called
+from verify.own.sides import Relation, Side, UserSides, arrays
 from verify.own.symbolic import UserClaims
 from verify.tolerance import rounding
 
@@ -121,12 +120,7 @@ class TiedClaims:
     def given(self, instance: Any, at: Arithmetic) -> dict[Any, Any] | None:
         """The values that the user gives, by symbol; None where there are none."""
         place = f"statement {self.sides.slug!r}, values= at instance {as_text(instance)}"
-        try:
-            with redirect_stdout(sys.stderr):
-                found = self.values(instance, at)
-        except (Exception, SystemExit) as error:  # a user's code may raise anything
-            what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            raise InputError(f"{place}: {what}") from error
+        found = called(lambda: place, self.values, instance, at)
         if found is None:
             return None
         if not isinstance(found, Mapping):
