@@ -19,5 +19,4 @@ from .loss.conformance import conformance as conformance
 from .own.arithmetic import Arithmetic as Arithmetic
 from .own.statement import Without as Without
 from .own.statement import user_statement as user_statement
-from .own.training import AlongTraining as AlongTraining
 from .own.training import along_training as along_training
