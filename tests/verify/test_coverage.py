@@ -76,6 +76,7 @@ def test_the_default_populations_reach_every_corner_in_the_quick_profile(seed):
     assert (len(searched), len(drawn)) == (100, 40)
     for name, corner in CORNERS.items():
         assert any(map(corner, searched)), name
+    assert 30 < sum(map(CORNERS["grid"], searched)) < 75
     terms = [
         len(i.points) * len(i.points[0]) ** 2 * (len(i.points) * len(i.points[0])) ** i.negatives for i in searched
     ]
