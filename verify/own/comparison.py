@@ -1,7 +1,8 @@
 """Compare two sides in float64 entry by entry, by what noise in their arithmetic does to each entry.
 
 The tolerance of an entry is what rounding explains there: a safety factor times how far noise of a known size moves
-both sides, brought down to the size of a rounding. An entry is *refuted* where the sides differ by more; *undecided*
+both sides, brought down to the size of a rounding, or how far they move where float64 rounds up, down and to zero,
+which Python's own numbers do too. An entry is *refuted* where the sides differ by more; *undecided*
 where the tolerance is not small against the entry, where the moves do not shrink with the noise, or where moves of the
 numbers by 1e-14 take a side as far as the sides differ, as at a kink or a tie; else it agrees. A difference of a few
 dozen roundings of the entry itself always agrees.
@@ -16,6 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
+from verify.own.directed import directions
 from verify.own.noise import Noise, Operation
 from verify.tolerance import rounding
 
@@ -32,10 +34,12 @@ RUNS, KINK_RUNS = 3, 6
 """Runs that name an operation; and those that look for a kink before anything is refuted."""
 SAFETY = 8.0
 """Times the largest of the moves that rounding is taken to be."""
+CLEAR = 2.0**-30
+"""Part of an entry to which its tolerance is so small that other directions of rounding alone decide that it agrees."""
 LAST_DIGITS = 16 * rounding.UNIT_ROUNDOFF
 """Relative difference at which sides agree."""
 UNSEEN = 48 * rounding.UNIT_ROUNDOFF
-"""Relative difference beyond the tolerance that is left open: rounding of Python's own numbers, which the noise does not
+"""Relative difference beyond the tolerance that stays open: rounding of Python's own numbers, which the noise does not
 see."""
 SMALL = 1e-6
 """Part of an entry beyond which its tolerance decides nothing ..."""
@@ -93,6 +97,23 @@ class Comparison:
         whole = all(np.array_equal(values, np.rint(values)) for values in self.sides[name].values())
         return not whole and not any(noise.asked or noise.count for noise in self.seen[name])
 
+    @cached_property
+    def directed(self) -> dict[str, Arrays]:
+        """How far each entry of a side moves where float64 rounds to other directions; zero where it cannot."""
+        result = {}
+        for name in SIDES:
+            largest = {key: np.zeros(values.shape) for key, values in self.sides[name].items()}
+            for direction in directions():
+                for key, move in self.moved(name, Noise(0, direction=direction)).items():
+                    largest[key] = np.maximum(largest[key], move)
+            result[name] = largest
+        return result
+
+    def by_directions(self) -> Arrays:
+        """The tolerance of every entry by other directions of rounding."""
+        moves = {key: sum(self.directed[name][key] for name in SIDES) for key in self.gaps}
+        return {key: SAFETY * move + self.last_digits[key] for key, move in moves.items()}
+
     def scales(self, name: str, seeds: range) -> list[Arrays]:
         """The largest move of each entry in units of the noise, at each level."""
         result = []
@@ -114,10 +135,14 @@ class Comparison:
             jumps[key], curved[key] = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
             for name in SIDES:
                 coarse, fine = (level[key] for level in found[name])
+                directed = self.directed[name][key]
+                # What the noise does not reach rounds no less where the noise is fine.
+                explained = fine * LEVELS[1] <= SAFETY * directed
                 # What shrinks faster than the noise is curved, or near a kink that fine noise does not reach.
                 bent = coarse > NONLINEAR * fine
-                scale[key] += np.where(bent, fine, np.maximum(coarse, fine))
-                jumps[key] |= (fine > NONLINEAR * coarse) & (fine > TINY)
+                moves = np.where(bent, fine, np.maximum(coarse, np.where(explained, 0.0, fine)))
+                scale[key] += np.maximum(moves, directed / rounding.UNIT_ROUNDOFF)
+                jumps[key] |= (fine > NONLINEAR * coarse) & (fine > TINY) & ~explained
                 curved[key] |= bent
                 raw = np.maximum(raw, np.maximum(coarse * LEVELS[0], fine * LEVELS[1]))
             rounded = SAFETY * rounding.UNIT_ROUNDOFF * scale[key] + self.last_digits[key] + UNSEEN * self.size[key]
@@ -129,6 +154,10 @@ class Comparison:
 
     def judged(self) -> Judged:
         """Every entry judged, by as few runs as leave no doubt."""
+        bounds = self.by_directions()
+        near = {key: (gap <= bounds[key]) & (bounds[key] <= CLEAR * self.size[key]) for key, gap in self.gaps.items()}
+        if all((near[key] | (gap <= self.last_digits[key])).all() for key, gap in self.gaps.items()):
+            return self.by(bounds)
         measured = Tolerances.none(self.gaps)
         for seeds, sure in STAGES:
             measured = measured.wider(self.tolerances(seeds))
