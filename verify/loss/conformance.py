@@ -1,39 +1,29 @@
-"""Compare a torch function with the known losses, up to a factor.
+"""Compare a torch function with the known losses or with a formula, up to a factor.
 
-The function is compared on random batches with every form of `verify.loss.matching`: values first, then the gradients
-with respect to every output. A factor that is fitted on some batches has to explain fresh ones to rounding. Batches
-differ in size, width and scale, so that a sum over the batch or a mean over dimensions is not mistaken for a factor.
+The function is compared on batches that differ in size, width, scale and number of negatives, among them single
+samples, wide and far outputs: values first, then the gradients with respect to every output. A factor that is fitted
+has to explain every batch to rounding, so that a sum over the batch or a mean over dimensions is not mistaken for one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 import numeric
-from hltm.base.checks import integer
+from hltm.base.checks import integer, show
 from hltm.base.errors import InputError
 from verify.engine import html
-from verify.loss.matching import (
-    ARGUMENTS,
-    SINGLE,
-    TITLES,
-    TOLERANCE,
-    Batch,
-    Form,
-    LossFunction,
-    Match,
-    Observed,
-    answers,
-    in_single_precision,
-    matches,
-)
-
-SHAPES = ((4, 3), (6, 5), (3, 7), (5, 4), (7, 3), (2, 6))  # (B, n); no n = 2, where 1/n is 1/2
-SCALES = (0.5, 1.0, 2.0)
+from verify.loss.batches import Layout, batches
+from verify.loss.calls import LossFunction, answers, conduct, parameters_of, precision, written_into
+from verify.loss.catalogue import CATALOGUE, FORMULA, LABELS, TITLES, TRIPLES, VIEWS, Form, forms, known_forms
+from verify.loss.faults import PAIRINGS
+from verify.loss.formula import Formula
+from verify.loss.matching import matches
+from verify.loss.observed import Match, Observed
+from verify.loss.pairs import PARAMETERS, Setting
+from verify.loss.wording import Findings, closest, counterexample, described, findings, scope_of, title_with_details
 
 
 @dataclass(frozen=True)
@@ -43,7 +33,8 @@ class Conformance:
     Attributes
     ----------
     loss : str or None
-        The known loss that it equals or is closest to in modifications ("infonce", ...); None where no form fits.
+        The known loss that it equals or is closest to in modifications ("infonce", ...), or "formula"; None where
+        nothing fits, or nothing is decided.
     factor : float or None
         The function is this factor times that form.
     differences : tuple of str
@@ -59,6 +50,12 @@ class Conformance:
         Constant that the function adds to the known loss.
     notes : tuple of str
         Differences that do not make it another loss: a constant, single precision.
+    warnings : tuple of str
+        Faults of floating point or of conduct: overflow, errors for some sizes, writes into an argument.
+    scope : str
+        The batches on which it was compared, and the resolution of the comparison.
+    title : str
+        The loss in words.
 
     Examples
     --------
@@ -76,6 +73,9 @@ class Conformance:
     margin: float
     constant: float = 0.0
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    scope: str = ""
+    title: str = ""
 
     @property
     def equal(self) -> bool:
@@ -87,16 +87,22 @@ class Conformance:
 
     def __str__(self) -> str:
         setting = f"tau = {self.tau:g}, r_0 = {self.margin:g}"
+        title = self.title or ("the formula" if self.loss == FORMULA else TITLES.get(self.loss or "", ""))
         if self.loss is None:
-            lines = [f"no known loss, with none of the modifications that are tried ({setting})"]
+            lines = [f"  - {difference}" for difference in self.differences]
+            first = "no loss" if lines else "no known loss, with none of the modifications that are tried"
+            lines.insert(0, f"{first} ({setting})")
         elif self.equal:
-            lines = [f"{TITLES[self.loss]} times {self.factor:.10g} ({setting})"]
+            lines = [f"{title} times {self.factor:.10g} ({setting})"]
         else:
-            lines = [f"differs from {TITLES[self.loss]} ({setting}), factor {self.factor:.10g}:"]
+            factor = "" if self.factor is None else f", factor {self.factor:.10g}"
+            lines = [f"differs from {title} ({setting}){factor}:"]
             lines += [f"  - {difference}" for difference in self.differences]
         lines += [f"the same function is {other}" for other in self.also]
         lines += self.notes
-        return "\n".join([*lines, *(self.counterexample or ())])
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        lines += self.counterexample or ()
+        return "\n".join([*lines, self.scope] if self.scope else lines)
 
 
 def conformance(
@@ -107,23 +113,41 @@ def conformance(
     negatives: int | None = None,
     against: str = "infonce",
     seed: int = 0,
+    views: int | None = None,
+    labels: bool = False,
+    parameters: Mapping[str, float] | None = None,
 ) -> Conformance:
-    """Compare a loss function with the known losses.
+    """Compare a loss function with the known losses, or with a formula.
 
     Parameters
     ----------
     loss_fn : callable
-        ``loss_fn(f_1, f_plus, f_minus)`` of float64 tensors ``(B, n)``, ``(B, n)`` and ``(B, n)`` (or ``(B, H, n)``),
-        which gives a real scalar.
+        A function of float64 tensors that gives a real scalar:
+
+        * ``loss_fn(f_1, f_plus, f_minus)`` of shapes ``(B, n)``, ``(B, n)`` and ``(B, n)`` (or ``(B, H, n)``);
+        * ``loss_fn(z1, z2)``, two views ``(B, n)`` of a batch, each the negatives of the others;
+        * ``loss_fn(z, labels)`` or ``loss_fn(z1, z2, labels)`` with `labels`, integers ``(B,)``.
+
+        Which of the first two it is follows from the number of its positional parameters without a default.
     tau, margin : float
         Temperature and ``r_0`` of the known losses. Where none of them fits, the temperature is fitted, and is one
         of the differences.
     negatives : int, optional
-        H; without it ``f_minus`` has no axis of negatives.
+        H; without it ``f_minus`` has no axis of negatives. Other numbers are tried too.
     against : str
-        Known loss to prefer where several fit equally well, and to give the counterexample where none does.
+        Known loss to prefer where several fit equally well, and to give the counterexample where none does; or a
+        formula in ``r_p``, ``r_1``, ... (or cosines ``s_p``, ``s_1``, ...), ``tau`` and ``r_0``, of which the
+        function is the mean over the batch.
     seed : int
         Of the batches.
+    views : int, optional
+        2 for ``loss_fn(z1, z2)`` and ``loss_fn(z1, z2, labels)``, 1 for ``loss_fn(z, labels)``, where the signature
+        does not say.
+    labels : bool
+        Whether the last argument are labels.
+    parameters : mapping, optional
+        Parameters of the known losses (``tau_plus`` 0.1, ``beta`` 1, ``bias`` -10, ``gamma`` 80, ``relaxation`` 0.25,
+        ``invariance`` 25, ``variance`` 25, ``covariance`` 1, ``off_diagonal`` 0.005), or of the formula.
 
     Returns
     -------
@@ -136,141 +160,137 @@ def conformance(
 
     Source
     ------
-    Statement 2; arXiv 2010.00578, Theorem 2.
+    Statement 2; arXiv 2010.00578, Theorem 2; the papers of the other losses are named in the how-to page.
 
     Examples
     --------
     >>> def twice(f_1, f_plus, f_minus):
     ...     return ((f_1 - f_plus) ** 2).sum(-1).mean() - ((f_1 - f_minus) ** 2).sum(-1).mean()
-    >>> print(conformance(twice))
+    >>> print(conformance(twice))  # doctest: +ELLIPSIS
     the simple loss times 2 (tau = 0.1, r_0 = 0)
+    compared on 40 batches: B 1 to 16, n 1 to 128, distances up to ..., logits up to ...; resolution ...
+    >>> def halved(f_1, f_plus, f_minus):
+    ...     return ((f_1 - f_plus) ** 2).sum(-1).mean() / 2
+    >>> conformance(halved, against="r_p").equal
+    True
     """
-    setting = _checked(loss_fn, tau, margin, negatives, against, seed)
-    first, fresh = _batches(*setting, len(SHAPES), 0), _batches(*setting, 2 * len(SHAPES), 1)
-    result, confirming = (answers(loss_fn, batches, negatives) for batches in (first, fresh))
-    single = in_single_precision(loss_fn, first, negatives)
-    tolerance = SINGLE if single else TOLERANCE
-    seen = Observed(first, result, tau, margin, tolerance)
-    ranked = matches(seen, Observed(fresh, confirming, tau, margin, tolerance))
-    ranked.sort(key=lambda match: (len(match.differences), match.form.loss != against))
-    if not ranked:
-        return Conformance(None, None, (), (), _counterexample(seen, against), tau, margin)
-    return _concluded(ranked[0], ranked[1:], seen, single)
+    at = _setting(tau, margin, parameters)
+    formula = _formula(against, parameters, margin)
+    layout = _layout(loss_fn, negatives, views, labels, formula)
+    drawn = batches(layout, at.tau**0.5, integer(seed, "seed", 0))
+    if formula is not None and formula.negatives > 1:
+        drawn = [batch for batch in drawn if batch.negatives >= formula.negatives]
+    first = answers(loss_fn, drawn)
+    exact = precision(loss_fn, drawn, first)
+    seen = Observed(layout, drawn, first, exact, at)
+    state = conduct(loss_fn, drawn, first)
+    scope = scope_of(seen, None)
+    if state:
+        return Conformance(None, None, (state,), (), None, at.tau, margin, scope=scope)
+    writes = written_into(loss_fn, drawn[1]) or next((a.written for a in first if a.written), ())
+    warnings = tuple(f"writes into its argument {name}" for name in writes)
+    if exact.name == "half":
+        note = "not decided: the function rounds to half precision, which hides what would be compared"
+        return Conformance(None, None, (), (), None, at.tau, margin, 0.0, (note,), warnings, scope)
+    return _concluded(_ranked(seen, formula, against), seen, formula, against, warnings)
 
 
-def _concluded(match: Match, others: Sequence[Match], seen: Observed, single: bool) -> Conformance:
-    """The match in words, with the differences of its gradients."""
-    title = TITLES[match.form.loss]
-    of_gradients = gradient_differences(match, seen, title)
-    counterexample = None
-    if match.differences:
-        counterexample = _counterexample(seen, match.form.loss)
-    elif of_gradients:
-        counterexample = gradient_lines(match, seen, title)
-    notes = []
-    if match.constant:
-        same = "" if of_gradients else "; gradients identical"
-        notes.append(f"equal up to the constant {match.constant:.6g}{same}")
-    if single:
-        notes.append("agrees to single precision: the function rounds to float32")
-    return Conformance(
-        match.form.loss, match.factor, (*match.differences, *of_gradients), tuple(map(_described, others)),
-        counterexample, seen.tau, seen.margin, match.constant, tuple(notes),
+def _ranked(seen: Observed, formula: Formula | None, against: str) -> list[Match]:
+    """The matches, best first; of a formula those of the formula first."""
+    result = [] if formula is None else matches(seen, list(forms(seen.layout.kind, formula)))
+    if not result:
+        result = matches(seen, known_forms(seen.layout.kind))
+    elif formula is not None:
+        result += matches(seen, known_forms(seen.layout.kind))[:1] if not result[0].differences else []
+    order = list(CATALOGUE)
+    result.sort(
+        key=lambda m: (
+            m.loss != FORMULA, len(m.wrong) > 0, len(m.differences), m.loss != against,
+            order.index(m.loss) if m.loss in order else 0,
+        )
     )  # fmt: skip
-
-
-def _checked(
-    loss_fn: Any, tau: float, margin: float, negatives: int | None, against: str, seed: int
-) -> tuple[int, int, float]:
-    """Seed, H and the scale of outputs at which r / tau is of order one."""
-    if not callable(loss_fn):
-        raise InputError(f"loss_fn={loss_fn!r:.60} of conformance: must be callable")
-    if against not in TITLES:
-        raise InputError(f"against={against!r} of conformance: must be one of {', '.join(TITLES)}")
-    spec = numeric.loss_spec("triplet", tau=tau, margin=margin)
-    count = 1 if negatives is None else integer(negatives, "negatives", 1)
-    return integer(seed, "seed", 0), count, spec.tau**0.5
-
-
-def _batches(seed: int, negatives: int, scale: float, count: int, stream: int) -> list[Batch]:
-    """Random outputs of several sizes, widths and scales."""
-    generator = torch.Generator().manual_seed((2 * seed + stream) % 2**64)
-    result = []
-    for index in range(count):
-        size, width = SHAPES[(index + stream) % len(SHAPES)]
-        spread = scale * SCALES[index % len(SCALES)]
-        draw = [
-            spread * torch.randn(*shape, generator=generator, dtype=torch.float64)
-            for shape in ((size, width), (size, width), (size, negatives, width))
-        ]
-        result.append((draw[0], draw[1], draw[2]))
     return result
 
 
-def _described(match: Match) -> str:
-    ending = f" with {'; '.join(match.differences)}" if match.differences else ""
-    return f"{TITLES[match.form.loss]} times {match.factor:.10g}{ending}"
+def _concluded(
+    ranked: Sequence[Match], seen: Observed, formula: Formula | None, against: str, warnings: tuple[str, ...]
+) -> Conformance:
+    """The best match in words, with the differences of its gradients."""
+    tau, margin = seen.at.tau, seen.at.parameters["margin"]
+    if not ranked:
+        target = Form(FORMULA, kind=formula.kind, own=formula) if formula is not None else None
+        near = closest(seen, target, against)
+        notes = (near,) if near else ()
+        lines = counterexample(seen, target, against)
+        return Conformance(None, None, (), (), lines, tau, margin, 0.0, notes, warnings, scope_of(seen, None))
+    best, others = ranked[0], [m for m in ranked[1:] if not m.wrong]
+    if formula is not None and best.loss != FORMULA:
+        also = tuple(described(match) for match in ranked[:3] if not match.wrong)
+        target = Form(FORMULA, kind=formula.kind, own=formula)
+        lines = counterexample(seen, target, against)
+        another = ("another function than the formula, with none of the modifications that are tried",)
+        return Conformance(FORMULA, None, another, also, lines, tau, margin, 0.0, (), warnings, scope_of(seen, None))
+    said: Findings = findings(best, seen)
+    also = tuple(dict.fromkeys(described(match) for match in others if _worth_saying(match, best)))[:4]
+    return Conformance(
+        best.loss, best.factor, (*best.differences, *said.differences), also, said.counterexample, tau, margin,
+        best.constant, said.notes, (*warnings, *said.warnings), scope_of(seen, best), title_with_details(best),
+    )  # fmt: skip
 
 
-def _counterexample(seen: Observed, loss: str) -> tuple[str, str]:
-    """The two batches whose ratios differ most: no constant factor explains both."""
-    result, known = seen.values, seen.known(Form(loss), seen.tau)
-    ratios = [b / a if a else float("inf") for a, b in zip(known, result, strict=True)]
-    low, high = min(range(len(ratios)), key=ratios.__getitem__), max(range(len(ratios)), key=ratios.__getitem__)
-    if low == high:
-        high = len(ratios) - 1
-
-    def line(i: int) -> str:
-        size = f"batch {i}, B = {len(seen.batches[i][0])}, n = {seen.batches[i][0].shape[1]}"
-        return f"{size}: the function gives {result[i]:.10g}, {TITLES[loss]} {known[i]:.10g}, ratio {ratios[i]:.6g}"
-
-    return line(low), line(high)
+def _worth_saying(match: Match, best: Match) -> bool:
+    """Whether another description is as simple, or has one difference that is none of the pairs."""
+    if len(match.differences) <= len(best.differences):
+        return True
+    return len(match.differences) == 1 and match.differences[0] not in PAIRINGS.values()
 
 
-def gradient_differences(match: Match, seen: Observed, title: str) -> tuple[str, ...]:
-    """What differs, in words; empty where the gradients are those of the match."""
-    reason = next((answer.reason for answer in seen.answers if answer.gradients is None), None)
-    prefix = "" if match.differences else "values equal, "
-    if reason is not None:
-        return (f"{prefix}no gradient: {reason}",)
-    known = seen.gradients(match.form, match.tau)
-    largest = abs(match.factor) * max(float(g.abs().max()) for each in known for g in each)
-    result = []
-    for place, name in enumerate(ARGUMENTS):
-        ours = torch.cat([a.gradients[place].reshape(-1) for a in seen.answers if a.gradients is not None])
-        theirs = match.factor * torch.cat([each[place].reshape(-1) for each in known])
-        words = _compared(ours, theirs, 10 * seen.tolerance * largest, title)
-        if words:
-            result.append(f"{prefix}gradient with respect to {name} {words}")
-    return tuple(result)
+def _setting(tau: float, margin: float, parameters: Mapping[str, float] | None) -> Setting:
+    spec = numeric.loss_spec("triplet", tau=tau, margin=margin)
+    given = dict(parameters or {})
+    for name, number in given.items():
+        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < float("inf"):
+            raise InputError(f"parameters[{name!r}]={show(number)} of conformance: must be a finite number")
+    if not 0 <= given.get("tau_plus", 0.0) < 1:
+        raise InputError(f"parameters['tau_plus']={given['tau_plus']!r} of conformance: must lie in [0, 1)")
+    return Setting(spec.tau, {**PARAMETERS, **{k: float(v) for k, v in given.items()}, "margin": spec.margin})
 
 
-def _compared(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float, title: str) -> str:
-    """How one gradient differs from another; empty where it does not."""
-    if not bool(torch.isfinite(ours).all()):
-        return "is not finite"
-    gap = float((ours - theirs).abs().max())
-    if gap <= tolerance:
-        return ""
-    if float(ours.abs().max()) == 0:
-        return "is zero: stop-gradient"
-    place = int(theirs.abs().argmax())
-    if float(theirs[place]) == 0:
-        return f"is not zero, that of {title} is"
-    ratio = float(ours[place] / theirs[place])
-    if float((ours - ratio * theirs).abs().max()) <= tolerance:
-        return f"is {ratio:.6g} times that of {title}"
-    return f"differs from that of {title} by up to {gap / float(theirs.abs().max()):.1%} of its size"
+def _formula(against: Any, parameters: Mapping[str, float] | None, margin: float) -> Formula | None:
+    if against in TITLES:
+        return None
+    if not isinstance(against, str) or (against.isidentifier() and against not in ("r_p", "s_p")):
+        raise InputError(
+            f"against={show(against)} of conformance: must be one of {', '.join(TITLES)}, or a formula in r_p, r_1, ..."
+        )
+    return Formula(against, parameters or {})
 
 
-def gradient_lines(match: Match, seen: Observed, title: str) -> tuple[str, str]:
-    """The norms of the gradients on the first two batches, the function's and the known loss's."""
-    known = seen.gradients(match.form, match.tau)
+def _layout(loss_fn: Any, negatives: int | None, views: int | None, labels: bool, formula: Formula | None) -> Layout:
+    """What the function takes, from what is given and from its signature."""
+    if not callable(loss_fn):
+        raise InputError(f"loss_fn={loss_fn!r:.60} of conformance: must be callable")
+    if views not in (None, 1, 2):
+        raise InputError(f"views={show(views)} of conformance: must be 1 or 2")
+    count = None if negatives is None else integer(negatives, "negatives", 1)
+    taken = parameters_of(loss_fn)
+    if labels:
+        if count is not None or formula is not None:
+            raise InputError("labels beside negatives or a formula: conformance takes one of them")
+        if views is None and taken not in (2, 3):
+            raise InputError(f"views of conformance with labels: must be given, the function takes {taken} arguments")
+        return Layout(LABELS, None, views or (1 if taken == 2 else 2))
+    if views == 1:
+        raise InputError("views=1 of conformance: needs labels=True")
+    if views == 2 or (count is None and formula is None and taken == 2):
+        if count is not None or formula is not None:
+            raise InputError("views=2 beside negatives or a formula: conformance takes one of them")
+        return Layout(VIEWS)
+    if formula is not None and formula.negatives > (count or 1):
+        if count is not None:
+            raise InputError(f"negatives={count} of conformance: the formula has {formula.negatives}")
+        count = formula.negatives
+    return Layout(TRIPLES, count)
 
-    def line(i: int) -> str:
-        gradients = seen.answers[i].gradients
-        ours = "none" if gradients is None else ", ".join(f"{float(g.norm()):.6g}" for g in gradients)
-        theirs = ", ".join(f"{abs(match.factor) * float(g.norm()):.6g}" for g in known[i])
-        return f"batch {i}: norms of the gradients ({', '.join(ARGUMENTS)}): {ours}; {title}: {theirs}"
 
-    return line(0), line(1)
+__all__ = ["Conformance", "conformance"]
