@@ -258,6 +258,8 @@ S = MatrixSymbol("S", n, n)
 PSD = theory.PositiveSemidefinite
 keep = {"evaluate": False}
 HOLDS = {
+    "convexity": sympy.Ge(exp(x), 1 + x),
+    "Motzkin": sympy.Ge(x**4 * y**2 + x**2 * y**4 - 3 * x**2 * y**2 + 1, 0),
     "AM-GM": sympy.Ge(x**2 + y**2, 2 * x * y),
     "AM-GM of roots": sympy.Ge((r + s) / 2, sqrt(r * s)),
     "AM-GM of three": sympy.Ge(r**3 + s**3 + eta**3, 3 * r * s * eta),
@@ -301,10 +303,9 @@ VIOLATED = {
     "trace of a square": sympy.Ge(Trace(S * S), 0, **keep),
 }
 UNDECIDED = {
-    "convexity": (sympy.Ge(exp(x), 1 + x), "no proof of the sign"),
+    "waves": (sympy.Ge(sympy.sin(x) ** 2 + sympy.cos(x) ** 2, 1), "no proof of the sign"),
     "complex": (sympy.Ge(w**2, 0), "w: must be declared real"),
     "float": (sympy.Ge(x**2 + 0.5 * x, -5), "not an exact number"),
-    "Motzkin": (sympy.Ge(x**4 * y**2 + x**2 * y**4 - 3 * x**2 * y**2 + 1, 0), "no proof of the sign"),
     "unequal matrices": (sympy.Ne(A * B, B * A, **keep), "commutative scalars only"),
     "no order": (sympy.Symbol("q", bool=True), "is not an order"),
 }
