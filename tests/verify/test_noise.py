@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verify.own.noise import Noise, Noisy, noisy, noisy_torch
+from verify.own.directed import NEAREST, SMALL, directions, rounded
+from verify.own.noise import Noise, Noisy, NoisyFloat, noisy, noisy_torch
 
 LEVEL = 2.0**-36
 NUMPY = {
@@ -155,7 +156,7 @@ def test_numbers_that_leave_zero():
 def test_results_stay_noisy():
     x = noisy(np.array([1.0, 2.0]), Noise(0, level=LEVEL))
     assert all(
-        isinstance(item, Noisy)
+        isinstance(item, Noisy | NoisyFloat)
         for item in (x + 1, x[0], x.sum(), np.where(x > 0, x, 0), *x, np.linalg.inv(x[:, None] @ x[None] + np.eye(2)))
     )
     x += 1
@@ -177,3 +178,52 @@ def test_what_an_operation_says():
     noisy(np.array([1.0, -7e5]), Noise(0, operations=found)) * 2
     assert str(found[0]).endswith("multiply of numbers up to 7e+05")
     assert str(found[0]).startswith("line ")
+
+
+def test_noisy_numbers_are_numbers():
+    x = noisy(np.array([1.5, -2.25]), Noise(0))
+    first = x[0]
+    kept = total = x.sum()
+    total += 1
+    assert (float(kept), float(total)) == (-0.75, 0.25)
+    assert isinstance(first, float)
+    assert {first: 1}[1.5] == 1
+    assert (round(first), round(first, 1), first.is_integer(), divmod(first, 1)) == (2, 1.5, False, (1.0, 0.5))
+    assert f"{first:.2f} {first}" == "1.50 1.5"
+    assert np.array(first).shape == np.asarray(first).shape == first.round(1).shape == ()
+    assert isinstance((2 * first) ** 2 - 1 // first, NoisyFloat)
+    assert isinstance(first * torch.ones(2), torch.Tensor)
+    assert (first * [1.0, 2.0]).tolist() == [1.5, 3.0]
+    assert abs((x + 2j)[0].imag) == 2
+
+
+def test_noise_of_complex_numbers_moves_both_parts():
+    noise = Noise(0, level=LEVEL)
+    z = np.exp(noisy(np.array([0.5, 1.0]), noise) * 1j)
+    exact = np.exp(np.array([0.5, 1.0]) * 1j)
+    assert (np.real(np.asarray(z)) != exact.real).all()
+    assert (np.imag(np.asarray(z)) != exact.imag).all()
+    with noisy_torch(noise):
+        moved = torch.exp(torch.tensor([0.5, 1.0], dtype=torch.float64) * 1j)
+    assert (moved.real.numpy() != exact.real).all()
+    assert (moved.imag.numpy() != exact.imag).all()
+
+
+def test_a_view_is_not_moved_with_what_it_shows():
+    z = torch.tensor([1.0 + 2.0j], dtype=torch.complex128)
+    with noisy_torch(Noise(0, level=LEVEL)):
+        z.conj()
+        torch.unsafe_split(z, 1)
+    assert z.item() == 1 + 2j
+
+
+@pytest.mark.skipif(not directions(), reason="no other directions of rounding here")
+def test_other_directions_of_rounding():
+    before = 1.0 + SMALL
+    with rounded(directions()[0]):
+        assert 1.0 + SMALL > 1.0
+        assert np.array([1.0]) + SMALL > 1.0
+        with rounded(NEAREST):
+            assert 1.0 + SMALL == 1.0
+        assert 1.0 + SMALL > 1.0
+    assert before == 1.0 + SMALL == 1.0

@@ -41,7 +41,7 @@ class Arithmetic:
 
     kind: Literal["double", "exact"] = "double"
     device: str = "cpu"
-    noise: Noise | None = field(default=None, compare=False, repr=False)
+    noise: Noise | None = field(default=None, repr=False)
 
     @property
     def exact(self) -> bool:

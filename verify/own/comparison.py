@@ -44,7 +44,9 @@ see."""
 SMALL = 1e-6
 """Part of an entry beyond which its tolerance decides nothing ..."""
 NEGLIGIBLE = 2.0**-33
-"""... unless the entry is no more than this part of the numbers that it is made of: it has cancelled."""
+"""... unless the entry is no more than this part of the numbers that it is made of: it has cancelled ..."""
+NOTHING = 2.0**-30
+"""... to no more than this part of the largest input: else it is an answer, lost on the way."""
 NONLINEAR = 2.0**8
 """Ratio of the moves by fine and by coarse noise, each in units of the noise, beyond which there is a jump."""
 SHIFTS = (2.0**-46, 2.0**-50)
@@ -96,6 +98,11 @@ class Comparison:
         """Whether a side showed no rounding: it used neither `at` nor torch, and its results are no whole numbers."""
         whole = all(np.array_equal(values, np.rint(values)) for values in self.sides[name].values())
         return not whole and not any(noise.asked or noise.count for noise in self.seen[name])
+
+    @property
+    def largest(self) -> float:
+        """The largest input; infinite where the sides do not say."""
+        return max((noise.largest for name in SIDES for noise in self.seen[name]), default=0.0) or math.inf
 
     @cached_property
     def directed(self) -> dict[str, Arrays]:
@@ -180,7 +187,8 @@ class Comparison:
         """The entries whose tolerance decides nothing: it is not small against them, or they jump."""
         result = {}
         for key, bound in measured.bounds.items():
-            coarse = (bound > SMALL * self.size[key]) & (self.size[key] > NEGLIGIBLE * measured.scale[key])
+            nothing = np.minimum(NEGLIGIBLE * measured.scale[key], NOTHING * self.largest)
+            coarse = (bound > SMALL * self.size[key]) & (self.size[key] > nothing)
             coarse |= self.gaps[key] > bound - UNSEEN * self.size[key]
             result[key] = (coarse | measured.jumps[key]) & (self.gaps[key] > self.last_digits[key])
         return result

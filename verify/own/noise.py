@@ -6,7 +6,8 @@ results, are made of. How far an entry of the final result moves, divided by the
 float64 rounds it, whatever stands beside it. Inputs move too, so that code that leaves NumPy and torch is seen by its
 reaction to them. What is exact (a mask, a maximum, a change of sign or shape) is not moved.
 
-It sees no rounding of Python's own numbers but by the inputs, and takes an exact difference for a rounded one.
+It takes an exact difference for a rounded one, and sees no rounding of Python's own numbers, nor of arrays that a side
+makes anew (`np.asarray` drops the noise): `verify.own.directed` sees those.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ EXACT = named(
     """negative positive absolute fabs sign maximum minimum fmax fmin floor ceil rint trunc copysign conjugate heaviside
     ldexp frexp modf fmod remainder floor_divide spacing nextafter clip"""
 )
-SUMS = named("add subtract logaddexp logaddexp2")
+SUMS = named("add subtract")
+LOGARITHMS = named("logaddexp logaddexp2")
 BILINEAR = named("dot inner outer vdot einsum tensordot kron convolve correlate trace matmul vecdot matvec vecmat")
 # Functions that move entries, compare them or count them.
 STRUCTURAL = named(
@@ -61,7 +63,8 @@ class Noise:
 
     `level` is the relative move of a result, `inputs` that of an input; `shift` moves an input additively, by a part of
     the larger of its size and one, so that zeros and ties are left. Operations outside of `window` stay as they are,
-    and `only` names the one input that is shifted. Equal arrays move alike.
+    and `only` names the one input that is shifted. Equal arrays move alike. With a `direction` nothing is moved, and
+    all results are rounded that way. `largest` is the largest input.
     """
 
     seed: int
@@ -70,10 +73,12 @@ class Noise:
     shift: float = 0.0
     window: tuple[float, float] = (0, math.inf)
     only: tuple[int, int] | None = None
+    direction: int = 0
     operations: list[Operation] | None = None
     count: int = 0
     asked: dict[tuple[int, int], float] = field(default_factory=dict)
     narrow: bool = False
+    largest: float = 0.0
     generators: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,6 +87,7 @@ class Noise:
     def moved_input(self, double: np.ndarray) -> np.ndarray:
         """An input of the instance, moved; a function of its numbers."""
         content = zlib.crc32(double.tobytes())
+        self.largest = max(self.largest, top([double]))
         if self.only is None:
             self.asked.update(((content, place), float(value)) for place, value in enumerate(double.ravel()[:64]))
         direction = away_from_zero(np.random.default_rng([self.seed, content]), double.shape)
@@ -100,13 +106,16 @@ class Noise:
 
     def see(self, result: np.ndarray) -> None:
         """Note floats below float64, but for whole numbers such as masks and constants, which are exact in any."""
-        if not self.narrow and result.dtype.itemsize < 8:
+        if not self.narrow and result.dtype.char in "efF":
             self.narrow = not np.array_equal(result, np.rint(result), equal_nan=True)
 
     def move(self, result: np.ndarray, magnitude: np.ndarray) -> None:
         """Move a result in place by the level times a magnitude."""
         with np.errstate(all="ignore"):
-            step = self.level * away_from_zero(self.random, result.shape) * magnitude
+            drawn = away_from_zero(self.random, result.shape)
+            if result.dtype.kind == "c":
+                drawn = drawn + 1j * away_from_zero(self.random, result.shape)
+            step = self.level * drawn * magnitude
             result += np.where(np.isfinite(step), step, 0.0).astype(result.dtype)
 
     def move_torch(self, result: Tensor, magnitude: Tensor) -> None:
@@ -126,9 +135,11 @@ class Noise:
         device = str(like.device)
         if device not in self.generators:
             self.generators[device] = torch.Generator(like.device).manual_seed(self.seed)
-        drawn = torch.rand(like.shape, generator=self.generators[device], device=like.device, dtype=torch.float64)
+        parts = (2, *like.shape) if like.is_complex() else like.shape
+        drawn = torch.rand(parts, generator=self.generators[device], device=like.device, dtype=torch.float64)
         drawn = drawn.mul_(2).sub_(1)
-        return (drawn + drawn.sign()).mul_(0.5).to(like.dtype)
+        drawn = (drawn + drawn.sign()).mul_(0.5)
+        return (torch.complex(*drawn) if like.is_complex() else drawn).to(like.dtype)
 
 
 @dataclass(frozen=True)
@@ -196,55 +207,139 @@ class Noisy(np.ndarray):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """Compute on plain arrays and move the result."""
-        noise = noise_of((*inputs, *options.get("out", ()))) or self.noise
-        if "out" in options:
-            options["out"] = tuple(plain(item) for item in options["out"])
-        if isinstance(options.get("where"), Noisy):
-            options["where"] = plain(options["where"])
-        argument = [plain(item) for item in inputs]
-        name = ufunc.__name__
-        moves = noise is not None and name not in EXACT and noise.active(name, lambda: top(argument))
-        magnitude = magnitude_of(ufunc, method, argument, options) if moves else None
-        result = getattr(ufunc, method)(*argument, **options)
-        if moves and noise is not None:
-            for item in result if isinstance(result, tuple) else (argument[0] if method == "at" else result,):
-                if isinstance(item, np.ndarray | np.floating | np.complexfloating) and item.dtype.kind in "fc":
-                    changed = np.asarray(item)
-                    fitting = magnitude is not None and magnitude.shape == changed.shape
-                    noise.move(changed, magnitude if fitting else np.abs(changed))  # type: ignore[arg-type]
-                    if not isinstance(item, np.ndarray):
-                        result = changed
-        return wrapped(result, noise)
+        return moved_ufunc(self.noise, ufunc, method, inputs, options)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """As for plain arrays; what does not come down to operations of single entries is moved here."""
-        noise = noise_of(args) or noise_of(kwargs.values()) or self.noise
-        module = getattr(func, "__module__", "") or ""
-        normwise = any(part in module for part in NORMWISE) and func.__name__ not in ENTRYWISE
-        if noise is None or func.__name__ in STRUCTURAL:
-            return wrapped(super().__array_function__(func, types, args, kwargs), noise)
-        if not normwise and func.__name__ not in BILINEAR:
-            before = noise.count
-            result = super().__array_function__(func, types, args, kwargs)
-            if noise.count > before:  # it came down to operations of noisy arrays
-                return wrapped(result, noise)
-        args, kwargs = deep(args, plain), deep(kwargs, plain)
-        given = [item for item in flat((*args, *kwargs.values())) if isinstance(item, np.ndarray)]
-        if not noise.active(func.__name__, lambda: top(given)):
-            return wrapped(func(*args, **kwargs), noise)
-        magnitude = None
-        if func.__name__ in BILINEAR and not normwise:
-            magnitude = func(*deep(args, sizes), **kwargs)
+        """As for plain arrays; what does not come down to operations of single entries is moved."""
+        implemented = super().__array_function__
+        return moved_function(self.noise, func, lambda: implemented(func, types, args, kwargs), args, kwargs)
+
+    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
+        """Convert, noting floats below float64."""
+        result = super().astype(dtype, *args, **kwargs)
+        if self.noise is not None and result.dtype.kind in "fc":
+            self.noise.see(plain(result))
+        return result
+
+    def dot(self, *args: Any, **kwargs: Any) -> Any:
+        """As the function: the method does not ask for overrides."""
+        return np.dot(self, *args, **kwargs)
+
+    def trace(self, *args: Any, **kwargs: Any) -> Any:
+        """As the function."""
+        return np.trace(self, *args, **kwargs)
+
+
+class NoisyScalar:
+    """A number whose results are moved; like NumPy's numbers it is a float, has a hash, and never changes."""
+
+    noise: Noise | None = None
+
+
+# NumPy looks for the type of a number in its first base.
+class NoisyFloat(np.float64, NoisyScalar):  # type: ignore[misc]
+    """A noisy number of float64."""
+
+
+class NoisyComplex(np.complex128, NoisyScalar):
+    """A noisy complex number."""
+
+
+def of_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+    """`__array_ufunc__` of noisy numbers."""
+    return moved_ufunc(self.noise, ufunc, method, inputs, options)
+
+
+def of_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """`__array_function__` of noisy numbers."""
+    return moved_function(self.noise, func, lambda: func(*deep(args, plain), **deep(kwargs, plain)), args, kwargs)
+
+
+def operator(ufunc: np.ufunc, swapped: bool = False) -> Callable[..., Any]:
+    """An operator of noisy numbers."""
+
+    def operate(self: Any, *others: Any) -> Any:
+        if others and getattr(others[0], "__array_priority__", 0.0) > 0 and not isinstance(others[0], np.generic):
+            return NotImplemented  # a tensor
+        return ufunc(*others, self) if swapped else ufunc(self, *others)
+
+    return operate
+
+
+OPERATORS: dict[str, Any] = {"neg": np.negative, "pos": np.positive, "abs": np.absolute}
+OPERATORS |= {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "pow": np.power}
+HOOKS = {"__array_ufunc__": of_ufunc, "__array_function__": of_function}
+OPERATORS |= {"floordiv": np.floor_divide, "mod": np.remainder}
+for made in (NoisyFloat, NoisyComplex):
+    for word, hook in HOOKS.items():
+        setattr(made, word, hook)
+    for word, computed in OPERATORS.items():
+        setattr(made, f"__{word}__", operator(computed))
+        if computed.nin == 2:
+            setattr(made, f"__r{word}__", operator(computed, swapped=True))
+
+
+def moved_ufunc(own: Noise | None, ufunc: np.ufunc, method: str, inputs: Any, options: dict[str, Any]) -> Any:
+    """A ufunc of plain arrays, its result moved."""
+    noise = noise_of((*inputs, *options.get("out", ()))) or own
+    if "out" in options:
+        options["out"] = tuple(plain(item) for item in options["out"])
+    if "where" in options:
+        options["where"] = plain(options["where"])
+    argument = [plain(item) for item in inputs]
+    name = ufunc.__name__
+    moves = noise is not None and name not in EXACT and noise.active(name, lambda: top(argument))
+    magnitude = magnitude_of(ufunc, method, argument, options) if moves else None
+    result = getattr(ufunc, method)(*argument, **options)
+    if moves and noise is not None:
+        if method == "at":
+            moved_result(noise, argument[0], None)
+        elif isinstance(result, tuple):
+            result = tuple(moved_result(noise, item, None) for item in result)
         else:
-            args, kwargs = (deep(item, lambda value: moved_near(noise, value, normwise)) for item in (args, kwargs))
-        result = func(*args, **kwargs)
-        if magnitude is not None and "out" not in kwargs:
-            count = max((item.shape[-1] for item in given if item.ndim), default=1)
-            changed = np.array(result)
-            if changed.dtype.kind in "fc":
-                noise.move(changed, terms(count) * np.asarray(magnitude))
-                result = changed
-        return wrapped(result, noise)
+            result = moved_result(noise, result, magnitude)
+    return wrapped(result, noise)
+
+
+def moved_result(noise: Noise, item: Any, magnitude: np.ndarray | None) -> Any:
+    """A result moved by a magnitude, or by its own size where that does not fit: an array in place, a number anew."""
+    if not isinstance(item, np.ndarray | np.floating | np.complexfloating) or item.dtype.kind not in "fc":
+        return item
+    changed = np.asarray(item)
+    fitting = magnitude is not None and magnitude.shape == changed.shape
+    noise.move(changed, magnitude if fitting else np.abs(changed))  # type: ignore[arg-type]
+    return item if isinstance(item, np.ndarray) else changed[()]
+
+
+def moved_function(own: Noise | None, func: Any, implemented: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+    """A function of NumPy, as it is implemented, or moved here if that does not come down to noisy operations."""
+    noise = noise_of(args) or noise_of(kwargs.values()) or own
+    module = getattr(func, "__module__", "") or ""
+    normwise = any(part in module for part in NORMWISE) and func.__name__ not in ENTRYWISE
+    if noise is None or func.__name__ in STRUCTURAL:
+        return wrapped(implemented(), noise)
+    if not normwise and func.__name__ not in BILINEAR:
+        before = noise.count
+        result = implemented()
+        if noise.count > before:  # it came down to operations of noisy arrays
+            return wrapped(result, noise)
+    args, kwargs = deep(args, plain), deep(kwargs, plain)
+    given = [item for item in flat((*args, *kwargs.values())) if isinstance(item, np.ndarray)]
+    if not noise.active(func.__name__, lambda: top(given)):
+        return wrapped(func(*args, **kwargs), noise)
+    magnitude = None
+    if func.__name__ in BILINEAR and not normwise:
+        magnitude = func(*deep(args, sizes), **kwargs)
+    else:
+        args, kwargs = (deep(item, lambda value: moved_near(noise, value, normwise)) for item in (args, kwargs))
+    result = func(*args, **kwargs)
+    if magnitude is not None and "out" not in kwargs:
+        count = max((item.shape[-1] for item in given if item.ndim), default=1)
+        changed = np.array(result)
+        if changed.dtype.kind in "fc":
+            noise.move(changed, terms(count) * np.asarray(magnitude))
+            result = changed[()]
+    return wrapped(result, noise)
 
 
 def magnitude_of(ufunc: np.ufunc, method: str, argument: list[Any], options: dict[str, Any]) -> np.ndarray | None:
@@ -255,6 +350,8 @@ def magnitude_of(ufunc: np.ufunc, method: str, argument: list[Any], options: dic
         if name in BILINEAR:
             size = [np.abs(item) for item in argument]
             return terms(np.shape(argument[0])[-1]) * np.asarray(ufunc(*size))
+        if name in LOGARITHMS and method != "at":  # of the largest term, whatever the others are
+            return 1 + np.abs(np.asarray(getattr(np.maximum, method)(*argument, **options)))
         if name not in SUMS or method == "at":
             return None
         if method in ("reduce", "accumulate", "reduceat"):
@@ -309,13 +406,18 @@ def noisy(array: np.ndarray, noise: Noise) -> Noisy:
 
 
 def plain(value: Any) -> Any:
-    """A noisy array as a plain one; anything else as it is."""
-    return value.view(np.ndarray) if isinstance(value, Noisy) else value
+    """A noisy array or number as a plain one; anything else as it is."""
+    if isinstance(value, Noisy):
+        return value.view(np.ndarray)
+    if isinstance(value, NoisyScalar):
+        return np.float64(value) if isinstance(value, np.float64) else np.complex128(value)  # type: ignore[call-overload]
+    return value
 
 
 def noise_of(values: Any) -> Noise | None:
     """The noise of the first noisy array among some arguments."""
-    return next((v.noise for v in flat(tuple(values)) if isinstance(v, Noisy) and v.noise is not None), None)
+    found = (v.noise for v in flat(tuple(values)) if isinstance(v, Noisy | NoisyScalar))
+    return next((noise for noise in found if noise is not None), None)
 
 
 def wrapped(result: Any, noise: Noise | None) -> Any:
@@ -326,6 +428,12 @@ def wrapped(result: Any, noise: Noise | None) -> Any:
         return type(result)(wrapped(item, noise) for item in result)
     if isinstance(result, tuple) and hasattr(result, "_fields"):
         return type(result)(*(wrapped(item, noise) for item in result))
+    if isinstance(result, NoisyScalar):
+        return result
+    if isinstance(result, np.float64 | np.complex128):
+        number = (NoisyFloat if isinstance(result, np.float64) else NoisyComplex)(result)
+        number.noise = noise
+        return number
     if isinstance(result, np.ndarray | np.floating | np.complexfloating) and result.dtype.kind in "fc":
         noise.see(np.asarray(result))
         return noisy(plain(np.asarray(result)), noise)

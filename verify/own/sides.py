@@ -20,6 +20,7 @@ from verify.engine.disagreement import disagreement
 from verify.engine.evidence import NO_NUMBER, Measurement, joined
 from verify.own.arithmetic import Arithmetic
 from verify.own.comparison import SIDES, Arrays, Comparison, Judged
+from verify.own.directed import rounded
 from verify.own.guard import as_text as as_text
 from verify.own.guard import called, recorded, unchanged
 from verify.own.mutants import MutantSide
@@ -101,7 +102,7 @@ class UserSides:
             return comparison, comparison.by(comparison.last_digits)
         judged = comparison.judged()
         for name in SIDES:
-            self.check_repeatable(name, sides[name], instance, claim, device)
+            self.check_repeatable(name, comparison, judged, instance, claim, device)
             if any(noise.narrow for noise in comparison.seen[name]):
                 raise InputError(f"{self.place(name, instance, claim)}: {NARROW}")
         return comparison, judged
@@ -117,9 +118,16 @@ class UserSides:
 
     def again(self, name: str, instance: Any, claim: Side | None, device: str, noise: Noise) -> Arrays | None:
         """A side in noisy arithmetic; what fails there alone has no result."""
+        side = self.side(name, claim)
+        at = Arithmetic(device=device, noise=None if noise.direction else noise)
+
+        def directed(instance: Any, at: Arithmetic) -> Any:
+            with rounded(noise.direction):
+                return side(instance, at)
+
         try:
             with noisy_torch(noise):
-                return self.ask(name, self.side(name, claim), instance, Arithmetic(device=device, noise=noise))
+                return self.ask(name, directed if noise.direction else side, instance, at)
         except InputError:
             return None
 
@@ -159,12 +167,16 @@ class UserSides:
             return Measurement(math.nan, 0.0, detail="one side is finite where the other is not", apart=apart)
         return Measurement(math.nan, 0.0, False, "neither side is finite")
 
-    def check_repeatable(self, name: str, double: Arrays, instance: Any, claim: Side | None, device: str) -> None:
-        """Refuse a side that gives another result when it is asked again."""
+    def check_repeatable(
+        self, name: str, comparison: Comparison, judged: Judged, instance: Any, claim: Side | None, device: str
+    ) -> None:
+        """Refuse a side that gives another result when it is asked again, by more than rounding."""
         again = self.ask(name, self.side(name, claim), instance, Arithmetic(device=device)) or {}
-        for key, values in double.items():
+        for key, values in comparison.sides[name].items():
             same = key in again and again[key].shape == values.shape
-            if not same or not np.allclose(values, again[key], rtol=1e-12, atol=0.0, equal_nan=True):
+            # Sums may be taken in another order, at another place in memory.
+            rounded = np.minimum(judged.bounds[key], 1e-12 * min(comparison.largest, 1.0))
+            if not same or not (np.abs(again[key] - values) <= 1e-12 * np.abs(values) + rounded).all():
                 raise InputError(f"{self.place(name, instance, claim)}: {ANOTHER}")
 
     def place(self, name: str, instance: Any, side: Side | None = None) -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from verify.own.directed import NEAREST, rounded
 from verify.own.noise import Noise, flat, named, terms
 
-NARROW = (torch.float32, torch.float16, torch.bfloat16)
+CONSTANT = "_covop_constant"
+NARROW = (torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex32)
+# What makes constants, whatever their precision: a module that is drawn in float32 and converted is one of float64.
+DRAWN = named("rand rand_like randn randn_like normal uniform exponential log_normal cauchy geometric bernoulli")
+DRAWN |= named("empty empty_like empty_strided new_empty new_empty_strided")
 
 # Operations whose results need no rounding; a name that ends in an underscore is the form in place.
 EXACT = named(
@@ -24,7 +31,7 @@ EXACT = named(
     tril triu diag diagonal diagonal_copy diagonal_backward diagonal_scatter select_backward select_scatter
     slice_backward slice_scatter flip roll repeat constant_pad_nd new_zeros new_ones new_full new_empty
     new_empty_strided index_put index_copy nan_to_num value_selecting_reduction_backward unfold expand_copy
-    view_copy fill_diagonal real imag view_as_real movedim set resize isnan cummax cummin"""
+    view_copy fill_diagonal real imag view_as_real movedim set resize isnan cummax cummin to contiguous"""
 )
 SUMS = named("add sub rsub")
 # Linear algebra that goes entry by entry: the rest rounds relative to the largest entry of a matrix.
@@ -38,7 +45,9 @@ ROUNDED = named(
 
 
 def floats(values: Any) -> list[Tensor]:
-    return [v for v in flat(values) if isinstance(v, torch.Tensor) and (v.is_floating_point() or v.is_complex())]
+    """The tensors of floats among some values; those on the device "meta" have no numbers."""
+    tensors = (v for v in flat(values) if isinstance(v, torch.Tensor) and not v.is_meta)
+    return [v for v in tensors if v.is_floating_point() or v.is_complex()]
 
 
 def largest(values: Any) -> float:
@@ -56,19 +65,40 @@ class NoisyTorch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        name = func.overloadpacket.__name__
-        base = name.removesuffix("_") if not name.startswith("__") else name
-        exact = base in EXACT or "view" in base
+        base, exact = kind(func)
         if base in ("index_put", "scatter", "_index_put_impl_"):
             exact = not any(item is True for item in args) and "reduce" not in kwargs
-        if exact or not floats((*args, *kwargs.values())) or not self.noise.active(base, lambda: largest(args)):
-            result = func(*args, **kwargs)
+        given = floats((*args, *kwargs.values()))
+        # A tensor of zeros without a storage, of forward differentiation, must not be touched.
+        exact = exact or not given or any(item._is_zerotensor() for item in given)
+        if exact or not self.noise.active(base, lambda: largest(args)):
+            narrow = base in DRAWN or any(item.dtype in NARROW for item in given)
+            with rounded(NEAREST) if self.noise.direction and narrow else nullcontext():
+                result = func(*args, **kwargs)
         else:
             result = moved(self.noise, func, base, args, kwargs)
         for item in floats(result if isinstance(result, tuple | list) else (result,)):
             if item.dtype in NARROW and not self.noise.narrow:
-                self.noise.see(item.detach().cpu().float().numpy())
+                self.see(base, item, given)
         return result
+
+    def see(self, base: str, result: Tensor, given: list[Tensor]) -> None:
+        """Note a result below float64, but for constants: what was drawn, and what is made of it alone."""
+        sources = given[1:2] if base == "copy" else given
+        if base in DRAWN or (sources and all(hasattr(item, CONSTANT) for item in sources)):
+            setattr(result, CONSTANT, True)
+        else:
+            wide = result.detach().cpu()
+            self.noise.see(wide.numpy() if wide.dtype in (torch.float32, torch.complex64) else wide.float().numpy())
+
+
+@cache
+def kind(func: Any) -> tuple[str, bool]:
+    """The name of an operation, without the underscore of its form in place, and whether its results are exact."""
+    name = func.overloadpacket.__name__
+    base = name.removesuffix("_") if not name.startswith("__") else name
+    views = any(item.alias_info is not None and not item.alias_info.is_write for item in func._schema.returns)
+    return base, base in EXACT or "view" in base or views
 
 
 def moved(noise: Noise, func: Any, base: str, args: Any, kwargs: Any) -> Any:
