@@ -13,6 +13,7 @@ from hltm.base.errors import InputError
 from hltm.base.interrupts import OutOfTimeError, is_ctrl_c
 
 MODULE = "statements_of_the_user"
+LONGEST = 1000  # characters of an exception's own text
 
 
 def run_file(path: Path) -> ModuleType:
@@ -56,6 +57,7 @@ def in_one_line(error: BaseException, path: Path) -> str:
         text = str(error)
     except Exception:
         text = "(its text cannot be made)"
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     what = text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
     line = line_of(error, path)
     return f"file {str(path)!r}{f', line {line}' if line else ''}: {what}"

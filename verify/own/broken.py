@@ -55,7 +55,8 @@ def kept_if_broken(build: Callable[Arguments, Statement]) -> Callable[Arguments,
             with as_input_error(lambda: f"statement {name!r}" if name else "statement"):
                 return build(*arguments, **options)
         except (InputError, OutOfTimeError) as error:
-            return broken(name, f"{error}{caller()}")
+            text = str(error)
+            return broken(name, text if re.search(r", line \d+\)$", text) else f"{text}{caller()}")
 
     return built
 

@@ -72,7 +72,7 @@ def load_statements(path: Path) -> tuple[OwnEntry, ...]:
     place = f"file {str(path)!r}"
     try:
         with building():
-            module = called(lambda: place, run_file, path, times=FILE)
+            module = called(lambda: place, run_file, path, times=FILE, of_file=True)
     except OutOfTimeError as error:
         raise InputError(str(error)) from None
     result = [checked(statement) for statement in statements_of(module)]

@@ -48,15 +48,17 @@ def time_limit() -> float:
     return seconds
 
 
-def called(place: Callable[[], str], code: Callable[..., Result], *arguments: Any, times: int = 1) -> Result:
+def called(
+    place: Callable[[], str], code: Callable[..., Result], *arguments: Any, times: int = 1, of_file: bool = False
+) -> Result:
     """The result of code of a user's; `place` names it in messages, and is asked for only then.
 
-    It may take the time limit, or several `times` as long.
+    It may take the time limit, or several `times` as long. A whole file chooses the precision of its sides.
     """
-    seconds = times * time_limit()
+    seconds = time_limit() * times
     with as_input_error(place):
         try:
-            with streams(), unchanged_settings(), limited(seconds, lambda: _end(place, seconds)):
+            with streams(), unchanged_settings(of_file), limited(seconds, lambda: _end(place, seconds)):
                 return code(*arguments)
         except OutOfTimeError as error:
             if error.args:  # of a call inside of this one
@@ -165,12 +167,16 @@ class Open:
 
 
 @contextmanager
-def unchanged_settings() -> Iterator[None]:
-    """Restore what code may change for the whole process: folder, floating point errors, warnings, torch, recursion."""
+def unchanged_settings(of_file: bool = False) -> Iterator[None]:
+    """Restore what code may change for the whole process; of a whole file, the precision that it chose stays."""
     with ExitStack() as after:
         after.enter_context(np.errstate())
         after.callback(_restore_warnings, list(warnings.filters))
-        after.callback(_restore_torch, _torch_settings())
+        if not of_file:
+            after.callback(_restore_torch, _torch_settings())
+            after.callback(_restore_precision, _precision())
+        after.callback(_restore_list, sys.path, list(sys.path))
+        after.callback(_restore_list, sys.argv, list(sys.argv))
         after.callback(_restore_folder, _folder())
         after.callback(_restore_recursion, sys.getrecursionlimit())
         if threading.current_thread() is threading.main_thread():
@@ -203,6 +209,32 @@ def _restore_torch(before: Any) -> None:
     torch.set_grad_enabled(grad)
     if now[2] != device:
         torch.set_default_device(None if device.type == "cpu" else device)
+
+
+def _precision() -> Any:
+    """Digits of the libraries that are loaded, and whether SymPy evaluates."""
+    flint, mpmath = sys.modules.get("flint"), sys.modules.get("mpmath")
+    sympy = sys.modules.get("sympy.core.parameters")
+    return (
+        getattr(getattr(flint, "ctx", None), "prec", None), getattr(getattr(mpmath, "mp", None), "prec", None),
+        dict(vars(sympy.global_parameters)) if sympy is not None and hasattr(sympy, "global_parameters") else {},
+    )  # fmt: skip
+
+
+def _restore_precision(before: Any) -> None:
+    if _precision() == before:
+        return
+    for (name, attribute), digits in zip((("flint", "ctx"), ("mpmath", "mp")), before[:2], strict=True):
+        if digits is not None:
+            getattr(sys.modules[name], attribute).prec = digits
+    for key, value in before[2].items():
+        setattr(sys.modules["sympy.core.parameters"].global_parameters, key, value)
+
+
+def _restore_list(values: list[str], before: list[str]) -> None:
+    """What was there comes first again; what was added stays behind it."""
+    if values != before:
+        values[:] = [*before, *(value for value in values if value not in before)]
 
 
 def _folder() -> str | None:
