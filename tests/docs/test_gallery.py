@@ -19,6 +19,7 @@ TWINS = {
     "alpha_cl": ("alpha = rate *", "alpha = 1.0001 * rate *"),
     "arc_cosine": ("/ (2 * np.pi)", "/ 5"),
     "barlow_twins": ("(1 - c)", "(1 + c)"),
+    "large_temperature": ("at.array(i.s)\n    z, y = (", "at.array(i.s) * 1.0001\n    z, y = ("),
     "linear_byol_alignment": ("decay=1.5", "decay=1"),
     "linear_byol_balance": ("p @ p.T if swapped else p.T @ p", "p.T @ p if swapped else p @ p.T"),
     "linear_byol_flow": ("(big + spread * prime)", "(big + 0.999999 * spread * prime)"),
