@@ -298,8 +298,8 @@ def test_the_sign_of_the_first_slope_may_follow_from_the_others():
     slopes_of = [derivative(two.expression, d) for d in (r_p, *two.negatives)]
     assert [d.value for d in sign_decisions(two, slopes_of, decide_zero(sum(slopes_of)))] == [True, True, True]
     # Without a zero sum nothing is concluded from the others.
-    open_ = sign_decisions(given, found, decide_zero(found[0]))
-    assert open_[0].value is None
+    alone = sign_decisions(given, found, decide_zero(found[0]))
+    assert alone[0].detail == "signs of factors"
 
 
 def test_a_loss_that_is_not_defined_everywhere_says_so_first():

@@ -226,6 +226,13 @@ def test_a_domain_decides(text, plane, sphere):
     assert sides(text, domain="sphere")[0] is sphere
 
 
+def test_a_slope_that_is_infinite_somewhere_has_no_strict_sign():
+    for domain in ("euclidean", "sphere"):
+        loss = loss_of("sqrt(r_p) - r_1", domain=domain)
+        strict = family_conditions(loss)
+        assert [c.decision.value for c in strict[:2]] == [None, True]
+
+
 def test_a_range_of_a_parameter_decides():
     assert sides("lam*(r_p - r_1)", parameters=["lam=0.5..1"]) == (True, True)
     assert sides("lam*(r_p - r_1)", parameters=["lam=0..1"]) == (False, True)

@@ -51,30 +51,36 @@ def located_signs(
     """The signs of the slopes, with the points that refute; `early` stops at the first that is refuted."""
     count = len(loss.positives)
     signed = [slope if place < count else -slope for place, slope in enumerate(slopes)]
-    if strict and (loss.symbolic or not (loss.bounds or any(has_pieces(slope) for slope in slopes))):
-        result = [_smooth(slope, loss) for slope in signed]
-    else:
-        result = []
-        for slope in signed:
-            result.append(decide_on(slope, strict, loss.bounds))
-            if early and result[-1].decision.value is False:
-                return result
-    if not zero_sum or count > 1 or all(found.decision.value is not None for found in result):
-        return result
-    if loss.negatives is not None and any(found.decision.value is None for found in result[1:]):
-        result[1:] = _by_gaps(loss, result[1:], strict)
-    if result[0].decision.value is None and all(found.decision for found in result[1:]):
-        detail = "minus the sum of the other slopes, each " + ("negative" if strict else "not positive")
-        result[0] = Located(Decision(True, POLYNOMIAL, detail))
+    smooth = strict and (loss.symbolic or not (loss.bounds or any(has_pieces(slope) for slope in slopes)))
+    result: list[Located] = []
+    for slope in signed:
+        result.append(Located(decide_positive(slope)) if smooth else _on_domain(slope, strict, loss.bounds))
+        if early and result[-1].decision.value is False:
+            return result
+    if zero_sum and count == 1:
+        if loss.negatives is not None and any(found.decision.value is None for found in result[1:]):
+            result[1:] = _by_gaps(loss, result[1:], strict)
+        if result[0].decision.value is None and all(found.decision for found in result[1:]):
+            detail = "minus the sum of the other slopes, each " + ("negative" if strict else "not positive")
+            result[0] = Located(Decision(True, POLYNOMIAL, detail))
+    if smooth and not loss.symbolic:
+        return [_again(found, slope) for found, slope in zip(result, signed, strict=True)]
     return result
 
 
-def _smooth(slope: Expr, loss: Loss) -> Located:
-    """The sign of a slope without kinks; a small one that is left open is looked at again, at more points."""
-    found = Located(decide_positive(slope))
-    if found.decision.value is None and not loss.symbolic and sympy.count_ops(slope) <= LARGE:
-        again = decide_on(slope, True, loss.bounds)
-        return found if again.decision.value is None else again
+def _again(found: Located, slope: Expr) -> Located:
+    """The sign of a small slope without kinks that is left open, by more points and proofs."""
+    if found.decision.value is not None or sympy.count_ops(slope) > LARGE:
+        return found
+    other = _on_domain(slope, True, NO_BOUNDS)
+    return found if other.decision.value is None else other
+
+
+def _on_domain(slope: Expr, strict: bool, bounds: Bounds) -> Located:
+    """The sign of a slope; a strict one is that of a slope which is finite off its kinks."""
+    found = decide_on(slope, strict, bounds)
+    if strict and found.decision and not all(_is_met(need, bounds) for need in needs(slope)):
+        return Located(Decision(None, ABSTAINED, f"{found.decision.detail}, where the slope is finite"))
     return found
 
 
