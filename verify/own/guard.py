@@ -175,8 +175,8 @@ def unchanged_settings(of_file: bool = False) -> Iterator[None]:
         if not of_file:
             after.callback(_restore_torch, _torch_settings())
             after.callback(_restore_precision, _precision())
-        after.callback(_restore_list, sys.path, list(sys.path))
-        after.callback(_restore_list, sys.argv, list(sys.argv))
+        after.callback(_restore_path, list(sys.path))
+        after.callback(sys.argv.__setitem__, slice(None), list(sys.argv))
         after.callback(_restore_folder, _folder())
         after.callback(_restore_recursion, sys.getrecursionlimit())
         if threading.current_thread() is threading.main_thread():
@@ -231,10 +231,10 @@ def _restore_precision(before: Any) -> None:
         setattr(sys.modules["sympy.core.parameters"].global_parameters, key, value)
 
 
-def _restore_list(values: list[str], before: list[str]) -> None:
-    """What was there comes first again; what was added stays behind it."""
-    if values != before:
-        values[:] = [*before, *(value for value in values if value not in before)]
+def _restore_path(before: list[str]) -> None:
+    """Folders that were searched come first again; those that were added stay behind them."""
+    if sys.path != before:
+        sys.path[:] = [*before, *(folder for folder in sys.path if folder not in before)]
 
 
 def _folder() -> str | None:
