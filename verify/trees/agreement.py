@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # The closed forms that `theory` derives, evaluated in exact rationals.
 
+# Of its largest term: a sum below this is within rounding of zero, after a few layers too.
+NEAR = fmpq(1, 2**36)
 # A tree with more parameters is derived with its exact numbers in place of symbols: polynomials in all of them explode.
 SYMBOLS = 12
 # The Walsh form has a monomial for every odd set of leaves, in every entry of the connection.
@@ -240,7 +242,30 @@ def by_torch(instance: TreeInstance, device: str) -> tuple[dict[tuple[str, Any],
     import torch
 
     double, single = (torch_moments(*torch_sides(instance, device, dtype)) for dtype in (torch.float64, torch.float32))
-    return double, rounding.measured_tolerance(list(double.values()), list(single.values()))
+    tolerance = rounding.measured_tolerance(list(double.values()), list(single.values()))
+    return double, max(tolerance, cancelled(instance))
+
+
+def cancelled(instance: TreeInstance) -> float:
+    """What rounding can explain of moments that cancel: float32 sums may happen to be exact where float64 sums are not.
+
+    A covariance is a difference of products of two activations or of two connections, an update one times weights.
+    """
+    moments = enumeration(instance)
+    passes = [moments.run(c) for c in {c for law in moments.laws[instance.tree.root] for c in law}]
+    scale = 0.0
+    for node, matrix in instance.by_node.items():
+        activation, inputs, jacobian = (
+            max(top(getattr(one, name)[node]) for one in passes) for name in ("activations", "inputs", "jacobians")
+        )
+        weight = sum(abs(entry) for row in matrix for entry in row)
+        scale = max(scale, activation**2, (inputs * jacobian) ** 2 * max(1.0, weight))
+    return rounding.SAFETY * rounding.UNIT_ROUNDOFF * scale
+
+
+def top(values: Array) -> float:
+    """The largest absolute entry."""
+    return max((abs(float(entry)) for entry in values.flat), default=0.0)
 
 
 def network_of(instance: TreeInstance, device: str, dtype: torch.dtype | None = None) -> TreeNetwork:
@@ -291,10 +316,7 @@ def measure_float(instance: TreeInstance, claim: Claim | None = None, device: st
 
 
 def near_kink(instance: TreeInstance) -> bool:
-    """Whether some pre-activation is zero without being zero term by term: float sums may then fall on either side.
-
-    Entries are multiples of 1/8 of moderate size, so other pre-activations are far from zero in float64.
-    """
+    """Whether some pre-activation is within rounding of zero without being zero term by term."""
     moments = enumeration(instance)
     if instance.slope == 1.0:
         return False
@@ -304,7 +326,8 @@ def near_kink(instance: TreeInstance) -> bool:
             for node in instance.tree.latents:
                 terms = moments.weights[node] * result.inputs[node][None, :]
                 for row in terms:
-                    if sum(row, fmpq(0)) == 0 and any(term != 0 for term in row):
+                    largest = max(map(abs, row))
+                    if largest and abs(sum(row, fmpq(0))) <= largest * NEAR:
                         return True
     return False
 
