@@ -16,10 +16,10 @@ from .latex.render import to_latex as to_latex
 from .losses.family import family_membership as family_membership
 from .losses.family import pair_weight as pair_weight
 from .losses.family import pair_weights as pair_weights
-from .losses.two_weights import TwoWeights as TwoWeights
-from .losses.two_weights import two_weights as two_weights
 from .registry import STATEMENTS as STATEMENTS
 from .registry import derive as derive
+from .towers.two_weights import TwoWeights as TwoWeights
+from .towers.two_weights import two_weights as two_weights
 from .trees.activation import activation_covariance as activation_covariance
 from .trees.activation import activation_covariances as activation_covariances
 from .trees.gap_law import GapLaw as GapLaw

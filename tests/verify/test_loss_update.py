@@ -16,7 +16,7 @@ from theory.core.notation import negative, pair_distance, r_0
 from theory.losses.family import weak_conditions
 from theory.losses.loss import loss_of
 from theory.losses.parameters import Parameter, read_parameter, read_parameters
-from theory.losses.two_weights import derive_two_weights, weights_of
+from theory.towers.two_weights import derive_two_weights, weights_of
 from verify.commands import make_context
 from verify.loss import kink, measure, tuples
 from verify.loss.check import check_loss, loss_json, loss_lines

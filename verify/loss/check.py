@@ -240,7 +240,7 @@ def _weak_statement_4(loss: Loss, weights: list[sympy.Expr], report: dict[str, A
 
 def _update(loss: Loss) -> Update:
     """The update with two weights: derived, and measured against the literal loss."""
-    from theory.losses.two_weights import derive_two_weights, named_weights
+    from theory.towers.two_weights import derive_two_weights, named_weights
     from verify.loss import tuples
 
     named = named_weights(loss)
