@@ -46,7 +46,14 @@ ALL_NEGATIVES = quantity("sum over the negatives", r"\sum_{k=1}^{H}")
 
 @dataclass(frozen=True)
 class TwoWeights:
-    """``alphas`` of the positives and ``betas`` of the negatives, as functions of the distances."""
+    """Weights of the update of a loss: ``alphas`` of the positives, ``betas`` of the negatives, in the distances.
+
+    Examples
+    --------
+    >>> found = two_weights("r_p + exp(-r_1)")
+    >>> found.alphas, found.betas
+    ((1,), (exp(-r_1),))
+    """
 
     alphas: tuple[Expr, ...]
     betas: tuple[Expr, ...]
