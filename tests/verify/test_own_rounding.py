@@ -58,11 +58,14 @@ def test_a_side_that_draws_without_a_seed_is_refused():
 
 
 def test_a_refutation_says_where_no_rounding_was_measured():
-    plain = measure(square, lambda i, at: 1.1 * sum(v * v for v in i.x))
+    plain = measure(square, lambda i, at: 0.7)
     assert plain.status == "refuted"
     assert plain.detail == "the numeric side uses no at.array or at.tensor: rounding not measured"
-    # Where rounding is unknown, a small difference is no refutation.
-    assert measure(square, lambda i, at: (1 + 1e-9) * sum(v * v for v in i.x)).status == "abstained"
+    # Where rounding is unknown, a small difference is no refutation; that of Python's numbers is known.
+    kept = (1 + 1e-9) * sum(v * v for v in THIRDS.x)
+    assert measure(square, lambda i, at: kept).status == "abstained"
+    assert measure(square, lambda i, at: (1 + 1e-9) * sum(v * v for v in i.x)).status == "refuted"
+    assert measure(square, lambda i, at: sum(3 * v * v / 3 for v in i.x)).status == "holds"
     assert measure(square, lambda i, at: 1.1 * square(i, at)).detail == ""
     # A whole number is what it is, however it was made.
     assert measure(lambda i, at: at.array(i.x).size, lambda i, at: 4).detail == ""
@@ -232,3 +235,57 @@ def test_forward_differentiation_inside_of_reverse():
 
     assert measure(hessian, lambda i, at: np.diag(6 * at.array(i.x))).status == "holds"
     assert measure(hessian, lambda i, at: np.diag(6.001 * at.array(i.x))).status == "refuted"
+
+
+def signs(right):
+    return lambda i, at: np.array([1.0 if v > 0 or (right and v == 0) else -1.0 for v in i.x])
+
+
+def test_a_kink_at_numbers_that_no_arithmetic_was_asked_for():
+    assert measure(signs(True), signs(False), Numbers((0.0, 1.0))).status == "abstained"
+    assert measure(signs(True), signs(False), Numbers((1e-9, 1.0))).status == "holds"
+    assert measure(signs(True), lambda i, at: -signs(True)(i, at), Numbers((0.0, 1.0))).status == "refuted"
+
+
+def direction(i, at):
+    x = at.array(i.x)
+    return x / np.sqrt(x**2)
+
+
+def direction_in_torch(i, at):
+    x = at.tensor(i.x).requires_grad_()
+    return torch.autograd.grad(x[:, None].norm(dim=1).sum(), x)[0]
+
+
+def naive(lib, numbers):
+    return lambda i, at: lib.log(lib.exp(400 * getattr(at, numbers)(i.x)).sum())
+
+
+def stable(i, at):
+    return torch.logsumexp(400 * at.tensor(i.x), 0)
+
+
+FINITE = {
+    "a pole": (direction, direction_in_torch, (0.0, 1.0), "the theory side is finite nearby"),
+    "overflow in NumPy": (naive(np, "array"), stable, (3.0, 1.0), "the theory side overflows"),
+    "overflow in torch": (stable, naive(torch, "tensor"), (3.0, 1.0), "the numeric side overflows"),
+    "a root of what cancels": (
+        lambda i, at: at.array(i.x) * 0,
+        lambda i, at: np.sqrt((at.array(i.x) / 49) * 49 - at.array(i.x)),
+        (1.0, 2.0),
+        "the numeric side is finite nearby",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FINITE)
+def test_a_side_that_is_not_finite_by_accident_refutes_nothing(name):
+    theory, numeric, x, reason = FINITE[name]
+    found = measure(theory, numeric, Numbers(x))
+    assert found.status == "abstained"
+    assert found.detail.startswith(reason)
+
+
+def test_a_side_that_is_finite_nowhere_refutes():
+    refuted = measure(lambda i, at: np.sqrt(-np.abs(at.array(i.x))), lambda i, at: at.array(i.x))
+    assert refuted.status == "refuted"

@@ -38,9 +38,9 @@ CLEAR = 2.0**-30
 """Part of an entry to which its tolerance is so small that other directions of rounding alone decide that it agrees."""
 LAST_DIGITS = 16 * rounding.UNIT_ROUNDOFF
 """Relative difference at which sides agree."""
-UNSEEN = 48 * rounding.UNIT_ROUNDOFF
-"""Relative difference beyond the tolerance that stays open: rounding of Python's own numbers, which the noise does not
-see."""
+UNSEEN = 1008 * rounding.UNIT_ROUNDOFF
+"""Relative difference beyond the tolerance that stays open: libraries err by more than rounding, `scipy.linalg.expm` of
+SciPy 1.17 by 660 roundings."""
 SMALL = 1e-6
 """Part of an entry beyond which its tolerance decides nothing ..."""
 NEGLIGIBLE = 2.0**-33
@@ -95,9 +95,10 @@ class Comparison:
         return moves
 
     def unmeasured(self, name: str) -> bool:
-        """Whether a side showed no rounding: it used neither `at` nor torch, and its results are no whole numbers."""
+        """Whether a side showed no rounding in any arithmetic, and its results are no whole numbers."""
         whole = all(np.array_equal(values, np.rint(values)) for values in self.sides[name].values())
-        return not whole and not any(noise.asked or noise.count for noise in self.seen[name])
+        moves = some(self.directed[name])
+        return not whole and not moves and not any(noise.asked or noise.count for noise in self.seen[name])
 
     @property
     def largest(self) -> float:
@@ -113,7 +114,7 @@ class Comparison:
             for direction in directions():
                 for key, move in self.moved(name, Noise(0, direction=direction)).items():
                     largest[key] = np.maximum(largest[key], move)
-            result[name] = largest
+            result[name] = {key: spread(move, np.abs(self.sides[name][key])) for key, move in largest.items()}
         return result
 
     def by_directions(self) -> Arrays:
@@ -263,6 +264,15 @@ class Comparison:
             middle = (first + last) // 2
             first, last = (first, middle) if by(name, (first, middle)) >= by(name, (middle, last)) else (middle, last)
         return f"{name} side, {operations[first]}" if operations else f"{name} side"
+
+
+def spread(moves: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Moves of entries, each at least what rounding moves entries that are no larger: chance leaves some unmoved."""
+    order = np.argsort(size, axis=None)
+    rounds = np.where(moves <= CLEAR * size, moves, 0.0).ravel()[order]
+    result = moves.copy()
+    result.ravel()[order] = np.maximum(moves.ravel()[order], np.maximum.accumulate(rounds))
+    return result
 
 
 def some(masks: Arrays) -> bool:

@@ -16,7 +16,7 @@ import math
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,8 @@ class Noise:
     `level` is the relative move of a result, `inputs` that of an input; `shift` moves an input additively, by a part of
     the larger of its size and one, so that zeros and ties are left. Operations outside of `window` stay as they are,
     and `only` names the one input that is shifted. Equal arrays move alike. With a `direction` nothing is moved, and
-    all results are rounded that way. `largest` is the largest input.
+    all results are rounded that way. `largest` is the largest input, and `overflow` says of a noise that is asked to
+    `watch` whether finite numbers gave one beyond float64.
     """
 
     seed: int
@@ -74,10 +75,12 @@ class Noise:
     window: tuple[float, float] = (0, math.inf)
     only: tuple[int, int] | None = None
     direction: int = 0
+    watch: bool = False
     operations: list[Operation] | None = None
     count: int = 0
     asked: dict[tuple[int, int], float] = field(default_factory=dict)
     narrow: bool = False
+    overflow: bool = False
     largest: float = 0.0
     generators: dict[str, Any] = field(default_factory=dict)
 
@@ -108,6 +111,10 @@ class Noise:
         """Note floats below float64, but for whole numbers such as masks and constants, which are exact in any."""
         if not self.narrow and result.dtype.char in "efF":
             self.narrow = not np.array_equal(result, np.rint(result), equal_nan=True)
+
+    def overflowed(self, *_: Any) -> None:
+        """What NumPy calls where a result is beyond float64."""
+        self.overflow = True
 
     def move(self, result: np.ndarray, magnitude: np.ndarray) -> None:
         """Move a result in place by the level times a magnitude."""
@@ -320,9 +327,10 @@ def moved_function(own: Noise | None, func: Any, implemented: Callable[[], Any],
         return wrapped(implemented(), noise)
     if not normwise and func.__name__ not in BILINEAR:
         before = noise.count
-        result = implemented()
-        if noise.count > before:  # it came down to operations of noisy arrays
-            return wrapped(result, noise)
+        with suppress(TypeError):  # of NumPy's own code, that expects plain arrays: percentile
+            result = implemented()
+            if noise.count > before:  # it came down to operations of noisy arrays
+                return wrapped(result, noise)
     args, kwargs = deep(args, plain), deep(kwargs, plain)
     given = [item for item in flat((*args, *kwargs.values())) if isinstance(item, np.ndarray)]
     if not noise.active(func.__name__, lambda: top(given)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from hltm.base.errors import InputError, printable
 from verify.engine.disagreement import disagreement
 from verify.engine.evidence import NO_NUMBER, Measurement, joined
 from verify.own.arithmetic import Arithmetic
-from verify.own.comparison import SIDES, Arrays, Comparison, Judged
+from verify.own.comparison import KINK_RUNS, SHIFTS, SIDES, Arrays, Comparison, Judged
 from verify.own.directed import rounded
 from verify.own.guard import as_text as as_text
 from verify.own.guard import called, recorded, unchanged
@@ -93,7 +93,8 @@ class UserSides:
             return Measurement(math.nan, 0.0, False, NO_NUMBER)
         apart = self.not_finite(left, right, instance)
         if apart is not None:
-            return apart
+            why = self.finite_nearby(sides, instance, claim, device) if apart.decided else ""
+            return Measurement(math.nan, 0.0, False, why) if why else apart
         gaps = {key: self.gap(left[key], right[key]) for key in left}
         comparison = Comparison(sides, gaps, lambda name, noise: self.again(name, instance, claim, device, noise))
         if self.tolerance is not None or self.standard_error is not None:
@@ -121,15 +122,36 @@ class UserSides:
         side = self.side(name, claim)
         at = Arithmetic(device=device, noise=None if noise.direction else noise)
 
+        over: Any = {"over": "call", "call": noise.overflowed} if noise.watch else {}
+
         def directed(instance: Any, at: Arithmetic) -> Any:
-            with rounded(noise.direction):
+            with rounded(noise.direction), np.errstate(**over):
                 return side(instance, at)
 
         try:
             with noisy_torch(noise):
-                return self.ask(name, directed if noise.direction else side, instance, at)
+                result = self.ask(name, directed if noise.direction or noise.watch else side, instance, at)
+                moved = None if noise.asked else moved_instance(instance, noise)
+                return result if moved is None else self.ask(name, side, moved, at)
         except InputError:
             return None
+
+    def finite_nearby(self, sides: Mapping[str, Arrays], instance: Any, claim: Side | None, device: str) -> str:
+        """Why a side that is not finite here is no counterexample: overflow; a pole or kink that tiny moves leave."""
+        for name, arrays in sides.items():
+            finite = {key: np.isfinite(values) for key, values in arrays.items()}
+            if all(mask.all() for mask in finite.values()):
+                continue
+            watching = Noise(0, watch=True)
+            self.again(name, instance, claim, device, watching)
+            if watching.overflow:
+                return f"the {name} side overflows"
+            for seed in range(KINK_RUNS):
+                moved = self.again(name, instance, claim, device, Noise(seed, level=SHIFTS[0], shift=SHIFTS[0])) or {}
+                same = all(key in moved and moved[key].shape == mask.shape for key, mask in finite.items())
+                if same and any((np.isfinite(moved[key]) & ~mask).any() for key, mask in finite.items()):
+                    return f"the {name} side is finite nearby, as at a pole or a kink"
+        return ""
 
     def gap(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """By how much the relation fails at each entry."""
@@ -246,6 +268,28 @@ class UserSides:
             raise InputError(
                 f"statement {self.slug!r} at instance {as_text(instance)}: the sides are empty, None says nothing"
             )
+
+
+def moved_instance(instance: Any, noise: Noise) -> Any:
+    """The instance with every float moved, for a side that asks no arithmetic for them; None where there is none."""
+    if not (noise.shift or noise.inputs) or noise.only or not is_dataclass(instance) or isinstance(instance, type):
+        return None
+    apart = Noise(noise.seed, inputs=noise.inputs, shift=noise.shift)
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, float):
+            return float(apart.moved_input(np.array(value)))
+        if isinstance(value, np.ndarray):
+            return apart.moved_input(value) if value.dtype == np.float64 else value
+        if type(value) is not tuple:
+            return value
+        numbers = all(isinstance(item, float) for item in value)
+        return tuple(apart.moved_input(np.array(value)).tolist()) if numbers else tuple(map(moved, value))
+
+    try:
+        return replace(instance, **{item.name: moved(getattr(instance, item.name)) for item in fields(instance)})
+    except Exception:  # its own checks refuse other numbers
+        return None
 
 
 def arrays(value: Any, exact: bool) -> Arrays | None:

@@ -33,6 +33,10 @@ EXACT = named(
     new_empty_strided index_put index_copy nan_to_num value_selecting_reduction_backward unfold expand_copy
     view_copy fill_diagonal real imag view_as_real movedim set resize isnan cummax cummin to contiguous"""
 )
+# Operations that are infinite at finite numbers, without any overflow.
+POLES = EXACT | named(
+    "div reciprocal log log2 log10 log1p rsqrt pow tan atanh erfinv lgamma digamma logit special_ndtri"
+)
 SUMS = named("add sub rsub")
 # Linear algebra that goes entry by entry: the rest rounds relative to the largest entry of a matrix.
 ENTRYWISE = named("linalg_vector_norm linalg_cross")
@@ -77,6 +81,9 @@ class NoisyTorch(TorchDispatchMode):
                 result = func(*args, **kwargs)
         else:
             result = moved(self.noise, func, base, args, kwargs)
+        if self.noise.watch and base not in POLES and all(item.isfinite().all() for item in given):
+            made = floats(result if isinstance(result, tuple | list) else (result,))
+            self.noise.overflow |= bool(given) and any(bool(item.isinf().any()) for item in made)
         for item in floats(result if isinstance(result, tuple | list) else (result,)):
             if item.dtype in NARROW and not self.noise.narrow:
                 self.see(base, item, given)
