@@ -18,7 +18,7 @@ from verify.instances import samples
 from verify.instances.instance import JsonInstance, Matrix, Vector, freeze
 from verify.packs.oracle import entries, exact_gradient, float_gradients
 from verify.packs.part import Pack, Part, Place, UndecidedError
-from verify.strategies import SLOPES, eighths, matrices, simplices, towers, widths
+from verify.strategies import SLOPES, eighths, grid_matrices, simplices, towers, widths
 from verify.tolerance.running import Bounded
 from verify.towers import balls
 from verify.towers.population import half_square, run, to_float, weighted_sum
@@ -550,9 +550,9 @@ def instances(draw: st.DrawFn, max_layers: int = 2, max_width: int = 2, max_poin
         slope=draw(st.sampled_from(SLOPES)),
         weights=draw(towers(shape)),
         target_weights=draw(towers(shape)),
-        predictor=draw(matrices(shape[-1], shape[-1])),
+        predictor=draw(grid_matrices(shape[-1], shape[-1])),
         scale=draw(eighths(-8, 16)),
-        points=draw(st.tuples(*[matrices(spread, shape[0])] * points)),
+        points=draw(st.tuples(*[grid_matrices(spread, shape[0])] * points)),
         point_weights=draw(simplices(points)),
         augmentation_weights=draw(st.tuples(*[simplices(spread)] * points)),
     )

@@ -39,7 +39,7 @@ from verify.instances.instance import JsonInstance, Matrix, Vector
 from verify.packs.byol_measures import everywhere, on_points
 from verify.packs.oracle import entries, float_gradients
 from verify.packs.part import BITS, Pack, Part, Place, mutant, pack_statement
-from verify.strategies import eighths, matrices, simplices
+from verify.strategies import eighths, grid_matrices, simplices
 from verify.tolerance import rounding
 from verify.tolerance.running import Bounded
 from verify.towers import balls
@@ -279,7 +279,7 @@ def instances(draw: st.DrawFn, max_width: int = 2, max_points: int = 2) -> Colla
         negatives=draw(st.integers(1, 2)),
         beta=draw(eighths(-16, 16)),
         outputs=draw(st.integers(1, max_width)),
-        points=draw(st.tuples(*[matrices(spread, dimension)] * points)),
+        points=draw(st.tuples(*[grid_matrices(spread, dimension)] * points)),
         point_weights=draw(simplices(points)),
         augmentation_weights=draw(st.tuples(*[simplices(spread)] * points)),
     )

@@ -19,7 +19,7 @@ from verify.instances.instance import JsonInstance, Matrix, Vector
 from verify.packs.byol_measures import everywhere, on_points
 from verify.packs.oracle import entries, exact_gradient, float_gradients
 from verify.packs.part import Pack, Part, Place, UndecidedError
-from verify.strategies import SLOPES, eighths, matrices, simplices, towers, widths
+from verify.strategies import SLOPES, eighths, grid_matrices, simplices, towers, widths
 from verify.tolerance import rounding
 from verify.tolerance.running import Bounded
 from verify.towers import balls
@@ -392,7 +392,7 @@ def instances(draw: st.DrawFn, max_layers: int = 2, max_width: int = 2, max_poin
         beta=draw(eighths(-16, 16)),
         tau=draw(st.sampled_from((1.0, 0.5, 2.0))),
         margin=draw(eighths(0, 8)),
-        points=draw(st.tuples(*[matrices(spread, shape[0])] * points)),
+        points=draw(st.tuples(*[grid_matrices(spread, shape[0])] * points)),
         point_weights=draw(simplices(points)),
         augmentation_weights=draw(st.tuples(*[simplices(spread)] * points)),
     )

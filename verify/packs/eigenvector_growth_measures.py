@@ -19,7 +19,7 @@ from verify.instances.instance import JsonInstance, Matrix, Vector
 from verify.packs.linear_byol_measures import as_float, turn
 from verify.packs.oracle import entries, exact_gradient, float_gradients
 from verify.packs.part import BITS, Pack, Part, Place, UndecidedError
-from verify.strategies import eighths, matrices
+from verify.strategies import eighths, grid_matrices
 from verify.tolerance.running import Bounded
 from verify.towers import balls
 from verify.towers.population import half_square
@@ -376,7 +376,7 @@ def toy(seed: int, count: int, *, rows: int = 2) -> Iterator[GrowthInstance]:
 def instances(draw: st.DrawFn, rows: int = 1) -> GrowthInstance:
     """Instances that shrink to one row in the basis of the eigenvectors."""
     return GrowthInstance(
-        weights=draw(matrices(draw(st.integers(1, rows)), 2)),
+        weights=draw(grid_matrices(draw(st.integers(1, rows)), 2)),
         output=draw(st.sampled_from(((1.0,), (2.0,), (1.0, 0.5), (-0.5, 2.0)))),
         deviations=draw(st.sampled_from(((1.0, 0.0), (1.0, 0.5), (1.5, 0.25), (1.25, 1.0)))),
         angle=draw(eighths(-8, 8)),

@@ -41,7 +41,7 @@ from verify.packs.covariance_loss import Neuron
 from verify.packs.covariance_measures import CovarianceInstance
 from verify.packs.oracle import entries, float_gradients
 from verify.packs.part import Pack, Part, Place, UndecidedError, mutant, pack_statement
-from verify.strategies import vectors
+from verify.strategies import grid_vectors
 from verify.tolerance import rounding
 from verify.tolerance.running import Bounded
 from verify.towers.population import run, weighted_sum
@@ -194,7 +194,7 @@ def instances(draw: st.DrawFn, max_layers: int = 2, max_width: int = 2, max_poin
     """Instances that shrink to one linear layer of width 1 on one point, and z = 0."""
     one = draw(base.instances(max_layers=max_layers, max_width=max_width, max_points=max_points))
     fields = {name: getattr(one, name) for name in one.__dataclass_fields__}
-    return FlowInstance(**fields, z=draw(vectors(len(one.points[0][0]))))
+    return FlowInstance(**fields, z=draw(grid_vectors(len(one.points[0][0]))))
 
 
 STAGES = tuple(

@@ -19,7 +19,7 @@ from verify.instances import samples
 from verify.instances.instance import JsonInstance, Matrix, Vector
 from verify.packs.oracle import entries, exact_gradient, float_gradients
 from verify.packs.part import Pack, Part, Place
-from verify.strategies import eighths, matrices, simplices
+from verify.strategies import eighths, grid_matrices, simplices
 from verify.tolerance.running import Bounded
 from verify.towers import balls
 from verify.towers.population import half_square, weighted_sum
@@ -455,10 +455,10 @@ def instances(draw: st.DrawFn, modes: int = 1, width: int = 1, points: int = 1) 
     (law,) = draw(st.sampled_from(LAWS))
     scales, places = draw(st.sampled_from(SCALES)), draw(st.sampled_from(PLACES))
     return LinearByolInstance(
-        weights=draw(matrices(rows, columns)),
-        predictor=draw(matrices(rows, rows)),
-        target_weights=draw(matrices(rows, columns)),
-        points=draw(st.tuples(*[matrices(len(law), columns)] * size)),
+        weights=draw(grid_matrices(rows, columns)),
+        predictor=draw(grid_matrices(rows, rows)),
+        target_weights=draw(grid_matrices(rows, columns)),
+        points=draw(st.tuples(*[grid_matrices(len(law), columns)] * size)),
         point_weights=draw(simplices(size)),
         augmentation_weights=(law,) * size,
         rates=draw(st.sampled_from(RATES)),

@@ -16,7 +16,7 @@ from verify.instances import samples
 from verify.instances.instance import JsonInstance, Matrix
 from verify.packs.oracle import entries, exact_gradient, float_gradients
 from verify.packs.part import BITS, Pack, Part, Place, UndecidedError
-from verify.strategies import matrices
+from verify.strategies import grid_matrices
 from verify.tolerance.running import Bounded
 from verify.towers import balls
 from verify.towers.population import half_square
@@ -278,10 +278,10 @@ def instances(draw: st.DrawFn, width: int = 2, batch: int = 2) -> LinearSimclrIn
     inputs, hidden = draw(st.integers(1, width)), draw(st.integers(1, width))
     size = draw(st.integers(2, batch))
     return LinearSimclrInstance(
-        weights=draw(matrices(hidden, inputs)),
-        top=draw(matrices(1, hidden)),
-        points=draw(matrices(size, inputs)),
-        views=draw(matrices(size, inputs)),
+        weights=draw(grid_matrices(hidden, inputs)),
+        top=draw(grid_matrices(1, hidden)),
+        points=draw(grid_matrices(size, inputs)),
+        views=draw(grid_matrices(size, inputs)),
     )
 
 

@@ -24,7 +24,7 @@ from verify.instances import samples
 from verify.instances.instance import JsonInstance, Matrix, Vector
 from verify.packs.oracle import LARGEST_EXPONENT, entries, float_gradients
 from verify.packs.part import BITS, Pack, Part, Place, UndecidedError
-from verify.strategies import eighths, matrices, simplices
+from verify.strategies import eighths, grid_matrices, simplices
 from verify.towers import balls
 from verify.towers.population import weighted_sum
 from verify.towers.tower import Array, rational, tensors
@@ -575,11 +575,11 @@ def instances(draw: st.DrawFn, max_size: int = 1, max_top: int = 1) -> ResidueIn
         tau=draw(st.sampled_from((1.0, 2.0, 0.5))),
         margin=draw(eighths(0, 8)),
         negatives=draw(st.integers(1, 3)),
-        mean_connections=draw(st.tuples(*[matrices(rows, n)] * points)),
-        mean_outputs=draw(matrices(points, n)),
-        connections=draw(st.tuples(*[st.tuples(*[matrices(rows, n)] * spread)] * points)),
-        outputs=draw(st.tuples(*[matrices(spread, n)] * points)),
-        biases=draw(matrices(points, n)),
+        mean_connections=draw(st.tuples(*[grid_matrices(rows, n)] * points)),
+        mean_outputs=draw(grid_matrices(points, n)),
+        connections=draw(st.tuples(*[st.tuples(*[grid_matrices(rows, n)] * spread)] * points)),
+        outputs=draw(st.tuples(*[grid_matrices(spread, n)] * points)),
+        biases=draw(grid_matrices(points, n)),
         point_weights=draw(simplices(points)),
         augmentation_weights=draw(st.tuples(*[simplices(spread)] * points)),
     )

@@ -19,7 +19,7 @@ from verify.instances.instance import JsonInstance, Matrix, Vector
 from verify.packs.byol_measures import everywhere, on_points
 from verify.packs.oracle import entries, exact_gradient, float_gradients, float_value, float_values
 from verify.packs.part import BITS, Pack, Part, Place, UndecidedError
-from verify.strategies import SLOPES, eighths, matrices, simplices, towers, widths
+from verify.strategies import SLOPES, eighths, grid_matrices, simplices, towers, widths
 from verify.tolerance.rounding import UNIT_ROUNDOFF
 from verify.tolerance.running import Bounded
 from verify.towers import balls
@@ -446,7 +446,7 @@ def instances(draw: st.DrawFn, max_layers: int = 2, max_width: int = 2, max_poin
     return SpectralInstance(
         slope=draw(st.sampled_from(SLOPES)),
         weights=draw(towers(shape)),
-        inputs=draw(matrices(nodes, shape[0])),
+        inputs=draw(grid_matrices(nodes, shape[0])),
         point_weights=draw(simplices(points)),
         augmentation_weights=draw(st.tuples(*[simplices(nodes)] * points)),
         beta=draw(eighths(-4, 12)),

@@ -26,7 +26,7 @@ from verify.packs.byol_measures import everywhere, on_points
 from verify.packs.oracle import entries, exact_gradient, float_gradients, float_value
 from verify.packs.part import Pack, Part, Place, UndecidedError
 from verify.packs.spectral_measures import constant
-from verify.strategies import eighths, matrices, simplices, vectors
+from verify.strategies import eighths, grid_matrices, grid_vectors, simplices
 from verify.tolerance.running import Bounded
 from verify.towers.population import to_float, weighted_sum
 from verify.towers.tower import Array, rational, tensors
@@ -524,11 +524,11 @@ def instances(draw: st.DrawFn, max_width: int = 2) -> StepwiseInstance:
         turn_out=turn(modes),
         point_weights=draw(simplices(inputs)),
         radii=positive(inputs, 8),
-        noise=draw(st.tuples(*[vectors(inputs)] * inputs)),
+        noise=draw(st.tuples(*[grid_vectors(inputs)] * inputs)),
         start=tuple(map(min, early, late)),
         end=tuple(map(max, early, late)),
-        weights=draw(matrices(modes, inputs)),
-        outputs=draw(matrices(rows, columns)),
+        weights=draw(grid_matrices(modes, inputs)),
+        outputs=draw(grid_matrices(rows, columns)),
     )
 
 

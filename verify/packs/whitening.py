@@ -39,7 +39,7 @@ from verify.packs.byol_measures import everywhere, on_points
 from verify.packs.oracle import entries, float_value
 from verify.packs.part import BITS, Pack, Part, Place, UndecidedError, mutant, once, pack_statement
 from verify.packs.spectral_measures import constant, diagonal
-from verify.strategies import matrices, simplices
+from verify.strategies import grid_matrices, simplices
 from verify.towers import balls
 from verify.towers.population import weighted_sum
 from verify.towers.tower import Array, rational, tensors
@@ -257,8 +257,8 @@ def instances(draw: st.DrawFn, max_width: int = 2) -> WhiteningInstance:
     inputs = draw(st.integers(1, max_width))
     size = inputs + 1
     return WhiteningInstance(
-        weights=draw(matrices(draw(st.integers(1, inputs)), inputs)),
-        points=draw(st.tuples(*[matrices(2, inputs)] * size)),
+        weights=draw(grid_matrices(draw(st.integers(1, inputs)), inputs)),
+        points=draw(st.tuples(*[grid_matrices(2, inputs)] * size)),
         point_weights=draw(simplices(size)),
         augmentation_weights=draw(st.tuples(*[simplices(2)] * size)),
     )
