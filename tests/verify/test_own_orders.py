@@ -93,6 +93,15 @@ def test_no_difference_holds_and_a_scale_too_small_does_not():
         assert rounded.status == status, rounded
 
 
+def test_a_point_that_is_clear_by_itself_ends_no_row():
+    scales = 0.5 ** np.arange(12)
+    tolerances = np.where(np.arange(12) == 10, 1e-9, 1e-15)
+    result = fit(scales, scales**2, tolerances)
+    assert isinstance(result, Exponent)
+    assert result.smallest == scales[9]
+    assert isinstance(fit(scales, scales**2, np.where(np.arange(12) % 5 == 0, 1.0, 1e-15)), str)
+
+
 @pytest.mark.parametrize(
     ("interval", "order", "status"),
     [

@@ -70,19 +70,20 @@ class Exponent:
 def fit(scales: np.ndarray, sizes: np.ndarray, tolerances: np.ndarray) -> Exponent | str:
     """Exponent of ``sizes ~ c scales^p`` as the scales fall, or the reason why none can be fitted.
 
-    The fit uses the last `POINTS` consecutive points at which a size exceeds `CLEAR` tolerances. Their slopes must
+    The fit uses the last `POINTS` points in a row at which a size exceeds `CLEAR` tolerances. Their slopes must
     converge: they agree to `SETTLED`, or each change is at most `SHRINK` times the one before, up to rounding. In the
     latter case the slopes below sum up to at most a geometric series of changes, which is doubled. The next point must
     continue the fit within its tolerance.
     """
     clear = np.isfinite(sizes) & (sizes > CLEAR * tolerances) & (sizes > 0)
-    last = int(np.flatnonzero(clear)[-1]) if clear.any() else -1
-    first = last
-    while first > 0 and clear[first - 1]:
-        first -= 1
-    if last < 0 or last - first + 1 < POINTS:
-        count = 0 if last < 0 else last - first + 1
-        return f"rounding hides all but {count} values, at least {POINTS} must be {CLEAR:.0e} tolerances or more"
+    longest = runs = 0
+    last = -1
+    for k, one in enumerate(clear):
+        runs = runs + 1 if one else 0
+        longest = max(longest, runs)
+        last = k if runs >= POINTS else last
+    if last < 0:
+        return f"rounding hides all but {longest} values, at least {POINTS} must be {CLEAR:.0e} tolerances or more"
     used = slice(last - POINTS + 1, last + 1)
     gaps = -np.diff(np.log(scales[used]))
     slopes = -np.diff(np.log(sizes[used])) / gaps
