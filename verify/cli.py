@@ -12,8 +12,9 @@ import inspect
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from hltm.base.command import Job, guarded, refuse_options_before_command
 from hltm.base.errors import InputError
 from hltm.base.interrupts import deferred_interrupt, ignore_interrupts
 from hltm.base.progress import shown
+from hltm.base.userfile import MODULE
 from verify.commands import EXIT, Options, Output, execute, make_context
 from verify.registry import PACKS, REGISTRY, Entry, entry
 
@@ -348,7 +350,18 @@ def leave(application: typer.Typer, name: str) -> None:
         os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", scratch)
         code = guarded(application, name)
         ignore_interrupts()
+    end_with_threads(code)
     sys.exit(code)
+
+
+def end_with_threads(code: int) -> None:
+    """End the process where a user's file started threads that still run: Python would wait for them."""
+    threads = [thread for thread in threading.enumerate() if not thread.daemon]
+    if len(threads) > 1 and MODULE in sys.modules:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
 
 
 @contextmanager

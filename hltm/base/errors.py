@@ -21,7 +21,7 @@ class InputError(ValueError):
 
 
 def printable(text: str) -> str:
-    """The text with every character that is no printable one as its escape, such as \\x1b of a terminal's commands."""
+    """The text with the escapes of characters that cannot be printed, such as those of a terminal's commands."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -244,7 +244,7 @@ FEW = [
     *(f"{PARAMETERS[n % len(PARAMETERS)]}={value}" for n, value in enumerate(VALUES[::3])),
     *(f"file: {name}" for name in list(WHOLE)[::8]),
 ]
-MANY = [*list(ALL)[::8], *(f"file: {name}" for name in WHOLE)]
+MANY = [*list(ALL)[::7], *(f"file: {name}" for name in WHOLE)]
 
 
 @pytest.fixture

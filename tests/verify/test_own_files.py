@@ -386,3 +386,20 @@ def test_a_bundle_runs_elsewhere(project, tmp_path):
     saved = sorted((elsewhere / "counterexamples").glob("wrong--*.json"))[0]
     command = ["replay", f"counterexamples/{saved.name}", "--statements", "statements/mine.py"]
     assert processed("verify", *command, cwd=elsewhere).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\n", 0),
+        ("import os\nos.close(1)\n", 2),
+        ("import os\nos.close(2)\n", 0),
+        ("import sys\nsys.__stdout__.close()\n", 2),
+    ],
+)
+def test_threads_and_closed_files_of_a_process(code, expected, tmp_path):
+    (tmp_path / "mine.py").write_text(code + START + STATEMENTS["right"])
+    done = processed("verify", "run", "mine.py", "--device", "cpu", cwd=tmp_path, timeout=60)
+    assert done.returncode == expected, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == (expected == 2)
