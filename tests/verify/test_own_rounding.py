@@ -289,3 +289,14 @@ def test_a_side_that_is_not_finite_by_accident_refutes_nothing(name):
 def test_a_side_that_is_finite_nowhere_refutes():
     refuted = measure(lambda i, at: np.sqrt(-np.abs(at.array(i.x))), lambda i, at: at.array(i.x))
     assert refuted.status == "refuted"
+
+
+def test_a_side_that_takes_plain_arrays_alone_is_measured():
+    def particular(i, at):
+        x = at.array(i.x)
+        if type(x) is not np.ndarray:
+            raise TypeError("a plain array, please")
+        return (x + 1000) ** 2 - 2000 * x - 1e6
+
+    assert measure(particular, lambda i, at: at.array(i.x) ** 2).status == "holds"
+    assert measure(particular, lambda i, at: 1.00001 * at.array(i.x) ** 2).status == "refuted"

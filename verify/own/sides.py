@@ -118,7 +118,7 @@ class UserSides:
         return self.numeric if name == "numeric" else claim or self.theory
 
     def again(self, name: str, instance: Any, claim: Side | None, device: str, noise: Noise) -> Arrays | None:
-        """A side in noisy arithmetic; what fails there alone has no result."""
+        """A side in noisy arithmetic, or of an instance that is moved where it fails there; None where it fails too."""
         side = self.side(name, claim)
         at = Arithmetic(device=device, noise=None if noise.direction else noise)
 
@@ -133,6 +133,10 @@ class UserSides:
                 result = self.ask(name, directed if noise.direction or noise.watch else side, instance, at)
                 moved = None if noise.asked else moved_instance(instance, noise)
                 return result if moved is None else self.ask(name, side, moved, at)
+        except InputError:  # it takes plain arrays alone
+            moved = moved_instance(instance, noise)
+        try:
+            return None if moved is None else self.ask(name, side, moved, Arithmetic(device=device))
         except InputError:
             return None
 
