@@ -70,9 +70,7 @@ def checked_sides(theory: Any, numeric: Any, exact: Any, name: str) -> None:
         if role != "exact" or side is not None:
             checked_side(side, f"{role} of statement {name!r}")
         if role != "theory" and same_function(theory, side):
-            raise InputError(
-                f"{role}={show(side)} of statement {name!r}: is the theory side itself, must be code of its own"
-            )
+            raise InputError(f"{role} of statement {name!r}: is the theory side itself, must be code of its own")
 
 
 def same_function(one: Any, other: Any) -> bool:
