@@ -16,8 +16,8 @@ from hltm.base.errors import InputError
 from verify import Arithmetic, Context, JsonInstance, PopulationInstance, Variant, tally, user_statement
 from verify.engine.runner import run
 from verify.instances.samples import toy_populations
-from verify.own.sides import UserSides, arrays
 from verify.own.files import load_statements
+from verify.own.sides import UserSides, arrays
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 TUTORIAL = DOCS / "examples" / "infonce_trace.py"
