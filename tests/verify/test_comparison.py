@@ -171,9 +171,9 @@ def test_a_relative_error_of_1e_6_in_any_entry_is_found_or_left_open(name):
 
     theory, numeric = EQUAL[name]
     tried = 0
-    for x in instances(6, 2):
+    for x in instances(3, 2):
         plain = theory(Numbers(tuple(x)), Arithmetic())
-        for where in random.Random(3).sample(range(entries(plain)), min(6, entries(plain))):
+        for where in random.Random(3).sample(range(entries(plain)), min(4, entries(plain))):
             keys = sorted(plain) if isinstance(plain, dict) else [""]
             flat = np.concatenate([np.ravel(plain[key] if isinstance(plain, dict) else plain) for key in keys])
             if abs(flat[where]) <= 1e-9 * natural_scale(name, flat, x):
@@ -181,7 +181,7 @@ def test_a_relative_error_of_1e_6_in_any_entry_is_found_or_left_open(name):
             tried += 1
             result = measure(lambda i, at, w=where: changed(theory(i, at), w, 1 + 1e-6), numeric, x)
             assert result.status != "holds", (x, where, flat[where])
-    assert tried >= 6
+    assert tried >= 3
 
 
 def natural_scale(name, flat, x):

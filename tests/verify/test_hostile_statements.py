@@ -239,10 +239,10 @@ ALL = {
 }
 # A few of every kind, and about 300 of all.
 FEW = [
-    *(f"{how} at {list(PLACES)[n % len(PLACES)]}" for n, how in enumerate(RAISES)),
-    *(f"returns {value}" for value in RETURNED[::8]),
-    *(f"{PARAMETERS[n % len(PARAMETERS)]}={value}" for n, value in enumerate(VALUES[::3])),
-    *(f"file: {name}" for name in list(WHOLE)[::8]),
+    *(f"{how} at {list(PLACES)[n % len(PLACES)]}" for n, how in list(enumerate(RAISES))[::3]),
+    *(f"returns {value}" for value in RETURNED[::16]),
+    *(f"{PARAMETERS[n % len(PARAMETERS)]}={value}" for n, value in enumerate(VALUES[::8])),
+    *(f"file: {name}" for name in list(WHOLE)[::16]),
 ]
 MANY = [*list(ALL)[::7], *(f"file: {name}" for name in WHOLE)]
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from verify.own.arithmetic import noisy_torch
 from verify.own.directed import NEAREST, SMALL, directions, rounded
-from verify.own.noise import Noise, Noisy, NoisyFloat, noisy, noisy_torch
+from verify.own.noise import Noise, Noisy, NoisyFloat, noisy
 
 LEVEL = 2.0**-36
 NUMPY = {
@@ -51,6 +52,7 @@ def added_at(a):
 
 @pytest.mark.parametrize("compute", NUMPY.values(), ids=NUMPY)
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=6))
+@settings(max_examples=20)
 def test_without_noise_it_is_float64(compute, values):
     x = np.array(values)
     # NumPy takes another power for arrays than for numbers, and a noisy number is an array.

@@ -22,7 +22,7 @@ from verify.engine.statement import Assumption, Check, Context, PaperRelation, S
 from verify.own.broken import checked_name
 from verify.own.guard import called
 
-TITLE = 200
+TITLE = 500
 CLAIM = 20_000
 # Characters that change how a terminal or a browser shows what follows them.
 REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -88,13 +88,23 @@ def same_function(one: Any, other: Any) -> bool:
     return False
 
 
-def checked_tolerance(tolerance: Any, name: str) -> None:
-    """Refuse a tolerance that is neither a number, nor a function, nor None."""
+def checked_tolerance(tolerance: Any, standard_error: Any, name: str) -> None:
+    """Refuse a tolerance that is neither a number, nor a function, nor None, and one beside standard errors."""
+    if standard_error is not None:
+        checked_side(standard_error, f"standard_error of statement {name!r}")
+        if tolerance is not None:
+            raise InputError(f"tolerance of statement {name!r}: must be left out with standard_error")
     if tolerance is None or callable(tolerance):
         return
     number = isinstance(tolerance, int | float) and not isinstance(tolerance, bool)
     if not number or not 0 <= tolerance < math.inf:
         raise InputError(f"statement {name!r}: tolerance={show(tolerance)}: must be a number that is not negative")
+
+
+def checked_claims(symbolic: Any, name: str) -> None:
+    """Refuse symbolic claims that no function returns."""
+    if symbolic is not None and not callable(symbolic):
+        raise InputError(f"symbolic={show(symbolic)} of statement {name!r}: must be a function that returns the claims")
 
 
 def checked_variants(variants: Sequence[Variant], theory: Any, name: str) -> None:

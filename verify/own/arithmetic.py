@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,3 +84,15 @@ class Arithmetic:
 
 def _nested(value: np.ndarray) -> Any:
     return tuple(_nested(item) for item in value) if value.ndim else float(value)
+
+
+@contextmanager
+def noisy_torch(noise: Noise) -> Iterator[None]:
+    """Move every result of torch inside the block; do nothing where torch is not loaded."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from verify.own.torch_noise import NoisyTorch
+
+    with NoisyTorch(noise):
+        yield

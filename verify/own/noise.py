@@ -16,7 +16,7 @@ import math
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -446,15 +446,3 @@ def wrapped(result: Any, noise: Noise | None) -> Any:
         noise.see(np.asarray(result))
         return noisy(plain(np.asarray(result)), noise)
     return result
-
-
-@contextmanager
-def noisy_torch(noise: Noise) -> Iterator[None]:
-    """Move every result of torch inside the block; do nothing where torch is not loaded."""
-    if "torch" not in sys.modules:
-        yield
-        return
-    from verify.own.torch_noise import NoisyTorch
-
-    with NoisyTorch(noise):
-        yield

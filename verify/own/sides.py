@@ -15,16 +15,17 @@ from typing import Any, Literal
 import numpy as np
 from flint import fmpq
 
+from hltm.base.checks import show
 from hltm.base.errors import InputError, printable
 from verify.engine.disagreement import disagreement
 from verify.engine.evidence import NO_NUMBER, Measurement, joined
-from verify.own.arithmetic import Arithmetic
+from verify.own.arithmetic import Arithmetic, noisy_torch
 from verify.own.comparison import KINK_RUNS, SHIFTS, SIDES, Arrays, Comparison, Judged
 from verify.own.directed import rounded
 from verify.own.guard import as_text as as_text
 from verify.own.guard import called, recorded, unchanged
 from verify.own.mutants import MutantSide
-from verify.own.noise import Noise, noisy_torch, plain
+from verify.own.noise import Noise, plain
 from verify.tolerance import rounding
 from verify.towers.tower import largest
 
@@ -55,6 +56,12 @@ class UserSides:
     tolerance: float | Callable[[Any], float] | None
     relation: Relation = "=="
     standard_error: Side | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a relation that is not known."""
+        if self.relation not in RELATIONS:
+            rule = f"must be one of {', '.join(RELATIONS)}"
+            raise InputError(f"relation={show(self.relation)} of statement {self.slug!r}: {rule}")
 
     @rounding.quiet
     def measure_float(self, instance: Any, claim: Side | None = None, device: str = "cpu") -> Measurement:

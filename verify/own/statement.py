@@ -17,6 +17,7 @@ from verify.engine.evidence import Evidence, Kind, Measurement, joined, tally
 from verify.engine.statement import Assumption, Check, Context, Statement, Variant
 from verify.own.arguments import (
     CLAIM,
+    checked_claims,
     checked_side,
     checked_sides,
     checked_text,
@@ -30,7 +31,7 @@ from verify.own.broken import checked_name, kept_if_broken, slug_of
 from verify.own.guard import as_text, described
 from verify.own.mutants import mutant_sides
 from verify.own.orders import AsymptoticSides, examples, sides_of_order
-from verify.own.sides import NOT_APPLICABLE, RELATIONS, Relation, Side, UserSides
+from verify.own.sides import NOT_APPLICABLE, Relation, Side, UserSides
 from verify.own.symbolic import UserClaims, kernel_evidence
 from verify.own.tied import SHOWN, TiedClaims, tied_evidence
 from verify.own.training import AlongTraining, trained_checks
@@ -161,23 +162,14 @@ def user_statement(
     name = slug if slug is not None else slug_of(title)
     checked_name(name, "slug")
     checked_sides(theory, numeric, exact, name)
-    checked_tolerance(tolerance, name)
-    if symbolic is not None and not callable(symbolic):
-        raise InputError(f"symbolic={show(symbolic)} of statement {name!r}: must be a function that returns the claims")
+    checked_tolerance(tolerance, standard_error, name)
+    checked_claims(symbolic, name)
     kind = type_of_instances(stages_of(strategy, name)[0](), name)
     stages = checked_stages(strategy, name, kind)
-    if relation not in RELATIONS:
-        raise InputError(f"relation={show(relation)} of statement {name!r}: must be one of {', '.join(RELATIONS)}")
-    if standard_error is not None:
-        checked_side(standard_error, f"standard_error of statement {name!r}")
-        if tolerance is not None:
-            raise InputError(f"tolerance of statement {name!r}: must be left out with standard_error")
     sides = UserSides(name, theory, numeric, exact, tolerance, relation, standard_error)
     if order is not None or in_ is not None:
         sides = sides_of_order(sides, order, in_, kind)
-    measures: Measures = {"float": sides.measure_float}
-    if exact is not None:
-        measures = {"exact": sides.measure_exact, **measures}
+    measures: Measures = {**({} if exact is None else {"exact": sides.measure_exact}), "float": sides.measure_float}
     mutants = variants_of(variants, tuple(measures), name)
     named = checked_texts(assumptions, f"assumptions of statement {name!r}")
     assumed = list(drops) if isinstance(drops, Mapping) else []

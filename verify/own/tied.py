@@ -392,7 +392,8 @@ def fitting(relation: Any, given: Mapping[Any, Any], covered: bool) -> dict[Any,
                 sizes.setdefault(size, actual)
     for matrix in matrices:
         shape = tuple(
-            sympy.sympify(size, strict=True).xreplace({s: sympy.Integer(n) for s, n in sizes.items()}) for size in matrix.shape
+            sympy.sympify(size, strict=True).xreplace({s: sympy.Integer(n) for s, n in sizes.items()})
+            for size in matrix.shape
         )
         actual = values[matrix].shape
         if shape != actual:
