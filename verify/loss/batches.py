@@ -26,6 +26,7 @@ NEGATIVES = ((4, 3, 1), (3, 4, 2), (5, 3, 5), (3, 5, 7), (4, 4, 8), (3, 5, 9), (
 LARGE, FAR, FARTHEST = 250.0, 1e4, 1e6
 NEAR, TINY = 1e-5, 1e-9
 OF_TINY_NORM = "outputs of norm 1e-9"
+SINGLETON = "an anchor without a positive"
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,8 @@ def batches(layout: Layout, scale: float, seed: int) -> list[Batch]:
     draws = Draws(layout, scale, seed)
     shift = 2 if layout.kind == LABELS else 0  # room for classes of two
     result = [draws.batch(SCREEN_SHAPE[0] + shift, SCREEN_SHAPE[1], s, generic=True) for s in SCALES]
+    # One set of labels for the batches that are stacked.
+    result = [replace(batch, data=replace(batch.data, labels=result[0].data.labels)) for batch in result]
     for number in range(12):
         size, width = SHAPES[number % len(SHAPES)]
         result.append(draws.batch(size + shift, width, SCALES[number % len(SCALES)], generic=True))
@@ -148,6 +151,9 @@ def _special(draws: Draws, size: int) -> list[Batch]:
         draws.batch(size, 3, NEAR, "outputs near each other"),
         draws.batch(size, 3, TINY / draws.scale, OF_TINY_NORM),
     ]
+    if draws.layout.kind == LABELS and draws.layout.views == 1:
+        alone = draws.batch(6, 4, 1.0, SINGLETON)
+        result.append(replace(alone, data=replace(alone.data, labels=torch.tensor([0, 1, 0, 1, 2, 1]))))
     equal = draws.batch(size, 4, 1.0, "equal views")
     if equal.data.f_plus is not None:
         data = equal.data

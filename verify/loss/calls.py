@@ -21,6 +21,7 @@ EPSILON = {"double": 2.0**-53, "single": 2.0**-24, "half": 2.0**-8}
 # Above the rounding of float64 and below that of float32; and above that of float32 and below that of half precision.
 MOVED = {"single": 1e-14, "half": 3e-6}
 REPEATED = 1e-12
+TIMES = 8
 
 
 @dataclass(frozen=True)
@@ -218,12 +219,16 @@ def _largest(gap: Tensor) -> float:
     return float(gap.abs().max()) if gap.numel() else 0.0
 
 
+def _nudged(batch: Batch, step: float, generator: torch.Generator) -> list[Tensor]:
+    return [f + step * f.abs() * torch.randn(f.shape, generator=generator, dtype=f.dtype) for f in batch.leaves]
+
+
 def _moved(loss_fn: LossFunction, batches: Sequence[Batch], step: float) -> list[tuple[Answer, list[Tensor]]]:
     # Not the seed of the batches: a change along the outputs themselves is one of scale, which cosines do not see.
     generator = torch.Generator().manual_seed(20100578)
     result = []
     for batch in batches:
-        leaves = [f + step * f.abs() * torch.randn(f.shape, generator=generator, dtype=f.dtype) for f in batch.leaves]
+        leaves = _nudged(batch, step, generator)
         result.append((answer(loss_fn, batch, leaves), leaves))
     return result
 
@@ -250,3 +255,30 @@ def _noise(first: Answer, moved: Answer, batch: Batch, leaves: Sequence[Tensor])
         float((g * (new - old)).sum()) for g, new, old in zip(first.gradients, leaves, batch.leaves, strict=True)
     )
     return abs(change - expected) if math.isfinite(expected) else 0.0
+
+
+class Noise:
+    """Rounding of a function on single batches, from several changes that are nearly none; measured where needed."""
+
+    def __init__(self, loss_fn: LossFunction, batches: Sequence[Batch], first: Sequence[Answer], name: str) -> None:
+        self.loss_fn, self.batches, self.first = loss_fn, batches, first
+        self.step = MOVED["single" if name == "double" else "half"]
+        self.done: dict[int, tuple[float, float]] = {}
+
+    def at(self, number: int) -> tuple[float, float]:
+        """Largest changes of value and gradients on a batch; infinite where some are finite and others are not."""
+        if number not in self.done:
+            generator = torch.Generator().manual_seed(20100578 + number)
+            values, slopes = [0.0], [0.0]
+            for _ in range(TIMES):
+                batch, first = self.batches[number], self.first[number]
+                leaves = _nudged(batch, self.step, generator)
+                moved = answer(self.loss_fn, batch, leaves)
+                if math.isfinite(moved.value) != math.isfinite(first.value):
+                    values.append(math.inf)
+                    continue
+                values.append(_noise(first, moved, batch, leaves))
+                pairs = zip(first.gradients or (), moved.gradients or (), strict=False)
+                slopes += [_largest(a - b) for a, b in pairs]
+            self.done[number] = max(values), max(slopes)
+        return self.done[number]

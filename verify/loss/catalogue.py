@@ -86,6 +86,7 @@ class Form:
     options: Options = frozenset()
     epsilon: tuple[str, float] | None = None
     ceiling: float | None = None
+    base: str = "half"  # the scores of a formula
     own: Any = field(default=None, compare=False)  # the head of a formula
 
     def temperature_at(self, tau: float) -> float:
@@ -149,6 +150,11 @@ def with_epsilon(form: Form) -> Head:
     return head
 
 
+def of_formula(own: Any) -> Form:
+    """The form of a formula itself."""
+    return Form(FORMULA, kind=own.kind, base=own.kind, own=own)
+
+
 def _needed(views: Tensor | None) -> Tensor:
     if views is None:
         raise ValueError("a loss of two views needs both")
@@ -183,7 +189,7 @@ def known_forms(layout: str) -> tuple[Form, ...]:
     return tuple(forms(layout))
 
 
-def forms(layout: str, own: Head | None = None) -> Iterator[Form]:
+def forms(layout: str, own: Any = None) -> Iterator[Form]:
     """Every known loss of a layout with its modifications; of `own`, the head of a formula, those of the formula."""
     if own is not None:
         yield from _own_forms(own)
@@ -218,12 +224,12 @@ def _pair_forms(
                         yield Form(head, pairing, kind, temperature, batch)
 
 
-def _own_forms(own: Head) -> Iterator[Form]:
-    for pairing in ("given", "first", "row", "pool"):
+def _own_forms(own: Any) -> Iterator[Form]:
+    for pairing in ("given", "row", "pool", *(("first",) if own.negatives == 1 else ())):
         for kind in _ALL_KINDS if pairing == "given" else ("half", "cosine"):
             for temperature in _TEMPERATURES:
                 for batch in ("samples", "means") if pairing == "given" else ("samples",):
-                    yield Form(FORMULA, pairing, kind, temperature, batch, own=own)
+                    yield Form(FORMULA, pairing, kind, temperature, batch, base=own.kind, own=own)
 
 
 def _label_forms() -> Iterator[Form]:

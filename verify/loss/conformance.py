@@ -16,8 +16,8 @@ from hltm.base.checks import integer, show
 from hltm.base.errors import InputError
 from verify.engine import html
 from verify.loss.batches import Layout, batches
-from verify.loss.calls import LossFunction, answers, conduct, parameters_of, precision, written_into
-from verify.loss.catalogue import CATALOGUE, FORMULA, LABELS, TITLES, TRIPLES, VIEWS, Form, forms, known_forms
+from verify.loss.calls import LossFunction, Noise, answers, conduct, parameters_of, precision, written_into
+from verify.loss.catalogue import CATALOGUE, FORMULA, LABELS, TITLES, TRIPLES, VIEWS, forms, known_forms, of_formula
 from verify.loss.faults import PAIRINGS
 from verify.loss.formula import Formula
 from verify.loss.matching import matches
@@ -90,7 +90,7 @@ class Conformance:
         title = self.title or ("the formula" if self.loss == FORMULA else TITLES.get(self.loss or "", ""))
         if self.loss is None:
             lines = [f"  - {difference}" for difference in self.differences]
-            first = "no loss" if lines else "no known loss, with none of the modifications that are tried"
+            first = title or "no known loss, with none of the modifications that are tried"
             lines.insert(0, f"{first} ({setting})")
         elif self.equal:
             lines = [f"{title} times {self.factor:.10g} ({setting})"]
@@ -178,20 +178,20 @@ def conformance(
     formula = _formula(against, parameters, margin)
     layout = _layout(loss_fn, negatives, views, labels, formula)
     drawn = batches(layout, at.tau**0.5, integer(seed, "seed", 0))
-    if formula is not None and formula.negatives > 1:
-        drawn = [batch for batch in drawn if batch.negatives >= formula.negatives]
+    if formula is not None:
+        drawn = [batch for batch in drawn if batch.negatives == (layout.negatives or 1)]
     first = answers(loss_fn, drawn)
     exact = precision(loss_fn, drawn, first)
-    seen = Observed(layout, drawn, first, exact, at)
+    seen = Observed(layout, drawn, first, exact, at, Noise(loss_fn, drawn, first, exact.name))
     state = conduct(loss_fn, drawn, first)
     scope = scope_of(seen, None)
     if state:
-        return Conformance(None, None, (state,), (), None, at.tau, margin, scope=scope)
+        return Conformance(None, None, (state,), (), None, at.tau, margin, scope=scope, title="not a function")
     writes = written_into(loss_fn, drawn[1]) or next((a.written for a in first if a.written), ())
     warnings = tuple(f"writes into its argument {name}" for name in writes)
     if exact.name == "half":
         note = "not decided: the function rounds to half precision, which hides what would be compared"
-        return Conformance(None, None, (), (), None, at.tau, margin, 0.0, (note,), warnings, scope)
+        return Conformance(None, None, (), (), None, at.tau, margin, 0.0, (note,), warnings, scope, "not decided")
     return _concluded(_ranked(seen, formula, against), seen, formula, against, warnings)
 
 
@@ -218,15 +218,21 @@ def _concluded(
     """The best match in words, with the differences of its gradients."""
     tau, margin = seen.at.tau, seen.at.parameters["margin"]
     if not ranked:
-        target = Form(FORMULA, kind=formula.kind, own=formula) if formula is not None else None
+        target = of_formula(formula) if formula is not None else None
         near = closest(seen, target, against)
         notes = (near,) if near else ()
         lines = counterexample(seen, target, against)
-        return Conformance(None, None, (), (), lines, tau, margin, 0.0, notes, warnings, scope_of(seen, None))
+        if _blurred(seen):
+            notes = ("not decided: rounding of the function changes most of its values by more than a thousandth",)
+            return Conformance(
+                None, None, (), (), None, tau, margin, 0.0, notes, warnings, scope_of(seen, None), "not decided"
+            )
+        title = "neither the formula nor a known loss, with none of the modifications that are tried" if formula else ""
+        return Conformance(None, None, (), (), lines, tau, margin, 0.0, notes, warnings, scope_of(seen, None), title)
     best, others = ranked[0], [m for m in ranked[1:] if not m.wrong]
     if formula is not None and best.loss != FORMULA:
         also = tuple(described(match) for match in ranked[:3] if not match.wrong)
-        target = Form(FORMULA, kind=formula.kind, own=formula)
+        target = of_formula(formula)
         lines = counterexample(seen, target, against)
         another = ("another function than the formula, with none of the modifications that are tried",)
         return Conformance(FORMULA, None, another, also, lines, tau, margin, 0.0, (), warnings, scope_of(seen, None))
@@ -236,6 +242,13 @@ def _concluded(
         best.loss, best.factor, (*best.differences, *said.differences), also, said.counterexample, tau, margin,
         best.constant, said.notes, (*warnings, *said.warnings), scope_of(seen, best), title_with_details(best),
     )  # fmt: skip
+
+
+def _blurred(seen: Observed) -> bool:
+    """Whether many generic values are mostly rounding."""
+    generic = [i for i, batch in enumerate(seen.batches) if batch.generic]
+    blurred = [i for i in generic if not 1e3 * seen.precision.values[i] <= abs(seen.values[i])]
+    return 3 * len(blurred) > len(generic)
 
 
 def _worth_saying(match: Match, best: Match) -> bool:

@@ -11,6 +11,7 @@ from verify.loss.pairs import OF_BATCH
 SUM_OF_SQUARES = "1/2 is missing: r = sum of squares"
 MEAN_OF_SQUARES = "average over dimensions in place of 1/2: r = mean of squares"
 ROOT = "unsquared distance: the norm of the difference in place of half of its square"
+SHIFTED = "epsilon 1e-6 in the distance (as in torch's pairwise_distance)"
 HEADS: Mapping[str, str] = {
     "no log": "no logarithm: minus the softmax itself",
     "decoupled": "positive missing in the denominator (as in DCL)",
@@ -33,7 +34,7 @@ KINDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "inner": ("inner product in place of distance",),
         "half-n": ("normalised outputs",), "sum-n": (SUM_OF_SQUARES, "normalised outputs"),
         "mean-n": (MEAN_OF_SQUARES, "normalised outputs"), "root-n": (ROOT, "normalised outputs"),
-        "half+1e-6": ("epsilon 1e-6 in the distance (as in torch's pairwise_distance)",),
+        "half+1e-6": (SHIFTED,), "root+1e-6": (ROOT, SHIFTED),
     },
     "cosine": {
         "cosine": (), "inner": ("outputs are not normalised: inner products in place of cosines",),
@@ -114,14 +115,15 @@ def fewest(form: Form, layout: str) -> int:
 def entries_of(form: Form, layout: str) -> dict[str, tuple[str, ...]]:
     """The known losses that a form is a modification of, and the differences in words."""
     if form.head == FORMULA:
-        return {FORMULA: _differences(form, "half", ("given",), FORMULA)}
+        return {FORMULA: _differences(form, form.base, ("given",), FORMULA)}
     if form.group:
         return {form.group: _group_differences(form)}
     result = {}
     for name, entry in CATALOGUE.items():
         if _in_reach(form, name, entry, layout) and form.head in _REACHED.get(entry.head, (entry.head,)):
-            options = [_of_entry(form, entry, kind, layout) for kind in entry.kinds]
-            result[name] = min(options, key=len)
+            options = [_of_entry(form, entry, kind, layout) for kind in entry.kinds if form.kind in KINDS[kind]]
+            if options:
+                result[name] = min(options, key=len)
     return result
 
 
@@ -146,7 +148,7 @@ def _differences(form: Form, kind: str, pairings: tuple[str, ...], head: str) ->
         result.append(EPSILONS[form.epsilon[0]].format(f"{form.epsilon[1]:g}"))
     if form.batch == "means":
         result.append("batch-mean distances: the loss of the mean distances, not the mean of the losses")
-    result += KINDS[kind].get(form.kind, (f"scores are {form.kind}",))
+    result += KINDS[kind][form.kind]
     if form.temperature:
         result.append(TEMPERATURES[form.temperature])
     if form.pairing not in pairings:

@@ -37,8 +37,10 @@ class Formula:
             Parameter(name, value=Fraction(str(number))) for name, number in sorted(extra.items()) if name != "margin"
         ]
         self.text = text
-        self.expression: sympy.Expr = parse_loss(text, declared, similarities=has_similarities(text))
-        self.kind = "cosine" if has_similarities(text) else "half"
+        self.expression: sympy.Expr = parse_loss(text, declared)
+        self.kind = "half"
+        if has_similarities(text):
+            self.expression, self.kind = parse_loss(text, declared, similarities=True), "cosine"
         names = {str(symbol) for symbol in self.expression.free_symbols}
         numbers = [int(name[2:]) for name in names if name[2:].isdecimal() and name != "r_0"]
         self.negatives = max(numbers, default=1)

@@ -31,7 +31,7 @@ def supcon_in(z: Tensor, labels: Tensor, at: Setting, options: Options) -> Tenso
     count = positive.sum(-1)
     near = torch.logsumexp(logits.masked_fill(~positive, -torch.inf), -1)
     if "positives summed" not in options:
-        near = near - count.log()
+        near = near - count.to(near).log()
     near = torch.where(count > 0, near, denominator)
     return _over_anchors(denominator - near, count, options)
 

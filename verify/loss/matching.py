@@ -34,6 +34,8 @@ from verify.loss.observed import (
 
 # The search.
 
+MOST = 4  # of the batches of one shape, as some may be lost to rounding
+
 
 def matches(seen: Observed, forms: Sequence[Form]) -> list[Match]:
     """The simplest form of each known loss that has the values of the function."""
@@ -84,19 +86,19 @@ def named(match: Match, layout: Layout) -> dict[str, tuple[str, ...]]:
 
 
 def _proportional(known: Tensor, values: Tensor, loose: float, with_constant: bool = False) -> bool:
-    """Whether values on the batches of one shape are a factor times those of a form, and a constant."""
-    finite = known.isfinite() & values.isfinite()
-    if int(finite.sum()) < 4:
+    """Whether most values on the batches of one shape are a factor times those of a form, and a constant."""
+    pairs = [(k, v) for k, v in zip(known.tolist(), values.tolist(), strict=True) if math.isfinite(k + v)]
+    if len(pairs) < MOST:
         return False
-    known, values = known[finite], values[finite]
     if with_constant:
-        known, values = known - known.mean(), values - values.mean()
-    power = float(known @ known)
-    if power == 0 or not math.isfinite(power):
-        return False
-    factor = float(known @ values) / power
-    size = float(values.abs().max())
-    return factor != 0 and float((values - factor * known).abs().max()) <= loose * size
+        means = [sum(column) / len(pairs) for column in zip(*pairs, strict=True)]
+        pairs = [(k - means[0], v - means[1]) for k, v in pairs]
+    size = max(abs(v) for _, v in pairs)
+    wanted = len(pairs) if with_constant else MOST
+    for k, v in sorted(pairs, key=lambda pair: -abs(pair[0]))[:3]:
+        if k and v and sum(abs(b - v / k * a) <= loose * size for a, b in pairs) >= wanted:
+            return True
+    return False
 
 
 def _at_given(seen: Observed, forms: Sequence[Form]) -> Iterator[Match]:
@@ -144,10 +146,10 @@ def _with_epsilon(seen: Observed, forms: Sequence[Form]) -> Iterator[Match]:
         for epsilon in EPSILONS
     ]
     tried += [
-        replace(form, kind="half+1e-6")
+        replace(form, kind=f"{form.kind}+1e-6")
         for form in forms
-        if form.kind == "half" and form.head in ("nce", "triplet", "simple", "hinge") and not form.temperature
-        and form.batch == "samples"
+        if form.kind in ("half", "root") and form.head in ("nce", "triplet", "simple", "hinge")
+        and form.batch == "samples" and not form.temperature
     ]  # fmt: skip
     yield from _at_given(seen, tried)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
-from verify.loss.batches import OF_TINY_NORM, SCREEN, Batch, Layout, stacked
-from verify.loss.calls import Answer, Precision
+from verify.loss.batches import OF_TINY_NORM, SCREEN, SINGLETON, Batch, Layout, stacked
+from verify.loss.calls import Answer, Noise, Precision
 from verify.loss.catalogue import (
     CATALOGUE,
     TRIPLES,
@@ -63,6 +63,7 @@ class Observed:
     answers: Sequence[Answer]
     precision: Precision
     at: Setting
+    noise: Noise
     references: dict[tuple[Form, float, bool, tuple], list[Reference]] = field(default_factory=dict)
     scores: dict[tuple[str, str, str], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
@@ -81,6 +82,10 @@ class Observed:
             with torch.no_grad():
                 self.scores[key] = pair_scores(form, self.screen)
         return self.scores[key]
+
+    def references_of(self, form: Form, at: Setting) -> list[Reference]:
+        """The references that are computed."""
+        return self.references[form, at.tau, at.torch_softplus, tuple(at.parameters.items())]
 
     def reference(self, form: Form, at: Setting, count: int | None = None) -> list[Reference]:
         """The form on the first batches, or on all of them; each is computed once."""
@@ -138,7 +143,7 @@ def _steepness(form: Form, batch: Batch, used: Setting) -> float:
 # Comparison with one form on all batches.
 
 AGREES, DIFFERS, OVERFLOWS, RAISES = "agrees", "differs", "overflows", "raises"
-UNDEFINED, ROUNDED, NORM = "undefined", "rounded", "norm"
+UNDEFINED, ROUNDED, NORM, ALONE = "undefined", "rounded", "norm", "alone"
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,8 @@ def outcomes(
             result.append(UNDEFINED)
         elif answer.error:
             result.append(RAISES)
+        elif batch.note == SINGLETON and not abs(answer.value - constant - factor * known.value) <= 1e-6:
+            result.append(ALONE)
         elif not math.isfinite(answer.value):
             result.append(OVERFLOWS if known.logit > limit else DIFFERS)
         else:
@@ -191,12 +198,38 @@ def outcomes(
             if seen.precision.name != "double" and known.logit > limit:
                 result.append(ROUNDED)
             elif abs(answer.value - constant - factor * known.value) <= allowed:
-                result.append(AGREES if allowed <= HIDDEN * natural or batch.generic is False else ROUNDED)
+                result.append(AGREES if allowed <= HIDDEN * natural else ROUNDED)
             else:
                 result.append(NORM if batch.note == OF_TINY_NORM and of_cosines(form) else DIFFERS)
             if batch.generic and result[-1] == AGREES:
                 resolution = max(resolution, allowed / natural)
     return tuple(result), resolution
+
+
+def _unless_noisy(seen: Observed, form: Form, at: Setting, fit: tuple[float, float], number: int, outcome: str) -> str:
+    """An outcome, but for a difference that the rounding of the function explains."""
+    if outcome != DIFFERS:
+        return outcome
+    factor, constant = fit
+    gap = abs(seen.values[number] - constant - factor * seen.references_of(form, at)[number].value)
+    noise, lost = seen.noise.at(number)[0], cancellation(seen, form, number, at)
+    hidden = noise == math.inf or gap <= 8 * noise or gap <= abs(factor) * lost or lost > 1
+    return ROUNDED if hidden else DIFFERS
+
+
+def cancellation(seen: Observed, form: Form, number: int, at: Setting) -> float:
+    """Relative error of a denominator from which the anchor itself, exp(1/tau), is subtracted after the sum."""
+    data, used = seen.batches[number].data, setting_of(form, at)
+    if form.group.startswith("supcon"):
+        z = data.f_1 if data.f_plus is None else torch.cat([data.f_1, data.f_plus])
+        pairs = replace(form, group="", pairing="views", kind="cosine")
+        sp, sn = pair_scores(pairs, Data(z[: (len(z) + 1) // 2], z[len(z) // 2 :]))
+    elif form.kind == "cosine" and form.pairing in ("views", "anchors"):
+        sp, sn = pair_scores(form, data)
+    else:
+        return 0.0
+    smallest = float(torch.logsumexp(torch.cat([sp.unsqueeze(-1), sn], -1) / used.tau, -1).min())
+    return UNITS * seen.precision.epsilon * math.exp(min(1 / used.tau - smallest, 600.0))
 
 
 def of_cosines(form: Form) -> bool:
@@ -213,27 +246,33 @@ def fitted(
 ) -> Match | None:
     """The form with the factor (and constant) that the generic batches fix; None where most do not agree."""
     at_least = _least(form)
-    rough = _factor_and_constant(seen, seen.reference(form, at, SCREEN)[:SCREEN], with_constant, at_least)
+    rough = _factor_and_constant(seen, form, at, seen.reference(form, at, SCREEN)[:SCREEN], with_constant)
     if rough is None:
         return None
     first, _ = outcomes(seen, form, seen.reference(form, at, SCREEN)[:SCREEN], *rough, at_least)
-    if first.count(AGREES) < SCREEN // 2:
+    first = tuple(map(partial(_unless_noisy, seen, form, at, rough), range(len(first)), first))
+    if first.count(AGREES) + first.count(ROUNDED) < SCREEN // 2 or AGREES not in first:
         return None
     references = seen.reference(form, at)
-    fit = _factor_and_constant(seen, references, with_constant, at_least)
+    fit = _factor_and_constant(seen, form, at, references, with_constant)
     if fit is None:
         return None
     result, resolution = outcomes(seen, form, references, *fit, at_least)
     generic = [outcome for outcome, batch in zip(result, seen.batches, strict=True) if batch.generic]
-    if generic.count(AGREES) < max(SCREEN, 0.5 * len(generic)):
+    if generic.count(AGREES) < SCREEN:
+        return None
+    result = tuple(map(partial(_unless_noisy, seen, form, at, fit), range(len(result)), result))
+    generic = [outcome for outcome, batch in zip(result, seen.batches, strict=True) if batch.generic]
+    if generic.count(AGREES) < 0.5 * (len(generic) - generic.count(ROUNDED)):
         return None
     return Match(form, "", *fit, at, changed, (), result, resolution)
 
 
 def _factor_and_constant(
-    seen: Observed, references: Sequence[Reference], with_constant: bool, at_least: int
+    seen: Observed, form: Form, at: Setting, references: Sequence[Reference], with_constant: bool
 ) -> tuple[float, float] | None:
-    """The factor that explains the largest value, or with a constant the largest and the smallest."""
+    """The factor that explains the most exact values, or with a constant the largest and the smallest."""
+    at_least = _least(form)
     places = [
         i for i, (batch, reference) in enumerate(zip(seen.batches, references, strict=False))
         if batch.generic and reference.finite and math.isfinite(seen.values[i]) and batch.size >= at_least
@@ -252,10 +291,17 @@ def _factor_and_constant(
             return None
         constant = _better(values, constant)
     else:
-        largest = max(range(len(known)), key=lambda i: abs(known[i]))
-        if known[high] - known[low] <= VARIED * abs(known[largest]) or not values[largest]:
+        largest = max(map(abs, known))
+        if known[high] - known[low] <= VARIED * largest:
             return None
-        factor, constant = values[largest] / known[largest], 0.0
+        blurred = [
+            (UNITS * seen.precision.epsilon * references[i].size + cancellation(seen, form, i, at)) / abs(k)
+            + 8 * seen.precision.values[i] / max(abs(seen.values[i]), 1e-300)
+            for i, k in zip(places, known, strict=True) if k
+        ]  # fmt: skip
+        ratios = [v / k for k, v in zip(known, values, strict=True) if k]
+        sharp = sorted(zip(blurred, ratios, strict=True))[: max(3, len(ratios) // 3)]
+        factor, constant = sorted(ratio for _, ratio in sharp)[len(sharp) // 2], 0.0
     if not factor or not math.isfinite(factor):
         return None
     return rounded_factor(factor), constant

@@ -141,6 +141,7 @@ _MEASURES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cosine": lambda a, b: (a * b).sum(-1),
     "inner": lambda a, b: (a * b).sum(-1),
     "half+1e-6": lambda a, b: -0.5 * (a - b + 1e-6).square().sum(-1),
+    "root+1e-6": lambda a, b: -(a - b + 1e-6).square().sum(-1).sqrt(),
 }
 
 
