@@ -85,6 +85,27 @@ def test_points_that_do_not_approach_an_expansion_leave_it_undecided(monkeypatch
     assert "do not approach" in found.detail
 
 
+z = sympy.Symbol("z")  # complex
+LOGS = (exp(a * log(a)) - 1 - a * log(a) - a**2 * log(a) ** 2 / 2 - a**3 * log(a) ** 3 / 6) / a
+ALIKE = exp((b**2 + b) / a) / ((exp(1 / a) + a) ** (b * (b + 1)) - exp((b**2 + b) / a))
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        OrderClaim(Abs(1 + a * z) - 1 - a * z, a, 5),
+        OrderClaim(log(exp(sympy.I / a)) - sympy.I / a, a, 0),
+        OrderClaim(sqrt(exp(sympy.I / a)) - exp(sympy.I / (2 * a)), a, 0),
+        OrderClaim(LOGS * A, a, 3),
+        OrderClaim(ALIKE, a, 0),
+        equal(Limit(ALIKE, a, 0), -1),
+    ],
+    ids=str,
+)
+def test_false_claims_of_complex_numbers_hidden_logarithms_and_equal_exponentials_are_not_proved(claim):
+    assert decide_relation(claim).value is not True
+
+
 def test_inequalities_of_limits():
     assert decide_relation(sympy.Ge(Limit(tanh(a * x), x, oo), 1, evaluate=False)).value is True
     assert decide_relation(sympy.Gt(Limit(tanh(a * x), x, oo), 1, evaluate=False)).value is False
@@ -95,6 +116,9 @@ def test_wrong_input():
         OrderClaim(sin(x), "y", 1)
     with pytest.raises(InputError, match="rational number"):
         OrderClaim(sin(x), x, a)
+    for at in (sympy.zoo, sympy.I, sympy.nan):
+        with pytest.raises(InputError, match="must be a real number"):
+            OrderClaim(sin(x), x, 1, at=at)
 
 
 def test_how_it_prints():

@@ -56,6 +56,8 @@ def test_closed_forms(mean, value):
         GaussianMean(x, x, mu, t),  # t may be negative
         GaussianMean(1 / x, x, mu, s),
         GaussianMean(Trace(v * v.T) ** 2, v, m, F),
+        GaussianMean(Trace(Trace(v.T * v) * v.T * v), v, m, F),
+        GaussianMean(sqrt(exp(sympy.I * x)), x, 0, sympy.Rational(1, 10)),  # another branch far out
     ],
     ids=str,
 )

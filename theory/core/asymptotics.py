@@ -45,7 +45,7 @@ class OrderClaim(BooleanFunction):  # type: ignore[misc]
     Errors
     ------
     InputError
-        A name of no symbol of the expression, an order that is no rational number.
+        A name of no symbol of the expression, an order that is no rational number, a point that is not real.
 
     Source
     ------
@@ -82,6 +82,8 @@ class OrderClaim(BooleanFunction):  # type: ignore[misc]
         if not power.is_Rational:
             raise InputError(f"order={order!r:.40} of OrderClaim: must be a rational number")
         point = sympy.sympify(at, strict=True)
+        if point is sympy.nan or point.is_extended_real is False:
+            raise InputError(f"at={at!r:.40} of OrderClaim: must be a real number, sympy.oo or -sympy.oo")
         flag = sympy.true if exactly in (True, sympy.true) else sympy.false
         made: OrderClaim = super().__new__(cls, expr, symbol, power, point, flag, **options)
         return made
@@ -301,8 +303,11 @@ def _short(value: Expr, symbol: Symbol) -> str:
 def _matrix_order(expr: MatrixExpr, s: Symbol, symbol: Symbol, wanted: Rational, exactly: bool) -> Decision:
     if not wanted.is_Integer:
         raise UndecidedError("an order of a matrix that is no integer")
-    found = matrix_series(expr, s, max(2, int(wanted) + 1), inverted(expr))
-    if found.order < wanted:
+    digits = max(2, int(wanted) + 1)
+    found = matrix_series(expr, s, digits, inverted(expr))
+    if found.order <= wanted:  # what starts with the order itself may do so with log s
+        found = matrix_series(expr, s, 2 * digits, inverted(expr))
+    if found.order <= wanted:
         raise UndecidedError("more terms are needed")
     shape = expr.shape
     for power in sorted(found.terms):

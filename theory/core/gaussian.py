@@ -165,7 +165,7 @@ def _term(term: Expr, x: Symbol, mean: Expr, deviation: Expr) -> Expr:
     polynomial, exponent, steps, waves = Integer(1), Integer(0), [], []
     for factor in sympy.Mul.make_args(inner):
         base, power = factor.as_base_exp()
-        if base is sympy.E or isinstance(base, sympy.exp):
+        if base is sympy.E or (isinstance(base, sympy.exp) and base.args[0].is_extended_real):
             exponent += power if base is sympy.E else base.args[0] * power
         elif isinstance(base, _Step) and power.is_Integer and power > 0:
             steps.append(base.args[0])
@@ -311,7 +311,8 @@ def _trace_mean(matrix: MatrixExpr, x: MatrixSymbol, mean: MatrixExpr, deviation
     for term in written.args if isinstance(written, sympy.MatAdd) else (written,):
         scalar, factors = term.as_coeff_matrices() if isinstance(term, sympy.MatMul) else (Integer(1), [term])
         places = [n for n, factor in enumerate(factors) if factor in (x, sympy.Transpose(x), x.T)]
-        if any(factor.has(x) for n, factor in enumerate(factors) if n not in places) or len(places) > 2:
+        others = [scalar, *(factor for n, factor in enumerate(factors) if n not in places)]
+        if any(other.has(x) for other in others) or len(places) > 2:
             raise UndecidedError(f"no closed form of the mean of {term!s:.40}")
         centred = [f.xreplace({x: mean}) if n in places else f for n, f in enumerate(factors)]
         value = sympy.Trace(sympy.MatMul(*centred)) if places else sympy.Trace(sympy.MatMul(*factors))

@@ -131,6 +131,8 @@ class Expander:
         if isinstance(expr, sympy.log) and len(expr.args) == 1:
             return self._log(self.of(expr.args[0]))
         if isinstance(expr, sympy.Abs):
+            if not _is_real(expr.args[0]):
+                raise UndecidedError(f"{expr.args[0]!s:.40} is not known to be real")
             sign = self.sign(self.of(expr.args[0]))
             return self.of(expr.args[0] if sign > 0 else -expr.args[0])
         if isinstance(expr, sympy.Max | sympy.Min):
@@ -164,12 +166,25 @@ class Expander:
 
     def dominant(self, a: Expansion) -> tuple[Polar, Series]:
         """The part that grows fastest, with the others inside of its remainder."""
-        polar = reduce(lambda p, q: p if _growth(p, q) > 0 else q, a)
+        polar = next(iter(a))
+        for other in list(a)[1:]:
+            growth = _growth(polar, other)
+            if growth == 0:
+                raise UndecidedError("two exponentials that are equal and not written alike")
+            polar = polar if growth > 0 else other
         main = a[polar]
         rest = [other for other in a if other != polar]
         if rest:  # smaller than every power of s, against the main part
             main = series(main.terms, min(main.order, main.low + self.digits if main.terms else self.digits))
         return polar, main
+
+    def positive_lead(self, a: Expansion, what: str) -> tuple[Polar, Series, int, Expr]:
+        """The dominant part of what is real and positive for small s, with the power and coefficient that lead it."""
+        polar, main = self.dominant(a)
+        power, c = leading(main)
+        if not sign_of(c)[0].up or not all(d.is_extended_real for _, d in polar):
+            raise UndecidedError(f"{what} of {c!s:.40}, which is not known to be positive")
+        return polar, main, power, c
 
     def _inverse(self, a: Expansion) -> Expansion:
         polar, main = self.dominant(a)
@@ -203,7 +218,7 @@ class Expander:
         for polar, one in a.items():
             if not polar:
                 parts.append(one)
-            elif _growth(polar, ()) > 0:
+            elif _growth(polar, ()) >= 0:
                 if not one.terms and one.order == EXACT:
                     continue
                 raise UndecidedError("a function of what grows like an exponential")
@@ -231,10 +246,7 @@ class Expander:
         return {tuple(sorted(polar.items())): scaled}
 
     def _log(self, a: Expansion) -> Expansion:
-        polar, main = self.dominant(a)
-        power, c = leading(main)
-        if not sign_of(c)[0].up:
-            raise UndecidedError(f"the logarithm of {c!s:.40}, which is not known to be positive")
+        polar, main, power, c = self.positive_lead(a, "the logarithm")
         rest = series({p - power: d / c for p, d in main.terms.items() if p != power}, _less(main.order, power))
         inner = self._composed(lambda k: Rational((-1) ** (k + 1), k) if k else Integer(0), rest)
         outer: Powers = dict(polar)
@@ -251,10 +263,7 @@ class Expander:
                 raise UndecidedError(f"the power {exponent}")
             return reduce(self._times, [a] * abs(int(exponent)))
         if not exponent.has(self.s):
-            polar, main = self.dominant(self.of(base))
-            power, c = leading(main)
-            if not sign_of(c)[0].up:
-                raise UndecidedError(f"a power of {c!s:.40}, which is not known to be positive")
+            polar, main, power, c = self.positive_lead(self.of(base), "a power")
             moved = power * exponent
             if not moved.is_Integer:
                 raise UndecidedError("a power of s that is no integer")
@@ -262,7 +271,7 @@ class Expander:
             grown = self._composed(lambda k: sympy.binomial(exponent, k).expand(func=True), rest)
             step = int(moved)
             scaled = series({p + step: c**exponent * d for p, d in grown.terms.items()}, _less(grown.order, -step))
-            return {tuple((p, exponent * d) for p, d in polar): scaled}
+            return {_joined((), tuple((p, exponent * d) for p, d in polar)): scaled}
         return self._exp(self._times(self.of(exponent), self._log(self.of(base))))
 
     def _analytic(self, function: Callable[[Expr], Expr], inner: Series, real_only: bool) -> Expansion:
@@ -303,6 +312,12 @@ class Expander:
         if not (known.up or known.down):
             raise UndecidedError(f"the sign of {c!s:.40} is not known")
         return 1 if known.up else -1
+
+
+def _is_real(expr: Expr) -> bool:
+    """Whether an expression is real where logarithms and roots in it are."""
+    symbols = (s for s in expr.free_symbols if isinstance(s, Symbol))
+    return bool(expr.is_extended_real) or (not expr.has(sympy.I) and all(s.is_extended_real for s in symbols))
 
 
 def _joined(a: Polar, b: Polar) -> Polar:
