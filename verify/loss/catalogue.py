@@ -85,7 +85,6 @@ class Form:
     group: str = ""
     options: Options = frozenset()
     epsilon: tuple[str, float] | None = None
-    ceiling: float | None = None
     base: str = "half"  # the scores of a formula
     own: Any = field(default=None, compare=False)  # the head of a formula
 
@@ -128,8 +127,6 @@ def reduced(form: Form, each: Tensor, sp: Tensor, sn: Tensor) -> Tensor:
     if form.head in OF_BATCH:
         return each
     total = each.mean(-1)
-    if form.ceiling is not None:
-        total = total.clamp_max(form.ceiling)
     if form.reduction == "sum":
         total = total * sp.shape[-1]
     return total * sn.shape[-1] if form.summed else total

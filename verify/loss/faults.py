@@ -157,8 +157,6 @@ def _differences(form: Form, kind: str, pairings: tuple[str, ...], head: str) ->
         result.append("sum over the negatives in place of the mean")
     if form.reduction == "sum" and form.head not in OF_BATCH:
         result.append("sum over the batch in place of the mean")
-    if form.ceiling is not None:
-        result.append(f"clamped: at most {form.ceiling:g}")
     return tuple(result)
 
 

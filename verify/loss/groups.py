@@ -120,10 +120,6 @@ SUPCON: Mapping[str, Callable[[Tensor, Tensor, Setting, Options], Tensor]] = {
     "supcon-out": supcon_out, "supcon-in": supcon_in,
 }  # fmt: skip
 REDUNDANCY: Mapping[str, Callable[[Tensor, Tensor, Setting, Options], Tensor]] = {"vicreg": vicreg, "barlow": barlow}
-TERMS: Mapping[str, Callable[[Tensor, Tensor, Options], tuple[Tensor, ...]]] = {
-    "vicreg": vicreg_terms, "barlow": barlow_terms,
-}  # fmt: skip
-WEIGHTS = {"vicreg": ("invariance", "variance", "covariance"), "barlow": (None, "off_diagonal")}
 OPTIONS: Mapping[str, tuple[Options, ...]] = {
     name: tuple(map(frozenset, sets))
     for name, sets in {
