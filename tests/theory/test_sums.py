@@ -30,6 +30,9 @@ EQUAL = {
     (Limit(Sum(k, (k, 1, n)) / n**2, n, oo), Rational(1, 2)): True,
     (Product(1 + 1 / k, (k, 1, n)), n + 1): True,
     (Product(1 + 1 / k, (k, 1, n)), n): False,
+    # Above n = 5 it has no terms: 0, where SymPy has a sum with a sign.
+    (Sum(k, (k, 2 * n, n + 5)), (n + 5) * (n + 6) / 2 - (2 * n - 1) * n): None,
+    (Sum(k, (k, n, 2)), n): False,
 }
 ORDERED = {
     Le(Sum(1 / k**2, (k, 1, n)), 2 - 1 / n, evaluate=False): True,
@@ -37,6 +40,7 @@ ORDERED = {
     Gt(Sum(k**2, (k, 1, n)), n**3 / 3, evaluate=False): True,
     Gt(Sum(k**2, (k, 1, n)), n**3 / 2, evaluate=False): False,
     Ge(Sum(k**2, (k, 1, n)), n, evaluate=False): True,
+    Ge(Sum(k, (k, n, 2)), 0, evaluate=False): None,
 }
 
 

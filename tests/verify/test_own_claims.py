@@ -316,3 +316,21 @@ def test_an_inequality_is_tied_to_both_of_its_sides():
     )
     assert tied.status == "holds", tied.detail
     assert "the left side is the theory side, the right side the numeric side" in tied.detail
+
+
+def test_values_of_no_claim_and_matrices_that_are_too_large():
+    from verify.own.formulas import NoValueError, Place
+    from verify.own.tied import NotCoveredError, check_assumptions
+
+    for fact, bad, good in (("even", 3, 4), ("odd", 4, 3), ("prime", 4, 3), ("irrational", 0.5, None)):
+        symbol = sympy.Symbol("k", **{fact: True})
+        with pytest.raises(NotCoveredError, match=f"is not {fact}, as the claim assumes"):
+            check_assumptions(symbol, bad)
+        if good is not None:
+            check_assumptions(symbol, good)
+    k = sympy.Symbol("k", integer=True, positive=True)
+    square = sympy.MatrixSymbol("S", 2, 2)
+    for huge in (square**k, sympy.Identity(k), sympy.ZeroMatrix(k, 2)):
+        with pytest.raises(NoValueError, match="a matrix"):
+            Place({k: 10**9, square: np.eye(2)}).of(huge)
+    assert (Place({k: 3, square: 2 * np.eye(2)}).of(square**k) == 8 * np.eye(2)).all()

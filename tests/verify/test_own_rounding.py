@@ -67,6 +67,8 @@ def test_a_refutation_says_where_no_rounding_was_measured():
     assert measure(square, lambda i, at: (1 + 1e-9) * sum(v * v for v in i.x)).status == "refuted"
     assert measure(square, lambda i, at: sum(3 * v * v / 3 for v in i.x)).status == "holds"
     assert measure(square, lambda i, at: 1.1 * square(i, at)).detail == ""
+    left_over = sum((0.1, 0.2, -0.3))  # of rounding outside of any side
+    assert measure(lambda i, at: left_over, lambda i, at: 0.0).status == "abstained"
     # A whole number is what it is, however it was made.
     assert measure(lambda i, at: at.array(i.x).size, lambda i, at: 4).detail == ""
 

@@ -95,8 +95,7 @@ def exact_points(expr: Expr, count: int = _POINTS) -> Iterator[tuple[dict[Expr, 
                 chosen[symbol] = Integer(1)
             elif getattr(symbol, "is_integer", None):
                 chosen[symbol] = _allowed(symbol, Integer(random.randint(1, 3)))
-        value = expr.xreplace(chosen)
-        value = value.doit() if value.has(sympy.Sum, sympy.Product) else value
+        value = written_out(expr.xreplace(chosen))
         labels = {node.base.label for node in value.atoms(Indexed)}
         atoms = (value.atoms(Indexed) | value.free_symbols) - labels
         for atom in sorted(atoms - {a for a in atoms if not isinstance(a, Symbol | Indexed)}, key=str):
@@ -105,6 +104,15 @@ def exact_points(expr: Expr, count: int = _POINTS) -> Iterator[tuple[dict[Expr, 
             chosen[atom] = corner if inside else _allowed(atom, _random_value(atom, random))
         if None not in chosen.values():
             yield chosen, value_at(value, chosen)
+
+
+def written_out(expr: Expr) -> Expr:
+    """The expression with its sums carried out; ``nan`` where one ends below its start, for which SymPy has a sign."""
+    sums = expr.atoms(sympy.Sum, sympy.Product)
+    ends = [limit[1:] for node in sums for limit in node.limits if len(limit) == 3]
+    if any(low.is_Integer and high.is_Integer and high < low - 1 for low, high in ends):
+        return sympy.nan
+    return expr.doit() if sums else expr
 
 
 def admissible(symbol: Expr, value: Expr) -> bool:

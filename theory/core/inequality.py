@@ -24,6 +24,7 @@ from theory.core.decide import (
     exact_number,
     exact_points,
     value_at,
+    written_out,
 )
 from theory.core.matrix_form import has_matrices
 from theory.core.networks import UndecidedError
@@ -133,8 +134,7 @@ def _refuting_point(high: Expr, low: Expr, strict: bool, names: tuple[str, str])
 
 
 def _value(expr: Expr, point: dict[Expr, Expr]) -> Expr | None:
-    value = value_at(expr, point)
-    return exact_number(value.doit() if value.has(sympy.Sum, sympy.Product) else value)
+    return exact_number(written_out(value_at(expr, point)))
 
 
 # Inequality of two values.

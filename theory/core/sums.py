@@ -146,6 +146,8 @@ def extended(node: Node, n: Symbol, value: Expr) -> Expr:
     steps = [sympy.expand(end.xreplace({n: n + 1}) - end) for end in (low, high)]
     if not all(step.is_Integer and 0 <= step <= STEP_LIMIT for step in steps):
         raise UndecidedError(f"the ends of a sum do not grow by whole steps of {n}")
+    if steps[0] > steps[1]:
+        raise UndecidedError(f"a sum that has fewer terms the larger {n} is")
     added = [function.xreplace({index: high + number}) for number in range(1, int(steps[1]) + 1)]
     dropped = [function.xreplace({index: low + number}) for number in range(int(steps[0]))]
     if isinstance(node, sympy.Product):

@@ -53,6 +53,8 @@ SHIFTS = (2.0**-46, 2.0**-50)
 """Additive moves of the numbers, which leave zeros and ties; a jump does not shrink from the first to the second."""
 JUMP = 0.25
 """Part of the difference of the sides that such a jump must reach to explain it."""
+UNSEEN_SIZE = 2.0**-40
+"""What numbers around one may have lost that are made outside of a side, so that no rounding of them is seen."""
 TINY = 2.0**-970
 """Numbers that underflow where they are moved."""
 SIDES = ("theory", "numeric")
@@ -156,7 +158,7 @@ class Comparison:
             rounded = SAFETY * rounding.UNIT_ROUNDOFF * scale[key] + self.last_digits[key] + UNSEEN * self.size[key]
             bounds[key] = np.where(jumps[key], raw / JUMP + self.last_digits[key], rounded)
             if any(self.unmeasured(name) for name in SIDES):
-                bounds[key] = np.maximum(bounds[key], SMALL * self.size[key].max(initial=0.0))
+                bounds[key] = np.maximum(bounds[key], max(SMALL * self.size[key].max(initial=0.0), UNSEEN_SIZE))
                 jumps[key] = np.ones(shape, dtype=bool)
         return Tolerances(bounds, scale, jumps, curved)
 

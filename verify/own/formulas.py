@@ -20,7 +20,8 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 from theory.core.notation import Vec
 
 Values = Mapping[Any, Any]
-TERM_LIMIT = 10_000  # of a sum that is written out
+TERM_LIMIT = 10_000  # of a sum or a power that is written out
+ENTRY_LIMIT = 10**6  # of a constant matrix
 
 
 class NoValueError(Exception):
@@ -207,6 +208,8 @@ def _(expr: Any, place: Place) -> Any:
 @value.register(sympy.MatPow)
 def _(expr: sympy.MatPow, place: Place) -> Any:
     base, exponent = place.of(expr.base), place.size(expr.exp)
+    if abs(exponent) > TERM_LIMIT:
+        raise NoValueError(f"a matrix to the power {exponent}")
     if exponent < 0:
         base = _inverse(base, place)
     unit = base[..., :0] @ base[..., :0].T + _unit(len(base), place)
@@ -257,7 +260,13 @@ def _(expr: Vec, place: Place) -> Any:
 
 
 def _unit(size: int, place: Place) -> Any:
+    _check_entries(size, size)
     return np.array([[place.number(int(i == j)) for j in range(size)] for i in range(size)])
+
+
+def _check_entries(rows: int, columns: int) -> None:
+    if rows * columns > ENTRY_LIMIT:
+        raise NoValueError(f"a matrix of {rows} x {columns} entries")
 
 
 @value.register(sympy.Identity)
@@ -269,6 +278,7 @@ def _(expr: sympy.Identity, place: Place) -> Any:
 @value.register(sympy.OneMatrix)
 def _(expr: Any, place: Place) -> Any:
     rows, columns = (place.size(size) for size in expr.shape)
+    _check_entries(rows, columns)
     return np.array([[place.number(int(isinstance(expr, sympy.OneMatrix)))] * columns] * rows)
 
 

@@ -431,8 +431,9 @@ def _as_matrix(symbol: Any, value: Any) -> Any:
 SIGNS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("positive", lambda x: x > 0), ("negative", lambda x: x < 0), ("nonnegative", lambda x: x >= 0),
     ("nonpositive", lambda x: x <= 0), ("zero", lambda x: x == 0), ("nonzero", lambda x: x != 0),
-    ("integer", lambda x: x == int(x)),
+    ("integer", lambda x: x == int(x)), ("even", lambda x: x % 2 == 0), ("odd", lambda x: x % 2 == 1),
 )  # fmt: skip
+RARE = ("prime", "composite", "irrational")
 
 
 def check_assumptions(symbol: Any, value: Any) -> None:
@@ -442,12 +443,16 @@ def check_assumptions(symbol: Any, value: Any) -> None:
     if isinstance(symbol, sympy.MatrixSymbol):
         return
     assumed = getattr(symbol, "label", symbol)
+    rare = [name for name in RARE if getattr(assumed, f"is_{name}", None)]
     for entry in np.asarray(value).ravel():
         number = float(entry)
         if not np.isfinite(number):
             raise NotCoveredError(f"{symbol} = {number} is not finite")
         for name, holds in SIGNS:
             if getattr(assumed, f"is_{name}", None) and not holds(number):
+                raise NotCoveredError(f"{symbol} = {number:g} is not {name}, as the claim assumes")
+        for name in rare:
+            if not getattr(sympy.Rational(number), f"is_{name}"):
                 raise NotCoveredError(f"{symbol} = {number:g} is not {name}, as the claim assumes")
 
 
