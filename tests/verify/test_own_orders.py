@@ -93,6 +93,11 @@ def test_no_difference_holds_and_a_scale_too_small_does_not():
         assert rounded.status == status, rounded
 
 
+def test_a_side_that_overflows_at_small_scales_refutes_no_order():
+    result = measured(lambda s, x: s * x, lambda s, x: s * x * s**-60.0 / s**-60.0, 1)
+    assert (result.status, result.detail) == ("abstained", "a side is not finite")
+
+
 def test_a_point_that_is_clear_by_itself_ends_no_row():
     scales = 0.5 ** np.arange(12)
     tolerances = np.where(np.arange(12) == 10, 1e-9, 1e-15)

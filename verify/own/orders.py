@@ -220,8 +220,8 @@ def float_differences(
     left, right = (both[name] for name in SIDES)
     sides.check_shapes(left, right, instance)
     apart = sides.not_finite(left, right)
-    if apart is not None:
-        return apart
+    if apart is not None:  # an overflow or a pole at one value refutes no order
+        return Measurement(math.nan, MARGIN, False, "a side is not finite")
     gaps = {key: sides.gap(left[key], right[key]) for key in left}
     values = {key: np.maximum(np.abs(left[key]), np.abs(right[key])) for key in left}
     if not bounded:

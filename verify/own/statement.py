@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hltm.base.checks import show
 from hltm.base.errors import InputError
@@ -35,9 +35,6 @@ from verify.own.sides import NOT_APPLICABLE, Relation, Side, UserSides
 from verify.own.symbolic import UserClaims, kernel_evidence
 from verify.own.tied import SHOWN, TiedClaims, tied_evidence
 from verify.own.training import AlongTraining, trained_checks
-
-if TYPE_CHECKING:
-    pass
 
 Measures = Mapping[Kind, Callable[[Any, Any], Measurement]]
 # Each makes a Hypothesis strategy; the smallest instances come first.
