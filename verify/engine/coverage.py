@@ -37,8 +37,6 @@ PROBABILITIES = ("point_weights", "augmentation_weights")
 KINDS = ("slope",)
 NAMES = {"negatives": "H"}
 
-Features = dict[str, Any]
-
 
 class Coverage:
     """A summary of instances of any kind, added one at a time.
