@@ -137,9 +137,7 @@ def test_small_errors_are_found_and_the_resolution_is_said(size):
 
 
 def test_an_error_below_the_resolution_is_not_called_different():
-    assert verify.conformance(
-        lambda *f: infonce(*f) + 1e-16 * f[0].square().mean(), tau=TAU, negatives=3
-    ).equal
+    assert verify.conformance(lambda *f: infonce(*f) + 1e-16 * f[0].square().mean(), tau=TAU, negatives=3).equal
 
 
 def naive(*f):
