@@ -1,7 +1,7 @@
 """Orders and limits as claims: ``f = O(s^n)``, ``lim f = L``, decided by expansions (`theory.core.series`).
 
-A limit or an order is proved or refuted by the terms of an expansion, never by values at points; values at points must
-agree with it, else the decision abstains.
+A limit or an order is proved or refuted by the terms of an expansion, never by values at points; where values at points
+can be had, a limit must agree with them, else the decision abstains.
 """
 
 from collections.abc import Iterator

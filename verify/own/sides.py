@@ -277,7 +277,7 @@ class UserSides:
             )
         if not sum(array.size for array in left.values()):
             raise InputError(
-                f"statement {self.slug!r} at instance {as_text(instance)}: the sides are empty, None says nothing"
+                f"statement {self.slug!r} at instance {as_text(instance)}: the sides are empty, must have entries or be None where they do not apply"
             )
 
 
