@@ -276,9 +276,8 @@ class UserSides:
                 "must be the same arrays"
             )
         if not sum(array.size for array in left.values()):
-            raise InputError(
-                f"statement {self.slug!r} at instance {as_text(instance)}: the sides are empty, must have entries or be None where they do not apply"
-            )
+            rule = "must have entries, or be None where they do not apply"
+            raise InputError(f"{place}: the sides are empty, {rule}")
 
 
 def moved_instance(instance: Any, noise: Noise) -> Any:
