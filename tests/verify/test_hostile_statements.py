@@ -1,7 +1,9 @@
 """Hostile and odd statements files: each ends with 0, 1, 2 or 3, for 2 with one line, neighbours keep their verdicts."""
 
 import json
+import locale
 import re
+import sys
 
 import pytest
 
@@ -250,6 +252,8 @@ MANY = [*list(ALL)[::7], *(f"file: {name}" for name in WHOLE)]
 @pytest.fixture
 def ends(tmp_path, in_process, monkeypatch):
     """Run a file, and return its exit code and the verdicts of its statements."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    before = locale.setlocale(locale.LC_ALL)
 
     def run(content, *options, limit="20"):
         monkeypatch.setenv("COVOP_TIME_LIMIT", limit)
@@ -268,7 +272,8 @@ def ends(tmp_path, in_process, monkeypatch):
         assert all(line.isprintable() and len(line) < 2000 for line in lines)
         return done.returncode, verdicts
 
-    return run
+    yield run
+    locale.setlocale(locale.LC_ALL, before)
 
 
 @pytest.mark.parametrize("case", dict.fromkeys(FEW))
