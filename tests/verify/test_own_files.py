@@ -269,7 +269,7 @@ def test_one_function_in_several_forms():
     [
         ({"title": " "}, "must not be empty"),
         ({"title": "a\x1b[31m"}, "must be one line"),
-        ({"title": "x" * 201}, "at most 200"),
+        ({"title": "x" * 501}, "at most 500"),
         ({"assumptions": "abc"}, "must be a list of texts"),
         ({"numeric": "theory"}, "is the theory side itself"),
         ({"exact": "theory"}, "is the theory side itself"),
