@@ -297,6 +297,6 @@ def test_a_file_that_changes_the_process_leaves_its_neighbour_the_verdict(effect
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_what_does_not_end_is_cut(loop, ends):
-    code, verdicts = ends(LOOPS[loop] + NEIGHBOUR, limit="0.3")
+    code, verdicts = ends(LOOPS[loop] + NEIGHBOUR, limit="1")
     assert code == (2 if loop in ("built", "as_json") else 3)
     assert loop in ("built",) or verdicts["good"] == "holds"

@@ -49,7 +49,7 @@ def slow(context):
 def statement(slug, claim, checks=()):
     return user_statement(
         title=slug, claim=claim, slug=slug, theory=twice, numeric=lambda i, at: at.array(i.a) + at.array(i.a),
-        strategy=st.builds(Number, st.integers(1, 50).map(float)), checks=checks,
+        strategy=st.builds(Number, st.integers(1, 1000).map(float)), checks=checks,
         variants={"thrice": lambda i, at: 3 * at.array(i.a)},
     )
 
