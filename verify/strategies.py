@@ -102,14 +102,28 @@ def numbers(low: float = -3, high: float = 3) -> SearchStrategy[float]:
     return st.builds(lambda value, noise: min(max(generic(noise)(value), low), high), grid, noises())
 
 
+# What the entries of a vector or matrix are multiplied by: one in eight is large, up to 24.
+LARGE = st.sampled_from((1,) * 7 + (8,))
+
+
 def vectors(length: int) -> SearchStrategy[tuple[float, ...]]:
-    """Vectors of that length, as tuples; one in four has generic entries."""
-    return st.builds(lambda vector, noise: generic(noise)(vector), grid_vectors(length), noises(4))
+    """Vectors of that length, as tuples; one in four has generic entries, one in eight is large."""
+    return st.builds(moved, grid_vectors(length), noises(4), LARGE)
 
 
 def matrices(rows: int, columns: int) -> SearchStrategy[Any]:
-    """Matrices as nested tuples; one in four has generic entries."""
-    return st.builds(lambda matrix, noise: generic(noise)(matrix), grid_matrices(rows, columns), noises(4))
+    """Matrices as nested tuples; one in four has generic entries, one in eight is large."""
+    return st.builds(moved, grid_matrices(rows, columns), noises(4), LARGE)
+
+
+def moved(value: Any, noise: int, factor: int) -> Any:
+    """Nested tuples off the grid, as the noise says, times a factor."""
+    return times(generic(noise)(value), factor) if factor > 1 else generic(noise)(value)
+
+
+def times(value: Any, factor: int) -> Any:
+    """Nested tuples of numbers times a factor."""
+    return tuple(times(item, factor) for item in value) if isinstance(value, tuple) else factor * value
 
 
 @lru_cache(maxsize=64)

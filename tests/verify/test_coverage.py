@@ -125,7 +125,9 @@ def test_generic_numbers_have_full_mantissas_and_shrink_to_the_grid():
     assert 100 < len(generic) < 500
     assert len({*generic}) > 100
     assert sum(n * 2**44 % 1 != 0 for n in generic) > len(generic) / 2  # more than 44 bits behind the point
-    assert all(-3 <= n <= 3 for m in seen for n in numbers_of(m))
+    largest = [max(map(abs, numbers_of(m))) for m in seen]
+    assert max(largest) <= 24
+    assert 3 <= sum(size > 3 for size in largest) < 30  # a clip at 3 is seen
     found = hypothesis.find(
         own.matrices(2, 2), lambda m: not on_grid(numbers_of(m)), settings=FINE, random=random.Random(0)
     )
@@ -271,3 +273,10 @@ def test_parts_of_a_search_are_merged():
     assert text.startswith("9 instances: ")
     assert "count 1 to 8" in text
     assert rows[0].coverage.startswith("7 instances: ")  # the parts are as they were
+
+
+def test_few_instances_are_searched_to_the_end():
+    seen = []
+    few = st.integers(1, 50)
+    search(few, lambda n: seen.append(n) or Measurement(0.0, 0.0), examples=100, seed=0, shrink=False)
+    assert sorted(seen) == list(range(1, 51))

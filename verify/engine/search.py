@@ -51,6 +51,9 @@ def search(
         empty = 0 if result.tried else empty + 1
         if tried >= examples or empty > 1:  # nothing new: the strategy has few instances
             break
+    if tried < examples:  # Hypothesis alone goes through few instances without drawing one twice
+        last = searched_once(strategy, measure, examples - tried, examples, f"{seed} last", shrink, known)
+        return SearchResult(last.instance, tried + last.tried, undecided + last.undecided)
     return SearchResult(None, tried, undecided)
 
 
