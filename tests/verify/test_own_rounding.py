@@ -269,8 +269,8 @@ def stable(i, at):
 
 FINITE = {
     "a pole": (direction, direction_in_torch, (0.0, 1.0), "the theory side is finite nearby"),
-    "overflow in NumPy": (naive(np, "array"), stable, (3.0, 1.0), "the theory side overflows"),
-    "overflow in torch": (stable, naive(torch, "tensor"), (3.0, 1.0), "the numeric side overflows"),
+    "overflow in NumPy": (naive(np, "array"), stable, (3.0, 1.0), "the theory side overflows or underflows"),
+    "overflow in torch": (stable, naive(torch, "tensor"), (3.0, 1.0), "the numeric side overflows or underflows"),
     "a root of what cancels": (
         lambda i, at: at.array(i.x) * 0,
         lambda i, at: np.sqrt((at.array(i.x) / 49) * 49 - at.array(i.x)),
@@ -302,3 +302,12 @@ def test_a_side_that_takes_plain_arrays_alone_is_measured():
 
     assert measure(particular, lambda i, at: at.array(i.x) ** 2).status == "holds"
     assert measure(particular, lambda i, at: 1.00001 * at.array(i.x) ** 2).status == "refuted"
+
+
+def test_a_quotient_of_numbers_that_underflow_refutes_nothing():
+    def naive_shares(i, at):
+        e = np.exp(at.array(i.x) - 900)
+        return e / e.sum()
+
+    found = measure(naive_shares, lambda i, at: torch.softmax(at.tensor(i.x), 0), Numbers((1.0, 2.0)))
+    assert (found.status, found.detail) == ("abstained", "the theory side overflows or underflows")

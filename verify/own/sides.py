@@ -129,7 +129,7 @@ class UserSides:
         side = self.side(name, claim)
         at = Arithmetic(device=device, noise=None if noise.direction else noise)
 
-        over: Any = {"over": "call", "call": noise.overflowed} if noise.watch else {}
+        over: Any = {"over": "call", "under": "call", "call": noise.overflowed} if noise.watch else {}
 
         def directed(instance: Any, at: Arithmetic) -> Any:
             with rounded(noise.direction), np.errstate(**over):
@@ -156,7 +156,7 @@ class UserSides:
             watching = Noise(0, watch=True)
             self.again(name, instance, claim, device, watching)
             if watching.overflow:
-                return f"the {name} side overflows"
+                return f"the {name} side overflows or underflows"
             for seed in range(KINK_RUNS):
                 moved = self.again(name, instance, claim, device, Noise(seed, level=SHIFTS[0], shift=SHIFTS[0])) or {}
                 same = all(key in moved and moved[key].shape == mask.shape for key, mask in finite.items())
