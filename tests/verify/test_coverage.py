@@ -203,6 +203,23 @@ def test_a_search_tries_what_it_is_asked_to_and_no_instance_twice():
     assert unhashable.tried == 40
 
 
+def test_a_quarter_of_the_instances_is_small():
+    """What is rare among large instances can be common among small ones."""
+    seen = []
+    small, large = st.integers(0, 9), st.integers(0, 10**9)
+    result = search(
+        large,
+        lambda n: seen.append(n) or Measurement(0.0, 0.0),
+        examples=100,
+        seed=0,
+        shrink=False,
+        smaller=[small, small],
+    )
+    assert result.tried == len(seen) == len(set(seen)) == 100
+    assert all(n < 10 for n in seen[:10])
+    assert sum(n < 10 for n in seen) < 26
+
+
 def test_a_rare_counterexample_of_a_late_batch_is_found_again_and_shrunk():
     rare = {n for n in range(10**6) if n % 97 == 5}
     result = property_evidence(

@@ -31,24 +31,40 @@ class SearchResult:
 
 
 def search(
-    strategy: Any, measure: Callable[[Any], Measurement], *, examples: int, seed: int, shrink: bool = True
+    strategy: Any,
+    measure: Callable[[Any], Measurement],
+    *,
+    examples: int,
+    seed: int,
+    shrink: bool = True,
+    smaller: Sequence[Any] = (),
 ) -> SearchResult:
     """Search for an instance that `measure` refutes and shrink it.
 
-    From its eleventh instance on, Hypothesis mutates what it has drawn, which keeps most sizes as they are. So three in
-    four examples are drawn in batches that are too short for that, each with a seed of its own.
+    A quarter of the examples comes from the strategies of `smaller` instances, if there are any: what is rare among
+    large instances can be common among small ones. From its eleventh instance on, Hypothesis mutates what it has drawn,
+    which keeps most sizes as they are. So the other examples are drawn in batches that are too short for that, each
+    with a seed of its own.
     """
     tried = undecided = empty = 0
     known: set[Any] = set()
-    for batch in range(2 + 2 * examples // BATCH):
-        first = batch == 0
-        seeds: Any = seed if first else f"{seed} {batch}"
-        count = -(-examples // 4) if first else examples - tried
-        result = searched_once(strategy, measure, count, max(count, BATCH) if first else BATCH, seeds, shrink, known)
+    firsts = [*smaller] or [strategy]
+    for batch in range(len(firsts) + 1 + 2 * examples // BATCH):
+        first = batch < len(firsts)
+        count = -(-examples // (4 * len(firsts))) if first else examples - tried
+        result = searched_once(
+            firsts[batch] if first else strategy,
+            measure,
+            count,
+            max(count, BATCH) if first else BATCH,
+            f"{seed} {batch}" if batch else seed,
+            shrink,
+            known,
+        )
         tried, undecided = tried + result.tried, undecided + result.undecided
         if result.instance is not None:
             return SearchResult(result.instance, tried, undecided)
-        empty = 0 if result.tried else empty + 1
+        empty = 0 if result.tried or first else empty + 1
         if tried >= examples or empty > 1:  # nothing new: the strategy has few instances
             break
     if tried < examples:  # Hypothesis alone goes through few instances without drawing one twice
@@ -190,7 +206,8 @@ def property_evidence(
                 worst = measured
         return measured
 
-    result = search(stages[-1](), watch, examples=examples, seed=seed, shrink=False)
+    *smaller, largest = [stage() for stage in stages]
+    result = search(largest, watch, examples=examples, seed=seed, shrink=False, smaller=smaller)
     if result.instance is not None:
         if part is None or part.shrink:
             result = deepening(stages, measure, examples=examples, seed=seed)
