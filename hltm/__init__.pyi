@@ -22,5 +22,7 @@ from .sampling import LeafPopulation as LeafPopulation
 from .sampling import leaf_population as leaf_population
 from .sampling import resample as resample
 from .sampling import sample as sample
+from .states import find_state as find_state
+from .states import with_state_one as with_state_one
 from .tree import HLTM as HLTM
 from .tree import find_node as find_node

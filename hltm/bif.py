@@ -3,7 +3,8 @@
 BIF has decimal numbers, plain names, and no order of children:
 
 * variables stand in the order of ``tree.nodes``, from which the order of children is restored;
-* states are called 0, 1, ...; in a file of another tool state k is the k-th in its list, and their names are dropped;
+* state k is the k-th in the list of a variable, except that states named 0, 1, ... are in the order of these numbers;
+  a name that is not a plain word is written as one, and the names as percent-encoded JSON in ``property hltm_states``;
 * tables hold the nearest double of each number. A polarity, and rows with rational numbers, are repeated in a
   ``property`` of the variable: ``property polarity = 1/3 ;``, ``property prior = 2/7 5/7 ;``,
   ``property transition = 1/3 2/3 , 1/2 1/2 ;``. They must agree with the table;
@@ -25,11 +26,12 @@ from urllib.parse import quote, unquote
 from hltm.base.checks import Node, Number, count, halves, number, polarity, show, suggestion
 from hltm.base.errors import InputError
 from hltm.nodelink import tree_from_json
-from hltm.tables import GRAPH_ATTRIBUTES, Row, read_number
+from hltm.tables import GRAPH_ATTRIBUTES, Names, Row, numbered, read_number, state_names
 from hltm.tree import HLTM
 
 NAME = "hltm_name"
-PROPERTIES = (NAME, "hltm_description", "polarity", "prior", "transition")
+STATES = "hltm_states"
+PROPERTIES = (NAME, STATES, "hltm_description", "polarity", "prior", "transition")
 STATE_LIMIT = 2**16  # of one variable
 WORDS_OF_A_NAME = 64
 DEFAULT_LIMIT = 2**20  # table entries that `default` may fill in one file: a short text must not make a huge tree
@@ -124,9 +126,6 @@ class _Parser:
             raise InputError(f"variable {show(name)}: declares {count(int(declared))} states, names {len(labels):,}")
         if len(set(labels)) < len(labels):
             raise InputError(f"variable {show(name)}: two states must not have the same name, got {show(labels)}")
-        numbers = [str(i) for i in range(len(labels))]
-        if set(labels) == set(numbers) and list(labels) != numbers:
-            raise InputError(f"variable {show(name)}: states {show(labels)} that are numbers must be in order")
         return labels
 
     def _probability(self) -> None:
@@ -305,24 +304,29 @@ def _unquoted(piece: str) -> str:
 
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}")
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,60}|[0-9]{1,9}")
+_BLOCKS = re.compile("variable|probability")  # pgmpy searches for them everywhere
 _RESERVED = {"network", "variable", "probability", "property", "type", "discrete", "table", "default"}
 
 
 def to_bif(tree: HLTM) -> str:
     words = _unique_words(tree.nodes)
+    labels: dict[Node, tuple[str, ...]] = {}
     lines = ["network hltm_tree {"]
     lines += [f"  property hltm_{key} = {_encoded(text)} ;" for key, text in tree.graph.graph.items()]
     lines.append("}")
     for node in tree.nodes:
         states = tree.cardinality(node)
         lines.append(f"variable {words[node]} {{")
-        lines.append(f"  type discrete [ {states} ] {{ {', '.join(map(str, range(states)))} }};")
+        labels[node] = _labels(tree.states(node))
+        lines.append(f"  type discrete [ {states} ] {{ {', '.join(labels[node])} }};")
         lines += [f"  property {key} = {text} ;" for key, text in _properties(tree, node, words[node])]
         lines.append("}")
     lines += [f"probability ( {words[tree.root]} ) {{", f"  table {_row(tree.exact_prior())} ;", "}"]
     for above, node in tree.edges:
         lines.append(f"probability ( {words[node]} | {words[above]} ) {{")
-        lines += [f"  ( {state} ) {_row(row)} ;" for state, row in enumerate(tree.exact_table(node))]
+        rows = zip(labels[above], tree.exact_table(node), strict=True)
+        lines += [f"  ( {state} ) {_row(row)} ;" for state, row in rows]
         lines.append("}")
     return "\n".join([*lines, ""])
 
@@ -330,13 +334,14 @@ def to_bif(tree: HLTM) -> str:
 def from_bif(text: str) -> HLTM:
     """Build a tree from the text of a BIF file; one of another tool is read if its network is a tree."""
     network = _Parser(text).read()
+    _put_numbers_in_order(network)
     names = {name: _name(name, variable) for name, variable in network.variables.items()}
     nodes: list[dict[str, Any]] = []
     edges: list[dict[str, Any]] = []
     for name, variable in network.variables.items():
         if variable.rows is None:
             raise InputError(f"variable {show(name)}: has no block 'probability'")
-        nodes.append({"id": names[name]} | ({"cardinality": variable.states} if variable.states != 2 else {}))
+        nodes.append({"id": names[name], "cardinality": variable.states, "states": list(_state_names(name, variable))})
         if variable.parent is None:
             nodes[-1]["prior"] = _exact_rows(name, variable, "prior", variable.rows)[0]
         else:
@@ -348,6 +353,24 @@ def from_bif(text: str) -> HLTM:
         if (name := f"hltm_{key}") in network.properties
     }
     return tree_from_json({"graph": texts, "nodes": nodes, "edges": edges})
+
+
+def _put_numbers_in_order(network: Network) -> None:
+    """Sort states that are called 0, 1, ... in another order: state k is the one of this name."""
+    orders = {}
+    for name, variable in network.variables.items():
+        numbers = numbered(variable.states)
+        if variable.labels != numbers and set(variable.labels) == set(numbers):
+            place = {label: i for i, label in enumerate(variable.labels)}
+            orders[name] = [place[number] for number in numbers]
+            variable.labels = numbers
+    for name, variable in network.variables.items():
+        rows = variable.rows
+        if rows is not None and variable.parent in orders:
+            rows = [rows[i] for i in orders[variable.parent]]
+        if rows is not None and name in orders:
+            rows = [[row[i] for i in orders[name]] for row in rows]
+        variable.rows = rows
 
 
 def _edge_values(network: Network, name: str) -> dict[str, Any]:
@@ -391,6 +414,8 @@ def _properties(tree: HLTM, node: Node, word: str) -> Iterator[tuple[str, str]]:
     """Yield the properties of a variable: its own name, and exact numbers."""
     if word != node:
         yield NAME, _encoded(list(node) if isinstance(node, tuple) else node)
+    if _labels(names := tree.states(node)) != names:
+        yield STATES, _encoded(list(names))
     above = tree.parent(node)
     rho = None if above is None else tree.graph.edges[above, node].get("polarity")
     if rho is not None:
@@ -404,6 +429,40 @@ def _properties(tree: HLTM, node: Node, word: str) -> Iterator[tuple[str, str]]:
 def _name(name: str, variable: Variable) -> object:
     text = variable.properties.get(NAME)
     return name if text is None else _decoded(text, f"property {NAME} of variable {show(name)}")
+
+
+def _state_names(name: str, variable: Variable) -> Names:
+    """Return the names of a variable's states: those of the property, which must agree with its words, else these."""
+    text = variable.properties.get(STATES)
+    if text is None:
+        return variable.labels
+    place = f"property {STATES} of variable {show(name)}"
+    names = state_names(_decoded(text, place), f" in {place}")
+    if _labels(names) != variable.labels:
+        raise InputError(f"{place}: must agree with the states in the block of the variable")
+    return names
+
+
+def _labels(names: Names) -> Names:
+    """Return a different word for every state: its name if that is a plain word or number."""
+    if all(map(_is_label, names)):
+        return names
+    labels: dict[str, str] = {name: name for name in names if _is_label(name)}
+    taken = set(labels)
+    for i, name in enumerate(names):
+        if name not in labels:
+            word = re.sub("[^A-Za-z0-9]+", "_", name)[:40].strip("_")
+            word = word if _is_label(word) else f"s{i}"
+            word = word if word not in taken else f"{word}_{i}"
+            while word in taken:
+                word += "_"
+            labels[name] = word
+            taken.add(word)
+    return tuple(labels[name] for name in names)
+
+
+def _is_label(name: str) -> bool:
+    return _LABEL.fullmatch(name) is not None and not _BLOCKS.search(name) and name not in _RESERVED
 
 
 def _unique_words(nodes: Iterable[Node]) -> dict[Node, str]:
@@ -428,7 +487,7 @@ def _unique_words(nodes: Iterable[Node]) -> dict[Node, str]:
 def _encoded(value: object) -> str:
     """Return percent-encoded JSON; block names are encoded too, since pgmpy searches for them inside properties."""
     text = quote(json.dumps(value), safe="")
-    return re.sub("variable|probability", lambda match: f"%{ord(match[0][0]):02X}{match[0][1:]}", text)
+    return _BLOCKS.sub(lambda match: f"%{ord(match[0][0]):02X}{match[0][1:]}", text)
 
 
 def _decoded(text: str, place: str) -> object:

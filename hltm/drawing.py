@@ -24,6 +24,7 @@ import networkx as nx
 from hltm.base.atomic import path_with_suffix, write
 from hltm.base.checks import Node, Number
 from hltm.base.errors import InputError
+from hltm.tables import Row, numbered
 from hltm.tree import HLTM
 
 if TYPE_CHECKING:
@@ -304,6 +305,7 @@ def _text(x: float, y: float, text: str, *, size: int = _SIZE, halo: bool = Fals
 LEVEL = "level (root 0)"  # training counts from the leaves
 NODES_LISTED = 127  # of a tree with more nodes the levels are listed
 _ENTRIES_SHOWN = 16
+_STATES_WIDTH = 40  # characters of the names of a node's states in a table
 
 
 def overview(tree: HLTM) -> list["Table | str"]:
@@ -311,7 +313,7 @@ def overview(tree: HLTM) -> list["Table | str"]:
     kind = "symmetric binary" if tree.is_symmetric else "binary" if tree.is_binary else "categorical"
     lines: list[Table | str] = [printable(text) for text in tree.graph.graph.values()]
     lines.append(f"{kind} tree: {len(tree):,} nodes, {len(tree.leaves):,} leaves, depth {tree.depth:,}")
-    root = f"root {label(tree.root)}: prior {numbers(tree.exact_prior())}"
+    root = f"root {label(tree.root)}: prior {law(tree, tree.root, tree.exact_prior())}"
     lines.append(root + (f", polarity {tree.root_polarity:.6g}" if tree.cardinality(tree.root) == 2 else ""))
     lines.append(_node_table(tree) if len(tree) <= NODES_LISTED else _level_table(tree))
     return lines
@@ -323,15 +325,14 @@ def node_overview(tree: HLTM, node: Node) -> list["Table | str"]:
     children = tree.children(node)
     shown = ", ".join(map(label, children[:_ENTRIES_SHOWN])) + (", ..." if len(children) > _ENTRIES_SHOWN else "")
     lines: list[Table | str] = [
-        f"node {label(node)}: {tree.cardinality(node)} states, "
-        f"level {len(tree.path(tree.root, node)) - 1} (the root is level 0)",
+        f"node {label(node)}: {states(tree, node)}, level {len(tree.path(tree.root, node)) - 1} (the root is level 0)",
         f"parent: {'none, it is the root' if above is None else label(above)}",
         f"children: {shown or 'none, it is a leaf'}",
     ]
     if above is None:
-        return [*lines, f"prior: {numbers(tree.exact_prior())}"]
-    for state, row in enumerate(tree.exact_table(node)[:_ENTRIES_SHOWN]):
-        lines.append(f"given state {state} of {label(above)}: {numbers(row)}")
+        return [*lines, f"prior: {law(tree, node, tree.exact_prior())}"]
+    for name, row in zip(tree.states(above), tree.exact_table(node)[:_ENTRIES_SHOWN], strict=False):
+        lines.append(f"given state {printable(name)} of {label(above)}: {law(tree, node, row)}")
     if all(tree.cardinality(step) == 2 for step in tree.path(tree.root, node)):
         lines.append(f"polarity: {tree.polarity(above, node):.6g}, from the root {tree.polarity(tree.root, node):.6g}")
     return lines
@@ -340,6 +341,34 @@ def node_overview(tree: HLTM, node: Node) -> list["Table | str"]:
 def label(node: Node) -> str:
     """Return the name of a node as printable text: plain names unchanged, others as `repr`."""
     return printable(node) if isinstance(node, str) and node.isprintable() and node else printable(repr(node))
+
+
+def states(tree: HLTM, node: Node) -> str:
+    """Return the number of states of a node, and their names in the order of their numbers."""
+    names = tree.states(node)
+    if names == numbered(len(names)):
+        return f"{len(names)} states"
+    shown = ", ".join(f"{i} {printable(name)}" for i, name in enumerate(names[:_ENTRIES_SHOWN]))
+    return f"{len(names)} states ({shown}{', ...' if len(names) > _ENTRIES_SHOWN else ''})"
+
+
+def state_list(tree: HLTM, node: Node) -> str:
+    """Return the names of a few states of a node for a table, else their number."""
+    names = tree.states(node)
+    if names == numbered(len(names)):
+        return str(len(names))
+    text = printable(", ".join(names[:_ENTRIES_SHOWN]))
+    return text if len(text) <= _STATES_WIDTH else f"{len(names)}: {text[:_STATES_WIDTH].rstrip()} ..."
+
+
+def law(tree: HLTM, node: Node, row: Row) -> str:
+    """Return a law of a node as text, each number behind the name of its state if the states have names."""
+    names = tree.states(node)
+    if names == numbered(len(names)):
+        return numbers(row)
+    entries = zip(names[:_ENTRIES_SHOWN], row, strict=False)
+    shown = ", ".join(f"{printable(name)} {numbers((value,))}" for name, value in entries)
+    return shown + (f", ... ({len(row)} in all)" if len(row) > _ENTRIES_SHOWN else "")
 
 
 def numbers(row: Sequence[Number]) -> str:
@@ -374,7 +403,7 @@ def _node_table(tree: HLTM) -> "Table":
             path = tree.path(tree.root, node)
             own = "" if above is None else rho(tree, above, node)
             whole = "" if any(tree.cardinality(step) != 2 for step in path) else f"{tree.polarity(tree.root, node):.6g}"
-            cells = [str(level), str(tree.cardinality(node)), str(len(tree.children(node)) or "leaf"), own, whole]
+            cells = [str(level), state_list(tree, node), str(len(tree.children(node)) or "leaf"), own, whole]
             table.add_row(Text(label(node)), Text("" if above is None else label(above)), *cells)
     return table
 

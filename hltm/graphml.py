@@ -2,8 +2,8 @@
 
 GraphML has no lists, and its node ids are text:
 
-* ``prior`` and ``transition`` are JSON text, ``[0.5, 0.5]`` and ``[[0.9, 0.1], [0.2, 0.8]]``, with a rational number as
-  the string ``"1/3"``;
+* ``prior``, ``states`` and ``transition`` are JSON text, ``[0.5, 0.5]`` and ``[[0.9, 0.1], [0.2, 0.8]]``, with a
+  rational number as the string ``"1/3"``;
 * ``polarity`` is a number, or text such as ``1/3``;
 * a node whose name is not plain text carries its name as JSON in the attribute ``hltm_name``: ``7``, ``[0, "a"]``;
 * ``name`` and ``description`` of the graph are JSON strings unless they are plain text.
@@ -183,7 +183,7 @@ class _Reader:
         """Read the value of an attribute; a malformed number stays text, which `HLTM` refuses."""
         if self.attribute in ("polarity", "cardinality"):
             return read_number(text)
-        if self.attribute in ("prior", "transition", NAME) or text.startswith('"'):
+        if self.attribute in ("prior", "transition", "states", NAME) or text.startswith('"'):
             return _read_json(text, f"{self.attribute}={show(text)} of {self.owner[0]}", text[:1] == '"')
         return text
 

@@ -143,7 +143,7 @@ def _plain_values(attributes: Mapping[str, object]) -> dict[str, object]:
 
 
 def _with_fractions(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _read_fractions(value, depth=2) for name, value in attributes.items()}
+    return {name: value if name == "states" else _read_fractions(value, depth=2) for name, value in attributes.items()}
 
 
 def _read_fractions(value: object, depth: int) -> object:

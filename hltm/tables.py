@@ -1,6 +1,7 @@
 """The numbers of a tree, read from graph attributes: cardinalities, the prior of the root, a table for each edge.
 
-Node attributes are ``prior`` (root only) and ``cardinality`` (default 2); an edge carries ``transition``
+Node attributes are ``prior`` (root only), ``cardinality`` (default 2) and ``states``, the names of the states in the
+order of their numbers (default ``"0"``, ``"1"``, ...); an edge carries ``transition``
 (row s is the law of the child given state s of the parent) or ``polarity`` rho, short for the symmetric
 binary table ``[[(1+rho)/2, (1-rho)/2], [(1-rho)/2, (1+rho)/2]]`` (statement 6).
 """
@@ -18,11 +19,12 @@ from hltm.base.checks import SUM_TOLERANCE, Node, Number, halves, integer, numbe
 from hltm.base.errors import InputError
 from hltm.structure import Structure
 
-NODE_ATTRIBUTES = ("prior", "cardinality")
+NODE_ATTRIBUTES = ("prior", "cardinality", "states")
 EDGE_ATTRIBUTES = ("polarity", "transition")
 GRAPH_ATTRIBUTES = ("name", "description")
 
 Row = tuple[Number, ...]
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,17 +58,52 @@ class EdgeTable:
         return {"polarity": self.rho} if self.rows is None else {"transition": self.rows}
 
 
-def cardinalities_of(shape: Structure, attributes: Mapping[Any, Mapping[Any, Any]]) -> dict[Node, int]:
-    """Read the cardinality of every node (default 2); refuse unknown attributes, and a prior below the root."""
-    states = {}
+def cardinalities_of(
+    shape: Structure, attributes: Mapping[Any, Mapping[Any, Any]]
+) -> tuple[dict[Node, int], dict[Node, Names]]:
+    """Read the cardinality of every node and the state names of those that have them; refuse unknown attributes."""
+    states, names = {}, {}
     for node in shape.order:
         values = attributes[node]
-        known_attributes(values, NODE_ATTRIBUTES, f"node {show(node)}")
-        states[node] = integer(values.get("cardinality", 2), "cardinality", 2, f" of node {show(node)}")
-        if "prior" in values and node != shape.root:
-            prior = f"prior={show(values['prior'])} on node {show(node)}"
-            raise InputError(f"{prior}: only the root {show(shape.root)} has a prior")
-    return states
+        count = 2
+        if values:
+            place = f" of node {show(node)}"
+            known_attributes(values, NODE_ATTRIBUTES, place[4:])
+            if "states" in values:
+                names[node] = state_names(values["states"], place)
+                count = len(names[node])
+            count = integer(values.get("cardinality", count), "cardinality", 2, place)
+            if node in names and len(names[node]) != count:
+                rule = f"must have {count} names, one a state, got {len(names[node])}"
+                raise InputError(f"states={show(list(names[node]))}{place}: {rule}")
+            if names.get(node) == numbered(count):
+                del names[node]
+            if "prior" in values and node != shape.root:
+                prior = f"prior={show(values['prior'])} on node {show(node)}"
+                raise InputError(f"{prior}: only the root {show(shape.root)} has a prior")
+        states[node] = count
+    return states, names
+
+
+def numbered(count: int) -> Names:
+    """Return the names of states that have none: ``"0"``, ``"1"``, ..."""
+    return tuple(map(str, range(count)))
+
+
+def state_names(value: object, place: str) -> Names:
+    """Check the names of the states of a node: distinct non-empty texts, and numbers of states in order."""
+    names = tuple(_sequence(value, f"states{place}", "a list of names, one a state"))
+    for i, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(f"states[{i}]={show(name)}{place}: must be a non-empty str")
+    plain = tuple(map(str, names))
+    if len(set(plain)) < len(plain):
+        seen: set[str] = set()
+        twice = next(name for name in plain if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise InputError(f"states={show(list(plain))}{place}: the name {show(twice)} must not be given twice")
+    if plain != (numbers := numbered(len(plain))) and set(plain) == set(numbers):
+        raise InputError(f"states={show(list(plain))}{place}: names that are the state numbers must be in order")
+    return plain
 
 
 def prior_of(root: Node, attributes: Mapping[Any, Any], states: int) -> Row:

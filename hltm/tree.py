@@ -16,7 +16,7 @@ import numpy as np
 from hltm.base.checks import Node, show, suggestion
 from hltm.base.errors import InputError
 from hltm.structure import Structure, frozen_graph, structure_of
-from hltm.tables import EdgeTable, Row, cardinalities_of, edge_table, graph_texts, prior_of
+from hltm.tables import EdgeTable, Names, Row, cardinalities_of, edge_table, graph_texts, numbered, prior_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,9 +28,10 @@ class HLTM:
     graph : networkx.DiGraph
         A rooted tree with at least one edge, edges from parent to child. Node names are `str`, `int` or
         tuples of these. The root carries ``prior`` (list of probabilities); a node may carry ``cardinality``
-        (default 2); an edge carries ``transition`` (rows: parent state, each sums to one) or ``polarity``
-        (rho of a symmetric binary table). The graph may carry ``name`` and ``description``. It is copied:
-        changing it later changes nothing here.
+        (default 2) and ``states``, distinct names in the order of the state numbers; an edge carries
+        ``transition`` (rows: parent state, each sums to one) or ``polarity`` (rho of a symmetric binary
+        table). The graph may carry ``name`` and ``description``. It is copied: changing it later changes
+        nothing here.
 
     Attributes
     ----------
@@ -46,8 +47,9 @@ class HLTM:
     Notes
     -----
     A row of floats must sum to one within 1e-12, a row of rational numbers exactly. Rows are not normalised.
-    Two trees are equal if shape, order of children, cardinalities, prior and edge attributes are equal (a
-    ``polarity`` differs from the ``transition`` that spells it out); name and description do not count.
+    Two trees are equal if shape, order of children, cardinalities, state names, prior and edge attributes are equal (a
+    ``polarity`` differs from the ``transition`` that spells it out); name and description do not count. State
+    names ``"0"``, ``"1"``, ... are those of a node without names.
 
     Source
     ------
@@ -72,6 +74,7 @@ class HLTM:
     graph: nx.DiGraph
     _shape: Structure = field(init=False)
     _states: dict[Node, int] = field(init=False)
+    _names: dict[Node, Names] = field(init=False)
     _prior: Row = field(init=False)
     _tables: dict[Node, EdgeTable] = field(init=False)
 
@@ -79,17 +82,20 @@ class HLTM:
         graph = self.graph
         shape = structure_of(graph)
         texts = graph_texts(graph.graph)
-        states = cardinalities_of(shape, graph.nodes)
+        states, names = cardinalities_of(shape, graph.nodes)
         prior = prior_of(shape.root, graph.nodes[shape.root], states[shape.root])
         edges = [(shape.parent[node], node) for node in shape.order[1:]]
         tables = {edge[1]: edge_table(edge, graph.edges[edge], (states[edge[0]], states[edge[1]])) for edge in edges}
         nodes: dict[Node, dict[str, Any]] = {v: {"cardinality": m} for v, m in states.items() if m != 2}
         nodes[shape.root] = {"prior": prior} | nodes.get(shape.root, {})
+        for node, given in names.items():
+            nodes[node] = nodes.get(node, {}) | {"states": given}
         attributes = {node: table.attribute() for node, table in tables.items()}
         derived = {
             "graph": frozen_graph(shape, nodes, attributes, texts),
             "_shape": shape,
             "_states": states,
+            "_names": names,
             "_prior": prior,
             "_tables": tables,
         }
@@ -180,6 +186,16 @@ class HLTM:
         except (KeyError, TypeError):
             pass
         raise self._shape.unknown(node)
+
+    def states(self, node: Node) -> tuple[str, ...]:
+        """Return the names of the states of a node, in the order of their numbers; ``"0"``, ``"1"``, ... by default."""
+        count = self.cardinality(node)
+        return self._names[node] if node in self._names else numbered(count)
+
+    @property
+    def has_state_names(self) -> bool:
+        """Whether some node has state names other than ``"0"``, ``"1"``, ..."""
+        return bool(self._names)
 
     def path(self, ancestor: Node, node: Node) -> tuple[Node, ...]:
         """Return the nodes from an ancestor down to a node, both included.
@@ -277,7 +293,9 @@ class HLTM:
         shape = self._shape
         counts = tuple(len(shape.children[node]) for node in shape.order)
         tables = tuple((self._tables[node].rho, self._tables[node].rows) for node in shape.order[1:])
-        return (shape.order, counts, tuple(self._states[node] for node in shape.order), self._prior, tables)
+        states = tuple(self._states[node] for node in shape.order)
+        names = tuple((node, self._names[node]) for node in shape.order if node in self._names)
+        return (shape.order, counts, states, names, self._prior, tables)
 
     def __eq__(self, other: object) -> bool:
         return self._content == other._content if isinstance(other, HLTM) else NotImplemented

@@ -201,7 +201,6 @@ BAD_BIF = {
     "count-small": (bif("variable a { type discrete[2] {0, 1, 2}; }"), "declares 2 states, names 3"),
     "one-state": (bif("variable a { type discrete[1] {0}; }", a="table 1 1;"), "cardinality=1 of node 'a': must be at least 2"),
     "states-twice": (bif("variable a { type discrete[2] {0, 0}; }"), "two states must not have the same name"),
-    "states-order": (bif("variable a { type discrete[2] {1, 0}; }"), "that are numbers must be in order"),
     "no-table": (bif() + "variable b { type discrete[2] {0 1}; }", "variable 'b': has no block 'probability'"),
     "two-tables": (bif() + "probability ( a | r ) { }", "'a': must not have two blocks"),
     "row-missing": (bif(a="( 0 ) 0.5 0.5;"), "the table of 'a': has no row for state '1' of the parent"),
