@@ -12,7 +12,7 @@ from verify.engine.evidence import Evidence, Measurement
 from verify.engine.runner import Refutation, Result
 from verify.engine.search import property_evidence
 from verify.engine.statement import Context
-from verify.own.symbolic import symbolic_evidence
+from verify.own.symbolic import UserClaims
 from verify.registry import entry
 from verify.report.documents import variants_line
 
@@ -121,7 +121,7 @@ def test_equations_of_a_user_are_shown_with_their_names(tmp_path):
 def test_an_equation_becomes_a_derivation_of_one_step():
     x = sympy.Symbol("x")
     claims = {"true": sympy.Eq(x + x, 2 * x, evaluate=False), "gone": sympy.Eq(x, x), "false": sympy.Eq(x, 2 * x)}
-    found = symbolic_evidence("mine", lambda: claims, Context())
+    found = UserClaims("mine", lambda: claims).evidence(Context())
     assert found.status == "refuted"
     true, gone, false = found.derivations
     assert (true.proved, gone.proved, false.proved) == (True, True, False)
@@ -129,7 +129,7 @@ def test_an_equation_becomes_a_derivation_of_one_step():
     assert gone.steps[0].expression == sympy.true
     assert false.residual == -x
     derivation = theory.derive("contrastive-losses")
-    found = symbolic_evidence("mine", lambda: [derivation, claims["true"]], Context())
+    found = UserClaims("mine", lambda: [derivation, claims["true"]]).evidence(Context())
     assert found.derivations[0] is derivation
     assert found.detail.startswith("2 claims proved")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import theory
 from hltm.base.errors import InputError
 from verify import Context, JsonInstance, user_statement
-from verify.own.symbolic import UserClaims, symbolic_evidence
+from verify.own.symbolic import UserClaims
 from verify.strategies import eighths, matrices, vectors
 
 n, m = sympy.symbols("n m", positive=True, integer=True)
@@ -41,7 +41,7 @@ BALANCE = equal(moved(*FLOW), -2 * eta * kept())
 
 
 def status(claims):
-    return symbolic_evidence("mine", lambda: claims, Context())
+    return UserClaims("mine", lambda: claims).evidence(Context())
 
 
 CLAIMS = {

@@ -292,17 +292,19 @@ def test_a_type_serves_as_strategy_and_variants_name_their_kinds():
 def test_symbolic_claims():
     import sympy
 
-    from verify.own.symbolic import symbolic_evidence
+    from verify.own.symbolic import UserClaims
 
     x = sympy.Symbol("x")
     equal = sympy.Eq((x + 1) ** 2, x**2 + 2 * x + 1, evaluate=False)
-    assert symbolic_evidence("s", lambda: [equal, True], Context()).status == "holds"
-    assert symbolic_evidence("s", lambda: {"wrong": sympy.Eq(x, x + 1, evaluate=False)}, Context()).status == "refuted"
-    assert symbolic_evidence("s", list, Context()).status == "abstained"
+    assert UserClaims("s", lambda: [equal, True]).evidence(Context()).status == "holds"
+    assert (
+        UserClaims("s", lambda: {"wrong": sympy.Eq(x, x + 1, evaluate=False)}).evidence(Context()).status == "refuted"
+    )
+    assert UserClaims("s", list).evidence(Context()).status == "abstained"
     with pytest.raises(InputError, match="must be an equation"):
-        symbolic_evidence("s", lambda: x, Context())
+        UserClaims("s", lambda: x).evidence(Context())
     with pytest.raises(InputError, match="ZeroDivisionError"):
-        symbolic_evidence("s", lambda: 1 // 0, Context())
+        UserClaims("s", lambda: 1 // 0).evidence(Context())
 
 
 def test_importing_verify_registers_nothing(tmp_path):

@@ -59,7 +59,7 @@ class Arithmetic:
         return double if self.noise is None else noisy(self.noise.moved_input(plain(double)), self.noise)
 
     def tensor(self, value: Any) -> Tensor:
-        """Nested tuples of numbers as a torch tensor; torch knows no exact rationals (InputError)."""
+        """Nested tuples of numbers as a torch tensor; refused where `at.exact` holds (InputError)."""
         import torch
 
         if self.exact:

@@ -182,7 +182,7 @@ class AsymptoticSides(UserSides):
     ) -> Measurement:
         start = float(getattr(instance, self.in_))
         if start == 0 or not math.isfinite(start):
-            return Measurement(0.0, MARGIN, False, f"{self.in_} = {start:g} goes nowhere")
+            return Measurement(0.0, MARGIN, False, f"{self.in_} = {start:g} cannot be halved towards 0")
         scales = np.array([start / 2**k for k in range(HALVINGS + 1)])
         rows, bounds, natural = [], {}, np.zeros(0)
         for k, scale in enumerate(scales):

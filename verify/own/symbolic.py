@@ -78,11 +78,6 @@ class UserClaims:
         return replace(found, detail=joined(found.detail, self.tied()))
 
 
-def symbolic_evidence(slug: str, make: Callable[[], Any], context: Context) -> Evidence:
-    """Symbolic evidence of claims: relations and derivations that must be proved."""
-    return UserClaims(slug, make).evidence(context)
-
-
 def kernel_evidence(claims: UserClaims, context: Context) -> Evidence:
     """What a proof assistant says of the identities that a user's claims come down to."""
     if claims.cut:

@@ -31,7 +31,7 @@ Named = dict[str, Any]
 
 
 class NotCoveredError(Exception):
-    """An instance that the claim does not speak of."""
+    """An instance outside the range of the claim."""
 
 
 @dataclass

@@ -488,7 +488,7 @@ def law_evidence(training: AlongTraining, slug: str, context: Context) -> Eviden
 
 
 def law(training: AlongTraining, slug: str, seed: int, run: int) -> tuple[Measurement, float] | str:
-    """What a run says of a law, and how far it moved the weights; or why it says nothing."""
+    """What a run says of a law, and how far it moved the weights; or why it is undecided."""
     course = training.course or _constant
     time = training.lr * training.steps
     rates, rows, bounds, moved = [], [], [], math.inf
