@@ -1,4 +1,4 @@
-"""Trees as GraphML, the XML format that networkx, Gephi and yEd read.
+"""Trees as GraphML, the XML format that networkx, igraph, Gephi, Cytoscape and yEd read and write.
 
 GraphML has no lists, and its node ids are text:
 
@@ -8,25 +8,32 @@ GraphML has no lists, and its node ids are text:
 * a node whose name is not plain text carries its name as JSON in the attribute ``hltm_name``: ``7``, ``[0, "a"]``;
 * ``name`` and ``description`` of the graph are JSON strings unless they are plain text.
 
+In a file of another tool the names of the nodes are those of an attribute ``name`` or ``label``, or the labels that yEd
+draws, if every node has one of its own; else the ids. An attribute that is empty or ``NaN`` is not given. The default
+of a key holds where a node or an edge has no value; that of ``prior``, only where no edge ends. Ports, graphics and
+attributes that are not of a tree are ignored. If an edge is undirected, the tree is rooted as in node-link form, and
+the edges with a direction must agree with it.
+
 Files are read in one pass of expat. A document type declaration is refused before it is read, so no entities are
-expanded, and elements nest at most as deeply as GraphML needs. The result is checked as node-link form.
+expanded. The result is checked as node-link form.
 """
 
-import io
 import json
-import xml.parsers.expat as expat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import networkx as nx
+from xml.sax.saxutils import escape, quoteattr
 
 from hltm.base.checks import Node, show, suggestion
 from hltm.base.errors import InputError
+from hltm.base.xml import NAMESPACE, XMLReader
 from hltm.nodelink import tree_from_json, tree_to_json
-from hltm.tables import EDGE_ATTRIBUTES, read_number
+from hltm.tables import EDGE_ATTRIBUTES, GRAPH_ATTRIBUTES, NODE_ATTRIBUTES, read_number
 from hltm.tree import HLTM
 
 NAME = "hltm_name"
+_GRAPHML = "http://graphml.graphdrawing.org/xmlns"
+_LABELS = ("name", "label", "NodeLabel")  # the last one is an element of yEd
 _INSIDE = {
     "graphml": ("",),
     "key": ("graphml",),
@@ -35,168 +42,254 @@ _INSIDE = {
     "node": ("graph",),
     "edge": ("graph",),
     "data": ("graph", "node", "edge", "graphml"),
-    "desc": ("graphml", "key", "graph", "node", "edge"),
 }
 _NEEDED = {"key": ("id",), "node": ("id",), "edge": ("source", "target"), "data": ("key",)}
+_SKIPPED = ("desc", "locator", "port")
+_KNOWN = {"graph": GRAPH_ATTRIBUTES, "node": (NAME, *NODE_ATTRIBUTES), "edge": EDGE_ATTRIBUTES}
+_MISSING = ("", "nan", "na", "null", "none")
 
 
 def to_graphml(tree: HLTM) -> str:
     form = tree_to_json(tree)
     ids = _ids(tree.nodes)
-    graph: nx.DiGraph = nx.DiGraph()
-    graph.graph.update({key: _text(value) for key, value in form["graph"].items()})
+    keys: dict[tuple[str, str], str] = {}
+    types: dict[tuple[str, str], set[type]] = {}
+
+    def data(element: str, values: Mapping[str, Any]) -> str:
+        texts = []
+        for name, value in values.items():
+            types.setdefault((element, name), set()).add(type(value))
+            key = keys.setdefault((element, name), f"d{len(keys)}")
+            text = json.dumps(value) if isinstance(value, list) else str(value)
+            texts.append(f'<data key="{key}">{escape(text)}</data>')
+        return "".join(texts)
+
+    lines = [data("graph", {key: _text(value) for key, value in form["graph"].items()})]
     for node, entry in zip(tree.nodes, form["nodes"], strict=True):
         name = json.dumps(entry.pop("id"))
-        graph.add_node(ids[node], **_scalars(entry if ids[node] == node else {NAME: name, **entry}))
-    for edge, entry in zip(tree.edges, form["edges"], strict=True):
-        values = {key: value for key, value in entry.items() if key in EDGE_ATTRIBUTES}
-        graph.add_edge(*(ids[end] for end in edge), **_scalars(values))
-    content = io.BytesIO()
-    nx.GraphMLWriter(graph, infer_numeric_types=True).dump(content)
-    return content.getvalue().decode()
+        values = data("node", entry if ids[node] == node else {NAME: name, **entry})
+        lines.append(f"<node id={quoteattr(ids[node])}>{values}</node>")
+    for (above, node), entry in zip(tree.edges, form["edges"], strict=True):
+        values = data("edge", {key: value for key, value in entry.items() if key in EDGE_ATTRIBUTES})
+        lines.append(f"<edge source={quoteattr(ids[above])} target={quoteattr(ids[node])}>{values}</edge>")
+    declared = [
+        f'<key id="{key}" for="{element}" attr.name="{name}" attr.type="{_type(types[element, name])}"/>'
+        for (element, name), key in keys.items()
+    ]
+    head = ['<?xml version="1.0" encoding="UTF-8"?>', f'<graphml xmlns="{_GRAPHML}">', *declared]
+    return "\n".join([*head, '<graph edgedefault="directed">', *filter(None, lines), "</graph>", "</graphml>", ""])
 
 
 def from_graphml(text: str) -> HLTM:
     """Build a tree from a GraphML document."""
     reader = _Reader()
-    try:
-        reader.parser.Parse(text, True)
-    except UnicodeEncodeError:
-        raise InputError("not valid XML: a lone surrogate") from None
-    except expat.ExpatError as error:
-        raise InputError(f"not valid XML: {error}") from None
-    return tree_from_json(reader.form())
+    reader.parse(text)
+    tree = tree_from_json(reader.form())
+    for source, target, directed, _ in () if reader.directed else reader.edges:
+        ends = reader.names[source], reader.names[target]
+        if directed and tree.parent(ends[1]) != ends[0]:
+            root = f"the tree is rooted at {show(tree.root)}"
+            raise InputError(f"edge {show(ends)} has the direction from child to parent: {root}")
+    return tree
 
 
-class _Reader:
-    """Handlers of expat that collect the elements of one document."""
+@dataclass
+class _Key:
+    """A declared attribute: the elements that it is for, its name, its default."""
+
+    domain: str
+    name: str
+    default: str = ""
+
+    def is_for(self, element: str) -> bool:
+        return self.domain in ("all", element)
+
+
+class _Reader(XMLReader):
+    """The elements of one document of GraphML."""
 
     def __init__(self) -> None:
-        # Without a namespace separator names keep their prefix: GraphML is written without one.
-        self.parser = expat.ParserCreate()
-        self.parser.buffer_text = True
-        self.parser.StartDoctypeDeclHandler = self._doctype
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._characters
-        self.open: list[str] = [""]
-        self.keys: dict[str, tuple[str, str]] = {}
+        super().__init__()
+        self.local: dict[str, str] = {}  # names of elements without their namespace; empty for those of other tools
+        self.keys: dict[str, _Key] = {}
+        self.key = _Key("", "")
         self.graphs = 0
-        self.texts: dict[str, Any] = {}
-        self.nodes: dict[str, dict[str, Any]] = {}
-        self.edges: list[tuple[str, str, dict[str, Any]]] = []
-        self.owner: tuple[str, dict[str, Any]] = ("", {})
-        self.attribute = ""
-        self.text: list[str] | None = None
+        self.directed = True
+        self.texts: dict[str, str] = {}
+        self.nodes: dict[str, dict[str, str]] = {}
+        self.edges: list[tuple[str, str, bool, dict[str, str]]] = []
+        self.owner: tuple[str, Any, dict[str, str]] = ("", "", {})
+        self.names: dict[str, Any] = {}
+
+    def start(self, tag: str, attributes: dict[str, str]) -> bool:
+        above = self.local[self.open[-1]] if self.open else ""
+        name = self.local.get(tag)
+        if name is None:
+            space, _, name = tag.rpartition(NAMESPACE)
+            if self.open and space not in ("", self.open[0].rpartition(NAMESPACE)[0]):
+                name = ""
+            self.local[tag] = name
+        if not name or name in _SKIPPED:
+            return not name and above in ("", "data")  # yEd keeps the label of a node there
+        if above not in _INSIDE.get(name, ()):
+            place = f"inside {show(above)}" if above else "at the top"
+            raise InputError(f"element {show(name)} {place}, line {self.line}: not GraphML of a tree")
+        for needed in _NEEDED.get(name, ()):
+            if needed not in attributes:
+                raise InputError(f"element '{name}', line {self.line}: needs the attribute '{needed}'")
+        return self._open(name, above, attributes)
+
+    def _open(self, name: str, above: str, attributes: dict[str, str]) -> bool:
+        if name == "key":
+            self._open_key(attributes)
+        elif name == "graph":
+            self._open_graph(attributes)
+        elif name == "node":
+            self._open_node(attributes["id"])
+        elif name == "edge":
+            directed = attributes.get("directed", "true" if self.directed else "false") in ("true", "1")
+            self.edges.append((attributes["source"], attributes["target"], directed, {}))
+            self.owner = "edge", self.edges[-1][:2], self.edges[-1][3]
+        elif name == "data":
+            return above != "graphml" and self._open_data(attributes["key"], above)
+        return True
+
+    def _open_key(self, attributes: dict[str, str]) -> None:
+        name = attributes["id"]
+        if name in self.keys:
+            raise InputError(f"key {show(name)}: must not be given twice")
+        self.key = self.keys[name] = _Key(attributes.get("for", "all"), attributes.get("attr.name", name))
+
+    def _open_graph(self, attributes: dict[str, str]) -> None:
+        self.graphs += 1
+        if self.graphs > 1:
+            raise InputError("a second element 'graph': must be one")
+        default = attributes.get("edgedefault", "directed")
+        if default not in ("directed", "undirected"):
+            raise InputError(f"edgedefault={show(default)} of the graph: must be 'directed' or 'undirected'")
+        self.directed = default == "directed"
+        self.owner = "graph", "", self.texts
+
+    def _open_node(self, name: str) -> None:
+        if name in self.nodes:
+            raise InputError(f"node {show(name)}: must not be listed twice")
+        self.nodes[name] = {}
+        self.owner = "node", name, self.nodes[name]
+
+    def _open_data(self, key: str, element: str) -> bool:
+        """Choose the attribute that the text of a `data` is for; return whether it is needed."""
+        if key not in self.keys:
+            raise InputError(f"data {show(key)} of {_place(*self.owner)}: no such key{suggestion(key, self.keys)}")
+        self.key = self.keys[key]
+        name = self.key.name
+        if not self.key.is_for(element) and name in (*_KNOWN["node"], *_KNOWN["edge"]):
+            raise InputError(f"data {show(key)} of {_place(*self.owner)}: the key is for {show(self.key.domain)}")
+        if name not in _KNOWN[element]:
+            return element == "node"
+        if name in self.owner[2]:
+            raise InputError(f"attribute {show(name)} of {_place(*self.owner)}: must not be given twice")
+        return True
+
+    def end(self, tag: str, text: str) -> None:
+        name = self.local[tag]
+        text = text.strip()
+        if name == "data":
+            self._keep(self.key.name, text)
+        elif name == "default":
+            self.key.default = text
+        elif name in ("node", "edge"):
+            self.owner = "graph", "", self.texts
+        elif not name and tag.endswith(f"{NAMESPACE}NodeLabel"):
+            self._keep("NodeLabel", text)
+        if text and name in _INSIDE and name not in ("data", "default"):
+            raise InputError(f"text {show(text)}, line {self.line}: not GraphML of a tree")
+
+    def _keep(self, name: str, text: str) -> None:
+        element, _, values = self.owner
+        if element == "node" and name.lower() in ("name", "label"):
+            name = name.lower()
+        elif name not in _KNOWN[element] and name != "NodeLabel":
+            return
+        if text.lower() not in _MISSING:
+            values.setdefault(name, text)
 
     def form(self) -> dict[str, Any]:
         """Return the document in node-link form."""
         if not self.graphs:
             raise InputError("no element 'graph': must hold one")
-        names = {key: values.pop(NAME, key) for key, values in self.nodes.items()}
-        edges = []
-        for i, (source, target, values) in enumerate(self.edges):
-            for end in (source, target):
-                if end not in names:
-                    near = suggestion(end, names)
+        for i, edge in enumerate(self.edges):
+            for end in edge[:2]:
+                if end not in self.nodes:
+                    near = suggestion(end, self.nodes)
                     raise InputError(f"edge {i}: the node {show(end)} must be an element 'node'{near}")
-            edges.append({"source": names[source], "target": names[target], **values})
-        nodes = [{"id": names[key], **values} for key, values in self.nodes.items()]
-        return {"graph": self.texts, "nodes": nodes, "edges": edges}
+        self.directed = all(directed for _, _, directed, _ in self.edges)
+        self._fill_in_defaults()
+        self.names = self._names()
+        nodes = [{"id": self.names[key]} | _values("node", key, values) for key, values in self.nodes.items()]
+        edges = [
+            {"source": self.names[source], "target": self.names[target]} | _values("edge", (source, target), values)
+            for source, target, _, values in self.edges
+        ]
+        form = {"graph": _values("graph", "", self.texts), "nodes": nodes, "edges": edges}
+        return form if self.directed else {"directed": False, **form}
 
-    def _doctype(self, name: str, *_: object) -> None:
-        raise InputError(f"<!DOCTYPE {show(name)}>: must not be given; document types and entities are not read")
+    def _fill_in_defaults(self) -> None:
+        keys = [key for key in self.keys.values() if key.default.lower() not in _MISSING]
+        below = {target for _, target, _, _ in self.edges} if self.directed else self.nodes.keys()
+        for key in keys:
+            if key.is_for("graph") and key.name in GRAPH_ATTRIBUTES:
+                self.texts.setdefault(key.name, key.default)
+            if key.is_for("node") and key.name in NODE_ATTRIBUTES:
+                for name, values in self.nodes.items():
+                    if key.name != "prior" or name not in below:
+                        values.setdefault(key.name, key.default)
+            if key.is_for("edge") and key.name in EDGE_ATTRIBUTES:
+                for _, _, _, values in self.edges:
+                    if not values.keys() & set(EDGE_ATTRIBUTES):  # a table replaces the default of the polarity
+                        values[key.name] = key.default
 
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        if self.open[-1] not in _INSIDE.get(tag, ()):
-            place = f"inside {show(self.open[-1])}" if self.open[-1] else "at the top"
-            raise InputError(
-                f"element {show(tag)} {place}, line {self.parser.CurrentLineNumber}: not GraphML of a tree"
-            )
-        for name in _NEEDED.get(tag, ()):
-            if name not in attributes:
-                line = self.parser.CurrentLineNumber
-                raise InputError(f"element '{tag}', line {line}: needs the attribute '{name}'")
-        self.open.append(tag)
-        if tag in ("key", "graph", "node", "edge", "data"):
-            getattr(self, f"_start_{tag}")(attributes)
-
-    def _start_key(self, attributes: dict[str, str]) -> None:
-        name = attributes["id"]
-        if name in self.keys:
-            raise InputError(f"key {show(name)}: must not be given twice")
-        self.keys[name] = attributes.get("for", "all"), attributes.get("attr.name", name)
-
-    def _start_graph(self, attributes: dict[str, str]) -> None:
-        self.graphs += 1
-        if self.graphs > 1:
-            raise InputError("a second element 'graph': must be one")
-        default = attributes.get("edgedefault")
-        if default != "directed":
-            raise InputError(f"edgedefault={show(default)} of the graph: must be 'directed', from parent to child")
-        self.owner = "graph", self.texts
-
-    def _start_node(self, attributes: dict[str, str]) -> None:
-        name = attributes["id"]
-        if name in self.nodes:
-            raise InputError(f"node {show(name)}: must not be listed twice")
-        self.nodes[name] = {}
-        self.owner = f"node {show(name)}", self.nodes[name]
-
-    def _start_edge(self, attributes: dict[str, str]) -> None:
-        source, target = attributes["source"], attributes["target"]
-        if attributes.get("directed", "true") != "true":
-            raise InputError(
-                f"directed={show(attributes['directed'])} on edge {show((source, target))}: must be 'true'"
-            )
-        self.edges.append((source, target, {}))
-        self.owner = f"edge {show((source, target))}", self.edges[-1][2]
-
-    def _start_data(self, attributes: dict[str, str]) -> None:
-        key = attributes["key"]
-        if self.open[-2] == "graphml":
-            raise InputError(f"data {show(key)} outside of the graph: not GraphML of a tree")
-        if key not in self.keys:
-            raise InputError(f"data {show(key)} of {self.owner[0]}: no such key{suggestion(key, self.keys)}")
-        domain, self.attribute = self.keys[key]
-        if domain not in ("all", self.open[-2]):
-            raise InputError(f"data {show(key)} of {self.owner[0]}: the key is for {show(domain)}")
-        if self.attribute in self.owner[1]:
-            raise InputError(f"attribute {show(self.attribute)} of {self.owner[0]}: must not be given twice")
-        self.text = []
-
-    def _end(self, tag: str) -> None:
-        self.open.pop()
-        if tag == "data" and self.text is not None:
-            self.owner[1][self.attribute] = self._value("".join(self.text).strip())
-            self.text = None
-        elif tag in ("node", "edge"):
-            self.owner = "graph", self.texts
-
-    def _characters(self, text: str) -> None:
-        if self.text is not None:
-            self.text.append(text)
-        elif self.open[-1] not in ("desc", "default") and text.strip():
-            raise InputError(f"text {show(text.strip())}, line {self.parser.CurrentLineNumber}: not GraphML of a tree")
-
-    def _value(self, text: str) -> object:
-        """Read the value of an attribute; a malformed number stays text, which `HLTM` refuses."""
-        if self.attribute in ("polarity", "cardinality"):
-            return read_number(text)
-        if self.attribute in ("prior", "transition", "states", NAME) or text.startswith('"'):
-            return _read_json(text, f"{self.attribute}={show(text)} of {self.owner[0]}", text[:1] == '"')
-        return text
+    def _names(self) -> dict[str, Any]:
+        """Return the name of each node by its id."""
+        if any(NAME in values for values in self.nodes.values()):
+            return {
+                key: _value(NAME, values[NAME], "node", key) if NAME in values else key
+                for key, values in self.nodes.items()
+            }
+        for label in _LABELS:
+            names: dict[str, Any] = {key: values[label] for key, values in self.nodes.items() if label in values}
+            if len(names) == len(set(names.values())) == len(self.nodes):
+                return names
+        return {key: key for key in self.nodes}
 
 
-def _read_json(text: str, place: str, lenient: bool) -> object:
+def _place(element: str, key: object, *_: object) -> str:
+    return f"{element} {show(key)}" if key else "the graph"
+
+
+def _values(element: str, key: object, texts: Mapping[str, str]) -> dict[str, object]:
+    """Return the attributes of a tree that an element has."""
+    known = _KNOWN[element]
+    return {name: _value(name, text, element, key) for name, text in texts.items() if name in known and name != NAME}
+
+
+def _value(name: str, text: str, element: str, key: object) -> object:
+    """Read the value of an attribute; a malformed number stays text, which `HLTM` refuses."""
+    if name in ("polarity", "cardinality"):
+        return read_number(text)
+    if name in ("prior", "transition", "states", NAME) or text.startswith('"'):
+        return _read_json(name, text, element, key)
+    return text
+
+
+def _read_json(name: str, text: str, element: str, key: object) -> object:
     try:
         return json.loads(text)
     except RecursionError:
-        raise InputError(f"{place}: nested too deeply") from None
+        raise InputError(f"{name}={show(text)} of {_place(element, key)}: nested too deeply") from None
     except ValueError as error:
-        if lenient:
+        if text[:1] == '"':
             return text
-        raise InputError(f"{place}: must be JSON: {error}") from None
+        raise InputError(f"{name}={show(text)} of {_place(element, key)}: must be JSON: {error}") from None
 
 
 def _ids(nodes: Iterable[Node]) -> dict[Node, str]:
@@ -223,5 +316,6 @@ def _text(value: str) -> str:
     return value if _plain(value) and not value.startswith('"') else json.dumps(value)
 
 
-def _scalars(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: json.dumps(value) if isinstance(value, list) else value for key, value in values.items()}
+def _type(types: set[type]) -> str:
+    """Return the type of an attribute: a number if all of its values are, else text."""
+    return "int" if types == {int} else "double" if types <= {int, float} else "string"

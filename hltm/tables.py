@@ -76,7 +76,7 @@ def cardinalities_of(
             if node in names and len(names[node]) != count:
                 rule = f"must have {count} names, one a state, got {len(names[node])}"
                 raise InputError(f"states={show(list(names[node]))}{place}: {rule}")
-            if names.get(node) == numbered(count):
+            if node in names and names[node] == numbered(count):
                 del names[node]
             if "prior" in values and node != shape.root:
                 prior = f"prior={show(values['prior'])} on node {show(node)}"

@@ -30,6 +30,10 @@ _short.maxstring = _short.maxother = 80
 
 def show(value: object) -> str:
     """Return a short `repr` of a value for a message; long strings and tables are cut in the middle."""
+    if type(value) is tuple and len(value) == 2 and {*map(type, value)} <= {str, int}:  # an edge; reprlib is slow
+        return f"({show(value[0])}, {show(value[1])})"
+    if type(value) in (str, int) and value.__sizeof__() < 80 and len(text := repr(value)) <= _short.maxlong:
+        return text
     try:
         return _short.repr(value)
     except ValueError:  # Python refuses to write integers of more than 4,300 digits

@@ -266,8 +266,7 @@ BAD_GRAPHML = {
     "two-graphs": ('<graphml><graph edgedefault="directed"/><graph edgedefault="directed"/></graphml>', "a second element 'graph'"),
     "nested": (graphml(nodes='<node id="b"><graph edgedefault="directed"/></node>'), "element 'graph' inside 'node'"),
     "hyperedge": (graphml("<hyperedge/>"), "element 'hyperedge' inside 'graph'"),
-    "undirected": (graphml(default="undirected"), "edgedefault='undirected' of the graph: must be 'directed'"),
-    "undirected-edge": (graphml('<edge source="r" target="a" directed="false"/>'), "directed='false' on edge ('r', 'a')"),
+    "edgedefault": (graphml(default="yes"), "edgedefault='yes' of the graph: must be 'directed' or 'undirected'"),
     "node-twice": (graphml(nodes='<node id="a"/>'), "node 'a': must not be listed twice"),
     "node-without-id": (graphml(nodes="<node/>"), "element 'node', line 2: needs the attribute 'id'"),
     "name-twice": (graphml(nodes='<node id="b"><data key="hltm_name">"a"</data></node>'), "'a' must not be listed twice"),
@@ -297,3 +296,89 @@ def test_descriptions_and_unused_keys_are_skipped(tmp_path):
     text = graphml("<desc>a &lt; b</desc>", keys='<key id="w" for="edge"><default>1</default></key>' + KEYS)
     (tmp_path / "tree.graphml").write_text(text)
     assert hltm.load(tmp_path / "tree.graphml").polarity("r", "a") == 0.5
+
+
+NS = 'xmlns="http://graphml.graphdrawing.org/xmlns"'
+PRIOR = '<key id="p" for="node" attr.name="prior" attr.type="string"/>'
+RHO = '<key id="e" for="edge" attr.name="polarity" attr.type="double"/>'
+
+
+def foreign(
+    head="", root="", leaf="", edge='<data key="e">0.5</data>', ids=("m", "n"), keys=PRIOR + RHO, prior="[0.25, 0.75]"
+):
+    """Two nodes and an edge as another tool writes them."""
+    return (
+        f'<graphml {NS} xmlns:y="http://www.yworks.com/xml/graphml">{head}{keys}<graph id="G" edgedefault="directed">'
+        f'<node id="{ids[0]}"><data key="p">{prior}</data>{root}</node><node id="{ids[1]}">{leaf}</node>'
+        f'<edge id="e0" source="{ids[0]}" target="{ids[1]}">{edge}</edge></graph></graphml>'
+    )
+
+
+def label(name):
+    return f'<data key="l">{name}</data>'
+
+
+def yed(name):
+    shape = f"<y:ShapeNode><y:Geometry x='1'/><y:NodeLabel>{name}<y:LabelModel><y:X>9</y:X></y:LabelModel></y:NodeLabel></y:ShapeNode>"
+    return f'<data key="g">{shape}</data><port name="north"><data key="g"/></port>'
+
+
+def keyed(name, domain="node"):
+    return f'<key id="l" for="{domain}" attr.name="{name}" attr.type="string"/>'
+
+
+PREFIXED = re.sub(r"<(/?)(?=[a-z]+[ />])", r"<\1g:", foreign()).replace("xmlns=", "xmlns:g=")
+GRAPHICS = '<key id="g" for="node" yfiles.type="nodegraphics"/><key id="g2" for="port" yfiles.type="portgraphics"/>'
+TOOLS = {
+    "plain": (foreign(), ("m", "n")),
+    "no-namespace": (foreign().replace(NS, ""), ("m", "n")),
+    "prefixed": (PREFIXED, ("m", "n")),
+    "cytoscape": (foreign(keyed("name"), label("r"), label("a") + '<data key="l"/>'), ("r", "a")),
+    "gephi": (foreign(keyed("label"), label("r"), label("a")), ("r", "a")),
+    "one-label": (foreign(keyed("label"), label("r")), ("m", "n")),
+    "same-labels": (foreign(keyed("label"), label("r"), label("r")), ("m", "n")),
+    "empty-label": (foreign(keyed("label"), label("r"), label(" ")), ("m", "n")),
+    "yed": (foreign(GRAPHICS, yed("r"), yed("a")) .replace("</graphml>", '<data key="g"><y:Resources/></data></graphml>'), ("r", "a")),
+    "yed-cdata": (foreign(prior="<![CDATA[[0.25, 0.75]]]>", edge='<desc>x</desc><data key="e" xml:space="preserve">0.5</data>'), ("m", "n")),
+    "ids": (foreign(keyed("id"), label("x"), label("y")), ("m", "n")),
+    "id-source-target": (foreign(keyed("source", "all"), label("x"), label("y"), label("z") + '<data key="e">0.5</data>'), ("m", "n")),
+    "default": (foreign(keys=PRIOR + RHO.replace("/>", "><default>0.5</default></key>"), edge=""), ("m", "n")),
+    "empty-value": (foreign(keys=PRIOR + RHO.replace("/>", "><default>0.5</default></key>"), edge='<data key="e"/>'), ("m", "n")),
+    "nan": (foreign(keyed("transition", "edge"), edge='<data key="l">NaN</data><data key="e">0.5</data>'), ("m", "n")),
+    "default-table": (
+        foreign(keyed("transition", "edge"), keys=PRIOR + RHO.replace("/>", "><default>0.1</default></key>"), edge='<data key="l">[[0.75, 0.25], [0.25, 0.75]]</data>'),
+        ("m", "n"),
+    ),
+    "default-prior": (foreign(keys=PRIOR.replace("/>", "><default>[0.25, 0.75]</default></key>") + RHO, prior=""), ("m", "n")),
+    "no-edgedefault": (foreign().replace(' edgedefault="directed"', ""), ("m", "n")),
+    "directed-edge": (foreign().replace("<edge ", '<edge directed="true" sourceport="north" '), ("m", "n")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TOOLS)
+def test_graphml_of_other_tools(tmp_path, case):
+    text, (root, leaf) = TOOLS[case]
+    (tmp_path / "tree.graphml").write_text(text)
+    tree = hltm.load(tmp_path / "tree.graphml")
+    assert tree.edges == ((root, leaf),)
+    assert tree.exact_prior() == (0.25, 0.75)
+    assert np.array_equal(tree.transition(root, leaf), [[0.75, 0.25], [0.25, 0.75]])
+
+
+@pytest.mark.parametrize("declaration", ["<!DOCTYPE graphml>", '<!DOCTYPE g [<!ENTITY x "0.5">]>'])
+def test_entities_of_graphml_are_not_read(tmp_path, declaration):
+    refused(tmp_path / "tree.graphml", declaration + foreign(), "must not be given")
+
+
+def test_elements_of_other_tools_nest_to_a_limit(tmp_path):
+    deep = "<y:a>" * 100 + "</y:a>" * 100
+    refused(tmp_path / "tree.graphml", foreign(GRAPHICS, f'<data key="g">{deep}</data>'), "nested too deeply")
+
+
+def test_names_of_states_in_graphml(tmp_path):
+    text = foreign(keyed("states"), leaf=label('["no", "yes"]'))
+    (tmp_path / "tree.graphml").write_text(text)
+    tree = hltm.load(tmp_path / "tree.graphml")
+    assert tree.states("n") == ("no", "yes")
+    hltm.save(tree, tmp_path / "again.graphml")
+    assert hltm.load(tmp_path / "again.graphml") == tree

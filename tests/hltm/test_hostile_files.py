@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -154,3 +155,13 @@ def test_an_ordinary_large_file_is_read_within_the_same_bounds(tmp_path):
     for suffix in ("json", "graphml", "bif"):
         hltm.save(tree, tmp_path / f"tree.{suffix}")
         assert hltm.load(tmp_path / f"tree.{suffix}") == tree
+
+
+def test_65535_nodes_are_written_and_read_as_graphml_within_5_seconds(tmp_path):
+    import hltm
+
+    tree = hltm.complete_tree(15, 2, polarity=0.3)
+    start = time.process_time()
+    hltm.save(tree, tmp_path / "tree.graphml")
+    assert hltm.load(tmp_path / "tree.graphml") == tree
+    assert time.process_time() - start < 5
