@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +20,10 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load, save
 from torch import Tensor
 
+from hltm import HLTM
 from hltm.base.checks import show
 from hltm.base.errors import InputError
+from hltm.nodelink import tree_to_json
 
 VERSION = 2
 STATE = "state.json"
@@ -112,10 +114,14 @@ class Checkpoints:
         self.hashes = hashes
         names = zip(map(_record, state["steps"]), hashes, strict=True)
         records = [_loaded(self.folder / name, digest) for name, digest in names]
-        tensors = _loaded(self.folder / self.last, state.get("sha256"))
+        tensors = self.tensors(state)
         with writing(self.folder):
             self._tidy(state["steps"])
         return records, tensors
+
+    def tensors(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The tensors that the run resumes from; nothing in the folder is changed."""
+        return _loaded(self.folder / self.last, state.get("sha256"))
 
     def _tidy(self, steps: list[int]) -> None:
         """Remove files that a killed process left beside the checkpoint."""
@@ -123,6 +129,11 @@ class Checkpoints:
         for path in self.folder.iterdir():
             if path.name not in listed and _OWN.fullmatch(path.name) and path.is_file():
                 path.unlink(missing_ok=True)
+
+
+def tree_digest(trees: Sequence[HLTM]) -> str:
+    """Digest of the trees of a run, which its settings hold."""
+    return hashlib.sha256(json.dumps([tree_to_json(each) for each in trees], sort_keys=True).encode()).hexdigest()
 
 
 def _record(step: int) -> str:

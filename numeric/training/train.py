@@ -4,7 +4,6 @@ The trained side of statements 3 to 7: operators and closed forms are not used h
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from hltm import HLTM
 from hltm.base.checks import integer, show
 from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
-from hltm.nodelink import tree_to_json
 from numeric.towers.checks import check_finite
 from numeric.towers.losses import LossSpec
-from numeric.training.checkpoint import run_folder
+from numeric.training.checkpoint import run_folder, tree_digest
 from numeric.training.contrast import contrast_of, training_loss
 from numeric.training.exact import exact_source
 from numeric.training.loop import Progress, Records, Source, TrainingTrace, run_to_the_end
@@ -172,7 +170,7 @@ def _settings(
         "losses": [[spec.name, spec.tau, spec.margin, spec.negatives] for spec in specs],
         **asked,
         # Last: a setting that differs is named rather than the digest that it changes.
-        "trees": _digest(json.dumps([tree_to_json(each) for each in trees], sort_keys=True).encode()),
+        "trees": tree_digest(trees),
         "weights": _digest(b"".join(_bytes(block) for block in network.parameters)),
     }
 

@@ -79,11 +79,18 @@ class Enumeration:
                 result[node].append(law)
         return result
 
+    @cached_property
+    def leaves_below(self) -> dict[Any, list[Any]]:
+        """Node to the leaves below it, in the order in which its law lists them."""
+        result: dict[Any, list[Any]] = {}
+        for node in reversed(self.tree.nodes):
+            children = self.tree.children(node)
+            result[node] = [leaf for child in children for leaf in result[child]] if children else [node]
+        return result
+
     def below(self, node: Any) -> list[Any]:
         """Leaves below a node, in the order in which its law lists them."""
-        if node in self.order:
-            return [node]
-        return [leaf for child in self.tree.children(node) for leaf in self.below(child)]
+        return self.leaves_below[node]
 
     @cache  # noqa: B019 (the object lives as long as one measurement)
     def run(self, configuration: tuple[int, ...]) -> Pass:
@@ -126,12 +133,7 @@ class Enumeration:
 
     def covariance(self, left: list[Array], right: list[Array]) -> Array:
         """E[a b^T] - E[a] E[b]^T over the root's states, for matrices a, b given the root."""
-        mean_a = sum((a * p for a, p in zip(left[1:], self.prior[1:], strict=True)), left[0] * self.prior[0])
-        mean_b = sum((b * p for b, p in zip(right[1:], self.prior[1:], strict=True)), right[0] * self.prior[0])
-        total = -(mean_a @ mean_b.T)
-        for a, b, p in zip(left, right, self.prior, strict=True):
-            total = total + (a @ b.T) * p
-        return total
+        return covariance_over(self.prior, left, right)
 
     def mean_connections(self, node: Any) -> list[Array]:
         """Kbar_mu given every state of the root; enumerated once, since operator and update are made of it."""
@@ -153,6 +155,16 @@ class Enumeration:
         """2 Cov_x[Kbar_mu, fbar_L], column-stacked: the whole update of the node."""
         outputs = [f[None, :] for f in self.given_root(lambda found: found.output)]
         return self.covariance(self.mean_connections(node), outputs).reshape(-1) * 2
+
+
+def covariance_over(prior: list[fmpq], left: list[Array], right: list[Array]) -> Array:
+    """E[a b^T] - E[a] E[b]^T, for matrices a, b given each state."""
+    mean_a = sum((a * p for a, p in zip(left[1:], prior[1:], strict=True)), left[0] * prior[0])
+    mean_b = sum((b * p for b, p in zip(right[1:], prior[1:], strict=True)), right[0] * prior[0])
+    total = -(mean_a @ mean_b.T)
+    for a, b, p in zip(left, right, prior, strict=True):
+        total = total + (a @ b.T) * p
+    return total
 
 
 def weighted(law: Law, value: Any) -> Array:
