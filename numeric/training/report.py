@@ -55,18 +55,16 @@ def train_and_measure(
         "schema": SCHEMA, "tree": str(file), "network": {**network, "device": str(before.device)},
         "training": dict(training), "records": records,
         "failures": [{**asdict(each), "text": str(each)} for each in trace.failures],
+        "latent_states": max(tree.cardinality(node) for node in tree.latents),
         "levels": _levels(before, trace, tree, samples, int(training["seed"])),
     }  # fmt: skip
 
 
-def _levels(
-    before: "TreeNetwork", trace: "TrainingTrace", tree: HLTM, samples: int, seed: int
-) -> list[dict[str, Any]] | None:
-    """Correlations of neurons and groups, shares of the ceiling, by level; None for latents of more than two states."""
-    from numeric.trees.metrics import ceilings, correlations, level_means, share_of_ceiling
+def _levels(before: "TreeNetwork", trace: "TrainingTrace", tree: HLTM, samples: int, seed: int) -> list[dict[str, Any]]:
+    """Correlations of neurons and groups, shares of the ceiling, by level."""
+    from numeric.trees.ceilings import ceilings, share_of_ceiling
+    from numeric.trees.metrics import correlations, level_means
 
-    if any(tree.cardinality(node) != 2 for node in tree.nodes):
-        return None
     first, last = (correlations(each, tree, samples, seed) for each in (before, trace.network))
     # A seed that no member has.
     ceiling = ceilings(tree, samples, seed + before.ensemble, before.device)
@@ -112,9 +110,8 @@ def _tables(report: Mapping[str, Any]) -> list[Any]:
         values = (sum(finite) / len(finite), min(finite), max(finite)) if finite else ()
         cells = [f"{value:.6g}" for value in values] or [""] * 3
         losses.add_row(str(record["step"]), *cells, str(record["dead"]))
-    if report["levels"] is None:
-        return [losses, "no correlations: they are of latents and leaves with two states, and the tree has others"]
-    title = "correlation with the latent: best neuron (before, after, share of the ceiling) and whole group"
+    latent = "the latent" if report["latent_states"] == 2 else "the states of the latent"
+    title = f"correlation with {latent}: best neuron (before, after, share of the ceiling) and whole group"
     levels = Table(
         "level", "before", "after", "ceiling", "share", "group before", "group after",
         title=f"{title}; mean over nodes and networks, level 1 is next to the leaves",

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hltm import HLTM, enumerate_leaves, leaf_distribution
-from hltm.exact import leaf_configurations
+from hltm import HLTM, enumerate_leaves
 from numeric.towers.checks import Real
 from numeric.towers.network import slices
-from numeric.trees.metrics import NUMBERS, member_trees, posterior_means
+from numeric.trees.ceilings import exact_posteriors
+from numeric.trees.metrics import NUMBERS, member_trees
 from numeric.trees.network import TreeNetwork
-from numeric.trees.readout import NOISE, check_noise, multiple_correlation
-
-LEAF_LIMIT = 2**16  # configurations
+from numeric.trees.readout import NOISE, canonical_correlations, check_noise, multiple_correlation
 
 
 @torch.no_grad()
@@ -23,6 +20,8 @@ def group_correlations(
     network: TreeNetwork, trees: HLTM | Sequence[HLTM] | None = None, noise: Real = NOISE
 ) -> Float[Tensor, "E latents"]:
     """Correlation of every latent with the best linear combination of the neurons of its node, without sampling.
+
+    With a latent of more states than two it is the first canonical correlation with the indicators of the states.
 
     Parameters
     ----------
@@ -58,24 +57,33 @@ def group_correlations(
     """
     sources, variance = member_trees(network, trees), check_noise(noise)
     tree = network.tree
-    count = leaf_configurations(tree, "group_correlations", LEAF_LIMIT)
+    law, found, prior = exact_posteriors(sources, "group_correlations", network.device)
+    configurations = law.shape[1]
     leaves = torch.from_numpy(enumerate_leaves(tree)).to(network.device)
-    table = np.stack([leaf_distribution(each).ravel() for each in sources])
-    law = torch.from_numpy(table).to(network.device)
-    means, prior = posterior_means(sources, leaves.mT.expand(len(sources), -1, -1))
-    # A configuration of probability 0 has no posterior.
-    means = torch.where(law.unsqueeze(1) > 0, means, 0.0).expand(network.ensemble, -1, -1)
-    law, prior = law.expand(network.ensemble, -1), prior.expand(network.ensemble, -1)
-    spread = (prior * (1 - prior)).unsqueeze(-1)
-    known = ((means - prior.unsqueeze(-1)).square() * law.unsqueeze(1)).sum(-1, keepdim=True)
-    limit = torch.where(spread > 0, known / torch.where(spread > 0, spread, 1.0), 0.0).squeeze(-1).sqrt()
+    law = law.expand(network.ensemble, -1)
+    found = {node: own.expand(network.ensemble, -1, -1) for node, own in found.items()}
+    limit = {node: _limit(found[node], own, law) for node, own in prior.items()}
     parts = []
-    for members in slices(network.ensemble, NUMBERS // (3 * network.plan.neurons * count)):
+    for members in slices(network.ensemble, NUMBERS // (3 * network.plan.neurons * configurations)):
         own = network.with_parameters([block[members] for block in network.parameters])
         activations = own.activations(leaves)
-        result = [
-            multiple_correlation(activations[node].mT, means[members, place], variance, law[members])
-            for place, node in enumerate(tree.latents)
-        ]
+        result = [_group(activations[node].mT, found[node][members], variance, law[members]) for node in tree.latents]
         parts.append(torch.stack(result, dim=-1))
-    return torch.cat(parts) * limit
+    return torch.cat(parts) * torch.stack([limit[node] for node in tree.latents], dim=-1)
+
+
+def _limit(found: Tensor, prior: Tensor, law: Tensor) -> Tensor:
+    """Share of a latent of two states that its posterior mean has: the correlation of both; 1 for other latents."""
+    if found.shape[1] != 2:
+        return law.new_ones(len(law))
+    one = prior[:, 1].expand(len(law))
+    spread = (one * (1 - one)).unsqueeze(-1)
+    known = ((found[:, 1] - one.unsqueeze(-1)).square() * law).sum(-1, keepdim=True)
+    return torch.where(spread > 0, known / torch.where(spread > 0, spread, 1.0), 0.0).squeeze(-1).sqrt()
+
+
+def _group(values: Tensor, found: Tensor, noise: float, law: Tensor) -> Tensor:
+    """Correlation of a group with the posterior mean of two states, or its first canonical one with more states."""
+    if found.shape[1] == 2:
+        return multiple_correlation(values, found[:, 1], noise, law)
+    return canonical_correlations(values, found, noise, law)[:, 0]

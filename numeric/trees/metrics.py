@@ -1,15 +1,15 @@
-"""Metrics of tree networks: correlations of neurons with latents, their ceilings, norms of covariance operators.
+"""Metrics of tree networks: correlations of neurons with latents, norms of covariance operators.
 
-Correlations are per neuron, of the best neuron of a node, of its whole group, and their mean over a level. Variances
-are two-pass in double precision: a one-pass variance in single precision cancels for a nearly constant neuron. A neuron
-that is constant up to rounding has correlation 0 and is counted. A ceiling is the best correlation that a function of
-the leaves below a node can have. All are estimates from samples, drawn apart from those of training.
+Correlations are per neuron, of the best neuron of a node, of its whole group, and their mean over a level. With a
+latent of more than two states they are with the best number for each state: correlation ratios, canonical correlations.
+Variances are two-pass in double precision: a one-pass variance in single precision cancels for a nearly constant
+neuron. A neuron that is constant up to rounding has correlation 0 and is counted. All are estimates from samples,
+drawn apart from those of training.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
@@ -17,12 +17,11 @@ from torch import Tensor
 from hltm import HLTM
 from hltm.base.checks import Node, integer, show
 from hltm.base.errors import InputError
-from numeric.towers.checks import check_device
 from numeric.towers.network import slices
 from numeric.trees.network import TreeNetwork
 from numeric.trees.operator import identity_at, pull_back, run
 from numeric.trees.plan import Block, gathered, own_rows
-from numeric.trees.readout import multiple_correlation
+from numeric.trees.readout import canonical_correlations, indicators, multiple_correlation, ratio_and_constant
 from numeric.trees.streams import TripleSampler, same_shape
 
 PURPOSE = 2  # of the draws: apart from those of training
@@ -39,18 +38,23 @@ class Correlations:
     nodes : tuple of Node
         The latents, in the order of ``tree.latents``.
     neurons : dict of Node to Tensor
-        ``(E, |N_mu|)``: absolute correlation of every neuron with ``z_mu``; 0 for a constant one.
+        ``(E, |N_mu|)``: absolute correlation of every neuron with ``z_mu``, 0 for a constant one; the correlation ratio
+        (:func:`numeric.correlation_ratio`) where ``z_mu`` has more states than two.
     best : Tensor
         ``(E, latents)``: that of the best neuron of each node.
     group : Tensor
         ``(E, latents)``: that of the best linear combination of all neurons of each node, read with noise of 0.1 of
-        their mean variance (:func:`numeric.multiple_correlation`).
+        their mean variance (:func:`numeric.multiple_correlation`); where ``z_mu`` has more states than two, the first
+        of its canonical correlations.
     constant : Tensor
         ``(E, latents)``: how many neurons were constant.
     heights : tuple of int
         Level of each latent: 1 above leaves only, the largest at the root.
     samples : int
         For each network.
+    canonical : dict of Node to Tensor
+        ``(E, m - 1)``: all canonical correlations of the groups of latents of ``m > 2`` states, read with the same
+        noise (:func:`numeric.canonical_correlations`).
 
     Examples
     --------
@@ -68,6 +72,7 @@ class Correlations:
     constant: Int[Tensor, "E latents"]
     heights: tuple[int, ...]
     samples: int
+    canonical: dict[Node, Tensor] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         sizes = f"members={len(self.best)}, latents={len(self.nodes)}, samples={self.samples}"
@@ -162,18 +167,14 @@ def _correlation(values: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def member_trees(network: TreeNetwork, trees: HLTM | Sequence[HLTM] | None) -> list[HLTM]:
-    """One tree for all members, or one for each, of the network's shape and with binary latents."""
+    """One tree for all members, or one for each, of the network's shape."""
     if trees is None or isinstance(trees, HLTM):
         sources = [trees or network.tree]
     else:
         sources = list(trees)
         if len(sources) != network.ensemble:
             raise InputError(f"{len(sources)} trees for {network.ensemble} members: must be one tree, or one for each")
-    tree = same_shape([network.tree, *sources])
-    for node in tree.latents:
-        if tree.cardinality(node) != 2:
-            states = f"{tree.cardinality(node)} states of latent {show(node)}"
-            raise InputError(f"{states}: must be 2: a correlation is with a binary latent")
+    same_shape([network.tree, *sources])
     return sources
 
 
@@ -203,19 +204,20 @@ def fresh_samples(
 
     At least `samples`, a multiple of ten; those of a member do not depend on how many are taken together.
     """
-    sampler = _sampler(trees, seeds, samples, network.device, network.dtype)
+    sampler = latent_sampler(trees, seeds, samples, network.device, network.dtype)
     for members in slices(network.ensemble, NUMBERS // (numbers * sampler.batch * _TOWERS)):
         own = network.with_parameters([block[members] for block in network.parameters])
-        yield Fresh(members, own, *_states(sampler, members, step))
+        yield Fresh(members, own, *latent_states(sampler, members, step))
 
 
-def _sampler(
+def latent_sampler(
     trees: Sequence[HLTM], seeds: Sequence[int], samples: int, device: torch.device, dtype: torch.dtype = torch.float64
 ) -> TripleSampler:
+    """Sampler of `samples` independent states of each tree, apart from those of training."""
     return TripleSampler(trees, seeds, -(-samples // _TOWERS), _TOWERS - 1, device, dtype)
 
 
-def _states(sampler: TripleSampler, members: slice, step: int = 0) -> tuple[Tensor, Tensor]:
+def latent_states(sampler: TripleSampler, members: slice, step: int = 0) -> tuple[Tensor, Tensor]:
     """Leaves and all states of some members; x_+ is left out, since it shares its root with x_1."""
     part = sampler.keep(torch.arange(members.start, members.stop, device=sampler.keys.device))
     first, second = sampler.batch, 2 * sampler.batch
@@ -240,7 +242,7 @@ def correlations(
         E networks.
     trees : HLTM or sequence of HLTM, optional
         Where the samples come from: one tree for all, or one of the same shape for each member; by default that of
-        the network. Binary latents.
+        the network.
     samples : int
         For each member, rounded up to a multiple of 10; at least 2.
     seeds : int or sequence of int
@@ -272,152 +274,43 @@ def correlations(
     sources, streams = member_trees(network, trees), member_seeds(network, seeds)
     tree, count = network.tree, integer(samples, "samples", 2)
     number = {node: index for index, node in enumerate(tree.nodes)}
-    values: dict[Node, list[Tensor]] = {node: [] for node in tree.latents}
-    flags: dict[Node, list[Tensor]] = {node: [] for node in tree.latents}
-    groups: dict[Node, list[Tensor]] = {node: [] for node in tree.latents}
-    for fresh in fresh_samples(network, sources, streams, count, 3 * network.plan.neurons):
+    found: dict[Node, list[tuple[Tensor, ...]]] = {node: [] for node in tree.latents}
+    wide = sum(tree.cardinality(node) for node in tree.latents if tree.cardinality(node) > 2)
+    for fresh in fresh_samples(network, sources, streams, count, 3 * network.plan.neurons + 3 * wide):
         levels = fresh.network.levels(fresh.leaves.mT)
         for level, activations in zip(network.plan.levels, levels, strict=True):
             for block in level.blocks:
-                latent = fresh.states[:, [number[node] for node in block.nodes]]
-                rows = own_rows(block, activations)
-                result, dull = _correlation(rows, latent)
-                whole = multiple_correlation(rows, latent)
-                for place, node in enumerate(block.nodes):
-                    values[node].append(result[:, place])
-                    flags[node].append(dull[:, place])
-                    groups[node].append(whole[:, place])
-    neurons = {node: torch.cat(parts) for node, parts in values.items()}
+                whole = own_rows(block, activations)
+                for states, places in _by_states(tree, block):
+                    rows = whole if len(places) == len(block.nodes) else whole[:, places]
+                    latent = fresh.states[:, [number[block.nodes[place]] for place in places]]
+                    measured = _measured(rows, latent, states)
+                    for own, place in enumerate(places):
+                        found[block.nodes[place]].append(tuple(part[:, own] for part in measured))
+    joined = {node: [torch.cat(each) for each in zip(*parts, strict=True)] for node, parts in found.items()}
+    neurons = {node: parts[0] for node, parts in joined.items()}
     best = torch.stack([each.amax(-1) for each in neurons.values()], dim=-1)
-    constant = torch.stack([torch.cat(parts).sum(-1) for parts in flags.values()], dim=-1)
-    group = torch.stack([torch.cat(parts) for parts in groups.values()], dim=-1)
+    constant = torch.stack([parts[1].sum(-1) for parts in joined.values()], dim=-1)
+    group = torch.stack([parts[2][:, 0] for parts in joined.values()], dim=-1)
+    canonical = {node: parts[2] for node, parts in joined.items() if tree.cardinality(node) > 2}
     heights, drawn = latent_heights(tree), -(-count // _TOWERS) * _TOWERS
-    return Correlations(tree.latents, neurons, best, group, constant, heights, drawn)
+    return Correlations(tree.latents, neurons, best, group, constant, heights, drawn, canonical)
 
 
-# Ceilings of correlations
+def _by_states(tree: HLTM, block: Block) -> list[tuple[int, list[int]]]:
+    """Numbers of states of the latents of a block, each with the places of those that have as many."""
+    places: dict[int, list[int]] = {}
+    for place, node in enumerate(block.nodes):
+        places.setdefault(tree.cardinality(node), []).append(place)
+    return list(places.items())
 
 
-def posterior_means(
-    trees: Sequence[HLTM], leaves: Num[Tensor, "T n_leaves samples"]
-) -> tuple[Float[Tensor, "T latents samples"], Float[Tensor, "T latents"]]:
-    """Posterior probability of state 1 of every latent given the leaves below it, and its prior probability.
-
-    Parameters
-    ----------
-    trees : sequence of HLTM
-        T binary trees of one shape.
-    leaves : Tensor
-        States, ``(T, n_leaves, samples)``, rows in the order of ``tree.leaves``.
-
-    Returns
-    -------
-    (Tensor, Tensor)
-        float64, ``(T, latents, samples)`` and ``(T, latents)``, in the order of ``tree.latents``.
-
-    Source
-    ------
-    Section 7, the ceiling.
-
-    Examples
-    --------
-    >>> from hltm import star_tree
-    >>> found, prior = posterior_means([star_tree(2, polarity=0.5)], torch.tensor([[[1, 0], [1, 1]]]))
-    >>> found, prior
-    (tensor([[[0.9000, 0.5000]]], dtype=torch.float64), tensor([[0.5000]], dtype=torch.float64))
-    """
-    tree = same_shape(trees)
-    column = {leaf: number for number, leaf in enumerate(tree.leaves)}
-    tables: dict[Node, Tensor] = {}
-    prior = {tree.root: torch.from_numpy(np.stack([each.prior for each in trees])).to(leaves.device)}
-    for node in tree.latents:
-        for child in tree.children(node):
-            table = np.stack([each.transition(node, child) for each in trees])
-            tables[child] = torch.from_numpy(table).to(leaves.device)
-            prior[child] = torch.einsum("ts,tsu->tu", prior[node], tables[child])
-    below: dict[Node, Tensor] = {}
-    result: dict[Node, Tensor] = {}
-    for node in reversed(tree.nodes):
-        if node in column:
-            state = leaves[:, column[node]]
-            below[node] = torch.stack([state == 0, state == 1], dim=1).double()
-            continue
-        likelihood = torch.ones(())
-        for child in tree.children(node):
-            likelihood = likelihood * torch.matmul(tables[child], below.pop(child))
-        # Scaled by the largest entry: products over many leaves would vanish.
-        below[node] = likelihood / likelihood.amax(1, keepdim=True)
-        joint = below[node] * prior[node].unsqueeze(-1)
-        result[node] = joint[:, 1] / joint.sum(1)
-    means = torch.stack([result[node] for node in tree.latents], dim=1)
-    return means, torch.stack([prior[node][:, 1] for node in tree.latents], dim=1)
-
-
-@torch.no_grad()
-def ceilings(
-    trees: HLTM | Sequence[HLTM],
-    samples: int = 12_800,
-    seeds: int | Sequence[int] = 0,
-    device: str | torch.device = "cpu",
-) -> Float[Tensor, "T latents"]:
-    """Estimate the best correlation with ``z_mu`` of a function of the leaves below mu, for every latent.
-
-    Parameters
-    ----------
-    trees : HLTM or sequence of HLTM
-        T binary trees of one shape.
-    samples : int
-        For each tree.
-    seeds : int or sequence of int
-        Of the draws: tree t has ``seeds + t``, or the t-th.
-    device : str or torch.device
-
-    Returns
-    -------
-    Tensor
-        float64, ``(T, latents)``; 0 where z_mu is constant. Squared, each is an unbiased estimate.
-
-    Raises
-    ------
-    InputError
-        Trees of several shapes, or a value that is not allowed.
-
-    Source
-    ------
-    Section 7: ``E[(m - E z)^2] / Var(z)``, with the exact ``E z``.
-
-    Examples
-    --------
-    >>> from hltm import star_tree
-    >>> round(ceilings(star_tree(1, polarity=0.5), samples=10_000).item(), 6)  # |rho|: a leaf is all there is
-    0.5
-    """
-    sources = [trees] if isinstance(trees, HLTM) else list(trees)
-    place = check_device(device) if isinstance(device, str) else device
-    tree, count = same_shape(sources), integer(samples, "samples", 1)
-    streams = [seeds + number for number in range(len(sources))] if isinstance(seeds, int) else list(seeds)
-    sampler = _sampler(sources, streams, count, place)
-    result = []
-    for members in slices(len(sources), NUMBERS // (4 * len(tree) * sampler.towers * sampler.batch)):
-        leaves, _ = _states(sampler, members)
-        means, prior = posterior_means(sources[members], leaves)
-        spread = prior * (1 - prior)
-        share = (means - prior.unsqueeze(-1)).square().mean(-1) / torch.where(spread > 0, spread, 1.0)
-        result.append(torch.where(spread > 0, share.sqrt(), 0.0))
-    return torch.cat(result)
-
-
-def share_of_ceiling(best: Float[Tensor, "*lead"], ceiling: Float[Tensor, "*lead"]) -> Float[Tensor, "*lead"]:
-    """Divide correlations by their ceilings; 0 where the ceiling is 0.
-
-    Both are estimates: a share may exceed 1 by a standard error or two.
-
-    Examples
-    --------
-    >>> share_of_ceiling(torch.tensor([0.4, 0.0]), torch.tensor([0.8, 0.0]))
-    tensor([0.5000, 0.0000])
-    """
-    return torch.where(ceiling > 0, best / torch.where(ceiling > 0, ceiling, 1.0), 0.0)
+def _measured(rows: Tensor, latent: Tensor, states: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Correlations of neurons, which are constant, and canonical correlations of the group, the largest first."""
+    if states == 2:
+        return *_correlation(rows, latent), multiple_correlation(rows, latent).unsqueeze(-1)
+    probabilities = indicators(latent, states)
+    return *ratio_and_constant(rows, probabilities), canonical_correlations(rows, probabilities)
 
 
 # Frobenius norms of covariance operators
@@ -440,9 +333,9 @@ def operator_norms(
     Parameters
     ----------
     network, trees, seeds, step
-        As in :func:`numeric.correlations`; the root must be binary, other latents too.
+        As in :func:`numeric.correlations`.
     samples : int
-        For each member, rounded up to a multiple of 20; each quarter must meet both states of the root.
+        For each member, rounded up to a multiple of 20; each quarter must meet every state of the root.
 
     Returns
     -------
@@ -452,7 +345,7 @@ def operator_norms(
     Raises
     ------
     InputError
-        A value that is not allowed, or too few samples to meet both states of the root.
+        A value that is not allowed, or too few samples to meet every state of the root.
 
     Source
     ------
@@ -469,25 +362,34 @@ def operator_norms(
     count = -(-integer(samples, "samples", 8) // 20) * 20
     n_top, tree = network.width(network.tree.root), network.tree
     numbers = 2 * network.plan.neurons * (n_top + 1) + -(-_largest(network) * n_top * _QUARTERS // count)
-    polarity = torch.tensor([float(each.prior[1] - each.prior[0]) for each in sources], dtype=torch.float64)
+    prior = torch.stack([torch.from_numpy(each.prior) for each in sources]).to(network.device)
+    own = prior.expand(network.ensemble, -1)
     parts = []
-    for fresh in fresh_samples(network, sources, streams, count, numbers, step):
-        result = _squares(fresh)
+    for fresh in fresh_samples(network, sources, streams, count, numbers * _contrasts(tree), step):
+        result = _squares(fresh, own[fresh.members])
         parts.append(torch.stack([result[node] for node in tree.latents], dim=-1))
-    scale = ((1 - polarity.square()) / 4).to(network.device)
-    return torch.cat(parts).clamp(min=0).sqrt() * scale.unsqueeze(-1)
+    norms = torch.cat(parts).clamp(min=0).sqrt()
+    if prior.shape[1] > 2:
+        return norms
+    scale = (1 - (prior[:, 1] - prior[:, 0]).square()) / 4
+    return norms * scale.unsqueeze(-1)
+
+
+def _contrasts(tree: HLTM) -> int:
+    """Number of contrasts of the states of the root."""
+    states = tree.cardinality(tree.root)
+    return states if states > 2 else 1
 
 
 def _largest(network: TreeNetwork) -> int:
     return max(len(block.nodes) * block.shape[0] * block.shape[1] for block in network.plan.blocks)
 
 
-def _squares(fresh: Fresh) -> dict[Node, Tensor]:
-    """Unbiased ``||DK^T DK||_F^2`` of every latent, ``(E,)``."""
+def _squares(fresh: Fresh, prior: Tensor) -> dict[Node, Tensor]:
+    """Unbiased ``||sum_k D_k D_k^T||_F^2`` of every latent, ``(E,)``, D_k the contrasts of the mean connections."""
     network = fresh.network
     # The samples of one tower are neighbours; quarters of the whole are as independent.
-    root = fresh.states[:, 0].bool()
-    weights = _weights(root.unflatten(-1, (_QUARTERS, -1)), network, fresh.members)
+    weights = _weights(fresh.states[:, 0].unflatten(-1, (_QUARTERS, -1)), prior, network, fresh.members)
     done = run(network, fresh.leaves)
     backward = pull_back(network, done, identity_at(done))
     result: dict[Node, Tensor] = {}
@@ -499,27 +401,46 @@ def _squares(fresh: Fresh) -> dict[Node, Tensor]:
     return result
 
 
-def _weights(ones: Tensor, network: TreeNetwork, members: slice) -> Tensor:
-    """``1 / n_1`` for samples of root state 1, ``-1 / n_0`` for the others: ``(E, quarters, samples)``."""
-    many = ones.sum(-1, keepdim=True)
-    few = ones.shape[-1] - many
-    if bool((many == 0).any() | (few == 0).any()):
+def _weights(root: Tensor, prior: Tensor, network: TreeNetwork, members: slice) -> Tensor:
+    """Weights of samples ``(E, contrasts, quarters, samples)`` by the state of the root ``(E, quarters, samples)``.
+
+    Two states: ``1 / n_1``, ``-1 / n_0``, the difference of two means. More: ``pi_k^(1/2) (1_{z = k} - pi_z) / n_z``,
+    k = 0 .. m - 1, since ``diag pi - pi pi^T = sum_k pi_k (e_k - pi) (e_k - pi)^T``.
+    """
+    seen = [root == state for state in range(prior.shape[1])]
+    counts = [own.sum(-1, keepdim=True) for own in seen]
+    # A difference of two means needs both; a contrast of more does without a state of probability zero.
+    needed = (prior > 0) | (len(seen) == 2)
+    missing = [(many == 0).any(-1).any(-1) & needed[:, state] for state, many in enumerate(counts)]
+    if bool(torch.stack(missing).any()):
         place = f"root {show(network.tree.root)} in members {members.start} .. {members.stop - 1}"
-        raise InputError(f"samples={4 * ones.shape[-1]}: must be enough to meet both states of {place}")
-    return torch.where(ones, 1.0 / many, -1.0 / few).to(network.dtype)
+        states = "both states" if len(seen) == 2 else "every state"
+        raise InputError(f"samples={_QUARTERS * root.shape[-1]}: must be enough to meet {states} of {place}")
+    if len(seen) == 2:
+        return torch.where(seen[1], 1.0 / counts[1], -1.0 / counts[0]).to(network.dtype).unsqueeze(1)
+    shares = sum(own / many.clamp(min=1) * prior[:, state, None, None]
+                 for state, (own, many) in enumerate(zip(seen, counts, strict=True)))  # fmt: skip
+    contrasts = [
+        prior[:, state, None, None].sqrt() * (own / many.clamp(min=1) - shares)
+        for state, (own, many) in enumerate(zip(seen, counts, strict=True))
+    ]
+    return torch.stack(contrasts, dim=1).to(network.dtype)
 
 
 def _block_squares(block: Block, below: Tensor, above: Tensor, weights: Tensor) -> Tensor:
     """``(E, nodes)``, from inputs ``(E, nodes, n_in, samples)`` and Jacobians ``(E, rows, n_L, samples)``."""
-    n_top = above.shape[2]
-    weighted = below.unflatten(-1, weights.shape[1:]) * weights[:, None, None]
-    pulled = own_rows(block, above.flatten(2)).unflatten(-1, (n_top, *weights.shape[1:]))
-    left = weighted.permute(0, 1, 3, 2, 4).flatten(0, 2)
+    n_top, sizes = above.shape[2], weights.shape[2:]
+    inputs = below.unflatten(-1, sizes)
+    pulled = own_rows(block, above.flatten(2)).unflatten(-1, (n_top, *sizes))
     right = pulled.permute(0, 1, 4, 2, 3, 5).flatten(3, 4).flatten(0, 2)
-    gaps = torch.bmm(left, right.mT).unflatten(-1, (-1, n_top)).flatten(1, 2)
-    quarters = gaps.unflatten(0, (*below.shape[:2], _QUARTERS))
+    gaps = []
+    for weight in weights.unbind(1):
+        left = (inputs * weight[:, None, None]).permute(0, 1, 3, 2, 4).flatten(0, 2)
+        gaps.append(torch.bmm(left, right.mT).unflatten(-1, (-1, n_top)).flatten(1, 2))
+    quarters = torch.cat(gaps, dim=-1).unflatten(0, (*below.shape[:2], _QUARTERS))
     joined = quarters.transpose(2, 3).transpose(3, 4).flatten(3)  # (E, nodes, p, n_L * quarters)
-    grams = torch.matmul(joined.mT, joined).double().unflatten(-1, (n_top, -1)).unflatten(-3, (n_top, -1))
+    grams = torch.matmul(joined.mT, joined).double()
+    grams = grams.unflatten(-1, (n_top * len(gaps), -1)).unflatten(-3, (n_top * len(gaps), -1))
 
     def gram(first: int, second: int) -> Tensor:
         one: Tensor = grams[:, :, :, first, :, second]

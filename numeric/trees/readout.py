@@ -1,5 +1,8 @@
 """Best linear read-out of a latent from all neurons of a group: their multiple correlation, with or without noise.
 
+A latent of more states than two is read as the indicators of its states: canonical correlations of a group with them,
+the correlation ratio of one neuron. With two states both are the (multiple) correlation with the state number.
+
 Without noise it is the canonical correlation of the group with the latent. It is blind to scale: a direction counts as
 much as any other, however little of the variance it has, so that a group with as many independent neurons as there are
 functions of its leaves is at its limit at any weights. With noise a direction counts by its share of the variance.
@@ -76,16 +79,144 @@ def multiple_correlation(
     0.8837
     """
     variance = check_noise(noise)
-    eps = torch.finfo(values.dtype if values.is_floating_point() else torch.float64).eps
-    rows, own, finite = _centred(values, law, eps, common=variance > 0)
     states, spread, known = _centred(latent.unsqueeze(-2), law, torch.finfo(torch.float64).eps)
-    eigenvalues, directions = torch.linalg.eigh(_product(rows, rows, law) / _scales(own, own, variance))
-    along = (directions.mT @ (_product(rows, states, law) / _scales(own, spread, variance))).squeeze(-1)
-    smallest = max(RANK_TOLERANCE, (8 * values.shape[-2] * eps) ** 2) * eigenvalues[..., -1:]
-    kept = (eigenvalues > smallest.clamp(min=0)) | (variance > 0)
-    shrunk = torch.where(kept, eigenvalues.clamp(min=0) + variance, 1.0)
-    square = torch.where(kept, along.square() / shrunk, 0.0).sum(-1)
+    along, kept, shrunk, finite = _read_out(values, states, spread, law, variance)
+    square = torch.where(kept, along.squeeze(-1).square() / shrunk, 0.0).sum(-1)
     return torch.where(finite & known, square.clamp(0, 1).sqrt(), torch.nan)
+
+
+def indicators(latent: Num[Tensor, "*lead samples"], states: int) -> Float[Tensor, "*lead states samples"]:
+    """1 where the latent is in a state, else 0; float64.
+
+    Examples
+    --------
+    >>> indicators(torch.tensor([0, 2]), 3)
+    tensor([[1., 0.],
+            [0., 0.],
+            [0., 1.]], dtype=torch.float64)
+    """
+    numbers = torch.arange(states, device=latent.device).unsqueeze(-1)
+    return (latent.unsqueeze(-2) == numbers).double()
+
+
+def canonical_correlations(
+    values: Num[Tensor, "*lead neurons samples"],
+    probabilities: Float[Tensor, "*lead states samples"],
+    noise: Real = NOISE,
+    law: Float[Tensor, "*lead samples"] | None = None,
+) -> Float[Tensor, "*lead ranks"]:
+    r"""Canonical correlations of a group of neurons with the indicators of the states of a latent, the largest first.
+
+    With the covariance C of neurons and indicators, ``D = diag pi`` of the states, S and s as in
+    :func:`numeric.multiple_correlation` they are the singular values of ``((S + noise s 1)^+)^(1/2) C D^(-1/2)``. The
+    first is the largest correlation of a linear combination of the neurons with a number for each state; for a latent
+    of two states it is the multiple correlation, and there is no other.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(..., neurons, samples)`` of any real type.
+    probabilities : Tensor
+        Probability of each state, ``(..., m, samples)``: indicators of the states of samples
+        (:func:`numeric.indicators`), or their posterior given all that the values depend on.
+    noise, law
+        As in :func:`numeric.multiple_correlation`.
+
+    Returns
+    -------
+    Tensor
+        float64, ``(..., m - 1)``, decreasing, in [0, 1]; 0 where the latent or all neurons are constant, NaN where a
+        value is not finite. Estimated from n independent samples the sum of their squares is too large by up to about
+        ``neurons (m - 1) / n``.
+
+    Raises
+    ------
+    InputError
+        Noise below 0, or not finite.
+
+    Source
+    ------
+    Statement 7, emergence, beyond two states: Hotelling's canonical correlations with the indicators of the states.
+
+    Examples
+    --------
+    >>> latent = torch.tensor([0, 1, 2, 2])
+    >>> values = torch.tensor([[0.0, 1.0, 0.0, 0.0]])  # tells state 1 from the others, and no more
+    >>> canonical_correlations(values, indicators(latent, 3), noise=0)
+    tensor([1., 0.], dtype=torch.float64)
+    """
+    variance = check_noise(noise)
+    prior, centred = _deviations(probabilities, law)
+    along, kept, shrunk, finite = _read_out(values, centred, prior, law, variance)
+    scaled = torch.where(kept, shrunk.rsqrt(), 0.0).unsqueeze(-1) * along
+    ranks = probabilities.shape[-2] - 1
+    found = torch.linalg.svdvals(scaled)[..., :ranks].clamp(max=1)
+    result = torch.nn.functional.pad(found, (0, ranks - found.shape[-1]))
+    return torch.where(finite.unsqueeze(-1), result, torch.nan)
+
+
+def correlation_ratio(
+    values: Num[Tensor, "*lead neurons samples"],
+    probabilities: Float[Tensor, "*lead states samples"],
+    law: Float[Tensor, "*lead samples"] | None = None,
+) -> Float[Tensor, "*lead neurons"]:
+    """Correlation ratio ``(Var E[f | z] / Var f)^(1/2)`` of each neuron with a latent; 0 for one that is constant.
+
+    It is the largest correlation of the neuron with a number for each state; for a latent of two states the absolute
+    correlation.
+
+    Parameters
+    ----------
+    values, probabilities, law
+        As in :func:`numeric.canonical_correlations`.
+
+    Returns
+    -------
+    Tensor
+        float64, in [0, 1]; estimated from n independent samples its square is too large by up to about
+        ``(m - 1) / n``.
+
+    Source
+    ------
+    Statement 7, emergence, beyond two states: Pearson's correlation ratio. Two passes in double precision.
+
+    Examples
+    --------
+    >>> values = torch.tensor([[0.0, 5.0, 0.0, 0.0], [3.0, 3.0, 3.0, 3.0]])
+    >>> correlation_ratio(values, indicators(torch.tensor([0, 1, 2, 2]), 3))
+    tensor([1., 0.], dtype=torch.float64)
+    """
+    ratio, _ = ratio_and_constant(values, probabilities, law)
+    return ratio
+
+
+def ratio_and_constant(values: Tensor, probabilities: Tensor, law: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Correlation ratios, and whether each row is constant."""
+    eps = torch.finfo(values.dtype if values.is_floating_point() else torch.float64).eps
+    rows, own, finite = _centred(values, law, eps)
+    prior, centred = _deviations(probabilities, law)
+    along = _product(rows, centred, law) / _scales(own, prior, 0.0)
+    ratio = torch.linalg.vector_norm(along, dim=-1).clamp(max=1.0)
+    return torch.where(finite.unsqueeze(-1), ratio, torch.nan), own == 0
+
+
+def _deviations(probabilities: Tensor, law: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean probability of each state, and the deviations from it."""
+    prior = probabilities.mean(-1) if law is None else (probabilities * law.unsqueeze(-2)).sum(-1)
+    return prior, probabilities - prior.unsqueeze(-1)
+
+
+def _read_out(
+    values: Tensor, targets: Tensor, spread: Tensor, law: Tensor | None, noise: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Covariances of centred targets with the principal directions of a group, scaled; which count, and by what."""
+    eps = torch.finfo(values.dtype if values.is_floating_point() else torch.float64).eps
+    rows, own, finite = _centred(values, law, eps, common=noise > 0)
+    eigenvalues, directions = torch.linalg.eigh(_product(rows, rows, law) / _scales(own, own, noise))
+    along = directions.mT @ (_product(rows, targets, law) / _scales(own, spread, noise))
+    smallest = max(RANK_TOLERANCE, (8 * values.shape[-2] * eps) ** 2) * eigenvalues[..., -1:]
+    kept = (eigenvalues > smallest.clamp(min=0)) | (noise > 0)
+    return along, kept, torch.where(kept, eigenvalues.clamp(min=0) + noise, 1.0), finite
 
 
 def _product(left: Tensor, right: Tensor, law: Tensor | None) -> Tensor:

@@ -18,7 +18,8 @@ from numeric.studies.paper.settings import AS_PUBLISHED, Member, Study, data_see
 from numeric.towers.checks import check_device
 from numeric.training.loop import Failure
 from numeric.training.train import train
-from numeric.trees.metrics import ceilings, correlations, latent_heights, operator_norms, share_of_ceiling
+from numeric.trees.ceilings import ceilings, share_of_ceiling
+from numeric.trees.metrics import correlations, latent_heights, operator_norms
 from numeric.trees.network import TreeNetwork
 
 

@@ -77,8 +77,7 @@ def run_stack(
         training_loss(own["loss"], **{k: own[k] for k in ("tau", "margin", "negatives") if own[k] is not None})
         for own in (each["train"] for each in members)
     ]
-    binary = all(trees[0].cardinality(node) == 2 for node in trees[0].latents)
-    samples = options["samples"] if binary else 0
+    samples = options["samples"]
 
     def levels(network: "TreeNetwork") -> list[Any]:
         if samples < 2:
