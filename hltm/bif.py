@@ -333,7 +333,11 @@ def to_bif(tree: HLTM) -> str:
 
 def from_bif(text: str) -> HLTM:
     """Build a tree from the text of a BIF file; one of another tool is read if its network is a tree."""
-    network = _Parser(text).read()
+    return tree_of(_Parser(text).read())
+
+
+def tree_of(network: Network) -> HLTM:
+    """Build a tree from the variables of a Bayesian network."""
     _put_numbers_in_order(network)
     names = {name: _name(name, variable) for name, variable in network.variables.items()}
     nodes: list[dict[str, Any]] = []
