@@ -6,7 +6,7 @@ They are compared pair by pair, and the one that disagrees with all others is na
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from numeric import FinitePopulation, RootContrasts, TreeNetwork
+    from verify.trees.moments import BranchMoments
 
 
 # The closed forms that `theory` derives, evaluated in exact rationals.
@@ -88,30 +89,66 @@ def as_exact(matrix: Any, values: Any) -> Array:
     return result
 
 
-def activation_forms(moments: Enumeration) -> Iterator[Form]:
-    """The activation covariance of every latent node: of the network, and of one neuron a child without weights."""
-    instance, tree = moments.instance, moments.tree
-    values = theory.parameter_values(tree)
-    numbers = len(values) > SYMBOLS
-    weights, slope = exact_weights(instance), sympy_number(instance.slope)
-    every = theory.activation_covariances(tree) if tree.is_binary else None
-    if every is not None:
-        # Parents come first, so that each product along a path is a number when the next one needs it.
-        for symbol, product in every.definitions.items():
-            values[symbol] = product.xreplace(values)
-    for node in tree.latents:
-        network = theory.activation_covariance(tree, node, weights=weights, slope=slope, numbers=numbers)
-        yield Form("activation", node, "theory, with weights", as_exact(network, values))
-        plain = {"selectivities put in": theory.activation_covariance(tree, node, numbers=numbers)}
+@dataclass(frozen=True, eq=False)
+class ClosedForms:
+    """What `theory` needs for the closed forms of an instance, node by node."""
+
+    moments: Enumeration | BranchMoments
+    values: dict[Any, Any]
+    numbers: bool
+    weights: dict[Any, Any]
+    slope: Any
+    every: Any
+
+    @classmethod
+    def of(cls, moments: Enumeration | BranchMoments) -> ClosedForms:
+        """Those of an instance whose means given a node are known; a tree of many parameters in numbers."""
+        tree, instance = moments.tree, moments.instance
+        values = theory.parameter_values(tree)
+        numbers = len(values) > SYMBOLS
+        every = theory.activation_covariances(tree) if tree.is_binary else None
         if every is not None:
-            plain["shared products"] = every[node].matrix()
-        for neurons, selectivities in selections(moments, node):
-            known = {**values, **selectivities}
+            # Parents come first, so that each product along a path is a number when the next one needs it.
+            for symbol, product in every.definitions.items():
+                values[symbol] = product.xreplace(values)
+        return cls(moments, values, numbers, exact_weights(instance), sympy_number(instance.slope), every)
+
+    def activation(self, node: Any) -> Iterator[Form]:
+        """The activation covariance: of the network, and of one neuron a child without weights."""
+        tree = self.moments.tree
+        network = theory.activation_covariance(tree, node, weights=self.weights, slope=self.slope, numbers=self.numbers)
+        yield Form("activation", node, "theory, with weights", as_exact(network, self.values))
+        plain = {"selectivities put in": theory.activation_covariance(tree, node, numbers=self.numbers)}
+        if self.every is not None:
+            plain["shared products"] = self.every[node].matrix()
+        for neurons, selectivities in selections(self.moments, node):
+            known = {**self.values, **selectivities}
             for name, matrix in plain.items():
                 yield Form("activation", node, f"theory, {name}", as_exact(matrix, known), neurons)
 
+    def operator(self, node: Any) -> Iterator[Form]:
+        """The covariance operator, and its Walsh form on small symmetric trees."""
+        tree, network = self.moments.tree, (self.weights, self.slope)
+        operator = theory.covariance_operator(tree, node, *network, numbers=self.numbers)
+        yield Form("operator", node, "theory", as_exact(operator, self.values))
+        if tree.is_binary and tree.is_symmetric and len(tree.leaves) <= WALSH_LEAVES:
+            walsh = theory.walsh_operator(tree, node, *network)
+            yield Form("operator", node, "theory, Walsh form", as_exact(walsh.matrix(), self.values))
 
-def selections(moments: Enumeration, node: Any) -> Iterator[tuple[tuple[int, ...], dict[Any, Any]]]:
+    def update(self, node: Any) -> Iterator[Form]:
+        """The update with its cross terms."""
+        update = theory.node_update(self.moments.tree, node, self.weights, self.slope, numbers=self.numbers)
+        yield Form("update", node, "theory", vec(as_exact(update, self.values)))
+
+
+def activation_forms(moments: Enumeration) -> Iterator[Form]:
+    """The activation covariance of every latent node."""
+    forms = ClosedForms.of(moments)
+    for node in moments.tree.latents:
+        yield from forms.activation(node)
+
+
+def selections(moments: Enumeration | BranchMoments, node: Any) -> Iterator[tuple[tuple[int, ...], dict[Any, Any]]]:
     """One neuron of every child, the first and then the last: their places, and the values of the symbols of `theory`.
 
     The weightless forms give each child one neuron: ``s_nu``, or ``e_{nu;i}`` where there are more than two states.
@@ -138,26 +175,12 @@ def selections(moments: Enumeration, node: Any) -> Iterator[tuple[tuple[int, ...
             yield tuple(places), values
 
 
-def weight_forms(moments: Enumeration) -> Iterator[Form]:
-    """Operator and update of every latent node, and the Walsh form of the operator on small symmetric trees."""
-    instance, tree = moments.instance, moments.tree
-    values = theory.parameter_values(tree)
-    numbers = len(values) > SYMBOLS
-    weights, slope = exact_weights(instance), sympy_number(instance.slope)
-    for node in tree.latents:
-        operator = theory.covariance_operator(tree, node, weights, slope, numbers=numbers)
-        yield Form("operator", node, "theory", as_exact(operator, values))
-        update = theory.node_update(tree, node, weights, slope, numbers=numbers)
-        yield Form("update", node, "theory", vec(as_exact(update, values)))
-        if tree.is_binary and tree.is_symmetric and len(tree.leaves) <= WALSH_LEAVES:
-            walsh = theory.walsh_operator(tree, node, weights, slope)
-            yield Form("operator", node, "theory, Walsh form", as_exact(walsh.matrix(), values))
-
-
 def derived(moments: Enumeration) -> Iterator[Form]:
     """Every closed form of `theory` at every latent node."""
-    yield from activation_forms(moments)
-    yield from weight_forms(moments)
+    forms = ClosedForms.of(moments)
+    for part in (forms.activation, forms.operator, forms.update):
+        for node in moments.tree.latents:
+            yield from part(node)
 
 
 # Sampling: the left side, and a bound of its error that holds for every law.
@@ -367,16 +390,19 @@ def measure_large(instance: TreeInstance, device: str = "cpu", nodes: int = 3) -
     return worst
 
 
-def by_sampling(instance: TreeInstance, seed: int, samples: int, false_alarm: float) -> dict[Any, tuple[Array, Array]]:
-    """Latent node to the sampled activation covariance and the largest error of its entries."""
+def by_sampling(
+    instance: TreeInstance, seed: int, samples: int, false_alarm: float, nodes: Sequence[Any] | None = None
+) -> dict[Any, tuple[Array, Array]]:
+    """Latent node to the sampled activation covariance and the largest error of its entries, for all nodes together."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
     network = network_of(instance, "cpu")
     result = {}
-    for node in instance.tree.latents:
+    chosen = instance.tree.latents if nodes is None else nodes
+    for node in chosen:
         contrasts = numeric.sample_root_contrasts(network, instance.tree, node, samples, generator)
-        estimate, error = bounded(contrasts, false_alarm / len(instance.tree.latents))
+        estimate, error = bounded(contrasts, false_alarm / len(chosen))
         result[node] = (estimate[0], error[0])
     return result
 
@@ -405,8 +431,8 @@ def four_ways(
     for form in derived(enumeration(instance)):
         key = form.quantity, form.node
         ways: dict[str, tuple[Array, Any]] = {
-            "closed form": (floats(form.value), 0.0),
-            "enumeration": (form.part(floats(exact_values[key])), 0.0),
+            "closed form": (form.value, 0.0),
+            "enumeration": (form.part(exact_values[key]), 0.0),
             "torch": (form.part(torch_values[key]), rounding_error),
         }
         if form.quantity == "activation":
@@ -418,11 +444,28 @@ def four_ways(
 
 def compare_pairs(ways: dict[str, tuple[Array, Any]], floor: float, disagreements: dict[frozenset[str], float]) -> None:
     """Record for each pair of ways the largest difference in units of what both may be off by together."""
-    for (name_a, (a, error_a)), (name_b, (b, error_b)) in combinations(ways.items(), 2):
-        # The smallest positive float keeps 0 / 0 from being asked where nothing may be off and nothing is.
-        ratio = float(np.max(np.abs(a - b) / np.maximum(error_a + error_b + floor, 5e-324)))
+    for (name_a, side_a), (name_b, side_b) in combinations(ways.items(), 2):
+        _, _, ratio = pair_difference(side_a, side_b, floor)
         pair = frozenset((name_a, name_b))
-        disagreements[pair] = max(disagreements.get(pair, 0.0), math.inf if math.isnan(ratio) else ratio)
+        disagreements[pair] = max(disagreements.get(pair, 0.0), ratio)
+
+
+def pair_difference(left: tuple[Array, Any], right: tuple[Array, Any], floor: Any) -> tuple[float, float, float]:
+    """The difference of two sides with errors where it is largest in units of what is allowed; that; the ratio.
+
+    Rationals may not differ at all.
+    """
+    (a, error_a), (b, error_b) = left, right
+    if a.dtype == object and b.dtype == object:
+        difference = floats(abs(a - b))
+        worst = float(difference.max()) if bool((a == b).all()) else max(float(difference.max()), 5e-324)
+        return worst, 0.0, math.inf if worst else 0.0
+    # The smallest positive float keeps 0 / 0 from being asked where nothing may be off and nothing is.
+    allowed = np.maximum(np.broadcast_to(error_a + error_b + floor, a.shape), 5e-324)
+    difference = np.abs(floats(a) - floats(b))
+    ratios = np.where(np.isnan(difference), math.inf, difference / allowed)
+    place = np.unravel_index(int(np.argmax(ratios)), ratios.shape)
+    return float(difference[place]), float(allowed[place]), float(ratios[place])
 
 
 def odd_one_out(disagreements: dict[frozenset[str], float]) -> str:

@@ -7,7 +7,6 @@ with too many leaf configurations is refused with `TooLargeError`. No closed for
 
 from __future__ import annotations
 
-
 import math
 from collections.abc import Callable
 from functools import cached_property
