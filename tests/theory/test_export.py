@@ -18,6 +18,7 @@ import theory.cli
 from hltm.base.errors import InputError
 from theory.latex.names import MACROS, expanded, macros
 from theory.paper.export import drift, formula, label
+from theory.trees.symbols import tree_symbols
 
 PREAMBLE = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n"
 LONG = [
@@ -313,17 +314,17 @@ def test_a_pipe_is_refused(tmp_path):
 @pytest.mark.parametrize("what", ["activation", "operator"])
 def test_what_is_exported_is_the_claim(monkeypatch, what, number):
     """A relation that is changed in the claim is changed in the export, and a paper with the true one has drifted."""
-    from theory.paper import export
+    from theory.paper import rows
 
     tree = named([("0", "λ"), ("λ", "μ"), ("μ", "a"), ("μ", "b")], symmetric=False)
     derived = theory.derive("activation-covariance", tree=tree, node="μ")
-    relations = export.factored(export.tree_symbols(tree), "μ")
+    relations = rows.factored(tree_symbols(tree), "μ")
     assert derived.claim.relations == relations
     paper = formula(tree, "μ", what)
     wrong = relations[number]
     right = 7 * wrong.rhs if number else sympy.MatMul(7, *wrong.rhs.args)
     changed = (*relations[:number], sympy.Eq(wrong.lhs, right, evaluate=False), *relations[number + 1 :])
     assert not derived.decides(derived.claim.replace(relations=changed)).value
-    monkeypatch.setattr(export, "factored", lambda *_: changed)
+    monkeypatch.setattr(rows, "factored", lambda *_: changed)
     assert formula(tree, "μ", what) != paper
     assert "has drifted" in drift(paper, tree, "μ", what)

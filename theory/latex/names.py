@@ -136,21 +136,29 @@ def _greek(c: str) -> str | None:
 
 MACROS = {
     "rootpolarity": (0, r"\rho_{0}"),
-    "polarity": (2, r"\rho_{#1,#2}"),
+    "edge": (2, r"#1,#2"),
+    "stackededge": (2, r"\substack{#1,\\ #2}"),
+    "polarity": (2, r"\rho_{\covopedge{#1}{#2}}"),
     "selectivity": (1, r"s_{#1}"),
     "latentmean": (1, r"e_{#1}"),
     "transition": (2, r"T_{#1;#2}"),
     "rootprior": (1, r"\pi_{#1}"),
-    "offset": (2, r"m_{#1,#2}"),
+    "offset": (2, r"m_{\covopedge{#1}{#2}}"),
     "strength": (1, r"o_{#1}"),
     "gap": (1, r"a_{#1}"),
     "activationcov": (1, r"\mathbb{V}_{z_0}\bigl[\mathbb{E}[f_{\mathcal{N}^{\mathrm{ch}}_{#1}} \mid z_0]\bigr]"),
     "operatorof": (1, r"\mathrm{OP}_{#1}"),
     "jacobian": (1, r"J_{#1}"),
-    "transitionmatrix": (2, r"T_{#1,#2}"),
+    "transitionmatrix": (2, r"T_{\covopedge{#1}{#2}}"),
     "means": (1, r"v_{#1}"),
+    "prior": (0, r"\pi"),
+    "inputmeans": (1, r"M_{#1}"),
+    "state": (0, "i"),
+    "otherstate": (0, "j"),
 }
 """Name, number of arguments and meaning of every macro; each is used with the prefix ``covop``."""
+STACKED = {"edge": "stackededge"}
+r"""Macros for which another one may stand in one display, by ``\let``: how the ends of an edge are set."""
 
 _USE = re.compile(rf"\\covop({'|'.join(sorted(MACROS, key=len, reverse=True))})(?=\{{)")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -165,19 +173,19 @@ def macros() -> str:
     return "\n".join(lines) + "\n"
 
 
-def expanded(text: str) -> str:
-    r"""The text with every macro of `MACROS` written out."""
+def expanded(text: str, stacked: bool = False) -> str:
+    r"""The text with every macro of `MACROS` written out; ``stacked``: with the ends of an edge below each other."""
     result = ""
     while match := _USE.search(text):
         result += text[: match.start()]
-        count, meaning = MACROS[match[1]]
+        count, meaning = MACROS[STACKED.get(match[1], match[1]) if stacked else match[1]]
         text = text[match.end() :]
         values = []
         for _ in range(max(count, 1)):  # empty braces end the name of a macro without arguments
             end = group_end(text)
             values.append(text[1 : end - 1])
             text = text[end:]
-        result += re.sub("#([1-9])", lambda m, values=values: values[int(m[1]) - 1], meaning)  # type: ignore[misc]
+        text = re.sub("#([1-9])", lambda m, values=values: values[int(m[1]) - 1], meaning) + text  # type: ignore[misc]
     return result + text
 
 
