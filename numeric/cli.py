@@ -60,6 +60,9 @@ def train(
     batch: Batch = 128,
     steps: Steps = 1000,
     seed: Seed = 0,
+    leaves: Annotated[
+        str, typer.Option(help="state: a leaf is its state number; one-hot: no order of states.")
+    ] = "state",
     ensemble: Annotated[int, typer.Option(help="Networks that train together.")] = 1,
     negatives: Annotated[int, typer.Option(help="Negatives of infonce.")] = 1,
     output: Annotated[str, typer.Option(help="linear or normalized.")] = "normalized",
@@ -72,7 +75,7 @@ def train(
     quiet: Quiet = False,
 ) -> Job:
     """Train on a tree; print losses and the best correlation of a neuron with its latent, level by level."""
-    network = {"width": width, "output": output, "seed": seed, "ensemble": ensemble}
+    network = {"width": width, "output": output, "seed": seed, "ensemble": ensemble, "leaves": leaves}
     training = {
         "loss": loss, "tau": tau, "lr": lr, "batch": batch, "steps": steps, "seed": seed, "negatives": negatives,
         "mode": mode, "optimizer": optimizer,

@@ -27,6 +27,7 @@ from hltm.nodelink import tree_to_json
 
 VERSION = 2
 STATE = "state.json"
+EARLIER = {"leaves": "state"}  # settings of runs from before there was a choice
 SIZE_LIMIT = 2**26  # bytes of state.json
 _OWN = re.compile(r"(step|record)-\d{10,}\.safetensors(\.part)?|(state\.json|metrics\.jsonl)\.part")
 
@@ -208,7 +209,7 @@ def run_state(folder: Path, state: Mapping[str, Any], members: int, total: int) 
 
 def same_run(folder: Path, saved: Any, wanted: Mapping[str, Any]) -> None:
     """Refuse a checkpoint of another run, naming the first setting that differs."""
-    before = saved if isinstance(saved, dict) else {}
+    before = {**EARLIER, **saved} if isinstance(saved, dict) else {}
     for name in dict.fromkeys((*wanted, *before)):
         old, new = before.get(name), wanted.get(name)
         if old != new:

@@ -17,7 +17,7 @@ from hltm.base.errors import InputError
 from numeric.towers.losses import LossSpec
 from numeric.training.contrast import WHOLE_BATCH, Contrast
 from numeric.training.loop import Gradient
-from numeric.trees.plan import Plan, gathered, own_rows
+from numeric.trees.plan import Plan, gathered, leaf_rows, own_rows
 from numeric.trees.streams import TripleSampler
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -58,7 +58,7 @@ class Stack:
             level = plan.levels[depth]
             pieces = []
             if level.leaves:
-                rows = leaves if level.columns is None else leaves.index_select(1, level.columns)
+                rows = leaf_rows(level, leaves)
                 pieces.append(rows.expand(len(parameters[0]), -1, -1) if level.blocks else rows)
             number -= len(level.blocks)
             for offset, block in enumerate(level.blocks):

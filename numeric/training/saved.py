@@ -106,7 +106,9 @@ def _network(tree: HLTM, settings: Mapping[str, Any]) -> TreeNetwork | None:
     if kind is None:
         raise InputError(f"dtype {settings['dtype']!r:.40} of the run: must be torch.float32 or torch.float64")
     widths = {int(shape[2]) for shape in shapes}
-    network = TreeNetwork(tree, min(widths), settings["slope"], settings["output"], dtype=kind)
+    network = TreeNetwork(
+        tree, min(widths), settings["slope"], settings["output"], dtype=kind, leaves=settings.get("leaves", "state")
+    )
     sizes = [[members, *block.shape[1:]] for block in network.parameters]
     return network if sizes == [list(shape) for shape in shapes] else None
 

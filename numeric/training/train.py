@@ -167,6 +167,7 @@ def _settings(
         "dtype": str(network.dtype),
         "slope": network.slope,
         "output": network.output,
+        "leaves": network.leaves,
         "losses": [[spec.name, spec.tau, spec.margin, spec.negatives] for spec in specs],
         **asked,
         # Last: a setting that differs is named rather than the digest that it changes.

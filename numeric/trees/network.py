@@ -2,8 +2,8 @@
 
 Statement 6: a group N_mu sits at every latent mu and reads the groups of its children, ``f_mu = psi(W_mu
 f_{N_mu^ch})``; the top node has no activation, and its group is the output. A leaf is one neuron whose
-activation is its state number. Columns of ``W_mu`` run over ``tree.children(mu)`` in order, all neurons of
-one child before the next. Random weights follow statement 7.
+activation is its state number, or (one-hot) one neuron for each state, its indicators. Columns of ``W_mu`` run
+over ``tree.children(mu)`` in order, all neurons of one child before the next. Random weights follow statement 7.
 """
 
 import math
@@ -20,6 +20,7 @@ from hltm import HLTM
 from hltm.base.checks import Node, count, integer, show, suggestion
 from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
+from hltm.leaves import check_leaves, leaf_neurons
 from numeric.towers.checks import Real, as_floating, check_device, check_finite, check_output, check_slope
 from numeric.towers.populations import FinitePopulation
 from numeric.trees.plan import Plan, make_plan, sweep
@@ -58,7 +59,7 @@ def _check_nodes(tree: HLTM, mapping: Mapping[Any, Any], what: str) -> None:
             raise InputError(f"{what} of node {show(node)}: missing; every latent of the tree needs one")
 
 
-def check_tree_weights(tree: HLTM, weights: Mapping[Any, Any]) -> dict[Node, Tensor]:
+def check_tree_weights(tree: HLTM, weights: Mapping[Any, Any], leaves: str = "state") -> dict[Node, Tensor]:
     """Weights of every latent as ``(E, n_out, n_in)``, fitting the tree and each other."""
     if not isinstance(weights, Mapping):
         raise InputError(f"weights of type {type(weights).__name__}: must be a mapping of latents to matrices")
@@ -75,7 +76,10 @@ def check_tree_weights(tree: HLTM, weights: Mapping[Any, Any]) -> dict[Node, Ten
     top = matrices[tree.root]
     for node, matrix in matrices.items():
         place, shape = f"weights of node {show(node)}: shape {tuple(matrix.shape)}", top.shape[:-2]
-        widths = {child: matrices[child].shape[-2] if child in matrices else 1 for child in tree.children(node)}
+        widths = {
+            child: matrices[child].shape[-2] if child in matrices else leaf_neurons(tree, child, leaves)
+            for child in tree.children(node)
+        }
         if matrix.shape[-1] != sum(widths.values()):
             parts = [f"{show(child)} ({width})" for child, width in list(widths.items())[:_NAMES_SHOWN]]
             named = ", ".join(parts) + (", ..." if len(widths) > _NAMES_SHOWN else "")
@@ -122,10 +126,13 @@ class TreeNetwork:
         Of the weights. A device is ``"auto"``, ``"cpu"``, ``"cuda"`` or a ``torch.device``.
     sigma_w : float
         Scale of the weights, positive.
+    leaves : str
+        ``"state"``: a leaf is one neuron, its state number. ``"one-hot"``: a leaf of m states is m neurons, the
+        indicators of its states, so that no result depends on the order of the states.
 
     Attributes
     ----------
-    tree, slope, output
+    tree, slope, output, leaves
         As given.
     plan : Plan
         How it is evaluated.
@@ -158,6 +165,7 @@ class TreeNetwork:
     output: str
     plan: Plan
     parameters: tuple[Tensor, ...]
+    leaves: str
 
     def __init__(
         self,
@@ -171,6 +179,7 @@ class TreeNetwork:
         device: str | torch.device = "cpu",
         *,
         sigma_w: Real = 1.0,
+        leaves: str = "state",
     ) -> None:
         place = check_device(device) if isinstance(device, str) else device
         members, start = integer(ensemble, "ensemble", 1), check_seed(seed)
@@ -178,7 +187,8 @@ class TreeNetwork:
             raise InputError(f"dtype={dtype}: must be a floating type")
         if not 0 < sigma_w < math.inf:
             raise InputError(f"sigma_w={sigma_w!r} of the weights: must be positive and finite")
-        plan = make_plan(check_tree(tree), check_width(tree, width), place)
+        kind = check_leaves(leaves)
+        plan = make_plan(check_tree(tree), check_width(tree, width), place, kind)
         generator = torch.Generator().manual_seed(start)
         parameters = []
         for block in plan.blocks:
@@ -186,16 +196,24 @@ class TreeNetwork:
             bound = float(sigma_w) * math.sqrt(3.0 / block.shape[1])
             uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
             parameters.append(uniform.mul_(2 * bound).sub_(bound).to(place, dtype))
-        self._fill(tree, check_slope(slope), check_output(output), plan, tuple(parameters))
+        self._fill(tree, check_slope(slope), check_output(output), kind, plan, tuple(parameters))
 
-    def _fill(self, tree: HLTM, slope: float, output: str, plan: Plan, parameters: tuple[Tensor, ...]) -> None:
-        values = {"tree": tree, "slope": slope, "output": output, "plan": plan, "parameters": parameters}
-        for name, value in values.items():
+    def _fill(
+        self, tree: HLTM, slope: float, output: str, leaves: str, plan: Plan, parameters: tuple[Tensor, ...]
+    ) -> None:
+        values = {"tree": tree, "slope": slope, "output": output, "leaves": leaves, "plan": plan}
+        for name, value in (values | {"parameters": parameters}).items():
             object.__setattr__(self, name, value)
 
     @classmethod
     def from_weights(
-        cls, tree: HLTM, weights: Mapping[Any, Any], slope: Real = 0.0, output: str = "linear"
+        cls,
+        tree: HLTM,
+        weights: Mapping[Any, Any],
+        slope: Real = 0.0,
+        output: str = "linear",
+        *,
+        leaves: str = "state",
     ) -> "TreeNetwork":
         """Build a network of given weights.
 
@@ -206,7 +224,7 @@ class TreeNetwork:
         weights : mapping of Node to array
             ``W_mu`` for every latent, ``(|N_mu|, |N_mu^ch|)``, or ``(E, |N_mu|, |N_mu^ch|)`` for an ensemble.
             Tensors keep dtype and device; other arrays but float32 become float64. Copied, without graph.
-        slope, output
+        slope, output, leaves
             As in :class:`TreeNetwork`.
 
         Returns
@@ -228,12 +246,13 @@ class TreeNetwork:
             ...
         hltm.base.errors.InputError: weights of node 1: it is a leaf; only latents have neurons to choose
         """
-        matrices = check_tree_weights(check_tree(tree), weights)
+        kind = check_leaves(leaves)
+        matrices = check_tree_weights(check_tree(tree), weights, kind)
         device = matrices[tree.root].device
-        plan = make_plan(tree, {node: matrix.shape[1] for node, matrix in matrices.items()}, device)
+        plan = make_plan(tree, {node: matrix.shape[1] for node, matrix in matrices.items()}, device, kind)
         stacked = (torch.stack([matrices[node] for node in block.nodes], dim=1) for block in plan.blocks)
         network = object.__new__(cls)
-        network._fill(tree, check_slope(slope), check_output(output), plan, tuple(stacked))
+        network._fill(tree, check_slope(slope), check_output(output), kind, plan, tuple(stacked))
         return network
 
     def with_parameters(self, parameters: Sequence[Tensor]) -> "TreeNetwork":
@@ -249,7 +268,7 @@ class TreeNetwork:
         if shapes != wanted or len({len(argument) for argument in parameters}) != 1:
             raise InputError(f"parameters of shapes {shapes}: must be (E, ...) with {wanted}, as the tree has them")
         network = object.__new__(TreeNetwork)
-        network._fill(self.tree, self.slope, self.output, self.plan, tuple(parameters))
+        network._fill(self.tree, self.slope, self.output, self.leaves, self.plan, tuple(parameters))
         return network
 
     @property
@@ -271,7 +290,7 @@ class TreeNetwork:
         return self.parameters[block][:, index]
 
     def width(self, node: Node) -> int:
-        """Number of neurons of a node; 1 for a leaf."""
+        """Number of neurons of a node; of a leaf 1, or its number of states with one-hot leaves."""
         self.tree.children(node)  # refuses an unknown node
         _, start, stop = self.plan.place[node]
         return stop - start
@@ -297,7 +316,8 @@ class TreeNetwork:
         Raises
         ------
         InputError
-            Another shape than ``(batch, n_leaves)`` or ``(E, batch, n_leaves)``, another floating type or device.
+            Another shape than ``(batch, n_leaves)`` or ``(E, batch, n_leaves)``, another floating type or device; with
+            one-hot leaves a number that is no state of its leaf.
         """
         count, shape = len(self.tree.leaves), tuple(leaves.shape)
         if leaves.ndim not in (2, 3) or shape[-1] != count or (leaves.ndim == 3 and shape[0] != self.ensemble):
@@ -307,7 +327,19 @@ class TreeNetwork:
             kinds = f"{leaves.dtype} on {leaves.device} before weights of {self.dtype} on {self.device}"
             raise InputError(f"leaves: {kinds}: must share dtype and device")
         columns = leaves.mT.to(self.dtype)
+        if self.leaves == "one-hot":
+            self._check_states(leaves)
         return columns if columns.ndim == 3 else columns.unsqueeze(0)
+
+    def _check_states(self, leaves: Tensor) -> None:
+        """Refuse numbers that are no states of their leaves."""
+        counts = torch.tensor([self.tree.cardinality(leaf) for leaf in self.tree.leaves], device=leaves.device)
+        bad = ~((leaves >= 0) & (leaves < counts) & (leaves == leaves.long()))
+        if bool(bad.any()):
+            place = tuple(bad.nonzero()[0].tolist())
+            leaf = self.tree.leaves[place[-1]]
+            rule = f"must be a state, 0 .. {self.tree.cardinality(leaf) - 1}, of one-hot leaf {show(leaf)}"
+            raise InputError(f"leaves: {leaves[place].item():g}: {rule}")
 
     def levels(self, leaves: Num[Tensor, "*ensemble batch n_leaves"]) -> list[Tensor]:
         """Activations of every level from the root down, ``(E, neurons, batch)``; rows as the plan orders them."""
@@ -368,5 +400,6 @@ class TreeNetwork:
 
     def __repr__(self) -> str:
         sizes = f"nodes={len(self.tree)}, leaves={len(self.tree.leaves)}, neurons={self.plan.neurons}"
-        kind = f"slope={self.slope}, output={self.output!r}, ensemble={self.ensemble}"
+        read = "" if self.leaves == "state" else f", leaves={self.leaves!r}"
+        kind = f"slope={self.slope}, output={self.output!r}{read}, ensemble={self.ensemble}"
         return f"TreeNetwork({sizes}, {kind}, {str(self.dtype).removeprefix('torch.')} on {self.device})"

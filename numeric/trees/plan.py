@@ -4,7 +4,7 @@ Neurons of one level (nodes at one distance from the root, in the order of ``tre
 one tensor, samples its last axis. In this order the neurons that a node reads are neighbours in the level
 below, so a product over all nodes of one shape is a reshape and one batched matrix product, and its adjoint
 writes to the same rows. Section 6 of the notes: a group N_mu sits at every latent mu and reads the groups of
-its children; a leaf is one neuron.
+its children; a leaf is one neuron, its state number, or one for each state, the indicators of its states.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hltm import HLTM
 from hltm.base.checks import Node
+from hltm.leaves import leaf_neurons
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -32,9 +33,10 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """One level of the tree."""
+    """One level of the tree; `columns` are the leaves of its leaf rows, `states` what each indicates if one-hot."""
 
     columns: Tensor | None
+    states: Tensor | None
     leaves: int
     blocks: tuple[Block, ...]
     order: Tensor | None
@@ -67,12 +69,13 @@ def _index(values: list[int], size: int, device: torch.device) -> Tensor | None:
     return torch.tensor(values, dtype=torch.int64, device=device)
 
 
-def make_plan(tree: HLTM, widths: Mapping[Node, int], device: torch.device) -> Plan:
+def make_plan(tree: HLTM, widths: Mapping[Node, int], device: torch.device, leaves: str = "state") -> Plan:
+    widths = {leaf: leaf_neurons(tree, leaf, leaves) for leaf in tree.leaves} | dict(widths)
     place: dict[Node, tuple[int, int, int]] = {}
     for depth, nodes in enumerate(tree.levels):
         start = 0
         for node in nodes:
-            place[node] = (depth, start, start + widths.get(node, 1))
+            place[node] = (depth, start, start + widths[node])
             start = place[node][2]
     sizes = [place[nodes[-1]][2] for nodes in tree.levels]
     column = {leaf: number for number, leaf in enumerate(tree.leaves)}
@@ -84,11 +87,11 @@ def make_plan(tree: HLTM, widths: Mapping[Node, int], device: torch.device) -> P
     slot: dict[Node, tuple[int, int]] = {}
     count = 0
     for depth, nodes in enumerate(tree.levels):
-        leaves = [node for node in nodes if node in column]
+        own = [node for node in nodes if node in column]
         groups: dict[tuple[int, int], list[Node]] = {}
         for node in nodes:
             if children := tree.children(node):
-                fan_in = sum(widths.get(child, 1) for child in children)
+                fan_in = sum(widths[child] for child in children)
                 groups.setdefault((widths[node], fan_in), []).append(node)
         blocks = []
         for shape, members in groups.items():
@@ -98,10 +101,14 @@ def make_plan(tree: HLTM, widths: Mapping[Node, int], device: torch.device) -> P
             blocks.append(Block(count, tuple(members), shape, *index))
             count += 1
         # Rows as they are computed, leaves first and then block by block; `order` sorts them into the level.
-        computed = rows([*leaves, *(node for members in groups.values() for node in members)])
+        computed = rows([*own, *(node for members in groups.values() for node in members)])
         order = _index(sorted(range(sizes[depth]), key=computed.__getitem__), sizes[depth], device)
-        columns = _index([column[leaf] for leaf in leaves], len(column), device)
-        levels.append(Level(columns, len(leaves), tuple(blocks), order, sizes[depth]))
+        columns = _index([column[leaf] for leaf in own for _ in range(widths[leaf])], len(column), device)
+        states = None
+        if leaves == "one-hot":
+            numbers = [state for leaf in own for state in range(widths[leaf])]
+            states = torch.tensor(numbers, dtype=torch.int64, device=device).unsqueeze(-1)
+        levels.append(Level(columns, states, len(own), tuple(blocks), order, sizes[depth]))
     return Plan(tuple(levels), place, slot)
 
 
@@ -119,6 +126,12 @@ def gathered(block: Block, below: Tensor) -> Tensor:
     return result
 
 
+def leaf_rows(level: Level, leaves: Tensor) -> Tensor:
+    """Activations of the leaves of a level, ``(..., rows, batch)``, from the states of all leaves."""
+    rows = leaves if level.columns is None else leaves.index_select(-2, level.columns)
+    return rows if level.states is None else (rows == level.states).to(leaves.dtype)
+
+
 def sweep(plan: Plan, parameters: Sequence[Tensor], leaves: Tensor, activation: Activation) -> list[Tensor]:
     """Activations of all levels, from the leaves up."""
     ensemble = len(parameters[0])
@@ -127,7 +140,7 @@ def sweep(plan: Plan, parameters: Sequence[Tensor], leaves: Tensor, activation: 
         level = plan.levels[depth]
         pieces = []
         if level.leaves:
-            rows = leaves if level.columns is None else leaves.index_select(-2, level.columns)
+            rows = leaf_rows(level, leaves)
             pieces.append(rows.expand(ensemble, -1, -1) if level.blocks else rows)
         for block in level.blocks:
             before = _product(parameters[block.number], gathered(block, result[-1]))

@@ -92,13 +92,13 @@ def test_every_kind_of_tree_runs(tree):
     assert run_stack(members, files, "cpu", None)[0]["after"]
 
 
-def test_trees_from_files_run_and_categorical_ones_have_no_correlation(tmp_path):
+def test_trees_from_files_run_categorical_ones_too(tmp_path):
     hltm.save(hltm.random_tree(4, 0, cardinality=3), tmp_path / "tree.json")
     members, files = members_of(
         {"tree": {"kind": "file", "file": str(tmp_path / "tree.json")}, "train": {"steps": 5, "batch": 4}}
     )
     (found,) = run_stack(members, files, "cpu", None)
-    assert found["after"] is None
+    assert all(0 < value <= 1 for value in found["after"])
     assert len(found["loss"]) == 5
 
 
