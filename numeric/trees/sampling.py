@@ -350,24 +350,36 @@ def activation_bounds(network: TreeNetwork, node: Node) -> tuple[Float[Tensor, "
     >>> [bound.tolist() for bound in activation_bounds(network, 0)]
     [[[0.0, 0.0]], [[1.0, 1.0]]]
     """
-    tree = network.tree
-    result: list[tuple[Tensor, Tensor]] = []
-    matrix = network.matrix(node)
-    for child in tree.children(node):
-        if not tree.children(child):
-            low = matrix.new_zeros(network.ensemble, 1)
-            result.append((low, low + tree.cardinality(child) - 1))
-            continue
-        low, high = activation_bounds(network, child)
-        weights = network.matrix(child)
-        up, down = weights.clamp(min=0), weights.clamp(max=0)
-        least = torch.einsum("eij,ej->ei", up, low) + torch.einsum("eij,ej->ei", down, high)
-        most = torch.einsum("eij,ej->ei", up, high) + torch.einsum("eij,ej->ei", down, low)
-        ends = torch.stack([torch.where(p > 0, p, network.slope * p) for p in (least, most, torch.zeros_like(least))])
-        # The kink is inside where the ends differ in sign; a negative slope makes it the least value.
-        ends[2] = torch.where((least < 0) & (most > 0), ends[2], ends[0])
-        result.append((ends.amin(0), ends.amax(0)))
-    return torch.cat([low for low, _ in result], -1), torch.cat([high for _, high in result], -1)
+    tree, matrix = network.tree, network.matrix(node)
+    bounds: dict[Node, tuple[Tensor, Tensor]] = {}
+    below: list[Node] = [node]
+    for above in below:
+        below.extend(tree.children(above))
+    for child in reversed(below[1:]):
+        if tree.children(child):
+            bounds[child] = _through(network, child, *_joined(tree, child, bounds))
+        else:
+            low = matrix.new_zeros(network.ensemble, network.width(child))
+            bounds[child] = low, low + (1 if network.leaves == "one-hot" else tree.cardinality(child) - 1)
+    return _joined(tree, node, bounds)
+
+
+def _joined(tree: HLTM, node: Node, bounds: dict[Node, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The bounds of a node's children side by side."""
+    lows, highs = zip(*(bounds.pop(child) for child in tree.children(node)), strict=True)
+    return torch.cat(lows, -1), torch.cat(highs, -1)
+
+
+def _through(network: TreeNetwork, node: Node, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds of a node's activations from those of its inputs."""
+    weights = network.matrix(node)
+    up, down = weights.clamp(min=0), weights.clamp(max=0)
+    least = torch.einsum("eij,ej->ei", up, low) + torch.einsum("eij,ej->ei", down, high)
+    most = torch.einsum("eij,ej->ei", up, high) + torch.einsum("eij,ej->ei", down, low)
+    ends = torch.stack([torch.where(p > 0, p, network.slope * p) for p in (least, most, torch.zeros_like(least))])
+    # The kink is inside where the ends differ in sign; a negative slope makes it the least value.
+    ends[2] = torch.where((least < 0) & (most > 0), ends[2], ends[0])
+    return ends.amin(0), ends.amax(0)
 
 
 @torch.no_grad()

@@ -116,3 +116,10 @@ def test_bad_input_is_refused():
         sample_root_contrasts(network, hltm.star_tree(2, 0.5), 0, 10, generator(0))
     with pytest.raises(InputError, match="it is a leaf"):
         sample_root_contrasts(network, tree, tree.leaves[0], 10, generator(0))
+
+
+def test_bounds_of_a_tree_that_is_deeper_than_the_stack():
+    tree = hltm.complete_tree(1500, 1, 0.9)
+    network = TreeNetwork(tree, width=1, seed=1)
+    low, high = activation_bounds(network, tree.root)
+    assert bool((low <= high).all())
