@@ -107,7 +107,7 @@ def covariance_operator(
         activations = input_covariance(symbols, network, node)
         jacobian = linear_jacobian(network, node)
         return kron(activations, gram(jacobian))
-    means = _connection_means(symbols, network, node)
+    means = connection_means(symbols, network, node)
     return variance(symbols, means, network.n_out)
 
 
@@ -153,7 +153,7 @@ def node_update(
     network = read_weights(tree, weights, slope, gates)
     if network.linear or node == tree.root:
         return _linear_update(symbols, network, node)
-    means = _connection_means(symbols, network, node)
+    means = connection_means(symbols, network, node)
     outputs = _output_means(symbols, network)
     n_out, n_mu = network.n_out, network.neurons(node)
     if tree.is_binary:
@@ -174,7 +174,7 @@ def input_covariance(symbols: TreeSymbols, network: TreeWeights, node: Node) -> 
     """``o_mu a_mu a_mu^T`` on a binary tree, else ``M^T (diag pi - pi pi^T) M``, shape (inputs, inputs)."""
     if symbols.tree.is_binary:
         return outer(strength(symbols, node), input_gaps(symbols, network, node))
-    return spread(symbols.prior, path_means(symbols, node, _input_means(symbols, network, node)))
+    return spread(symbols.prior, path_means(symbols, node, input_means(symbols, network, node)))
 
 
 def input_gaps(symbols: TreeSymbols, network: TreeWeights, node: Node) -> list[Expr]:
@@ -193,7 +193,7 @@ def input_gaps(symbols: TreeSymbols, network: TreeWeights, node: Node) -> list[E
     return gaps
 
 
-def _input_means(symbols: TreeSymbols, network: TreeWeights, node: Node) -> list[list[Expr]]:
+def input_means(symbols: TreeSymbols, network: TreeWeights, node: Node) -> list[list[Expr]]:
     if network.linear:
         means: list[list[Expr]] = linear_input_means(symbols, network, node).tolist()
         return means
@@ -214,7 +214,7 @@ def _check_children(symbols: TreeSymbols, network: TreeWeights, node: Node) -> N
     check_terms(symbols, {child: network.neurons(child) for child in latent}, "conditional means")
 
 
-def _connection_means(symbols: TreeSymbols, network: TreeWeights, node: Node) -> np.ndarray:
+def connection_means(symbols: TreeSymbols, network: TreeWeights, node: Node) -> np.ndarray:
     """Conditional means of K_mu given z_0, not at the root: (1, p * n_L), the gap, on binary trees; else a row a state.
 
     Only the leaves below the root's child that leads to mu matter.
@@ -239,7 +239,7 @@ def _output_means(symbols: TreeSymbols, network: TreeWeights) -> np.ndarray:
     if tree.is_binary:
         rows = [[2 * gap for gap in input_gaps(symbols, network, tree.root)]]
     else:
-        rows = _input_means(symbols, network, tree.root)
+        rows = input_means(symbols, network, tree.root)
     weights = network.matrices[tree.root]
     return _applied(np.array(rows, dtype=object), weights.T)
 
@@ -281,8 +281,8 @@ def _linear_update(symbols: TreeSymbols, network: TreeWeights, node: Node) -> Im
         outputs = _applied(top, np.array([first], dtype=object).T)
         pulled = _applied(jacobian.T, outputs)[:, 0]
         return matrix([[Mul(*factors, b, a) for a in own] for b in pulled])
-    own_means = path_means(symbols, node, _input_means(symbols, network, node))
-    between = cross(symbols.prior, _input_means(symbols, network, tree.root), own_means)
+    own_means = path_means(symbols, node, input_means(symbols, network, node))
+    between = cross(symbols.prior, input_means(symbols, network, tree.root), own_means)
     pulled = _applied(2 * jacobian.T, _applied(top, np.array(between.tolist(), dtype=object)))
     return matrix(pulled)
 
