@@ -209,7 +209,8 @@ def run_state(folder: Path, state: Mapping[str, Any], members: int, total: int) 
 
 def same_run(folder: Path, saved: Any, wanted: Mapping[str, Any]) -> None:
     """Refuse a checkpoint of another run, naming the first setting that differs."""
-    before = {**EARLIER, **saved} if isinstance(saved, dict) else {}
+    before = saved if isinstance(saved, dict) else {}
+    before = {name: EARLIER[name] for name in EARLIER if name in wanted} | before
     for name in dict.fromkeys((*wanted, *before)):
         old, new = before.get(name), wanted.get(name)
         if old != new:

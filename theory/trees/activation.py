@@ -14,8 +14,9 @@ from sympy import Expr, ImmutableDenseMatrix, Mul, Rational, Symbol
 
 from hltm.base.checks import Node, show, suggestion
 from hltm.base.errors import InputError
+from hltm.leaves import check_leaves, leaf_neurons
 from hltm.tree import HLTM
-from theory.trees.means import apply_table, outer, path_means, spread
+from theory.trees.means import apply_table, leaf_activations, leaf_gaps, outer, path_means, spread
 from theory.trees.operator import input_covariance
 from theory.trees.symbols import TreeSymbols, check_rows, internal, read_weights, strength, tree_symbols
 
@@ -29,6 +30,7 @@ def activation_covariance(
     selectivities: Mapping[Node, Any] | None = None,
     slope: Any = 1,
     numbers: bool = False,
+    leaves: str = "state",
 ) -> ImmutableDenseMatrix:
     r"""Covariance over z_0 of the mean activations of a node's children, in closed form.
 
@@ -48,11 +50,15 @@ def activation_covariance(
         Of the activation, used with weights; slopes other than 1 need weights that are numbers.
     numbers
         Put the tree's exact numbers in place of its symbols.
+    leaves
+        ``"state"``: a leaf is one neuron, its state number. ``"one-hot"``: a leaf of m states is m neurons, the
+        indicators of its states, in place of its one column or row.
 
     Returns
     -------
     sympy.ImmutableDenseMatrix
-        Shape (n, n), n = number of the children's neurons; the order follows ``tree.children(node)``.
+        Shape (n, n), n = number of the children's neurons; the order follows ``tree.children(node)``, of a one-hot
+        leaf its states.
 
     Raises
     ------
@@ -69,19 +75,22 @@ def activation_covariance(
     >>> tree = hltm.star_tree(2, polarity=0.5, root_polarity=0.5)
     >>> activation_covariance(tree, 0)[0, 1]
     \rho_{0,1}*\rho_{0,2}*(1 - \rho_{0}**2)/4
+    >>> activation_covariance(tree, 0, leaves="one-hot")[0, 3]  # state 0 of leaf 1, state 1 of leaf 2
+    -\rho_{0,1}*\rho_{0,2}*(1 - \rho_{0}**2)/4
     """
-    symbols = tree_symbols(tree, numbers)
+    symbols, kind = tree_symbols(tree, numbers), check_leaves(leaves)
     internal(tree, node, "activation_covariance")
-    check_rows(len(tree.children(node)), "activation_covariance")
+    rows = sum(1 if tree.children(child) else leaf_neurons(tree, child, kind) for child in tree.children(node))
+    check_rows(rows, "activation_covariance")
     if weights is not None:
         if selectivities is not None:
             raise InputError("weights and selectivities of activation_covariance: give one of them, not both")
-        return input_covariance(symbols, read_weights(tree, weights, slope), node)
+        return input_covariance(symbols, read_weights(tree, weights, slope, leaves=kind), node)
     if is_binary_at(tree, node):
-        return outer(strength(symbols, node), gap_vector(symbols, node, selectivities))
+        return outer(strength(symbols, node), gap_vector(symbols, node, selectivities, kind))
     if selectivities is not None:
         raise InputError(f"selectivities at node {show(node)}: need binary nodes on the way and below; give weights")
-    return spread(symbols.prior, path_means(symbols, node, _child_means(symbols, node)))
+    return spread(symbols.prior, path_means(symbols, node, _child_means(symbols, node, kind)))
 
 
 def is_binary_at(tree: HLTM, node: Node) -> bool:
@@ -94,7 +103,9 @@ def selectivity(symbols: TreeSymbols, node: Node) -> Expr:
     return Symbol(f"s_{{{symbols.texts[node]}}}", real=True) if symbols.tree.children(node) else HALF
 
 
-def gap_vector(symbols: TreeSymbols, node: Node, selectivities: Mapping[Node, Any] | None = None) -> list[Expr]:
+def gap_vector(
+    symbols: TreeSymbols, node: Node, selectivities: Mapping[Node, Any] | None = None, leaves: str = "state"
+) -> list[Expr]:
     """``a_mu``: rho_{mu nu} s_k for every neuron k of every child nu."""
     values = selectivities or {}
     latent = [child for child in symbols.tree.children(node) if symbols.tree.children(child)]
@@ -104,23 +115,26 @@ def gap_vector(symbols: TreeSymbols, node: Node, selectivities: Mapping[Node, An
             raise InputError(f"selectivities[{show(name)}]: must be a latent child of node {show(node)}{near}")
     vector = []
     for child in symbols.tree.children(node):
-        own = values.get(child, selectivity(symbols, child))
-        listed = own if isinstance(own, (list, tuple)) else [own]
+        if symbols.tree.children(child):
+            own = values.get(child, selectivity(symbols, child))
+            listed = own if isinstance(own, (list, tuple)) else [own]
+        else:
+            listed = leaf_gaps(leaves)
         vector += [Mul(symbols.polarity(child), sympy.sympify(s, strict=True)) for s in listed]
     return vector
 
 
-def _child_means(symbols: TreeSymbols, node: Node) -> list[list[Expr]]:
-    """F: E[f_nu | z_mu = i], shape (states of mu, children)."""
+def _child_means(symbols: TreeSymbols, node: Node, leaves: str) -> list[list[Expr]]:
+    """F: E[f_nu | z_mu = i], shape (states of mu, neurons of the children)."""
     tree, columns = symbols.tree, []
     for child in tree.children(node):
-        states = range(tree.cardinality(child))
+        states = tree.cardinality(child)
         if not tree.children(child):
-            means: list[Expr] = [sympy.Integer(j) for j in states]
+            means = [[sympy.Integer(f) for f in row] for row in leaf_activations(states, leaves)]
         else:
-            means = [Symbol(f"e_{{{symbols.texts[child]};{j}}}", real=True) for j in states]
-        columns.append(apply_table(symbols.table(child), [[m] for m in means]))
-    return [[column[i][0] for column in columns] for i in range(tree.cardinality(node))]
+            means = [[Symbol(f"e_{{{symbols.texts[child]};{j}}}", real=True)] for j in range(states)]
+        columns.append(apply_table(symbols.table(child), means))
+    return [[mean for column in columns for mean in column[i]] for i in range(tree.cardinality(node))]
 
 
 # Every node of a binary tree at once: forms that share the products along the paths.
@@ -167,13 +181,15 @@ class ActivationCovariances(Mapping[Node, ActivationCovariance]):
         return strength(self.symbols, internal(self.symbols.tree, node, "activation_covariances"))
 
 
-def activation_covariances(tree: HLTM) -> ActivationCovariances:
+def activation_covariances(tree: HLTM, leaves: str = "state") -> ActivationCovariances:
     """Closed forms of every node with children of a binary tree, in time linear in the tree.
 
     Parameters
     ----------
     tree
         A tree whose nodes all have two states.
+    leaves
+        As in `activation_covariance`.
 
     Returns
     -------
@@ -195,7 +211,7 @@ def activation_covariances(tree: HLTM) -> ActivationCovariances:
     >>> len(activation_covariances(hltm.complete_tree(depth=3, branching=2, polarity=0.5)))
     7
     """
-    symbols = tree_symbols(tree)
+    symbols, kind = tree_symbols(tree), check_leaves(leaves)
     if not tree.is_binary:
         wide = next(node for node in tree.nodes if tree.cardinality(node) != 2)
         raise InputError(
@@ -211,7 +227,7 @@ def activation_covariances(tree: HLTM) -> ActivationCovariances:
             definitions[reach[node]] = reach[above] * symbols.polarity(node)
     spread = 1 - symbols.root_polarity**2
     forms = {
-        node: ActivationCovariance(node, reach[node] ** 2 * spread, tuple(gap_vector(symbols, node)))
+        node: ActivationCovariance(node, reach[node] ** 2 * spread, tuple(gap_vector(symbols, node, None, kind)))
         for node in tree.latents
     }
     return ActivationCovariances(symbols, definitions, forms)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import sympy
-from sympy import QQ, Add, Expr, ImmutableDenseMatrix, Mul
+from sympy import QQ, Add, Expr, ImmutableDenseMatrix, Mul, Rational
 from sympy.polys.rings import PolyElement, PolyRing
 
 from hltm.base.checks import Node, count
@@ -67,6 +67,19 @@ def integers(array: np.ndarray) -> tuple[np.ndarray, int]:
     return whole, scale
 
 
+def leaf_activations(states: int, leaves: str) -> np.ndarray:
+    """Activations of a leaf in each of its states, shape (states, neurons): state numbers, or indicators."""
+    return (
+        np.eye(states, dtype=int).astype(object) if leaves == "one-hot" else np.arange(states).astype(object)[:, None]
+    )
+
+
+def leaf_gaps(leaves: str) -> list[Rational]:
+    """Selectivities ``(E[f | 1] - E[f | 0])/2`` of the neurons of a leaf of two states."""
+    half = Rational(1, 2)
+    return [-half, half] if leaves == "one-hot" else [half]
+
+
 @dataclass(frozen=True)
 class LeafNetwork:
     """Activations and gates of a network, each on the leaf configurations below its node."""
@@ -85,7 +98,7 @@ def evaluate(network: TreeWeights, nodes: list[Node]) -> LeafNetwork:
     low, one = int(network.slope.p), int(network.slope.q)
     for node in reversed(nodes):
         if not tree.children(node):
-            values[node] = LeafTable(np.arange(tree.cardinality(node)).astype(object)[:, None], 1)
+            values[node] = LeafTable(leaf_activations(tree.cardinality(node), network.leaves), 1)
             continue
         inputs = input_table(tree, node, values)
         weights, scale = integers(network.matrices[node])
@@ -201,7 +214,7 @@ def linear_input_means(symbols: TreeSymbols, network: TreeWeights, node: Node) -
     means: dict[Node, np.ndarray] = {}
     for mu in reversed(nodes):
         if not tree.children(mu):
-            means[mu] = algebra.integers(np.arange(tree.cardinality(mu))[:, None])
+            means[mu] = algebra.integers(leaf_activations(tree.cardinality(mu), network.leaves))
             continue
         means[mu] = np.hstack([algebra.elements(symbols.table(c)).dot(means.pop(c)) for c in tree.children(mu)])
         if mu != node:
@@ -216,7 +229,7 @@ def linear_gaps(symbols: TreeSymbols, network: TreeWeights, node: Node) -> np.nd
     gaps: dict[Node, np.ndarray] = {}
     for mu in reversed(nodes):
         if not tree.children(mu):
-            gaps[mu] = algebra.elements([sympy.Rational(1, 2)])
+            gaps[mu] = algebra.elements(leaf_gaps(network.leaves))
             continue
         gaps[mu] = np.concatenate([gaps.pop(c) * algebra.elements(symbols.polarity(c)) for c in tree.children(mu)])
         if mu != node:

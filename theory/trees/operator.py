@@ -21,6 +21,7 @@ from theory.trees.means import (
     cross,
     evaluate,
     gap_given,
+    leaf_gaps,
     linear_gaps,
     linear_input_means,
     linear_jacobian,
@@ -51,6 +52,7 @@ def covariance_operator(
     slope: Any = 0,
     gates: Mapping[Node, Any] | None = None,
     numbers: bool = False,
+    leaves: str = "state",
 ) -> ImmutableDenseMatrix:
     r"""Covariance operator ``V_x[Kbar_mu]`` of a node of a tree network, one-branch form, the diagonal block.
 
@@ -71,6 +73,9 @@ def covariance_operator(
         every input. Given it, ``slope`` is not used and weights may be symbols.
     numbers
         Put the tree's exact numbers in place of its symbols.
+    leaves
+        ``"state"``: a leaf is one neuron, its state number. ``"one-hot"``: a leaf of m states is m neurons, the
+        indicators of its states, in place of its one column of weights.
 
     Returns
     -------
@@ -101,7 +106,7 @@ def covariance_operator(
     """
     symbols = tree_symbols(tree, numbers)
     internal(tree, node, "covariance_operator")
-    network = read_weights(tree, weights, slope, gates)
+    network = read_weights(tree, weights, slope, gates, leaves=leaves)
     check_rows(network.neurons(node) * network.inputs(node), "covariance_operator")
     if network.linear or node == tree.root:
         activations = input_covariance(symbols, network, node)
@@ -118,12 +123,13 @@ def node_update(
     slope: Any = 0,
     gates: Mapping[Node, Any] | None = None,
     numbers: bool = False,
+    leaves: str = "state",
 ) -> ImmutableDenseMatrix:
     r"""The whole expected update of a node under the simple loss: ``2 Cov_x[Kbar_mu, fbar_L]``, shared convention.
 
     Parameters
     ----------
-    tree, node, weights, slope, gates, numbers
+    tree, node, weights, slope, gates, numbers, leaves
         As in `covariance_operator`.
 
     Returns
@@ -150,7 +156,7 @@ def node_update(
     """
     symbols = tree_symbols(tree, numbers)
     internal(tree, node, "node_update")
-    network = read_weights(tree, weights, slope, gates)
+    network = read_weights(tree, weights, slope, gates, leaves=leaves)
     if network.linear or node == tree.root:
         return _linear_update(symbols, network, node)
     means = connection_means(symbols, network, node)
@@ -185,7 +191,7 @@ def input_gaps(symbols: TreeSymbols, network: TreeWeights, node: Node) -> list[E
     gaps: list[Expr] = []
     for child in symbols.tree.children(node):
         if not symbols.tree.children(child):
-            gaps.append(Mul(symbols.polarity(child), Rational(1, 2)))
+            gaps += [Mul(symbols.polarity(child), gap) for gap in leaf_gaps(network.leaves)]
             continue
         table = evaluate(network, below(symbols.tree, child)).values[child]
         half = (Mul(Rational(1, 2), gap) for gap in gap_given(symbols, child, table, "conditional means"))

@@ -17,6 +17,7 @@ from sympy import Expr, Integer, Mul, Rational, Symbol
 
 from hltm.base.checks import Node, number, show, suggestion
 from hltm.base.errors import InputError
+from hltm.leaves import check_leaves, leaf_neurons
 from hltm.tables import normalized
 from hltm.tree import HLTM
 from theory.latex.names import node_texts
@@ -252,6 +253,7 @@ class TreeWeights:
     matrices: dict[Node, np.ndarray]
     slope: Rational
     gates: dict[Node, list[Expr]] | None
+    leaves: str = "state"
 
     @property
     def linear(self) -> bool:
@@ -264,8 +266,8 @@ class TreeWeights:
         return self.neurons(self.tree.root)
 
     def neurons(self, node: Node) -> int:
-        """|N_mu|; a leaf is one neuron."""
-        return int(self.matrices[node].shape[0]) if node in self.matrices else 1
+        """|N_mu|; a leaf is one neuron, or one for each state."""
+        return len(self.matrices[node]) if node in self.matrices else leaf_neurons(self.tree, node, self.leaves)
 
     def inputs(self, node: Node) -> int:
         """|N_mu^ch|."""
@@ -311,19 +313,23 @@ def exact(value: Any, name: str, place: str = "") -> Expr:
 
 
 def read_weights(
-    tree: HLTM, weights: object, slope: Any = 0, gates: Mapping[Node, Any] | None = None, name: str = "weights"
-) -> TreeWeights:
-    """Check the weights of every node with children, the slope and the gates."""
-    latents = tree.latents
+    tree: HLTM, weights: object, slope: Any = 0, gates: Mapping[Node, Any] | None = None, name: str = "weights",
+    leaves: str = "state",
+) -> TreeWeights:  # fmt: skip
+    """Check the weights of every node with children, the slope, the gates and how leaves are read."""
+    latents, kind = tree.latents, check_leaves(leaves)
     values = _mapping(weights, name, latents)
     rate = exact(slope, "slope", " of the activation")
     if not rate.is_Rational or not 0 <= rate <= 1:
         raise InputError(f"slope={show(slope)} of the activation: must be a number in [0, 1]")
     matrices: dict[Node, np.ndarray] = {}
     for node in reversed(latents):
-        width = sum(matrices[c].shape[0] if c in matrices else 1 for c in tree.children(node))
+        width = sum(
+            matrices[child].shape[0] if child in matrices else leaf_neurons(tree, child, kind)
+            for child in tree.children(node)
+        )
         matrices[node] = _matrix(values[node], f"{name}[{show(node)}]", width)
-    return TreeWeights(tree, matrices, rate, None if gates is None else _gates(tree, matrices, gates))
+    return TreeWeights(tree, matrices, rate, None if gates is None else _gates(tree, matrices, gates), kind)
 
 
 def _mapping(argument: object, name: str, nodes: tuple[Node, ...]) -> Mapping[Any, Any]:

@@ -162,7 +162,9 @@ class WalshOperator:
         return tables[tree.root]
 
 
-def walsh_operator(tree: HLTM, node: Node, weights: Mapping[Node, Any], slope: Any = 0) -> WalshOperator:
+def walsh_operator(
+    tree: HLTM, node: Node, weights: Mapping[Node, Any], slope: Any = 0, leaves: str = "state"
+) -> WalshOperator:
     r"""The covariance operator of a node as a function of the polarities of a symmetric binary tree.
 
     Parameters
@@ -175,6 +177,8 @@ def walsh_operator(tree: HLTM, node: Node, weights: Mapping[Node, Any], slope: A
         Node to matrix of numbers, every node with children.
     slope
         Of the activation, in [0, 1].
+    leaves
+        As in `covariance_operator`.
 
     Returns
     -------
@@ -205,7 +209,7 @@ def walsh_operator(tree: HLTM, node: Node, weights: Mapping[Node, Any], slope: A
         if wide or (other != tree.root and not is_symmetric(tree, other)):
             rule = "must have two states" if wide else "must have a symmetric table"
             raise InputError(f"walsh_operator at node {show(other)}: {rule}; use covariance_operator")
-    network = read_weights(tree, weights, slope)
+    network = read_weights(tree, weights, slope, leaves=leaves)
     network.require_numbers(tree.latents)
     columns = network.neurons(node) * network.inputs(node) * network.n_out
     check_size(tree, tree.leaves, columns, "walsh_operator")
