@@ -1,6 +1,7 @@
 """Public names of `hltm`: read by type checkers, and by lazy_loader when one of them is used first."""
 
 from .base.errors import InputError as InputError
+from .base.errors import TreeWarning as TreeWarning
 from .build import caterpillar_tree as caterpillar_tree
 from .build import complete_tree as complete_tree
 from .build import random_tree as random_tree
@@ -18,6 +19,7 @@ from .files import load as load
 from .files import save as save
 from .nodelink import tree_from_json as tree_from_json
 from .nodelink import tree_to_json as tree_to_json
+from .rooting import with_root as with_root
 from .sampling import LeafPopulation as LeafPopulation
 from .sampling import leaf_population as leaf_population
 from .sampling import resample as resample

@@ -5,7 +5,7 @@ at all. Exit codes: 0 done, 2 wrong input or usage with one line on stderr, 130 
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +19,7 @@ from hltm.base.errors import InputError
 from hltm.base.progress import shown
 from hltm.build import Polarity, caterpillar_tree, complete_tree, random_tree, star_tree
 from hltm.files import check_suffix, load, save
+from hltm.states import with_state_one
 from hltm.tables import read_number
 from hltm.tree import HLTM, find_node
 
@@ -31,6 +32,21 @@ Rho = Annotated[
 RootRho = Annotated[str, typer.Option("--root-polarity", metavar="X", help="P(root=1) - P(root=0).")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Every random choice derives from it.")]
 Leaves = Annotated[int, typer.Option(help="Number of leaves.")]
+
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse rows that are rounded: 1e-12 in place of their digits.")]
+Root = Annotated[
+    str | None,
+    typer.Option("--root", metavar="NAME", help="Root: which of several trees, or another root by Bayes' rule."),
+]
+StateOne = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state-one",
+        metavar="[NODE=]NAME",
+        help="State that gets the number 1, of every binary node that has it or of one node; may be repeated.",
+    ),
+]
+Encoding = Annotated[str, typer.Option(metavar="NAME", help="Encoding of the file, such as cp1252 or gbk.")]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 make = typer.Typer(rich_markup_mode=None, help="Build a tree and write it to a file.")
@@ -89,26 +105,39 @@ def random(
 def show(
     file: Source,
     node: Annotated[str | None, typer.Option(metavar="NAME", help="Describe this node and its table only.")] = None,
+    strict: Strict = False,
+    root: Root = None,
+    state_one: StateOne = None,
+    encoding: Encoding = "utf-8",
 ) -> Job:
-    """Print levels, nodes, polarities and prior of a tree."""
-    return partial(run_show, file, node)
+    """Print levels, nodes, states, polarities and prior of a tree."""
+    return partial(run_show, partial(read_tree, file, strict, root, state_one or (), encoding), file, node)
 
 
 @app.command()
 def convert(
     file: Source,
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write it: .json, .graphml or .bif.")],
+    strict: Strict = False,
+    root: Root = None,
+    state_one: StateOne = None,
+    encoding: Encoding = "utf-8",
 ) -> Job:
     """Write a tree in another format; the suffixes choose the formats."""
-    return partial(run_convert, file, output)
+    return partial(run_convert, partial(read_tree, file, strict, root, state_one or (), encoding), file, output)
 
 
 @app.command()
 def draw(
-    file: Source, output: Annotated[Path, typer.Argument(metavar="OUT", help="Where to draw: .png, .svg or .pdf.")]
+    file: Source,
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Where to draw: .png, .svg or .pdf.")],
+    strict: Strict = False,
+    root: Root = None,
+    state_one: StateOne = None,
+    encoding: Encoding = "utf-8",
 ) -> Job:
     """Draw a tree level by level with the polarities on its edges."""
-    return partial(run_draw, file, output)
+    return partial(run_draw, partial(read_tree, file, strict, root, state_one or (), encoding), file, output)
 
 
 def run_make(file: Path, build: Callable[[], HLTM]) -> int:
@@ -123,13 +152,24 @@ def run_make(file: Path, build: Callable[[], HLTM]) -> int:
     return 0
 
 
-def run_show(file: Path, node: str | None) -> int:
+def read_tree(file: Path, strict: bool, root: str | None, state_one: Sequence[str], encoding: str) -> HLTM:
+    """Read a tree and put its states into the order that is asked for."""
+    tree = load(file, strict, root=root, encoding=encoding)
+    for text in state_one:
+        node, equals, name = text.partition("=")
+        # A state may have "=" in its name.
+        known = not equals or any(text in tree.states(v) for v in tree if tree.cardinality(v) == 2)
+        tree = with_state_one(tree, text if known else {find_node(tree, node): name})
+    return tree
+
+
+def run_show(read: Callable[[], HLTM], file: Path, node: str | None) -> int:
     """Print a tree, or one of its nodes."""
     from hltm.drawing import node_overview, overview
 
     with shown() as progress:
         progress.step(f"reading {file}")
-        tree = load(file)
+        tree = read()
         parts = overview(tree) if node is None else node_overview(tree, find_node(tree, node))
     # A file is as wide as a line needs; a terminal folds.
     terminal = console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -138,25 +178,25 @@ def run_show(file: Path, node: str | None) -> int:
     return 0
 
 
-def run_convert(file: Path, output: Path) -> int:
+def run_convert(read: Callable[[], HLTM], file: Path, output: Path) -> int:
     """Write a tree in another format."""
     check_suffix(output)
     with shown() as progress:
         progress.step(f"reading {file}")
-        tree = load(file)
+        tree = read()
         progress.step(f"writing {output}")
         save(tree, output)
     return 0
 
 
-def run_draw(file: Path, output: Path) -> int:
+def run_draw(read: Callable[[], HLTM], file: Path, output: Path) -> int:
     """Draw a tree into a file."""
     from hltm.drawing import check_drawing, draw
 
     check_drawing(output)
     with shown() as progress:
         progress.step(f"reading {file}")
-        tree = load(file)
+        tree = read()
         progress.step(f"drawing {output}")
         draw(tree, output)
     return 0

@@ -315,6 +315,10 @@ def overview(tree: HLTM) -> list["Table | str"]:
     lines.append(f"{kind} tree: {len(tree):,} nodes, {len(tree.leaves):,} leaves, depth {tree.depth:,}")
     root = f"root {label(tree.root)}: prior {law(tree, tree.root, tree.exact_prior())}"
     lines.append(root + (f", polarity {tree.root_polarity:.6g}" if tree.cardinality(tree.root) == 2 else ""))
+    if tree.has_state_names:
+        lines.append(
+            "states are numbered 0, 1, ... in this order; a leaf's activation is the number (--state-one NAME)"
+        )
     lines.append(_node_table(tree) if len(tree) <= NODES_LISTED else _level_table(tree))
     return lines
 

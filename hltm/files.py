@@ -4,18 +4,26 @@ A format is a pair of pure functions in `_FORMATS`, tree to text and text to tre
 of the bytes are shared.
 """
 
+import codecs
 import json
 import os
-from collections.abc import Callable
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hltm.base.atomic import path_with_suffix, reason, write
-from hltm.base.checks import count, show
-from hltm.base.errors import InputError
+from hltm.base.checks import Node, count, show
+from hltm.base.errors import InputError, TreeWarning
 from hltm.bif import from_bif, to_bif
 from hltm.graphml import from_graphml, to_graphml
-from hltm.nodelink import tree_from_json, tree_to_json
+from hltm.nodelink import tree_from_form, tree_to_json
+from hltm.reading import Reading
+from hltm.states import with_state_one
+from hltm.tables import SumError
 from hltm.tree import HLTM
 
 FILE_LIMIT = 64 * 2**20  # bytes of a tree file
@@ -37,7 +45,8 @@ def save(tree: HLTM, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     InputError
-        Another suffix, or a place that cannot be written.
+        Another suffix, a place that cannot be written, or a tree whose file would have more than 64 MiB, which
+        `load` does not read.
 
     Examples
     --------
@@ -59,6 +68,11 @@ def save(tree: HLTM, path: str | os.PathLike[str]) -> None:
         raise
     except ValueError as error:  # Python refuses to write integers of more than 4,300 digits
         raise InputError(f"path={show(str(target))}: cannot be written: {error}") from None
+    if len(content) > FILE_LIMIT:
+        raise InputError(
+            f"path={show(str(target))}: the tree has {count(len(content))} bytes in this format, "
+            f"must have at most {count(FILE_LIMIT)} (64 MiB)"
+        )
     write(target, content)
 
 
@@ -67,13 +81,32 @@ def check_suffix(path: str | os.PathLike[str]) -> Path:
     return path_with_suffix(path, _FORMATS)
 
 
-def load(path: str | os.PathLike[str]) -> HLTM:
+def load(
+    path: str | os.PathLike[str],
+    strict: bool = False,
+    *,
+    root: Node | None = None,
+    state_one: Mapping[Node, str] | str | None = None,
+    encoding: str = "utf-8",
+) -> HLTM:
     """Read a tree from a file; the suffix chooses the format (``.json``: node-link form, ``.graphml``, ``.bif``).
+
+    A row that its printed digits explain to be rounded is divided by its sum. This, and attributes of other
+    programs that are ignored, is said in one line by a `TreeWarning`.
 
     Parameters
     ----------
     path : path
-        A file of at most 64 MiB, UTF-8.
+        A file of at most 64 MiB.
+    strict : bool, optional
+        Refuse rounded rows: a row of floats sums to one within 1e-12.
+    root : str, int or tuple, optional
+        The root: of several trees in the file the one of this node is read; another root than that of the file
+        is exchanged by Bayes' rule (`with_root`).
+    state_one : str or mapping of node to str, optional
+        The states that get the number 1 (`with_state_one`); the order of the file by default.
+    encoding : str, optional
+        The encoding of the text, for instance ``"cp1252"`` or ``"gbk"``.
 
     Returns
     -------
@@ -96,19 +129,77 @@ def load(path: str | os.PathLike[str]) -> HLTM:
     source = check_suffix(path)
     _, from_text = _FORMATS[source.suffix.lower()]
     try:
-        if source.exists() and not source.is_file():
-            raise InputError(f"path={show(str(source))}: must be a file")
-        with source.open("rb") as file:
-            content = file.read(FILE_LIMIT + 1)
-        if len(content) > FILE_LIMIT:
-            raise InputError(f"path={show(str(source))}: must have at most {count(FILE_LIMIT)} bytes (64 MiB)")
-        return from_text(content.decode("utf-8-sig"))
+        text = _decoded(_content(source), source, encoding)
+        tree, lines = _read(text, from_text, strict, root)
+        if state_one is not None:
+            tree = with_state_one(tree, state_one)
     except InputError as error:
         raise InputError(f"{source}: {error}" if not str(error).startswith("path=") else str(error)) from None
-    except UnicodeDecodeError:
-        raise InputError(f"path={show(str(source))}: must be UTF-8 text") from None
     except (OSError, ValueError) as error:
         raise InputError(f"path={show(str(source))}: cannot be read: {reason(error)}") from None
+    for line in lines:
+        warnings.warn(f"{source}: {line}", TreeWarning, stacklevel=2)
+    return tree
+
+
+def _content(source: Path) -> bytes:
+    if source.exists() and not source.is_file():
+        raise InputError(f"path={show(str(source))}: must be a file")
+    with source.open("rb") as file:
+        content = file.read(FILE_LIMIT + 1)
+    if len(content) > FILE_LIMIT:
+        raise InputError(f"path={show(str(source))}: must have at most {count(FILE_LIMIT)} bytes (64 MiB)")
+    return content
+
+
+def _read(
+    text: str, from_text: "Callable[[str, Reading], HLTM]", strict: bool, root: Node | None
+) -> tuple[HLTM, list[str]]:
+    """Read a text, and once more with the digits of its numbers if a row does not sum to one."""
+    reading = Reading(strict, root)
+    try:
+        return from_text(text, reading), reading.lines()
+    except SumError:
+        if strict:
+            raise
+    reading = Reading(strict, root, printed=True, line_of=partial(_line_of, text))
+    return from_text(text, reading), reading.lines()
+
+
+def _line_of(text: str, node: Node) -> int | None:
+    """Return the line of the edge that ends in a node, or of the root, in JSON or GraphML; `None` if not found."""
+    name = list(node) if isinstance(node, tuple) else node
+    keys = '(?:"(?:target|id)"\\s*:\\s*|<edge[^>]{0,300}\\btarget=|<node id=)'
+    texts = {json.dumps(name), json.dumps(name, ensure_ascii=False), json.dumps(str(node))}
+    found = list(re.finditer(keys + f"(?:{'|'.join(map(re.escape, texts))})(?![0-9.])", text))
+    best = next((match for match in found if "target" in match[0]), found[0] if found else None)
+    return best and text.count("\n", 0, best.start()) + 1
+
+
+ENCODINGS = ("gbk", "cp1252")  # that files of other programs have most often
+
+
+def _decoded(content: bytes, source: Path, encoding: str) -> str:
+    """Return the text of a file; an error shows the first bytes that are no UTF-8 as other encodings read them."""
+    try:
+        if codecs.lookup(encoding).name in ("idna", "punycode"):  # quadratic in the length
+            raise LookupError
+        return content.decode("utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding)
+    except LookupError:
+        raise InputError(f"encoding={show(encoding)}: must be the name of a text encoding, such as 'gbk'") from None
+    except UnicodeDecodeError as error:
+        at = error.start
+    line = content.count(b"\n", 0, at) + 1
+    start = max(content.rfind(b"\n", 0, at) + 1, at - 40)
+    part = content[start:].split(b"\n", 1)[0][: 60 + at - start]
+    choices = []
+    for name in ENCODINGS if content[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else ("utf-16",):
+        with suppress(UnicodeDecodeError):
+            content.decode(name)
+            choices.append(f"{show(part.decode(name, 'replace').strip())} in {name}")
+    hint = f"; line {line} is {' and '.join(choices)}, give encoding='NAME' (--encoding NAME)" if choices else ""
+    wanted = "UTF-8 text" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else f"text in {encoding}"
+    raise InputError(f"path={show(str(source))}: must be {wanted}{hint}")
 
 
 def _json_text(tree: HLTM) -> str:
@@ -121,16 +212,16 @@ def _json_text(tree: HLTM) -> str:
     return "{\n" + ",\n".join(heads + lists) + "\n}\n"
 
 
-def _json_tree(text: str) -> HLTM:
+def _json_tree(text: str, reading: Reading) -> HLTM:
     try:
-        data = json.loads(text, object_pairs_hook=_unique)
+        data = json.loads(text, object_pairs_hook=_unique, parse_float=reading.parse_float)
     except RecursionError:
         raise InputError("not a tree: the JSON is nested too deeply") from None
     except ValueError as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"not valid JSON: {error}") from None
-    return tree_from_json(data)
+    return tree_from_form(data, reading)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -143,7 +234,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-_Format = tuple[Callable[[HLTM], str], Callable[[str], HLTM]]
+_Format = tuple[Callable[[HLTM], str], Callable[[str, Reading], HLTM]]
 _FORMATS: dict[str, _Format] = {
     ".json": (_json_text, _json_tree),
     ".graphml": (to_graphml, from_graphml),

@@ -27,7 +27,8 @@ from xml.sax.saxutils import escape, quoteattr
 from hltm.base.checks import Node, show, suggestion
 from hltm.base.errors import InputError
 from hltm.base.xml import NAMESPACE, XMLReader
-from hltm.nodelink import tree_from_json, tree_to_json
+from hltm.nodelink import tree_from_form, tree_to_json
+from hltm.reading import Reading
 from hltm.tables import EDGE_ATTRIBUTES, GRAPH_ATTRIBUTES, NODE_ATTRIBUTES, read_number
 from hltm.tree import HLTM
 
@@ -80,11 +81,14 @@ def to_graphml(tree: HLTM) -> str:
     return "\n".join([*head, '<graph edgedefault="directed">', *filter(None, lines), "</graph>", "</graphml>", ""])
 
 
-def from_graphml(text: str) -> HLTM:
+def from_graphml(text: str, reading: Reading | None = None) -> HLTM:
     """Build a tree from a GraphML document."""
-    reader = _Reader()
+    reading = reading or Reading()
+    reader = _Reader(reading)
     reader.parse(text)
-    tree = tree_from_json(reader.form())
+    tree = tree_from_form(reader.form(), reading)
+    if reading.root is not None:  # the edges were turned on purpose
+        return tree
     for source, target, directed, _ in () if reader.directed else reader.edges:
         ends = reader.names[source], reader.names[target]
         if directed and tree.parent(ends[1]) != ends[0]:
@@ -100,6 +104,7 @@ class _Key:
     domain: str
     name: str
     default: str = ""
+    declared: bool = True  # has a name of its own, not only an id
 
     def is_for(self, element: str) -> bool:
         return self.domain in ("all", element)
@@ -108,8 +113,9 @@ class _Key:
 class _Reader(XMLReader):
     """The elements of one document of GraphML."""
 
-    def __init__(self) -> None:
+    def __init__(self, reading: Reading) -> None:
         super().__init__()
+        self.reading = reading
         self.local: dict[str, str] = {}  # names of elements without their namespace; empty for those of other tools
         self.keys: dict[str, _Key] = {}
         self.key = _Key("", "")
@@ -158,7 +164,9 @@ class _Reader(XMLReader):
         name = attributes["id"]
         if name in self.keys:
             raise InputError(f"key {show(name)}: must not be given twice")
-        self.key = self.keys[name] = _Key(attributes.get("for", "all"), attributes.get("attr.name", name))
+        self.key = self.keys[name] = _Key(
+            attributes.get("for", "all"), attributes.get("attr.name", name), declared="attr.name" in attributes
+        )
 
     def _open_graph(self, attributes: dict[str, str]) -> None:
         self.graphs += 1
@@ -185,6 +193,11 @@ class _Reader(XMLReader):
         if not self.key.is_for(element) and name in (*_KNOWN["node"], *_KNOWN["edge"]):
             raise InputError(f"data {show(key)} of {_place(*self.owner)}: the key is for {show(self.key.domain)}")
         if name not in _KNOWN[element]:
+            if self.key.declared and (element != "node" or name.lower() not in ("name", "label")):
+                place = _place(*self.owner)
+                known = {key: text for key, text in self.owner[2].items() if key in _KNOWN[element]}
+                kind = element if element == "graph" else f"{element}s"
+                self.reading.own({**known, name: "text"}, _KNOWN[element], kind, place)
             return element == "node"
         if name in self.owner[2]:
             raise InputError(f"attribute {show(name)} of {_place(*self.owner)}: must not be given twice")
@@ -225,13 +238,19 @@ class _Reader(XMLReader):
         self.directed = all(directed for _, _, directed, _ in self.edges)
         self._fill_in_defaults()
         self.names = self._names()
-        nodes = [{"id": self.names[key]} | _values("node", key, values) for key, values in self.nodes.items()]
+        nodes = [{"id": self.names[key]} | self._values("node", key, values) for key, values in self.nodes.items()]
         edges = [
-            {"source": self.names[source], "target": self.names[target]} | _values("edge", (source, target), values)
+            {"source": self.names[source], "target": self.names[target]}
+            | self._values("edge", (source, target), values)
             for source, target, _, values in self.edges
         ]
-        form = {"graph": _values("graph", "", self.texts), "nodes": nodes, "edges": edges}
+        form = {"graph": self._values("graph", "", self.texts), "nodes": nodes, "edges": edges}
         return form if self.directed else {"directed": False, **form}
+
+    def _values(self, element: str, key: object, texts: Mapping[str, str]) -> dict[str, object]:
+        """Return the attributes of a tree that an element has."""
+        known = [name for name in texts if name in _KNOWN[element] and name != NAME]
+        return {name: _value(name, texts[name], element, key, self.reading) for name in known}
 
     def _fill_in_defaults(self) -> None:
         keys = [key for key in self.keys.values() if key.default.lower() not in _MISSING]
@@ -252,7 +271,7 @@ class _Reader(XMLReader):
         """Return the name of each node by its id."""
         if any(NAME in values for values in self.nodes.values()):
             return {
-                key: _value(NAME, values[NAME], "node", key) if NAME in values else key
+                key: _value(NAME, values[NAME], "node", key, self.reading) if NAME in values else key
                 for key, values in self.nodes.items()
             }
         for label in _LABELS:
@@ -266,24 +285,18 @@ def _place(element: str, key: object, *_: object) -> str:
     return f"{element} {show(key)}" if key else "the graph"
 
 
-def _values(element: str, key: object, texts: Mapping[str, str]) -> dict[str, object]:
-    """Return the attributes of a tree that an element has."""
-    known = _KNOWN[element]
-    return {name: _value(name, text, element, key) for name, text in texts.items() if name in known and name != NAME}
-
-
-def _value(name: str, text: str, element: str, key: object) -> object:
+def _value(name: str, text: str, element: str, key: object, reading: Reading) -> object:
     """Read the value of an attribute; a malformed number stays text, which `HLTM` refuses."""
     if name in ("polarity", "cardinality"):
         return read_number(text)
     if name in ("prior", "transition", "states", NAME) or text.startswith('"'):
-        return _read_json(name, text, element, key)
+        return _read_json(name, text, element, key, reading)
     return text
 
 
-def _read_json(name: str, text: str, element: str, key: object) -> object:
+def _read_json(name: str, text: str, element: str, key: object, reading: Reading) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=reading.parse_float)
     except RecursionError:
         raise InputError(f"{name}={show(text)} of {_place(element, key)}: nested too deeply") from None
     except ValueError as error:

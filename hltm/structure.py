@@ -15,6 +15,10 @@ from hltm.base.errors import InputError
 _NAMES_SHOWN = 8
 
 
+class ForestError(InputError):
+    """A graph of several trees, one of which can be chosen."""
+
+
 @dataclass(frozen=True)
 class Structure:
     """The validated shape of a rooted tree."""
@@ -94,7 +98,7 @@ def _refuse(graph: nx.DiGraph) -> NoReturn:
             parents = _names(list(graph.predecessors(node)))
             raise InputError(f"node {_names([node])} has parents {parents}: a node of a tree has one parent")
     roots = [node for node in graph if not graph.in_degree(node)]
-    raise InputError(f"the nodes {_names(roots)} have no parent: a tree is connected and has one root")
+    raise ForestError(f"the nodes {_names(roots)} have no parent: a tree is connected and has one root")
 
 
 def _cycle(graph: nx.DiGraph) -> list[Node]:

@@ -23,6 +23,11 @@ NODE_ATTRIBUTES = ("prior", "cardinality", "states")
 EDGE_ATTRIBUTES = ("polarity", "transition")
 GRAPH_ATTRIBUTES = ("name", "description")
 
+
+class SumError(InputError):
+    """A row that does not sum to one; in a file its digits may explain it."""
+
+
 Row = tuple[Number, ...]
 Names = tuple[str, ...]
 
@@ -185,9 +190,9 @@ def _law(values: Sequence[object], name: str, place: str, whole: str) -> Row:
         # fsum refuses sums beyond the largest float.
         total: Number = math.fsum(row) if all(value <= 2 for value in row) else sum(row)
         if abs(float(total) - 1) > SUM_TOLERANCE:
-            raise InputError(f"{whole}: must sum to one within {SUM_TOLERANCE}, sums to {total!r}")
+            raise SumError(f"{whole}: must sum to one within {SUM_TOLERANCE}, sums to {total!r}")
     elif sum(row) != 1:
-        raise InputError(f"{whole}: must sum to one, sums to {sum(row)}")
+        raise SumError(f"{whole}: must sum to one, sums to {sum(row)}")
     return row
 
 
@@ -200,8 +205,8 @@ def _sequence(value: object, name: str, rule: str) -> Sequence[object]:
 
 
 # Numbers in tree files and on the command line; Python refuses to read longer integers.
-_RATIONAL = re.compile(r"[+-]?[0-9]{1,4000}/[0-9]{1,4000}")
-_INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
+_RATIONAL = re.compile(r"[+-]?[0-9]{1,4300}/[0-9]{1,4300}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,4300}")
 _DECIMAL = re.compile(r"[+-]?([0-9]++\.?[0-9]*+|\.[0-9]++)([eE][+-]?[0-9]++)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 

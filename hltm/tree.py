@@ -5,7 +5,8 @@ the law of the child given the parent. All orders follow from the order of the e
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -341,14 +342,20 @@ def find_node(tree: HLTM, text: str) -> Node:
     >>> find_node(star_tree(2, polarity=0.5), "1")
     1
     """
-    if text in tree:
-        return text
+    return named(text, tree)
+
+
+def named(text: object, nodes: Collection[Any]) -> Node:
+    """Return the one of some nodes that a text or a node names."""
+    with suppress(TypeError):  # unhashable
+        if text in nodes and not isinstance(text, bool):
+            return text  # type: ignore[return-value]
     try:
-        name = json.loads(text)
+        name = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
         name = None
     if isinstance(name, list) and all(isinstance(part, (str, int)) for part in name):
         name = tuple(name)
-    if isinstance(name, (str, int, tuple)) and not isinstance(name, bool) and name in tree:
+    if isinstance(name, (str, int, tuple)) and not isinstance(name, bool) and name in nodes:
         return name
-    raise InputError(f"node {show(text)}: not a node of the tree{suggestion(text, tree.nodes)}")
+    raise InputError(f"node {show(text)}: not a node of the tree{suggestion(text, nodes)}")

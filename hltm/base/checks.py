@@ -9,7 +9,7 @@ import itertools
 import math
 import numbers
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -23,6 +23,8 @@ Number: TypeAlias = int | float | Fraction
 SUM_TOLERANCE = 1e-12  # a row of decimals that was rounded to doubles sums to one much closer than this
 LARGEST = int(np.finfo(np.float64).max)
 _NAMES_COMPARED = 10_000  # for a suggestion; comparing all names of a huge tree would take too long
+
+_MISSPELLED = 0.8  # difflib's ratio of an attribute to one of ours: "polarty" has 0.93, "priority" 0.77
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
@@ -48,6 +50,13 @@ def suggestion(name: object, allowed: Iterable[object]) -> str:
     text = name[:200] if isinstance(name, str) else show(name)
     nearest = difflib.get_close_matches(text, by_text, n=1)
     return f"; did you mean {show(by_text[nearest[0]])}?" if nearest else ""
+
+
+def misspelled(name: object, allowed: Sequence[str]) -> str | None:
+    """Return the allowed name that `name` is probably meant to be: equal but for case, or for a letter or two."""
+    text = str(name)[:200].lower()
+    nearest = difflib.get_close_matches(text, allowed, n=1, cutoff=_MISSPELLED)
+    return nearest[0] if nearest else None
 
 
 def count(value: int) -> str:

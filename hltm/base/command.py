@@ -9,13 +9,14 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hltm.base.errors import InputError, OneProcessError, printable
+from hltm.base.errors import InputError, OneProcessError, TreeWarning, printable
 from hltm.base.interrupts import ignore_interrupts
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def guarded(application: typer.Typer, name: str) -> int:
         job = typer.main.get_command(application).main(prog_name=name, standalone_mode=False)
         if job == INTERRUPTED:  # Typer's answer to Ctrl-C while it parses
             raise KeyboardInterrupt
-        code = job() if callable(job) else 0
+        with _warnings_as_lines():
+            code = job() if callable(job) else 0
         if sys.stdout is not None:  # a process may be started without one
             sys.stdout.flush()
     except OneProcessError as error:
@@ -102,6 +104,27 @@ def complain(message: str) -> int:
         sys.stderr.write("error: " + one_line(message) + "\n")
         sys.stderr.flush()
     return INPUT_ERROR
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Write warnings about tree files as one line each on stderr, once; other warnings as always."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TreeWarning)
+        usual = warnings.showwarning
+        written: set[str] = set()
+
+        def showwarning(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            line = one_line(message)
+            if not issubclass(category, TreeWarning):
+                usual(message, category, *place, **more)
+            elif line not in written and is_first_process():
+                written.add(line)
+                with suppress(OSError, ValueError):
+                    sys.stderr.write(f"warning: {line}\n")
+
+        warnings.showwarning = showwarning
+        yield
 
 
 def usage_message(error: Any) -> str:

@@ -32,3 +32,10 @@ class OneProcessError(InputError):
 
     The process that detects it prints it; an `InputError`, which all processes detect, only the first one prints.
     """
+
+
+class TreeWarning(UserWarning):
+    """Something in a tree file was changed or left out when it was read: rounded rows, attributes of other programs.
+
+    Python shows it as a warning, a command as one line on stderr.
+    """

@@ -24,7 +24,7 @@ TREES = {
     "prior-sum": ({"r": {"prior": [0.5, 0.25]}, "a": {}}, {("r", "a"): EDGE}, ["prior=[0.5, 0.25] of root 'r'", "sum to one"]),
     "polarity": ({"r": {"prior": [0.5, 0.5]}, "a": {}}, {("r", "a"): {"polarity": 1.3}}, ["polarity", "1.3", "must lie in [-1, 1]|must not be negative"]),
     "nan": ({"r": {"prior": [0.5, 0.5]}, "a": {}}, {("r", "a"): {"transition": [[NAN, 0.5], [0.5, 0.5]]}}, ["transition[0][0]=nan on edge ('r', 'a')", "finite"]),
-    "polarity-nan": ({"r": {"prior": [0.5, 0.5]}, "a": {}}, {("r", "a"): {"polarity": NAN}}, ["polarity", "nan", "finite"]),
+    "polarity-nan": ({"r": {"prior": [0.5, 0.5]}, "a": {}}, {("r", "a"): {"polarity": NAN}}, ["polarity", "nan|neither", "finite|exactly one"]),
     "prior-nan": ({"r": {"prior": [NAN, 0.5]}, "a": {}}, {("r", "a"): EDGE}, ["prior[0]=nan of root 'r'", "finite"]),
     "shape": ({"r": {"prior": [0.5, 0.5]}, "a": {}}, {("r", "a"): {"transition": [[0.5, 0.25, 0.25], [0, 0, 1]]}}, ["must have"]),
     "prior-shape": ({"r": {"prior": [0.5, 0.25, 0.25]}, "a": {}}, {("r", "a"): EDGE}, ["must have 2"]),

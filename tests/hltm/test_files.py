@@ -185,9 +185,10 @@ def edges(*more):
 BAD_FORMS = {
     "no-edges": (form(edges="absent"), "tree without the key 'edges'"),
     "no-nodes": (form(nodes="absent"), "tree without the key 'nodes'"),
-    "links": (form(edges="absent", links=[]), "key 'links' of the tree: must be one of"),
-    "unknown-key": (form(multigraf=False), "did you mean 'multigraph'?"),
-    "undirected": (form(directed=False), "directed=False of the tree: must be true"),
+    "links-and-edges": (form(links=[]), "tree with the keys 'edges' and 'links': must have one list of edges"),
+    "links-number": (form(edges="absent", links=3), "links=3: must be a list, got int"),
+    "unknown-key": (form(multigraph="absent", multigraf=False), "did you mean 'multigraph'?"),
+    "undirected": (form(directed=None), "directed=None of the tree: must be true or false"),
     "multigraph": (form(multigraph=True), "multigraph=True of the tree: must be false"),
     "graph-list": (form(graph=[]), "'graph' of the tree=[]: must be a JSON object, got list"),
     "nodes-object": (form(nodes={}), "nodes={}: must be a list, got dict"),
@@ -199,8 +200,8 @@ BAD_FORMS = {
     "node-nested": (nodes({"id": [["a"]]}), "nodes[2], key 'id'"),
     "node-object": (nodes({"id": {}}), "nodes[2], key 'id': node {}"),
     "node-keyword": (
-        form(nodes=[{"id": "r", "prior": [0.5, 0.5]}, {"id": "leaf", "node_for_adding": 1}]),
-        "attribute 'node_for_adding' of node 'leaf'",
+        form(nodes=[{"id": "r", "prior": [0.5, 0.5]}, {"id": "leaf", "cardinalty": 2}]),
+        "attribute 'cardinalty' of node 'leaf': must be one of prior, cardinality, states; did you mean 'cardinality'?",
     ),
     "edge-text": (edges("x"), "edges[1]='x': must be a JSON object"),
     "edge-without-source": (edges({"target": "r"}), "edges[1] without the key 'source'"),
@@ -211,8 +212,8 @@ BAD_FORMS = {
     ),
     "edge-twice": (edges({"source": "r", "target": "leaf"}), "edge ('r', 'leaf') must not be listed twice"),
     "edge-keyword": (
-        form(edges=[{"source": "r", "target": "leaf", "polarity": 0.5, "u_of_edge": 1}]),
-        "attribute 'u_of_edge' of edge ('r', 'leaf')",
+        form(edges=[{"source": "r", "target": "leaf", "polarty": 0.5}]),
+        "attribute 'polarty' of edge ('r', 'leaf'): must be one of polarity, transition; did you mean 'polarity'?",
     ),
     "lone-node": (nodes({"id": "w"}), "'r', 'w' have no parent"),
     "fraction-of-zero": (

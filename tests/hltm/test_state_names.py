@@ -219,7 +219,7 @@ def test_drawings_and_tables_name_the_states():
 
     tree = hltm.HLTM(weather(**NAMES))
     assert "prior clear 0.5, half clear 0.25, 1/3 0.25" in overview(tree)[1]
-    assert list(overview(tree)[2].columns[3].cells) == [
+    assert list(overview(tree)[3].columns[3].cells) == [
         "clear, half clear, 1/3",
         "no, yes",
         "3",
