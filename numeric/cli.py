@@ -36,6 +36,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Every random choice derives from it.")]
 Steps = Annotated[int, typer.Option(help="Steps of gradient descent.")]
 Batch = Annotated[int, typer.Option(help="Triples of one step.")]
+Leaves = Annotated[str, typer.Option(help="state: a leaf is its state number; one-hot: the indicators of its states.")]
 Tau = Annotated[float, typer.Option(help="Temperature.")]
 Rate = Annotated[float, typer.Option(help="Learning rate.")]
 
@@ -60,9 +61,7 @@ def train(
     batch: Batch = 128,
     steps: Steps = 1000,
     seed: Seed = 0,
-    leaves: Annotated[
-        str, typer.Option(help="state: a leaf is its state number; one-hot: no order of states.")
-    ] = "state",
+    leaves: Leaves = "state",
     ensemble: Annotated[int, typer.Option(help="Networks that train together.")] = 1,
     negatives: Annotated[int, typer.Option(help="Negatives of infonce.")] = 1,
     output: Annotated[str, typer.Option(help="linear or normalized.")] = "normalized",
@@ -94,6 +93,8 @@ def trees(
     children: Annotated[int, typer.Option(help="Children of each latent.")] = 2,
     widths: Annotated[str, typer.Option(metavar="N,N,..", help="Neurons of each latent.")] = "2,5,10,20",
     lows: Annotated[str, typer.Option(metavar="X,X,..", help="Smallest absolute polarities.")] = "0.7,0.8,0.9",
+    states: Annotated[int, typer.Option(help="States of every node.")] = 2,
+    leaves: Leaves = "state",
     losses: Annotated[str, typer.Option(metavar="NAME,..", help="infonce, simple, triplet.")] = "infonce,simple",
     seeds: Annotated[int, typer.Option(help="Trees and initial weights for each combination.")] = 10,
     steps: Steps = 1500,
@@ -117,7 +118,7 @@ def trees(
         "depth": depth, "children": children, "widths": _list(widths, int, "widths"),
         "lows": _list(lows, float, "lows"), "losses": _list(losses, str, "losses"), "seeds": seeds, "steps": steps,
         "batch": batch, "tau": tau, "lr": lr, "seed": seed, "samples": samples, "device": str(device),
-        "as_published": as_published,
+        "as_published": as_published, "states": states, "leaves": leaves,
     }  # fmt: skip
     return partial(run_experiment, settings, out, against, quiet)
 

@@ -53,6 +53,45 @@ def test_trees_share_signs_and_sizes_over_ranges():
         assert low.polarity(a, b) * high.polarity(a, b) > 0
 
 
+def test_trees_of_many_states_are_channels_with_permuted_states():
+    low, high = study_tree(2, 2, 0.5, 5, states=4), study_tree(2, 2, 0.9, 5, states=4)
+    assert low.prior == pytest.approx([0.25] * 4)
+    for edge in low.edges:
+        tables = [tree.transition(*edge) for tree in (low, high)]
+        shares = [np.linalg.svd(table, compute_uv=False)[1] for table in tables]
+        for table, share, bound in zip(tables, shares, (0.5, 0.9), strict=True):
+            assert bound <= share <= 1
+            whole = (table - (1 - share) / 4) / share
+            assert np.allclose(np.sort(whole, axis=1), [0, 0, 0, 1])
+            assert np.allclose(whole.sum(0), 1)
+        assert (shares[0] - 0.5) / 0.5 == pytest.approx((shares[1] - 0.9) / 0.1, abs=1e-10)
+        assert (tables[0].argmax(1) == tables[1].argmax(1)).all()
+
+
+def test_a_study_of_many_states_measures_what_training_alone_gives():
+    study = Study(
+        2, 2, (4,), (0.8,), ("simple",), seeds=2, steps=5, samples=300, records=1, device="cpu", states=3,
+        leaves="one-hot",
+    )  # fmt: skip
+    (result,) = run_study(study)
+    member = result.members[1]
+    tree, seed = study_tree(2, 2, 0.8, member.seed, 3), [data_seed(study, 4, member)]
+    network = numeric.TreeNetwork(
+        tree, 4, output="normalized", seed=member.seed, dtype=torch.float32, leaves="one-hot"
+    )  # fmt: skip
+    after = numeric.train(network, tree, "simple", 0.1, 0.1, 128, 5, seed).network
+    assert torch.allclose(result.before[1], numeric.correlations(network, tree, 300, seed).best[0], atol=1e-5)
+    assert torch.allclose(result.after[1], numeric.correlations(after, tree, 300, seed).best[0], atol=1e-3)
+    assert ((result.ceiling - numeric.exact_ceilings(tree)).abs()[1] < 0.1).all()
+    assert (result.norms > 0).all()
+
+
+@pytest.mark.parametrize("settings", [{"states": 3}, {"leaves": "one-hot"}])
+def test_networks_as_published_read_states_0_and_1(settings):
+    with pytest.raises(InputError, match="must be 2 and 'state' for networks as published"):
+        Study(as_published=True, **settings)
+
+
 def test_a_member_is_what_training_it_alone_gives(results):
     """Correlations and operator norms of one member against `train` and the measures called by hand."""
     result, study = results[1], SMALL

@@ -8,6 +8,7 @@ import torch
 
 import hltm
 from numeric import TreeNetwork, train
+from numeric.studies.sweep.driver import sizes
 from numeric.studies.sweep.expansion import expand
 from numeric.studies.sweep.grid import make_grid
 from numeric.studies.sweep.task import run_stack, run_task, stream_seed, tree_of
@@ -100,6 +101,24 @@ def test_trees_from_files_run_categorical_ones_too(tmp_path):
     (found,) = run_stack(members, files, "cpu", None)
     assert all(0 < value <= 1 for value in found["after"])
     assert len(found["loss"]) == 5
+
+
+def test_leaves_are_read_one_hot_if_asked(tmp_path):
+    tree = hltm.random_tree(4, 0, cardinality=3)
+    hltm.save(tree, tmp_path / "tree.json")
+    table = {"tree": {"kind": "file", "file": str(tmp_path / "tree.json")}, "train": {"steps": 5, "batch": 4}}
+    plain, files = members_of(table)
+    usual, _ = members_of(table | {"network": {"leaves": "state"}})
+    members, _ = members_of(table | {"network": {"leaves": "one-hot"}})
+    assert "leaves" not in plain[0]["network"]
+    assert plain[0]["key"] == usual[0]["key"] != members[0]["key"]  # that of sweeps from before there was a choice
+    (found,) = run_stack(members, files, "cpu", None)
+    network = TreeNetwork(tree, 10, output="normalized", seed=members[0]["seed"], leaves="one-hot")
+    trace = train(network, tree, steps=5, batch=4, seed=stream_seed(members[0]["key"]), record_every=1)
+    assert found["loss"] == pytest.approx(trace.losses[:, 0].tolist(), abs=1e-12)
+    own, wide = (sizes(each["tree"], each["network"], each["train"], files) for each in (plain[0], members[0]))
+    assert wide.neurons - own.neurons == 2 * 4  # three states for each of four leaves
+    assert wide.parameters == sum(block[0].numel() for block in network.parameters)
 
 
 def test_divergence_is_a_result():

@@ -74,7 +74,7 @@ def run_study(study: Study, progress: Progress = SILENT) -> list[WidthResult]:
     device = torch.device("cpu") if study.as_published else check_device(study.device)
     members = members_of(study)
     keys = sorted({(member.low, member.seed) for member in members})
-    by_key = {key: study_tree(study.depth, study.children, *key) for key in keys}
+    by_key = {key: study_tree(study.depth, study.children, *key, study.states) for key in keys}
     progress.start(None, "ceilings")
     streams = [data_seed(study, 0, Member(low, "ceiling", seed)) for low, seed in keys]
     bounds = dict(zip(keys, ceilings(list(by_key.values()), study.samples, streams, device).cpu(), strict=True))
@@ -106,7 +106,9 @@ def _own(
 ) -> WidthResult:  # fmt: skip
     """The paper's definitions: no biases, InfoNCE of each sample, normalised output."""
     by_seed = {
-        number: TreeNetwork(trees[0], width, output="normalized", seed=number, dtype=torch.float32, device=device)
+        number: TreeNetwork(
+            trees[0], width, output="normalized", seed=number, dtype=torch.float32, device=device, leaves=study.leaves
+        )
         for number in sorted({member.seed for member in members})
     }
     own = [by_seed[member.seed].parameters for member in members]

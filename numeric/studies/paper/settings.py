@@ -9,15 +9,18 @@ import hashlib
 from dataclasses import dataclass
 from itertools import product
 
+import networkx as nx
 import numpy as np
 
 from hltm import HLTM, complete_tree
 from hltm.base.checks import integer
 from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
+from hltm.leaves import check_leaves
 from numeric.training.contrast import training_loss
 
 STUDY_LOSSES = ("infonce", "simple", "triplet")
+STATE_LIMIT = 64
 AS_PUBLISHED = {"infonce": "nce", "simple": "subtract"}  # names in the published code
 
 
@@ -45,6 +48,10 @@ class Study:
     device : str
     as_published : bool
         Networks and losses as the published code has them (:mod:`numeric.studies.paper.published`).
+    states : int
+        Of every node; with more than two the tables are symmetric channels with permuted states.
+    leaves : str
+        ``"state"`` or ``"one-hot"``, as in :class:`numeric.TreeNetwork`.
 
     Examples
     --------
@@ -69,11 +76,19 @@ class Study:
     records: int = 10
     device: str = "auto"
     as_published: bool = False
+    states: int = 2
+    leaves: str = "state"
 
     def __post_init__(self) -> None:
         for name in ("depth", "children", "seeds", "steps", "batch", "records"):
             integer(getattr(self, name), name, 1)
         integer(self.samples, "samples", 2)
+        check_leaves(self.leaves)
+        if integer(self.states, "states", 2) > STATE_LIMIT:
+            raise InputError(f"states={self.states}: must be at most {STATE_LIMIT}")
+        if self.as_published and (self.states, self.leaves) != (2, "state"):
+            rule = "must be 2 and 'state' for networks as published, which read states 0 and 1"
+            raise InputError(f"states={self.states}, leaves={self.leaves!r}: {rule}")
         check_seed(check_seed(self.seed) + self.seeds)
         for name in ("widths", "lows", "losses"):
             values = getattr(self, name)
@@ -111,10 +126,12 @@ class Member:
     seed: int
 
 
-def study_tree(depth: int, children: int, low: float, seed: int) -> HLTM:
+def study_tree(depth: int, children: int, low: float, seed: int, states: int = 2) -> HLTM:
     """A complete tree whose polarities have random signs and absolute values uniform on ``[low, 1]``.
 
-    One seed and several `low` give polarities that differ in their range alone.
+    With m > 2 states an edge keeps the state with a share uniform on ``[low, 1]`` and draws it anew, uniformly, with
+    the rest; the states of its end are permuted at random in place of a sign: ``lambda P + (1 - lambda) / m``. One seed
+    and several `low` give tables that differ in the range of the shares alone.
 
     Examples
     --------
@@ -122,6 +139,8 @@ def study_tree(depth: int, children: int, low: float, seed: int) -> HLTM:
     >>> [abs(other.polarity(0, v)) == 0.5 + 0.5 * abs(tree.polarity(0, v)) for v in (1, 2)]
     [True, True]
     """
+    if states > 2:
+        return _channels(depth, children, low, np.random.default_rng([seed, depth, children, states]), states)
     rng = np.random.default_rng([seed, depth, children])
 
     def polarity(_above: int, _child: int) -> float:
@@ -129,6 +148,19 @@ def study_tree(depth: int, children: int, low: float, seed: int) -> HLTM:
         return float(sign * (low + (1 - low) * size))
 
     return complete_tree(depth, children, polarity)
+
+
+def _channels(depth: int, children: int, low: float, rng: np.random.Generator, states: int) -> HLTM:
+    """A complete tree of symmetric channels with permuted states, and a uniform prior."""
+    shape = complete_tree(depth, children, 0.0)
+    graph: nx.DiGraph = nx.DiGraph()
+    graph.add_nodes_from(shape.nodes, cardinality=states)
+    graph.nodes[shape.root]["prior"] = [1 / states] * states
+    for above, node in shape.edges:
+        share = low + (1 - low) * rng.uniform()
+        table = share * np.eye(states)[rng.permutation(states)] + (1 - share) / states
+        graph.add_edge(above, node, transition=table.tolist())
+    return HLTM(graph)
 
 
 def members_of(study: Study) -> tuple[Member, ...]:
@@ -139,4 +171,6 @@ def members_of(study: Study) -> tuple[Member, ...]:
 def data_seed(study: Study, width: int, member: Member) -> int:
     """Seed of a member's draws: a digest of its own settings, not of the stack."""
     text = f"{study.depth} {study.children} {width} {member.low!r} {member.loss} {member.seed}"
+    if study.states > 2:
+        text += f" {study.states} states"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hltm.base.workers import Ended, Engine
-from numeric.studies.sweep.expansion import tree_sizes
+from numeric.studies.sweep.expansion import leaf_states, tree_sizes
 from numeric.studies.sweep.leases import Leases, Member, Task
 from numeric.studies.sweep.store import Store
 from numeric.studies.sweep.task import TaskError, one_line, read_answer, work_of
@@ -98,8 +98,9 @@ def sizes(
     latents = nodes - leaves
     depths = {"complete": tree.get("depth", 1), "star": 1, "caterpillar": max(1, leaves - 1)}
     blocks = depths.get(tree["kind"], 2 * max(1, latents.bit_length()))  # a guess for a tree from a file
-    neurons = latents * width + leaves
-    parameters = width * (leaves + (latents - 1) * width)
+    read = leaves if network.get("leaves", "state") == "state" else leaf_states(tree, files)
+    neurons = latents * width + read
+    parameters = width * (read + (latents - 1) * width)
     exact, whole = train["mode"] == "exact", train["loss"] == "ntxent"
     towers = 2 if whole else 2 + (train["negatives"] or 1)
     samples = 2**leaves if exact else train["batch"] * towers

@@ -80,8 +80,7 @@ def expand(grid: Grid) -> Expansion:
     if prod(sizes) * len(grid.seeds) > LIMIT:
         raise InputError(f"{count(prod(sizes) * len(grid.seeds))} configurations: must be at most {LIMIT:,}")
     trees = [part for table in grid.tree for part in _tree_parts(table, files)]
-    networks = [_part(_values(table), ("width", "slope", "output", "sigma_w", "dtype"))
-                for each in grid.network for table in _points(each)]  # fmt: skip
+    networks = [_network_part(_values(table)) for each in grid.network for table in _points(each)]
     trains = [_train_part(point) for each in grid.train for point in map(_values, _points(each))]
     _check_exact([json.loads(each.text) for each in trains], [json.loads(each.text) for each in trees], files)
     result = [tuple(dict.fromkeys(each)) for each in (trees, networks, trains)]
@@ -106,6 +105,15 @@ def _values(point: Mapping[str, Any]) -> dict[str, Any]:
 
 def _part(values: Mapping[str, Any], shared: tuple[str, ...]) -> Part:
     return Part(_canonical(values), _canonical({name: values.get(name) for name in shared}))
+
+
+def _network_part(values: dict[str, Any]) -> Part:
+    """The part of a network; the usual reading of leaves is left out, as in sweeps from before there was another."""
+    names = ("width", "slope", "output", "sigma_w", "dtype")
+    if values["leaves"] == "state":
+        del values["leaves"]
+        return _part(values, names)
+    return _part(values, (*names, "leaves"))
 
 
 def _tree_parts(table: TreeTable, files: dict[str, str]) -> Iterator[Part]:
@@ -145,6 +153,15 @@ def tree_sizes(part: Mapping[str, Any], files: Mapping[str, Any]) -> tuple[int, 
     if branching > 1 and depth > 64:
         return 2**64, 2**64
     return sum(branching**level for level in range(depth + 1)) if branching > 1 else depth + 1, branching**depth
+
+
+def leaf_states(part: Mapping[str, Any], files: Mapping[str, Any]) -> int:
+    """Number of states of all leaves together."""
+    if part["kind"] != "file":
+        return 2 * tree_sizes(part, files)[1]
+    tree = files[part["sha256"]]
+    above = {json.dumps(edge["source"]) for edge in tree["edges"]}
+    return sum(node.get("cardinality", 2) for node in tree["nodes"] if json.dumps(node["id"]) not in above)
 
 
 def _train_part(point: dict[str, Any]) -> Part:

@@ -190,6 +190,7 @@ class NetworkTable(Table):
     output: Axis[Literal["linear", "normalized"]] = ("normalized",)
     sigma_w: Axis[Positive] = (1.0,)
     dtype: Axis[Literal["float32", "float64"]] = ("float64",)
+    leaves: Axis[Literal["state", "one-hot"]] = ("state",)
 
 
 class TrainTable(Table):

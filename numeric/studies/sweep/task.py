@@ -134,6 +134,7 @@ def _network(members: Sequence[Mapping[str, Any]], trees: Sequence["HLTM"], devi
             built[each["seed"]] = TreeNetwork(
                 trees[0], options["width"], options["slope"], options["output"], each["seed"],
                 dtype=getattr(torch, options["dtype"]), device=device, sigma_w=options["sigma_w"],
+                leaves=options.get("leaves", "state"),
             )  # fmt: skip
     parts = zip(*(built[each["seed"]].parameters for each in members), strict=True)
     return built[members[0]["seed"]].with_parameters([torch.cat(some) for some in parts])
