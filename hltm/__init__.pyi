@@ -17,6 +17,10 @@ from .exact import root_polarities as root_polarities
 from .exact import root_transitions as root_transitions
 from .files import load as load
 from .files import save as save
+from .interop import from_pgmpy as from_pgmpy
+from .interop import from_pyagrum as from_pyagrum
+from .interop import to_pgmpy as to_pgmpy
+from .interop import to_pyagrum as to_pyagrum
 from .nodelink import tree_from_json as tree_from_json
 from .nodelink import tree_to_json as tree_to_json
 from .rooting import with_root as with_root

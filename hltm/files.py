@@ -19,6 +19,7 @@ from hltm.base.atomic import path_with_suffix, reason, write
 from hltm.base.checks import Node, count, show
 from hltm.base.errors import InputError, TreeWarning
 from hltm.bif import from_bif, to_bif
+from hltm.formats import from_net, from_newick, from_uai, from_xdsl, from_xml, from_xmlbif
 from hltm.graphml import from_graphml, to_graphml
 from hltm.nodelink import tree_from_form, tree_to_json
 from hltm.reading import Reading
@@ -77,8 +78,14 @@ def save(tree: HLTM, path: str | os.PathLike[str]) -> None:
 
 
 def check_suffix(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a tree file; refuse a suffix of no tree format, before any work is done."""
-    return path_with_suffix(path, _FORMATS)
+    """Return the path of a tree file to write; refuse a suffix of no tree format, before any work is done."""
+    try:
+        return path_with_suffix(path, _FORMATS)
+    except InputError as error:
+        if isinstance(path, (str, os.PathLike)) and (suffix := Path(path).suffix.lower()) in _READ_ONLY:
+            tool = f"; {suffix} is read, not written: pyAgrum or pgmpy write hltm.to_pyagrum(tree), hltm.to_pgmpy(tree)"
+            raise InputError(f"{error}{tool}") from None
+        raise
 
 
 def load(
@@ -90,6 +97,9 @@ def load(
     encoding: str = "utf-8",
 ) -> HLTM:
     """Read a tree from a file; the suffix chooses the format (``.json``: node-link form, ``.graphml``, ``.bif``).
+
+    Read and not written are also the networks of other programs: XMLBIF (``.xml``, ``.xmlbif``, ``.bifxml``), GeNIe's
+    ``.xdsl``, Hugin's ``.net`` and ``.uai``.
 
     A row that its printed digits explain to be rounded is divided by its sum. This, and attributes of other
     programs that are ignored, is said in one line by a `TreeWarning`.
@@ -126,8 +136,9 @@ def load(
     ...     load(pathlib.Path(folder) / "tree.bif").depth
     1
     """
-    source = check_suffix(path)
-    _, from_text = _FORMATS[source.suffix.lower()]
+    source = path_with_suffix(path, (*_FORMATS, *_READ_ONLY))
+    suffix = source.suffix.lower()
+    from_text = _READ_ONLY[suffix] if suffix in _READ_ONLY else _FORMATS[suffix][1]
     try:
         text = _decoded(_content(source), source, encoding)
         tree, lines = _read(text, from_text, strict, root)
@@ -239,4 +250,14 @@ _FORMATS: dict[str, _Format] = {
     ".json": (_json_text, _json_tree),
     ".graphml": (to_graphml, from_graphml),
     ".bif": (to_bif, from_bif),
+}
+_READ_ONLY: dict[str, Callable[[str, Reading], HLTM]] = {
+    ".xml": from_xml,
+    ".xmlbif": from_xmlbif,
+    ".bifxml": from_xmlbif,
+    ".xdsl": from_xdsl,
+    ".net": from_net,
+    ".uai": from_uai,
+    ".nwk": from_newick,
+    ".newick": from_newick,
 }

@@ -15,11 +15,13 @@ NAMESPACE = " "  # between the namespace of an element and its name
 class XMLReader:
     """Handlers of one document: a subclass gives `start`, `end` and, where it allows one, `doctype`."""
 
-    def __init__(self) -> None:
-        self.parser = expat.ParserCreate(namespace_separator=NAMESPACE)
+    def __init__(self, separator: str | None = NAMESPACE) -> None:
+        """Make a parser; with no separator names of elements keep their prefix instead of a namespace."""
+        self.parser = expat.ParserCreate(namespace_separator=separator)
         self.parser.buffer_text = True
         self.parser.StartDoctypeDeclHandler = self.doctype
         self.parser.EntityDeclHandler = self._entity
+        self.parser.SkippedEntityHandler = self._entity
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._characters
@@ -51,7 +53,7 @@ class XMLReader:
         raise InputError(f"<!DOCTYPE {show(name)}>: must not be given; document types and entities are not read")
 
     def _entity(self, name: str, *_: object) -> None:
-        raise InputError(f"<!ENTITY {show(name)}>: must not be given; entities are not read")
+        raise InputError(f"entity {show(name)}: must not be given; entities are not read")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if self._skipped or not self.start(tag, attributes):

@@ -36,6 +36,10 @@ EDGE = (
     f"variable r {TYPE} variable a {TYPE} probability ( a | r ) {{ default 0 1; }} probability ( r ) {{ table %s 0; }}"
 )
 
+STATES = "".join(f'<state id="s{i}"/>' for i in range(200))
+DETERMINISTIC = f'<deterministic id="a">{STATES}<resultingstates>{"s0 " * 200}</resultingstates></deterministic>'
+DETERMINISTIC = "".join(DETERMINISTIC.replace('id="a"', f'id="a{i}"') for i in range(100))
+
 
 def fill(text, size=SIZE):
     return text * (size // len(text))
@@ -114,6 +118,27 @@ HOSTILE = {
     "duplicates.bif": (fill(f"variable r {TYPE}\n"), "'r': must not be declared twice"),
     "parents.bif": (f"variable r {TYPE} probability ( r |" + fill(" r,") + ") { }", "a node of a tree has one parent"),
     "cycle.bif": (cycle_bif(), "a tree has no cycle"),
+    "nesting.xdsl": ("<smile>" + "<a>" * (SIZE // 3), "nested too deeply"),
+    "nesting.xml": ("<BIF>" + "<NETWORK>" * (SIZE // 9), "nested too deeply"),
+    "laughs.xml": (f'<!DOCTYPE BIF [<!ENTITY l0 "lol">{LAUGHS}]><BIF>&l9;</BIF>', "entity 'l0': must not be given"),
+    "external.xml": (EXTERNAL.replace("graphml", "BIF"), "entity 'x': must not be given"),
+    "external-dtd.xml": ('<!DOCTYPE BIF SYSTEM "http://localhost:1/g.dtd"><BIF>&x;</BIF>', "entity 'x': must not be given"),
+    "comments.xml": (fill("<!--") + "<BIF>", "not valid XML"),
+    "outcomes.xml": ("<BIF><NETWORK><VARIABLE>" + fill("<OUTCOME>a</OUTCOME>"), "not valid XML"),
+    "parents.xml": ("<BIF><NETWORK><DEFINITION>" + fill("<GIVEN>a</GIVEN>") + "<FOR>a</FOR><TABLE/></DEFINITION></NETWORK></BIF>", "'a', a table"),
+    "states.xdsl": ('<smile><nodes><cpt id="a">' + fill('<state id="a"/>'), "not valid XML"),
+    "deterministic.xdsl": ("<smile><nodes>" + fill(DETERMINISTIC), "deterministic nodes must fill at most"),
+    "nesting.net": ("net { } node r { states = (a b); } potential (r) { data = " + "(" * SIZE, "nested too deeply"),
+    "quotes.net": (fill('" '), "must be 'net'"),
+    "escapes.net": ("net { a = " + fill('\\" '), "must be closed by"),
+    "open-quotes.net": ('net { a = "' + fill('\\"'), "must be closed by"),
+    "comments.net": (fill("%\n"), "no variables"),
+    "numbers.net": ("node r { states = (a b); } potential (r) { data = (" + fill("0 ") + "); }", "must have at most 2 entries"),
+    "parents.net": ("node r { states = (a b); } potential (r |" + fill(" r") + ") { data = (1 0); }", "a node of a tree has one parent"),
+    "potentials.net": ("node r { states = (a b); }" + "".join(f"potential (z{i}) {{ data = (1 0); }}\n" for i in range(SIZE // 200)), "'z0', a table"),
+    "header.uai": ("BAYES 999999999 2", "the number of variables: must be an integer of at most 17"),
+    "states.uai": ("BAYES 100000 " + "65536 " * 100_000 + "100000", "the number of variables in table 0"),
+    "numbers.uai": ("BAYES 2 2 2 2 1 0 2 0 1 9000000 " + fill("0 "), "must have 2 entries, has 9,000,000"),
     "tree.gml": ("graph [ ]", "the suffix must be one of"),
 }  # fmt: skip
 
