@@ -7,15 +7,16 @@ Exit codes: 0 written, unchanged, or accepted; 1 the formula in the paper has dr
 import enum
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hltm.base.command import Job, finish
 from hltm.base.errors import InputError
 from hltm.base.interrupts import deferred_interrupt
-from hltm.base.progress import shown
+from hltm.base.progress import Progress, shown
 
 PAPER_LIMIT = 16 * 2**20
 
@@ -26,6 +27,14 @@ class What(enum.StrEnum):
     activation = "activation"
     operator = "operator"
     macros = "macros"
+    symbols = "symbols"
+
+
+class Of(enum.StrEnum):
+    """The formula whose symbols are listed."""
+
+    activation = "activation"
+    operator = "operator"
 
 
 class Form(enum.StrEnum):
@@ -44,47 +53,123 @@ def theory() -> None:
     """Closed forms in LaTeX."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """The options of `latex`."""
+
+    tree: Path | None
+    node: str | None
+    what: str
+    form: str
+    of: str
+    width: str
+    short: bool
+    prefix: str | None
+    weights: Path | None
+    slope: str | None
+    gates: Path | None
+
+
 @app.command()
 def latex(
     tree: Annotated[Path | None, typer.Option(metavar="FILE", help="A tree: .json, .graphml or .bif.")] = None,
     node: Annotated[
         str | None, typer.Option(help='A node that has children, by name, or as JSON: 7, [0, "a"].')
     ] = None,
-    what: Annotated[What, typer.Option(help="Which formula; macros is the preamble of all of them.")] = What.activation,
+    what: Annotated[
+        What,
+        typer.Option(
+            help="Which formula; macros is the preamble of all of them, symbols is what the letters of one mean."
+        ),
+    ] = What.activation,
     form: Annotated[Form, typer.Option(help="Which display.")] = Form.equation,
+    of: Annotated[Of, typer.Option(help="The formula of --what symbols.")] = Of.activation,
+    width: Annotated[
+        str, typer.Option(metavar="WIDTH", help="article, twocolumn, beamer, or the width of a column: 246pt, 8.5cm.")
+    ] = "article",
+    short: Annotated[bool, typer.Option("--short", help="Products, vectors and tables by a rule.")] = False,
+    label: Annotated[str, typer.Option(metavar="PREFIX", help="Labels eq:covop:PREFIX:..., one for each tree.")] = "",
+    no_label: Annotated[bool, typer.Option("--no-label", help="No label: for KaTeX and MathJax.")] = False,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='Weights, as JSON: {"1": [[1, "1/3"], ["w_1", 0]], ...}.')
+    ] = None,
+    slope: Annotated[str | None, typer.Option(help="Slope of the activation with --weights; 0, ReLU, else.")] = None,
+    gates: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help='Fixed gates in place of --slope, as JSON: {"1": [1, "g"], ...}.'),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there in place of stdout.")] = None,
     check: Annotated[Path | None, typer.Option(metavar="PAPER", help="Compare with the formula in a paper.")] = None,
 ) -> Job:
     """Write a formula of statement 6, or compare it with the one in a paper."""
-    return lambda: run(tree, node, str(what), str(form), out, check)
+    if no_label and label:
+        raise InputError("--label with --no-label: give one of them")
+    prefix = None if no_label else label
+    request = Request(tree, node, str(what), str(form), str(of), width, short, prefix, weights, slope, gates)
+    return lambda: run(request, out, check)
 
 
-def run(path: Path | None, name: str | None, what: str, form: str, out: Path | None, check: Path | None) -> int:
+def run(request: Request, out: Path | None, check: Path | None) -> int:
     """Write or compare a formula; return the exit code."""
-    import hltm
-
     with deferred_interrupt():  # mpmath, while it is loaded, drops Ctrl-C
         from theory.latex.names import macros
-        from theory.paper.export import drift, formula
+        from theory.paper.export import drift, formula, formula_rows
 
     if check is not None and out is not None:
         raise InputError("--check with --out: a comparison writes no formula; give one of them")
-    if what == "macros":
-        if check is not None:
-            raise InputError("--check with --what macros: give --what activation or operator")
+    if check is not None and request.what in ("macros", "symbols"):
+        raise InputError(f"--check with --what {request.what}: give --what activation or operator")
+    if check is not None and request.prefix is None:
+        raise InputError("--check with --no-label: a formula is found in a paper by its label; leave --no-label out")
+    if request.what == "macros":
         return deliver(macros(), out)
-    if path is None or name is None:
-        raise InputError(f"option {'--tree' if path is None else '--node'}: is missing")
     with shown() as progress:
-        progress.step(f"reading {path}")
-        tree = hltm.load(path)
-        node = hltm.find_node(tree, name)
-        progress.step(f"deriving the formula of node {name}")
-        result = formula(tree, node, what, form) if check is None else drift(read_paper(check), tree, node, what)
-    if check is None:
-        return deliver(result or "", out)
+        tree, node = read_tree(request, progress)
+        style, network = read_style(request), read_weights(request, tree)
+        progress.step(f"deriving the formula of node {request.node}")
+        if request.what == "symbols":
+            from theory.paper.definitions import symbol_list
+
+            rows = formula_rows(tree, node, request.of, style, network)
+            return deliver(symbol_list(rows, request.form == "standalone"), out)
+        if check is None:
+            return deliver(formula(tree, node, request.what, request.form, style, network), out)
+        result = drift(read_paper(check), tree, node, request.what, style, network)
     sys.stdout.write((result or f"{check}: unchanged") + "\n")
     return 0 if result is None else 1
+
+
+def read_tree(request: Request, progress: Progress) -> tuple[Any, Any]:
+    """The tree and its node."""
+    import hltm
+
+    if request.tree is None or request.node is None:
+        raise InputError(f"option {'--tree' if request.tree is None else '--node'}: is missing")
+    progress.step(f"reading {request.tree}")
+    tree = hltm.load(request.tree)
+    return tree, hltm.find_node(tree, request.node)
+
+
+def read_style(request: Request) -> Any:
+    """How the formula is set."""
+    from theory.paper.export import Style
+    from theory.paper.layout import read_width
+
+    return Style(read_width(request.width), request.short, request.prefix)
+
+
+def read_weights(request: Request, tree: Any) -> Any:
+    """The network of the files of weights and gates, or None."""
+    if request.weights is None:
+        for option, value in (("--slope", request.slope), ("--gates", request.gates)):
+            if value is not None:
+                raise InputError(f"{option}={str(value)!r} without --weights: is about a network; give its weights too")
+        return None
+    if request.slope is not None and request.gates is not None:
+        raise InputError("--slope with --gates: fixed gates stand in place of a slope; give one of them")
+    from theory.paper.weights import read_network
+
+    return read_network(tree, request.weights, request.slope, request.gates)
 
 
 kernel = typer.Typer(add_completion=False, rich_markup_mode=None, help="Theorems and identities for a proof assistant.")

@@ -53,6 +53,13 @@ def node_texts(nodes: Iterable[Node]) -> dict[Node, str]:
     return texts
 
 
+def upright(word: str) -> str:
+    r"""A word of letters and digits in math mode: a number, a Greek letter that is named, else ``\mathrm``."""
+    if word.isdecimal():
+        return word
+    return f"\\{word}" if word in _GREEK else rf"\mathrm{{{word}}}"
+
+
 def in_unicode(written: str) -> str:
     r"""The plain characters of a name that `node_texts` wrote inside of a ``\text`` group."""
     back = {tex: letter for letter, tex in (_SPECIAL | _LETTERS).items()}
@@ -153,11 +160,27 @@ MACROS = {
     "means": (1, r"v_{#1}"),
     "prior": (0, r"\pi"),
     "inputmeans": (1, r"M_{#1}"),
+    "way": (2, r"#1 \to #2"),
+    "stackedway": (2, r"\substack{#1 \\ \to #2}"),
+    "reach": (2, r"\rho_{\covopway{#1}{#2}}"),
+    "pathmatrix": (2, r"T_{\covopway{#1}{#2}}"),
+    "childmeans": (1, r"F_{#1}"),
+    "connectiongap": (1, r"\Delta K_{#1}"),
+    "connectionmeans": (1, r"\bar{K}_{#1}"),
+    "identity": (1, r"I_{#1}"),
+    "weight": (1, "#1"),
+    "cardinality": (1, r"c_{#1}"),
+    "children": (1, r"\mathrm{ch}(#1)"),
+    "path": (2, r"\mathrm{path}(#1,#2)"),
+    "leaves": (0, r"\mathcal{L}"),
+    "child": (0, r"\nu"),
+    "parent": (0, r"\alpha"),
     "state": (0, "i"),
     "otherstate": (0, "j"),
+    "output": (0, "k"),
 }
 """Name, number of arguments and meaning of every macro; each is used with the prefix ``covop``."""
-STACKED = {"edge": "stackededge"}
+STACKED = {"edge": "stackededge", "way": "stackedway"}
 r"""Macros for which another one may stand in one display, by ``\let``: how the ends of an edge are set."""
 
 _USE = re.compile(rf"\\covop({'|'.join(sorted(MACROS, key=len, reverse=True))})(?=\{{)")
@@ -171,6 +194,12 @@ def macros() -> str:
         arguments = f"[{count}]" if count else ""
         lines.append(rf"\newcommand{{\covop{name}}}{arguments}{{{meaning}}}")
     return "\n".join(lines) + "\n"
+
+
+def used_macros(text: str) -> set[str]:
+    """The names of the macros in a text, and of those in their meanings."""
+    used = set(_USE.findall(text))
+    return used.union(*(used_macros(MACROS[name][1]) for name in used))
 
 
 def expanded(text: str, stacked: bool = False) -> str:

@@ -15,11 +15,14 @@ from theory.core.notation import END, PREAMBLE
 from theory.latex.names import MACROS, STACKED, macros, require_tex
 from theory.latex.render import FORMS
 from theory.paper.drift import Tokens, content, definition_of, definitions, display, joined, tokens
+from theory.paper.forms import by_rules, of_network
 from theory.paper.layout import WIDTHS, Layout, Row, arranged
 from theory.paper.rows import separated, written_out
-from theory.trees.symbols import TreeSymbols, internal, tree_symbols
+from theory.trees.symbols import TreeWeights, internal, tree_symbols
 
 WHAT = ("activation", "operator")
+KINDS = tuple(what + end for what in WHAT for end in ("", "-short", "-weights", "-weights-short"))
+"""What stands in labels for the formulas that there are."""
 # Tokens, and characters, in the report of a drift.
 _SHOWN, _QUOTED = 12, 200
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
@@ -27,40 +30,52 @@ _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 
 @dataclass(frozen=True)
 class Style:
-    """How a formula is set: the width of a line in pt, the prefix of its label, None without a label."""
+    """How a formula is set: the width of a line in pt, by rules in short, the prefix of its label, None without one."""
 
     width: float = WIDTHS["article"]
+    short: bool = False
     prefix: str | None = ""
 
     def __post_init__(self) -> None:
-        if self.prefix and (not _PREFIX.fullmatch(self.prefix) or self.prefix in WHAT):
+        if self.prefix and (not _PREFIX.fullmatch(self.prefix) or self.prefix in KINDS):
             raise InputError(
                 f"label={self.prefix[:80]!r} of a formula: must be up to 64 letters, digits, dots and hyphens, the "
-                f"first a letter or a digit, and not {' or '.join(WHAT)}"
+                f"first a letter or a digit, and not one of {', '.join(KINDS)}"
             )
 
 
-def formula(tree: HLTM, node: Node, what: str = "activation", form: str = "equation", style: Style = Style()) -> str:
-    r"""A formula of statement 6 in the user's node names."""
+def formula(
+    tree: HLTM,
+    node: Node,
+    what: str = "activation",
+    form: str = "equation",
+    style: Style = Style(),
+    network: TreeWeights | None = None,
+) -> str:
+    r"""A formula of statement 6 in the user's node names, of a network with given weights where there is one."""
     for name, value, allowed in (("what", what, WHAT), ("form", form, FORMS)):
         if value not in allowed:
             raise InputError(f"{name}={value!r} of formula: must be one of {', '.join(allowed)}")
+    layout = arranged(formula_rows(tree, node, what, style, network), style.width)
+    tag = "" if style.prefix is None else rf"\label{{{label(kind(what, style, network), node, tree, style.prefix)}}}"
+    body = _display(layout, form, tag, browsers=style.prefix is None)
+    if form != "standalone":
+        return body
+    return PREAMBLE.replace("\\begin{document}", macros() + "\\begin{document}") + body + END
+
+
+def formula_rows(
+    tree: HLTM, node: Node, what: str, style: Style = Style(), network: TreeWeights | None = None
+) -> list[Row]:
+    """The equations of the display of a node with children; what: "activation" or "operator"."""
     internal(tree, node, "formula")
     symbols = tree_symbols(tree)
-    require_tex(symbols.texts, (*tree.path(tree.root, node), *tree.children(node)))
-    layout = arranged(formula_rows(symbols, node, what, style), style.width)
-    tag = "" if style.prefix is None else rf"\label{{{label(what, node, tree, style.prefix)}}}"
-    body = _display(layout, form, tag, browsers=style.prefix is None)
-    return (
-        PREAMBLE.replace("\\begin{document}", macros() + "\\begin{document}") + body + END
-        if form == "standalone"
-        else body
-    )
-
-
-def formula_rows(symbols: TreeSymbols, node: Node, what: str, style: Style) -> list[Row]:
-    """The equations of the display of a node with children; what: "activation" or "operator"."""
-    return separated(written_out(symbols, node, what, style.width))
+    require_tex(symbols.texts, tree.nodes[1:] if network else (*tree.path(tree.root, node), *tree.children(node)))
+    if network is not None:
+        rows = of_network(symbols, network, node, what, style.short, style.width).rows
+    else:
+        rows = by_rules(symbols, node, what).rows if style.short else written_out(symbols, node, what, style.width)
+    return separated(rows)
 
 
 def _display(layout: Layout, form: str, tag: str, browsers: bool) -> str:
@@ -77,6 +92,11 @@ def _display(layout: Layout, form: str, tag: str, browsers: bool) -> str:
     return f"{{{declarations}\n{body.rstrip()}\n}}\n" if declarations else body
 
 
+def kind(what: str, style: Style, network: object | None = None) -> str:
+    """What stands in a label for a formula: ``activation`` or ``operator``, then ``-weights`` and ``-short``."""
+    return what + ("-weights" if network is not None else "") + ("-short" if style.short else "")
+
+
 def label(what: str, node: Node, tree: HLTM | None = None, prefix: str = "") -> str:
     """The stable label of a formula: letters, digits and dots of the node's name, others as their code points.
 
@@ -90,14 +110,21 @@ def label(what: str, node: Node, tree: HLTM | None = None, prefix: str = "") -> 
     return f"eq:covop:{first}{what}:{type(node).__name__ + ':' if alike else ''}{text}"
 
 
-def drift(paper: str, tree: HLTM, node: Node, what: str = "activation", style: Style = Style()) -> str | None:
+def drift(
+    paper: str,
+    tree: HLTM,
+    node: Node,
+    what: str = "activation",
+    style: Style = Style(),
+    network: TreeWeights | None = None,
+) -> str | None:
     r"""Compare the formula in a paper with the derivation: None where they agree, else one line that says how not.
 
     Tokens are compared: white space, comments, line breaks and the two forms of a display do not count. A macro of
     `MACROS` that the paper defines in another way is drift too. Files that the paper reads are not followed.
     """
-    derived = formula(tree, node, what, style=style)
-    tag, result = label(what, node, tree, style.prefix or ""), tokens(paper)
+    derived = formula(tree, node, what, style=style, network=network)
+    tag, result = label(kind(what, style, network), node, tree, style.prefix or ""), tokens(paper)
     theirs, ours = content(display(result, tag)), content(display(tokens(derived), tag))
     difference = _macro_difference(result) or _difference(theirs, ours)
     return None if difference is None else f"{tag} has drifted: the paper {difference}"

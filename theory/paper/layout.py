@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hltm.base.errors import InputError
-from theory.latex.names import expanded
+from theory.latex.names import STACKED, expanded, used_macros
 
 WIDTHS = {"article": 345.0, "twocolumn": 246.0, "beamer": 276.0}
 """Widths in pt by name: an article's text, columns of 246 and 252 pt, and a slide, whose 307 pt have type of 11 pt."""
@@ -79,12 +79,9 @@ def arranged(rows: Sequence[Row], line: float) -> Layout:
         else:
             continue
         break
-    stack = r"\let\covopedge\covopstackededge" if ruler.stacked and _has_edge(lines) else ""
+    used = used_macros(" ".join(lines)) if ruler.stacked else set()
+    stack = "".join(rf"\let\covop{name}\covop{other}" for name, other in STACKED.items() if name in used)
     return Layout(lines, ruler.size + stack, _height(lines))
-
-
-def _has_edge(lines: Sequence[str]) -> bool:
-    return any(re.search(r"\\covop(polarity|offset|edge|transitionmatrix)\{", line) for line in lines)
 
 
 def _height(lines: Sequence[str]) -> float:

@@ -1,6 +1,6 @@
 r"""The equations of a formula of statement 6, written out in the macros of the paper's notation (arXiv 2010.00578)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sympy
 
@@ -14,8 +14,8 @@ from theory.trees.symbols import TreeSymbols, entry_index, is_binary_edge, is_sy
 
 # pmatrix has no more columns, unless a paper sets a counter.
 _COLUMNS, _ROWS = 10, 16
-# Room beside a matrix in its line, for the left sides of the display and indents.
-_BESIDE = 130
+BESIDE = 130
+"""Room beside a matrix in its line, for the left sides of the display and indents."""
 SPREAD = r"\bigl(\operatorname{diag} \covopprior{} - \covopprior{} \covopprior{}^{\top}\bigr)"
 """The covariance of the indicators of the root's states."""
 
@@ -97,18 +97,23 @@ def number(value: sympy.Rational) -> str:
 
 def macro_names(symbols: TreeSymbols, node: Node) -> dict[sympy.Symbol, str]:
     """The macro of every symbol that the formula of a node can have."""
+    return edge_names(symbols, (*path_below(symbols.tree, node), *symbols.tree.children(node)))
+
+
+def edge_names(symbols: TreeSymbols, ends: Iterable[Node], large: bool = False) -> dict[sympy.Symbol, str]:
+    """The macro of every symbol of the root and of the edges that end in some nodes, ``large`` tables included."""
     tree, texts = symbols.tree, symbols.texts
     if tree.cardinality(tree.root) == 2:
         names = {symbols.root_polarity: r"\covoprootpolarity{}"}
     else:
         names = {symbol: rf"\covoprootprior{{{i}}}" for i, symbol in enumerate(symbols.prior)}
-    for child in (*path_below(tree, node), *tree.children(node)):
-        ends = f"{{{texts[tree.parent(child)]}}}{{{texts[child]}}}"  # type: ignore[index]
+    for child in ends:
+        both = f"{{{texts[tree.parent(child)]}}}{{{texts[child]}}}"  # type: ignore[index]
         if is_binary_edge(tree, child):
-            names[symbols.polarity(child)] = rf"\covoppolarity{ends}"
+            names[symbols.polarity(child)] = rf"\covoppolarity{both}"
             if not is_symmetric(tree, child):
-                names[symbols.offset(child)] = rf"\covopoffset{ends}"
-        elif _is_small(tree, child):
+                names[symbols.offset(child)] = rf"\covopoffset{both}"
+        elif large or _is_small(tree, child):
             for i, row in enumerate(symbols.table(child)):
                 for j, symbol in enumerate(row):
                     index = entry_index(i, j, max(i, j) >= 10)
@@ -124,17 +129,13 @@ def _matrices(symbols: TreeSymbols, node: Node, what: str, line: float) -> list[
     path, children = path_below(tree, node), tree.children(node)
     names = macro_names(symbols, node)
 
-    def matrix(child: Node) -> str:
-        return rf"\covoptransitionmatrix{{{texts[tree.parent(child)]}}}{{{texts[child]}}}"  # type: ignore[index]
-
-    means: list[Item] = [(matrix(child), rf"\covopmeans{{{texts[child]}}}") for child in children]
+    means: list[Item] = [(_table(symbols, child), rf"\covopmeans{{{texts[child]}}}") for child in children]
     through = rf"\covopinputmeans{{{texts[node]}}}"
-    prior = [plain_tex(p, names) for p in symbols.prior]
     rows = [
         _head(what, texts[node], [rf"{through}^{{\top}}", SPREAD, through]),
-        Row(r"\covopprior{}", listed(r"\bigl(", prior, r"\bigr)^{\top}")),
-        Row(through, [*map(matrix, path), *listed(r"\bigl[", means, r"\bigr]")]),
-        *(Row(matrix(child), table_items(symbols, child, names, line)) for child in (*path, *children)),
+        prior_row(symbols, names),
+        Row(through, [*(_table(symbols, child) for child in path), *listed(r"\bigl[", means, r"\bigr]")]),
+        *(table_row(symbols, child, names, line) for child in (*path, *children)),
     ]
     for child in children:
         states = range(tree.cardinality(child))
@@ -143,11 +144,27 @@ def _matrices(symbols: TreeSymbols, node: Node, what: str, line: float) -> list[
     return rows
 
 
-def table_items(symbols: TreeSymbols, child: Node, names: dict[sympy.Symbol, str], line: float) -> list[Item]:
+def prior_row(symbols: TreeSymbols, names: dict[sympy.Symbol, str]) -> Row:
+    """The law of the root."""
+    prior = [plain_tex(p, names) for p in symbols.prior]
+    return Row(r"\covopprior{}", listed(r"\bigl(", prior, r"\bigr)^{\top}"))
+
+
+def table_row(symbols: TreeSymbols, child: Node, names: dict[sympy.Symbol, str], line: float) -> Row:
+    """The table of the edge that ends in a node."""
+    return Row(_table(symbols, child), _table_items(symbols, child, names, line))
+
+
+def _table(symbols: TreeSymbols, child: Node) -> str:
+    texts = symbols.texts
+    return rf"\covoptransitionmatrix{{{texts[symbols.tree.parent(child)]}}}{{{texts[child]}}}"  # type: ignore[index]
+
+
+def _table_items(symbols: TreeSymbols, child: Node, names: dict[sympy.Symbol, str], line: float) -> list[Item]:
     """The table of an edge: its entries where they fit in a line, else what says the same in less width."""
     if _is_small(symbols.tree, child):
         cells = [[plain_tex(entry, names) for entry in row] for row in symbols.table(child)]
-        if Ruler().matrix_width(cells) <= line - _BESIDE:
+        if Ruler().matrix_width(cells) <= line - BESIDE:
             body = r" \\ ".join(map(" & ".join, cells))
             return [rf"\begin{{pmatrix}} {body} \end{{pmatrix}}"]
     if is_binary_edge(symbols.tree, child):
