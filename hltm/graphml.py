@@ -193,11 +193,11 @@ class _Reader(XMLReader):
         if not self.key.is_for(element) and name in (*_KNOWN["node"], *_KNOWN["edge"]):
             raise InputError(f"data {show(key)} of {_place(*self.owner)}: the key is for {show(self.key.domain)}")
         if name not in _KNOWN[element]:
-            if self.key.declared and (element != "node" or name.lower() not in ("name", "label")):
-                place = _place(*self.owner)
+            kind = element if element == "graph" else f"{element}s"
+            seen = name in self.reading.foreign.get(kind, ())
+            if self.key.declared and not seen and (element != "node" or name.lower() not in _LABELS):
                 known = {key: text for key, text in self.owner[2].items() if key in _KNOWN[element]}
-                kind = element if element == "graph" else f"{element}s"
-                self.reading.own({**known, name: "text"}, _KNOWN[element], kind, place)
+                self.reading.own({**known, name: "text"}, _KNOWN[element], kind, _place(*self.owner))
             return element == "node"
         if name in self.owner[2]:
             raise InputError(f"attribute {show(name)} of {_place(*self.owner)}: must not be given twice")
@@ -274,11 +274,18 @@ class _Reader(XMLReader):
                 key: _value(NAME, values[NAME], "node", key, self.reading) if NAME in values else key
                 for key, values in self.nodes.items()
             }
+        ids = {key: key for key in self.nodes}
+        chosen, by = ids, ""
         for label in _LABELS:
-            names: dict[str, Any] = {key: values[label] for key, values in self.nodes.items() if label in values}
-            if len(names) == len(set(names.values())) == len(self.nodes):
-                return names
-        return {key: key for key in self.nodes}
+            names = {key: values[label] for key, values in self.nodes.items() if label in values}
+            if not by and len(names) == len(set(names.values())) == len(self.nodes):
+                chosen, by = names, label
+            elif label != "NodeLabel" and any(chosen[key] != name for key, name in names.items()):
+                self.reading.foreign.setdefault("nodes", {})[label] = None
+        if chosen != ids:
+            what = "labels" if by == "NodeLabel" else f"attribute '{by}'"
+            self.reading.notes.append(f"the nodes are called by their {what}, not by their ids in the file")
+        return chosen
 
 
 def _place(element: str, key: object, *_: object) -> str:

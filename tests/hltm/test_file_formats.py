@@ -1,6 +1,7 @@
 """GraphML and BIF: every tree comes back equal, files of other tools are read, two claims in one file must agree."""
 
 import re
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -383,3 +384,54 @@ def test_names_of_states_in_graphml(tmp_path):
     assert tree.states("n") == ("no", "yes")
     hltm.save(tree, tmp_path / "again.graphml")
     assert hltm.load(tmp_path / "again.graphml") == tree
+
+
+NOTES = {
+    "cytoscape": ["the nodes are called by their attribute 'name', not by their ids in the file"],
+    "yed": ["the nodes are called by their labels, not by their ids in the file"],
+    "one-label": ["attributes of other programs are ignored (nodes: label)"],
+    "ids": ["attributes of other programs are ignored (nodes: id)"],
+    "id-source-target": ["attributes of other programs are ignored (nodes: source; edges: source)"],
+    "default": [],
+    "prefixed": [],
+}
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_what_is_said_of_graphml_of_other_tools(tmp_path, case):
+    (tmp_path / "tree.graphml").write_text(TOOLS[case][0])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        hltm.load(tmp_path / "tree.graphml")
+    assert [str(warning.message).partition(": ")[2] for warning in caught] == NOTES[case]
+
+
+UNDIRECTED = {
+    "default": foreign().replace('"directed"', '"undirected"'),
+    "turned": foreign().replace('"directed"', '"undirected"').replace('source="m" target="n"', 'source="n" target="m"'),
+    "edge": foreign().replace('source="m" target="n"', 'directed="false" source="n" target="m"'),
+}
+
+
+@pytest.mark.parametrize("case", UNDIRECTED)
+def test_undirected_graphml_is_rooted_at_the_node_with_the_prior(tmp_path, case):
+    (tmp_path / "tree.graphml").write_text(UNDIRECTED[case])
+    with pytest.warns(hltm.TreeWarning, match="the tree is undirected; its root is 'm'"):
+        tree = hltm.load(tmp_path / "tree.graphml")
+    assert tree.edges == (("m", "n"),)
+    assert tree.polarity("m", "n") == 0.5
+
+
+def test_a_directed_edge_among_undirected_ones_must_lead_away_from_the_root(tmp_path):
+    more = '<node id="o"/><edge source="o" target="n" directed="true"><data key="e">0.5</data></edge></graph>'
+    text = UNDIRECTED["default"].replace("</graph>", more)
+    refused(
+        tmp_path / "tree.graphml",
+        text,
+        "edge ('o', 'n') has the direction from child to parent: the tree is rooted at 'm'",
+    )
+
+
+def test_undirected_graphml_without_a_prior_is_refused(tmp_path):
+    text = UNDIRECTED["default"].replace("[0.25, 0.75]", "")
+    refused(tmp_path / "tree.graphml", text, "the tree is undirected and no node has a prior")
