@@ -23,7 +23,10 @@ from hltm.states import with_state_one
 from hltm.tables import read_number
 from hltm.tree import HLTM, find_node
 
-Source = Annotated[Path, typer.Argument(metavar="FILE", help="A tree: .json, .graphml or .bif.")]
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="A tree: .json, .graphml, .bif; .xml, .xdsl, .net, .uai of other programs."),
+]
 Target = Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the tree: .json, .graphml or .bif.")]
 Rho = Annotated[
     str,
