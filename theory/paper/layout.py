@@ -23,8 +23,8 @@ _SIZES = {
     r"\footnotesize": (0.86, 0.77, 0.74),
     r"\scriptsize": (0.82, 0.74, 0.74),
 }
-# What is taller than this may have to go on on the next page.
-_TALL = 300.0
+# What is taller than this, on a slide or on a page, may have to go on on the next one.
+_TALL_ON_A_SLIDE, _TALL = 150.0, 300.0
 _LINE_HEIGHT, _ROW_HEIGHT = 18.0, 12.0
 
 Item = str | tuple[str, ...]
@@ -45,12 +45,8 @@ class Layout:
 
     lines: list[str]
     declarations: str
-    height: float
-
-    @property
-    def is_tall(self) -> bool:
-        """Whether the display may be taller than what is left of a page."""
-        return self.height > _TALL
+    is_tall: bool
+    """Whether the display may be taller than what is left of a page."""
 
 
 def read_width(text: str) -> float:
@@ -81,7 +77,8 @@ def arranged(rows: Sequence[Row], line: float) -> Layout:
         break
     used = used_macros(" ".join(lines)) if ruler.stacked else set()
     stack = "".join(rf"\let\covop{name}\covop{other}" for name, other in STACKED.items() if name in used)
-    return Layout(lines, ruler.size + stack, _height(lines))
+    tall = _TALL_ON_A_SLIDE if line == WIDTHS["beamer"] else _TALL
+    return Layout(lines, ruler.size + stack, _height(lines) > tall)
 
 
 def _height(lines: Sequence[str]) -> float:

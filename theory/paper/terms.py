@@ -179,6 +179,8 @@ class Writer:
                 return self._listed(r"\bigl(", entries, r"\bigr)")
             case Polynomial(value):
                 return sum_items(value, self.names)
+            case Each():
+                return [self._each(term)]
             case _:
                 return [self.tex(term)]
 
@@ -224,8 +226,6 @@ class Writer:
                 return rf"\begin{{pmatrix}} {body} \end{{pmatrix}}"
             case States(node, count):
                 return rf"\bigl({self._states(node, count)}\bigr)^{{\top}}"
-            case Each():
-                return self._each(term)
             case _:
                 return " ".join(text for item in self.items(term) for text in _strings(item))
 
@@ -242,17 +242,20 @@ class Writer:
         text = node.tex if isinstance(node, Index) else self.texts[node]
         return rf"0, 1, \dots, \covopcardinality{{{text}}} - 1"
 
-    def _each(self, each: Each) -> str:
-        body = self.tex(each.body)
-        match each.kind:
-            case "vector":
-                return rf"\bigl({body}\bigr)_{{{each.where}}}^{{\top}}"
-            case "columns":
-                return rf"\bigl[{body}\bigr]_{{{each.where}}}"
-            case "rows":
-                return rf"\bigl({body}\bigr)_{{{each.where}}}"
-            case _:
-                return rf"\{'prod' if each.kind == 'product' else 'sum'}_{{{each.where}}} {body}"
+    def _each(self, each: Each) -> Item:
+        """Factors of what is collected, which may be parted inside of the brackets."""
+        start, end = _BRACKETS.get(each.kind, ("", ""))
+        if not end:
+            return rf"\{'prod' if each.kind == 'product' else 'sum'}_{{{each.where}}} {self.tex(each.body)}"
+        first, *rest = [text for item in self.items(each.body) for text in _strings(item)]
+        return ended((start + first, *rest), end.replace("WHERE", f"{{{each.where}}}"))
+
+
+_BRACKETS = {
+    "vector": (r"\bigl(", r"\bigr)_WHERE^{\top}"),
+    "columns": (r"\bigl[", r"\bigr]_WHERE"),
+    "rows": (r"\bigl(", r"\bigr)_WHERE"),
+}
 
 
 def sum_items(value: sympy.Expr, names: Mapping[sympy.Symbol, str]) -> list[Item]:
