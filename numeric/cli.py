@@ -200,7 +200,7 @@ def run_experiment(settings: dict[str, Any], out: Path | None, against: Path | N
         results = run_study(study, progress)
     terminal = console(highlight=False)
     terminal.width = max(terminal.width, 150)
-    terminal.print(study_table(results))
+    terminal.print(study_table(results, study.states))
     for result in results:
         for failure in result.failures:
             sys.stderr.write(f"width {result.width}: {failure}\n")

@@ -66,6 +66,17 @@ def test_train_of_categorical_latents_has_correlations(tmp_path):
         assert 0 < row["ceiling"] <= 1
 
 
+def test_leaves_are_read_one_hot_if_asked(tmp_path):
+    hltm.save(hltm.random_tree(3, 0, cardinality=3), tmp_path / "tree.json")
+    options = ["train", "--tree", tmp_path / "tree.json", "--steps", 5, "--samples", 100, "--json", "-", "--quiet"]
+    usual, one_hot = (json.loads(run(*options, *more).stdout) for more in ((), ("--leaves", "one-hot")))
+    assert (usual["network"]["leaves"], one_hot["network"]["leaves"]) == ("state", "one-hot")
+    assert usual["records"][-1]["loss"] != one_hot["records"][-1]["loss"]
+    wrong = run(*options, "--leaves", "onehot")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "leaves='onehot': must be 'state' or 'one-hot'" in wrong.stderr
+
+
 def test_a_run_that_is_taken_up_says_from_where(tree, tmp_path):
     options = ["train", "--tree", tree, "--steps", 20, "--samples", 100, "--run", tmp_path / "run"]
     first, again = run(*options), run(*options)

@@ -12,7 +12,15 @@ import pytest
 
 from hltm.base.errors import InputError
 from numeric.studies.sweep.driver import Sizes, memory, most_members, seconds, sizes
-from numeric.studies.sweep.report import Wanted, draw, export, grouped, status_of
+from numeric.studies.sweep.report import (
+    Wanted,
+    columns_of,
+    draw,
+    export,
+    grouped,
+    parameters_that_vary,
+    status_of,
+)
 from numeric.studies.sweep.report import _points as points_of
 from numeric.studies.sweep.store import Store
 
@@ -41,6 +49,16 @@ def done(tools, tmp_path_factory):
     assert said.stdout.startswith("12 configurations: 12 done, 0 failed, 0 running, 0 pending;")
     assert said.stderr == ""
     return folder / "sweep.db"
+
+
+@pytest.mark.parametrize(("parts", "vary"), [([{"width": 3}], {}), ([{"width": 3}, {"width": 3, "leaves": "one-hot"}],
+                                                                  {"network.leaves": 2})])  # fmt: skip
+def test_how_leaves_are_read_is_a_parameter_where_it_varies(parts, vary, tmp_path):
+    """Its usual value is not stored, so that sweeps from before there was another keep their keys."""
+    store = object.__new__(Store)
+    store.path, store.read = tmp_path, lambda _: [("network", json.dumps(part)) for part in parts]
+    assert parameters_that_vary(store) == vary
+    assert ("network.leaves" in columns_of(store)) == bool(vary)
 
 
 def test_status_says_how_far_it_is(tools, done):

@@ -50,13 +50,14 @@ def summary(results: Sequence[WidthResult]) -> list[dict[str, float | int | str]
     return rows
 
 
-def study_table(results: Sequence[WidthResult]) -> "Table":
+def study_table(results: Sequence[WidthResult], states: int = 2) -> "Table":
     """Correlations before and after training, and share of the ceiling, level by level, for the terminal."""
     from rich.table import Table
 
     rows = summary(results)
     levels = sorted({int(row["level"]) for row in rows})
-    table = Table(title="best |correlation| with the latent: before>after±spread over seeds, share of the ceiling")
+    what = "|correlation|" if states == 2 else "correlation ratio"
+    table = Table(title=f"best {what} with the latent: before>after±spread over seeds, share of the ceiling")
     for name in ("width", "rho", "loss"):
         table.add_column(name, no_wrap=True)
     for level in levels:

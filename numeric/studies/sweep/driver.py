@@ -17,7 +17,7 @@ from typing import Any
 from hltm.base.workers import Ended, Engine
 from numeric.studies.sweep.expansion import leaf_states, tree_sizes
 from numeric.studies.sweep.leases import Leases, Member, Task
-from numeric.studies.sweep.store import Store
+from numeric.studies.sweep.store import USUAL_LEAVES, Store
 from numeric.studies.sweep.task import TaskError, one_line, read_answer, work_of
 
 # The cost model: seconds and bytes of a task. `docs/scaling.md` has its formula, its fit and its errors.
@@ -98,7 +98,7 @@ def sizes(
     latents = nodes - leaves
     depths = {"complete": tree.get("depth", 1), "star": 1, "caterpillar": max(1, leaves - 1)}
     blocks = depths.get(tree["kind"], 2 * max(1, latents.bit_length()))  # a guess for a tree from a file
-    read = leaves if network.get("leaves", "state") == "state" else leaf_states(tree, files)
+    read = leaves if network.get("leaves", USUAL_LEAVES) == USUAL_LEAVES else leaf_states(tree, files)
     neurons = latents * width + read
     parameters = width * (read + (latents - 1) * width)
     exact, whole = train["mode"] == "exact", train["loss"] == "ntxent"

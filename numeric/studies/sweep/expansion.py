@@ -18,6 +18,7 @@ from hltm.base.checks import count
 from hltm.base.errors import InputError
 from hltm.nodelink import tree_to_json
 from numeric.studies.sweep.grid import Grid, NetworkTable, RandomPolarity, TrainTable, TreeTable
+from numeric.studies.sweep.store import USUAL_LEAVES
 
 # Changes whenever the same configuration would mean another computation. The version of the code is no part of a key:
 # it is stored beside every result.
@@ -110,7 +111,7 @@ def _part(values: Mapping[str, Any], shared: tuple[str, ...]) -> Part:
 def _network_part(values: dict[str, Any]) -> Part:
     """The part of a network; the usual reading of leaves is left out, as in sweeps from before there was another."""
     names = ("width", "slope", "output", "sigma_w", "dtype")
-    if values["leaves"] == "state":
+    if values["leaves"] == USUAL_LEAVES:
         del values["leaves"]
         return _part(values, names)
     return _part(values, (*names, "leaves"))

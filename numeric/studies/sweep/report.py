@@ -14,7 +14,7 @@ from hltm.base.atomic import replacing, write
 from hltm.base.checks import show, suggestion
 from hltm.base.errors import InputError
 from numeric.studies.results import image, panels
-from numeric.studies.sweep.store import Store, sqlite_errors
+from numeric.studies.sweep.store import USUAL_LEAVES, Store, sqlite_errors
 
 ROWS = 20_000  # of one group of a Parquet file
 FIXED = ("key", "status", "reason", "seed", "seconds", "stacked", "device", "code", "finished")
@@ -53,6 +53,7 @@ def rows_of(store: Store, done_only: bool = False) -> Iterator[dict[str, Any]]:
     with sqlite_errors(store.path):
         for row in store.read(_QUERY + where):
             result = dict(zip(FIXED, row, strict=False))
+            result["network.leaves"] = USUAL_LEAVES
             for table, text in zip(("tree", "network", "train"), row[9:12], strict=True):
                 result |= {f"{table}.{name}": value for name, value in json.loads(text).items()}
             metrics = json.loads(row[12]) if row[12] else {}
@@ -63,9 +64,12 @@ def rows_of(store: Store, done_only: bool = False) -> Iterator[dict[str, Any]]:
 
 
 def parts_of(store: Store) -> list[tuple[str, dict[str, Any]]]:
-    """The parts of all configurations: table and parameters."""
+    """The parts of all configurations: table and parameters; how leaves are read if it is not the usual everywhere."""
     with sqlite_errors(store.path):
-        return [(kind, json.loads(text)) for kind, text in store.read("SELECT kind, json FROM parts ORDER BY id")]
+        parts = [(kind, json.loads(text)) for kind, text in store.read("SELECT kind, json FROM parts ORDER BY id")]
+    if any("leaves" in part for kind, part in parts if kind == "network"):
+        return [(kind, {"leaves": USUAL_LEAVES} | part if kind == "network" else part) for kind, part in parts]
+    return parts
 
 
 def columns_of(store: Store) -> list[str]:

@@ -26,6 +26,7 @@ VERSION = 1
 PATIENCE = 60.0  # seconds that a locked database is waited for
 ROWS = 50_000  # added in one go
 CACHE = 120_000  # KiB: keys come in no order, and the index of a million of them has to fit
+USUAL_LEAVES = "state"  # how leaves are read where the part of a network does not say
 STATUSES = ("pending", "running", "done", "failed")
 
 _TABLES = """
