@@ -77,16 +77,20 @@ def tree_of(network: Network, reading: Reading | None = None) -> HLTM:
     for name, variable in network.variables.items():
         if variable.rows is None:
             raise InputError(f"variable {show(name)}: has no block 'probability'")
-        nodes.append({"id": names[name], "cardinality": variable.states, "states": list(_state_names(name, variable))})
+        nodes.append({"id": names[name]})
+        if variable.states != 2:
+            nodes[-1]["cardinality"] = variable.states
+        if (labels := _state_names(name, variable)) != numbered(variable.states):
+            nodes[-1]["states"] = list(labels)
         if variable.parent is None:
-            row = _exact_rows(name, variable, "prior", variable.rows, reading)[0]
-            nodes[-1]["prior"] = _divided(
-                network, variable, [row], f"prior={show(list(map(float, row)))} of root {show(names[name])}", reading
-            )[0]
+            rows = _exact_rows(name, variable, "prior", variable.rows, reading)
+            if reading.printed:
+                rows = _divided(network, variable, rows, f"prior={show(rows[0])} of root {show(names[name])}", reading)
+            nodes[-1]["prior"] = rows[0]
         else:
             ends = {"source": names[variable.parent], "target": names[name]}
             values = _edge_values(name, variable, reading)
-            if "transition" in values:
+            if reading.printed and "transition" in values:
                 whole = f"transition on edge {show((names[variable.parent], names[name]))}"
                 values["transition"] = _divided(network, variable, values["transition"], whole, reading)
             edges.append(ends | values)
@@ -102,8 +106,6 @@ def _divided(
     network: Network, variable: Variable, rows: list[list[Number]], whole: str, reading: Reading
 ) -> list[list[Number]]:
     """Divide rows by their sums where rounding explains these."""
-    if not reading.printed:
-        return rows
     name = "" if variable.parent is None else "row {} of "
     return [
         reading.divided(row, name.format(i) + whole, functools.partial(network.line, variable, i))
@@ -136,8 +138,12 @@ def _edge_values(name: str, variable: Variable, reading: Reading) -> dict[str, A
     rows = variable.rows or []
     if "polarity" not in variable.properties:
         return {"transition": _exact_rows(name, variable, "transition", rows, reading)}
-    (value,) = _numbers(variable.properties["polarity"], f"property polarity of {show(name)}", 1)
-    low, high = halves(polarity(value, f"property polarity of {show(name)}"))
+    value = read_number(variable.properties["polarity"])
+    if type(value) is not float or not -1 <= value <= 1:
+        place = f"property polarity of {show(name)}"
+        (value,) = _numbers(variable.properties["polarity"], place, 1)
+        value = polarity(value, place)
+    low, high = halves(value)
     _agree(name, "polarity", [(high, low), (low, high)], rows, reading)
     return {"polarity": value}
 

@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from hltm.base.checks import Number, count, show, suggestion
+from hltm.base.checks import LARGEST, Number, count, show, suggestion
 from hltm.base.errors import InputError
 from hltm.reading import Reading
-from hltm.tables import SumError
+from hltm.tables import SumError, read_number
 
 NAME = "hltm_name"
 STATES = "hltm_states"
@@ -22,8 +22,17 @@ WORDS_OF_A_NAME = 64
 DEFAULT_LIMIT = 2**20  # table entries that `default` may fill in one file: a short text must not make a huge tree
 
 # Possessive quantifiers never backtrack: the time stays linear on hostile text.
-_SPACE = re.compile(r"(?:\s++|//[^\n]*+)*+")
-_TOKEN = re.compile(r'"[^"\n]*+"|[{}()\[\],;|]|(?:[^\s{}()\[\],;|"/]|/(?![/*]))++')
+_TOKEN = re.compile(
+    r"(?:\s++|//[^\n]*+)*+"
+    r'("[^"\n]*+"|[{}()\[\],;|]|(?:[^\s{}()\[\],;|"/]++|/(?![/*]))++)?+'
+)
+# The same by whole lists where no quote and no comment is in the way, which is faster.
+_PLAIN = r'[^{}()\[\];|"/]*+'
+_NAME = re.compile(r"\s++([\w.-]++)\s*+\{")
+_FAMILY = re.compile(r"\s*+\(\s*+([\w.-]++)(?:\s*+\|\s*+([\w.-]++))?+\s*+\)")
+_TYPE = re.compile(rf"\s*+discrete\s*+\[\s*+([0-9]{{1,9}})\s*+\]\s*+\{{({_PLAIN})\}}\s*+;")
+_ROW = re.compile(rf'([^{{}}()\[\];|"/,]*+)\)({_PLAIN});')
+_NUMBERS = re.compile(rf"({_PLAIN});")
 _PROPERTY = re.compile(r'((?:"[^"\n]*+"|[^;"])*+);')
 
 
@@ -58,7 +67,7 @@ class Network:
         return self.text.count("\n", 0, variable.places[min(row, len(variable.places) - 1)]) + 1
 
 
-class _UndeclaredError(InputError):
+class _UndeclaredError(Exception):
     """A variable that is not declared yet."""
 
 
@@ -69,7 +78,7 @@ class Parser:
         self.text, self.place, self.token_at = text, 0, 0
         self.reading = reading
         self.network = Network(text=text)
-        self.later: list[int] = []
+        self.later: list[int] | None = []
         self.filled = 0
 
     def read(self) -> Network:
@@ -80,7 +89,7 @@ class Parser:
             blocks[piece]()
         if not self.network.variables:
             raise InputError("not BIF: no block 'variable'")
-        later, self.later = self.later, []
+        later, self.later = self.later or [], None
         for self.place in later:
             self._table_block()
         settle_tables(self.network, self.reading)
@@ -94,7 +103,11 @@ class Parser:
             self._property(self.network.properties, "the network")
 
     def _variable(self) -> None:
-        name = " ".join(self._words("{"))
+        if match := _NAME.match(self.text, self.place):
+            name = match[1]
+            self.place = match.end()
+        else:
+            name = " ".join(self._words("{"))
         if not name:
             self._fail("{", "must be the name of a variable")
         if name in self.network.variables:
@@ -112,6 +125,13 @@ class Parser:
         self.network.variables[name] = variable
 
     def _states(self, name: str) -> tuple[str, ...]:
+        match = _TYPE.match(self.text, self.place)
+        if match and match[2].count(",") < (wanted := int(match[1])) <= STATE_LIMIT:
+            parts = match[2].split(",") if "," in match[2] else match[2].split(None, wanted)
+            labels = tuple(" ".join(part.split()) for part in parts)
+            if len(set(labels)) == len(labels) == wanted and all(labels):
+                self.place = match.end()
+                return labels
         kind = self._next()
         if kind != "discrete":
             self._fail(kind, f"type of variable {show(name)}: must be 'discrete'")
@@ -137,7 +157,7 @@ class Parser:
         try:
             self._table_block()
         except _UndeclaredError:
-            self.later.append(start)
+            self.later.append(start)  # type: ignore[union-attr]
             self.place = start
             while (piece := self._next()) != "}":
                 if not piece:
@@ -146,8 +166,13 @@ class Parser:
                     self._property({}, "")
 
     def _table_block(self) -> None:
-        self._expect("(")
-        name, parents = self._family()
+        match = _FAMILY.match(self.text, self.place)
+        if match and all(name in self.network.variables for name in match.groups() if name):
+            name, parents = match[1], [match[2]] if match[2] else []
+            self.place = match.end()
+        else:
+            self._expect("(")
+            name, parents = self._family()
         variable = self.network.variables[name]
         if variable.rows is not None or variable.flat is not None:
             self._fail(name, "must not have two blocks 'probability'")
@@ -177,6 +202,13 @@ class Parser:
                 default = self._numbers(width, place)
             elif piece == "(" and variable.parent is not None and variable.flat is None:
                 at = self.token_at
+                if match := _ROW.match(self.text, self.place):
+                    i = index.get(" ".join(match[1].split()), -1)
+                    numbers = self._plain_numbers(match[2], width)
+                    if numbers and i >= 0 and i not in rows:
+                        rows[i], places[i] = numbers, at
+                        self.place = match.end()
+                        continue
                 state = " ".join(word for group in self._groups(")", 8) for word in group)
                 if state not in index:
                     self._fail(state, f"must be a state of {show(variable.parent)}{suggestion(state, index)}")
@@ -238,11 +270,27 @@ class Parser:
         names = [whole] if (whole := " ".join(words)) in self.network.variables else words
         for name in names:
             if name not in self.network.variables:
+                if self.later is not None:  # it may be declared later
+                    raise _UndeclaredError
                 near = suggestion(name, self.network.variables)
-                self._fail(name, f"must be a variable of the file{near}", _UndeclaredError)
+                self._fail(name, f"must be a variable of the file{near}")
         return names
 
+    def _plain_numbers(self, text: str, wanted: int) -> list[Number] | None:
+        """Return the numbers of a text, or `None` if they need a closer look."""
+        words = text.replace(",", " ").split()
+        read = self.reading.number if self.reading.printed else read_number
+        numbers = list(map(read, words)) if len(words) == wanted else []
+        if not numbers or any(isinstance(value, str) or not -LARGEST <= value <= LARGEST for value in numbers):
+            return None
+        return numbers  # type: ignore[return-value]
+
     def _numbers(self, wanted: int, place: str) -> list[Number]:
+        if match := _NUMBERS.match(self.text, self.place):
+            plain = self._plain_numbers(match[1], wanted)
+            if plain:
+                self.place = match.end()
+                return plain
         numbers: list[Number] = []
         while (piece := self._next()) != ";":
             if piece == ",":
@@ -252,6 +300,8 @@ class Parser:
             value = self.reading.number(piece)
             if isinstance(value, str):
                 self._fail(piece, f"{place}: must be a number")
+            if isinstance(value, int) and abs(value) > LARGEST:
+                self._fail(piece, f"{place}: must be finite in double precision")
             numbers.append(value)
         if len(numbers) < wanted:
             self._fail(";", f"{place}: must have {count(wanted)} numbers here, has {len(numbers):,}")
@@ -301,25 +351,25 @@ class Parser:
         """Return the next token, the empty text at the end of the file."""
         text = self.text
         while True:
-            self.place = self.token_at = _SPACE.match(text, self.place).end()  # type: ignore[union-attr]
+            match = _TOKEN.match(text, self.place)
+            if piece := match[1]:  # type: ignore[index]
+                self.place = match.end()  # type: ignore[union-attr]
+                self.token_at = self.place - len(piece)
+                return piece
+            self.place = self.token_at = match.end()  # type: ignore[union-attr]
+            if self.place == len(text):
+                return ""
             if not text.startswith("/*", self.place):
-                break
+                self._fail('"', "must be closed by '\"' on the same line")
             end = text.find("*/", self.place + 2)
             if end < 0:
                 self._fail("/*", "must be closed by '*/'")
             self.place = end + 2
-        match = _TOKEN.match(text, self.place)
-        if match:
-            self.place = match.end()
-            return match[0]
-        if self.place < len(text):
-            self._fail('"', "must be closed by '\"' on the same line")
-        return ""
 
-    def _fail(self, piece: str, rule: str, kind: type[InputError] = InputError) -> NoReturn:
+    def _fail(self, piece: str, rule: str) -> NoReturn:
         line = self.text.count("\n", 0, self.token_at) + 1
         what = show(piece) if piece else "nothing" if self.place < len(self.text) else "the end of the file"
-        raise kind(f"line {line}: {what}: {rule}")
+        raise InputError(f"line {line}: {what}: {rule}")
 
 
 def settle_tables(network: Network, reading: Reading) -> None:

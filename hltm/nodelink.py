@@ -27,6 +27,7 @@ from hltm.structure import ForestError
 from hltm.tables import EDGE_ATTRIBUTES, GRAPH_ATTRIBUTES, NODE_ATTRIBUTES, read_number
 from hltm.tree import HLTM, named
 
+_OF_NODES, _OF_EDGES = set(NODE_ATTRIBUTES), set(EDGE_ATTRIBUTES)
 _KEYS = ("directed", "multigraph", "graph", "nodes", "edges", "links")
 
 
@@ -140,7 +141,9 @@ def _graph(form: Mapping[str, Any], reading: Reading) -> nx.DiGraph:
 
 
 def _node_values(node: Node, attributes: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
-    values = _with_fractions(reading.own(attributes, NODE_ATTRIBUTES, "nodes", f"node {show(node)}"))
+    if not attributes.keys() <= _OF_NODES:
+        attributes = reading.own(attributes, NODE_ATTRIBUTES, "nodes", f"node {show(node)}")
+    values = _with_fractions(attributes)
     if reading.printed and "prior" in values:
         whole = f"prior={show(values['prior'])} of root {show(node)}"
         values["prior"] = reading.divided(values["prior"], whole, partial(reading.line_of, node))
@@ -148,7 +151,9 @@ def _node_values(node: Node, attributes: Mapping[str, Any], reading: Reading) ->
 
 
 def _edge_values(edge: tuple[Node, Node], attributes: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
-    values = _with_fractions(reading.own(attributes, EDGE_ATTRIBUTES, "edges", f"edge {show(edge)}"))
+    if not attributes.keys() <= _OF_EDGES:
+        attributes = reading.own(attributes, EDGE_ATTRIBUTES, "edges", f"edge {show(edge)}")
+    values = _with_fractions(attributes)
     if reading.printed and isinstance(rows := values.get("transition"), list):
         place = f"transition on edge {show(edge)}"
         values["transition"] = [

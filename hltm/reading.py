@@ -201,5 +201,7 @@ def _text(value: Number) -> str:
 
 def _list(names: Iterable[str]) -> str:
     plain = list(names)
-    shown = ", ".join(name if name.isprintable() and len(name) <= 40 else show(name) for name in plain[:_NAMED])
+    shown = ", ".join(
+        name if name.isprintable() and name.strip() and len(name) <= 40 else show(name) for name in plain[:_NAMED]
+    )
     return shown + (f", ... ({len(plain):,} in all)" if len(plain) > _NAMED else "")

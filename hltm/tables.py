@@ -71,7 +71,7 @@ def cardinalities_of(
     for node in shape.order:
         values = attributes[node]
         count = 2
-        if values:
+        if values and not (len(values) == 1 and "prior" in values and node == shape.root):
             place = f" of node {show(node)}"
             known_attributes(values, NODE_ATTRIBUTES, place[4:])
             if "states" in values:
@@ -126,6 +126,13 @@ def prior_of(root: Node, attributes: Mapping[Any, Any], states: int) -> Row:
 
 def edge_table(edge: tuple[Node, Node], attributes: Mapping[Any, Any], states: tuple[int, int]) -> EdgeTable:
     """Read the table of an edge; `states` are those of the parent and of the child."""
+    if (
+        len(attributes) == 1
+        and states == (2, 2)
+        and type(rho := attributes.get("polarity")) is float
+        and -1 <= rho <= 1
+    ):
+        return EdgeTable(rho, None)
     place = f" on edge {show(edge)}"
     known_attributes(attributes, EDGE_ATTRIBUTES, f"edge {show(edge)}")
     if len(attributes) != 1:
@@ -177,7 +184,15 @@ def _transition(value: object, place: str, states: tuple[int, int]) -> tuple[Row
     got = (len(rows), *widths) if rows else (0, 0)
     if got != states:
         raise InputError(f"transition{place}: {rule}, got {got}")
-    return tuple(_law(row, f"transition[{i}]", place, f"row {i} of transition{place}") for i, row in enumerate(rows))
+    return tuple(
+        tuple(row) if _is_plain_law(row) else _law(row, f"transition[{i}]", place, f"row {i} of transition{place}")  # type: ignore[arg-type]
+        for i, row in enumerate(rows)
+    )
+
+
+def _is_plain_law(row: Sequence[object]) -> bool:
+    """Whether a row has floats alone and is a law: most rows, which need no message."""
+    return all(type(value) is float and 0 <= value <= 1 for value in row) and abs(math.fsum(row) - 1) <= SUM_TOLERANCE  # type: ignore[arg-type]
 
 
 def _law(values: Sequence[object], name: str, place: str, whole: str) -> Row:
@@ -206,12 +221,15 @@ def _sequence(value: object, name: str, rule: str) -> Sequence[object]:
 
 # Numbers in tree files and on the command line; Python refuses to read longer integers.
 _RATIONAL = re.compile(r"[+-]?[0-9]{1,4300}/[0-9]{1,4300}")
+_POINT = re.compile(r"[0-9]++\.[0-9]++")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4300}")
 _DECIMAL = re.compile(r"[+-]?([0-9]++\.?[0-9]*+|\.[0-9]++)([eE][+-]?[0-9]++)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
 def read_number(text: str) -> Number | str:
     """Read an integer, a decimal or a rational number such as ``1/3``; return other text for the checks to refuse."""
+    if _POINT.fullmatch(text):  # most numbers
+        return float(text)
     if _INTEGER.fullmatch(text):
         return int(text)
     if _DECIMAL.fullmatch(text):

@@ -76,6 +76,8 @@ def integer(value: object, name: str, low: int, place: str = "") -> int:
 
 def number(value: object, name: str, place: str = "") -> Number:
     """Return a finite number in plain form: `int` or `Fraction` for a rational, else `float`."""
+    if type(value) is float and math.isfinite(value):  # of most numbers, before a message is prepared
+        return value
     where = f"{name}={show(value)}{place}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise InputError(f"{where}: must be a number, got {type(value).__name__}")
@@ -92,6 +94,8 @@ def number(value: object, name: str, place: str = "") -> Number:
 
 def polarity(value: object, name: str, place: str = "") -> Number:
     """Return a number in [-1, 1]."""
+    if type(value) is float and -1 <= value <= 1:
+        return value
     plain = number(value, name, place)
     if not -1 <= plain <= 1:
         raise InputError(f"{name}={show(value)}{place}: must lie in [-1, 1]")
@@ -113,6 +117,8 @@ def halves(rho: Number) -> tuple[Number, Number]:
 
 def node_name(name: object) -> Node:
     """Return a node name in plain form: `str`, `int` or a tuple of these (what a tree file can hold)."""
+    if type(name) is str or type(name) is int:
+        return name
     if isinstance(name, tuple):
         if name and all(_is_simple(part) for part in name):
             return tuple(_simple(part) for part in name)

@@ -17,6 +17,7 @@ from hltm.base.errors import InputError
 from theory.losses.parse import parse_loss
 from verify.engine.saved import read_instance
 
+pytestmark = pytest.mark.filterwarnings("ignore::hltm.TreeWarning")  # of attributes that an edit has renamed
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
 PINNED = sorted((Path(__file__).parent.parent / "data" / "counterexamples").glob("*.json"))
 TOKENS = [
@@ -78,7 +79,21 @@ JUNK = [
     b"]]>",
     b"\xff",
 ]
-FORMATS = ("json", "graphml", "bif")
+OTHERS = {
+    "xml": """<BIF VERSION="0.3"><NETWORK><NAME>n</NAME><VARIABLE TYPE="nature"><NAME>r</NAME><OUTCOME>0</OUTCOME>
+<OUTCOME>1</OUTCOME></VARIABLE><VARIABLE><NAME>a</NAME><OUTCOME>no</OUTCOME><OUTCOME>yes</OUTCOME></VARIABLE>
+<DEFINITION><FOR>r</FOR><TABLE>0.25 0.75</TABLE></DEFINITION>
+<DEFINITION><FOR>a</FOR><GIVEN>r</GIVEN><TABLE>0.5 0.5 1 0</TABLE></DEFINITION></NETWORK></BIF>""",
+    "xdsl": """<smile><nodes><cpt id="r"><state id="0"/><state id="1"/><probabilities>0.25 0.75</probabilities></cpt>
+<cpt id="a"><state id="no"/><state id="yes"/><parents>r</parents><probabilities>0.5 0.5 1 0</probabilities></cpt>
+<deterministic id="b"><state id="T"/><state id="F"/><parents>a</parents><resultingstates>F T</resultingstates>
+</deterministic></nodes><extensions><genie/></extensions></smile>""",
+    "net": """net { name = "a \\" b"; } % a comment
+node r { states = ("0" "1"); position = (1 2); } node a { states = (no yes); }
+potential (r) { data = (0.25 0.75); } potential (a | r) { data = ((0.5 0.5) (1 0)); }""",
+    "uai": "BAYES 2 2 3 2 1 0 2 0 1 2 0.25 0.75 6 0.5 0.25 0.25 1 0 0 # end",
+}
+FORMATS = ("json", "graphml", "bif", *OTHERS)
 
 fuzzed = settings(
     max_examples=EXAMPLES,
@@ -140,7 +155,10 @@ def trees(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trees")
     tree = hltm.random_tree(leaves=3, seed=1, symmetric=False, cardinality=(2, 3))
     for ending in FORMATS:
-        hltm.save(tree, folder / f"good.{ending}")
+        if ending in OTHERS:
+            (folder / f"good.{ending}").write_text(OTHERS[ending])
+        else:
+            hltm.save(tree, folder / f"good.{ending}")
     return folder
 
 
