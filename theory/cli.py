@@ -1,7 +1,7 @@
 """The command line of `theory`: formulas of a tree for a paper, with a check for drift; a proof assistant's checks.
 
-Exit codes: 0 written, unchanged, or accepted; 1 the formula in the paper has drifted, or the compiler rejects a file;
-2 wrong input or usage; 3 nothing could be decided.
+Exit codes: 0 written, of the same meaning, or accepted; 1 a formula in the paper has drifted or is missing, or the
+compiler rejects a file; 2 wrong input or usage; 3 something could not be decided.
 """
 
 import enum
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from hltm.base.command import Job, finish
-from hltm.base.errors import InputError
+from hltm.base.errors import InputError, printable
 from hltm.base.interrupts import deferred_interrupt
 from hltm.base.progress import Progress, shown
 
@@ -99,7 +99,9 @@ def latex(
         typer.Option(metavar="FILE", help='Fixed gates in place of --slope, as JSON: {"1": [1, "g"], ...}.'),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there in place of stdout.")] = None,
-    check: Annotated[Path | None, typer.Option(metavar="PAPER", help="Compare with the formula in a paper.")] = None,
+    check: Annotated[
+        Path | None, typer.Option(metavar="PAPER", help="Compare with a paper: its formula of --node, else all.")
+    ] = None,
 ) -> Job:
     """Write a formula of statement 6, or compare it with the one in a paper."""
     if no_label and label:
@@ -113,7 +115,7 @@ def run(request: Request, out: Path | None, check: Path | None) -> int:
     """Write or compare a formula; return the exit code."""
     with deferred_interrupt():  # mpmath, while it is loaded, drops Ctrl-C
         from theory.latex.names import macros
-        from theory.paper.export import drift, formula, formula_rows
+        from theory.paper.export import formula, formula_rows
 
     if check is not None and out is not None:
         raise InputError("--check with --out: a comparison writes no formula; give one of them")
@@ -123,6 +125,8 @@ def run(request: Request, out: Path | None, check: Path | None) -> int:
         raise InputError("--check with --no-label: a formula is found in a paper by its label; leave --no-label out")
     if request.what == "macros":
         return deliver(macros(), out)
+    if check is not None:
+        return compare_paper(request, check)
     with shown() as progress:
         tree, node = read_tree(request, progress)
         style, network = read_style(request), read_weights(request, tree)
@@ -132,22 +136,43 @@ def run(request: Request, out: Path | None, check: Path | None) -> int:
 
             rows = formula_rows(tree, node, request.of, style, network)
             return deliver(symbol_list(rows, request.form == "standalone"), out)
-        if check is None:
-            return deliver(formula(tree, node, request.what, request.form, style, network), out)
-        result = drift(read_paper(check), tree, node, request.what, style, network)
-    sys.stdout.write((result or f"{check}: unchanged") + "\n")
-    return 0 if result is None else 1
+        return deliver(formula(tree, node, request.what, request.form, style, network), out)
 
 
-def read_tree(request: Request, progress: Progress) -> tuple[Any, Any]:
-    """The tree and its node."""
+def compare_paper(request: Request, path: Path) -> int:
+    """Compare a formula, or without a node all of them, with those of a paper; return the exit code."""
+    with deferred_interrupt():
+        from theory.paper.check import check_labels, check_node, exit_code, read
+
+    rows = []
+    with shown() as progress:
+        tree, node = read_tree(request, progress, all_nodes=request.node is None)
+        style, network = read_style(request), read_weights(request, tree)
+        progress.step(f"reading {path}")
+        paper, notes = read(path, read_paper)
+        sys.stderr.writelines(printable(f"{path}: {note}") + "\n" for note in notes)
+        if request.node is None:
+            for row in check_labels(paper, tree, style, network):
+                progress.step(f"comparing {row.tag}")
+                rows.append(row)
+        else:
+            rows.append(check_node(paper, tree, node, request.what, style, network))
+    if request.node is None:
+        sys.stdout.writelines(f"{row}\n" for row in rows)
+    else:
+        sys.stdout.write(rows[0].of(str(path)) + "\n")
+    return exit_code(rows)
+
+
+def read_tree(request: Request, progress: Progress, all_nodes: bool = False) -> tuple[Any, Any]:
+    """The tree and its node, unless the request is about all of them."""
     import hltm
 
-    if request.tree is None or request.node is None:
+    if request.tree is None or (request.node is None and not all_nodes):
         raise InputError(f"option {'--tree' if request.tree is None else '--node'}: is missing")
     progress.step(f"reading {request.tree}")
     tree = hltm.load(request.tree)
-    return tree, hltm.find_node(tree, request.node)
+    return tree, None if request.node is None else hltm.find_node(tree, request.node)
 
 
 def read_style(request: Request) -> Any:

@@ -5,8 +5,8 @@ import pytest
 import hltm
 from hltm.base.errors import InputError
 from theory.latex.names import macros
-from theory.paper.drift import tokens
 from theory.paper.export import drift, formula, label
+from theory.paper.tokens import tokens
 
 TREE = hltm.complete_tree(2, 2, 0.5)
 OURS = formula(TREE, 1)
@@ -46,6 +46,11 @@ HARMLESS = {
     "hidden copy": "\\iffalse\n\\ifx a b\\fi" + OURS + "\\fi\n" + OURS,
     "copy behind the end": "\\begin{document}" + OURS + "\\end{document}\n" + OURS,
     "commented copy": "".join(f"%{line}\n" for line in OURS.splitlines()) + OURS,
+    "another letter": "\\renewcommand{\\covopgap}[1]{b_{#1}}" + OURS,
+    "another meaning, behind the formula": OURS + "\\renewcommand{\\covopgap}[1]{2 b_{#1}}",
+    "another meaning, in a group": "{\\renewcommand{\\covopgap}[1]{2 b_{#1}}}" + OURS,
+    "another letter, by def": "\\def\\covopgap#1{b_{#1}}" + OURS,
+    "another letter, by a document command": "\\NewDocumentCommand{\\covopgap}{m}{b_{#1}}" + OURS,
     "unfinished": OURS + "\\begin{equation} { \\newcommand{\\other",
 }
 DRIFTED = {
@@ -58,14 +63,14 @@ DRIFTED = {
     "row less": (OURS[: OURS.rindex(" \\\\")] + "\n\\end{aligned}\n\\end{equation}\n", "has drifted"),
     "row more": (changed(OURS, ("\n\\end{aligned}", "\\\\ x&=y\n\\end{aligned}")), "has 'x' where nothing is derived"),
     "space in a command": (changed(OURS, ("\\tfrac", "\\t frac")), "has drifted"),
-    "renewed": (OURS + "\\renewcommand{\\covopgap}[1]{b_{#1}}", "\\covopgap"),
-    "renewed without braces": ("\\renewcommand*\\covopgap[1]{b_{#1}}" + OURS, "\\covopgap"),
+    "renewed with a power": ("\\renewcommand{\\covopgap}[1]{b_{#1}^{2}}" + OURS, "\\covopgap"),
+    "renewed without an index": ("\\renewcommand*\\covopgap[1]{b}" + OURS, "\\covopgap"),
+    "renewed to another index": ("\\def\\covopgap#1{b_{#1+1}}" + OURS, "\\covopgap"),
+    "renewed to another symbol": ("\\NewDocumentCommand{\\covopgap}{m}{o_{#1}}" + OURS, "\\covopgap"),
     "other arguments": ("\\newcommand{\\covopgap}[2]{a_{#1}}" + OURS, "\\covopgap"),
     "swapped arguments": ("\\newcommand{\\covoppolarity}[2]{\\rho_{#2,#1}}" + OURS, "\\covoppolarity"),
     "default argument": ("\\newcommand{\\covopgap}[1][0]{a_{#1}}" + OURS, "\\covopgap"),
-    "def": ("\\def\\covopgap#1{b_{#1}}" + OURS, "\\covopgap"),
     "let": ("\\let\\covopgap=\\relax" + OURS, "\\covopgap"),
-    "document command": ("\\NewDocumentCommand{\\covopgap}{m}{b_{#1}}" + OURS, "\\covopgap"),
 }
 
 
@@ -103,7 +108,7 @@ def test_entries_of_a_matrix_keep_their_places():
         ("\\begin{document}\\end{document}" + OURS, "is not in the paper"),
         (OURS + OURS, "stands 2 times"),
         (OURS + f"\\label{{{TAG}}}", "stands 2 times"),
-        (OURS.replace("equation", "gather"), "stands in 'gather'"),
+        (OURS.replace("equation", "itemize"), "stands in 'itemize'"),
         (f"\\label{{{TAG}}}", "stands in ''"),
     ],
 )

@@ -1,140 +1,205 @@
-r"""Tokens of a paper's LaTeX: the display with a label and the definitions of macros, without their layout.
+r"""Compare the display with a label in a paper with the derived formula: a change of meaning, or only of looks.
 
-Nothing is expanded, and no file that the paper reads is followed. Source: statement 6 (arXiv 2010.00578).
+Both are read as equations between normal forms (`theory.paper.algebra`). Source: statement 6 (arXiv 2010.00578).
 """
 
-import re
-from collections.abc import Sequence
+import enum
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hltm.base.errors import InputError
+from theory.paper.algebra import Key, UndecidedError, key_of
+from theory.paper.expand import Expander
+from theory.paper.grammar import Reader
+from theory.paper.looks import Lexer, Macro, Token
+from theory.paper.notation import ChangedError, Notation, quoted, symbols_of
+from theory.paper.scan import Display, Label, Paper
+from theory.paper.tokens import argument, joined, letters, words
 
-Tokens = Sequence[str]
-
-_TOKEN = re.compile(
-    r"(?P<opaque>\\begin\{(?P<kind>comment|verbatim\*?|lstlisting)\}.*?(?:\\end\{(?P=kind)\}|\Z))"
-    r"|(?P<verb>\\verb\*?(?P<mark>[^A-Za-z\s*])[^\n]*?(?P=mark))"
-    r"|(?P<token>\\(?:[A-Za-z]+|[\s\S])|[^%\s])|%[^\n]*|\s+",
-    re.DOTALL,
-)
-_DISPLAYS = ("equation", "align")
-_INNER = ("aligned", "split")
+# Tokens of the derived formula in the report of a change.
+_SHOWN = 12
 _SPACING = {"\\notag", "\\nonumber", "\\quad", "\\qquad", "\\,", "\\;", "\\:", "\\>", "\\!", "\\allowbreak"}
-_COMMANDS = {"\\newcommand", "\\renewcommand", "\\providecommand", "\\DeclareRobustCommand"}
-_DOCUMENT_COMMANDS = {f"\\{start}DocumentCommand" for start in ("New", "Renew", "Provide", "Declare")}
-_DEFS = {"\\def", "\\gdef", "\\edef", "\\xdef"}
-_DEFINING = _COMMANDS | _DOCUMENT_COMMANDS | _DEFS | {"\\let", "\\DeclareMathOperator"}
+_WITHIN = {"aligned", "split", "equation", "align"}
+# Text between equations, and text that starts a sentence about their symbols.
+_JOINING = {
+    "and",
+    "with",
+    "where",
+    "here",
+    "for",
+    "while",
+    "so",
+    "that",
+    "thus",
+    "hence",
+    "then",
+    "all",
+    "every",
+    "each",
+}
+_EXPLAINING = {"where", "here", "with", "in"}
+_LIMITING = {
+    "if", "unless", "except", "only", "instead", "not", "no", "minus", "plus", "times", "twice", "half", "inverse",
+    "negative", "opposite", "squared", "square", "but", "when", "approximately", "wrong", "sign", "without",
+    "transpose", "transposed",
+}  # fmt: skip
+_BETWEEN = {"COMMA", "AMP", "ROW", "REL"}
+_STARTS = {"PLUS", "MINUS", "TIMES", "SLASH", "KRON", "OTHER", "REL", "POWER", "TRANSPOSE", "SUB", "CLOSE"}
+
+
+class Status(enum.StrEnum):
+    """What has become of a formula in a paper."""
+
+    unchanged = "unchanged"
+    looks = "look changed"
+    changed = "meaning changed"
+    missing = "missing"
+    undecided = "not decided"
 
 
 @dataclass(frozen=True)
-class Definition:
-    r"""A macro of a paper: its number of arguments (None for an unusual form) and its meaning."""
+class Outcome:
+    """The status of a formula and, where it did not stay as it is, why, as one line."""
 
-    name: str
-    count: int | None
-    meaning: tuple[str, ...]
+    status: Status
+    why: str = ""
 
-    def __str__(self) -> str:
-        return joined(self.meaning)
-
-
-def tokens(text: str) -> list[str]:
-    r"""The tokens of a text, without comments, verbatim, ``\iffalse`` and what follows the document."""
-    result = [match["token"] for match in _TOKEN.finditer(text) if match["token"]]
-    return _visible([r"\ " if len(t) == 2 and t[1].isspace() else t for t in result])
+    def line(self, tag: str) -> str:
+        """What has become of the formula with a label."""
+        if self.status is Status.changed:
+            return f"{tag} has drifted: {self.why}"
+        if self.status is Status.undecided:
+            return f"it is not decided whether {tag} has drifted: {self.why}"
+        return f"{tag}: {self.status}" + (f": {self.why}" if self.why else "")
 
 
-def display(paper: Tokens, tag: str) -> list[str]:
-    r"""The content of the one equation or align that has a label."""
-    result = []
-    opened: list[tuple[str, int]] = []
-    for at, word in enumerate(paper):
-        if word == "\\begin":
-            name, behind = argument(paper, at + 1)
-            opened.append(("".join(name), behind))
-        elif word == "\\end":
-            closed = "".join(argument(paper, at + 1)[0])
-            last = max((i for i, (kind, _) in enumerate(opened) if kind == closed), default=len(opened))
-            del opened[last:]
-        elif word == "\\label" and "".join(argument(paper, at + 1)[0]) == tag:
-            result.append(next(((name, start) for name, start in reversed(opened) if name not in _INNER), ("", 0)))
-    if len(result) != 1 or result[0][0] not in _DISPLAYS:
-        where = f", stands in {result[0][0]!r:.40}" if len(result) == 1 else f", stands {len(result)} times"
-        missing = r"is not in the paper (what it takes in by \input is not read), " if not result else ""
-        raise InputError(f"label {tag!r}: {missing}must stand once in an equation or align{where}")
-    kind, start = result[0]
-    closing = ["\\end", "{", *kind, "}"]
-    ends = (i for i in range(start, len(paper)) if list(paper[i : i + len(closing)]) == closing)
-    return list(paper[start : next(ends, len(paper))])
+@dataclass(frozen=True)
+class _Statement:
+    """An equation, or what else stands between commas: its sides, what stands between them, its condition."""
+
+    sides: tuple[Key, ...]
+    between: tuple[str, ...]
+    tokens: tuple[Token, ...]
+    conditions: frozenset = frozenset()
+
+    @property
+    def meaning(self) -> object:
+        """What equal statements share: the sides of an equation may stand in any order."""
+        sides = frozenset(self.sides) if set(self.between) <= {"="} else self.sides
+        return sides, tuple(b for b in self.between if b != "="), self.conditions
 
 
-def content(words: Tokens) -> list[str]:
-    r"""The tokens of a display without alignment, spacing, labels and punctuation at the end."""
+def compare(paper: Paper, tag: str, derived: str) -> Outcome:
+    """Compare the display of a label with the derived one."""
+    found = paper.by_tag.get(tag, [])
+    displays = _displays(found[0]) if len(found) == 1 else []
+    if not displays:
+        missing = "" if found else "is not in the paper, "
+        where = f"in {found[0].environment!r:.40}" if len(found) == 1 else f"{len(found)} times"
+        raise InputError(f"label {tag!r}: {missing}must stand once in a display of equations, stands {where}")
+    if paper.exhausted:
+        return Outcome(Status.undecided, "its macros stand for too many tokens, or for themselves")
+    ours = Paper(words(derived))
+    mine = [_content(ours, display) for display in _displays(next(iter(ours.by_tag.values()))[0])[0]]
+    outcomes = []
+    for candidate in displays:
+        if any(display.end is None for display in candidate):
+            return Outcome(Status.undecided, "its display is not closed")
+        outcomes.append(_compared(paper, candidate, [word for part in mine for word in part]))
+    agreed = (outcome for outcome in outcomes if outcome.status in (Status.unchanged, Status.looks))
+    return next(agreed, outcomes[0])
+
+
+def _displays(label: Label) -> list[list[Display]]:
+    """The displays that a label may be of: its own, and all of the group that it is in."""
+    group = [label.wrapper.inner] if label.wrapper and label.wrapper.inner else []
+    return [[label.display], *group] if label.display else group
+
+
+def _content(paper: Paper, display: Display) -> list[str]:
+    """The tokens of a display, with its environment."""
+    end = len(paper.out) if display.end is None else display.end
+    return ["\\begin", "{", display.name, "}", *paper.out[display.start : end], "\\end", "{", display.name, "}"]
+
+
+def _compared(paper: Paper, displays: Sequence[Display], mine: Sequence[str]) -> Outcome:
+    try:
+        return _decided(paper, displays, mine)
+    except ChangedError as error:
+        return Outcome(Status.changed, f"the paper {error}")
+    except UndecidedError as error:
+        return Outcome(Status.undecided, str(error))
+
+
+def _decided(paper: Paper, displays: Sequence[Display], mine: Sequence[str]) -> Outcome:
+    raw = [word for display in displays for word in _content(paper, display)]
+    notation = Notation(paper, displays[0].start)
+    plain = letters(raw)
+    mine = letters(mine)
+    notation.check(_macros(plain) | _macros(mine))
+    if not notation.restyled and _core(plain) == _core(mine):
+        return Outcome(Status.unchanged)
+    theirs: list[Token] = []
+    for display in displays:
+        expander = Expander(_content(paper, display), paper.meaning, display.start - 4)
+        theirs += Lexer(expander.run()).run()
+    ours = Lexer(mine).run()
+    known = symbols_of(ours)
+    own = [symbol for symbol in symbols_of(theirs) if not isinstance(symbol, Macro)]
+    table = notation.table(known if own or notation.restyled else ())
+    prose: list[str] = []
+    reader = Reader(table)
+    left, right = list(_statements(theirs, reader, prose)), list(_statements(ours, Reader(), []))
+    table.check()
+    difference = _difference(left, right, reader)
+    if difference is not None:
+        return Outcome(Status.changed, f"the paper {difference}")
+    says = f"; its text is not read: {quoted(' '.join(prose))}" if prose else ""
+    return Outcome(Status.looks, _looks(notation) + says)
+
+
+def _looks(notation: Notation) -> str:
+    names = ", ".join(f"\\covop{name}" for name in sorted(notation.restyled))
+    return (
+        f"the paper defines {names} with another look" if names else "the paper writes the same equations differently"
+    )
+
+
+def _macros(plain: Iterable[str]) -> set[str]:
+    """Names of the macros of the paper's notation, and of those in their meanings."""
+    from theory.latex.names import MACROS, used_macros
+
+    found = {word[6:] for word in plain if word.startswith("\\covop") and word[6:] in MACROS}
+    return found.union(*(used_macros(MACROS[name][1]) for name in found))
+
+
+def _core(plain: Sequence[str]) -> list[str]:
+    """The tokens of a display without alignment, spacing, labels and punctuation at the end."""
     result: list[str] = []
     at = matrices = 0
-    while at < len(words):
-        word, start = words[at], at
+    while at < len(plain):
+        word, start = plain[at], at
         at += 1
         if word in ("\\begin", "\\end"):
-            name, at = argument(words, at)
-            if "".join(name) in _INNER:
-                _, at = option(words, at)
+            name, at = argument(plain, at)
+            if "".join(name) in _WITHIN:
+                at += 3 if plain[at : at + 1] == ["["] and plain[at + 2 : at + 3] == ["]"] else 0
             else:
                 matrices += 1 if word == "\\begin" else -1
-                result += words[start:at]
+                result += plain[start:at]
         elif word == "\\label":
-            _, at = argument(words, at)
-        elif word == "\\\\" and not matrices:
-            _, at = option(words, at + (words[at : at + 1] == ["*"]))
-        elif word not in _SPACING and (word != "&" or matrices):
+            _, at = argument(plain, at)
+        elif word not in _SPACING and (word not in ("&", "\\\\") or matrices):
             result.append(word)
     while result and result[-1] in (",", ".", ";"):
         result.pop()
-    return _plain(result)
+    return _unbraced(result)
 
 
-def definition_of(name: str, count: int, meaning: str) -> Definition:
-    """The definition of a macro in plain form, to compare with those of a paper."""
-    return Definition(name, count, tuple(_plain(tokens(meaning))))
-
-
-def definitions(paper: Tokens, prefix: str) -> list[Definition]:
-    r"""Definitions of the macros whose names start with a prefix."""
-    result = []
-    for at, word in enumerate(paper):
-        if word in _DEFINING:
-            star = at + 1 < len(paper) and paper[at + 1] == "*"
-            name, behind = argument(paper, at + 1 + star)
-            if len(name) == 1 and name[0].startswith(prefix):
-                count, behind = _arguments(paper, word, behind)
-                result.append(Definition(name[0], count, tuple(_plain(argument(paper, behind)[0]))))
-    return result
-
-
-def _arguments(paper: Tokens, command: str, at: int) -> tuple[int | None, int]:
-    """How many arguments a definition declares, and where its meaning starts."""
-    if command in _COMMANDS:
-        count, at = option(paper, at)
-        default, at = option(paper, at)
-        plain = default is None and (count is None or (len(count) == 1 and count[0].isdecimal()))
-        return (int(count[0]) if count else 0) if plain else None, at
-    if command in _DOCUMENT_COMMANDS:
-        kinds, at = argument(paper, at)
-        return len(kinds) if set(kinds) <= {"m"} else None, at
-    if command in _DEFS:
-        start = at
-        while at < len(paper) and paper[at] != "{":
-            at += 1
-        pattern = list(paper[start:at])
-        usual = [word for i in range(1, len(pattern) // 2 + 1) for word in ("#", str(i))]
-        return len(pattern) // 2 if pattern == usual else None, at
-    return None, at + (at < len(paper) and paper[at] == "=")
-
-
-def _plain(words: Tokens) -> list[str]:
+def _unbraced(plain: Sequence[str]) -> list[str]:
     """Without empty groups, and braces around single tokens: ``x^{2}`` is ``x^2``."""
     result: list[str] = []
-    for word in words:
+    for word in plain:
         if word == "}" and result[-1:] == ["{"]:
             result.pop()
         elif word == "}" and result[-2:-1] == ["{"] and result[-1] != "}":
@@ -144,51 +209,181 @@ def _plain(words: Tokens) -> list[str]:
     return result
 
 
-def _visible(words: list[str]) -> list[str]:
-    r"""Without ``\iffalse ... \fi``, conditionals inside it included, and without what follows the document."""
-    end = ["\\end", *"{document}"]
-    visible: list[str] = []
-    hidden = 0
-    for word in words:
-        if hidden:
-            hidden += (word.startswith("\\if") and word != "\\iff") - (word == "\\fi")
-            if hidden == 1 and word == "\\else":
-                hidden = 0
-        elif word == "\\iffalse":
-            hidden = 1
+# Equations of a display.
+
+
+def _statements(lexed: Sequence[Token], reader: Reader, prose: list[str]) -> Iterator[_Statement]:
+    """The equations of a display, each with the condition behind it; sentences about symbols go to `prose`."""
+    last: _Statement | None = None
+    for part in _parts(lexed, prose):
+        statement = _statement(part, reader)
+        if last is not None and statement.between == ("\\in",):
+            last = _Statement(last.sides, last.between, last.tokens, last.conditions | {statement.sides})
+            continue
+        if last is not None:
+            yield last
+        last = statement
+    if last is not None:
+        yield last
+
+
+def _statement(part: Sequence[Token], reader: Reader) -> _Statement:
+    sides: list[list[Token]] = [[]]
+    between: list[str] = []
+    for token in part:
+        if token.kind == "REL" and token.depth == 0:
+            between.append(str(token.value))
+            sides.append([])
         else:
-            visible.append(word)
-            if word == "}" and visible[-len(end) :] == end:
+            sides[-1].append(token)
+    return _Statement(tuple(key_of(reader.read(side)) for side in sides), tuple(between), tuple(part))
+
+
+def _parts(lexed: Sequence[Token], prose: list[str]) -> Iterator[list[Token]]:
+    """What stands between commas, text and, where a comma is left out, the rows of a display."""
+    explains = False
+    part: list[Token] = []
+    for token in _separated(lexed):
+        if token.depth or token.kind not in ("COMMA", "SEMI", "DOT", "TEXT"):
+            part.append(token)
+            continue
+        if part and explains and not any(t.kind == "REL" for t in part):
+            prose.append(joined([t.text for t in part]))
+        elif part:
+            explains = False
+            yield part
+        part = []
+        if token.kind == "TEXT":
+            explains = _explains(token.text, explains)
+            if explains:
+                prose.append(token.text)
+    if part and explains and not any(t.kind == "REL" for t in part):
+        prose.append(joined([t.text for t in part]))
+    elif part:
+        yield part
+
+
+def _explains(text: str, explains: bool) -> bool:
+    """Whether what follows a text is about symbols; text that may limit what is said is not decided."""
+    said = [word.strip(".,;:()").lower() for word in text.replace("\\", " ").split()]
+    if _LIMITING.intersection(said) or any(c in text for c in "0123456789=<>^_"):
+        raise UndecidedError(f"it has the text {quoted(text[:60])}")
+    if said and said[0] in _EXPLAINING:
+        return True
+    if not explains and not set(said) <= _JOINING:
+        raise UndecidedError(f"it has the text {quoted(text[:60])}")
+    return explains
+
+
+def _separated(lexed: Sequence[Token]) -> Iterator[Token]:
+    """The tokens without line breaks; one between equations becomes a comma, as does what stands before a condition."""
+    rows: list[list[Token]] = [[]]
+    for token in lexed:
+        if token.kind == "ROW" and token.depth == 0:
+            rows.append([])
+        else:
+            rows[-1].append(token)
+    relations = 0
+    comma = Token("COMMA", ",", ",")
+    rows = [row for row in rows if row]
+    for number, row in enumerate(rows):
+        following = rows[number + 1] if number + 1 < len(rows) else []
+        place = _relation(row)
+        begins = place > 0 or (place < 0 and _relation(following) == 0 and not _ends(row))
+        if begins and relations and row[0].kind not in _STARTS and row[0].depth == 0:
+            relations = 0
+            yield comma
+        for at, token in enumerate(row):
+            condition = at + 1 < len(row) and row[at + 1].kind == "REL" and row[at + 1].value == "\\in"
+            if condition and token.depth == 0 and relations and token.kind == "SYM":
+                yield comma
+            yield token
+            if token.depth == 0:
+                relations += token.kind == "REL"
+                relations = 0 if token.kind in ("COMMA", "SEMI", "DOT", "TEXT") else relations
+
+
+def _relation(row: Sequence[Token]) -> int:
+    """The place of the first relation sign of a row in front of its first comma, or -1."""
+    for at, token in enumerate(row):
+        if token.depth == 0 and token.kind in ("REL", "COMMA", "SEMI", "DOT", "TEXT"):
+            return at if token.kind == "REL" else -1
+    return -1
+
+
+def _ends(row: Sequence[Token]) -> bool:
+    """Whether a row has a comma between equations."""
+    return any(token.depth == 0 and token.kind in ("COMMA", "SEMI", "DOT", "TEXT") for token in row)
+
+
+# How two displays differ.
+
+
+def _difference(theirs: Sequence[_Statement], ours: Sequence[_Statement], reader: Reader) -> str | None:
+    """The first derived equation that a paper does not have, or one that it has beyond them."""
+    left = {statement.meaning for statement in theirs}
+    right = {statement.meaning for statement in ours}
+    if left == right:
+        return None
+    wrong = next((statement for statement in ours if statement.meaning not in left), None)
+    more = [statement for statement in theirs if statement.meaning not in right]
+    if wrong is None:
+        return f"has {_text(more[0].tokens, 0)} where nothing is derived, behind what is derived"
+    chained = any(
+        set(one.between) == {"="} and set(one.sides) > set(wrong.sides) and one.conditions == wrong.conditions
+        for one in more
+    )
+    if chained and set(wrong.between) == {"="}:
+        raise UndecidedError("it has an equation with more sides than are derived")
+    same_head = (one for one in more if one.sides[0] == wrong.sides[0])
+    place = ours.index(wrong)
+    found = next(same_head, theirs[place] if place < len(theirs) and theirs[place] in more else None)
+    return _first_difference(found.tokens if found else (), wrong.tokens, reader)
+
+
+def _first_difference(theirs: Sequence[Token], ours: Sequence[Token], reader: Reader) -> str:
+    """Where two equations start to differ; entries that are equal and look different are passed over."""
+    left, right = _entries(theirs), _entries(ours)
+    start = behind = 0
+    if _separators(theirs) == _separators(ours):
+        for a, b in zip(left, right, strict=True):
+            if not _equal(a, b, reader):
                 break
-    return visible
+            start, behind = start + len(a) + 1, behind + len(b) + 1
+    pairs = zip(theirs[start:], ours[behind:], strict=False)
+    differs = (i for i, (a, b) in enumerate(pairs) if (a.kind, a.value) != (b.kind, b.value))
+    at = next(differs, min(len(theirs) - start, len(ours) - behind))
+    end = behind + at
+    around = quoted(joined([token.text for token in ours[max(0, end - _SHOWN) : end + 1]]))
+    return f"has {_text(theirs, start + at)} where {_text(ours, end)} is derived, at the end of {around}"
 
 
-def argument(words: Tokens, at: int) -> tuple[list[str], int]:
-    """The argument that starts at a place, a group without its braces or one token, and the place behind it.
-
-    A group that is not closed ends with the text.
-    """
-    if at >= len(words) or words[at] != "{":
-        return list(words[at : at + 1]), at + 1
-    depth = 0
-    for end in range(at, len(words)):
-        depth += (words[end] == "{") - (words[end] == "}")
-        if depth == 0:
-            return list(words[at + 1 : end]), end + 1
-    return list(words[at + 1 :]), len(words)
+def _separators(side: Sequence[Token]) -> list[object]:
+    return [token.value for token in side if token.kind in _BETWEEN]
 
 
-def option(words: Tokens, at: int) -> tuple[list[str] | None, int]:
-    """The content of ``[...]`` at a place, or None, and the place behind it."""
-    if at >= len(words) or words[at] != "[":
-        return None, at
-    end = next((i for i in range(at, len(words)) if words[i] == "]"), len(words))
-    return list(words[at + 1 : end]), end + 1
+def _entries(side: Sequence[Token]) -> list[list[Token]]:
+    """Tokens between commas, cells, rows and relation signs."""
+    result: list[list[Token]] = [[]]
+    for token in side:
+        if token.kind in _BETWEEN:
+            result.append([])
+        else:
+            result[-1].append(token)
+    return result
 
 
-def joined(words: Tokens) -> str:
-    r"""The tokens as LaTeX again, spaced only where a command would swallow a letter."""
-    text = ""
-    for word in words:
-        text += (" " if word[0].isalpha() and re.search(r"\\[A-Za-z]+\Z", text) else "") + word
-    return text
+def _equal(left: Sequence[Token], right: Sequence[Token], reader: Reader) -> bool:
+    """Whether two entries are equal, as far as that can be read from them alone."""
+    outside = {"OPEN", "CLOSE", "MOPEN", "MCLOSE", "TRANSPOSE"}
+    shapes = [[token.kind for token in side if token.kind in outside] for side in (left, right)]
+    try:
+        forms = [reader.read([token for token in side if token.kind not in outside]) for side in (left, right)]
+    except UndecidedError:
+        forms = []
+    plain = [[(token.kind, token.value) for token in side] for side in (left, right)]
+    return plain[0] == plain[1] or (shapes[0] == shapes[1] and len(forms) == 2 and forms[0] == forms[1])
+
+
+def _text(side: Sequence[Token], at: int) -> str:
+    return quoted(side[at].text) if at < len(side) else "nothing"

@@ -6,25 +6,27 @@ with the label ``eq:covop:<what>:<node>``. `drift` finds that label in a paper a
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hltm.base.checks import Node
 from hltm.base.errors import InputError
 from hltm.tree import HLTM
 from theory.core.notation import END, PREAMBLE
-from theory.latex.names import MACROS, STACKED, macros, require_tex
-from theory.latex.render import FORMS
-from theory.paper.drift import Tokens, content, definition_of, definitions, display, joined, tokens
+from theory.latex.names import expanded, macros, require_tex
+from theory.latex.render import FORMS, browser_texts
+from theory.paper.drift import Outcome, Status, compare
 from theory.paper.forms import by_rules, of_network
 from theory.paper.layout import WIDTHS, Layout, Row, arranged
 from theory.paper.rows import separated, written_out
+from theory.paper.scan import Paper
+from theory.paper.source import Source
 from theory.trees.symbols import TreeWeights, internal, tree_symbols
 
 WHAT = ("activation", "operator")
 KINDS = tuple(what + end for what in WHAT for end in ("", "-short", "-weights", "-weights-short"))
 """What stands in labels for the formulas that there are."""
-# Tokens, and characters, in the report of a drift.
-_SHOWN, _QUOTED = 12, 200
+# MathJax replaces no macro in front of more than 5,120 letters.
+_BUFFER = 4_000
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 
 
@@ -59,6 +61,8 @@ def formula(
     layout = arranged(formula_rows(tree, node, what, style, network), style.width)
     tag = "" if style.prefix is None else rf"\label{{{label(kind(what, style, network), node, tree, style.prefix)}}}"
     body = _display(layout, form, tag, browsers=style.prefix is None)
+    if style.prefix is None:
+        body = browser_texts(body if len(body) <= _BUFFER else expanded(body))
     if form != "standalone":
         return body
     return PREAMBLE.replace("\\begin{document}", macros() + "\\begin{document}") + body + END
@@ -118,39 +122,27 @@ def drift(
     style: Style = Style(),
     network: TreeWeights | None = None,
 ) -> str | None:
-    r"""Compare the formula in a paper with the derivation: None where they agree, else one line that says how not.
+    r"""Compare the formula in a paper with the derivation: None where they mean the same, else one line on how not.
 
-    Tokens are compared: white space, comments, line breaks and the two forms of a display do not count. A macro of
-    `MACROS` that the paper defines in another way is drift too. Files that the paper reads are not followed.
+    What changes the looks does not count. A macro of `MACROS` that the paper gives another meaning does. What cannot
+    be read is said not to be decided. Files that the paper takes in are not followed.
     """
-    derived = formula(tree, node, what, style=style, network=network)
-    tag, result = label(kind(what, style, network), node, tree, style.prefix or ""), tokens(paper)
-    theirs, ours = content(display(result, tag)), content(display(tokens(derived), tag))
-    difference = _macro_difference(result) or _difference(theirs, ours)
-    return None if difference is None else f"{tag} has drifted: the paper {difference}"
+    tag = label(kind(what, style, network), node, tree, style.prefix or "")
+    outcome = compared(Paper(Source().words(paper)), tag, tree, node, what, style, network)
+    return None if outcome.status in (Status.unchanged, Status.looks) else outcome.line(tag)
 
 
-def _macro_difference(paper: Tokens) -> str | None:
-    """The first macro that a paper defines in another way than `macros`."""
-    for theirs in definitions(paper, "\\covop"):
-        name = theirs.name.removeprefix("\\covop")
-        if name in MACROS and name not in STACKED and theirs != (ours := definition_of(theirs.name, *MACROS[name])):
-            needed = f"{_shown(str(ours))} with {ours.count} argument{'s' * (ours.count != 1)}"
-            return f"defines {theirs.name} as {_shown(str(theirs))}, it is {needed}"
-    return None
-
-
-def _difference(theirs: list[str], ours: list[str]) -> str | None:
-    """Where two formulas start to differ."""
-    if theirs == ours:
-        return None
-    pairs = zip(theirs, ours, strict=False)
-    at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(theirs), len(ours)))
-    left, right = (_shown(side[at]) if at < len(side) else "nothing" for side in (theirs, ours))
-    around = joined([*ours[max(0, at - _SHOWN) : at], *ours[at : at + 1]])
-    return f"has {left} where {right} is derived, at the end of {_shown(around)}"
-
-
-def _shown(text: str) -> str:
-    """A quotation from a paper in a message: escaped, but for the backslashes of commands, and cut."""
-    return repr(text[:_QUOTED]).replace("\\\\", "\\")
+def compared(
+    paper: Paper, tag: str, tree: HLTM, node: Node, what: str, style: Style, network: TreeWeights | None
+) -> Outcome:
+    """What has become of a formula in a paper; a width for which it has other equations may be that of the paper."""
+    seen: dict[str, Outcome] = {}
+    for width in dict.fromkeys((style.width, *WIDTHS.values())):
+        derived = formula(
+            tree, node, what, style=replace(style, width=width, prefix=style.prefix or ""), network=network
+        )
+        if derived not in seen:
+            seen[derived] = compare(paper, tag, derived)
+        if seen[derived].status in (Status.unchanged, Status.looks):
+            return seen[derived]
+    return next(iter(seen.values()))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from lark import Lark, LarkError, UnexpectedInput
 from lark import Token as LarkToken
+from lark.exceptions import VisitError
 from lark.lexer import Lexer as LarkLexer
 from lark.visitors import Transformer_NonRecursive
 
@@ -105,7 +106,10 @@ class Reader(Transformer_NonRecursive):
             raise UndecidedError(f"it is no formula that can be read: {at}") from None
         except LarkError:
             raise UndecidedError("it is no formula that can be read") from None
-        result: Form = self.transform(tree)
+        try:
+            result: Form = self.transform(tree)
+        except VisitError as error:
+            raise error.orig_exc from None
         return result
 
     # What the rules of the grammar mean: children are tokens and values.

@@ -400,7 +400,8 @@ class Lexer:
             return at
         sub, sup, end = self._read_scripts(at)
         symbol = Symbol(base, sub and self.look(*sub))
-        self._emit("HEAD" if base[0] == "\\mathbb" else "SYM", symbol, self._text(start, sub[1] if sub else at))
+        text = self._text(start, at) + (f"_{{{self._text(*sub)}}}" if sub else "")
+        self._emit("HEAD" if base[0] == "\\mathbb" else "SYM", symbol, text)
         self._superscript(sup)
         return end
 
