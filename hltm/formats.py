@@ -6,10 +6,10 @@ variable, except that states named 0, 1, ... are in the order of these numbers. 
 
 The readers are our own, since those of pgmpy 1.1 and pyAgrum 3.3 read some files as another law without a word: pgmpy
 mixes up the entries of a UAI table, and pyAgrum those of tables that are not in the order of the variables; both leave
-out the nodes of an XDSL file that have no plain table; pyAgrum sorts states of XMLBIF whose names are numbers, drops
-surplus rows of NET, keeps its numbers in single precision, and ends the process on deeply nested brackets. They read
-the files that the libraries write, and the tests hold them against each other. Each makes one pass, without recursion,
-in time linear in the length of the text.
+out the nodes of an XDSL file that have no plain table; pyAgrum sorts the states of its own XMLBIF files if they are
+integers, drops surplus rows of NET, keeps its numbers in single precision, and ends the process on deep nesting. They
+read the files that the libraries write, and the tests hold them against each other. Each makes one pass, without
+recursion, in time linear in the length of the text.
 """
 
 import itertools
