@@ -183,7 +183,12 @@ def words(text: str) -> str:
 
 def for_browsers(latex: str) -> str:
     r"""LaTeX whose ``\text`` groups hold letters only, and whose macros of the paper's notation are written out."""
-    latex, result = expanded(latex), ""
+    return browser_texts(expanded(latex))
+
+
+def browser_texts(latex: str) -> str:
+    r"""LaTeX whose ``\text`` groups hold letters only, special characters of names as symbols beside them."""
+    result = ""
     while match := _TEXT.search(latex):
         result += _relations(latex[: match.start()])
         latex = latex[match.end() - 1 :]
