@@ -20,3 +20,5 @@ from .own.arithmetic import Arithmetic as Arithmetic
 from .own.statement import Without as Without
 from .own.statement import user_statement as user_statement
 from .own.training import along_training as along_training
+from .trees.own_tree import TreeResult as TreeResult
+from .trees.own_tree import check_tree as check_tree

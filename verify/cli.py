@@ -240,6 +240,46 @@ def loss(
     return partial(run_loss, expression, Output(json, None, quiet), param or (), domain, positives)
 
 
+@app.command()
+def tree(
+    file: Annotated[Path, typer.Argument(help="A tree of your own: .json, .graphml or .bif.")],
+    node: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Check this inner node; again for more.")
+    ] = None,
+    all_nodes: Annotated[
+        bool, typer.Option("--all-nodes", help="Every inner node; else a large tree has some of each level.")
+    ] = False,
+    slope: Annotated[
+        list[str] | None, typer.Option(metavar="X", help="Slope of the activation, such as 1/4; by default 0, 1, 1/4.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON object, inner node to matrix; by default random weights.")
+    ] = None,
+    trained: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Weights of a run folder of python -m numeric train --run.")
+    ] = None,
+    profile: Profile = ProfileName.quick,
+    quick: Annotated[bool, typer.Option("--quick", help="As --profile quick.")] = False,
+    device: Device = DeviceName.auto,
+    seed: Seed = 0,
+    json: Json = None,
+    report: Report = None,
+    bundle: Bundle = None,
+    quiet: Quiet = False,
+) -> Job:
+    """Check statement 6 on a tree of your own in four ways: closed form, enumeration, torch, sampling.
+
+    Exit code 0: all agree; 1: the odd one out is named, with both numbers; 3: a way was left out, too expensive.
+    """
+    from verify.tree import run_tree
+
+    options = Options("quick" if quick else profile.value, device.value, seed)
+    return partial(
+        run_tree, file, Output(json, report, quiet, bundle), options, nodes=node or (), slopes=slope or (),
+        weights=weights, trained=trained, all_nodes=all_nodes,
+    )  # fmt: skip
+
+
 def run_loss(
     expression: str,
     output: Output,

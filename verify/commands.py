@@ -121,6 +121,8 @@ class Options:
         What was called, after ``python -m``, where it is not one statement.
     images : mapping, optional
         The report's section on images (`verify.report.build`).
+    line, about : str
+        A command that is no run of statements, after ``python -m verify``, and the subject of its report.
     """
 
     profile: str = "quick"
@@ -134,6 +136,8 @@ class Options:
     program: str = "verify"
     ray: str | None = None
     images: Mapping[str, Any] | None = None
+    line: str = ""
+    about: str = ""
 
     @property
     def mode(self) -> str:
@@ -372,7 +376,8 @@ def finish(run: Run, output: Output, context: Context, options: Options) -> int:
 
     own = None if options.own is None else copy_name(options.own)
     request = Request(context, own, options.mode, options.single, options.only or "", options.images, options.program)
-    request = replace(request, broken=tuple(one.slug or "a statement without a name" for one in run.failed))
+    broken = tuple(one.slug or "a statement without a name" for one in run.failed)
+    request = replace(request, broken=broken, line=options.line, about=options.about)
     lines: list[str] = []
     failures: list[str] = []
     with recorded_interrupt() as pressed:

@@ -77,6 +77,10 @@ PACKS: tuple[Entry, ...] = (
 """Statements of other papers, and of other versions of the paper; none of them is called a theorem."""
 
 
+OWN_TREE = Entry("tree", None, "four ways on a tree of the user's own", "verify.trees.own_tree")
+"""Not run by name: `python -m verify tree FILE` and replays of its counterexamples load it."""
+
+
 def entry(name: str) -> Entry:
     for candidate in (*REGISTRY, *PACKS):
         numbers = () if candidate.theorem is None else (str(candidate.theorem), f"theorem{candidate.theorem}")

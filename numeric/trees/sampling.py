@@ -5,6 +5,7 @@ state is the number of cumulative probabilities that a uniform number has reache
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -249,7 +250,7 @@ def estimate_activation_covariance(
     >>> abs(estimate.item() - 0.0625) < 4 * error.item() < 0.02
     True
     """
-    activations = _ActivationSampler(network, tree, node)
+    activations = _ActivationSampler(network, tree, [node])
     parts = integer(batches, "batches", 2)
     size = integer(samples, "samples", 2 * parts) // parts
     width = network.matrix(node).shape[-1]
@@ -260,7 +261,7 @@ def estimate_activation_covariance(
     step = _NUMBERS // (size * network.ensemble * network.plan.neurons)
     for number, (state, share) in enumerate(zip(activations.states, activations.prior, strict=True)):
         for part in slices(parts, step):
-            below = activations.draw(state, size * (part.stop - part.start), generator)
+            (below,) = activations.draw(state, size * (part.stop - part.start), generator)
             below = below.unflatten(-1, (-1, size)).transpose(1, 2)
             mean = below.mean(-1, keepdim=True)
             centred = below - mean
@@ -276,20 +277,21 @@ def estimate_activation_covariance(
 
 
 class _ActivationSampler:
-    """Sampler of the inputs of a node given a root state of positive probability."""
+    """Sampler of the inputs of some nodes given a root state of positive probability."""
 
-    def __init__(self, network: TreeNetwork, tree: HLTM, node: Node) -> None:
+    def __init__(self, network: TreeNetwork, tree: HLTM, nodes: Sequence[Node]) -> None:
         own = network.tree
         if check_tree(tree).nodes != own.nodes or any(tree.children(v) != own.children(v) for v in own.nodes):
             raise InputError(f"tree {tree!r}: must have the nodes and edges of the network's tree {own!r}")
-        self._network, self._node, self._sampler = network, node, TreeSampler(tree, network.device)
+        self._network, self._nodes, self._sampler = network, nodes, TreeSampler(tree, network.device)
         self.states = np.flatnonzero(tree.prior > 0).tolist()
         self.prior = torch.from_numpy(tree.prior[self.states])
 
-    def draw(self, state: int, n: int, generator: torch.Generator) -> Float[Tensor, "E n_in n"]:
+    def draw(self, state: int, n: int, generator: torch.Generator) -> list[Float[Tensor, "E n_in n"]]:
         leaves = self._sampler.draw(n, generator, state, self._network.dtype)
-        below = inputs_of(self._network, run(self._network, self._network.inputs(leaves)), self._node)
-        return below.expand(self._network.ensemble, -1, -1)
+        done = run(self._network, self._network.inputs(leaves))
+        members = self._network.ensemble
+        return [inputs_of(self._network, done, node).expand(members, -1, -1) for node in self._nodes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -418,21 +420,36 @@ def sample_root_contrasts(
     >>> found.means.flatten().tolist(), found.covariance.item()
     ([-0.5, 0.5], 0.25)
     """
-    activations = _ActivationSampler(network, tree, node)
+    return sample_contrasts_of(network, tree, [node], samples, generator)[0]
+
+
+@torch.no_grad()
+def sample_contrasts_of(
+    network: TreeNetwork, tree: HLTM, nodes: Sequence[Node], samples: int, generator: torch.Generator
+) -> list[RootContrasts]:
+    """Contrasts of the children of several nodes, as `sample_root_contrasts` has them, from the same samples."""
+    activations = _ActivationSampler(network, tree, nodes)
     total = integer(samples, "samples", 2)
     prior = activations.prior.to(network.device, network.dtype)
-    low, high = activation_bounds(network, node)
-    shape = (len(prior), network.ensemble, low.shape[-1])
-    first, second = low.new_zeros(shape), low.new_zeros(shape)
+    bounds = [activation_bounds(network, node) for node in nodes]
+    shapes = [(len(prior), network.ensemble, low.shape[-1]) for low, _ in bounds]
+    firsts, seconds = ([prior.new_zeros(shape) for shape in shapes] for _ in range(2))
     for part in slices(total, _NUMBERS // (len(prior) * network.ensemble * network.plan.neurons)):
         start, size = part.start, part.stop - part.start
-        below = torch.stack([activations.draw(state, size, generator) for state in activations.states])
-        contrasts = below - torch.tensordot(prior, below, dims=1)
-        mean = contrasts.mean(-1)
-        # Chan's update: sums of squares about the mean of all draws so far.
-        apart = mean - first
-        second += (contrasts - mean.unsqueeze(-1)).square().sum(-1) + apart.square() * (start * size / (start + size))
-        first += apart * (size / (start + size))
+        drawn = [activations.draw(state, size, generator) for state in activations.states]
+        for below, first, second in zip(zip(*drawn, strict=True), firsts, seconds, strict=True):
+            stacked = torch.stack(below)
+            contrasts = stacked - torch.tensordot(prior, stacked, dims=1)
+            mean = contrasts.mean(-1)
+            # Chan's update: sums of squares about the mean of all draws so far.
+            apart = mean - first
+            second += (contrasts - mean.unsqueeze(-1)).square().sum(-1) + apart.square() * (
+                start * size / (start + size)
+            )
+            first += apart * (size / (start + size))
     # f(x_z) counts with 1 - pi_z, the others with their pi: together 2 (1 - pi_z) widths.
-    spans = 2 * (1 - prior).reshape(-1, 1, 1) * (high - low)
-    return RootContrasts(prior, first, second / (total - 1), spans, total)
+    width = 2 * (1 - prior).reshape(-1, 1, 1)
+    return [
+        RootContrasts(prior, first, second / (total - 1), width * (high - low), total)
+        for first, second, (low, high) in zip(firsts, seconds, bounds, strict=True)
+    ]

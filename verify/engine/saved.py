@@ -16,7 +16,7 @@ from hltm.base.atomic import write
 from hltm.base.errors import InputError
 from verify.engine.evidence import Evidence
 from verify.engine.statement import Statement
-from verify.registry import entry
+from verify.registry import OWN_TREE, entry
 
 SCHEMA = 1
 SIZE_LIMIT = 64 * 2**20
@@ -139,6 +139,8 @@ def read_instance(path: Path, own: Mapping[str, Statement] | None = None) -> tup
 def _statement(name: str, own: Mapping[str, Statement] | None, path: Path) -> Statement:
     if own is not None and name in own:
         return own[name]
+    if name == OWN_TREE.slug:
+        return OWN_TREE.load()
     try:
         return entry(name).load()
     except InputError as error:

@@ -167,10 +167,16 @@ class Request:
     images: Mapping[str, Any] | None = None
     program: str = "verify"
     broken: tuple[str, ...] = ()
+    line: str = ""
+    about: str = ""
 
     def command(self, statement: Statement | None = None, only: str = "") -> str:
         """The command that repeats the run, for one statement or all."""
         words = ["python", "-m", "verify"]
+        context = self.context
+        run = f"--seed {context.seed} --profile {context.profile} --device {context.device}"
+        if self.line:
+            return " ".join([*words, self.line, run])
         if self.own is not None:
             words += ["run", shlex.quote(self.own)]
         elif statement is None:
@@ -181,8 +187,7 @@ class Request:
             words.append(statement.slug)
         chosen = only or self.only
         words += [f"--{self.mode}"] if self.mode else ["--only", chosen] if chosen else []
-        context = self.context
-        return " ".join([*words, f"--seed {context.seed} --profile {context.profile} --device {context.device}"])
+        return " ".join([*words, run])
 
     def files(self, file: str | None) -> dict[str, str | None]:
         """A counterexample's file and the command that replays it in the folder of the report."""
@@ -233,7 +238,9 @@ def view(request: Request, results: Sequence[Result], attached: Attached) -> dic
 
 
 def subject(request: Request, results: Sequence[Result]) -> str:
-    """What the report is about: the paper, other papers, or a user's file."""
+    """What the report is about: the paper, other papers, a user's file or tree."""
+    if request.about:
+        return request.about
     if request.own is not None:
         return f"Statements of {request.own.rpartition('/')[2]}"
     return PAPER if any(result.statement.theorem is not None for result in results) else PACKS

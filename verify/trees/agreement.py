@@ -18,6 +18,7 @@ from flint import fmpq
 import hltm
 import numeric
 import theory
+from numeric.trees.sampling import sample_contrasts_of
 from verify.engine.evidence import Evidence, Measurement
 from verify.instances.instance import TreeInstance
 from verify.tolerance import rounding
@@ -398,10 +399,12 @@ def by_sampling(
 
     generator = torch.Generator().manual_seed(seed)
     network = network_of(instance, "cpu")
-    result = {}
     chosen = instance.tree.latents if nodes is None else nodes
-    for node in chosen:
-        contrasts = numeric.sample_root_contrasts(network, instance.tree, node, samples, generator)
+    result = {}
+    # Each node has its part of the false-alarm rate, so that they may share their samples.
+    for node, contrasts in zip(
+        chosen, sample_contrasts_of(network, instance.tree, chosen, samples, generator), strict=True
+    ):
         estimate, error = bounded(contrasts, false_alarm / len(chosen))
         result[node] = (estimate[0], error[0])
     return result

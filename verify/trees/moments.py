@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,36 @@ def nodes_below(tree: HLTM, node: Any) -> list[Any]:
 def configurations(tree: HLTM, node: Any) -> int:
     """Number of configurations of the leaves below a node."""
     return math.prod(tree.cardinality(v) for v in nodes_below(tree, node) if not tree.children(v))
+
+
+def rational_tree(tree: HLTM) -> HLTM:
+    """The tree with every number a short rational, rows that sum to one exactly.
+
+    A float stands for the decimal that is written for it, which is within one rounding of it; the largest entry of a
+    row takes up what is missing from one. Closed forms and sums of table entries are then equal as rationals.
+    """
+    graph = tree.graph.copy()
+    graph.nodes[tree.root]["prior"] = rational_row(tree.exact_prior())
+    for edge in tree.edges:
+        row = graph.edges[edge]
+        if "polarity" in row:
+            row["polarity"] = short(row["polarity"])
+        else:
+            row["transition"] = [rational_row(entries) for entries in tree.exact_table(edge[1])]
+    return hltm.HLTM(graph)
+
+
+def short(value: Any) -> Fraction:
+    """A number as the rational that is written for it."""
+    return Fraction(repr(float(value))) if isinstance(value, float) else Fraction(value)
+
+
+def rational_row(row: Any) -> list[Fraction]:
+    """A row of rationals that sums to one."""
+    values = [short(entry) for entry in row]
+    largest = max(range(len(values)), key=values.__getitem__)
+    values[largest] = 1 - sum(values[:largest], Fraction(0)) - sum(values[largest + 1 :], Fraction(0))
+    return values
 
 
 def branch_of(tree: HLTM, node: Any) -> HLTM:
