@@ -230,6 +230,10 @@ class _XDSL(XMLReader):
             return True
         above = self.open[-1]
         if above == "smile":
+            if tag == "dynamic":
+                raise InputError(
+                    f"element 'dynamic', line {self.line}: a network over time is no tree; GeNIe unrolls it"
+                )
             return tag == "nodes"
         if above == "nodes":
             self.name = attributes.get("id", "")

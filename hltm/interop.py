@@ -212,9 +212,10 @@ def from_pyagrum(network: "pyagrum.BayesNet") -> HLTM:
         parents = [names[word[above]] for above in sorted(network.parents(number))]
         above = _only_parent(names[word[number]], parents)
         variable = network.variable(number)
-        cpt = network.cpt(number)
-        rows = np.asarray(cpt.toarray(), dtype=np.float64)  # its axes are those of cpt.names, the last one first
-        rows = rows.reshape(-1, variable.domainSize()) if cpt.names[0] == variable.name() else rows.T
+        rows = np.asarray(
+            network.cpt(number).toarray(), dtype=np.float64
+        )  # the states of the variable are the last axis
+        rows = rows.reshape(-1, variable.domainSize())
         variables.append((names[word[number]], list(variable.labels()), above, rows))
     texts = {key: network.propertyWithDefault(key, "") for key in GRAPH_ATTRIBUTES}
     return _tree(variables, texts)

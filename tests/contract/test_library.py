@@ -44,6 +44,7 @@ PROMISED = (
     "tree.transition(u, v)",
     "hltm.load(path)",
     "hltm.save(tree, path)",
+    "hltm.from_pgmpy(model), hltm.from_pyagrum(bn), hltm.to_pgmpy(tree), hltm.to_pyagrum(tree)",
     "hltm.sample(tree, n, seed)",
     "hltm.leaf_distribution(tree, {tree.root: 1})",
     "theory: never a float unless one was put in",
@@ -302,6 +303,14 @@ def _(folder):
         assert np.array_equal(again.prior, tree.prior)
         pairs = zip(again.edges, tree.edges, strict=True)
         assert all(np.array_equal(again.transition(*found), tree.transition(*edge)) for found, edge in pairs)
+
+
+@promise("hltm.from_pgmpy(model), hltm.from_pyagrum(bn), hltm.to_pgmpy(tree), hltm.to_pyagrum(tree)")
+def _networks():
+    for function in (hltm.from_pgmpy, hltm.from_pyagrum, hltm.to_pgmpy, hltm.to_pyagrum):
+        assert len(inspect.signature(function).parameters) == 1
+        with pytest.raises(hltm.InputError):  # what they do is tested where the libraries are: tests/interop
+            function("a text")
 
 
 @promise("hltm.sample(tree, n, seed)")

@@ -140,6 +140,7 @@ BAD = {
     "xdsl-noisy": ("tree.xdsl", XDSL.replace("cpt", "noisymax"), "'noisymax' of node 'sky', line 3: must be 'cpt'"),
     "xdsl-other": ("tree.xdsl", XMLBIF.replace("<!DOCTYPE", "<!--").replace("]>", "-->"), "element 'BIF' at the top, line 4: not XDSL"),
     "xdsl-doctype": ("tree.xdsl", XDSL.replace("<smile", "<!DOCTYPE smile><smile"), "<!DOCTYPE 'smile'>: must not be given"),
+    "xdsl-dynamic": ("tree.xdsl", XDSL.replace("<extensions>", '<dynamic numslices="3"/><extensions>'), "element 'dynamic', line 7: a network over time is no tree"),
     "xdsl-two-parents": ("tree.xdsl", XDSL.replace("<parents>road", "<parents>sky road"), "node 'slip' has parents 'sky', 'road'"),
     "xdsl-no-id": ("tree.xdsl", XDSL.replace('<cpt id="slip"', "<cpt"), "element 'cpt', line 5: needs the attribute 'id'"),
     "xdsl-twice": ("tree.xdsl", XDSL.replace("<parents>road", "<parents>sky</parents><parents>road"), "element 'parents' of node 'slip', line 5: must be one"),
