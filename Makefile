@@ -53,9 +53,10 @@ prove: $(VENV)/.run
 prove-mutants: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --dist worksteal tests/kernel
 
-# Outside oracles: pgmpy and pyAgrum read the BIF files that hltm writes and compute the same conditional moments.
-interop: $(VENV)/.interop
-	$(BIN)/python -m pytest tests/interop
+# Outside oracles: pgmpy and pyAgrum read the BIF files that hltm writes and compute the same conditional moments; KaTeX
+# and MathJax, by npm, set the formulas that `theory latex --no-label` writes.
+interop: $(VENV)/.interop $(VENV)/node/package.json
+	NODE_PATH='$(abspath $(VENV))/node/node_modules' $(BIN)/python -m pytest tests/interop
 
 # The report of a real run in Chromium, which must be installed; BROWSER_REPORT=FOLDER takes one that is there.
 browser: $(VENV)/.browser
@@ -139,6 +140,12 @@ $(VENV)/.images: $(VENV)/.run
 $(VENV)/.interop: $(VENV)/.test
 	$(PIP) --editable '.[test,interop]'
 	@touch $@
+
+# The versions are those of the file; it is copied when all is there.
+$(VENV)/node/package.json: tests/interop/package.json | $(VENV)/bin/python
+	mkdir -p $(@D)/new && cp $< $(@D)/new/
+	npm install --prefix $(@D)/new --no-audit --no-fund --no-package-lock --loglevel=error
+	rm -rf $(@D)/node_modules && mv $(@D)/new/node_modules $(@D)/ && rm -r $(@D)/new && cp $< $@
 
 $(VENV)/.mutation: $(VENV)/.test
 	$(PIP) --editable '.[test,mutation]'
