@@ -244,7 +244,8 @@ def kron_columns(inputs: Array, jacobian: Array) -> Array:
 def random_instance(tree: HLTM, rng: np.random.Generator, slope: float, width: int = 2) -> TreeInstance:
     """Random weights: multiples of 2^-12, rows scaled by a power of two so that activations keep their size.
 
-    The grid is fine, so that no pre-activation cancels by chance.
+    The grid is fine, so that no pre-activation cancels by chance. Rows have positive sums: inputs are not negative, so
+    that few ReLU neurons are dead.
     """
     sizes = {node: int(rng.integers(1, width, endpoint=True)) for node in tree.latents}
     weights = []
@@ -252,5 +253,7 @@ def random_instance(tree: HLTM, rng: np.random.Generator, slope: float, width: i
         columns = sum(sizes.get(child, 1) for child in tree.children(node))
         scale = 2.0 ** -(math.ceil(math.log2(columns)) // 2)
         odd = 2 * rng.integers(2**9, 2**12, size=(sizes[node], columns)) + 1
-        weights.append(freeze(odd * rng.choice([-1.0, 1.0], size=odd.shape) * scale / 2**12))
+        rows = odd * rng.choice([-1, 1], size=odd.shape)
+        rows = np.where(rows.sum(axis=1, keepdims=True) < 0, -rows, rows)
+        weights.append(freeze(rows * scale / 2**12))
     return TreeInstance(tree, tuple(weights), slope)

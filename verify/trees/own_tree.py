@@ -39,6 +39,8 @@ FEWEST_SAMPLES = 2000
 # Nodes that are checked times nodes of the tree: fewer are checked on a huge tree.
 NODES_IN_ALL = 6000
 FEWEST_NODES = 4
+# Nodes of a small tree.
+SMALL = 32
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def check_tree(
         raise InputError(f"tree of type {type(tree).__name__}: must be an hltm.HLTM")
     if profile not in LIMITS:
         raise InputError(f"profile={show(profile)}: must be one of {', '.join(LIMITS)}")
-    limits = LIMITS[profile]
+    limits = limits_of(tree, profile)
     nodes = list(tree.latents) if all_nodes and node is None else wanted_nodes(tree, node, limits)
     cases, words = networks(tree, slope, weights, trained, seed, limits)
     exact = rational_tree(tree)
@@ -238,6 +240,14 @@ def check_tree(
     statement = replace(STATEMENT, title=f"four ways on {name}") if name else STATEMENT
     seconds = time.perf_counter() - started
     return TreeResult(statement, rows, seconds, scope=scope)
+
+
+def limits_of(tree: HLTM, profile: Profile) -> Limits:
+    """The limits of a profile; a small tree has few branches, which may be four times as large."""
+    limits = LIMITS[profile]
+    if len(tree) > SMALL:
+        return limits
+    return replace(limits, enumeration=4 * limits.enumeration, closed=4 * limits.closed, torch=4 * limits.torch)
 
 
 def wanted_nodes(tree: HLTM, node: Any, limits: Limits) -> list[Any]:

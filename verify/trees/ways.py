@@ -97,6 +97,7 @@ class Ledger:
     seen: set[tuple[str, Any]] = field(default_factory=set)
     unseen: set[tuple[str, Any]] = field(default_factory=set)
     passed: set[Any] = field(default_factory=set)
+    live: set[str] = field(default_factory=set)
     error: float = 0.0
 
     def leave_out(self, quantity: str, way: str, node: Any, reason: str) -> None:
@@ -247,6 +248,9 @@ class CaseWays:
         for quantity in QUANTITIES:
             forms, ways = self.values(ledger, quantity, node)
             self.drop_weak(ledger, quantity, node, ways, forms)
+            known = [form.value for form in forms] + [value for value, _ in ways.values()]
+            if any(bool((value != 0).any()) for value in known):
+                ledger.live.add(quantity)
             if quantity == "activation":
                 ways["sampling"] = sampled
                 self.note_sampling(ledger, node, sampled)
@@ -350,13 +354,16 @@ def row_of(ledger: Ledger, quantity: str, way: str, worst: Clash | None, samples
     missing = ledger.missing.get((quantity, way), [])
     compared = len(ledger.compared.get((quantity, way), ()))
     notes, effect, weak = [f"{compared} compared"], "", False
+    if compared and quantity not in ledger.live:
+        weak = True
+        notes.append("every value is zero, so that no factor could be wrong")
     if missing:
         notes.append(f"{len(missing)} left out: {missing[0][1]}")
     if way == "enumeration" and ledger.passed:
         notes.append(f"means passed from the leaves, not listed, below {counted(len(ledger.passed), 'node')}")
     if way == "sampling" and compared:
         every = len(ledger.seen) + len(ledger.unseen)
-        weak = not ledger.seen and every > 0
+        weak = weak or (not ledger.seen and every > 0)
         effect = f"an entry of the covariance that is {2 * ledger.error:.2g} off"
         notes.append(
             f"{samples:,} samples a root state; above the error at {len(ledger.seen)} of {every}; refutes {effect}"
