@@ -130,7 +130,7 @@ def test_forms_without_weights_are_those_of_every_state(name):
     expected = oracle.covariance(oracle.read[..., None], oracle.read[..., None])
     for numbers in (True, False):
         found = theory.activation_covariance(tree, node, numbers=numbers, leaves="one-hot")
-        values = np.array(found.subs(theory.parameter_values(tree)), dtype=float)
+        values = np.array(found.xreplace(theory.parameter_values(tree)), dtype=float)
         assert np.allclose(values, expected, atol=1e-12)
     # The indicators of a leaf sum to one: its rows sum to zero.
     first = tree.cardinality(tree.children(node)[0])
@@ -138,7 +138,7 @@ def test_forms_without_weights_are_those_of_every_state(name):
     if tree.is_binary:
         form = theory.activation_covariances(tree, leaves="one-hot")[node]
         assert len(form.vector) == 2 * len(tree.children(node))
-        ratio = np.array([v.subs(theory.parameter_values(tree)) for v in form.vector], dtype=float)
+        ratio = np.array([v.xreplace(theory.parameter_values(tree)) for v in form.vector], dtype=float)
         assert np.allclose(np.outer(ratio, ratio) * expected[1, 1] / ratio[1] ** 2, expected, atol=1e-12)
 
 
