@@ -88,11 +88,11 @@ def _rational(text: str) -> Fraction | None:
     return Fraction(text)
 
 
-def _decimal(text: str) -> Fraction:
+def _decimal(text: str) -> Fraction | int:
     value = _rational(text)
     if value is None:
         raise InputError(f"number {show(text)}: must be finite, and of at most {_DIGITS} digits")
-    return value
+    return int(value) if value.denominator == 1 else value
 
 
 def _constant(text: str) -> Any:
@@ -104,7 +104,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise InputError(f"key {show(twice)}: must not be given twice")
+        raise InputError(f"key {show(twice)}: must not be given twice in one JSON object")
     return result
 
 
