@@ -90,6 +90,8 @@ def test_a_study_of_many_states_measures_what_training_alone_gives():
 def test_networks_as_published_read_states_0_and_1(settings):
     with pytest.raises(InputError, match="must be 2 and 'state' for networks as published"):
         Study(as_published=True, **settings)
+    with pytest.raises(InputError, match="3 states of node 0: must be 2 for a network as published"):
+        numeric.published_network(study_tree(1, 2, 0.5, 0, states=3), 2, [0])
 
 
 def test_a_member_is_what_training_it_alone_gives(results):

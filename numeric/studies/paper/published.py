@@ -80,7 +80,11 @@ class PublishedNetwork:
 
 
 def complete_plan(tree: HLTM, width: int) -> Plan:
-    """Plan of a complete tree; other shapes are refused."""
+    """Plan of a complete tree of two states; others are refused."""
+    wide = next((node for node in tree.nodes if tree.cardinality(node) != 2), None)
+    if wide is not None:
+        states = f"{tree.cardinality(wide)} states of node {show(wide)}"
+        raise InputError(f"{states}: must be 2 for a network as published, which reads states 0 and 1")
     plan = make_plan(tree, dict.fromkeys(tree.latents, width), torch.device("cpu"))
     for depth, level in enumerate(plan.levels[:-1]):
         if level.leaves or len(level.blocks) != 1 or level.order is not None:
@@ -107,7 +111,7 @@ def published_network(tree: HLTM, width: int, seeds: Sequence[int]) -> Published
     Raises
     ------
     InputError
-        A tree that is not complete, a width below 1.
+        A tree that is not complete, a node of more states than two, a width below 1.
 
     Examples
     --------
