@@ -37,16 +37,20 @@ def train_and_measure(
     """Train, or resume the interrupted run of a folder; gives all results as JSON data."""
     from numeric.training.loop import plain
     from numeric.training.train import train
+    from numeric.trees.metrics import check_samples
     from numeric.trees.network import TreeNetwork
 
     tree = load(file)
+    check_samples(tree, samples)
     before = TreeNetwork(tree, device=device, **network)
     progress.start(training["steps"], "training")
 
     def recorded(step: int, loss: float) -> None:
         progress.at(step, f"training, mean loss {loss:.6g}" if step else "training")
 
-    trace = train(before, tree, checkpoint_dir=folder, progress=recorded, **training)
+    # Nothing here reads the networks of earlier records; a folder keeps them for whoever reads it.
+    kept = folder is not None
+    trace = train(before, tree, checkpoint_dir=folder, progress=recorded, keep_networks=kept, **training)
     progress.start(None, "correlations and ceilings")
     records: list[dict[str, Any]] = [{"step": trace.steps[0], "loss": None, "dead": int(trace.dead[0].sum())}]
     for step, losses, dead in zip(trace.steps[1:], trace.losses, trace.dead[1:], strict=True):
@@ -63,22 +67,22 @@ def train_and_measure(
 def _levels(before: "TreeNetwork", trace: "TrainingTrace", tree: HLTM, samples: int, seed: int) -> list[dict[str, Any]]:
     """Correlations of neurons and groups, shares of the ceiling, by level."""
     from numeric.trees.ceilings import ceilings, share_of_ceiling
-    from numeric.trees.metrics import correlations, level_means
+    from numeric.trees.metrics import all_correlations, level_means
 
-    first, last = (correlations(each, tree, samples, seed) for each in (before, trace.network))
+    first, last = all_correlations([before, trace.network], tree, samples, seed)
     # A seed that no member has.
     ceiling = ceilings(tree, samples, seed + before.ensemble, before.device)
     share = level_means(share_of_ceiling(last.best, ceiling.expand_as(last.best)), last.heights)
     top = level_means(ceiling, last.heights)[0]
+    columns = {
+        "before": first.by_level, "after": last.by_level, "ceiling": top, "share": share,
+        "group_before": first.group_by_level, "group_after": last.group_by_level,
+    }  # fmt: skip
+    lists = {name: values.movedim(-1, 0).tolist() for name, values in columns.items()}
     return [
-        {
-            "level": level + 1, "before": first.by_level[:, level].tolist(), "after": last.by_level[:, level].tolist(),
-            "ceiling": top[level].item(), "share": share[:, level].tolist(),
-            "group_before": first.group_by_level[:, level].tolist(),
-            "group_after": last.group_by_level[:, level].tolist(),
-        }
+        {"level": level + 1, **{name: rows[level] for name, rows in lists.items()}}
         for level in range(max(last.heights))
-    ]  # fmt: skip
+    ]
 
 
 def write_report(report: Mapping[str, Any], target: str | None, quiet: bool) -> None:

@@ -4,7 +4,7 @@ It is the maximal correlation of the latent with the leaves (Hirschfeld, Gebelei
 joint law; for a latent of two states the standard deviation of its posterior mean in units of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from hltm.base.errors import InputError
 from hltm.exact import leaf_configurations
 from numeric.towers.checks import check_device
 from numeric.towers.network import slices
-from numeric.trees.metrics import NUMBERS, latent_sampler, latent_states
+from numeric.trees.metrics import NUMBERS, check_samples, latent_sampler, latent_states, leaf_places
+from numeric.trees.streamed import postorder
 from numeric.trees.streams import same_shape
 
 LEAF_LIMIT = 2**16  # configurations
@@ -53,6 +54,13 @@ def posteriors(
     (tensor([[[0.1000, 0.5000],
              [0.9000, 0.5000]]], dtype=torch.float64), tensor([[0.5000, 0.5000]], dtype=torch.float64))
     """
+    found = {node: (own, prior) for node, own, prior in _posteriors_upwards(trees, leaves)}
+    order = same_shape(trees).latents
+    return {node: found[node][0] for node in order}, {node: found[node][1] for node in order}
+
+
+def _posteriors_upwards(trees: Sequence[HLTM], leaves: Tensor) -> Iterator[tuple[Node, Tensor, Tensor]]:
+    """Every latent with its posteriors and its prior, children before parents; few of them in memory at a time."""
     tree = same_shape(trees)
     column = {leaf: number for number, leaf in enumerate(tree.leaves)}
     tables: dict[Node, Tensor] = {}
@@ -63,20 +71,19 @@ def posteriors(
             tables[child] = torch.from_numpy(table).to(leaves.device)
             prior[child] = torch.einsum("ts,tsu->tu", prior[node], tables[child])
     below: dict[Node, Tensor] = {}
-    result: dict[Node, Tensor] = {}
-    for node in reversed(tree.nodes):
-        if node in column:
-            state = leaves[:, column[node]]
-            below[node] = torch.stack([state == number for number in range(tree.cardinality(node))], dim=1).double()
-            continue
+    for node in postorder(tree):
         likelihood = torch.ones(())
         for child in tree.children(node):
-            likelihood = likelihood * torch.matmul(tables[child], below.pop(child))
+            if child in column:
+                state = leaves[:, column[child]]
+                own = torch.stack([state == number for number in range(tree.cardinality(child))], dim=1).double()
+            else:
+                own = below.pop(child)
+            likelihood = likelihood * torch.matmul(tables[child], own)
         # Scaled by the largest entry: products over many leaves would vanish.
         below[node] = likelihood / likelihood.amax(1, keepdim=True)
         joint = below[node] * prior[node].unsqueeze(-1)
-        result[node] = joint / joint.sum(1, keepdim=True)
-    return {node: result[node] for node in tree.latents}, {node: prior[node] for node in tree.latents}
+        yield node, joint / joint.sum(1, keepdim=True), prior[node]
 
 
 def posterior_means(
@@ -227,13 +234,15 @@ def ceilings(
     place = check_device(device) if isinstance(device, str) else device
     tree, count = same_shape(sources), integer(samples, "samples", 1)
     streams = [seeds + number for number in range(len(sources))] if isinstance(seeds, int) else list(seeds)
-    sampler = latent_sampler(sources, streams, count, place)
+    check_samples(tree, count)
+    sampler, leaf = latent_sampler(sources, streams, count, place), leaf_places(tree)
     result = []
     states = max(tree.cardinality(node) for node in tree.nodes)
     for members in slices(len(sources), NUMBERS // (2 * states * len(tree) * sampler.towers * sampler.batch)):
-        leaves, _ = latent_states(sampler, members)
-        found, prior = posteriors(sources[members], leaves)
-        result.append(torch.stack([_ceiling(found[node], prior[node]) for node in tree.latents], dim=-1))
+        leaves = latent_states(sampler, members)[:, leaf]
+        upwards = _posteriors_upwards(sources[members], leaves)
+        found = {node: _ceiling(own, prior) for node, own, prior in upwards}
+        result.append(torch.stack([found[node] for node in tree.latents], dim=-1))
     return torch.cat(result)
 
 

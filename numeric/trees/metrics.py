@@ -22,10 +22,12 @@ from numeric.trees.network import TreeNetwork
 from numeric.trees.operator import identity_at, pull_back, run
 from numeric.trees.plan import Block, gathered, own_rows
 from numeric.trees.readout import canonical_correlations, indicators, multiple_correlation, ratio_and_constant
+from numeric.trees.streamed import groups_upwards
 from numeric.trees.streams import TripleSampler, same_shape
 
 PURPOSE = 2  # of the draws: apart from those of training
 NUMBERS = 2**22  # in memory at a time
+STATE_LIMIT = 2**32  # of all nodes of one member, a byte each
 _TOWERS = 10  # independent samples of one draw: x_1 and nine negatives
 
 
@@ -97,8 +99,11 @@ def level_means(values: Float[Tensor, "*lead latents"], heights: Sequence[int]) 
     >>> level_means(torch.tensor([3.0, 1.0, 2.0]), (2, 1, 1))
     tensor([1.5000, 3.0000])
     """
-    levels = torch.tensor(heights, device=values.device)
-    return torch.stack([values[..., levels == level].mean(-1) for level in range(1, max(heights) + 1)], dim=-1)
+    places: list[list[int]] = [[] for _ in range(max(heights))]
+    for place, level in enumerate(heights):
+        places[level - 1].append(place)
+    means = [values[..., torch.tensor(own, device=values.device)].mean(-1) for own in places]
+    return torch.stack(means, dim=-1)
 
 
 def latent_heights(tree: HLTM) -> tuple[int, ...]:
@@ -204,10 +209,24 @@ def fresh_samples(
 
     At least `samples`, a multiple of ten; those of a member do not depend on how many are taken together.
     """
-    sampler = latent_sampler(trees, seeds, samples, network.device, network.dtype)
+    sampler, leaf = latent_sampler(trees, seeds, samples, network.device, network.dtype), leaf_places(network.tree)
     for members in slices(network.ensemble, NUMBERS // (numbers * sampler.batch * _TOWERS)):
         own = network.with_parameters([block[members] for block in network.parameters])
-        yield Fresh(members, own, *latent_states(sampler, members, step))
+        states = latent_states(sampler, members, step)
+        yield Fresh(members, own, states[:, leaf].to(network.dtype), states)
+
+
+def leaf_places(tree: HLTM) -> list[int]:
+    """Places of the leaves among all nodes."""
+    number = {node: index for index, node in enumerate(tree.nodes)}
+    return [number[leaf] for leaf in tree.leaves]
+
+
+def check_samples(tree: HLTM, samples: int) -> None:
+    """Refuse samples whose states, a byte each, do not fit."""
+    if (states := samples * len(tree)) > STATE_LIMIT:
+        rule = f"must be at most {STATE_LIMIT:,} states, are {states:,}; use fewer samples"
+        raise InputError(f"samples={samples:,} of {len(tree):,} nodes: {rule}")
 
 
 def latent_sampler(
@@ -217,12 +236,10 @@ def latent_sampler(
     return TripleSampler(trees, seeds, -(-samples // _TOWERS), _TOWERS - 1, device, dtype)
 
 
-def latent_states(sampler: TripleSampler, members: slice, step: int = 0) -> tuple[Tensor, Tensor]:
-    """Leaves and all states of some members; x_+ is left out, since it shares its root with x_1."""
+def latent_states(sampler: TripleSampler, members: slice, step: int = 0) -> Tensor:
+    """All states of some members, ``(E, nodes, n)``; x_+ is left out, since it shares its root with x_1."""
     part = sampler.keep(torch.arange(members.start, members.stop, device=sampler.keys.device))
-    first, second = sampler.batch, 2 * sampler.batch
-    leaves, states = (torch.cat([v[..., :first], v[..., second:]], dim=-1) for v in part.states(step, PURPOSE))
-    return leaves, states
+    return part.independent(step, PURPOSE)
 
 
 @torch.no_grad()
@@ -271,36 +288,61 @@ def correlations(
     >>> found.best.shape, found.by_level.shape
     (torch.Size([3, 3]), torch.Size([3, 2]))
     """
+    return all_correlations([network], trees, samples, seeds, step)[0]
+
+
+def all_correlations(
+    networks: Sequence[TreeNetwork],
+    trees: HLTM | Sequence[HLTM] | None,
+    samples: int,
+    seeds: int | Sequence[int],
+    step: int = 0,
+) -> list[Correlations]:
+    """Correlations of networks of one plan on the same samples, drawn once."""
+    network = networks[0]
     sources, streams = member_trees(network, trees), member_seeds(network, seeds)
     tree, count = network.tree, integer(samples, "samples", 2)
-    number = {node: index for index, node in enumerate(tree.nodes)}
-    found: dict[Node, list[tuple[Tensor, ...]]] = {node: [] for node in tree.latents}
+    check_samples(tree, count)
     wide = sum(tree.cardinality(node) for node in tree.latents if tree.cardinality(node) > 2)
-    for fresh in fresh_samples(network, sources, streams, count, 3 * network.plan.neurons + 3 * wide):
-        levels = fresh.network.levels(fresh.leaves.mT)
-        for level, activations in zip(network.plan.levels, levels, strict=True):
-            for block in level.blocks:
-                whole = own_rows(block, activations)
-                for states, places in _by_states(tree, block):
-                    rows = whole if len(places) == len(block.nodes) else whole[:, places]
-                    latent = fresh.states[:, [number[block.nodes[place]] for place in places]]
-                    measured = _measured(rows, latent, states)
-                    for own, place in enumerate(places):
-                        found[block.nodes[place]].append(tuple(part[:, own] for part in measured))
+    numbers = 3 * network.plan.neurons + 3 * wide
+    sampler = latent_sampler(sources, streams, count, network.device, network.dtype)
+    leaf = leaf_places(tree)
+    found: list[dict[Node, list[tuple[Tensor, ...]]]] = [{node: [] for node in tree.latents} for _ in networks]
+    for members in slices(network.ensemble, NUMBERS // (numbers * sampler.batch * _TOWERS)):
+        states = latent_states(sampler, members, step)
+        leaves = states[:, leaf]
+        for own, result in zip(networks, found, strict=True):
+            _measure(own.with_parameters([block[members] for block in own.parameters]), states, leaves, result)
+    return [_joined(tree, result, -(-count // _TOWERS) * _TOWERS) for result in found]
+
+
+def _measure(network: TreeNetwork, states: Tensor, leaves: Tensor, found: dict[Node, list[tuple[Tensor, ...]]]) -> None:
+    """Measure every latent and append the result to its list."""
+    tree = network.tree
+    number = {node: index for index, node in enumerate(tree.nodes)}
+    for nodes, whole in groups_upwards(network, leaves):
+        for count, places in _by_states(tree, nodes):
+            rows = whole if len(places) == len(nodes) else whole[:, places]
+            latent = states[:, [number[nodes[place]] for place in places]]
+            measured = _measured(rows, latent, count)
+            for own, place in enumerate(places):
+                found[nodes[place]].append(tuple(part[:, own] for part in measured))
+
+
+def _joined(tree: HLTM, found: dict[Node, list[tuple[Tensor, ...]]], drawn: int) -> Correlations:
     joined = {node: [torch.cat(each) for each in zip(*parts, strict=True)] for node, parts in found.items()}
     neurons = {node: parts[0] for node, parts in joined.items()}
     best = torch.stack([each.amax(-1) for each in neurons.values()], dim=-1)
     constant = torch.stack([parts[1].sum(-1) for parts in joined.values()], dim=-1)
     group = torch.stack([parts[2][:, 0] for parts in joined.values()], dim=-1)
     canonical = {node: parts[2] for node, parts in joined.items() if tree.cardinality(node) > 2}
-    heights, drawn = latent_heights(tree), -(-count // _TOWERS) * _TOWERS
-    return Correlations(tree.latents, neurons, best, group, constant, heights, drawn, canonical)
+    return Correlations(tree.latents, neurons, best, group, constant, latent_heights(tree), drawn, canonical)
 
 
-def _by_states(tree: HLTM, block: Block) -> list[tuple[int, list[int]]]:
-    """Numbers of states of the latents of a block, each with the places of those that have as many."""
+def _by_states(tree: HLTM, nodes: Sequence[Node]) -> list[tuple[int, list[int]]]:
+    """Numbers of states of some latents, each with the places of those that have as many."""
     places: dict[int, list[int]] = {}
-    for place, node in enumerate(block.nodes):
+    for place, node in enumerate(nodes):
         places.setdefault(tree.cardinality(node), []).append(place)
     return list(places.items())
 

@@ -26,6 +26,7 @@ from numeric.towers.populations import FinitePopulation
 from numeric.trees.plan import Plan, make_plan, sweep
 
 NEURON_LIMIT = 2**24  # of all latents together: every one has its place in an index
+WEIGHT_LIMIT = 2**32  # of all members: 32 GiB in double precision
 _NAMES_SHOWN = 6
 
 
@@ -100,6 +101,14 @@ def check_tree_population(network: "TreeNetwork", population: FinitePopulation) 
     if points.dtype != network.dtype or points.device != network.device:
         kinds = f"{points.dtype} on {points.device} before weights of {network.dtype} on {network.device}"
         raise InputError(f"population: {kinds}: must share dtype and device; use population.to")
+
+
+def normalized_top(top: Tensor) -> Tensor:
+    """``u / ||u||`` of columns, 0 where ``u = 0``."""
+    norm = torch.linalg.vector_norm(top, dim=-2, keepdim=True)
+    # Both branches of `where` must stay finite, or the gradient of the unused one is NaN.
+    safe = torch.where(norm > 0, norm, 1.0)
+    return torch.where(norm > 0, top / safe, 0.0)
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -189,6 +198,10 @@ class TreeNetwork:
             raise InputError(f"sigma_w={sigma_w!r} of the weights: must be positive and finite")
         kind = check_leaves(leaves)
         plan = make_plan(check_tree(tree), check_width(tree, width), place, kind)
+        weights = members * sum(len(block.nodes) * block.shape[0] * block.shape[1] for block in plan.blocks)
+        if weights > WEIGHT_LIMIT:
+            raise InputError(f"width={show(width)}, ensemble={members:,}: must give at most {WEIGHT_LIMIT:,} weights, "
+                             f"give {count(weights)}")  # fmt: skip
         generator = torch.Generator().manual_seed(start)
         parameters = []
         for block in plan.blocks:
@@ -346,11 +359,7 @@ class TreeNetwork:
         below = self.slope
         levels = sweep(self.plan, self.parameters, self.inputs(leaves), lambda p: functional.leaky_relu(p, below))
         if self.output == "normalized":
-            top = levels[0]
-            norm = torch.linalg.vector_norm(top, dim=-2, keepdim=True)
-            # Both branches of `where` must stay finite, or the gradient of the unused one is NaN.
-            safe = torch.where(norm > 0, norm, 1.0)
-            levels[0] = torch.where(norm > 0, top / safe, 0.0)
+            levels[0] = normalized_top(levels[0])
         return levels
 
     def forward(self, leaves: Num[Tensor, "*ensemble batch n_leaves"]) -> Float[Tensor, "E batch n_L"]:

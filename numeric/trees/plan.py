@@ -7,7 +7,7 @@ writes to the same rows. Section 6 of the notes: a group N_mu sits at every late
 its children; a leaf is one neuron, its state number, or one for each state, the indicators of its states.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +64,7 @@ class Plan:
 
 def _index(values: list[int], size: int, device: torch.device) -> Tensor | None:
     """The values as an index tensor; None if they are ``0 .. size - 1``."""
-    if values == list(range(size)):
+    if len(values) == size and values == list(range(size)):
         return None
     return torch.tensor(values, dtype=torch.int64, device=device)
 
@@ -126,28 +126,34 @@ def gathered(block: Block, below: Tensor) -> Tensor:
     return result
 
 
-def leaf_rows(level: Level, leaves: Tensor) -> Tensor:
+def leaf_rows(level: Level, leaves: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Activations of the leaves of a level, ``(..., rows, batch)``, from the states of all leaves."""
     rows = leaves if level.columns is None else leaves.index_select(-2, level.columns)
-    return rows if level.states is None else (rows == level.states).to(leaves.dtype)
+    return (rows if level.states is None else rows == level.states).to(dtype or leaves.dtype)
 
 
 def sweep(plan: Plan, parameters: Sequence[Tensor], leaves: Tensor, activation: Activation) -> list[Tensor]:
-    """Activations of all levels, from the leaves up."""
-    ensemble = len(parameters[0])
-    result: list[Tensor] = []
+    """Activations of all levels, from the root down."""
+    return list(upwards(plan, parameters, leaves, activation))[::-1]
+
+
+def upwards(
+    plan: Plan, parameters: Sequence[Tensor], leaves: Tensor, activation: Activation, dtype: torch.dtype | None = None
+) -> Iterator[Tensor]:
+    """Activations of one level after the other, from the leaves up; only the last one is kept."""
+    ensemble, below = len(parameters[0]), leaves
     for depth in range(len(plan.levels) - 1, -1, -1):
         level = plan.levels[depth]
         pieces = []
         if level.leaves:
-            rows = leaf_rows(level, leaves)
+            rows = leaf_rows(level, leaves, dtype)
             pieces.append(rows.expand(ensemble, -1, -1) if level.blocks else rows)
         for block in level.blocks:
-            before = _product(parameters[block.number], gathered(block, result[-1]))
+            before = _product(parameters[block.number], gathered(block, below))
             pieces.append(activation(before) if depth else before)
         joined = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
-        result.append(joined if level.order is None else joined.index_select(-2, level.order))
-    return result[::-1]
+        below = joined if level.order is None else joined.index_select(-2, level.order)
+        yield below
 
 
 def _product(matrices: Tensor, inputs: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from hltm import HLTM
@@ -71,6 +71,7 @@ def _high(product: Tensor, beside: Tensor, key: Tensor, *, out: Tensor) -> None:
 
 
 _WORDS_AT_A_TIME = 2**19  # of all members and some steps: small enough for the cache, large enough for a launch
+_WORDS_AT_ONCE = 2**24  # of one step: 128 MiB; more are made for some nodes at a time, at four times the work
 
 _NUMBERS = (torch.uint8, torch.int16, torch.int32)  # of states: the smallest that holds them all
 
@@ -158,6 +159,46 @@ class TripleSampler:
         """Leaves ``(E, n_leaves, samples)`` and, in the order of ``tree.nodes``, all states ``(E, nodes, samples)``."""
         leaves, states = self._run(step, 1, purpose, latents=True)
         return leaves[0], states[0]
+
+    def independent(self, step: int, purpose: int) -> Integer[Tensor, "E nodes samples"]:
+        """All states of ``x_1`` and the negatives, ``(E, nodes, (1 + H) B)``, in the order of ``tree.nodes``.
+
+        They are those of :meth:`states` without ``x_+``, which shares its root with ``x_1``.
+        """
+        if self.members * self.words_per_step <= _WORDS_AT_ONCE:
+            _, states = self.states(step, purpose)
+            return torch.cat([states[..., : self.batch], states[..., 2 * self.batch :]], dim=-1)
+        head, samples = self._roots * self.batch, self.towers * self.batch
+        device = self.keys.device
+        result = torch.empty(self.members, len(self.tree), head, dtype=self._numbers, device=device)
+        draws = self._some_words(step, purpose, 0, head).reshape(1, self.members, self._roots, self.batch)
+        result[:, 0] = choose(self._prior, None, draws)[0].flatten(1)
+        some, first_above = max(1, _WORDS_AT_A_TIME // (self.members * samples)), 0
+        for level in self._levels:
+            for start in range(level.rows.start, level.rows.stop, some):
+                stop = min(start + some, level.rows.stop)
+                part = slice(start - level.rows.start, stop - level.rows.start)
+                words = self._some_words(step, purpose, head + start * samples, head + stop * samples)
+                draws = words.unflatten(-1, (stop - start, samples))
+                draws = torch.cat([draws[..., : self.batch], draws[..., 2 * self.batch :]], dim=-1)
+                above = result[:, first_above + level.above[part]]
+                above = above.bool() if level.steps.shape[:2] == (2, 1) else above
+                result[:, 1 + start : 1 + stop] = choose(level.steps[:, :, :, part], above, draws)
+            first_above = 1 + level.rows.start
+        return result
+
+    def _some_words(self, step: int, purpose: int, start: int, stop: int) -> Int[Tensor, "E words"]:
+        """Words ``start .. stop - 1`` of a step."""
+        fourth, parts = -(-self.words_per_step // 4), []
+        key = [half.unsqueeze(-1) for half in self.keys]
+        while start < stop:
+            lane, first = divmod(start, fourth)
+            count = min(stop - start, fourth - first)
+            number = torch.arange(first, first + count, device=self.keys.device)
+            counter = (number, step % WORD, step // WORD, purpose)
+            parts.append(philox(counter, key, (self.members, count))[lane])
+            start += count
+        return torch.cat(parts, dim=-1)
 
     def _run(self, step: int | Tensor, steps: int, purpose: int, latents: bool) -> tuple[Tensor, Tensor]:
         words = self.words(step, steps, purpose)
