@@ -38,4 +38,11 @@ class TreeWarning(UserWarning):
     """Something in a tree file was changed or left out when it was read: rounded rows, attributes of other programs.
 
     Python shows it as a warning, a command as one line on stderr.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", TreeWarning)
+    ...     warnings.warn("1 row is rounded and divided by its sum", TreeWarning)
     """
