@@ -87,6 +87,8 @@ from .towers.tangent import output_flow as output_flow
 from .towers.tangent import tangent_kernel as tangent_kernel
 from .training.loop import Failure as Failure
 from .training.loop import TrainingTrace as TrainingTrace
+from .training.saved import SavedRun as SavedRun
+from .training.saved import load_run as load_run
 from .training.train import train as train
 from .trees.ceilings import ceilings as ceilings
 from .trees.ceilings import exact_ceilings as exact_ceilings

@@ -299,6 +299,15 @@ def test_a_run_on_another_tree(trained_run):
         verify.check_tree(hltm.complete_tree(2, 2, 0.7), trained=trained_run[1])
 
 
+def test_a_run_with_one_hot_leaves(tmp_path):
+    tree = hltm.star_tree(2, 0.5)
+    network = numeric.TreeNetwork(tree, 2, leaves="one-hot")
+    trace = numeric.train(network, tree, steps=2, batch=4, checkpoint_dir=tmp_path)
+    assert bool((load_run(tmp_path, tree).network.matrix(0) == trace.network.matrix(0)).all())
+    with pytest.raises(InputError, match="one-hot leaves; must read a leaf as its state number"):
+        verify.check_tree(tree, trained=tmp_path)
+
+
 def test_a_damaged_run(trained_run, tmp_path):
     tree, folder, _ = trained_run
     state = json.loads((folder / "state.json").read_text())

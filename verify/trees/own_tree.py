@@ -297,6 +297,8 @@ def trained_cases(tree: HLTM, folder: str | Path, limits: Limits) -> tuple[list[
     from numeric.training.saved import load_run
 
     run = load_run(folder, tree)
+    if run.network.leaves != "state":
+        raise InputError(f"run folder {folder}: {run.network.leaves} leaves; must read a leaf as its state number")
     good = [member for member in range(run.network.ensemble) if member not in run.failed]
     if not good:
         raise InputError(f"run folder {folder}: all of its networks diverged; must have one that did not")
