@@ -281,7 +281,7 @@ class _XDSL(XMLReader):
 
 
 # Possessive quantifiers never backtrack: the time stays linear on hostile text.
-_NET_TOKEN = re.compile(r'%[^\n]*+|"(?:[^"\\]|\\.)*+"|[{}()=;|,]|[^\s{}()=;|,"%]++|"', re.DOTALL)
+_NET_TOKEN = re.compile(r'(?:%[^\n]*+\s*+)++|"(?:[^"\\]|\\.)*+"|[{}()=;|,]|[^\s{}()=;|,"%]++|"', re.DOTALL)
 
 
 class _NET:
@@ -424,7 +424,7 @@ def _unquoted(piece: str) -> str:
 
 def _uai(text: str, reading: Reading) -> _Tables:
     """Read the variables, then the scope of each table with the child last, then the tables."""
-    words = (match[0] for match in re.finditer(r"[^\s#]++|#[^\n]*+", text) if match[0][0] != "#")
+    words = (match[0] for match in re.finditer(r"[^\s#]++|(?:#[^\n]*+\s*+)++", text) if match[0][0] != "#")
     kind = next(words, "")
     if kind != "BAYES":
         raise InputError(f"{show(kind) if kind else 'the end of the file'}: must be 'BAYES', a Bayesian network")

@@ -136,6 +136,7 @@ HOSTILE = {
     "numbers.net": ("node r { states = (a b); } potential (r) { data = (" + fill("0 ") + "); }", "must have at most 2 entries"),
     "parents.net": ("node r { states = (a b); } potential (r |" + fill(" r") + ") { data = (1 0); }", "a node of a tree has one parent"),
     "potentials.net": ("node r { states = (a b); }" + "".join(f"potential (z{i}) {{ data = (1 0); }}\n" for i in range(SIZE // 200)), "'z0', a table"),
+    "comments.uai": (fill("#\n"), "must be 'BAYES'"),
     "header.uai": ("BAYES 999999999 2", "the number of variables: must be an integer of at most 17"),
     "states.uai": ("BAYES 100000 " + "65536 " * 100_000 + "100000", "the number of variables in table 0"),
     "numbers.uai": ("BAYES 2 2 2 2 1 0 2 0 1 9000000 " + fill("0 "), "must have 2 entries, has 9,000,000"),
