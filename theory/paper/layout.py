@@ -100,6 +100,9 @@ def _lines(rows: Sequence[Row], room: float, ruler: "Ruler", flush: bool) -> tup
             first, *rest = ruler.packed(pieces, room - column - _INDENT)
             lines += [f"{row.left} &= {first}", *(rf"&\quad {part}" for part in rest)]
             widest = column + _INDENT
+        elif left + _SIGN + sum(size + 2 for _, size in pieces) <= room - column:
+            lines.append(f"&{row.left} = {' '.join(piece for piece, _ in pieces)}")
+            widest = column
         elif flush and left + _SIGN + pieces[0][1] <= room:
             first, *rest = ruler.packed(pieces, room - _INDENT, room - left - _SIGN)
             lines += [f"&{row.left} = {first}", *(rf"&\qquad {part}" for part in rest)]
