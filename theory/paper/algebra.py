@@ -78,6 +78,7 @@ class Algebra:
         result: Form = {}
         for (mono, word), value in left.items():
             for (other, behind), factor in right.items():
+                self._spend((len(word) + len(behind) + len(mono) + len(other)) // 8)
                 key = (_times(mono, other), word + behind)
                 total = result.get(key, Fraction(0)) + value * factor
                 if total:

@@ -7,7 +7,7 @@ from theory.paper.algebra import UndecidedError
 from theory.paper.scan import Builtin, Definition, written_out
 from theory.paper.tokens import Tokens, letters
 
-LENGTH = 200_000
+LENGTH = 60_000
 """At most so many tokens in a display with its macros written out."""
 PREFIX = "\\covop"
 Meaning = Callable[[str, int], Definition | None]
@@ -46,7 +46,8 @@ class Expander:
                 left -= len(body) + 1
                 self._stack.extend(reversed(body))
             if left < 0:
-                raise UndecidedError(f"{word} stands for more than {LENGTH:,} tokens, or for itself")
+                named = f", or {word} stands for itself" if self.used else ""
+                raise UndecidedError(f"the display has more than {LENGTH:,} tokens{named}")
         return result
 
     def _pop(self) -> str | None:

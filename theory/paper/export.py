@@ -138,11 +138,10 @@ def compared(
     """What has become of a formula in a paper; a width for which it has other equations may be that of the paper."""
     seen: dict[str, Outcome] = {}
     for width in dict.fromkeys((style.width, *WIDTHS.values())):
-        derived = formula(
-            tree, node, what, style=replace(style, width=width, prefix=style.prefix or ""), network=network
-        )
-        if derived not in seen:
-            seen[derived] = compare(paper, tag, derived)
-        if seen[derived].status in (Status.unchanged, Status.looks):
-            return seen[derived]
+        there = replace(style, width=width, prefix=style.prefix or "")
+        equations = repr(formula_rows(tree, node, what, there, network))
+        if equations not in seen:
+            seen[equations] = compare(paper, tag, formula(tree, node, what, style=there, network=network))
+        if seen[equations].status in (Status.unchanged, Status.looks):
+            return seen[equations]
     return next(iter(seen.values()))
