@@ -41,6 +41,11 @@ PROMISED = (
     "--form align",
     "--form standalone",
     "--out FILE",
+    "--width 246pt|twocolumn|beamer",
+    "--short",
+    "--label PREFIX, --no-label",
+    "--what symbols",
+    "--weights FILE --slope S",
     "python -m hltm make",
     "python -m hltm show",
     "python -m hltm convert",
@@ -291,6 +296,41 @@ for value in ("activation", "operator"):
     promise(f"--what {value}")(what(value))
 for value in ("equation", "align", "standalone"):
     promise(f"--form {value}")(form(value))
+
+
+def latex(call, *options):
+    ended = call("theory", "latex", "--tree", tree(call), "--node", "1", *options)
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
+@promise("--width 246pt|twocolumn|beamer")
+def _(call):
+    assert latex(call, "--width", "246pt") == latex(call, "--width", "twocolumn")
+    assert "\\begin{equation}" in latex(call, "--width", "beamer")
+    call("theory", "latex", "--tree", "tree.json", "--node", "1", "--width", "narrow").refused("width", "narrow")
+
+
+@promise("--short")
+def _(call):
+    assert "eq:covop:activation-short:1" in latex(call, "--short")
+
+
+@promise("--label PREFIX, --no-label")
+def _(call):
+    assert "\\label{eq:covop:figure:activation:1}" in latex(call, "--label", "figure")
+    assert "\\label" not in latex(call, "--no-label")
+
+
+@promise("--what symbols")
+def _(call):
+    assert "\\item $\\covopstrength" in latex(call, "--what", "symbols")
+
+
+@promise("--weights FILE --slope S")
+def _(call, folder):
+    (folder / "w.json").write_text('{"0": [["1/3", 1]], "1": [[1, 2]], "2": [[1, 2]]}')
+    assert "eq:covop:operator-weights:1" in latex(call, "--what", "operator", "--weights", "w.json", "--slope", "1/4")
 
 
 @promise("--out FILE")
