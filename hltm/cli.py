@@ -1,4 +1,4 @@
-"""The command line: `python -m hltm make|show|convert|draw`.
+"""The command line: `python -m hltm make|show|convert|draw|query|sample|fit`.
 
 Files are ``.json``, ``.graphml`` or ``.bif``, drawings ``.png``, ``.svg`` or ``.pdf``; a file appears complete or not
 at all. Exit codes: 0 done, 2 wrong input or usage with one line on stderr, 130 interrupted.
@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from hltm import data_cli
 from hltm.base.checks import Number, number
 from hltm.base.checks import polarity as checked_polarity
 from hltm.base.command import Job, console, finish
@@ -58,7 +59,7 @@ app.add_typer(make, name="make")
 
 @app.callback()
 def hltm() -> None:
-    """Build, describe, convert and draw hierarchical latent trees."""
+    """Build, describe, convert, draw, query, sample and fit hierarchical latent trees."""
 
 
 @make.command()
@@ -141,6 +142,9 @@ def draw(
 ) -> Job:
     """Draw a tree level by level with the polarities on its edges."""
     return partial(run_draw, partial(read_tree, file, strict, root, state_one or (), encoding), file, output)
+
+
+data_cli.register(app)
 
 
 def run_make(file: Path, build: Callable[[], HLTM]) -> int:
