@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hltm.base.errors import InputError
 from theory.paper.algebra import Key, UndecidedError, key_of
-from theory.paper.expand import Expander
+from theory.paper.expand import Expander, is_ours
 from theory.paper.grammar import Reader
 from theory.paper.looks import Lexer, Macro, Token
 from theory.paper.notation import ChangedError, Notation, quoted, symbols_of
@@ -91,14 +91,14 @@ class _Statement:
 
 def compare(paper: Paper, tag: str, derived: str) -> Outcome:
     """Compare the display of a label with the derived one."""
+    if paper.exhausted:
+        return Outcome(Status.undecided, "the macros of the paper stand for too many tokens, or for themselves")
     found = paper.by_tag.get(tag, [])
     displays = _displays(found[0]) if len(found) == 1 else []
     if not displays:
         missing = "" if found else "is not in the paper, "
         where = f"in {found[0].environment!r:.40}" if len(found) == 1 else f"{len(found)} times"
         raise InputError(f"label {tag!r}: {missing}must stand once in a display of equations, stands {where}")
-    if paper.exhausted:
-        return Outcome(Status.undecided, "its macros stand for too many tokens, or for themselves")
     ours = Paper(words(derived))
     mine = [_content(ours, display) for display in _displays(next(iter(ours.by_tag.values()))[0])[0]]
     outcomes = []
@@ -133,11 +133,14 @@ def _compared(paper: Paper, displays: Sequence[Display], mine: Sequence[str]) ->
 
 def _decided(paper: Paper, displays: Sequence[Display], mine: Sequence[str]) -> Outcome:
     raw = [word for display in displays for word in _content(paper, display)]
-    notation = Notation(paper, displays[0].start)
+    start, end = displays[0].start, displays[-1].end or 0
+    notation = Notation(paper, start, end)
     plain = letters(raw)
     mine = letters(mine)
     notation.check(_macros(plain) | _macros(mine))
-    if not notation.restyled and _core(plain) == _core(mine):
+    commands = {word for word in plain if word[0] == "\\" and not is_ours(word)}
+    own = any(paper.meaning(word, start) or paper.changes(word, start, end) for word in commands)
+    if not own and not notation.restyled and _core(plain) == _core(mine):
         return Outcome(Status.unchanged)
     theirs: list[Token] = []
     for display in displays:
@@ -145,8 +148,8 @@ def _decided(paper: Paper, displays: Sequence[Display], mine: Sequence[str]) -> 
         theirs += Lexer(expander.run()).run()
     ours = Lexer(mine).run()
     known = symbols_of(ours)
-    own = [symbol for symbol in symbols_of(theirs) if not isinstance(symbol, Macro)]
-    table = notation.table(known if own or notation.restyled else ())
+    by_hand = any(not isinstance(symbol, Macro) for symbol in symbols_of(theirs))
+    table = notation.table(known if by_hand or notation.restyled else ())
     prose: list[str] = []
     reader = Reader(table)
     left, right = list(_statements(theirs, reader, prose)), list(_statements(ours, Reader(), []))

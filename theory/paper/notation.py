@@ -32,16 +32,18 @@ def _standard(name: str) -> Definition:
 
 
 class Notation:
-    """The macros as they are defined at a place of a paper."""
+    """The macros as they are defined in a part of a paper."""
 
-    def __init__(self, paper: Paper, at: int) -> None:
-        self._paper, self._at = paper, at
+    def __init__(self, paper: Paper, at: int, end: int) -> None:
+        self._paper, self._at, self._end = paper, at, end
         self.restyled: dict[str, Definition] = {}
 
     def check(self, names: Iterable[str]) -> None:
         """Raise where a macro does not have its meaning; keep those that only look different."""
         for name in sorted(names):
             theirs = self._definition(name)
+            if self._paper.changes(PREFIX + name, self._at, self._end):
+                raise UndecidedError(f"it defines {PREFIX}{name} inside of the display")
             if theirs is not None and theirs != _standard(name) and self._differs(name, theirs):
                 self.restyled[name] = theirs
         if self.restyled:

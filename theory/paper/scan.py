@@ -164,14 +164,15 @@ class Paper:
         found = bisect_right(places, at)
         return values[found - 1] if found else None
 
+    def changes(self, name: str, start: int, end: int) -> bool:
+        """Whether a macro is defined, or gets another definition, between two places of `out`."""
+        places, _ = self._events.get(name, ((), ()))
+        return bisect_right(places, end) > bisect_right(places, start)
+
     @property
     def exhausted(self) -> bool:
         """Whether macros of its structure stand for more tokens than the limit, such as one that uses itself."""
         return self._budget <= 0
-
-    def defines(self) -> set[str]:
-        """Names that the paper defines somewhere."""
-        return set(self._events)
 
     def _scan(self) -> None:
         stream, out, now = self._stream, self.out, self._now

@@ -65,7 +65,8 @@ def _matched(pattern: re.Pattern[str], text: str, start: int, end: int) -> Itera
         elif match["text"]:
             yield from (r"\ " if t[-1].isspace() else t for t in _INNER.findall(match["text"]))
         elif match["bare"] or match["reads"]:
-            yield from (f"\\{match['reads'] or 'input'}", "{", match["bare"] or match["file"], "}")
+            name = match["bare"] or match["file"].strip()
+            yield from (f"\\{match['reads'] or 'input'}", "{", *([name] if name else []), "}")
 
 
 class Visible:
