@@ -23,9 +23,9 @@ from fractions import Fraction
 from typing import Any
 from urllib.parse import quote, unquote
 
-from hltm.base.checks import Node, Number, halves, number, polarity, show
+from hltm.base.checks import Node, Number, count, halves, number, polarity, show
 from hltm.base.errors import InputError
-from hltm.bif_reader import NAME, STATES, Parser
+from hltm.bif_reader import NAME, STATE_LIMIT, STATES, Parser
 from hltm.bif_reader import Network as Network
 from hltm.bif_reader import Variable as Variable
 from hltm.nodelink import tree_from_form
@@ -47,6 +47,10 @@ def to_bif(tree: HLTM) -> str:
     lines.append("}")
     for node in tree.nodes:
         states = tree.cardinality(node)
+        if states > STATE_LIMIT:
+            raise InputError(
+                f"cardinality={count(states)} of node {show(node)}: must be at most {count(STATE_LIMIT)} in BIF"
+            )
         lines.append(f"variable {words[node]} {{")
         labels[node] = _labels(tree.states(node))
         lines.append(f"  type discrete [ {states} ] {{ {', '.join(labels[node])} }};")
@@ -144,7 +148,8 @@ def _edge_values(name: str, variable: Variable, reading: Reading) -> dict[str, A
         (value,) = _numbers(variable.properties["polarity"], place, 1)
         value = polarity(value, place)
     low, high = halves(value)
-    _agree(name, "polarity", [(high, low), (low, high)], rows, reading)
+    if rows != [[high, low], [low, high]]:
+        _agree(name, "polarity", [(high, low), (low, high)], rows, reading)
     return {"polarity": value}
 
 
@@ -215,6 +220,7 @@ def _state_names(name: str, variable: Variable) -> Names:
     return names
 
 
+@functools.lru_cache(16)
 def _labels(names: Names) -> Names:
     """Return a different word for every state: its name if that is a plain word or number."""
     if all(map(_is_label, names)):

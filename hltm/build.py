@@ -62,7 +62,7 @@ def complete_tree(
     ((3, 4, 5, 6), (1, 2), [0.5, 0.5])
     """
     depth, branching = integer(depth, "depth", 1), integer(branching, "branching", 1)
-    nodes = _complete_size(depth, branching)
+    nodes = complete_size(depth, branching)
     edges = (((child - 1) // branching, child) for child in range(1, nodes))
     return _symmetric_tree(edges, polarity, root_polarity, seed)
 
@@ -214,7 +214,8 @@ def _range(value: object, name: str, check: Callable[[object, str], Any]) -> tup
     return low, high
 
 
-def _complete_size(depth: int, branching: int) -> int:
+def complete_size(depth: int, branching: int) -> int:
+    """Return the number of nodes of a complete tree; refuse too many."""
     nodes, width = 1, 1
     if branching == 1:
         nodes = depth + 1

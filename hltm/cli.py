@@ -13,13 +13,13 @@ from typing import Annotated
 import typer
 
 from hltm import data_cli
-from hltm.base.checks import Number, number
+from hltm.base.checks import Number, integer, number
 from hltm.base.checks import polarity as checked_polarity
 from hltm.base.command import Job, console, finish
 from hltm.base.errors import InputError
 from hltm.base.progress import shown
-from hltm.build import Polarity, caterpillar_tree, complete_tree, random_tree, star_tree
-from hltm.files import check_suffix, load, save
+from hltm.build import NODE_LIMIT, Polarity, caterpillar_tree, complete_size, complete_tree, random_tree, star_tree
+from hltm.files import check_size, check_suffix, load, save
 from hltm.states import with_state_one
 from hltm.tables import read_number
 from hltm.tree import HLTM, find_node
@@ -73,14 +73,20 @@ def complete(
 ) -> Job:
     """Every latent has the same number of children; symmetric binary tables."""
     return lambda: run_make(
-        file, lambda: complete_tree(depth, branching, read_polarity(polarity), read_root(root_polarity), seed)
+        file,
+        lambda: complete_size(integer(depth, "depth", 1), integer(branching, "branching", 1)),
+        lambda: complete_tree(depth, branching, read_polarity(polarity), read_root(root_polarity), seed),
     )
 
 
 @make.command()
 def star(file: Target, leaves: Leaves = 4, polarity: Rho = "0.8", root_polarity: RootRho = "0", seed: Seed = 0) -> Job:
     """All leaves hang on the root; symmetric binary tables."""
-    return lambda: run_make(file, lambda: star_tree(leaves, read_polarity(polarity), read_root(root_polarity), seed))
+    return lambda: run_make(
+        file,
+        lambda: leaves + 1,
+        lambda: star_tree(leaves, read_polarity(polarity), read_root(root_polarity), seed),
+    )
 
 
 @make.command()
@@ -89,7 +95,9 @@ def caterpillar(
 ) -> Job:
     """A spine of latents with one leaf each; symmetric binary tables."""
     return lambda: run_make(
-        file, lambda: caterpillar_tree(leaves, read_polarity(polarity), read_root(root_polarity), seed)
+        file,
+        lambda: 2 * leaves - 1,
+        lambda: caterpillar_tree(leaves, read_polarity(polarity), read_root(root_polarity), seed),
     )
 
 
@@ -102,7 +110,9 @@ def random(
     cardinality: Annotated[str, typer.Option(metavar="N|LOW:HIGH", help="States of each node.")] = "2",
 ) -> Job:
     """Random shape, random tables."""
-    return lambda: run_make(file, lambda: random_tree(leaves, seed, symmetric, read_cardinality(cardinality)))
+    return lambda: run_make(
+        file, lambda: leaves + 1, lambda: random_tree(leaves, seed, symmetric, read_cardinality(cardinality))
+    )
 
 
 @app.command()
@@ -147,9 +157,11 @@ def draw(
 data_cli.register(app)
 
 
-def run_make(file: Path, build: Callable[[], HLTM]) -> int:
-    """Build a tree and write it."""
+def run_make(file: Path, nodes: Callable[[], int], build: Callable[[], HLTM]) -> int:
+    """Build a tree of at least so many nodes and write it."""
     check_suffix(file)
+    if nodes() <= NODE_LIMIT:  # else the builder refuses
+        check_size(nodes(), file)
     with shown() as progress:
         progress.step("building the tree")
         tree = build()
@@ -193,6 +205,10 @@ def run_convert(read: Callable[[], HLTM], file: Path, output: Path) -> int:
         tree = read()
         progress.step(f"writing {output}")
         save(tree, output)
+    if tree.has_state_names:
+        sys.stderr.write(
+            "states are numbered 0, 1, ... in the order of their names; --state-one NAME chooses state 1\n"
+        )
     return 0
 
 

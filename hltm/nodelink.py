@@ -98,13 +98,13 @@ def tree_from_form(data: object, reading: Reading) -> HLTM:
     """Build a tree from data in node-link form and note what is ignored or rounded; every format ends here."""
     form = reading.own(_checked(data, Mapping, "tree"), _KEYS, "file", "the tree")
     _check_keys(form)
-    graph = _graph(form, reading)
+    graph, order = _graph(form, reading)
     undirected = form.get("directed", True) is False
     root = _chosen(graph, reading.root) if undirected or reading.root is not None else None
     if root is not None:
         graph = _restricted(graph, _component(graph, root))
     if undirected:
-        graph = _directed(graph, reading)
+        graph = _directed(graph, order, reading)
     try:
         tree = HLTM(graph)
     except ForestError as error:
@@ -112,9 +112,10 @@ def tree_from_form(data: object, reading: Reading) -> HLTM:
     return tree if reading.root is None else with_root(tree, root)  # type: ignore[arg-type]
 
 
-def _graph(form: Mapping[str, Any], reading: Reading) -> nx.DiGraph:
-    """Return the nodes and edges of a form with the attributes of a tree alone."""
+def _graph(form: Mapping[str, Any], reading: Reading) -> tuple[nx.DiGraph, list[tuple[Node, Node]]]:
+    """Return the graph of a form with the attributes of a tree alone, and its edges in their order."""
     graph: nx.DiGraph = nx.DiGraph()
+    order: list[tuple[Node, Node]] = []
     texts = _checked(form.get("graph", {}), Mapping, "'graph' of the tree")
     graph.graph.update(reading.own(texts, GRAPH_ATTRIBUTES, "graph", "the graph"))
     for i, entry in enumerate(_checked(form["nodes"], list, "nodes")):
@@ -137,7 +138,8 @@ def _graph(form: Mapping[str, Any], reading: Reading) -> nx.DiGraph:
             raise InputError(f"{name}[{i}]: the edge {show(ends)} must not be listed twice")
         graph.add_edge(*ends)
         graph.edges[ends].update(_edge_values(ends, attributes, reading))
-    return graph
+        order.append(ends)
+    return graph, order
 
 
 def _node_values(node: Node, attributes: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
@@ -205,16 +207,17 @@ def _restricted(graph: nx.DiGraph, nodes: set[Node]) -> nx.DiGraph:
     return part
 
 
-def _directed(part: nx.DiGraph, reading: Reading) -> nx.DiGraph:
+def _directed(part: nx.DiGraph, order: list[tuple[Node, Node]], reading: Reading) -> nx.DiGraph:
     """Direct the edges of an undirected tree away from the node with the prior."""
     if part.size() != len(part) - 1:
         raise InputError(f"undirected graph of {len(part):,} nodes and {part.size():,} edges: a tree has no cycle")
     directed: nx.DiGraph = nx.DiGraph(**part.graph)
     directed.add_nodes_from(part.nodes(data=True))
     near: dict[Node, list[tuple[Node, dict[str, Any]]]] = {node: [] for node in part}
-    for above, below, values in part.edges(data=True):
-        near[above].append((below, values))
-        near[below].append((above, values))
+    for above, below in order:
+        if above in part:
+            near[above].append((below, part.edges[above, below]))
+            near[below].append((above, part.edges[above, below]))
     waiting = [_chosen(part, None)]
     seen = set(waiting)
     for above in waiting:

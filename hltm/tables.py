@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,7 @@ def cardinalities_of(
     return states, names
 
 
+@lru_cache(8)
 def numbered(count: int) -> Names:
     """Return the names of states that have none: ``"0"``, ``"1"``, ..."""
     return tuple(map(str, range(count)))
