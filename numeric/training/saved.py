@@ -28,6 +28,12 @@ class SavedRun:
         Steps that were taken, and that the run has in all.
     failed : tuple of int
         Members that diverged; their weights are the last good ones.
+
+    Examples
+    --------
+    >>> import hltm
+    >>> SavedRun(TreeNetwork(hltm.star_tree(2, polarity=0.5), width=3), step=4, steps=10).step
+    4
     """
 
     network: TreeNetwork

@@ -108,7 +108,15 @@ class Scope:
 
 @dataclass(frozen=True)
 class TreeResult(Result):
-    """The result of `check_tree`: evidence for every way and quantity, and what it covers."""
+    """The result of `check_tree`: evidence for every way and quantity, and what it covers.
+
+    Examples
+    --------
+    >>> import hltm
+    >>> result = check_tree(hltm.star_tree(2, polarity=0.5), slope=0)
+    >>> result.odd_one_out, result.scope.nodes, list(result.table)
+    ('', (0,), ['closed form', 'enumeration', 'torch', 'sampling'])
+    """
 
     scope: Scope | None = None
 
