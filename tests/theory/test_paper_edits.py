@@ -155,6 +155,8 @@ LOOKS = {
     "letters exchanged": lambda t: macros().replace("{o_{", "{q_{").replace("{a_{", "{o_{").replace("{q_{", "{a_{") + t,
     "another letter by hand": lambda t: "\\renewcommand{\\covopgap}[1]{g_{#1}}" + re.sub(GAP, r"g_{\1}", t),
     "edges with a bar": lambda t: "\\renewcommand{\\covopedge}[2]{#1\\mid#2}" + t,
+    "our macros in a hook": lambda t: "\\AtBeginDocument{" + macros() + "}" + t,
+    "our macros where they are missing": lambda t: "\\ifx\\covopgap\\undefined" + macros() + "\\fi" + t,
     "a saved command": lambda t: "\\let\\oldtop\\top" + t.replace("\\top", "\\oldtop"),
 }  # fmt: skip
 MEANING = {
@@ -257,6 +259,12 @@ UNREAD = {
     "a sign at the end": lambda t: t.replace("\n\\end{aligned}", " +\n\\end{aligned}"),
     "white ink": lambda t: swapped(t, r"(\\covopstrength\{\d+\}) ", r"{\\color{white}\1} "),
     "more sides": lambda t: swapped(t, r"&= (.*?), \\\\", r"&= \1 = x, \\\\"),
+    "a definition in a hook": lambda t: "\\AtBeginDocument{\\def\\covopgap#1{2a_{#1}}\\def\\covopprior{2p}}" + t,
+    "a superscript in brackets": lambda t: t.replace("^{2}", "^{(2)}"),
+    "a term behind a sentence": lambda t: t.replace("\n\\end{aligned}", " \\text{ where } + x\n\\end{aligned}"),
+    "another formula in the display": lambda t: t.replace(
+        "\n\\end{aligned}", ", \\\\ x &= y \\label{eq:covop:activation:77}\n\\end{aligned}"
+    ),
     "two fonts": lambda t: swapped(t, GAP, r"\\mathbf{a}_{\1}"),
 }  # fmt: skip
 

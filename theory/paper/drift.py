@@ -155,10 +155,18 @@ def _decided(paper: Paper, displays: Sequence[Display], mine: Sequence[str]) -> 
     left, right = list(_statements(theirs, reader, prose)), list(_statements(ours, Reader(), []))
     table.check()
     difference = _difference(left, right, reader)
+    if difference is not None and _has_others(raw):
+        raise UndecidedError("its display has labels of other formulas too; give each a display of its own")
     if difference is not None:
         return Outcome(Status.changed, f"the paper {difference}")
     says = f"; its text is not read: {quoted(' '.join(prose))}" if prose else ""
     return Outcome(Status.looks, _looks(notation) + says)
+
+
+def _has_others(raw: Sequence[str]) -> bool:
+    """Whether a display has the labels of several exported formulas."""
+    tags = ("".join(argument(raw, at + 1).words) for at, word in enumerate(raw) if word == "\\label")
+    return sum("covop:" in tag for tag in tags) > 1
 
 
 def _looks(notation: Notation) -> str:
@@ -250,7 +258,7 @@ def _parts(lexed: Sequence[Token], prose: list[str]) -> Iterator[list[Token]]:
         if token.depth or token.kind not in ("COMMA", "SEMI", "DOT", "TEXT"):
             part.append(token)
             continue
-        if part and explains and not any(t.kind == "REL" for t in part):
+        if part and _is_named(part, explains):
             prose.append(joined([t.text for t in part]))
         elif part:
             explains = False
@@ -260,10 +268,19 @@ def _parts(lexed: Sequence[Token], prose: list[str]) -> Iterator[list[Token]]:
             explains = _explains(token.text, explains)
             if explains:
                 prose.append(token.text)
-    if part and explains and not any(t.kind == "REL" for t in part):
+    if part and _is_named(part, explains):
         prose.append(joined([t.text for t in part]))
     elif part:
         yield part
+
+
+def _is_named(part: Sequence[Token], explains: bool) -> bool:
+    """Whether a part of a sentence names a symbol; more than a symbol, which is no equation, is not decided."""
+    if not explains or any(token.kind == "REL" for token in part):
+        return False
+    if any(token.kind not in ("SYM", "HEAD", "NUM") for token in part):
+        raise UndecidedError(f"it has {quoted(joined([token.text for token in part])[:60])} in a sentence")
+    return True
 
 
 def _explains(text: str, explains: bool) -> bool:

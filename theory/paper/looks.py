@@ -10,6 +10,38 @@ from typing import NamedTuple
 
 from theory.latex.names import MACROS
 from theory.paper.algebra import UndecidedError
+from theory.paper.commands import (
+    ACCENTS,
+    ALIKE,
+    BARE,
+    BETWEEN,
+    BIG,
+    BINARY,
+    BOXES,
+    CLOSING,
+    DIMENSION,
+    DOTS,
+    DROPPED,
+    EQUALS,
+    FRACTIONS,
+    HEADS,
+    IGNORED,
+    LAYOUT,
+    LENGTH,
+    LETTERS,
+    MATH_FONTS,
+    MATRICES,
+    OPENING,
+    OPTIONAL,
+    OTHER,
+    PLACES,
+    PROSE,
+    RELATIONS,
+    SHOWN,
+    SPACES,
+    STARRED,
+    TRANSPOSE,
+)
 from theory.paper.expand import PREFIX, is_ours
 from theory.paper.scan import DISPLAYS, WRAPPERS, written_out
 from theory.paper.tokens import Tokens, joined, letters, tokens
@@ -40,97 +72,6 @@ class Macro(NamedTuple):
 
     name: str
     arguments: tuple[tuple[str, ...], ...]
-
-
-_SPACES = {
-    "\\,", "\\;", "\\:", "\\>", "\\!", "\\ ", "~", "\\quad", "\\qquad", "\\enspace", "\\enskip", "\\thinspace",
-    "\\medspace", "\\thickspace", "\\negthinspace", "\\negmedspace", "\\negthickspace", "\\hfill", "\\hfil",
-    "\\space",
-}  # fmt: skip
-_IGNORED = {
-    "\\displaystyle", "\\textstyle", "\\scriptstyle", "\\scriptscriptstyle", "\\tiny", "\\scriptsize",
-    "\\footnotesize", "\\small", "\\normalsize", "\\large", "\\Large", "\\allowdisplaybreaks", "\\allowbreak",
-    "\\nobreak", "\\nonumber", "\\notag", "\\limits", "\\nolimits", "\\relax", "\\strut", "\\mathstrut",
-    "\\hidewidth", "\\centering", "\\noindent", "\\IEEEnonumber", "\\IEEEyesnumber", "\\IEEEeqnarraynumspace",
-    "\\IEEEyessubnumber", "\\null", "\\qedhere", "$", "\\left", "\\right", "\\middle", "\\begingroup",
-    "\\endgroup", "\\bgroup", "\\egroup", "{", "}", "\\normalfont", "\\mathversion", "\\bf", "\\rm", "\\it",
-    "\\sf", "\\boldmath", "\\(", "\\)", "\\displaybreak",
-} | {f"\\{size}{side}" for size in ("big", "Big", "bigg", "Bigg") for side in ("", "l", "r", "m")}  # fmt: skip
-# Commands whose arguments (and option) only change the looks.
-_DROPPED = {
-    "\\hspace": 1, "\\vspace": 1, "\\phantom": 1, "\\hphantom": 1, "\\vphantom": 1, "\\tag": 1, "\\label": 1,
-    "\\color": 1, "\\fontsize": 2, "\\selectfont": 0, "\\setlength": 2, "\\MoveEqLeft": 0, "\\mspace": 1,
-    "\\linespread": 1, "\\footnotemark": 0,
-}  # fmt: skip
-# Commands that set their last argument, with how many arguments before it.
-_SHOWN = {
-    "\\smash": 0, "\\mathclap": 0, "\\mathllap": 0, "\\mathrlap": 0, "\\clap": 0, "\\boxed": 0, "\\ensuremath": 0,
-    "\\mathopen": 0, "\\mathclose": 0, "\\mathrel": 0, "\\mathbin": 0, "\\mathord": 0, "\\mathinner": 0, "\\mathop": 0,
-    "\\textcolor": 1, "\\lefteqn": 0, "\\colorbox": 1, "\\IEEEeqnarraymulticol": 2, "\\multicolumn": 2,
-    "\\mathpunct": 0, "\\MakeLowercase": 0,
-}  # fmt: skip
-_STARRED = {"\\tag", "\\hspace", "\\vspace"}
-_OPTIONAL = {"\\smash", "\\color", "\\textcolor", "\\colorbox", "\\footnotemark", "\\MoveEqLeft"}
-_BOXES = {"\\resizebox": 2, "\\scalebox": 1, "\\mbox": 0, "\\hbox": 0, "\\fbox": 0, "\\makebox": 0}
-_PROSE = {
-    "\\text", "\\textrm", "\\textup", "\\textnormal", "\\textit", "\\textbf", "\\textsf", "\\intertext",
-    "\\shortintertext",
-}  # fmt: skip
-_MATH_FONTS = {
-    "\\mathbf", "\\boldsymbol", "\\bm", "\\mathsf", "\\mathit", "\\mathrm", "\\mathcal", "\\mathbb",
-    "\\mathfrak", "\\mathscr", "\\mathtt", "\\pmb", "\\mathnormal", "\\symbf", "\\symbfit", "\\symsf",
-    "\\symrm", "\\bold", "\\operatorname",
-}  # fmt: skip
-_ACCENTS = {
-    "\\hat", "\\widehat", "\\tilde", "\\widetilde", "\\bar", "\\overline", "\\underline", "\\vec", "\\dot",
-    "\\ddot", "\\check", "\\breve", "\\acute", "\\grave", "\\mathring", "\\overrightarrow",
-}  # fmt: skip
-FONTS = _MATH_FONTS | _PROSE
-LETTERS = {
-    "\\alpha", "\\beta", "\\gamma", "\\delta", "\\epsilon", "\\varepsilon", "\\zeta", "\\eta", "\\theta",
-    "\\vartheta", "\\iota", "\\kappa", "\\varkappa", "\\lambda", "\\mu", "\\nu", "\\xi", "\\pi", "\\varpi",
-    "\\rho", "\\varrho", "\\sigma", "\\varsigma", "\\tau", "\\upsilon", "\\phi", "\\varphi", "\\chi", "\\psi",
-    "\\omega", "\\Gamma", "\\Delta", "\\Theta", "\\Lambda", "\\Xi", "\\Pi", "\\Sigma", "\\Upsilon", "\\Phi",
-    "\\Psi", "\\Omega", "\\ell", "\\hbar", "\\imath", "\\jmath", "\\nabla", "\\partial", "\\infty",
-    "\\emptyset", "\\varnothing", "\\aleph", "\\Re", "\\Im", "\\wp", "\\top", "\\bot", "\\mho", "\\eth",
-    "\\digamma",
-}  # fmt: skip
-_RELATIONS = {
-    "\\neq", "\\ne", "\\approx", "\\equiv", "\\sim", "\\simeq", "\\cong", "\\propto", "\\leq", "\\le", "\\geq",
-    "\\ge", "\\leqslant", "\\geqslant", "\\ll", "\\gg", "\\lt", "\\gt", "\\in", "\\notin", "\\ni", "\\subset",
-    "\\subseteq", "\\to", "\\rightarrow", "\\leftarrow", "\\Rightarrow", "\\implies", "\\iff", "\\mapsto",
-    "\\prec", "\\succ", "\\preceq", "\\succeq", "\\doteq", "\\asymp", "\\perp", "\\parallel", "<", ">",
-}  # fmt: skip
-_EQUALS = {"\\coloneqq", "\\coloneq", "\\triangleq", "\\eqdef", "\\defeq", "\\colonequals"}
-_OTHER = {
-    "\\odot", "\\oplus", "\\ominus", "\\circ", "\\ast", "\\star", "*", "\\pm", "\\mp", "\\wedge", "\\vee",
-    "\\cap", "\\cup", "\\bullet", "\\div", "\\setminus", "\\boxtimes", "\\oslash", "\\bigotimes", "\\diamond",
-}  # fmt: skip
-_OPEN = {
-    "(": "(", "[": "(", "\\{": "{", "\\lbrace": "{", "\\lbrack": "(", "\\lvert": "|", "\\lVert": "\\|", "\\langle": "<",
-    "\\lfloor": "f", "\\lceil": "c", "\\lparen": "(",
-}  # fmt: skip
-_CLOSE = {
-    ")": "(", "]": "(", "\\}": "{", "\\rbrace": "{", "\\rbrack": "(", "\\rvert": "|", "\\rVert": "\\|", "\\rangle": "<",
-    "\\rfloor": "f", "\\rceil": "c", "\\rparen": "(",
-}  # fmt: skip
-_MATRICES = {f"{kind}{small}matrix{star}" for kind in "pb" for small in ("", "small") for star in ("", "*")}
-_BARE = {"matrix", "smallmatrix", "array"}
-_LAYOUT = {"aligned", "split", "gathered", "multlined", "alignedat", "IEEEeqnarraybox"}
-_HEADS = {"array", "IEEEeqnarray", "IEEEeqnarray*"}
-_FRACTIONS = {"\\frac", "\\tfrac", "\\dfrac", "\\cfrac", "\\nicefrac", "\\sfrac", "\\flatfrac"}
-_TRANSPOSE = {("\\top",), ("T",), ("\\intercal",)}
-_BETWEEN = {"\\limits", "\\nolimits", "\\displaystyle", "\\relax"}
-_ALIKE = {"\\rightarrow": "\\to", "\\lt": "<", "\\gt": ">", "\\vert": "\\mid", "|": "\\mid", "\\ldots": "\\dots"}
-_LENGTH = re.compile(r"-?(?:[0-9]*\.?[0-9]+(?:pt|em|ex|mm|cm|in|mu|pc|bp|sp)|(?:[0-9]*\.?[0-9]*)\\[A-Za-z]+)")
-_PLACES = {"t", "b", "c", "l", "r"}
-_DIMENSION = {"\\hskip", "\\kern", "\\mkern", "\\mskip", "\\vskip"}
-_BINARY = {
-    "+": "PLUS", "-": "MINUS", "\\cdot": "TIMES", "\\times": "TIMES", "/": "SLASH", "\\otimes": "KRON",
-    "\u2212": "MINUS", "\u00b7": "TIMES",
-}  # fmt: skip
-_BIG = {"\\prod": "product", "\\sum": "sum"}
-_DOTS = {"\\dots", "\\ldots", "\\cdots", "\\dotsc"}
 
 
 class Lexer:
@@ -190,14 +131,14 @@ class Lexer:
 
     def _skip(self, at: int) -> int:
         """The place of the next token that is not a space."""
-        while at < len(self.words) and self.words[at] in _SPACES:
+        while at < len(self.words) and self.words[at] in SPACES:
             at += 1
         return at
 
     def _behind(self, at: int) -> int:
         """The place of the next token of this part that is neither a space, an empty group nor the end of a group."""
         at = self._skip(at)
-        while at < self._limit and self.words[at] in _BETWEEN:
+        while at < self._limit and self.words[at] in BETWEEN:
             at = self._skip(at + 1)
         while at < self._limit and (self.words[at] == "}" or self.words[at : at + 2] == ["{", "}"]):
             at = self._skip(at + 1 + (self.words[at] == "{"))
@@ -243,18 +184,18 @@ class Lexer:
     def _one(self, at: int, end: int) -> int:
         """Emit what starts at a place; return the place behind it."""
         word = self.words[at]
-        if word in _SPACES or word in _IGNORED:
+        if word in SPACES or word in IGNORED:
             return self._ignored(word, at)
         if word.isdecimal() and word.isascii():
             return self._number(at, end)
-        if word in _BINARY:
-            self._emit(_BINARY[word], None, word)
+        if word in BINARY:
+            self._emit(BINARY[word], None, word)
             return at + 1
-        if word in _OPEN or word in _CLOSE:
-            if word in _OPEN:
-                self._enter("OPEN", _OPEN[word], word)
+        if word in OPENING or word in CLOSING:
+            if word in OPENING:
+                self._enter("OPEN", OPENING[word], word)
                 return at + 1
-            self._leave("CLOSE", _CLOSE[word], word)
+            self._leave("CLOSE", CLOSING[word], word)
             return self._scripts(at + 1)
         if word[0] != "\\":
             return self._character(word, at)
@@ -301,7 +242,7 @@ class Lexer:
             while at < end and self.words[at].isdecimal():
                 at += 1
         after = at
-        while after < end and (self.words[after] in _SPACES or self.words[after] in "{}"):
+        while after < end and (self.words[after] in SPACES or self.words[after] in "{}"):
             after += 1
         if at - start > 40 or (after > at and after < end and self.words[after].isdecimal()):
             raise UndecidedError("it has digits with spaces or braces between them, or too many")
@@ -310,37 +251,37 @@ class Lexer:
         return self._scripts(at)
 
     def _command(self, word: str, at: int) -> int:
-        if word in LETTERS or word in _MATH_FONTS or word in _ACCENTS:
+        if word in LETTERS or word in MATH_FONTS or word in ACCENTS:
             return self._letter(at)
-        if word in _PROSE or word in _BOXES:
+        if word in PROSE or word in BOXES:
             return self._box(word, at)
-        if word in _DROPPED or word in _SHOWN:
+        if word in DROPPED or word in SHOWN:
             return self._looks(word, at)
-        if word in _DIMENSION:
+        if word in DIMENSION:
             return self._dimension(at + 1)
         if word in ("\\begin", "\\end"):
             return self._environment(word, at)
         if word in ("\\\\", "\\cr", "\\newline"):
             return self._row(at + 1)
-        if word in _FRACTIONS or word == "\\sqrt":
+        if word in FRACTIONS or word == "\\sqrt":
             return self._fraction(word, at)
-        if word in _RELATIONS or word in _EQUALS:
-            self._emit("REL", "=" if word in _EQUALS else word, word)
+        if word in RELATIONS or word in EQUALS:
+            self._emit("REL", "=" if word in EQUALS else word, word)
             return at + 1
         if word in ("\\mid", "\\vert"):
             self._emit("BAR", "|", word)
             return at + 1
-        if word in _OTHER:
+        if word in OTHER:
             self._emit("OTHER", word, word)
             return at + 1
         if is_ours(word):
             return self._macro(word, at)
-        if word in _BIG:
+        if word in BIG:
             sub, sup, end = self._read_scripts(at + 1)
             scripts = tuple(place and self.look(*place) for place in (sub, sup))
-            self._emit("BIG", (_BIG[word], *scripts), self._text(at, end))
+            self._emit("BIG", (BIG[word], *scripts), self._text(at, end))
             return end
-        if word in _DOTS:
+        if word in DOTS:
             return self._symbol(("\\dots",), at, at + 1)
         if word in ("\\underbrace", "\\overbrace"):
             return self._brace(at)
@@ -365,7 +306,7 @@ class Lexer:
         if base == ("\\Delta",) and after < self._limit:  # a difference, and its letter
             if self.words[after].isalpha():
                 return self._symbol((*base, self.words[after]), at, after + 1)
-            if self.words[after] in LETTERS or self.words[after] in _MATH_FONTS or self.words[after] in _ACCENTS:
+            if self.words[after] in LETTERS or self.words[after] in MATH_FONTS or self.words[after] in ACCENTS:
                 letter, end = self._base(after)
                 if letter is not None:
                     return self._symbol((*base, letter), at, end)
@@ -377,19 +318,19 @@ class Lexer:
 
     def _base(self, at: int) -> tuple[tuple | None, int]:
         word = self.words[at]
-        if word not in _MATH_FONTS and word not in _ACCENTS:
+        if word not in MATH_FONTS and word not in ACCENTS:
             return (word,), at + 1
         after = at + 2 if self.words[at + 1 : at + 2] == ["*"] else at + 1
         first, last, behind = self._argument(after)
         first = self._skip(first)
-        content = [w for w in self.words[first:last] if w not in _SPACES]
+        content = [w for w in self.words[first:last] if w not in SPACES]
         if content and all(w.isalpha() for w in content):
             return (word, *content), behind
-        if content and content[0] in _MATH_FONTS | _ACCENTS | LETTERS and self.words[first] == content[0]:
+        if content and content[0] in MATH_FONTS | ACCENTS | LETTERS and self.words[first] == content[0]:
             base, end = self._base(first)
             if base is not None and self._skip(end) == last:
                 return (word, base), behind
-        if word in _MATH_FONTS:
+        if word in MATH_FONTS:
             return None, behind
         return (word, self.look(first, last)), behind
 
@@ -427,14 +368,17 @@ class Lexer:
     def _superscript(self, place: tuple[int, int] | None) -> None:
         if place is None:
             return
-        plain = tuple(w for w in self.look(*place) if w not in _MATH_FONTS and w not in _PROSE and w not in "{}")
-        if plain in _TRANSPOSE:
+        plain = tuple(w for w in self.look(*place) if w not in MATH_FONTS and w not in PROSE and w not in "{}")
+        if plain in TRANSPOSE:
             self._emit("TRANSPOSE", plain[0], f"^{self._text(*place)}")
         elif plain in (("*",), ("\\dagger",), ("\\ast",), ("H",), ("\\prime",), ("t",)):
             raise UndecidedError(f"it has the superscript {plain[0]}")
         else:
             self._emit("POWER", None, "^")
+            start = len(self.tokens) + 1
             self._inner(*place)
+            if self.tokens[start].kind == "OPEN":
+                raise UndecidedError("it has a superscript in brackets")
 
     def _fraction(self, word: str, at: int) -> int:
         self._emit("SQRT" if word == "\\sqrt" else "FRAC", None, word)
@@ -452,18 +396,18 @@ class Lexer:
 
     def _looks(self, word: str, at: int) -> int:
         at += 1
-        if word in _STARRED and self.words[at : at + 1] == ["*"]:
+        if word in STARRED and self.words[at : at + 1] == ["*"]:
             at += 1
-        if word in _OPTIONAL:
+        if word in OPTIONAL:
             at = self._optional(at)
-        for _ in range(_DROPPED.get(word, _SHOWN.get(word, 0))):
+        for _ in range(DROPPED.get(word, SHOWN.get(word, 0))):
             first, last, at = self._argument(at)
             if word in ("\\color", "\\textcolor") and "white" in self._text(first, last):
                 raise UndecidedError("it has white symbols")
         return at
 
     def _dimension(self, at: int) -> int:
-        match = _LENGTH.match("".join(self.words[at : at + 12]))
+        match = LENGTH.match("".join(self.words[at : at + 12]))
         if not match:
             raise UndecidedError("a space has no length that is read")
         left = match.end()
@@ -476,7 +420,7 @@ class Lexer:
         if self.words[at : at + 1] == ["*"]:
             at += 1
         behind = self._optional(at)
-        if behind > at and _LENGTH.fullmatch("".join(self.words[at + 1 : behind - 1])):
+        if behind > at and LENGTH.fullmatch("".join(self.words[at + 1 : behind - 1])):
             at = behind
         if self._environments or not self._depth:
             self._emit("ROW", None, "\\\\")
@@ -506,7 +450,7 @@ class Lexer:
         """Text, or a box with text: words are prose, what stands between dollars is part of the formula."""
         start = at
         at += 1
-        for _ in range(_BOXES.get(word, 0)):
+        for _ in range(BOXES.get(word, 0)):
             at = self._optional(at)
             _, _, at = self._argument(at)
         at = self._optional(self._optional(at))
@@ -515,7 +459,7 @@ class Lexer:
         script = self._behind(at)
         scripted = self.words[script : script + 1] and self.words[script] in "_^"
         name = all(w.isalnum() for w in content) and content
-        if name and word in _PROSE and (scripted or "".join(content) == "diag" or not self._is_prose("".join(content))):
+        if name and word in PROSE and (scripted or "".join(content) == "diag" or not self._is_prose("".join(content))):
             return self._symbol((word, *content), start, at)
         self._mixed(first, last)
         return at
@@ -547,7 +491,7 @@ class Lexer:
         name = self._text(first, last)
         text = f"{word}{{{name}}}"
         begins = word == "\\begin"
-        if name in _MATRICES or (name in _BARE and self._is_matrix(name, begins)):
+        if name in MATRICES or (name in BARE and self._is_matrix(name, begins)):
             if not begins:
                 if self._environments[-1:] != [name]:
                     raise UndecidedError(f"{text} closes nothing")
@@ -558,17 +502,17 @@ class Lexer:
             self._environments.append(name)
             self._enter("MOPEN", None, text)
             return at
-        if name not in _LAYOUT and name not in DISPLAYS and name not in WRAPPERS and name not in _BARE:
+        if name not in LAYOUT and name not in DISPLAYS and name not in WRAPPERS and name not in BARE:
             raise UndecidedError(f"it has {text:.60}, which is not read")
-        if name not in _LAYOUT and name not in _BARE:
+        if name not in LAYOUT and name not in BARE:
             self._emit("ROW", None, text)
         return self._head(name, at) if begins else at
 
     def _head(self, name: str, at: int) -> int:
         """The place behind the options and the arguments of an environment."""
-        behind = self._optional(at) if name in _LAYOUT or name in _HEADS or name in _MATRICES else at
+        behind = self._optional(at) if name in LAYOUT or name in HEADS or name in MATRICES else at
         option = "".join(self.words[at + 1 : behind - 1])
-        if behind > at and (option in _PLACES or (name not in _MATRICES and _LENGTH.fullmatch(option))):
+        if behind > at and (option in PLACES or (name not in MATRICES and LENGTH.fullmatch(option))):
             at = behind
         if "alignat" in name or name == "array" or name.startswith("IEEE"):
             _, _, at = self._argument(at)
@@ -586,7 +530,7 @@ class Lexer:
         at = first
         while at < last:
             word = self.words[at]
-            if word in _SPACES and word != "\\ ":
+            if word in SPACES and word != "\\ ":
                 at += 1
             elif word in "_^":
                 scripts: dict[str, tuple[str, ...]] = {}
@@ -603,7 +547,7 @@ class Lexer:
                 keeps = result and result[-1][0] == "\\" and len(inner) != 1
                 result += ["{", *inner, "}"] if keeps else inner
                 at = self._match[at] + 1
-            elif word in _DROPPED or word in _SHOWN:
+            elif word in DROPPED or word in SHOWN:
                 at = self._looks(word, at)
             elif is_ours(word):
                 meaning, at = self._written(word, at)
@@ -611,8 +555,8 @@ class Lexer:
             elif word == "\\substack":
                 at += 1
             else:
-                if word not in _IGNORED and word != "\\\\":
-                    result.append(_ALIKE.get(word, word))
+                if word not in IGNORED and word != "\\\\":
+                    result.append(ALIKE.get(word, word))
                 at += 1
         return tuple(result)
 

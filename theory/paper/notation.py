@@ -5,13 +5,15 @@ look alike. Source: statement 6 (arXiv 2010.00578).
 """
 
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 
 from theory.latex.names import MACROS
 from theory.paper.algebra import UndecidedError, single
+from theory.paper.commands import FONTS
 from theory.paper.expand import PREFIX, Expander
 from theory.paper.grammar import Reader
-from theory.paper.looks import FONTS, Lexer, Macro, Symbol, Token
+from theory.paper.looks import Lexer, Macro, Symbol, Token
 from theory.paper.scan import Definition, Paper
 from theory.paper.tokens import joined, letters, tokens
 
@@ -44,6 +46,7 @@ class Notation:
             theirs = self._definition(name)
             if self._paper.changes(PREFIX + name, self._at, self._end):
                 raise UndecidedError(f"it defines {PREFIX}{name} inside of the display")
+            theirs = theirs and replace(theirs, doubtful=theirs.doubtful and theirs.meaning != _standard(name).meaning)
             if theirs is not None and theirs != _standard(name) and self._differs(name, theirs):
                 self.restyled[name] = theirs
         if self.restyled:

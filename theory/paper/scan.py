@@ -6,7 +6,7 @@ Macros are written out here only where they open or close environments or hold l
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from theory.paper.tokens import Tokens, letters
 
@@ -44,7 +44,7 @@ class Definition:
     count: int | None
     meaning: tuple[str, ...]
     default: tuple[str, ...] | None = None
-    doubtful: bool = False  # inside a condition that is not known
+    doubtful: bool = False  # inside of a condition that is not known, or of an argument
     end: tuple[str, ...] = ()  # of an environment
 
 
@@ -148,7 +148,7 @@ class Paper:
         self._now: dict[str, Definition] = {}
         self._events: dict[str, tuple[list[int], list[Definition | None]]] = {}
         self._undo: list[tuple[str, Definition | None]] = []
-        self._groups: list[int] = []
+        self._groups: list[tuple[int, bool]] = []
         self._envs: list[Display] = []
         self._places: dict[str, list[int]] = {}
         self._displays: list[Display] = []
@@ -206,13 +206,24 @@ class Paper:
             self._stream.push(body)
 
     def _open(self) -> None:
-        self._groups.append(len(self._undo))
+        self._groups.append((len(self._undo), self.out[-1:] == ["{"] and self._is_argument()))
+
+    def _is_argument(self) -> bool:
+        """Whether the group that starts here is an argument, which a command such as a hook may run elsewhere."""
+        before = self.out[-2] if len(self.out) > 1 else ""
+        return before in ("}", "]") or (before[:1] == "\\" and before[1:].isalpha())
 
     def _close(self) -> None:
-        if self._groups:
-            size = self._groups.pop()
-            while len(self._undo) > size:
-                self._set(*self._undo.pop())
+        """End a group with its definitions; those of an argument may hold on, and are in doubt."""
+        if not self._groups:
+            return
+        size, is_argument = self._groups.pop()
+        while len(self._undo) > size:
+            name, previous = self._undo.pop()
+            now = self._now.get(name)
+            if is_argument and now is not None and now != previous:
+                previous = replace(now, doubtful=True)
+            self._set(name, previous)
 
     def _set(self, name: str, value: Definition | None) -> None:
         if value is None:
@@ -322,7 +333,7 @@ class Paper:
         if (command == "\\providecommand" and key in self._now) or value == self._now.get(key):
             return
         if self._conditions and value is not None:
-            value = Definition(value.count, value.meaning, value.default, True, value.end)
+            value = replace(value, doubtful=True)
         everywhere = command in ("\\gdef", "\\xdef") or self.out[-1:] == ["\\global"]
         if self._groups and not everywhere:
             self._undo.append((key, self._now.get(key)))
