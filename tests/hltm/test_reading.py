@@ -360,6 +360,7 @@ def test_another_root_keeps_polarities_names_and_the_law_where_a_state_has_proba
     other = hltm.with_root(tree, 5)
     assert other.children(2) == (6, 0)
     assert other.is_symmetric
+    assert brute_force(other.graph).law(range(7)) == brute_force(tree.graph).law(range(7))
     assert all("polarity" in values for *_, values in other.graph.edges(data=True))
     graph = nx.DiGraph()
     graph.add_node("r", prior=[0.25, 0.75])
