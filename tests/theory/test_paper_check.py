@@ -100,6 +100,23 @@ def test_a_formula_of_another_width_is_the_same():
     assert drift(formula(tree, tree.root, style=Style(width=246.0)), tree, tree.root) is None
 
 
+@pytest.mark.parametrize("style", [Style(short=True), Style(width=120.0), Style(prefix="a", short=True)], ids=repr)
+def test_every_form_of_a_formula_is_read(style):
+    trees = (
+        hltm.complete_tree(5, 2, 0.5),
+        hltm.complete_tree(2, 4, 0.5),
+        hltm.random_tree(leaves=5, seed=3, symmetric=False, cardinality=(3, 5)),
+    )
+    for tree in trees:
+        for node in [node for node in tree.nodes if tree.children(node)][:4]:
+            for what in ("activation", "operator"):
+                ours = formula(tree, node, what, style=style)
+                edited = ours.replace(r"\bigl", r"\left").replace(r"\bigr", r"\right").replace(r"^{\top}", "^T")
+                assert set(checked(edited, tree, style)[0].values()) == {Status.looks}
+                wrong = ours.replace(" - ", " + ", 1)
+                assert set(checked(wrong, tree, style)[0].values()) == {Status.changed}
+
+
 def test_files_are_followed_and_packages_beside_the_paper(tmp_path):
     paper, notes = written(
         tmp_path,
