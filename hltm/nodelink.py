@@ -60,7 +60,7 @@ def tree_to_json(tree: HLTM) -> dict[str, Any]:
     }
 
 
-def tree_from_json(data: object) -> HLTM:
+def tree_from_json(data: object, *, foreign: bool = True) -> HLTM:
     """Build a tree from data in node-link form, as `tree_to_json` or networkx writes it.
 
     Parameters
@@ -69,6 +69,8 @@ def tree_from_json(data: object) -> HLTM:
         As read by `json.loads`. ``nodes`` and ``edges`` (or ``links``) are needed; ``multigraph`` must be false
         if given. An undirected tree (``"directed": false``) is rooted at the node with the prior. Attributes
         of other programs are ignored with a `TreeWarning`.
+    foreign : bool
+        Whether attributes of other programs may stand in the data at all.
 
     Returns
     -------
@@ -87,7 +89,7 @@ def tree_from_json(data: object) -> HLTM:
     >>> tree_from_json(tree_to_json(tree)) == tree
     True
     """
-    reading = Reading()
+    reading = Reading(closed=not foreign)
     tree = tree_from_form(data, reading)
     for line in reading.lines():
         warnings.warn(line, TreeWarning, stacklevel=2)

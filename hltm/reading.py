@@ -49,6 +49,7 @@ class Reading:
 
     strict: bool = False
     root: object = None
+    closed: bool = False  # foreign attributes are refused
     printed: bool = False  # numbers are `Printed`, rounded rows are divided by their sums
     foreign: dict[str, dict[str, None]] = field(default_factory=dict)
     rows: int = 0
@@ -79,11 +80,10 @@ class Reading:
             near = misspelled(name, allowed)
             # `status` is no misspelled `states`: only a list can hold the names of states.
             listed = isinstance(value, (list, tuple)) or (isinstance(value, str) and value.lstrip()[:1] == "[")
-            if near and near not in values and near not in GRAPH_ATTRIBUTES and (listed or near != "states"):
-                names = ", ".join(allowed)
-                raise InputError(
-                    f"attribute {show(name)} of {owner}: must be one of {names}; did you mean {show(near)}?"
-                )
+            wrong = near and near not in values and near not in GRAPH_ATTRIBUTES and (listed or near != "states")
+            if wrong or self.closed:
+                meant = f"; did you mean {show(near)}?" if wrong else ""
+                raise InputError(f"attribute {show(name)} of {owner}: must be one of {', '.join(allowed)}{meant}")
             if value or not isinstance(value, (str, list, dict, type(None))):  # networkx writes ``"node_default": {}``
                 self.foreign.setdefault(kind, {})[str(name)] = None
         return kept

@@ -296,7 +296,7 @@ class PopulationInstance(_WithLoss):
     def from_json(cls, data: Any) -> Self:
         """Read from JSON data. A `tree` (node-link form) may stand in place of the points and their weights."""
         if isinstance(data, dict) and "tree" in data:
-            population = hltm.leaf_population(hltm.tree_from_json(data["tree"]))
+            population = hltm.leaf_population(hltm.tree_from_json(data["tree"], foreign=False))
             names = ("points", "point_weights", "augmentation_weights")
             points = {name: getattr(population, name).tolist() for name in names}
             data = {**points, **{key: value for key, value in data.items() if key != "tree"}}
@@ -361,7 +361,7 @@ class TreeInstance:
     def from_json(cls, data: Any) -> Self:
         """Read from JSON data, weights by node; every violation is one line that names key and rule."""
         row = check_keys(cls, data)
-        tree, weights = hltm.tree_from_json(row["tree"]), row["weights"]
+        tree, weights = hltm.tree_from_json(row["tree"], foreign=False), row["weights"]
         if not isinstance(weights, dict):
             raise InputError(f"weights={weights!r:.40}: must be an object, node name to matrix")
         names = [str(node) for node in tree.latents]
