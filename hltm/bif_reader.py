@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from hltm.base.checks import LARGEST, Number, count, show, suggestion
 from hltm.base.errors import InputError
-from hltm.reading import Reading
+from hltm.reading import Reading, sums_to_one
 from hltm.tables import SumError, read_number
 
 NAME = "hltm_name"
@@ -376,8 +376,8 @@ def settle_tables(network: Network, reading: Reading) -> None:
     """Make rows of the tables that stand without states of the parent.
 
     BIF has the state of the child slowest. Some programs write the state of the parent slowest: a table is read so if
-    its rows sum to one in that order alone. A file that has such a table does not follow BIF, so a table that fits both
-    orders is refused there, unless both are equal.
+    its rows sum to one in that order alone, where rows that are not rounded come before rounded ones. A file that has
+    such a table does not follow BIF, so a table that fits both orders is refused there, unless both are equal.
     """
     other, both = [], []
     for name, variable in network.variables.items():
@@ -390,13 +390,14 @@ def settle_tables(network: Network, reading: Reading) -> None:
         variable.rows = by_child
         if by_child == by_parent:
             continue
-        if not all(map(reading.fits, by_child)):
-            if not reading.printed and not reading.strict:
-                raise SumError(f"the table of {show(name)} does not sum to one")  # read once more, with digits
-            if all(map(reading.fits, by_parent)):
-                variable.rows = by_parent
-                other.append(name)
-        elif all(map(reading.fits, by_parent)):
+        exact = [all(map(sums_to_one, rows)) for rows in (by_child, by_parent)]
+        if not any(exact) and not reading.printed and not reading.strict:
+            raise SumError(f"the table of {show(name)} does not sum to one")  # read once more, with digits
+        fits = [all(map(reading.fits, rows)) for rows in (by_child, by_parent)]
+        if exact == [False, True] or fits == [False, True]:
+            variable.rows = by_parent
+            other.append(name)
+        elif all(fits):
             both.append((name, variable))
     if other and both:
         name, variable = both[0]

@@ -5,7 +5,7 @@ at all. Exit codes: 0 done, 2 wrong input or usage with one line on stderr, 130 
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,8 +19,8 @@ from hltm.base.command import Job, console, finish
 from hltm.base.errors import InputError
 from hltm.base.progress import shown
 from hltm.build import NODE_LIMIT, Polarity, caterpillar_tree, complete_size, complete_tree, random_tree, star_tree
-from hltm.files import check_size, check_suffix, load, save
-from hltm.states import with_state_one
+from hltm.files import check_size, check_suffix, save
+from hltm.reading_options import Encoding, Root, StateOne, Strict, read_tree
 from hltm.tables import read_number
 from hltm.tree import HLTM, find_node
 
@@ -36,21 +36,6 @@ Rho = Annotated[
 RootRho = Annotated[str, typer.Option("--root-polarity", metavar="X", help="P(root=1) - P(root=0).")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Every random choice derives from it.")]
 Leaves = Annotated[int, typer.Option(help="Number of leaves.")]
-
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse rows that are rounded: 1e-12 in place of their digits.")]
-Root = Annotated[
-    str | None,
-    typer.Option("--root", metavar="NAME", help="Root: which of several trees, or another root by Bayes' rule."),
-]
-StateOne = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--state-one",
-        metavar="[NODE=]NAME",
-        help="State that gets the number 1, of every binary node that has it or of one node; may be repeated.",
-    ),
-]
-Encoding = Annotated[str, typer.Option(metavar="NAME", help="Encoding of the file, such as cp1252 or gbk.")]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 make = typer.Typer(rich_markup_mode=None, help="Build a tree and write it to a file.")
@@ -169,17 +154,6 @@ def run_make(file: Path, nodes: Callable[[], int], build: Callable[[], HLTM]) ->
         save(tree, file)
     sys.stdout.write(f"{file}: {tree!r}\n")
     return 0
-
-
-def read_tree(file: Path, strict: bool, root: str | None, state_one: Sequence[str], encoding: str) -> HLTM:
-    """Read a tree and put its states into the order that is asked for."""
-    tree = load(file, strict, root=root, encoding=encoding)
-    for text in state_one:
-        node, equals, name = text.partition("=")
-        # A state may have "=" in its name.
-        known = not equals or any(text in tree.states(v) for v in tree if tree.cardinality(v) == 2)
-        tree = with_state_one(tree, text if known else {find_node(tree, node): name})
-    return tree
 
 
 def run_show(read: Callable[[], HLTM], file: Path, node: str | None) -> int:

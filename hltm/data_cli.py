@@ -14,11 +14,13 @@ from hltm.base.checks import Node, show
 from hltm.base.command import Job, console
 from hltm.base.errors import InputError
 from hltm.base.progress import shown
-from hltm.files import check_suffix, load, save
+from hltm.files import check_suffix, save
+from hltm.reading_options import Encoding, Root, StateOne, Strict, read_tree
 from hltm.states import find_state
 from hltm.tree import HLTM, find_node
 
 SCHEMA = 1
+Read = Callable[[], HLTM]
 
 Source = Annotated[Path, typer.Argument(metavar="FILE", help="A tree.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write one JSON document.")]
@@ -33,9 +35,14 @@ def query(
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Fractions in place of decimals.")] = False,
     document: Json = None,
+    strict: Strict = False,
+    root: Root = None,
+    state_one: StateOne = None,
+    encoding: Encoding = "utf-8",
 ) -> Job:
     """Print the laws of nodes given states of others, exactly."""
-    return partial(run_query, file, node or (), evidence or (), exact, document)
+    read = partial(read_tree, file, strict, root, state_one or (), encoding)
+    return partial(run_query, read, file, node or (), evidence or (), exact, document)
 
 
 def sample(
@@ -45,9 +52,14 @@ def sample(
     seed: Seed = 0,
     every: Annotated[bool, typer.Option("--all", help="Every node; leaves alone by default.")] = False,
     numbers: Annotated[bool, typer.Option("--numbers", help="State numbers in place of names.")] = False,
+    strict: Strict = False,
+    root: Root = None,
+    state_one: StateOne = None,
+    encoding: Encoding = "utf-8",
 ) -> Job:
     """Draw independent samples and write them as CSV, one a line."""
-    return partial(run_sample, file, csv, n, seed, every, numbers)
+    read = partial(read_tree, file, strict, root, state_one or (), encoding)
+    return partial(run_sample, read, file, csv, n, seed, every, numbers)
 
 
 def fit(
@@ -56,13 +68,16 @@ def fit(
     structure: Annotated[
         str | None, typer.Option(metavar="chow-liu", help="Find the tree too, over the columns of the data.")
     ] = None,
-    root: Annotated[str | None, typer.Option("--root", metavar="NAME", help="Root of that tree.")] = None,
+    root: Root = None,
     smoothing: Annotated[float, typer.Option(min=0, help="Added to every expected count.")] = 0.0,
     starts: Annotated[int, typer.Option(min=1, help="The tables of the tree, then random ones.")] = 5,
     iterations: Annotated[int, typer.Option(min=1, help="At most so many of each start.")] = 1000,
     tolerance: Annotated[float, typer.Option(min=0, help="Gain for each observation that ends them, in nats.")] = 1e-9,
     seed: Seed = 0,
     document: Json = None,
+    strict: Strict = False,
+    state_one: StateOne = None,
+    encoding: Encoding = "utf-8",
 ) -> Job:
     """Fit the tables of a tree to data by EM, nodes without a column being latent; write the fitted tree."""
     settings = {
@@ -70,12 +85,13 @@ def fit(
     }  # fmt: skip
     if structure not in (None, "chow-liu"):
         raise InputError(f"--structure={structure!r}: must be chow-liu")
-    if structure is None and root is not None:
-        raise InputError("--root: must go with --structure chow-liu")
     names = "DATA with --structure chow-liu" if structure else "TREE and DATA"
     if len(files) != (1 if structure else 2):
         raise InputError(f"{len(files)} files: must be {names}")
-    return partial(run_fit, files, out, root, settings, document)
+    if structure:
+        return partial(run_fit, None, files, out, root, settings, document)
+    read = partial(read_tree, files[0], strict, root, state_one or (), encoding)
+    return partial(run_fit, read, files, out, None, settings, document)
 
 
 def register(app: typer.Typer) -> None:
@@ -87,7 +103,9 @@ def register(app: typer.Typer) -> None:
 # Query
 
 
-def run_query(file: Path, nodes: Sequence[str], evidence: Sequence[str], exact: bool, document: str | None) -> int:
+def run_query(
+    read: Read, file: Path, nodes: Sequence[str], evidence: Sequence[str], exact: bool, document: str | None
+) -> int:
     """Print or write the laws."""
     from hltm.exact import marginals
     from hltm.query import rational_marginals
@@ -95,7 +113,7 @@ def run_query(file: Path, nodes: Sequence[str], evidence: Sequence[str], exact: 
     _check_document(document)
     with shown() as progress:
         progress.step(f"reading {file}")
-        tree = load(file)
+        tree = read()
         known = read_evidence(tree, evidence)
         wanted = [find_node(tree, text) for text in nodes] or list(tree.nodes)
         progress.step("passing messages")
@@ -155,14 +173,14 @@ def _text(node: Node) -> str:
 # Sample
 
 
-def run_sample(file: Path, target: str, n: int, seed: int, every: bool, numbers: bool) -> int:
+def run_sample(read: Read, file: Path, target: str, n: int, seed: int, every: bool, numbers: bool) -> int:
     """Write samples."""
     import hltm
     from hltm.records import write_samples
 
     with shown() as progress:
         progress.step(f"reading {file}")
-        tree = load(file)
+        tree = read()
         progress.step("sampling")
         states = hltm.sample(tree, n, seed)
         wanted = states if every else {leaf: states[leaf] for leaf in tree.leaves}
@@ -179,7 +197,12 @@ def run_sample(file: Path, target: str, n: int, seed: int, every: bool, numbers:
 
 
 def run_fit(
-    files: Sequence[Path], out: Path, root: str | None, settings: Mapping[str, Any], document: str | None
+    read: Read | None,
+    files: Sequence[Path],
+    out: Path,
+    root: str | None,
+    settings: Mapping[str, Any],
+    document: str | None,
 ) -> int:
     """Fit a tree, write it, and print how it was found."""
     from hltm.fit import fit_parameters
@@ -189,7 +212,7 @@ def run_fit(
     check_suffix(out)
     _check_document(document)
     with shown() as progress:
-        if len(files) == 1:
+        if read is None:
             progress.step(f"reading {files[0]}")
             columns = read_columns(files[0])
             progress.step("looking for the tree")
@@ -197,7 +220,7 @@ def run_fit(
             result = chow_liu(columns, root, **own)
         else:
             progress.step(f"reading {files[0]}")
-            tree = load(files[0])
+            tree = read()
             progress.step(f"reading {files[1]}")
             result = fit_parameters(tree, read_records(files[1], tree), progress=progress, **settings)
         progress.start(None, f"writing {out}")
@@ -225,10 +248,13 @@ def _fit_lines(result: Any, out: Path) -> str:
         lines.append(
             f"best of {len(result.starts)} starts, their ends: " + ", ".join(f"{x:.4f}" for x in result.starts)
         )
-    if result.latent:
+    named = [node for node in result.latent if "states" in result.tree.graph.nodes[node]]
+    if named:
+        lines.append(f"states of {len(named)} latent nodes with names are matched to those of the tree before")
+    if len(named) < len(result.latent):
         lines.append(
-            f"states of {len(result.latent)} latent nodes are identified up to their labels: ordered by the mean state "
-            "of the first child, so that with two states its polarity is not negative"
+            f"states of {len(result.latent) - len(named)} latent nodes are identified up to their labels: without "
+            "names, ordered by the mean state of the first child, so that with two states its polarity is not negative"
         )
     return "\n".join(lines)
 

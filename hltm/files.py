@@ -220,8 +220,22 @@ def _line_of(text: str, node: Node) -> int | None:
 ENCODINGS = ("gbk", "cp1252")  # that files of other programs have most often
 
 
+_XML = (".graphml", ".xml", ".xmlbif", ".bifxml", ".xdsl")
+_DECLARATION = re.compile(rb"""\s*<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+
+
+def _declared(content: bytes) -> str | None:
+    """The encoding that XML says it has: by its first bytes, or by its declaration."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    declared = _DECLARATION.match(content[:400])
+    return declared[1].decode() if declared else None
+
+
 def _decoded(content: bytes, source: Path, encoding: str) -> str:
     """Return the text of a file; an error shows the first bytes that are no UTF-8 as other encodings read them."""
+    if encoding == "utf-8" and source.suffix.lower() in _XML:
+        encoding = _declared(content) or encoding
     try:
         if codecs.lookup(encoding).name in ("idna", "punycode"):  # quadratic in the length
             raise LookupError

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
 
-from hltm.base.checks import Node, integer, number, show
+from hltm.base.checks import SUM_TOLERANCE, Node, integer, number, show
 from hltm.base.checks import seed as check_seed
 from hltm.base.errors import InputError
 from hltm.base.progress import SILENT, Progress
@@ -112,9 +113,10 @@ def fit_parameters(
     Returns
     -------
     Fit
-        The best start. A latent is identified up to the labels of its states alone. They are ordered from the leaves up
-        by the mean state number of the first child given each state: with two states its polarity to the first child is
-        not negative.
+        The best start. A latent is identified up to the labels of its states alone. States that have names are matched
+        to those of `tree`, by the tables of the children. Others, and those whose tables in `tree` do not tell them
+        apart, which lose their names, are ordered from the leaves up by the mean state number of the first child given
+        each state: with two states its polarity to the first child is not negative.
 
     Raises
     ------
@@ -150,7 +152,7 @@ def fit_parameters(
     tables, history, converged = max(runs, key=lambda run: run[1][-1])
     ends = tuple(run[1][-1] for run in runs)
     value = history[-1] - problem.log_prior(tables)
-    fitted = _tree_of(tree, _ordered(tree, tables, problem.observed))
+    fitted = _tree_of(tree, *_ordered(tree, tables, problem.observed))
     latent = tuple(node for node in tree.nodes if node not in problem.observed)
     return Fit(fitted, value, tuple(history), converged, ends, records.observations, len(records.counts), latent)
 
@@ -300,23 +302,46 @@ def _largest(rows: np.ndarray) -> np.ndarray:
     return np.where(largest > 0, largest, 1.0)
 
 
-def _ordered(tree: HLTM, tables: Tables, observed: set[Node]) -> Tables:
-    """Order the states of latents by the mean state of their first child, from the leaves up."""
+def _ordered(tree: HLTM, tables: Tables, observed: set[Node]) -> tuple[Tables, set[Node]]:
+    """Order the states of latents, from the leaves up; gives the latents whose names tell nothing any more, too."""
     result = dict(tables)
+    nameless: set[Node] = set()
+
+    def named(node: Node) -> bool:
+        return "states" in tree.graph.nodes[node]
+
     for node in reversed(tree.latents):
         if node in observed:
             continue
         children = tree.children(node)
-        means = result[children[0]] @ np.arange(tree.cardinality(children[0]))
-        order = np.argsort(means, kind="stable")
+        order = None
+        if named(node) and not nameless.intersection(children):
+            before = np.concatenate([tree.transition(node, child) for child in children], axis=1)
+            order = _matched(before, np.concatenate([result[child] for child in children], axis=1))
+        if order is None:
+            nameless |= {node} if named(node) else set()
+            means = result[children[0]] @ np.arange(tree.cardinality(children[0]))
+            order = np.argsort(means, kind="stable")
         result |= {child: result[child][order] for child in children}
         result[node] = result[node][:, order]
-    return result
+    return result, nameless
 
 
-def _tree_of(tree: HLTM, tables: Tables) -> HLTM:
-    """The tree with other numbers."""
+def _matched(before: np.ndarray, after: np.ndarray) -> np.ndarray | None:
+    """The order in which rows are closest to those before, all together; None where those do not differ."""
+    apart = np.abs(before[:, None] - before[None]).max(axis=-1)
+    if (apart + np.eye(len(before)) <= SUM_TOLERANCE).any():
+        return None
+    cost = np.square(before[:, None] - after[None]).sum(axis=-1)
+    return np.asarray(linear_sum_assignment(cost)[1])
+
+
+def _tree_of(tree: HLTM, tables: Tables, nameless: set[Node]) -> HLTM:
+    """The tree with other numbers, and without the names of some states."""
     graph: nx.DiGraph = nx.DiGraph(tree.graph)
+    for node in nameless:
+        graph.nodes[node]["cardinality"] = tree.cardinality(node)
+        del graph.nodes[node]["states"]
     graph.nodes[tree.root]["prior"] = tables[tree.root][0].tolist()
     for above, child in tree.edges:
         attributes = graph.edges[above, child]

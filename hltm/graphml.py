@@ -333,7 +333,8 @@ def _plain(text: object) -> bool:
 
 
 def _text(value: str) -> str:
-    return value if _plain(value) and not value.startswith('"') else json.dumps(value)
+    plain = _plain(value) and not value.startswith('"') and value.lower() not in _MISSING
+    return value if plain else json.dumps(value)
 
 
 def _type(types: set[type]) -> str:

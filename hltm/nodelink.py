@@ -236,7 +236,8 @@ def _directed(part: nx.DiGraph, order: list[tuple[Node, Node]], reading: Reading
             directed.edges[above, below].update(values)
             seen.add(below)
             waiting.append(below)
-    reading.notes.append(f"the tree is undirected; its root is {show(waiting[0])}, the node with the prior")
+    if reading.root is None:
+        reading.notes.append(f"the tree is undirected; its root is {show(waiting[0])}, the node with the prior")
     return directed
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from hltm.base.checks import SUM_TOLERANCE, Node, Number, misspelled, show
 from hltm.base.errors import InputError
-from hltm.tables import GRAPH_ATTRIBUTES, read_number
+from hltm.tables import EDGE_ATTRIBUTES, GRAPH_ATTRIBUTES, read_number
 
 ROUNDING_LIMIT = 0.05  # of the sum of a row: more is no rounding, whatever the digits are
 _LEAST_DECIMALS, _LEAST_DIGITS = 2, 3
@@ -78,9 +78,11 @@ class Reading:
                 kept[name] = value
                 continue
             near = misspelled(name, allowed)
-            # `status` is no misspelled `states`: only a list can hold the names of states.
-            listed = isinstance(value, (list, tuple)) or (isinstance(value, str) and value.lstrip()[:1] == "[")
-            wrong = near and near not in values and near not in GRAPH_ATTRIBUTES and (listed or near != "states")
+            # `status` is no misspelled `states`: only a list of two texts or more can be the names of states.
+            listed = isinstance(value, (list, tuple)) and len(value) > 1 and all(isinstance(v, str) for v in value)
+            listed = listed or (isinstance(value, str) and value.lstrip()[:1] == "[")
+            given = values.keys() & ({near} if near not in EDGE_ATTRIBUTES else set(EDGE_ATTRIBUTES))
+            wrong = near and not given and near not in GRAPH_ATTRIBUTES and (listed or near != "states")
             if wrong or self.closed:
                 meant = f"; did you mean {show(near)}?" if wrong else ""
                 raise InputError(f"attribute {show(name)} of {owner}: must be one of {', '.join(allowed)}{meant}")
@@ -90,7 +92,7 @@ class Reading:
 
     def fits(self, row: Sequence[Number]) -> bool:
         """Whether a row sums to one, up to the rounding of its digits."""
-        return _is_law(row) and abs(float(_total(row)) - 1) <= SUM_TOLERANCE + (explained(row) if self.printed else 0)
+        return sums_to_one(row, explained(row) if self.printed and _is_law(row) else 0)
 
     def divided(self, row: Any, whole: str, find_line: Callable[[], int | None]) -> Any:
         """Return a row divided by its sum if rounding explains that it is not one; refuse another sum."""
@@ -128,6 +130,11 @@ class Reading:
             names = "; ".join(f"{kind}: {_list(names)}" for kind, names in self.foreign.items())
             lines.append(f"attributes of other programs are ignored ({names})")
         return lines
+
+
+def sums_to_one(row: Sequence[Number], slack: float = 0.0) -> bool:
+    """Whether a row is a law, up to the rounding of doubles and some slack."""
+    return _is_law(row) and abs(float(_total(row)) - 1) <= SUM_TOLERANCE + slack
 
 
 def explained(row: Sequence[Number]) -> float:

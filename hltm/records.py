@@ -18,7 +18,8 @@ import numpy as np
 from hltm.base.atomic import reason
 from hltm.base.checks import Node, count, show
 from hltm.base.errors import InputError
-from hltm.states import find_state
+from hltm.states import find_state, has_numbers_as_names
+from hltm.tables import numbered
 from hltm.tree import HLTM, find_node
 
 FILE_LIMIT = 64 * 2**20  # bytes of a file
@@ -187,6 +188,10 @@ def write_samples(file: IO[str], tree: HLTM, samples: Mapping[Node, np.ndarray],
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(column_names(tree, samples))
     columns = list(samples.values())
+    for node in () if names else samples:
+        own = tree.states(node)
+        if has_numbers_as_names(own) and own != numbered(len(own)):
+            raise InputError(f"--numbers: states of node {show(node)} are called {show(list(own))}, read as names")
     texts = [np.array(tree.states(node) if names else range(tree.cardinality(node)), dtype=object) for node in samples]
     for start in range(0, len(columns[0]), _ROWS_AT_A_TIME):
         part = [each[column[start : start + _ROWS_AT_A_TIME]] for each, column in zip(texts, columns, strict=True)]

@@ -22,8 +22,8 @@ def find_state(tree: HLTM, node: Node, text: str | int) -> int:
     tree : HLTM
     node : str, int or tuple
     text : str or int
-        A name of ``tree.states(node)``; if it is none of them, a state number in decimal digits. An `int` is
-        a state number.
+        A name of ``tree.states(node)``; if it is none of them, and none of them is a number, a state number in
+        decimal digits. An `int` is a state number.
 
     Returns
     -------
@@ -51,12 +51,17 @@ def find_state(tree: HLTM, node: Node, text: str | int) -> int:
         if text in names:
             return names.index(text)
         digits = text.isascii() and text.isdigit() and len(text) <= 9
-        number = int(text) if digits else -1
+        number = int(text) if digits and not has_numbers_as_names(names) else -1
     else:
         number = text if isinstance(text, int) and not isinstance(text, bool) else -1
     if 0 <= number < len(names):
         return number
     raise InputError(f"state {show(text)} of node {show(node)}: must be {_choices(names)}{suggestion(text, names)}")
+
+
+def has_numbers_as_names(names: Sequence[str]) -> bool:
+    """Whether a state is called by a number, which need not be its own: then texts are names alone."""
+    return any(name.strip().isdecimal() for name in names)
 
 
 def with_state_one(tree: HLTM, choice: Mapping[Node, str] | str) -> HLTM:
@@ -145,4 +150,5 @@ def _permuted(rows: Sequence[Row], above: Sequence[int] | None, below: Sequence[
 
 def _choices(names: Sequence[str]) -> str:
     shown = ", ".join(map(show, names[:8])) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
-    return f"one of {shown}" + ("" if len(names) > 8 else f", or a number below {len(names)}")
+    numbered = len(names) > 8 or has_numbers_as_names(names)
+    return f"one of {shown}" + ("" if numbered else f", or a number below {len(names)}")

@@ -124,3 +124,26 @@ def test_many_tables_before_their_variables_take_linear_time(tmp_path):
     tree = hltm.load(tmp_path / "tree.bif")
     assert tree.children("r") == tuple(names)
     assert tree.exact_table("v77") == ((0.5, 0.5), (0.25, 0.75))
+
+
+@pytest.mark.parametrize("table", ["0.51 0.49 0.50 0.50", "0.5001 0.4999 0.5 0.5"])
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_order_that_fits_without_rounding_comes_first(tmp_path, table, strict):
+    """The rows of the other order sum to one only if their digits are taken for rounded ones."""
+    path = tmp_path / "flat.bif"
+    heads = "variable A { type discrete [ 2 ] { a, b }; } variable B { type discrete [ 2 ] { t, f }; }"
+    path.write_text(f"{heads} probability ( A ) {{ table 0.5 0.5; }} probability ( B | A ) {{ table {table}; }}")
+    with pytest.warns(hltm.TreeWarning, match="parent's state slowest"):
+        tree = hltm.load(path, strict=strict)
+    assert [float(x) for row in tree.exact_table("B") for x in row] == [float(x) for x in table.split()]
+
+
+def test_a_table_that_only_rounding_explains_follows_bif(tmp_path):
+    path = tmp_path / "flat.bif"
+    heads = "variable A { type discrete [ 2 ] { a, b }; } variable B { type discrete [ 3 ] { t, f, g }; }"
+    table = "0.333 0.334 0.333 0.333 0.333 0.332"
+    path.write_text(f"{heads} probability ( A ) {{ table 0.5 0.5; }} probability ( B | A ) {{ table {table}; }}")
+    with pytest.warns(hltm.TreeWarning, match="rounded"):
+        tree = hltm.load(path)
+    assert tree.transition("A", "B")[1, 0] == pytest.approx(0.334, abs=1e-3)
+    assert tree.transition("A", "B")[1, 0] > tree.transition("A", "B")[0, 0]

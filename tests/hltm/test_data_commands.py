@@ -3,6 +3,7 @@
 import csv
 import json
 
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -130,7 +131,9 @@ def test_a_fit_of_all_nodes_and_of_leaves(run, tmp_path):
     assert report["latent"] == ["cloudy", "rain=now"]
     assert len(report["starts"]) == 2
     assert report["history"][-1] == pytest.approx(report["log_likelihood"])
-    assert "states of 2 latent nodes are identified up to their labels" in err
+    assert "states of 2 latent nodes with names are matched to those of the tree before" in err
+    fitted = hltm.load("f.json")
+    assert fitted.states("rain=now") == ("no", "yes")
 
 
 def test_the_tree_from_the_data(run):
@@ -178,7 +181,7 @@ def test_wrong_data(run, tmp_path, text, message):
             "2 files: must be DATA with --structure",
         ),
         (["d.csv", "--out", "f.json", "--structure", "best"], "--structure='best': must be chow-liu"),
-        (["rain.json", "d.csv", "--out", "f.json", "--root", "wet"], "--root: must go with --structure chow-liu"),
+        (["rain.json", "d.csv", "--out", "f.json", "--root", "wett"], "did you mean 'wet'"),
         (["rain.json", "d.csv", "--out", "f.txt"], "the suffix must be one of"),
         (["rain.json", "d.csv", "--out", "f.json"], "d.csv: cannot be read: No such file"),
         (["d.csv", "--out", "f.json", "--structure", "chow-liu"], "d.csv: cannot be read: No such file"),
@@ -197,3 +200,23 @@ def test_files_of_columns(run, tmp_path):
         code, _, err = run("fit", "bad.csv", "--structure", "chow-liu", "--out", "f.json")
         assert code == 2
         assert message in err
+
+
+def test_numbers_of_states_that_are_called_by_numbers_are_refused(run):
+    graph = nx.DiGraph()
+    graph.add_node("h", prior=[0.5, 0.5])
+    graph.add_edge("h", "x", polarity=0.5)
+    graph.nodes["x"]["states"] = ["1", "2"]
+    hltm.save(hltm.HLTM(graph), "n.json")
+    code, out, err = run("sample", "n.json", "--n", 5, "--csv", "-", "--numbers")
+    assert (code, out) == (2, "")
+    assert "states of node 'x' are called ['1', '2']" in err
+    code, _, err = run("query", "n.json", "--evidence", "x=0")
+    assert code == 2
+    assert "must be one of '1', '2'" in err
+
+
+def test_queries_take_the_options_of_reading(run):
+    code, out, _ = run("query", "rain.json", "--root", "wet", "--node", "wet", "--json", "-")
+    assert code == 0
+    assert json.loads(out)["laws"][0]["states"] == ["dry", "damp", "wet"]

@@ -257,3 +257,30 @@ def test_missing_values_of_the_search():
 def test_wrong_input_of_the_search(data, root, message):
     with pytest.raises(InputError, match=message):
         hltm.chow_liu(data, root)
+
+
+@pytest.mark.parametrize("rho", [0.8, -0.8])
+def test_states_with_names_are_matched_to_those_of_the_tree(rho):
+    """Data sampled from a tree give its own laws under its own names, whatever their order is."""
+    graph = nx.DiGraph()
+    graph.add_node("h", prior=[0.3, 0.7], states=["high", "low"])
+    for leaf in "xyz":
+        graph.add_edge("h", leaf, polarity=rho)
+    tree = hltm.HLTM(graph)
+    states = hltm.sample(tree, 5000, seed=3)
+    fit = hltm.fit_parameters(tree, {leaf: states[leaf] for leaf in "xyz"}, seed=1)
+    assert fit.tree.states("h") == ("high", "low")
+    assert fit.tree.polarity("h", "x") == pytest.approx(rho, abs=0.1)
+    assert fit.tree.prior == pytest.approx([0.3, 0.7], abs=0.05)
+
+
+def test_names_that_the_tree_does_not_tell_apart_are_lost():
+    graph = nx.DiGraph()
+    graph.add_node("h", prior=[0.3, 0.7], states=["high", "low"])
+    for leaf in "xyz":
+        graph.add_edge("h", leaf, polarity=0)
+    tree = hltm.HLTM(graph)
+    states = hltm.sample(hltm.star_tree(3, polarity=-0.8), 2000, seed=3)
+    fit = hltm.fit_parameters(tree, {leaf: states[k] for leaf, k in zip("xyz", (1, 2, 3), strict=True)}, seed=1)
+    assert fit.tree.states("h") == ("0", "1")
+    assert fit.tree.polarity("h", "x") >= 0

@@ -489,3 +489,46 @@ def test_long_fractions_are_read_again(tmp_path):
     for suffix in TEXTS:
         hltm.save(tree, tmp_path / f"tree{suffix}")
         assert hltm.load(tmp_path / f"tree{suffix}") == tree
+
+
+@pytest.mark.parametrize("text", ["None", "NA", "nan", "null", ""])
+def test_a_name_that_reads_as_missing_survives_graphml(tmp_path, text):
+    graph = nx.DiGraph(hltm.star_tree(2, polarity=0.5).graph)
+    graph.graph["description"] = text
+    hltm.save(hltm.HLTM(graph), tmp_path / "a.graphml")
+    assert hltm.load(tmp_path / "a.graphml").graph.graph.get("description") == text
+
+
+def test_foreign_attributes_beside_those_of_a_tree_are_no_misspelling(tmp_path):
+    path = tmp_path / "a.json"
+    nodes = [{"id": "r", "prior": [0.5, 0.5], "stages": [1, 2], "status": ["a"]}, {"id": "x"}]
+    edges = [{"source": "r", "target": "x", "polarity": 0.5, "transaction": 3}]
+    path.write_text(json.dumps({"nodes": nodes, "edges": edges}))
+    with pytest.warns(hltm.TreeWarning, match="nodes: stages, status; edges: transaction"):
+        assert hltm.load(path).polarity("r", "x") == 0.5
+    del edges[0]["polarity"]
+    path.write_text(json.dumps({"nodes": nodes, "edges": edges}))
+    with pytest.raises(hltm.InputError, match="did you mean 'transition'"):
+        hltm.load(path)
+
+
+@pytest.mark.parametrize("encoding", ["ISO-8859-1", "UTF-16", "UTF-8"])
+def test_xml_is_read_in_the_encoding_that_it_declares(tmp_path, encoding):
+    path = tmp_path / "a.xdsl"
+    table = '<cpt id="sky"><state id="clair"/><state id="gris\u00e9"/><probabilities>0.25 0.75</probabilities></cpt>'
+    rain = '<cpt id="rain"><state id="no"/><state id="yes"/><parents>sky</parents><probabilities>1 0 0 1</probabilities></cpt>'
+    head = f'<?xml version="1.0" encoding="{encoding}"?>'
+    path.write_bytes(f'{head}<smile version="1.0" id="W"><nodes>{table}{rain}</nodes></smile>'.encode(encoding))
+    tree = hltm.load(path)
+    assert tree.states("sky") == ("clair", "gris\u00e9")
+    assert tree.exact_prior() == (0.25, 0.75)
+
+
+def test_a_root_that_is_asked_for_is_the_one_that_is_said(tmp_path):
+    path = tmp_path / "a.json"
+    nodes = [{"id": "a", "prior": [0.5, 0.5]}, {"id": "b"}]
+    edges = [{"source": "a", "target": "b", "polarity": 0.5}]
+    path.write_text(json.dumps({"directed": False, "nodes": nodes, "edges": edges}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert hltm.load(path, root="b").root == "b"

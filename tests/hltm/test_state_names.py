@@ -160,7 +160,9 @@ def test_find_state():
     assert hltm.find_state(tree, "rain", "yes") == hltm.find_state(tree, "rain", "1") == 1
     assert hltm.find_state(tree, "rain", 0) == 0
     assert hltm.find_state(tree, "wind", "1") == 0, "a name comes before a number"
-    assert hltm.find_state(tree, "wind", "0") == 0
+    with pytest.raises(hltm.InputError, match=r"of node 'wind': must be one of '1', '2', '3'$"):
+        hltm.find_state(tree, "wind", "0")  # a number among names that are numbers would be one of two things
+    assert hltm.find_state(tree, "wind", 0) == 0
     for text in ("ye", "2", "-1", "", "١", "9" * 5000, 2, -1, True, None, 1.0):
         with pytest.raises(hltm.InputError, match="of node 'rain': must be one of 'no', 'yes', or a number below 2"):
             hltm.find_state(tree, "rain", text)

@@ -53,8 +53,8 @@ _QUIET = {"KRON", "POWER", "LB", "RB", "FRAC", "SQRT", "MOPEN", "MCLOSE", "ROW",
 class _Feed(LarkLexer):
     """Hands the tokens of a display to the parser."""
 
-    def __init__(self, lexer_conf: Any) -> None:
-        self.conf = lexer_conf
+    def __init__(self, _: Any) -> None:
+        """The settings that Lark hands in are not needed."""
 
     def lex(self, data: Sequence[Token]) -> Iterator[LarkToken]:  # type: ignore[override]
         """The tokens; a symbol like an expectation, in front of a bracket, is a function."""
