@@ -185,13 +185,13 @@ def read_columns(path: Path) -> dict[str, list[str]]:
 
 def write_samples(file: IO[str], tree: HLTM, samples: Mapping[Node, np.ndarray], names: bool = True) -> None:
     """Write samples as CSV: node names, then names (or numbers) of states."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(column_names(tree, samples))
-    columns = list(samples.values())
     for node in () if names else samples:
         own = tree.states(node)
         if has_numbers_as_names(own) and own != numbered(len(own)):
             raise InputError(f"--numbers: states of node {show(node)} are called {show(list(own))}, read as names")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(column_names(tree, samples))
+    columns = list(samples.values())
     texts = [np.array(tree.states(node) if names else range(tree.cardinality(node)), dtype=object) for node in samples]
     for start in range(0, len(columns[0]), _ROWS_AT_A_TIME):
         part = [each[column[start : start + _ROWS_AT_A_TIME]] for each, column in zip(texts, columns, strict=True)]
