@@ -309,7 +309,9 @@ def _read_json(name: str, text: str, element: str, key: object, reading: Reading
     except ValueError as error:
         if text[:1] == '"':
             return text
-        raise InputError(f"{name}={show(text)} of {_place(element, key)}: must be JSON: {error}") from None
+        wanted = {"prior": "[0.5, 0.5]", "states": '["no", "yes"]', "transition": "[[0.9, 0.1], [0.2, 0.8]]"}
+        form = f" such as {wanted[name]}" if name in wanted else ""
+        raise InputError(f"{name}={show(text)} of {_place(element, key)}: must be JSON{form}: {error}") from None
 
 
 def _ids(nodes: Iterable[Node]) -> dict[Node, str]:

@@ -279,7 +279,7 @@ BAD_GRAPHML = {
     "key-of-nodes": (graphml(edge='<data key="prior">0.5</data>'), "data 'prior' of edge ('r', 'a'): the key is for 'node'"),
     "value-twice": (graphml(edge='<data key="p">0.5</data><data key="q">0.5</data>'), "attribute 'polarity' of edge ('r', 'a'): must not be given twice"),
     "loose-text": (graphml("0.5"), "text '0.5', line 2: not GraphML"),
-    "not-json": (graphml(prior="0.5 0.5"), "prior='0.5 0.5' of node 'r': must be JSON"),
+    "not-json": (graphml(prior="0.5 0.5"), "prior='0.5 0.5' of node 'r': must be JSON such as [0.5, 0.5]"),
     "deep-json": (graphml(prior="[" * 100_000), "nested too deeply"),
     "formula": (graphml(edge='<data key="p">__import__("os")</data>'), "must be a number, got str"),
     "fraction-of-zero": (graphml(edge='<data key="p">1/0</data>'), "polarity='1/0' on edge ('r', 'a'): must be a number"),

@@ -340,6 +340,10 @@ def test_a_damaged_run(trained_run, tmp_path):
         ({"weights": {0: [[1.0]]}}, "missing"),
         ({"weights": {0: [[1.0]], 1: [[1.0, 1.0]], 2: [[1.0, 1.0]]}}, "must have 2 columns"),
         ({"weights": {0: [[1.0, float("inf")]], 1: [[1.0, 1.0]], 2: [[1.0, 1.0]]}}, "finite"),
+        (
+            {"weights": {0: [[1.0, 1e40]], 1: [[1.0, 1.0]], 2: [[1.0, 1.0]]}},
+            r"weights of node 0: must be at most 1e\+15 in",
+        ),
         ({"weights": {}, "trained": "run"}, "weights with trained"),
         ({"slope": 1, "trained": "run"}, "slope with trained"),
         ({"trained": "nowhere"}, "is no folder"),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numeric import TreeNetwork
 
 SLUG = "tree"
+LARGEST_WEIGHT = 1e15
 SLOPES = (0.0, 1.0, 0.25)
 # States that are drawn for all networks together: on a large tree there are fewer samples than the profile has.
 DRAWS = 2**26
@@ -295,6 +296,10 @@ def networks(
         network = numeric.TreeNetwork.from_weights(tree, weights)
         if network.ensemble != 1:
             raise InputError(f"weights of {network.ensemble} networks: must be one matrix for each node")
+        for node in tree.latents:
+            if (largest := float(network.matrix(node).abs().max())) > LARGEST_WEIGHT:
+                rule = f"must be at most {LARGEST_WEIGHT:g} in size: what rounding explains is seen in single precision"
+                raise InputError(f"weights of node {show(node)}: {rule}, got {largest:g}")
         made = [TreeInstance(tree, member_weights(network, 0), one) for one in slopes]
         words = "the weights given"
     return [Case(f"slope {one:g}", instance) for one, instance in zip(slopes, made, strict=True)], words
