@@ -272,6 +272,8 @@ def test_an_edit_changes_the_meaning_where_it_changes_a_value(name):
         is_same = same(values(edited), values(ours))
         found = status(looks(rng, edited), tree, node, what)
         allowed = {Status.unchanged, Status.looks} if is_same else {Status.changed, Status.undecided}
+        if found.why == "it has the power T of a number":  # as a vector of one entry has
+            allowed.add(Status.undecided)
         assert found.status in allowed, (found, edited)
         changed += found.status is Status.changed
         undecided += found.status is Status.undecided

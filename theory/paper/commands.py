@@ -86,6 +86,12 @@ TRANSPOSE = {("\\top",), ("T",), ("\\intercal",)}
 BETWEEN = {"\\limits", "\\nolimits", "\\displaystyle", "\\relax"}
 ALIKE = {"\\rightarrow": "\\to", "\\lt": "<", "\\gt": ">", "\\vert": "\\mid", "|": "\\mid", "\\ldots": "\\dots"}
 LENGTH = re.compile(r"-?(?:[0-9]*\.?[0-9]+(?:pt|em|ex|mm|cm|in|mu|pc|bp|sp)|(?:[0-9]*\.?[0-9]*)\\[A-Za-z]+)")
+# Room behind a line break, in brackets: what is no length there is set.
+ROOM = re.compile(
+    r"-?[0-9]*\.?[0-9]+(?:pt|em|ex|mm|cm|in|mu|pc|bp|sp)"
+    r"|-?[0-9]*\.?[0-9]*\\(?:jot|(?:normal)?(?:baseline|line)skip|(?:small|med|big)skipamount|(?:above|below)displayskip"
+    r"|(?:par|col)skip|parindent|columnsep|lineskip|textheight|textwidth|linewidth|columnwidth)"
+)
 PLACES = {"t", "b", "c", "l", "r"}
 DIMENSION = {"\\hskip", "\\kern", "\\mkern", "\\mskip", "\\vskip"}
 BINARY = {

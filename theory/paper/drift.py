@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from hltm.base.errors import InputError
 from theory.paper.algebra import Key, UndecidedError, key_of
+from theory.paper.doubt import doubt
 from theory.paper.expand import Expander, is_ours
 from theory.paper.grammar import Reader
 from theory.paper.looks import Lexer, Macro, Token
@@ -41,7 +42,8 @@ _EXPLAINING = {"where", "here", "with", "in"}
 _LIMITING = {
     "if", "unless", "except", "only", "instead", "not", "no", "minus", "plus", "times", "twice", "half", "inverse",
     "negative", "opposite", "squared", "square", "but", "when", "approximately", "wrong", "sign", "without",
-    "transpose", "transposed",
+    "transpose", "transposed", "doubled", "halved", "factor", "prefactor", "units", "scaled", "multiplied", "divided",
+    "side", "sides", "left-hand", "right-hand", "up",
 }  # fmt: skip
 _BETWEEN = {"COMMA", "AMP", "ROW", "REL"}
 _STARTS = {"PLUS", "MINUS", "TIMES", "SLASH", "KRON", "OTHER", "REL", "POWER", "TRANSPOSE", "SUB", "CLOSE"}
@@ -105,7 +107,12 @@ def compare(paper: Paper, tag: str, derived: str) -> Outcome:
     for candidate in displays:
         if any(display.end is None for display in candidate):
             return Outcome(Status.undecided, "its display is not closed")
-        outcomes.append(_compared(paper, candidate, [word for part in mine for word in part]))
+        outcome = _compared(paper, candidate, [word for part in mine for word in part])
+        if outcome.status in (Status.unchanged, Status.looks):
+            shown = letters([word for display in candidate for word in _content(paper, display)])
+            why = doubt(paper, candidate, shown)
+            outcome = outcome if why is None else Outcome(Status.undecided, why)
+        outcomes.append(outcome)
     agreed = (outcome for outcome in outcomes if outcome.status in (Status.unchanged, Status.looks))
     return next(agreed, outcomes[0])
 

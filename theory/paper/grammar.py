@@ -184,7 +184,7 @@ class Reader(Transformer_NonRecursive):
                 value = Value(self.algebra.power(form, child.form), value.numeric)
             elif child.type == "SUB":
                 value = Value(opaque("subscript", False, key_of(form), child.value.value))
-            elif child.value.value == "T" and is_scalar(form) and not value.bracket:
+            elif child.value.value == "T" and is_scalar(form):
                 raise UndecidedError("it has the power T of a number")
             else:
                 value = Value(self.algebra.transpose(form), bracket=value.bracket, bare=value.bare)

@@ -37,6 +37,7 @@ from theory.paper.commands import (
     PLACES,
     PROSE,
     RELATIONS,
+    ROOM,
     SHOWN,
     SPACES,
     STARRED,
@@ -420,7 +421,7 @@ class Lexer:
         if self.words[at : at + 1] == ["*"]:
             at += 1
         behind = self._optional(at)
-        if behind > at and LENGTH.fullmatch("".join(self.words[at + 1 : behind - 1])):
+        if behind > at and ROOM.fullmatch("".join(self.words[at + 1 : behind - 1])):
             at = behind
         if self._environments or not self._depth:
             self._emit("ROW", None, "\\\\")

@@ -20,6 +20,7 @@ from theory.paper.tokens import joined, letters, tokens
 _ENDS = {"edge", "stackededge", "way", "stackedway"}
 # What may stand between indices.
 _SEPARATORS = {",", ";", ":", "(", ")", "[", "]", "\\mid", "\\to", "\\mapsto", "\\rightarrow", "{", "}", "\\,", "."}
+_ITALICS = {"\\mathnormal", "\\mathit", "\\textit", "{", "}"}
 _QUOTED = 200
 
 
@@ -89,8 +90,8 @@ class Notation:
             raise ChangedError(f"{says}, which does not have each index in its place; it is {needed}")
         between = [word for word in look if word[0] != "#"]
         if name in _ENDS:
-            if not set(between) <= _SEPARATORS:
-                raise UndecidedError(f"its definition of {PREFIX}{name} has more than separators")
+            if not set(between) <= _SEPARATORS or look.index("#2") == look.index("#1") + 1:
+                raise UndecidedError(f"its definition of {PREFIX}{name} has more than separators, or none")
             return True
         if [w for w in look if w not in FONTS | {"{", "}"}] == [w for w in ours if w not in FONTS | {"{", "}"}]:
             return True
@@ -101,6 +102,9 @@ class Notation:
         other = {w for w in symbol.sub or () if not w.isalnum() and w[0] not in "\\#"} - _SEPARATORS
         if digits or other:
             raise ChangedError(f"{says}, which has another index; it is {needed}")
+        own = self._symbol(self._with_places(_standard(name)))
+        if isinstance(own, Symbol) and _indices(symbol) != _indices(own):
+            raise UndecidedError(f"its definition of {PREFIX}{name} has more than the index in its index")
         return True
 
     def _with_places(self, definition: Definition) -> list[str]:
@@ -120,10 +124,17 @@ class Notation:
         """Raise where a macro that looks different looks like another one."""
         seen: dict[tuple[str, ...], str] = {}
         for name in sorted(MACROS.keys() - _ENDS, key=lambda n: n in self.restyled):
-            look = _look(self._with_places(self._definition(name) or _standard(name)))
+            look = self._upright(name)
             if look in seen and name in self.restyled:
                 raise ChangedError(f"defines {PREFIX}{name} as {PREFIX}{seen[look]} is")
             seen[look] = name
+        if self.restyled.keys() & _ENDS and self._upright("edge") == self._upright("way"):
+            raise UndecidedError(f"{PREFIX}edge and {PREFIX}way look alike")
+
+    def _upright(self, name: str) -> tuple[str, ...]:
+        """The look of a macro in a formula, where letters are in italics."""
+        look = _look(self._with_places(self._definition(name) or _standard(name)))
+        return tuple(word for word in look if word not in _ITALICS)
 
     def table(self, symbols: Iterable[object]) -> "Symbols":
         """What the symbols of a paper are, by those of the derived formula."""
@@ -151,6 +162,10 @@ def _place(meaning: Sequence[str], at: int, word: str) -> Sequence[str]:
     if word == "#" and at + 1 < len(meaning):
         return (f"#{meaning[at + 1]}",)
     return () if at and meaning[at - 1] == "#" else (word,)
+
+
+def _indices(symbol: Symbol) -> list[str]:
+    return [word for word in symbol.sub or () if word not in _SEPARATORS | FONTS]
 
 
 def _look(words: Sequence[str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ Macros are written out here only where they open or close environments or hold l
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from theory.paper.tokens import Tokens, letters
@@ -56,6 +56,7 @@ class Display:
     start: int
     end: int | None = None
     inner: list["Display"] = field(default_factory=list)
+    hidden: bool = False  # in an argument of a macro of the paper
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,11 @@ def written_out(meaning: Tokens, arguments: list[list[str]]) -> list[str]:
     return result
 
 
+def _doubtful(value: Definition, before: Definition | None) -> Definition:
+    """A definition that may be in force or not; beside another one before it, neither is known to be."""
+    return replace(value, doubtful=True, count=value.count if before is None else None)
+
+
 class Paper:
     """A paper, token by token: `out` with the macros of its structure written out, labels, references, definitions."""
 
@@ -149,6 +155,8 @@ class Paper:
         self._events: dict[str, tuple[list[int], list[Definition | None]]] = {}
         self._undo: list[tuple[str, Definition | None]] = []
         self._groups: list[tuple[int, bool]] = []
+        self._hiding: list[bool] = []  # for each group, whether it is an argument of a macro of the paper
+        self._dollars = 0
         self._envs: list[Display] = []
         self._places: dict[str, list[int]] = {}
         self._displays: list[Display] = []
@@ -170,6 +178,20 @@ class Paper:
         return bisect_right(places, end) > bisect_right(places, start)
 
     @property
+    def defined(self) -> Iterable[str]:
+        """Names of all macros that the paper defines somewhere."""
+        return self._events.keys()
+
+    @property
+    def bodies(self) -> Iterator[tuple[str, ...]]:
+        """What all definitions of the paper stand for."""
+        for _, values in self._events.values():
+            for value in values:
+                if value is not None:
+                    yield value.meaning
+                    yield value.end
+
+    @property
     def exhausted(self) -> bool:
         """Whether macros of its structure stand for more tokens than the limit, such as one that uses itself."""
         return self._budget <= 0
@@ -178,6 +200,7 @@ class Paper:
         stream, out, now = self._stream, self.out, self._now
         steps = {
             "{": self._open, "}": self._close, "\\begingroup": self._open, "\\endgroup": self._close,
+            "\\bgroup": self._open, "\\egroup": self._close, "$": self._dollar,
             "\\begin": self._begin, "\\end": self._end, "\\label": self._label,
             "\\[": lambda: self._enter("displaymath"), "\\]": lambda: self._leave("displaymath"),
             **dict.fromkeys(DEFINING, None), **dict.fromkeys(_REFERENCES, self._reference),
@@ -206,11 +229,21 @@ class Paper:
             self._stream.push(body)
 
     def _open(self) -> None:
-        self._groups.append((len(self._undo), self.out[-1:] == ["{"] and self._is_argument()))
+        is_argument = self.out[-1:] == ["{"] and self._is_argument()
+        self._groups.append((len(self._undo), is_argument))
+        hiding = is_argument and self.out[-2] in self._now
+        self._hiding.append(hiding or self._hiding[-1:] == [True])
+
+    def _dollar(self) -> None:
+        self._dollars += 1
 
     def _is_argument(self) -> bool:
         """Whether the group that starts here is an argument, which a command such as a hook may run elsewhere."""
         before = self.out[-2] if len(self.out) > 1 else ""
+        if before == "}" and "\\end" in self.out[-7:-2]:
+            at = len(self.out) - 3 - self.out[-7:-2][::-1].index("\\end")
+            if "}" not in self.out[at:-2]:  # behind an environment, where no command waits for an argument
+                return False
         return before in ("}", "]") or (before[:1] == "\\" and before[1:].isalpha())
 
     def _close(self) -> None:
@@ -218,11 +251,12 @@ class Paper:
         if not self._groups:
             return
         size, is_argument = self._groups.pop()
+        self._hiding.pop()
         while len(self._undo) > size:
             name, previous = self._undo.pop()
             now = self._now.get(name)
             if is_argument and now is not None and now != previous:
-                previous = replace(now, doubtful=True)
+                previous = _doubtful(now, previous)
             self._set(name, previous)
 
     def _set(self, name: str, value: Definition | None) -> None:
@@ -267,7 +301,7 @@ class Paper:
         self._push([*own.end, "\\endgroup"])
 
     def _enter(self, name: str) -> None:
-        display = Display(name, len(self.out))
+        display = Display(name, len(self.out), hidden=self._hiding[-1:] == [True])
         self._places.setdefault(name, []).append(len(self._envs))
         self._envs.append(display)
         self._open()
@@ -309,6 +343,8 @@ class Paper:
         if stream.left and stream.left[-1] == "*":
             stream.left.pop()
         name = stream.group()
+        if name == ["\\csname"]:
+            name = ["\\" + "".join(self._until("\\endcsname"))]
         if len(name) != 1 and command not in _ENVIRONMENTS:
             return
         value: Definition | None
@@ -332,12 +368,19 @@ class Paper:
                 value = Definition(value.count, value.meaning, value.default, end=end)
         if (command == "\\providecommand" and key in self._now) or value == self._now.get(key):
             return
-        if self._conditions and value is not None:
-            value = replace(value, doubtful=True)
+        twice = command == "\\newcommand" and key in self._now  # an error, after which TeX keeps the first one
+        if (self._conditions or self._dollars % 2 or twice) and value is not None:
+            value = _doubtful(value, self._now.get(key))
         everywhere = command in ("\\gdef", "\\xdef") or self.out[-1:] == ["\\global"]
         if self._groups and not everywhere:
             self._undo.append((key, self._now.get(key)))
         self._set(key, value)
+
+    def _until(self, end: str) -> list[str]:
+        left, result = self._stream.left, []
+        while left and (word := left.pop()) != end:
+            result.append(word)
+        return result
 
     def _let(self) -> Definition | None:
         left = self._stream.left

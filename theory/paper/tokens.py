@@ -77,21 +77,36 @@ class Visible:
 
     def __init__(self) -> None:
         self.ended = False
-        self._switches: dict[str, bool] = {}
+        self._switches: dict[str, bool | None] = {}
         # Of each open condition: whether its branch is set; None where that is not known.
         self._open: list[bool | None] = []
         self._hidden = 0  # conditions that were opened inside of a branch that is not set
         self._before = ""
         self._ending = 0
+        self._depth = 0
+        self._compared = False  # the next token is compared with a 0
+        self._let: list[str] | None = None  # what stands behind a \let
 
     def visible(self, word: str) -> bool:
         """Whether the next token is set."""
         before, self._before = self._before, word
         if self.ended:
             return False
+        self._depth += (word in ("{", "\\begingroup", "\\bgroup")) - (word in ("}", "\\endgroup", "\\egroup"))
+        if self._compared:  # a command stands for what is not known here
+            self._compared = False
+            self._open[-1] = None if word[0] == "\\" else word[0] == "0"
+            if self._open[-1] is not False:
+                return True
         hides = bool(self._open) and self._open[-1] is False
+        if self._let is not None and not hides:
+            self._assign(word)
+            return True
+        if word == "\\let" and not hides:
+            self._let = []
         if before == "\\if" and self._open and not hides:
-            self._open[-1] = False if word == "0" else None
+            self._open[-1] = None
+            self._compared = word == "0"
             return False
         if word[0] == "\\":
             return self._command(word, before, hides)
@@ -99,6 +114,18 @@ class Visible:
             self._ending = self._ending + 1 if word == _END[self._ending] else 0
             self.ended = self._ending == len(_END)
         return not hides
+
+    def _assign(self, word: str) -> None:
+        r"""A token behind ``\let``: the name, perhaps an equals sign, and what it is from now on."""
+        if self._let and word == "=":
+            return
+        if not self._let:
+            self._let = [word]
+            return
+        name, self._let = self._let[0], None
+        if name.startswith("\\if"):
+            truth = _KNOWN.get(word, self._switches.get(word))
+            self._switches[name] = None if self._depth else truth
 
     def _command(self, word: str, before: str, hides: bool) -> bool:
         self._ending = int(word == "\\end" and not hides)
@@ -115,8 +142,8 @@ class Visible:
         elif word.endswith(("true", "false")):
             truth = word.endswith("true")
             switch = "\\if" + word[1 : -4 if truth else -5]
-            if switch in self._switches:
-                self._switches[switch] = truth
+            if switch in self._switches:  # in a group or a definition it may hold or not
+                self._switches[switch] = None if self._depth else truth
         elif word in ("\\else", "\\fi") and self._open:
             branch = self._open[-1]
             if word == "\\fi":

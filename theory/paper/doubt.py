@@ -1,0 +1,66 @@
+r"""What can change a formula of a paper without being followed: a formula that it may change is not decided.
+
+Definitions of the usual forms are followed (`theory.paper.scan`). Here are those by other commands, those that a macro
+makes when it is used, hooks of environments, and what changes single characters. Source: statement 6
+(arXiv 2010.00578).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from theory.paper.expand import is_ours
+from theory.paper.scan import DEFINING, Display, Paper
+from theory.paper.tokens import argument
+
+# Commands that define or change the one behind them, beside those that are followed.
+_DEFINER = re.compile(
+    r"\\[A-Za-z]*(?:cmd|commandx?|CommandCopy|DocumentCommand|[lL]et|LtxMacro|chardef|MathSymbol|def)"
+)
+_DELIMITERS = re.compile(r"\\(?:DeclareMath(?:Accent|Delimiter|Radical)|DeclarePairedDelimiterX?)")
+_EVERYWHERE = {"\\mathcode", "\\delcode", "\\everydisplay", "\\everymath", "\\excludecomment", "\\lccode", "\\uccode"}
+_HOOKS = {
+    "\\AtBeginEnvironment", "\\AtEndEnvironment", "\\BeforeBeginEnvironment", "\\AfterEndEnvironment", "\\AddToHook",
+}  # fmt: skip
+_READS = {"\\input", "\\include", "\\InputIfFileExists"}
+
+
+def doubt(paper: Paper, displays: Sequence[Display], shown: Sequence[str]) -> str | None:
+    """Why the tokens of some displays may not be what they seem, in a few words; None where nothing is in the way."""
+    if any(display.hidden for display in displays):
+        return "its display stands in the argument of a macro"
+    environments = {"".join(argument(shown, at + 1).words) for at, word in enumerate(shown) if word == "\\begin"}
+    start = displays[0].start
+    for word in (*set(shown), *(f"\\{name}" for name in environments)):
+        defined = paper.meaning(word, start)
+        if defined is not None and (word[0] != "\\" or word[1:] in environments):
+            return f"the paper defines {word}"
+    used = {word for word in (*shown, *paper.defined) if word[0] == "\\" and (word in shown or is_ours(word))}
+    for words in _texts(paper):
+        for at, word in enumerate(words):
+            if word in _EVERYWHERE or (word == "\\catcode" and list(words[at + 1 : at + 3]) != ["`", "\\@"]):
+                return f"the paper uses {word}"
+            if word in _HOOKS and any(name in "".join(argument(words, at + 1).words) for name in environments):
+                return f"the paper changes an environment by {word}"
+            if word in used and _is_target(words, at):
+                return f"the paper may change {word} in a way that is not followed"
+            if word.startswith("covop") and is_ours("\\" + word):
+                return f"the paper may change \\{word} in a way that is not followed"
+    return None
+
+
+def _texts(paper: Paper) -> Iterator[Sequence[str]]:
+    """The paper, and the meanings of its macros that define something or read a file."""
+    yield paper.out
+    for words in paper.bodies:
+        if any(word in DEFINING or _DEFINER.fullmatch(word) or word in _READS for word in words):
+            yield words
+
+
+def _is_target(words: Sequence[str], at: int) -> bool:
+    """Whether a macro stands where a command defines it."""
+    alone = words[max(0, at - 1)] == "{" and list(words[at + 1 : at + 2]) == ["}"]
+    before = [word for word in words[max(0, at - 3) : at - alone if at else 0] if word != "*"]
+    command = before[-1] if before else ""
+    if list(words[max(0, at - 5) : max(0, at - 3)]) == ["\\cs", "_"]:  # of LaTeX3
+        return True
+    return command in DEFINING or bool(_DEFINER.fullmatch(command) or _DELIMITERS.fullmatch(command))
