@@ -7,6 +7,7 @@ makes when it is used, hooks of environments, and what changes single characters
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from theory.paper.expand import is_ours
 from theory.paper.scan import DEFINING, Display, Paper
@@ -21,10 +22,36 @@ _EVERYWHERE = {"\\mathcode", "\\delcode", "\\everydisplay", "\\everymath", "\\ex
 _HOOKS = {
     "\\AtBeginEnvironment", "\\AtEndEnvironment", "\\BeforeBeginEnvironment", "\\AfterEndEnvironment", "\\AddToHook",
 }  # fmt: skip
+_NAME = 40  # tokens of the argument of a hook
 _READS = {"\\input", "\\include", "\\InputIfFileExists"}
 
 
-def doubt(paper: Paper, displays: Sequence[Display], shown: Sequence[str]) -> str | None:
+class Hazards:
+    """What a whole paper does by ways that are not followed."""
+
+    def __init__(self, paper: Paper) -> None:
+        self.everywhere: str | None = None
+        self.hooks: list[tuple[str, str]] = []
+        self.targets: set[str] = set()
+        for words in _texts(paper):
+            for at, word in enumerate(words):
+                if word in _EVERYWHERE or (word == "\\catcode" and list(words[at + 1 : at + 3]) != ["`", "\\@"]):
+                    self.everywhere = self.everywhere or word
+                elif word in _HOOKS:
+                    self.hooks.append((word, "".join(argument(words[at + 1 : at + 1 + _NAME], 0).words)))
+                elif word[0] == "\\" and _is_target(words, at):
+                    self.targets.add(word)
+                elif word.startswith("covop") and is_ours("\\" + word):
+                    self.targets.add("\\" + word)
+
+
+@lru_cache(maxsize=4)
+def hazards(paper: Paper) -> Hazards:
+    """The hazards of a paper, found once for all of its labels."""
+    return Hazards(paper)
+
+
+def doubt(paper: Paper, found: Hazards, displays: Sequence[Display], shown: Sequence[str]) -> str | None:
     """Why the tokens of some displays may not be what they seem, in a few words; None where nothing is in the way."""
     if any(display.hidden for display in displays):
         return "its display stands in the argument of a macro"
@@ -34,17 +61,15 @@ def doubt(paper: Paper, displays: Sequence[Display], shown: Sequence[str]) -> st
         defined = paper.meaning(word, start)
         if defined is not None and (word[0] != "\\" or word[1:] in environments):
             return f"the paper defines {word}"
-    used = {word for word in (*shown, *paper.defined) if word[0] == "\\" and (word in shown or is_ours(word))}
-    for words in _texts(paper):
-        for at, word in enumerate(words):
-            if word in _EVERYWHERE or (word == "\\catcode" and list(words[at + 1 : at + 3]) != ["`", "\\@"]):
-                return f"the paper uses {word}"
-            if word in _HOOKS and any(name in "".join(argument(words, at + 1).words) for name in environments):
-                return f"the paper changes an environment by {word}"
-            if word in used and _is_target(words, at):
-                return f"the paper may change {word} in a way that is not followed"
-            if word.startswith("covop") and is_ours("\\" + word):
-                return f"the paper may change \\{word} in a way that is not followed"
+    if found.everywhere:
+        return f"the paper uses {found.everywhere}"
+    for hook, name in found.hooks:
+        if any(environment in name for environment in environments):
+            return f"the paper changes an environment by {hook}"
+    # Macros of the notation may stand for others of it that no display shows.
+    for word in sorted(found.targets):
+        if word in shown or is_ours(word):
+            return f"the paper may change {word} in a way that is not followed"
     return None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hltm.base.errors import InputError
 from theory.paper.algebra import Key, UndecidedError, key_of
-from theory.paper.doubt import doubt
+from theory.paper.doubt import doubt, hazards
 from theory.paper.expand import Expander, is_ours
 from theory.paper.grammar import Reader
 from theory.paper.looks import Lexer, Macro, Token
@@ -110,7 +110,7 @@ def compare(paper: Paper, tag: str, derived: str) -> Outcome:
         outcome = _compared(paper, candidate, [word for part in mine for word in part])
         if outcome.status in (Status.unchanged, Status.looks):
             shown = letters([word for display in candidate for word in _content(paper, display)])
-            why = doubt(paper, candidate, shown)
+            why = doubt(paper, hazards(paper), candidate, shown)
             outcome = outcome if why is None else Outcome(Status.undecided, why)
         outcomes.append(outcome)
     agreed = (outcome for outcome in outcomes if outcome.status in (Status.unchanged, Status.looks))
