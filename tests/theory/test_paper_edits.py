@@ -51,6 +51,15 @@ def swapped(text, pattern, by, count=1):
     return re.sub(pattern, by, text, count=count)
 
 
+def with_factor_in_front(text, factor):
+    """The vector of the gaps with what its entries share in front of it."""
+    vector = re.search(r"\\covopgap\{\d+\} &= (.*)", text)
+    if vector is None or vector[1].count(r"\tfrac{1}{2}") != vector[1].count(",") + 1:
+        return text
+    entries = vector[1].replace(r"\tfrac{1}{2} ", "")
+    return text.replace(vector[1], f"{factor} {entries}")
+
+
 def rows_of(text):
     return re.split(r", \\\\\n(?=\\covop\S* &=)", inner(text))
 
@@ -101,6 +110,7 @@ LOOKS = {
     "frac": lambda t: t.replace(r"\tfrac", r"\frac"),
     "dfrac": lambda t: t.replace(r"\tfrac", r"\dfrac"),
     "frac without braces": lambda t: t.replace(r"\tfrac{1}{2}", r"\tfrac12"),
+    "half in front": lambda t: with_factor_in_front(t, r"\tfrac{1}{2}"),
     "slash": lambda t: t.replace(r"\tfrac{1}{2}", "1/2"),
     "decimal": lambda t: t.replace(r"\tfrac{1}{2}", "0.5"),
     "half behind": lambda t: swapped(t, rf"\\tfrac\{{1\}}\{{2\}} ({POLARITY})", r"\1/2", 0),
@@ -160,6 +170,8 @@ LOOKS = {
     "a saved command": lambda t: "\\let\\oldtop\\top" + t.replace("\\top", "\\oldtop"),
 }  # fmt: skip
 MEANING = {
+    "a quarter in front": lambda t: with_factor_in_front(t, r"\tfrac{1}{4}"),
+    "nothing in front": lambda t: with_factor_in_front(t, ""),
     "exponent": lambda t: t.replace("^{2}", "^{3}"),
     "one exponent": lambda t: swapped(t, r"\^\{2\}", "^{4}"),
     "no exponent": lambda t: swapped(t, r"\^\{2\}", ""),

@@ -8,6 +8,7 @@ rounded, and nothing is evaluated but sums, products, powers and transposes. Sou
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from fractions import Fraction
+from math import gcd, lcm
 from typing import NamedTuple
 
 Form = dict[tuple[frozenset, tuple], Fraction]
@@ -202,12 +203,30 @@ def opaque(kind: str, commutes: bool, *parts: Hashable) -> Form:
 
 
 def table(rows: Sequence[Sequence[Form]]) -> Form:
-    """The form of an explicit matrix; one with a single entry is that entry."""
+    """The form of an explicit matrix, without what its entries share; one with a single entry is that entry."""
     if len({len(row) for row in rows}) != 1:
         raise UndecidedError("a matrix has rows of different lengths")
     if len(rows) == 1 and len(rows[0]) == 1:
         return rows[0][0]
-    return matrix(Matrix(tuple(tuple(map(key_of, row)) for row in rows)))
+    entries = [entry for row in rows for entry in row]
+    mono, value = _content(entries)
+    inverse = frozenset((generator, -exponent) for generator, exponent in mono)
+    reduced = [
+        [{(_times(own, inverse), word): factor / value for (own, word), factor in entry.items()} for entry in row]
+        for row in rows
+    ]
+    return {(mono, ((Matrix(tuple(tuple(map(key_of, row)) for row in reduced)), False),)): value}
+
+
+def _content(entries: Sequence[Form]) -> tuple[frozenset, Fraction]:
+    """The monomial and the positive number that all terms of some scalars share."""
+    terms = [(dict(mono), value) for entry in entries for (mono, _), value in entry.items()]
+    if not terms or not all(map(is_scalar, entries)):
+        return _NONE, Fraction(1)
+    numbers = [value for _, value in terms]
+    number = Fraction(gcd(*(v.numerator for v in numbers)), lcm(*(v.denominator for v in numbers)))
+    least = {g: min(mono.get(g, 0) for mono, _ in terms) for g in {g for mono, _ in terms for g in mono}}
+    return frozenset((g, exponent) for g, exponent in least.items() if exponent), number
 
 
 def key_of(form: Form) -> Key:
