@@ -111,6 +111,7 @@ LOOKS = {
     "dfrac": lambda t: t.replace(r"\tfrac", r"\dfrac"),
     "frac without braces": lambda t: t.replace(r"\tfrac{1}{2}", r"\tfrac12"),
     "half in front": lambda t: with_factor_in_front(t, r"\tfrac{1}{2}"),
+    "braces": lambda t: swapped(t, r"\\bigl\((1 - [^()]*?)\\bigr\)", r"\\left\\{\1\\right\\}"),
     "slash": lambda t: t.replace(r"\tfrac{1}{2}", "1/2"),
     "decimal": lambda t: t.replace(r"\tfrac{1}{2}", "0.5"),
     "half behind": lambda t: swapped(t, rf"\\tfrac\{{1\}}\{{2\}} ({POLARITY})", r"\1/2", 0),

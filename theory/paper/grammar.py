@@ -245,7 +245,7 @@ class Reader(Transformer_NonRecursive):
         """Brackets around a formula, or around a list."""
         kind, values, between = children[0]
         forms = [value.form for value in values]
-        if kind == "(" and set(between) <= {"COMMA"}:
+        if (kind == "(" and set(between) <= {"COMMA"}) or (kind == "{" and not between):
             return Value(table([forms]), bracket=True)
         return Value(opaque(f"bracket {kind}", False, *map(key_of, forms), between), bracket=True)
 
