@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hltm.base.atomic import path_with_suffix, reason, write
-from hltm.base.checks import Node, count, show
+from hltm.base.checks import Node, count, show, unique_keys
 from hltm.base.errors import InputError, TreeWarning
 from hltm.bif import from_bif, to_bif
 from hltm.build import star_tree
@@ -269,7 +268,7 @@ def _json_text(tree: HLTM) -> str:
 
 def _json_tree(text: str, reading: Reading) -> HLTM:
     try:
-        data = json.loads(text, object_pairs_hook=_unique, parse_float=reading.parse_float)
+        data = json.loads(text, object_pairs_hook=unique_keys, parse_float=reading.parse_float)
     except RecursionError:
         raise InputError("not a tree: the JSON is nested too deeply") from None
     except ValueError as error:
@@ -277,16 +276,6 @@ def _json_tree(text: str, reading: Reading) -> HLTM:
             raise
         raise InputError(f"not valid JSON: {error}") from None
     return tree_from_form(data, reading)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; refuse a repeated key, which would silently replace the first."""
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise InputError(f"key {show(twice)}: must not be given twice in one JSON object")
-    return result
 
 
 _Format = tuple[Callable[[HLTM], str], Callable[[str, Reading], HLTM]]

@@ -11,7 +11,7 @@ import numbers
 import reprlib
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -133,3 +133,13 @@ def _is_simple(name: object) -> bool:
 
 def _simple(name: object) -> str | int:
     return str(name) if isinstance(name, str) else int(name)  # type: ignore[call-overload]
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; refuse a repeated key, which would silently replace the first."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise InputError(f"key {show(twice)}: must not be given twice in one JSON object")
+    return result

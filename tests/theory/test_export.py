@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import networkx as nx
 import pytest
 import sympy
 from sympy.parsing.latex import parse_latex
@@ -20,14 +19,10 @@ from theory.latex.names import MACROS, expanded, macros
 from theory.paper.export import drift, formula, label
 from theory.trees.symbols import tree_symbols
 
+sys.path.insert(0, str(Path(__file__).parent))
+from paper_trees import FAMILY, LONG, named
+
 PREAMBLE = "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n"
-LONG = [
-    "the_root_of_all_of_these_names",
-    "hippopotamus_moves_mostly_slow",
-    "x_ray_summary_of_several_rooms",
-    "another_name_of_thirty_letters",
-    "more names, with a space & (c)",
-]
 SPECIAL = [
     "Zürich",
     "ζ",
@@ -48,24 +43,6 @@ SPECIAL = [
 ]
 
 
-def named(edges, symmetric=True, **states):
-    """A tree over some edges; nodes with other than two states by name."""
-    graph = nx.DiGraph(edges)
-    for node, count in states.items():
-        graph.nodes[node]["cardinality"] = count
-    sizes = {v: states.get(v, 2) for v in graph}
-    root = edges[0][0]
-    graph.nodes[root]["prior"] = [1 / sizes[root]] * sizes[root]
-    for u, v in graph.edges:
-        if symmetric and sizes[u] == sizes[v] == 2:
-            graph.edges[u, v]["polarity"] = 0.5
-        else:
-            law = [1.0, *[0.0] * (sizes[v] - 1)]
-            graph.edges[u, v]["transition"] = [law[-i:] + law[:-i] if i < len(law) else law for i in range(sizes[u])]
-    return hltm.HLTM(graph)
-
-
-FAMILY = [(LONG[0], LONG[1]), (LONG[1], LONG[2]), (LONG[2], "x"), (LONG[1], LONG[3]), (LONG[1], LONG[4])]
 TREES = {
     "12 states, 13 children": (
         named([("r", "a"), *(("a", f"c{i}") for i in range(13))], **dict.fromkeys(["r", "a", "c0", "c1"], 12)),

@@ -10,7 +10,7 @@ from typing import Any
 import sympy
 
 from hltm.base.atomic import reason
-from hltm.base.checks import Node, count, show
+from hltm.base.checks import Node, count, show, unique_keys
 from hltm.base.errors import InputError
 from hltm.tree import HLTM, find_node
 from theory.trees.symbols import TreeWeights, read_weights
@@ -99,15 +99,6 @@ def _constant(text: str) -> Any:
     raise InputError(f"number {text}: must be finite")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise InputError(f"key {show(twice)}: must not be given twice in one JSON object")
-    return result
-
-
 def _loaded(path: Path) -> Any:
     """The JSON of a file."""
     try:
@@ -122,7 +113,7 @@ def _loaded(path: Path) -> Any:
             parse_float=_decimal,
             parse_int=_decimal,
             parse_constant=_constant,
-            object_pairs_hook=_unique,
+            object_pairs_hook=unique_keys,
         )
     except InputError as error:
         raise InputError(f"file {str(path)!r}: {error}") from None
