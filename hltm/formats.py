@@ -4,7 +4,7 @@ These formats are read and not written. Variables stand in the order of the file
 variable, except that states named 0, 1, ... are in the order of these numbers. UAI has no names: its nodes are called
 0, 1, ... Positions, labels, colours and properties are skipped.
 
-The readers are our own, since those of pgmpy 1.1 and pyAgrum 3.3 read some files as another law without a word: pgmpy
+The readers are our own, since those of pgmpy 1.1 and pyAgrum 3.3 read some files as another law, with no warning: pgmpy
 mixes up the entries of a UAI table, and pyAgrum those of tables that are not in the order of the variables; both leave
 out the nodes of an XDSL file that have no plain table; pyAgrum sorts the states of its own XMLBIF files if they are
 integers, drops surplus rows of NET, keeps its numbers in single precision, and ends the process on deep nesting. They

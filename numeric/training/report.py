@@ -48,7 +48,7 @@ def train_and_measure(
     def recorded(step: int, loss: float) -> None:
         progress.at(step, f"training, mean loss {loss:.6g}" if step else "training")
 
-    # Nothing here reads the networks of earlier records; a folder keeps them for whoever reads it.
+    # The report needs the first and last networks only; a run folder keeps those of every record.
     kept = folder is not None
     trace = train(before, tree, checkpoint_dir=folder, progress=recorded, keep_networks=kept, **training)
     progress.start(None, "correlations and ceilings")

@@ -215,7 +215,7 @@ def law(tree, node):
 
 
 def value(definition, tree, mu, nu):
-    """A definition in probabilities, evaluated: what is given is z_0 for a path, z_mu for an edge."""
+    """Evaluate a definition in probabilities; the condition is on z_0 for a path, on z_mu for an edge."""
 
     def probability(match):
         of, state, given, at = match.groups()

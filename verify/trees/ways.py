@@ -336,7 +336,7 @@ def evidence(ledger: Ledger, instance_at: InstanceAt, samples: int, kind: Kind |
             own = [clash for pair, clash in clashes.items() if way in pair and (odd in (None, way) or odd not in pair)]
             worst = max(own, key=lambda clash: clash.ratio, default=None)
             if worst is not None and worst.ratio <= 1 and way != "sampling":
-                # The error of sampling says nothing about the other ways.
+                # The residual of a rational or float way is taken from the other exact ways, not from sampling.
                 finer = [clash for clash in own if "sampling" not in clash.sides]
                 worst = max(finer, key=lambda clash: clash.ratio, default=worst)
             row = row_of(ledger, quantity, way, worst, samples)
