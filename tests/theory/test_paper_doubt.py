@@ -67,6 +67,7 @@ HIDDEN = {
         with_factor(r"\ifdraft 2\fi "),
     ),
     "a switch in a group": (r"\newif\ifdraft{\drafttrue}", with_factor(r"\ifdraft\else 2\fi ")),
+    "a switch by let in a group": (r"{\let\ifdraft\iffalse}", with_factor(r"\ifdraft 2\fi ")),
     "if0 with a macro": (r"\newcommand{\blind}{0}", with_factor(r"\if0\blind 2\fi ")),
     "if0 with a 0": ("", with_factor(r"\if00 2\fi ")),
     "an argument that is not set": (r"\newcommand{\gobble}[1]{}", rf"\gobble{{{SHOWN}}}"),
@@ -76,6 +77,7 @@ HIDDEN = {
     "the power T of a number": ("", SHOWN.replace(r"{}^{2}\bigr)", r"{}^{2}\bigr)^T")),
     "units": ("", ended(r",\quad\text{in units of } 4")),
     "a prefactor": ("", ended(r",\quad\text{with prefactor } 2")),
+    "sides that are exchanged": ("", ended(r",\quad\text{with sides exchanged}")),
     "a side that is doubled": ("", ended(r",\quad\text{where the right-hand side is doubled}")),
 }
 OPEN = {
