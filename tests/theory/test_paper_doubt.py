@@ -93,6 +93,10 @@ OPEN = {
     "a switch by let": (r"\let\ifdraft\iffalse ", r"\ifdraft not set \begin{equation*}\fi" + SHOWN),
     "if0 with a text": ("", r"\if0 not set \begin{equation*}\fi" + SHOWN),
     "its own alias": (r"\newcommand{\gap}{\covopgap}", SHOWN.replace(r"\covopgap", r"\gap")),
+    "a definition in a group behind an environment": (
+        "",
+        "\\begin{center}x\\end{center}{\\renewcommand{\\covopgap}[1]{2a_{#1}}}" + SHOWN,
+    ),
     "another environment before a group": ("", "\\begin{center}x\\end{center}{\\small " + SHOWN + "}"),
 }
 
